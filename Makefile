@@ -1,0 +1,38 @@
+# The developer's day: make demo, make test, make lint, make clean.
+PYTHON ?= python3
+# One torch version for everybody; on a machine without a GPU a CPU build of it is enough
+# (see https://pytorch.org/get-started for its index, and pass it as PIP_FLAGS="--index-url ...").
+TORCH ?= torch==2.13.0
+PIP_FLAGS ?=
+VENV ?= .venv
+BIN := $(VENV)/bin
+export MPLBACKEND := Agg
+
+.PHONY: demo test lint clean install
+
+install: $(VENV)/.installed
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/pip install --quiet --disable-pip-version-check $(PIP_FLAGS) '$(TORCH)'
+	$(BIN)/pip install --quiet --disable-pip-version-check $(PIP_FLAGS) '$(TORCH)' -e .
+	touch $@
+
+$(VENV)/.test-installed: pyproject.toml $(VENV)/.installed
+	$(BIN)/pip install --quiet --disable-pip-version-check $(PIP_FLAGS) '$(TORCH)' -e '.[test]'
+	touch $@
+
+demo: $(VENV)/.installed
+	$(BIN)/solquery demo --out demo
+
+test: $(VENV)/.test-installed
+	$(BIN)/python -m pytest -n 2 -q
+
+lint: $(VENV)/.test-installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+clean:
+	rm -rf demo build dist .pytest_cache .ruff_cache .hypothesis src/*.egg-info

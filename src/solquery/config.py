@@ -1,0 +1,193 @@
+"""Settings of every stage and the named presets.
+
+The classes are frozen standard-library dataclasses, so that both trainers run with numpy, torch, scipy and
+safetensors alone; `validated` builds one from untrusted input (a JSON file, the command line) through pydantic.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any
+
+
+__all__ = [
+    "AugmentConfig",
+    "EncoderConfig",
+    "GeneratorConfig",
+    "PRESETS",
+    "Preset",
+    "get_preset",
+    "validated",
+]
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise ValueError(message)
+
+
+@dataclass(frozen=True)
+class GeneratorConfig:
+    """How a generator is built and trained (paper, section 4, "Training Generative Model")."""
+
+    arch: str = "paper"
+    latent_dim: int = 100
+    loss: str = "bce"
+    batch: int = 32
+    epochs: int = 200
+    #: images shown in total; overrides `epochs` where it is set
+    images: int | None = None
+    learning_rate: float = 5e-4
+    betas: tuple[float, float] = (0.9, 0.999)
+    #: weight of the zero-centred gradient penalty on real (R1) patches; 0 switches it off
+    r1: float = 0.0
+    #: half-life, in images, of the exponential moving average of the weights; 0 switches it off
+    ema_halflife_images: int = 0
+    #: the checkpoint is chosen among this many first epochs
+    choose_within_epochs: int = 100
+    width: int = 64
+    precision: str = "fp32"
+    #: images spent at each coarser level before the next is grown, coarsest first; empty: no growing
+    grow_images: tuple[int, ...] = ()
+    #: images over which a new level of the discriminator is faded in
+    fade_images: int = 20_000
+
+    def __post_init__(self) -> None:
+        _require(self.latent_dim >= 1, f"latent_dim must be at least 1, got {self.latent_dim}")
+        _require(self.batch >= 2, f"batch must be at least 2, got {self.batch}")
+        _require(self.epochs >= 1, f"epochs must be at least 1, got {self.epochs}")
+        _require(self.learning_rate > 0, f"learning_rate must be positive, got {self.learning_rate}")
+        _require(self.loss in ("bce", "relativistic"), f"loss must be 'bce' or 'relativistic', got {self.loss!r}")
+        _require(self.precision in ("fp32", "bf16"), f"precision must be 'fp32' or 'bf16', got {self.precision!r}")
+
+
+@dataclass(frozen=True)
+class AugmentConfig:
+    """What the embedding must not depend on; every invariance can be switched off (paper, section 4)."""
+
+    shift_px: float = 10.0
+    zoom: tuple[float, float] = (0.8, 1.2)
+    rotation_deg: float = 20.0
+    vertical_flip: bool = True
+
+    def __post_init__(self) -> None:
+        _require(self.shift_px >= 0, f"shift_px must not be negative, got {self.shift_px}")
+        _require(0 < self.zoom[0] <= 1 <= self.zoom[1], f"zoom must enclose 1, got {self.zoom}")
+        _require(self.rotation_deg >= 0, f"rotation_deg must not be negative, got {self.rotation_deg}")
+
+
+@dataclass(frozen=True)
+class EncoderConfig:
+    """How the self-supervised encoder is built and trained (paper, sections 3 and 4, SimSiam)."""
+
+    arch: str = "resnet18"
+    width: int = 64
+    embedding_dim: int = 100
+    projection_hidden: int = 512
+    prediction_hidden: int = 128
+    batch: int = 64
+    epochs: int = 100
+    images: int | None = None
+    learning_rate: float = 0.0125
+    momentum: float = 0.9
+    weight_decay: float = 0.0
+    precision: str = "fp32"
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+
+    def __post_init__(self) -> None:
+        _require(self.batch >= 2, f"batch must be at least 2, got {self.batch}")
+        _require(self.epochs >= 1, f"epochs must be at least 1, got {self.epochs}")
+        _require(self.learning_rate > 0, f"learning_rate must be positive, got {self.learning_rate}")
+        _require(self.precision in ("fp32", "bf16"), f"precision must be 'fp32' or 'bf16', got {self.precision!r}")
+
+
+@dataclass(frozen=True)
+class Preset:
+    """One way of turning a patch in gauss into network input, and the networks that go with it.
+
+    `paper` stretches every patch to `shape`, clips at `clip_gauss` and divides by `unit_gauss` (paper, section 2).
+    """
+
+    name: str
+    shape: tuple[int, int] = (128, 128)
+    clip_gauss: float = 1000.0
+    unit_gauss: float = 1000.0
+    generator: GeneratorConfig = field(default_factory=GeneratorConfig)
+    encoder: EncoderConfig = field(default_factory=EncoderConfig)
+
+    def from_gauss(self, grid: Any) -> Any:
+        """Grid field in G, numpy array or torch tensor, to network units within [-1, 1]."""
+        return grid.clip(-self.clip_gauss, self.clip_gauss) / self.unit_gauss
+
+    def to_gauss(self, x: Any) -> Any:
+        """Network units back to G (what was clipped stays clipped)."""
+        return x * self.unit_gauss
+
+
+PRESETS: dict[str, Preset] = {
+    "paper": Preset("paper"),
+    # the paper's data and encoder with a generator that learns faster per second (see generator/pyramid.py)
+    "quick": Preset(
+        "quick",
+        generator=GeneratorConfig(
+            arch="pyramid",
+            loss="relativistic",
+            images=400_000,
+            learning_rate=5e-4,
+            betas=(0.0, 0.99),
+            r1=1.0,
+            ema_halflife_images=10_000,
+            precision="bf16",
+            grow_images=(40_000, 120_000, 80_000),
+        ),
+        encoder=EncoderConfig(precision="bf16"),
+    ),
+    "tiny": Preset(
+        "tiny",
+        shape=(32, 32),
+        generator=GeneratorConfig(arch="tiny", latent_dim=16, batch=16, epochs=2, width=8),
+        encoder=EncoderConfig(
+            width=4,
+            embedding_dim=16,
+            projection_hidden=32,
+            prediction_hidden=16,
+            batch=16,
+            epochs=2,
+            augment=AugmentConfig(shift_px=2.5),
+        ),
+    ),
+}
+
+
+def get_preset(name: str | Preset) -> Preset:
+    """The preset of that name; a preset is returned as it is."""
+    if isinstance(name, Preset):
+        return name
+    if name not in PRESETS:
+        raise ValueError(f"no preset named {name!r}; there are: {', '.join(sorted(PRESETS))}")
+    return PRESETS[name]
+
+
+def validated(kind: type, values: dict[str, Any]) -> Any:
+    """An instance of the settings class `kind` from untrusted `values`, checked and converted by pydantic.
+
+    Raises
+    ------
+    ValueError
+        Naming each field that is unknown or does not fit.
+    """
+    from pydantic import TypeAdapter, ValidationError
+
+    known = {f.name for f in dataclasses.fields(kind)}
+    unknown = sorted(set(values) - known)
+    if unknown:
+        raise ValueError(f"{kind.__name__} has no setting {', '.join(unknown)}; it has: {', '.join(sorted(known))}")
+    try:
+        return TypeAdapter(kind).validate_python(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise ValueError(f"{kind.__name__}: {where + ': ' if where else ''}{first['msg']}") from None
+
+
