@@ -1,0 +1,266 @@
+"""The registry of physical parameters, and `measure`, which evaluates them on a batch of patches.
+
+A parameter is a function from fields in gauss to one number per patch. Writing one and decorating it with
+`parameter` is all that is needed: archives, steering and reports find it here.
+"""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..errors import SolqueryError
+
+__all__ = [
+    "DuplicateParameter",
+    "Parameter",
+    "UnknownParameter",
+    "get_parameter",
+    "measure",
+    "parameter",
+    "parameters",
+    "unit_of",
+]
+
+Definition = Callable[[Tensor, Tensor | None], Tensor]
+
+#: pixels worked on at a time: a megabyte or two of float32 stays in the cache of one core, a GPU wants more
+_CHUNK_PIXELS = {"cpu": 2**18, "cuda": 2**26}
+
+
+class UnknownParameter(SolqueryError, ValueError):
+    """A parameter name that nobody registered."""
+
+
+class DuplicateParameter(SolqueryError, ValueError):
+    """A parameter name registered twice."""
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One physical parameter of a patch.
+
+    Attributes
+    ----------
+    name
+        What the user types, and the column of an archive, e.g. ``tuf``.
+    function
+        ``(fields (N, H, W) float32 in G, scale (N, 2) in Mm per pixel or None) -> (N,)``.
+    unit
+        Unit where the scale is known, as astropy reads it; empty for a pure number.
+    grid_unit
+        Unit where it is not known (scale None).
+    symbol, title
+        For tables and axis labels.
+    source
+        Where the definition comes from.
+    definition
+        The docstring of `function`.
+    missing
+        ``"zero"``: NaN pixels reach `function` as 0 G; ``"keep"``: they reach it as NaN.
+    """
+
+    name: str
+    function: Definition
+    unit: str
+    grid_unit: str
+    symbol: str
+    title: str
+    source: str = ""
+    definition: str = ""
+    missing: str = "zero"
+
+    def __call__(self, fields: Any, scale_mm: Any = None) -> Tensor:
+        """Values (N,) float64 of this one parameter; see `measure` for the arguments."""
+        return measure(fields, scale_mm, [self.name])[self.name]
+
+
+_REGISTRY: dict[str, Parameter] = {}
+
+
+def parameter(
+    name: str,
+    unit: str,
+    *,
+    grid_unit: str | None = None,
+    symbol: str | None = None,
+    title: str | None = None,
+    source: str = "",
+    missing: str = "zero",
+    replace: bool = False,
+) -> Callable[[Definition], Definition]:
+    """Register the decorated function as the definition of parameter `name`.
+
+    Parameters
+    ----------
+    name
+        A Python identifier in lower case.
+    unit, grid_unit
+        Units with and without a physical scale; `grid_unit` defaults to `unit`.
+    symbol, title, source
+        For tables, labels and the record; symbol and title default to the name.
+    missing
+        ``"zero"`` (default) if missing pixels count as 0 G, ``"keep"`` if the function deals with NaN itself.
+    replace
+        Allow an existing definition of that name to be replaced, as when a notebook cell is run again.
+
+    Raises
+    ------
+    DuplicateParameter
+        When the name is taken and `replace` is false.
+    ValueError
+        When the name is no lower-case identifier, or `missing` is neither of the two.
+
+    Examples
+    --------
+    >>> from solquery.physics import measure, parameter
+    >>> @parameter("peak", "G", title="Strongest field", replace=True)
+    ... def peak(fields, scale):
+    ...     '''Largest absolute field of the patch.'''
+    ...     return fields.abs().amax((1, 2))
+    >>> measure([[1.0, -3.0], [2.0, 0.0]], names=["peak"])["peak"].item()
+    3.0
+    """
+    if not name.isidentifier() or name != name.lower():
+        raise ValueError(f"a parameter's name is a lower-case identifier such as 'peak_field', got {name!r}")
+    if missing not in ("zero", "keep"):
+        raise ValueError(f"missing must be 'zero' or 'keep', got {missing!r}")
+
+    def register(function: Definition) -> Definition:
+        if name in _REGISTRY and not replace:
+            raise DuplicateParameter(
+                f"parameter {name!r} is already defined in {_REGISTRY[name].function.__module__}; "
+                "choose another name or pass replace=True"
+            )
+        _REGISTRY[name] = Parameter(
+            name=name,
+            function=function,
+            unit=unit,
+            grid_unit=unit if grid_unit is None else grid_unit,
+            symbol=symbol or name,
+            title=title or name,
+            source=source,
+            definition=inspect.getdoc(function) or "",
+            missing=missing,
+        )
+        return function
+
+    return register
+
+
+def parameters() -> dict[str, Parameter]:
+    """All registered parameters by name, in the order of their registration (a copy)."""
+    return dict(_REGISTRY)
+
+
+def get_parameter(name: str) -> Parameter:
+    """The parameter of that name.
+
+    Raises
+    ------
+    UnknownParameter
+        Naming those that exist, and the closest of them.
+    """
+    try:
+        return _REGISTRY[name]
+    except (KeyError, TypeError):
+        close = difflib.get_close_matches(str(name).lower(), _REGISTRY, n=1)
+        hint = f" (did you mean {close[0]!r}?)" if close else ""
+        raise UnknownParameter(f"no parameter named {name!r}{hint}; there are: {', '.join(_REGISTRY)}") from None
+
+
+def unit_of(name: str, physical: bool) -> str:
+    """Unit of a parameter: with a physical scale (``physical=True``) or on a bare grid; '' for a pure number."""
+    found = get_parameter(name)
+    return found.unit if physical else found.grid_unit
+
+
+def _as_fields(fields: Any) -> Tensor:
+    """Input to a tensor (N, H, W), not yet converted to float32."""
+    if not isinstance(fields, Tensor):
+        array = np.asarray(fields)
+        if array.dtype.kind not in "fiu":
+            raise ValueError(f"fields must be real numbers in gauss, got dtype {array.dtype}")
+        # FITS data are big-endian, which torch does not take
+        fields = torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))
+    if fields.ndim == 2:
+        fields = fields[None]
+    if fields.ndim != 3:
+        raise ValueError(f"fields must have shape (H, W) or (N, H, W), got {tuple(fields.shape)}")
+    if min(fields.shape[1:]) < 2:
+        raise ValueError(f"a field needs at least 2 x 2 pixels, got {fields.shape[1]} x {fields.shape[2]}")
+    return fields.detach()
+
+
+def _as_scale(scale_mm: Any, n: int, device: torch.device) -> Tensor | None:
+    """Scale to (n, 2) float64 Mm per pixel, (y, x), or None."""
+    if scale_mm is None:
+        return None
+    if not isinstance(scale_mm, Tensor):
+        scale_mm = torch.from_numpy(np.array(scale_mm, dtype=np.float64))
+    scale = scale_mm.detach().to(device=device, dtype=torch.float64)
+    if scale.shape not in ((2,), (n, 2)):
+        raise ValueError(f"scale_mm must be (y, x) or of shape ({n}, 2), got shape {tuple(scale.shape)}")
+    if not bool((torch.isfinite(scale) & (scale > 0)).all()):
+        raise ValueError("scale_mm must be positive and finite in both axes; pass None for a grid without scale")
+    return scale.expand(n, 2)
+
+
+def measure(
+    fields: Any,
+    scale_mm: Any = None,
+    names: Iterable[str] | str | None = None,
+) -> dict[str, Tensor]:
+    """Measure physical parameters on one patch or a batch of equal size.
+
+    Parameters
+    ----------
+    fields
+        (H, W) or (N, H, W), gauss; numpy or torch, on any device. Row 0 is the southernmost, column 0 the
+        easternmost. Pixels that are not finite are missing and count as 0 G (`Parameter.missing` names exceptions).
+    scale_mm
+        Megametres per pixel as (y, x) for all, or (N, 2); None where the grid has no physical scale: the results
+        are then in `grid_unit` (gauss and pixels).
+    names
+        Which parameters; None for all.
+
+    Returns
+    -------
+    One (N,) float64 tensor per parameter, on the device of `fields`. NaN: unknown for this patch.
+
+    Raises
+    ------
+    UnknownParameter
+        Listing the parameters that exist.
+    ValueError
+        When shape or scale do not fit.
+    """
+    wanted = list(_REGISTRY) if names is None else [names] if isinstance(names, str) else list(names)
+    chosen = [get_parameter(name) for name in wanted]
+    batch = _as_fields(fields)
+    n, height, width = batch.shape
+    scale = _as_scale(scale_mm, n, batch.device)
+    out = {p.name: torch.empty(n, dtype=torch.float64, device=batch.device) for p in chosen}
+    step = max(1, _CHUNK_PIXELS.get(batch.device.type, 2**22) // (height * width))
+    with torch.no_grad():
+        for start in range(0, n, step):
+            part = slice(start, start + step)
+            raw = batch[part].to(torch.float32)
+            finite = torch.nan_to_num(raw, nan=0.0, posinf=0.0, neginf=0.0)
+            here = None if scale is None else scale[part]
+            for p in chosen:
+                values = p.function(finite if p.missing == "zero" else raw, here)
+                if values.shape != (len(raw),):
+                    raise ValueError(
+                        f"parameter {p.name!r} returned shape {tuple(values.shape)} for {len(raw)} patches; "
+                        "its function must return one number per patch"
+                    )
+                out[p.name][part] = values.to(torch.float64)
+    return out

@@ -1,0 +1,211 @@
+"""Texture of a patch: width of the weak-field core (SIGMA), spectral slope (ALPHA), mean gradient (GRAD)."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from .registry import parameter
+
+__all__ = [
+    "ALPHA_CYCLES",
+    "SIGMA_BIN_GAUSS",
+    "SIGMA_CLIP_GAUSS",
+    "alpha",
+    "fit_gaussian",
+    "grad",
+    "radial_power",
+    "sigma",
+]
+
+#: SIGMA's histogram: clipped to +-1000 G (paper, section 2), in bins of 2 G of which one is centred on zero
+SIGMA_CLIP_GAUSS = 1000.0
+SIGMA_BIN_GAUSS = 2.0
+#: ALPHA is fitted to this many cycles per patch, the mean excluded (paper, section 5)
+ALPHA_CYCLES = 25
+
+
+def _histogram(fields: Tensor) -> tuple[Tensor, Tensor]:
+    """Counts (N, M) float64 per bin over +-1000 G, and the M + 1 edges in G; missing pixels are left out."""
+    n = fields.shape[0]
+    half = round(SIGMA_CLIP_GAUSS / SIGMA_BIN_GAUSS)
+    bins = 2 * half + 1
+    # rounding to the nearest centre treats both signs alike; one bin more takes the missing pixels
+    index = (fields.flatten(1).clamp(-SIGMA_CLIP_GAUSS, SIGMA_CLIP_GAUSS) / SIGMA_BIN_GAUSS).round_()
+    index = torch.nan_to_num(index, nan=half + 1.0).to(torch.int32)
+    index += half + (bins + 1) * torch.arange(n, dtype=torch.int32, device=fields.device)[:, None]
+    counts = torch.bincount(index.flatten(), minlength=n * (bins + 1)).view(n, bins + 1)[:, :bins]
+    edges = (torch.arange(bins + 1, dtype=torch.float64, device=fields.device) - half - 0.5) * SIGMA_BIN_GAUSS
+    return counts.to(torch.float64), edges
+
+
+def _core_guess(density: Tensor, edges: Tensor) -> tuple[Tensor, Tensor]:
+    """Centre and width (N,) from the peak of densities (N, M): a normal density of area one is as wide as it is low."""
+    smooth = torch.nn.functional.avg_pool1d(density[:, None], 5, stride=1, padding=2)[:, 0]
+    peak, where = smooth.max(1)
+    centre = 0.5 * (edges[1:] + edges[:-1])
+    return centre[where], 1.0 / (math.sqrt(2.0 * math.pi) * peak)
+
+
+def fit_gaussian(counts: Tensor, edges: Tensor, iterations: int = 60) -> tuple[Tensor, Tensor]:
+    """Least-squares fit of a normal density to histogram densities, all at once (Levenberg-Marquardt).
+
+    Two parameters, mean and width; the area is one, as that of a probability density. The model is the density
+    averaged over each bin, so that cores narrower than a bin are not overestimated.
+
+    Parameters
+    ----------
+    counts
+        (N, M) float64, pixels per bin.
+    edges
+        (M + 1,) float64, equally spaced.
+
+    Returns
+    -------
+    Mean and standard deviation, each (N,), in the unit of `edges`; NaN where fewer than two bins are filled.
+    """
+    width = edges[1] - edges[0]
+    possible = (counts > 0).sum(1) >= 2
+    mean_out = torch.full(counts.shape[:1], torch.nan, dtype=torch.float64, device=counts.device)
+    sigma_out = mean_out.clone()
+    if not bool(possible.any()):
+        return mean_out, sigma_out
+    counts = counts[possible]
+    density = counts / counts.sum(1, keepdim=True) / width
+    mean, sigma = _core_guess(density, edges)
+
+    def residual(mean: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
+        z = (edges - mean[:, None]) / sigma[:, None]
+        model = 0.5 * torch.erf(z / math.sqrt(2.0)).diff(dim=1) / width
+        return model - density, z
+
+    damping = torch.full_like(mean, 1e-3)
+    error, z = residual(mean, sigma)
+    cost = error.square().sum(1)
+    settled = torch.zeros_like(possible[possible])
+    for _ in range(iterations):
+        bell = torch.exp(-0.5 * z.square()) / math.sqrt(2.0 * math.pi)
+        # derivatives by mean / sigma and by log sigma: both steps are then relative to the width
+        by_mean = -bell.diff(dim=1) / width
+        by_width = -(z * bell).diff(dim=1) / width
+        a = by_mean.square().sum(1) * (1 + damping)
+        b = (by_mean * by_width).sum(1)
+        c = by_width.square().sum(1) * (1 + damping)
+        u, v = (by_mean * error).sum(1), (by_width * error).sum(1)
+        determinant = (a * c - b * b).clamp(min=torch.finfo(a.dtype).tiny)
+        step_mean = (-(c * u - b * v) / determinant).clamp(-1.0, 1.0)
+        step_width = (-(a * v - b * u) / determinant).clamp(-0.7, 0.7)
+        trial_mean = mean + step_mean * sigma
+        trial_sigma = (sigma * torch.exp(step_width)).clamp(min=0.05 * float(width))
+        trial_error, trial_z = residual(trial_mean, trial_sigma)
+        trial_cost = trial_error.square().sum(1)
+        # what has settled stays as it is, so that a patch's result does not depend on its neighbours in the batch
+        better = (trial_cost <= cost) & ~settled
+        settled |= (step_mean.abs() < 1e-5) & (step_width.abs() < 1e-5)
+        damping = torch.where(better, damping * 0.2, damping * 8.0)
+        mean, sigma = torch.where(better, trial_mean, mean), torch.where(better, trial_sigma, sigma)
+        cost = torch.where(better, trial_cost, cost)
+        error = torch.where(better[:, None], trial_error, error)
+        z = torch.where(better[:, None], trial_z, z)
+        if bool(settled.all()):
+            break
+    mean_out[possible], sigma_out[possible] = mean, sigma
+    return mean_out, sigma_out
+
+
+@parameter(
+    "sigma", "G", symbol="SIGMA", title="Width of the weak-field core", source="paper, section 5", missing="keep"
+)
+def sigma(fields: Tensor, scale: Tensor | None) -> Tensor:
+    """Standard deviation of the normal density fitted to the histogram of the field, clipped to +-1000 G.
+
+    Not the standard deviation of the field, which its spots dominate: the least-squares fit follows the core of weak
+    field. Bins of 2 G. Missing pixels are left out, for a spike at zero would be all that the fit sees. NaN where
+    the field fills fewer than two bins.
+    """
+    return fit_gaussian(*_histogram(fields))[1]
+
+
+def radial_power(fields: Tensor, ratio: float = 1.0, cycles: int = ALPHA_CYCLES) -> tuple[Tensor, Tensor]:
+    """Power spectrum averaged over rings of equal spatial frequency.
+
+    Parameters
+    ----------
+    fields
+        (N, H, W), any unit.
+    ratio
+        Height of a pixel in units of its width.
+    cycles
+        Highest frequency, in cycles per longer side of the patch.
+
+    Returns
+    -------
+    Frequencies (K,) 1, 2, … in cycles per longer side, at most `cycles` and at most what both axes resolve, and
+    powers (N, K) float64. Rings are one cycle wide; NaN where a ring holds no mode.
+    """
+    height, width = fields.shape[1:]
+    device = fields.device
+    longest = max(height * ratio, float(width))
+    highest = min(cycles, math.floor(0.5 * longest / max(ratio, 1.0)))
+    ky = torch.fft.fftfreq(height, 1.0 / height, dtype=torch.float64, device=device) * (longest / (height * ratio))
+    kx = torch.arange(width // 2 + 1, dtype=torch.float64, device=device) * (longest / width)
+    # modes beyond the last ring are not looked at
+    keep_y = (ky.abs() < highest + 0.5).nonzero()[:, 0]
+    keep_x = int((kx < highest + 0.5).sum())
+    spectrum = torch.fft.rfft(fields, dim=2)[:, :, :keep_x]
+    spectrum = torch.fft.fft(spectrum, dim=1)[:, keep_y]
+    power = spectrum.real.square() + spectrum.imag.square()
+    ring = torch.hypot(ky[keep_y][:, None], kx[None, :keep_x]).round().to(torch.int64)
+    # the half plane that a real transform omits mirrors this one
+    twice = torch.full((keep_x,), 2.0, dtype=torch.float64, device=device)
+    twice[0] = 1.0
+    if width % 2 == 0 and keep_x == width // 2 + 1:
+        twice[-1] = 1.0
+    member = torch.nn.functional.one_hot(ring.flatten().clamp(max=highest + 1), highest + 2).to(torch.float64)
+    member = (member * twice.repeat(len(keep_y))[:, None])[:, 1 : highest + 1]
+    mean = (power.flatten(1).to(torch.float64) @ member) / member.sum(0)
+    return torch.arange(1, highest + 1, dtype=torch.float64, device=device), mean
+
+
+def _slope(frequency: Tensor, power: Tensor, floor: Tensor) -> Tensor:
+    """Least-squares slope (N,) of log power (N, K) over log frequency (K,), from powers above `floor` (N,)."""
+    use = (power > floor[:, None]).to(torch.float64)
+    x = torch.log(frequency)[None, :].expand_as(power)
+    y = torch.log(torch.where(use > 0, power, torch.ones_like(power)))
+    number = use.sum(1).clamp(min=1)
+    x = (x - ((use * x).sum(1) / number)[:, None]) * use
+    slope = (x * y).sum(1) / (x * x).sum(1)
+    return torch.where(use.sum(1) >= 3, slope, torch.full_like(slope, torch.nan))
+
+
+@parameter("alpha", "", symbol="ALPHA", title="Slope of the power spectrum", source="paper, section 5")
+def alpha(fields: Tensor, scale: Tensor | None) -> Tensor:
+    """Exponent of the power law fitted to the radially averaged power spectrum, negative for a real patch.
+
+    Least squares in log-log over the first 25 cycles per patch, the mean excluded (fewer on grids that resolve
+    fewer); rings are one cycle wide and enter at their whole number of cycles. On a patch that is not square, cycles
+    are counted along the longer side, and frequencies are isotropic on the Sun where the scale is known and on the
+    grid where it is not. No window is applied. NaN for a constant field.
+    """
+    # ring power that float32 rounding alone would give
+    floor = 1e-12 * fields.square().sum((1, 2), dtype=torch.float64)
+    if scale is None:
+        return _slope(*radial_power(fields), floor)
+    ratios, which = torch.unique(scale[:, 0] / scale[:, 1], return_inverse=True)
+    out = torch.empty(len(fields), dtype=torch.float64, device=fields.device)
+    for k, ratio in enumerate(ratios.tolist()):
+        mine = which == k
+        out[mine] = _slope(*radial_power(fields[mine], ratio), floor[mine])
+    return out
+
+
+@parameter("grad", "G / Mm", grid_unit="G / pix", symbol="GRAD", title="Mean gradient", source="paper, section 5")
+def grad(fields: Tensor, scale: Tensor | None) -> Tensor:
+    """Mean magnitude of the field's gradient: central differences inside, one-sided ones on the border."""
+    dy, dx = torch.gradient(fields, dim=(1, 2))
+    if scale is not None:
+        dy = dy / scale[:, 0, None, None].to(dy.dtype)
+        dx = dx / scale[:, 1, None, None].to(dx.dtype)
+    return torch.hypot(dy, dx).mean((1, 2), dtype=torch.float64)
