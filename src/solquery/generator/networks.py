@@ -1,0 +1,109 @@
+"""The paper's generator and discriminator, and the names under which architectures are found.
+
+Paper, section 4 "Training Generative Model": one linear and three transposed-convolution blocks against three
+convolution blocks and a linear layer, kernels 3 x 3, stride 2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import nn
+
+from ..config import GeneratorConfig
+
+__all__ = ["PaperDiscriminator", "PaperGenerator", "architectures", "build_discriminator", "build_generator", "register"]
+
+_ARCHITECTURES: dict[str, tuple[Callable[..., nn.Module], Callable[..., nn.Module]]] = {}
+
+
+def register(name: str, generator: Callable[..., nn.Module], discriminator: Callable[..., nn.Module]) -> None:
+    """Make an architecture known as `name`; both are called with (GeneratorConfig, (H, W))."""
+    _ARCHITECTURES[name] = (generator, discriminator)
+
+
+def architectures() -> list[str]:
+    """Names that `GeneratorConfig.arch` may take."""
+    from . import pyramid  # noqa: F401  registers itself
+
+    return sorted(_ARCHITECTURES)
+
+
+def _lookup(name: str) -> tuple[Callable[..., nn.Module], Callable[..., nn.Module]]:
+    if name not in architectures():
+        raise ValueError(f"no generator architecture named {name!r}; there are: {', '.join(architectures())}")
+    return _ARCHITECTURES[name]
+
+
+def build_generator(config: GeneratorConfig, shape: tuple[int, int] = (128, 128)) -> nn.Module:
+    """Generator with freshly initialised weights: z (N, latent_dim) to (N, 1, H, W) in [-1, 1]."""
+    return _lookup(config.arch)[0](config, shape)
+
+
+def build_discriminator(config: GeneratorConfig, shape: tuple[int, int] = (128, 128)) -> nn.Module:
+    """Discriminator with freshly initialised weights: (N, 1, H, W) to (N,) logits, positive where it believes."""
+    return _lookup(config.arch)[1](config, shape)
+
+
+def _seed_side(side: int) -> int:
+    """Side of the first feature map whose three doublings, 2n+1 each, reach `side` once cropped (15 for 128)."""
+    return (side - 8 + 7) // 8
+
+
+class PaperGenerator(nn.Module):
+    """z (N, D) to (N, 1, H, W) in [-1, 1]; 1,510,081 parameters at D = 100, 128 x 128.
+
+    Each unpadded transposed convolution takes n to 2n + 1: 15, 31, 63; one pixel of zero padding before the last
+    gives 65 to 131, of which the first 128 are kept.
+    """
+
+    def __init__(self, config: GeneratorConfig, shape: tuple[int, int]) -> None:
+        super().__init__()
+        self.latent_dim = config.latent_dim
+        self.shape = tuple(shape)
+        self.width = config.width
+        self.seed = (_seed_side(shape[0]), _seed_side(shape[1]))
+        w = config.width
+        self.linear = nn.Linear(config.latent_dim, w * self.seed[0] * self.seed[1])
+        self.up1 = nn.ConvTranspose2d(w, w, 3, stride=2)
+        self.up2 = nn.ConvTranspose2d(w, w // 2, 3, stride=2)
+        self.up3 = nn.ConvTranspose2d(w // 2, 1, 3, stride=2)
+        self.activation = nn.LeakyReLU(0.2)
+
+    def forward(self, z: torch.Tensor) -> torch.Tensor:
+        x = self.activation(self.linear(z)).view(-1, self.width, *self.seed)
+        x = self.activation(self.up1(x))
+        x = self.activation(self.up2(x))
+        x = nn.functional.pad(x, (1, 1, 1, 1))
+        return torch.tanh(self.up3(x))[:, :, : self.shape[0], : self.shape[1]]
+
+
+class PaperDiscriminator(nn.Module):
+    """(N, 1, H, W) to (N,) logits; 1,495,945 parameters at 128 x 128.
+
+    The paper ends with a sigmoid; it is left to the loss (binary cross-entropy of a logit is the same number,
+    computed without overflow), so that `torch.sigmoid` of this output is the paper's.
+    """
+
+    def __init__(self, config: GeneratorConfig, shape: tuple[int, int]) -> None:
+        super().__init__()
+        w = config.width
+        sides = [side for side in shape]
+        for _ in range(3):
+            sides = [(side - 3) // 2 + 1 for side in sides]
+        self.features = nn.Sequential(
+            nn.Conv2d(1, w // 2, 3, stride=2), nn.LeakyReLU(0.2),
+            nn.Conv2d(w // 2, w, 3, stride=2), nn.LeakyReLU(0.2),
+            nn.Conv2d(w, w, 3, stride=2), nn.LeakyReLU(0.2),
+            nn.Flatten(),
+            nn.Linear(w * sides[0] * sides[1], 100), nn.LeakyReLU(0.2),
+            nn.Linear(100, 1),
+        )  # fmt: skip
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.features(x).squeeze(1)
+
+
+register("paper", PaperGenerator, PaperDiscriminator)
+register("tiny", PaperGenerator, PaperDiscriminator)

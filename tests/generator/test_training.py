@@ -1,0 +1,201 @@
+"""Networks of the paper, the pyramid, and a training run that survives being killed."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.torch import load_file
+
+from solquery.config import GeneratorConfig, get_preset
+from solquery.generator.networks import build_discriminator, build_generator, register
+from solquery.generator.pyramid import haar_merge, haar_split
+from solquery.generator.training import TrainingError, discriminator_accuracy, load_run, train_generator
+
+TINY = get_preset("tiny").generator
+SHAPE = (32, 32)
+
+
+def _count(network):
+    return sum(p.numel() for p in network.parameters())
+
+
+@pytest.fixture(scope="module")
+def blobs():
+    """96 fields of one blob each at a random place."""
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[:32, :32]
+    centre = rng.uniform(8, 24, (96, 2))
+    return np.stack([np.exp(-((y - a) ** 2 + (x - b) ** 2) / 18.0) for a, b in centre]).astype(np.float16)
+
+
+def test_paper_networks_have_the_papers_size():
+    config = get_preset("paper").generator
+    generator, discriminator = build_generator(config), build_discriminator(config)
+    assert _count(generator) == 1_510_081 and _count(discriminator) == 1_495_945
+    out = generator(torch.randn(2, 100, generator=torch.Generator().manual_seed(0)))
+    assert out.shape == (2, 1, 128, 128) and out.abs().max() <= 1
+    assert discriminator(out).shape == (2,)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 2**31 - 1), st.integers(1, 6))
+def test_haar_bands_invert_and_keep_the_mean(seed, half):
+    x = torch.randn(2, 1, 2 * half, 4 * half, generator=torch.Generator().manual_seed(seed))
+    assert torch.allclose(haar_merge(haar_split(x)), x, atol=1e-5)
+    assert torch.allclose(haar_split(x)[:, :1], torch.nn.functional.avg_pool2d(x, 2), atol=1e-6)
+
+
+def test_pyramid_settles_flux_at_the_coarse_levels():
+    """Before the bounding tanh, a finer level changes no block mean; for faint images tanh changes little."""
+    network = build_generator(GeneratorConfig(arch="pyramid", width=8), (64, 64)).eval()
+    with torch.no_grad():
+        network.base.weight *= 0.05
+        network.base.bias *= 0.05
+        for head in network.heads:
+            head.weight *= 0.05
+        z = torch.randn(3, 100, generator=torch.Generator().manual_seed(1))
+        coarse, fine = network(z, level=1), network(z)
+    assert torch.allclose(torch.nn.functional.avg_pool2d(fine, 4), coarse, atol=2e-3)
+
+
+def test_unknown_architecture_names_those_there_are():
+    with pytest.raises(ValueError, match="paper.*pyramid"):
+        build_generator(GeneratorConfig(arch="nosuch"))
+
+
+def _weights(path):
+    return load_file(path)
+
+
+@pytest.mark.parametrize("arch", ["tiny", "pyramid"])
+def test_stopped_and_resumed_equals_uninterrupted(tmp_path, blobs, arch):
+    config = TINY
+    if arch == "pyramid":
+        config = GeneratorConfig(
+            arch="pyramid", latent_dim=8, width=8, batch=16, images=320, loss="relativistic", r1=1.0,
+            ema_halflife_images=100, grow_images=(96,), fade_images=64,
+        )  # fmt: skip
+    whole = train_generator(config, blobs, tmp_path / "whole", SHAPE, seed=3)
+    for until in (32, 112, None):
+        parts = train_generator(config, blobs, tmp_path / "parts", SHAPE, seed=3, until_images=until)
+    a, b = _weights(whole), _weights(parts)
+    assert all(torch.equal(a[name], b[name]) for name in a)
+    lines = [json.loads(line) for line in (tmp_path / "parts" / "stats.jsonl").read_text().splitlines()]
+    assert [e["images"] for e in lines] == sorted({e["images"] for e in lines})
+
+
+def test_killed_run_goes_on(tmp_path, blobs):
+    np.save(tmp_path / "data.npy", blobs)
+    script = (
+        "import numpy as np, dataclasses, torch; torch.set_num_threads(1)\n"
+        "from solquery.config import get_preset\n"
+        "from solquery.generator.training import train_generator\n"
+        "config = dataclasses.replace(get_preset('tiny').generator, epochs=400)\n"
+        f"data = np.load({str(tmp_path / 'data.npy')!r})\n"
+        f"train_generator(config, data, {str(tmp_path / 'run')!r}, (32, 32), seed=1, checkpoint_seconds=0.1)\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", script])
+    checkpoint = tmp_path / "run" / "checkpoints" / "last.pt"
+    deadline = time.monotonic() + 60
+    while not checkpoint.exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    time.sleep(0.3)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    before = torch.load(checkpoint, weights_only=True)["step"]
+    import dataclasses
+
+    config = dataclasses.replace(TINY, epochs=400)
+    train_generator(config, blobs, tmp_path / "run", SHAPE, seed=1, until_images=(before + 6) * config.batch)
+    assert torch.load(checkpoint, weights_only=True)["step"] == before + 6
+
+
+def test_epoch_with_the_worst_discriminator_is_chosen(tmp_path, blobs):
+    import dataclasses
+
+    config = dataclasses.replace(TINY, epochs=5, choose_within_epochs=3)
+    train_generator(config, blobs, tmp_path / "run", SHAPE, seed=0)
+    lines = [json.loads(line) for line in (tmp_path / "run" / "stats.jsonl").read_text().splitlines()]
+    accuracy = [e["discriminator_accuracy"] for e in lines if "discriminator_accuracy" in e]
+    assert len(accuracy) == 5
+    assert lines[-1]["chosen_epoch"] == 1 + int(np.argmin(accuracy[:3]))
+
+
+def test_accuracy_of_a_perfect_judge_is_one(blobs):
+    class Judge(torch.nn.Module):
+        def forward(self, x):
+            return x.mean((1, 2, 3)) - 0.01
+
+    class Blank(torch.nn.Module):
+        latent_dim = 4
+
+        def forward(self, z):
+            return torch.zeros(len(z), 1, 32, 32)
+
+    real = torch.as_tensor(blobs.astype(np.float32))[:, None]
+    assert discriminator_accuracy(Judge(), Blank(), real, 0) == 1.0
+
+
+def test_foreign_run_few_patches_and_wrong_shape_are_refused(tmp_path, blobs):
+    train_generator(TINY, blobs, tmp_path / "run", SHAPE, until_images=32)
+    with pytest.raises(TrainingError, match="other settings"):
+        train_generator(TINY, blobs, tmp_path / "run", SHAPE, seed=9)
+    with pytest.raises(TrainingError, match="cannot fill a batch"):
+        train_generator(TINY, blobs[:3], tmp_path / "few", SHAPE)
+    with pytest.raises(TrainingError, match="wants"):
+        train_generator(TINY, blobs[:, :16], tmp_path / "shape", SHAPE)
+
+
+def test_loss_that_is_not_finite_keeps_the_last_good_checkpoint(tmp_path, blobs):
+    train_generator(TINY, blobs, tmp_path / "run", SHAPE, until_images=48)
+    good = torch.load(tmp_path / "run" / "checkpoints" / "last.pt", weights_only=True)["step"]
+    poisoned = blobs.copy()
+    poisoned[:] = np.nan
+    with pytest.raises(TrainingError, match="no longer finite"):
+        train_generator(TINY, poisoned, tmp_path / "run", SHAPE)
+    assert torch.load(tmp_path / "run" / "checkpoints" / "last.pt", weights_only=True)["step"] == good
+
+
+def test_run_is_read_back(tmp_path, blobs):
+    path = train_generator(TINY, blobs, tmp_path / "run", SHAPE, until_images=32)
+    config, shape, network = load_run(tmp_path / "run")
+    assert config == TINY and shape == SHAPE
+    assert all(torch.equal(t, network.state_dict()[n]) for n, t in load_file(path).items())
+    with pytest.raises(TrainingError, match="no finished generator"):
+        load_run(tmp_path / "nothing")
+
+
+def test_own_architecture_needs_no_list_edited(tmp_path, blobs):
+    class Linear(torch.nn.Module):
+        def __init__(self, config, shape):
+            super().__init__()
+            self.latent_dim, self.shape = config.latent_dim, shape
+            self.layer = torch.nn.Linear(config.latent_dim, shape[0] * shape[1])
+
+        def forward(self, z):
+            return torch.tanh(self.layer(z)).view(-1, 1, *self.shape)
+
+    from solquery.generator.networks import PaperDiscriminator
+
+    register("test-linear", Linear, PaperDiscriminator)
+    import dataclasses
+
+    config = dataclasses.replace(TINY, arch="test-linear")
+    train_generator(config, blobs, tmp_path / "own", SHAPE, until_images=64)
+    assert load_run(tmp_path / "own")[0].arch == "test-linear"
+
+
+def test_collapse_is_warned_about(tmp_path, blobs, monkeypatch):
+    from solquery.generator import training
+
+    monkeypatch.setattr(training, "COLLAPSE_STEPS", 1)
+    with pytest.warns(training.CollapseWarning, match="it collapsed"):
+        train_generator(TINY, blobs, tmp_path / "run", SHAPE, until_images=16)
