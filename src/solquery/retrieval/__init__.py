@@ -1,0 +1,39 @@
+"""Finding patches: the self-supervised encoder, embeddings in the archive, exact search, and its baselines."""
+
+from __future__ import annotations
+
+from .augment import augment
+from .baselines import FEATURES, euclidean, features, mahalanobis, search_parameters
+from .embedding import EmbedReport, embed, embed_archive
+from .encoder import Encoder, Predictor, build_encoder
+from .index import EmbeddingIndex, Match, SearchError, load_index, nearest, search
+from .likeness import likeness
+from .training import CollapseWarning, EncoderRunError, TrainingReport, export_encoder, load_encoder, train_encoder
+
+__all__ = [
+    "FEATURES",
+    "CollapseWarning",
+    "EmbedReport",
+    "EmbeddingIndex",
+    "Encoder",
+    "EncoderRunError",
+    "Match",
+    "Predictor",
+    "SearchError",
+    "TrainingReport",
+    "augment",
+    "build_encoder",
+    "embed",
+    "embed_archive",
+    "euclidean",
+    "export_encoder",
+    "features",
+    "likeness",
+    "load_encoder",
+    "load_index",
+    "mahalanobis",
+    "nearest",
+    "search",
+    "search_parameters",
+    "train_encoder",
+]

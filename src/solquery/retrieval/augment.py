@@ -1,0 +1,108 @@
+"""The transformations an embedding must not notice: shift, zoom, rotation, vertical flip (paper, section 4).
+
+One affine map per patch, applied by a single bilinear resampling; what comes in from outside is 0 G, the quiet
+grey between regions. Mirroring east and west, or exchanging the polarities, turns an active region into one that
+Hale's law puts in the other hemisphere or cycle, so neither is an invariance and neither can be switched on.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..config import AugmentConfig
+
+__all__ = ["Views", "augment", "draw_views", "seeded_generator", "warp"]
+
+
+@dataclass(frozen=True)
+class Views:
+    """What is done to each of N patches.
+
+    Attributes
+    ----------
+    shift_px
+        (N, 2), how far the content moves in y and x, in pixels.
+    zoom
+        (N,), above 1 magnifies.
+    rotation_deg
+        (N,), from +x towards +y, in degrees: counter-clockwise with row 0 in the south.
+    flip
+        (N,) bool, whether north and south are exchanged (before the rotation).
+    """
+
+    shift_px: Tensor
+    zoom: Tensor
+    rotation_deg: Tensor
+    flip: Tensor
+
+
+def seeded_generator(*key: int) -> torch.Generator:
+    """A CPU generator that is a pure function of the given non-negative integers, e.g. (seed, stream, step)."""
+    state = np.random.SeedSequence(list(key)).generate_state(1, np.uint64)[0]
+    return torch.Generator().manual_seed(int(state >> np.uint64(1)))
+
+
+def draw_views(n: int, cfg: AugmentConfig, generator: torch.Generator) -> Views:
+    """Draw the transformations of `n` patches, uniform within the limits of `cfg`.
+
+    The same numbers are consumed whatever is switched off, so that a seed means the same with any settings.
+    """
+    unit = torch.rand(5, n, generator=generator)
+    low, high = cfg.zoom
+    return Views(
+        shift_px=((2 * unit[:2] - 1) * cfg.shift_px).T.contiguous(),
+        zoom=low + (high - low) * unit[2],
+        rotation_deg=(2 * unit[3] - 1) * cfg.rotation_deg,
+        flip=(unit[4] < 0.5) & cfg.vertical_flip,
+    )
+
+
+def warp(x: Tensor, views: Views) -> Tensor:
+    """Apply `views` to `x` (N, C, H, W) about the centre of the grid; zeros outside.
+
+    The order is flip, rotation, zoom, shift: whatever lies at the centre of a patch moves by exactly `shift_px`.
+    Angles and lengths are those of the pixel grid, also where H and W differ.
+    """
+    n, _, height, width = x.shape
+    angle = torch.deg2rad(views.rotation_deg)
+    cosine, sine = torch.cos(angle) / views.zoom, torch.sin(angle) / views.zoom
+    mirror = 1.0 - 2.0 * views.flip.to(cosine.dtype)
+    # grid_sample asks, for every pixel of the result, where it comes from: the inverse map
+    matrix = torch.stack(
+        [torch.stack([cosine, sine], -1), torch.stack([-sine * mirror, cosine * mirror], -1)], dim=1
+    )  # (N, 2, 2), rows and columns (x, y)
+    shift_xy = views.shift_px.flip(-1).unsqueeze(-1)
+    offset = -(matrix @ shift_xy)
+    half = torch.tensor([width / 2, height / 2], dtype=matrix.dtype)
+    theta = torch.cat([matrix * half.view(1, 1, 2), offset], dim=2) / half.view(1, 2, 1)
+    grid = F.affine_grid(theta.to(x.device, x.dtype), [n, 1, height, width], align_corners=False)
+    return F.grid_sample(x, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+
+
+def augment(x: Tensor, cfg: AugmentConfig, generator: torch.Generator) -> Tensor:
+    """One random view of each patch.
+
+    Parameters
+    ----------
+    x
+        (N, 1, H, W) patches in preset units, where 0 is 0 G.
+    cfg
+        The limits; what is switched off there (0 px, zoom (1, 1), 0 deg, no flip) stays as it is.
+    generator
+        A CPU generator; the result depends on nothing else, on any device.
+
+    Returns
+    -------
+    Tensor
+        The views, like `x`; `x` itself where everything is switched off.
+    """
+    views = draw_views(x.shape[0], cfg, generator)
+    if cfg.shift_px == 0 and tuple(cfg.zoom) == (1, 1) and cfg.rotation_deg == 0:
+        # only flips are left: exact, without resampling
+        return torch.where(views.flip.to(x.device).view(-1, 1, 1, 1), x.flip(-2), x) if cfg.vertical_flip else x
+    return warp(x, views)

@@ -1,0 +1,163 @@
+"""Retrieval by parameters alone, which the embedding is held against (paper, section 4 and Fig. 8).
+
+The feature vector of a patch is (TUF, R, PSEP) on the grid of the preset. PSEP does not exist where a polarity is
+absent. A patch of the archive that lacks a parameter is no candidate: it is infinitely far from every query. A
+query that lacks one is compared by those it has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .index import Match, SearchError, nearest, rows_of
+
+if TYPE_CHECKING:
+    from ..archive.store import Archive
+
+__all__ = ["FEATURES", "euclidean", "features", "mahalanobis", "search_parameters"]
+
+#: the paper's feature vector
+FEATURES = ("tuf", "r", "psep")
+
+
+def features(values: Mapping[str, Any], names: Sequence[str] = FEATURES, prefix: str = "") -> np.ndarray:
+    """The (N, P) float64 feature matrix from a mapping of names to N values (a dict, or columns of a table)."""
+    return np.stack([np.atleast_1d(np.asarray(values[prefix + name], dtype=np.float64)) for name in names], axis=1)
+
+
+def _complete(archive: np.ndarray) -> np.ndarray:
+    complete = np.isfinite(archive).all(axis=1)
+    if complete.sum() < 2:
+        raise SearchError(
+            f"only {int(complete.sum())} of {len(archive)} patches have every parameter of the comparison; "
+            "their spread needs at least two"
+        )
+    return complete
+
+
+def _scored(queries: np.ndarray, archive: np.ndarray, precision_of: Any) -> np.ndarray:
+    """Distances (Q, N); `precision_of(kept)` gives the (p, p) metric for the parameters that a query has."""
+    queries, archive = np.atleast_2d(np.asarray(queries, float)), np.asarray(archive, float)
+    if queries.shape[1] != archive.shape[1]:
+        raise ValueError(f"queries have {queries.shape[1]} parameters, the archive {archive.shape[1]}")
+    complete = _complete(archive)
+    distances = np.full((len(queries), len(archive)), np.inf)
+    have = np.isfinite(queries)
+    if not have.any(axis=1).all():
+        raise SearchError(f"query {int(np.argmin(have.any(axis=1)))} has none of the parameters to compare by")
+    for kept in np.unique(have, axis=0):
+        lines = np.flatnonzero((have == kept).all(axis=1))
+        # whitening: the metric's distance is the plain one of the transformed vectors
+        whiten = np.linalg.cholesky(precision_of(kept))
+        centre = archive[complete][:, kept].mean(axis=0)
+        a, b = (queries[lines][:, kept] - centre) @ whiten, (archive[complete][:, kept] - centre) @ whiten
+        for line, vector in zip(lines, a, strict=True):
+            distances[line, complete] = np.sqrt(((b - vector) ** 2).sum(axis=1))
+    return distances
+
+
+def euclidean(queries: np.ndarray, archive: np.ndarray) -> np.ndarray:
+    """Euclidean distances of feature vectors, each parameter divided by its standard deviation in the archive.
+
+    Parameters
+    ----------
+    queries, archive
+        (Q, P) and (N, P) feature vectors; NaN: missing (see the module's text).
+
+    Returns
+    -------
+    numpy.ndarray
+        (Q, N) float64; infinite for patches that lack a parameter.
+
+    Notes
+    -----
+    The paper normalises "each parameter"; here to unit variance over the archive. A parameter that is the same in
+    the whole archive has no say.
+    """
+    archive = np.asarray(archive, float)
+    spread = archive[_complete(archive)].std(axis=0)
+    weight = np.where(spread > 0, 1.0 / np.where(spread > 0, spread, 1.0), 1e-150)
+    return _scored(queries, archive, lambda kept: np.diag(weight[kept] ** 2))
+
+
+def mahalanobis(queries: np.ndarray, archive: np.ndarray) -> np.ndarray:
+    """Mahalanobis distances of feature vectors, with the covariance of the archive's; arguments as `euclidean`.
+
+    Raises
+    ------
+    SearchError
+        When the parameters of the archive depend linearly on each other, so that the covariance has no inverse.
+    """
+    archive = np.asarray(archive, float)
+    covariance = np.atleast_2d(np.cov(archive[_complete(archive)], rowvar=False))
+    scale = np.sqrt(np.diag(covariance))
+    if not (scale > 0).all() or np.linalg.cond(covariance / np.outer(scale, scale)) > 1e12:
+        raise SearchError("the parameters of the archive are linearly dependent; leave one of them out")
+
+    def precision(kept: np.ndarray) -> np.ndarray:
+        # inverted in units of the standard deviations: flux and length differ by many orders of magnitude
+        s = scale[kept]
+        return np.linalg.inv(covariance[np.ix_(kept, kept)] / np.outer(s, s)) / np.outer(s, s)
+
+    return _scored(queries, archive, precision)
+
+
+_METHODS = {"euclidean": euclidean, "mahalanobis": mahalanobis}
+
+
+def search_parameters(
+    archive: Archive,
+    values: Mapping[str, float],
+    k: int = 10,
+    method: str = "mahalanobis",
+    where: str | None = None,
+    group: str = "region",
+    exclude_region: str | Collection[str] | None = None,
+    names: Sequence[str] = FEATURES,
+) -> list[Match]:
+    """The patches of an archive whose parameters on the grid are nearest to those given.
+
+    Parameters
+    ----------
+    archive
+        With the columns ``grid_<name>`` that `embed_archive` writes.
+    values
+        Parameters of the query on the same grid, in G and pixels.
+    method
+        ``"euclidean"`` or ``"mahalanobis"``.
+    k, where, group, exclude_region
+        As in `search`.
+    names
+        Which parameters make the feature vector.
+
+    Raises
+    ------
+    SearchError
+        When the archive has no parameters on the grid, or `where` matches nothing.
+    """
+    if method not in _METHODS:
+        raise ValueError(f"method must be one of {', '.join(_METHODS)}, got {method!r}")
+    present = archive.table(where="id IS NULL").column_names
+    missing = [name for name in names if f"grid_{name}" not in present]
+    if missing:
+        raise SearchError(
+            f"the archive lacks {', '.join(missing)} on the grid; "
+            "measure it with solquery.retrieval.embed_archive(archive, bundle, again=True)"
+        )
+    table = archive.table(columns=["id", "region", *(f"grid_{name}" for name in names)], where=where)
+    if table.num_rows == 0:
+        raise SearchError(f"no patch matches {where!r}; widen the condition" if where else "the archive is empty")
+    matrix = features({name: table.column(name).to_numpy() for name in table.column_names[2:]}, names, "grid_")
+    distances = _METHODS[method](features(values, names), matrix)
+    ids, regions = table.column("id").to_pylist(), np.asarray(table.column("region").to_pylist(), dtype=str)
+    exclude = (exclude_region,) if isinstance(exclude_region, str) else tuple(exclude_region or ())
+    distances[:, np.isin(regions, list(exclude))] = np.inf
+    columns = nearest(distances, k, regions if group == "region" else None)[0]
+    rows = rows_of(archive, [ids[c] for c in columns])
+    return [
+        Match(ids[c], str(regions[c]), float(distances[0, c]), rank, rows.get(ids[c], {}))
+        for rank, c in enumerate(columns, start=1)
+    ]

@@ -1,0 +1,399 @@
+"""Self-supervised training of the encoder: SimSiam (Chen & He 2020, arXiv:2011.10566; paper, section 3).
+
+Two views of every patch go through the same encoder; a small head predicts the embedding of one view from that
+of the other, and the gradient does not flow through the predicted side. Another loss can stand in its place
+(`losses`). Order and views of step n follow from (seed, n) alone, so a run that was stopped goes on exactly as if it
+had not been.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import math
+import os
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..config import AugmentConfig, EncoderConfig
+from ..errors import SolqueryError
+from .augment import augment, seeded_generator
+from .encoder import Encoder, build_encoder, build_predictor
+from .losses import LOSSES
+
+__all__ = [
+    "CollapseWarning",
+    "EncoderRunError",
+    "TrainingReport",
+    "effective_rank",
+    "export_encoder",
+    "load_encoder",
+    "spread",
+    "train_encoder",
+]
+
+_ORDER, _VIEWS = 1, 2  # streams of random numbers
+_KEPT = 512  # embeddings the diagnostics look at
+
+
+class EncoderRunError(SolqueryError, ValueError):
+    """A run folder that cannot be used as asked."""
+
+
+class CollapseWarning(UserWarning):
+    """The embeddings of different patches have become the same, or nearly."""
+
+
+@dataclass(frozen=True)
+class TrainingReport:
+    """Where a call of `train_encoder` left the run: `images` of `planned` shown, and the last statistics."""
+
+    run: Path
+    images: int
+    planned: int
+    stats: dict[str, float]
+
+    @property
+    def finished(self) -> bool:
+        return self.images >= self.planned
+
+
+def spread(embeddings: Tensor) -> float:
+    """Standard deviation of the unit-length embeddings (N, D), times sqrt(D): 1 for isotropic, 0 when collapsed.
+
+    Chen & He 2020, section 4.1.
+    """
+    unit = F.normalize(embeddings.float(), dim=1)
+    return float(unit.std(dim=0).mean() * unit.shape[1] ** 0.5)
+
+
+def effective_rank(embeddings: Tensor) -> float:
+    """In how many dimensions the embeddings (N, D) vary: exp of the entropy of their normalised singular values.
+
+    Roy & Vetterli 2007 (EUSIPCO); between 1 and min(N - 1, D).
+    """
+    centred = embeddings.double() - embeddings.double().mean(dim=0)
+    values = torch.linalg.svdvals(centred)
+    share = values / values.sum().clamp_min(1e-300)
+    share = share[share > 1e-12]
+    return float(torch.exp(-(share * share.log()).sum()))
+
+
+def _write(path: Path, content: bytes) -> None:
+    part = path.with_name(path.name + ".part")
+    with open(part, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(part, path)
+
+
+def _fingerprint(data: Any) -> str:
+    """Of shape and 16 patches spread over the data: enough to notice that a run goes on with other data."""
+    digest = hashlib.sha256(repr(tuple(data.shape)).encode())
+    for i in np.linspace(0, len(data) - 1, 16).astype(int):
+        digest.update(np.asarray(data[i], dtype=np.float16).tobytes())
+    return digest.hexdigest()[:16]
+
+
+def _open_run(run: Path, settings: dict[str, Any]) -> None:
+    """Make the run folder, or check that the one there is of the same settings."""
+    for folder in ("checkpoints", "samples"):
+        (run / folder).mkdir(parents=True, exist_ok=True)
+    path = run / "config.json"
+    if not path.exists():
+        _write(path, (json.dumps(settings, indent=2) + "\n").encode())
+        return
+    there = _read_config(run)
+    # a setting added since that run began has its default there
+    there["encoder"] = json.loads(json.dumps(dataclasses.asdict(EncoderConfig()))) | there.get("encoder", {})
+    settings = json.loads(json.dumps(settings))
+    different = sorted(key for key in {*there, *settings} if there.get(key) != settings.get(key))
+    if different:
+        raise EncoderRunError(
+            f"{run} holds a run with another {', '.join(different)}; repeat its settings (config.json), "
+            "or take a new folder"
+        )
+
+
+def _read_config(run: Path) -> dict[str, Any]:
+    try:
+        return json.loads((run / "config.json").read_text())
+    except FileNotFoundError:
+        raise EncoderRunError(f"{run} is no run folder: it has no config.json") from None
+    except json.JSONDecodeError as error:
+        raise EncoderRunError(f"{run / 'config.json'} is damaged ({error}); start again in a new folder") from None
+
+
+def _read_checkpoint(run: Path) -> dict[str, Any] | None:
+    path = run / "checkpoints" / "last.pt"
+    if not path.exists():
+        return None
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises many kinds for a damaged file
+        raise EncoderRunError(f"{path} cannot be read ({type(error).__name__}); remove it to start again") from error
+
+
+def _trim_stats(path: Path, images: int) -> dict[str, float]:
+    """Drop the lines written after the checkpoint that the run goes on from; the last one kept."""
+    if not path.exists():
+        return {}
+    kept: list[str] = []
+    for line in path.read_text().splitlines():
+        with contextlib.suppress(json.JSONDecodeError):  # a line cut short by a kill
+            if json.loads(line)["images"] <= images:
+                kept.append(line)
+    _write(path, "".join(line + "\n" for line in kept).encode())
+    return json.loads(kept[-1]) if kept else {}
+
+
+class _Batches:
+    """Batch of a step: a permutation of all patches in every epoch, incomplete batches left out."""
+
+    def __init__(self, data: Any, batch: int, seed: int, device: torch.device) -> None:
+        self.data, self.batch, self.seed, self.device = data, batch, seed, device
+        self.per_epoch = len(data) // batch
+        self._epoch, self._order = -1, np.empty(0, int)
+        self._resident: Tensor | None = None
+        if device.type != "cpu" and 2 * math.prod(data.shape) < 8e9:
+            # one copy to the accelerator instead of one per step
+            self._resident = torch.from_numpy(np.asarray(data, dtype=np.float16)).to(device)
+
+    def __call__(self, step: int) -> Tensor:
+        epoch, k = divmod(step, self.per_epoch)
+        if epoch != self._epoch:
+            self._order = np.random.default_rng([self.seed, _ORDER, epoch]).permutation(len(self.data))
+            self._epoch = epoch
+        index = np.sort(self._order[k * self.batch : (k + 1) * self.batch])  # sorted: friendly to a memory map
+        if self._resident is not None:
+            return self._resident[torch.from_numpy(index).to(self.device)].float().unsqueeze(1)
+        x = np.asarray(self.data[index], dtype=np.float32)
+        return torch.from_numpy(x).unsqueeze(1).to(self.device)
+
+
+def train_encoder(
+    cfg: EncoderConfig,
+    data: Any,
+    run: str | Path,
+    *,
+    seed: int = 0,
+    progress: Callable[[dict[str, float]], None] | None = None,
+    until_images: int | None = None,
+    minutes: float | None = None,
+    device: str | torch.device | None = None,
+    checkpoint_seconds: float = 120.0,
+    stats_images: int = 2048,
+    provenance: dict[str, Any] | None = None,
+) -> TrainingReport:
+    """Train an encoder, or go on with the training in `run`; calling it again with the same settings resumes.
+
+    SGD with momentum; the learning rate of the encoder falls as half a cosine over the planned number of images
+    (`cfg.images`, else `cfg.epochs` times the patches), that of the prediction head stays (Chen & He 2020,
+    section 4.2 and table 1). An image counts once, although two views of it are computed.
+
+    Parameters
+    ----------
+    cfg
+        Architecture, augmentation and schedule.
+    data
+        (N, H, W) array in preset units, float16 or float32, e.g. a memory map; read batch by batch.
+    run
+        Folder for ``config.json``, ``stats.jsonl``, ``checkpoints/last.pt`` and ``samples/``.
+    seed
+        Of weights, order and views; the same seed gives the same run on a CPU, stopped or not.
+    progress
+        Called with every line of the statistics.
+    until_images, minutes
+        End this call earlier, with a checkpoint; a later call goes on. The schedule does not change.
+    device
+        ``"cpu"``, ``"cuda"``; None takes a GPU where there is one.
+    checkpoint_seconds
+        At most about this much is lost when the process is killed.
+    stats_images
+        A line of statistics every so many images: loss, spread and effective rank of the embeddings, rate.
+    provenance
+        Written into ``config.json``: preset, hash of the archive.
+
+    Raises
+    ------
+    EncoderRunError
+        When there are fewer patches than a batch holds, or `run` holds a run of other settings or data.
+
+    Warns
+    -----
+    CollapseWarning
+        When the embeddings stop to differ from patch to patch.
+    """
+    run = Path(run)
+    if len(data) < cfg.batch:
+        raise EncoderRunError(
+            f"{len(data)} patches are fewer than one batch of {cfg.batch}; add patches to the archive"
+        )
+    where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    settings = {
+        "kind": "encoder",
+        "encoder": dataclasses.asdict(cfg),
+        "seed": seed,
+        "data": {"shape": list(data.shape), "fingerprint": _fingerprint(data)},
+        "provenance": provenance or {},
+    }
+    _open_run(run, settings)
+    steps = max(1, (cfg.images or cfg.epochs * len(data)) // cfg.batch)
+    planned = steps * cfg.batch
+    stop = steps if until_images is None else min(steps, math.ceil(until_images / cfg.batch))
+
+    encoder, predictor = build_encoder(cfg, seed), build_predictor(cfg, seed)
+    encoder = encoder.to(where, memory_format=torch.channels_last).train()
+    predictor = predictor.to(where).train()
+    groups = [{"params": list(encoder.parameters())}, {"params": list(predictor.parameters())}]
+    optimizer = torch.optim.SGD(groups, lr=cfg.learning_rate, momentum=cfg.momentum, weight_decay=cfg.weight_decay)
+    step, seconds = 0, 0.0
+    checkpoint = _read_checkpoint(run)
+    if checkpoint is not None:
+        encoder.load_state_dict(checkpoint["encoder"])
+        predictor.load_state_dict(checkpoint["predictor"])
+        optimizer.load_state_dict(checkpoint["optimizer"])
+        step, seconds = checkpoint["step"], checkpoint["seconds"]
+    stats = _trim_stats(run / "stats.jsonl", step * cfg.batch)
+    batches = _Batches(data, cfg.batch, seed, where)
+
+    def save() -> None:
+        state = {
+            "step": step,
+            "seconds": seconds,
+            "encoder": encoder.state_dict(),
+            "predictor": predictor.state_dict(),
+            "optimizer": optimizer.state_dict(),
+        }
+        part = run / "checkpoints" / "last.pt.part"
+        with open(part, "wb") as file:
+            torch.save(state, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, run / "checkpoints" / "last.pt")
+
+    # settings of EncoderConfig; one without them is the paper's
+    objective, temperature = LOSSES[cfg.loss], cfg.temperature
+    losses: list[Tensor] = []
+    kept: list[Tensor] = []
+    window = max(1, stats_images // cfg.batch)
+    picture_every = max(window, steps // 10)
+    began = window_began = saved = time.monotonic()
+    while step < stop:
+        for group, rate in zip(optimizer.param_groups, _rates(cfg, step, steps), strict=True):
+            group["lr"] = rate
+        x = batches(step)
+        generator = seeded_generator(seed, _VIEWS, step)
+        one, two = augment(x, cfg.augment, generator), augment(x, cfg.augment, generator)
+        one, two = (v.contiguous(memory_format=torch.channels_last) for v in (one, two))
+        with torch.autocast(where.type, torch.bfloat16, enabled=cfg.precision == "bf16"):
+            z1, z2 = encoder(one), encoder(two)
+            loss = objective(z1, z2, predictor, temperature)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+        step += 1
+
+        losses.append(loss.detach())
+        kept.append(z1.detach().float())
+        kept = kept[-max(1, -(-_KEPT // cfg.batch)) :]
+        out_of_time = minutes is not None and time.monotonic() - began > 60 * minutes
+        if step % window and step != stop and not out_of_time:
+            continue
+        now = time.monotonic()
+        seconds += now - window_began
+        stats = {
+            "images": step * cfg.batch,
+            "loss": float(torch.stack(losses).mean()),
+            "embedding_std": spread(torch.cat(kept)),
+            "effective_rank": effective_rank(torch.cat(kept)),
+            "images_per_s": len(losses) * cfg.batch / max(now - window_began, 1e-9),
+            "lr": optimizer.param_groups[0]["lr"],
+            "seconds": seconds,
+        }
+        if not math.isfinite(stats["loss"]):
+            raise EncoderRunError(f"{run}: the loss is no longer a number at image {stats['images']}; lower the rate")
+        with open(run / "stats.jsonl", "a") as file:
+            file.write(json.dumps(stats) + "\n")
+        _warn_collapse(stats, run)
+        if progress is not None:
+            progress(stats | {"planned": planned})
+        losses, window_began = [], now
+        if step == stop or out_of_time or now - saved > checkpoint_seconds:
+            save()
+            saved = time.monotonic()
+        if step % picture_every < window or step == stop:
+            _picture(encoder, data, run / "samples" / f"neighbours_{step * cfg.batch:09d}.pgm", where)
+        if out_of_time:
+            break
+    return TrainingReport(run, step * cfg.batch, planned, stats)
+
+
+def _rates(cfg: EncoderConfig, step: int, steps: int) -> tuple[float, float]:
+    return cfg.learning_rate * 0.5 * (1 + math.cos(math.pi * step / steps)), cfg.learning_rate
+
+
+def _warn_collapse(stats: dict[str, float], run: Path) -> None:
+    if stats["embedding_std"] < 0.1 or stats["effective_rank"] < 1.5:
+        warnings.warn(
+            f"{run}: the embedding has collapsed at image {stats['images']} (spread {stats['embedding_std']:.3f}, "
+            f"effective rank {stats['effective_rank']:.1f}); search with it would be arbitrary",
+            CollapseWarning,
+            stacklevel=3,
+        )
+
+
+@torch.no_grad()
+def _picture(encoder: Encoder, data: Any, path: Path, device: torch.device, rows: int = 8, columns: int = 6) -> None:
+    """Eight patches (left) and their five nearest among 256: a grey picture that any viewer opens."""
+    index = np.unique(np.linspace(0, len(data) - 1, 256).astype(int))
+    x = np.asarray(data[index], dtype=np.float32)
+    encoder.eval()
+    z = torch.cat([encoder(part.to(device)) for part in torch.from_numpy(x).unsqueeze(1).split(64)]).float()
+    encoder.train()
+    queries = np.linspace(0, len(x) - 1, rows).astype(int)
+    nearest = torch.cdist(z[queries], z).topk(min(columns, len(x)), largest=False).indices.cpu().numpy()
+    sheet = np.concatenate([np.concatenate(list(x[line][:, ::-1]), axis=1) for line in nearest], axis=0)
+    grey = np.uint8(np.clip(127.5 * (1 + sheet), 0, 255))
+    _write(path, b"P5\n%d %d\n255\n" % (grey.shape[1], grey.shape[0]) + grey.tobytes())
+
+
+def _config(run: Path) -> EncoderConfig:
+    values = dict(_read_config(run)["encoder"])
+    views = dict(values.pop("augment"))
+    return EncoderConfig(**values, augment=AugmentConfig(**(views | {"zoom": tuple(views["zoom"])})))
+
+
+def export_encoder(run: str | Path) -> dict[str, Tensor]:
+    """The state dict of the encoder at the last checkpoint of `run`, float32 on the CPU, without training state.
+
+    Raises
+    ------
+    EncoderRunError
+        When `run` is no run folder, or has no checkpoint yet.
+    """
+    run = Path(run)
+    _read_config(run)
+    checkpoint = _read_checkpoint(run)
+    if checkpoint is None:
+        raise EncoderRunError(f"{run} has no checkpoint yet; let `train encoder` run for some minutes")
+    return {name: value.detach().contiguous() for name, value in checkpoint["encoder"].items()}
+
+
+def load_encoder(run: str | Path) -> Encoder:
+    """The encoder of `run` as of its last checkpoint, in evaluation mode."""
+    encoder = build_encoder(_config(Path(run)))
+    encoder.load_state_dict(export_encoder(run))
+    return encoder.eval()

@@ -1,0 +1,62 @@
+"""Embeddings and grid parameters get into the archive once, and for the right patches."""
+
+import numpy as np
+import pytest
+import torch
+
+from solquery.physics import measure
+from solquery.retrieval import embed, embed_archive
+
+from .conftest import MemoryArchive
+
+
+def test_each_patch_is_embedded_by_itself(bundle, fields):
+    whole = embed(bundle.encoder, fields, batch=7)
+    assert whole.shape == (40, 16)
+    assert whole.dtype == np.float32
+    np.testing.assert_allclose(embed(bundle.encoder, fields[5])[0], whole[5], atol=1e-5)
+    np.testing.assert_allclose(embed(bundle.encoder, torch.from_numpy(fields[:3])), whole[:3], atol=1e-5)
+    assert embed(bundle.encoder, fields[:0]).shape == (0, 16)
+
+
+def test_missing_pixels_count_as_zero_and_the_mode_is_left_as_it_was(bundle, fields):
+    holes, filled = fields[:2].copy(), fields[:2].copy()
+    holes[:, :5], filled[:, :5] = np.nan, 0
+    bundle.encoder.train()
+    np.testing.assert_array_equal(embed(bundle.encoder, holes), embed(bundle.encoder, filled))
+    assert bundle.encoder.training
+
+
+def test_any_callable_is_an_encoder(fields):
+    got = embed(lambda x: x.flatten(1)[:, :3], fields)
+    np.testing.assert_array_equal(got, fields.reshape(40, -1)[:, :3])
+
+
+def test_wrong_shape_is_refused(bundle, fields):
+    with pytest.raises(ValueError, match=r"must have shape \(N, H, W\)"):
+        embed(bundle.encoder, fields[None])
+
+
+def test_archive_gets_embeddings_and_grid_parameters(archive, bundle, fields):
+    seen = []
+    report = embed_archive(archive, bundle, progress=lambda done, of: seen.append((done, of)))
+    assert (report.embedded, report.already) == (40, 0)
+    assert seen[-1] == (40, 40)
+    table = archive.table()
+    stored = np.array(table["embedding"].to_pylist(), np.float32)
+    np.testing.assert_allclose(stored, embed(bundle.encoder, fields), atol=1e-6)
+    expected = measure(bundle.preset.to_gauss(fields))
+    for name in ("tuf", "r", "psep"):
+        np.testing.assert_allclose(table[f"grid_{name}"].to_numpy(), expected[name].numpy(), rtol=1e-6)
+    assert set(table["grid_preset"].to_pylist()) == {"tiny"}
+
+
+def test_only_what_is_new_or_of_another_encoder_is_embedded(bundle, fields):
+    archive = MemoryArchive(fields[:20], ["R"] * 20)
+    embed_archive(archive, bundle)
+    assert embed_archive(archive, bundle).embedded == 0
+    assert embed_archive(archive, bundle, again=True).embedded == 20
+    archive.set_columns(["p003", "p007"], {"embedding_model": ["other", "other"]})
+    report = embed_archive(archive, bundle)
+    assert (report.embedded, report.already) == (2, 18)
+    assert set(archive.table()["embedding_model"].to_pylist()) == {bundle.encoder_hash}

@@ -1,0 +1,233 @@
+"""SimSiam's loss, and a run that survives being stopped and killed."""
+
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import warnings
+
+import numpy as np
+import pytest
+import torch
+
+import solquery
+from solquery.config import AugmentConfig, EncoderConfig
+from solquery.retrieval.augment import augment, seeded_generator
+from solquery.retrieval.encoder import build_encoder
+from solquery.retrieval.losses import contrastive, negative_cosine
+from solquery.retrieval.training import (
+    CollapseWarning,
+    EncoderRunError,
+    effective_rank,
+    export_encoder,
+    load_encoder,
+    spread,
+    train_encoder,
+)
+
+from .conftest import smooth_fields
+
+CFG = EncoderConfig(
+    width=2,
+    embedding_dim=8,
+    projection_hidden=16,
+    prediction_hidden=8,
+    batch=8,
+    images=96,
+    augment=AugmentConfig(shift_px=2),
+)
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    torch.set_num_threads(1)
+
+
+@pytest.fixture
+def data():
+    return smooth_fields(20, size=32).astype(np.float16)
+
+
+def same(a, b):
+    return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
+
+
+def test_no_gradient_reaches_the_target():
+    p, z = torch.randn(4, 3, requires_grad=True), torch.randn(4, 3, requires_grad=True)
+    negative_cosine(p, z).backward()
+    assert p.grad.abs().sum() > 0
+    assert z.grad is None
+
+
+def test_loss_is_the_negative_cosine():
+    p, z = torch.tensor([[1.0, 0.0], [0.0, 2.0]]), torch.tensor([[3.0, 0.0], [1.0, 1.0]])
+    assert negative_cosine(p, z).item() == pytest.approx(-(1 + np.sqrt(0.5)) / 2)
+
+
+def test_spread_and_rank_tell_isotropic_from_collapsed():
+    z = torch.randn(2000, 16, generator=seeded_generator(0))
+    assert spread(z) == pytest.approx(1, abs=0.02)
+    assert effective_rank(z) == pytest.approx(16, abs=0.3)
+    line = torch.randn(2000, 1, generator=seeded_generator(0)) * torch.ones(16)
+    assert effective_rank(line) == pytest.approx(1, abs=1e-3)
+    assert spread(torch.ones(10, 16)) == pytest.approx(0, abs=1e-6)
+
+
+def test_a_stopped_run_goes_on_bit_for_bit(data, tmp_path):
+    whole = train_encoder(CFG, data, tmp_path / "whole", seed=4, stats_images=16, device="cpu")
+    assert whole.finished
+    assert whole.images == 96
+    for until in (24, 40, None):
+        train_encoder(CFG, data, tmp_path / "parts", seed=4, stats_images=16, until_images=until, device="cpu")
+    assert same(export_encoder(tmp_path / "whole"), export_encoder(tmp_path / "parts"))
+    other = train_encoder(CFG, data, tmp_path / "other", seed=5, device="cpu")
+    assert other.finished
+    assert not same(export_encoder(tmp_path / "whole"), export_encoder(tmp_path / "other"))
+
+
+def test_run_folder_is_complete_and_a_finished_run_stays_as_it_is(data, tmp_path):
+    seen = []
+    train_encoder(CFG, data, tmp_path, stats_images=32, device="cpu", progress=seen.append)
+    lines = [json.loads(line) for line in (tmp_path / "stats.jsonl").read_text().splitlines()]
+    assert [line["images"] for line in lines] == [32, 64, 96]
+    assert [line["images"] for line in seen] == [32, 64, 96]
+    assert {"loss", "embedding_std", "effective_rank", "images_per_s", "lr"} <= lines[0].keys()
+    assert lines[0]["lr"] > lines[-1]["lr"] > 0
+    config = json.loads((tmp_path / "config.json").read_text())
+    assert config["encoder"]["learning_rate"] == CFG.learning_rate
+    assert config["data"]["shape"] == [20, 32, 32]
+    assert list((tmp_path / "samples").glob("*.pgm"))
+    before = export_encoder(tmp_path)
+    assert train_encoder(CFG, data, tmp_path, stats_images=32, device="cpu").finished
+    assert same(before, export_encoder(tmp_path))
+    assert len((tmp_path / "stats.jsonl").read_text().splitlines()) == 3
+
+
+def test_minutes_end_a_call_with_a_checkpoint(data, tmp_path):
+    report = train_encoder(CFG, data, tmp_path, minutes=0, device="cpu")
+    assert (report.images, report.finished) == (8, False)
+    assert train_encoder(CFG, data, tmp_path, device="cpu").finished
+
+
+def test_killed_at_any_moment_it_goes_on(data, tmp_path):
+    np.save(tmp_path / "data.npy", data)
+    run = tmp_path / "run"
+    cfg = dataclasses.replace(CFG, images=8 * 4000)
+    script = f"""
+import numpy as np, torch
+torch.set_num_threads(1)
+from solquery.config import AugmentConfig, EncoderConfig
+from solquery.retrieval.training import train_encoder
+cfg = EncoderConfig(**{ {f.name: getattr(cfg, f.name) for f in dataclasses.fields(cfg) if f.name != "augment"} },
+                    augment=AugmentConfig(shift_px=2))
+train_encoder(cfg, np.load({str(tmp_path / "data.npy")!r}, mmap_mode="r"), {str(run)!r}, seed=4,
+              checkpoint_seconds=0, stats_images=16, device="cpu")
+"""
+    source = os.path.dirname(os.path.dirname(solquery.__file__ or solquery.__path__[0] + "/x"))
+    environment = os.environ | {"PYTHONPATH": source}
+    process = subprocess.Popen([sys.executable, "-c", script], env=environment)
+    try:
+        limit = time.monotonic() + 60
+        while not (run / "checkpoints" / "last.pt").exists():
+            assert process.poll() is None, "the training ended by itself"
+            assert time.monotonic() < limit
+            time.sleep(0.05)
+        time.sleep(0.3)
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    step = torch.load(run / "checkpoints" / "last.pt", weights_only=True)["step"]
+    assert 0 < step < 4000
+    with open(run / "stats.jsonl", "a") as file:
+        file.write('{"images": 99')  # a line cut short
+    until = (step + 3) * 8
+    train_encoder(cfg, data, run, seed=4, stats_images=16, until_images=until, device="cpu")
+    images = [json.loads(line)["images"] for line in (run / "stats.jsonl").read_text().splitlines()]
+    assert images == sorted(set(images))
+    train_encoder(cfg, data, tmp_path / "whole", seed=4, stats_images=16, until_images=until, device="cpu")
+    assert same(export_encoder(run), export_encoder(tmp_path / "whole"))
+
+
+def test_other_settings_or_data_are_refused(data, tmp_path):
+    train_encoder(CFG, data, tmp_path, until_images=8, device="cpu")
+    with pytest.raises(EncoderRunError, match=r"another encoder; repeat its settings"):
+        train_encoder(dataclasses.replace(CFG, learning_rate=0.1), data, tmp_path, device="cpu")
+    with pytest.raises(EncoderRunError, match=r"another seed"):
+        train_encoder(CFG, data, tmp_path, seed=1, device="cpu")
+    with pytest.raises(EncoderRunError, match=r"another data"):
+        train_encoder(CFG, -data, tmp_path, device="cpu")
+    with pytest.raises(EncoderRunError, match=r"fewer than one batch of 8"):
+        train_encoder(CFG, data[:4], tmp_path / "few", device="cpu")
+
+
+def test_what_is_no_run_is_refused(tmp_path, data):
+    with pytest.raises(EncoderRunError, match="no run folder"):
+        export_encoder(tmp_path / "nowhere")
+    train_encoder(CFG, data, tmp_path, until_images=8, device="cpu")
+    (tmp_path / "checkpoints" / "last.pt").write_bytes(b"PK")
+    with pytest.raises(EncoderRunError, match=r"last\.pt cannot be read"):
+        train_encoder(CFG, data, tmp_path, device="cpu")
+    (tmp_path / "checkpoints" / "last.pt").unlink()
+    with pytest.raises(EncoderRunError, match="no checkpoint yet"):
+        export_encoder(tmp_path)
+
+
+def test_equal_patches_are_reported_as_a_collapse(tmp_path):
+    equal = np.zeros((16, 32, 32), np.float32)
+    with pytest.warns(CollapseWarning, match="collapsed"):
+        train_encoder(CFG, equal, tmp_path, until_images=16, device="cpu")
+
+
+def test_contrastive_loss_is_least_where_each_view_is_nearest_its_own_patch():
+    z = torch.eye(4)
+    found = contrastive(z, z, None, 0.1).item()
+    assert found == pytest.approx(np.log(1 + 6 * np.exp(-10)), abs=1e-5)
+    assert contrastive(z, z.roll(1, 0), None, 0.1).item() == pytest.approx(10 + np.log(1 + 6 * np.exp(-10)), rel=1e-4)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Contrastive(EncoderConfig):
+    loss: str = "contrastive"
+    temperature: float = 0.1
+
+
+@pytest.mark.parametrize("kind", [EncoderConfig, _Contrastive])
+def test_training_learns_to_recognise_views(tmp_path, kind):
+    """The copy of a patch comes to lie nearer its original among 256 than in the untrained embedding."""
+    data = smooth_fields(256, size=32, seed=3, sigma=3.0)
+    cfg = kind(
+        width=8,
+        embedding_dim=16,
+        projection_hidden=64,
+        prediction_hidden=16,
+        batch=32,
+        images=32 * 120,
+        learning_rate=0.05,
+        augment=AugmentConfig(shift_px=1, zoom=(0.95, 1.05), rotation_deg=5, vertical_flip=False),
+    )
+    x = torch.from_numpy(data).unsqueeze(1)
+    views = augment(x, cfg.augment, seeded_generator(0))
+
+    def median_rank(encoder):
+        with torch.no_grad():
+            distances = torch.cdist(encoder.eval()(views), encoder(x))
+        return (distances < distances.diagonal().unsqueeze(1)).sum(1).median().item()
+
+    fresh = build_encoder(cfg)
+    before = median_rank(fresh)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", CollapseWarning)
+        train_encoder(cfg, data, tmp_path, device="cpu")
+    fresh.load_state_dict(export_encoder(tmp_path))
+    after = median_rank(fresh)
+    assert after < 0.7 * before
+
+
+def test_the_exported_encoder_is_that_of_the_run(data, tmp_path):
+    train_encoder(CFG, data, tmp_path, device="cpu")
+    encoder = load_encoder(tmp_path)
+    assert not encoder.training
+    assert same(encoder.state_dict(), export_encoder(tmp_path))
