@@ -10,12 +10,11 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import Any
 
-
 __all__ = [
+    "PRESETS",
     "AugmentConfig",
     "EncoderConfig",
     "GeneratorConfig",
-    "PRESETS",
     "Preset",
     "get_preset",
     "validated",
@@ -58,7 +57,8 @@ class GeneratorConfig:
         _require(self.batch >= 2, f"batch must be at least 2, got {self.batch}")
         _require(self.epochs >= 1, f"epochs must be at least 1, got {self.epochs}")
         _require(self.learning_rate > 0, f"learning_rate must be positive, got {self.learning_rate}")
-        _require(self.loss in ("bce", "relativistic"), f"loss must be 'bce' or 'relativistic', got {self.loss!r}")
+        losses = ("bce", "relativistic", "vae-gan")
+        _require(self.loss in losses, f"loss must be one of {', '.join(losses)}, got {self.loss!r}")
         _require(self.precision in ("fp32", "bf16"), f"precision must be 'fp32' or 'bf16', got {self.precision!r}")
 
 
@@ -93,6 +93,12 @@ class EncoderConfig:
     momentum: float = 0.9
     weight_decay: float = 0.0
     precision: str = "fp32"
+    #: what the two views are asked to agree on: `simsiam` (the paper's) or `contrastive`
+    loss: str = "simsiam"
+    #: of the contrastive loss
+    temperature: float = 0.1
+    #: the network looks at block means of this many pixels a side; 1: at every pixel
+    downsample: int = 1
     augment: AugmentConfig = field(default_factory=AugmentConfig)
 
     def __post_init__(self) -> None:
@@ -100,6 +106,9 @@ class EncoderConfig:
         _require(self.epochs >= 1, f"epochs must be at least 1, got {self.epochs}")
         _require(self.learning_rate > 0, f"learning_rate must be positive, got {self.learning_rate}")
         _require(self.precision in ("fp32", "bf16"), f"precision must be 'fp32' or 'bf16', got {self.precision!r}")
+        _require(self.loss in ("simsiam", "contrastive"), f"loss must be simsiam or contrastive, got {self.loss!r}")
+        _require(self.temperature > 0, f"temperature must be positive, got {self.temperature}")
+        _require(self.downsample >= 1, f"downsample must be at least 1, got {self.downsample}")
 
 
 @dataclass(frozen=True)
@@ -132,16 +141,25 @@ PRESETS: dict[str, Preset] = {
         "quick",
         generator=GeneratorConfig(
             arch="pyramid",
-            loss="relativistic",
-            images=400_000,
+            loss="vae-gan",
+            images=200_000,
             learning_rate=5e-4,
-            betas=(0.0, 0.99),
+            betas=(0.5, 0.99),
             r1=1.0,
-            ema_halflife_images=10_000,
+            ema_halflife_images=5_000,
             precision="bf16",
-            grow_images=(40_000, 120_000, 80_000),
+            grow_images=(40_000, 20_000),
+            fade_images=5_000,
         ),
-        encoder=EncoderConfig(precision="bf16"),
+        encoder=EncoderConfig(
+            width=32,
+            batch=128,
+            images=110_000,
+            learning_rate=0.12,
+            precision="bf16",
+            loss="contrastive",
+            downsample=2,
+        ),
     ),
     "tiny": Preset(
         "tiny",
@@ -189,5 +207,3 @@ def validated(kind: type, values: dict[str, Any]) -> Any:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         raise ValueError(f"{kind.__name__}: {where + ': ' if where else ''}{first['msg']}") from None
-
-

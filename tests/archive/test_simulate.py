@@ -97,7 +97,9 @@ def test_leading_sign_and_hale(population):
             continue
         field = gaussian_filter(np.where(np.abs(patch.field) > 150, patch.field, 0), 2)
         column = np.arange(field.shape[1])
-        west = {s: (np.clip(s * field, 0, None).sum(0) * column).sum() / np.clip(s * field, 0, None).sum() for s in (1, -1)}
+        west = {
+            s: (np.clip(s * field, 0, None).sum(0) * column).sum() / np.clip(s * field, 0, None).sum() for s in (1, -1)
+        }
         agree.append(np.sign(west[1] - west[-1]) == truth["leading_sign"])
     assert len(agree) >= 5 and np.mean(agree) >= 0.8
     anti = [simulate_region(21, index, 1)[0].truth["anti_hale"] for index in range(60)]

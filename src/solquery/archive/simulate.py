@@ -106,7 +106,13 @@ def _spot_seeds(leading: bool, flux_mx: float, rng: np.random.Generator) -> list
 
 
 def _bipole(
-    flux: float, latitude: float, hale: int, centre: np.ndarray, emerges: float, tilt_extra: float, rng: np.random.Generator
+    flux: float,
+    latitude: float,
+    hale: int,
+    centre: np.ndarray,
+    emerges: float,
+    tilt_extra: float,
+    rng: np.random.Generator,
 ) -> _Bipole:
     scatter = 12.0 + 16.0 * np.clip((22.6 - np.log10(flux)) / 2.0, 0.0, 1.0)
     joy = 32.1 * np.sin(np.radians(abs(latitude)))
@@ -311,7 +317,11 @@ def simulate_region(seed: int, index: int, frames: int) -> list[Patch]:
 
     longitude0 = float(rng.uniform(-72, 40))
     days = float(np.clip(rng.uniform(2.0, 10.0), 1.0, (74 - longitude0) / ROTATION_DEG_PER_DAY))
-    first_age = float(rng.uniform(0.3, 2.0)) if rng.random() < 0.45 else float(rng.uniform(1.0, 6.0 + 12.0 * np.clip(record["log10_flux_mx"] - 21.0, 0.0, 1.5)))
+    first_age = (
+        float(rng.uniform(0.3, 2.0))
+        if rng.random() < 0.45
+        else float(rng.uniform(1.0, 6.0 + 12.0 * np.clip(record["log10_flux_mx"] - 21.0, 0.0, 1.5)))
+    )
     ages = first_age + np.sort((np.arange(frames) + rng.uniform(0.2, 0.8, frames)) / frames) * days
     extent = 60.0 + max(b.separation_mm for b in bipoles) * 1.6 + 60.0
     cells, fine = _cells(extent, SUPERGRANULE_MM, rng), cKDTree(_cells(extent, 7.0, rng))

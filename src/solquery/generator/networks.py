@@ -13,7 +13,14 @@ from torch import nn
 
 from ..config import GeneratorConfig
 
-__all__ = ["PaperDiscriminator", "PaperGenerator", "architectures", "build_discriminator", "build_generator", "register"]
+__all__ = [
+    "PaperDiscriminator",
+    "PaperGenerator",
+    "architectures",
+    "build_discriminator",
+    "build_generator",
+    "register",
+]
 
 _ARCHITECTURES: dict[str, tuple[Callable[..., nn.Module], Callable[..., nn.Module]]] = {}
 

@@ -22,6 +22,10 @@ from .networks import register
 __all__ = ["PyramidDiscriminator", "PyramidGenerator", "haar_merge", "haar_split"]
 
 
+#: patches are mostly faint: outputs of order one mean about 100 G, so that early steps stay small
+OUTPUT_SCALE = 0.1
+
+
 def haar_split(x: torch.Tensor) -> torch.Tensor:
     """(N, 1, H, W) to (N, 4, H/2, W/2): block mean, and half-differences along x, along y, and across."""
     a, b = x[..., 0::2, 0::2], x[..., 0::2, 1::2]
@@ -94,10 +98,10 @@ class PyramidGenerator(nn.Module):
     def forward(self, z: torch.Tensor, level: int | None = None) -> torch.Tensor:
         level = self.levels if level is None else level
         x = F.leaky_relu(self.linear(z), 0.2).view(-1, self.first, 4, 4)
-        image = haar_merge(self.base(x))  # 8 x 8
+        image = haar_merge(OUTPUT_SCALE * self.base(x))  # 8 x 8
         for block, head in zip(self.blocks[:level], self.heads[:level], strict=True):
             x = block(x, z)
-            image = haar_merge(torch.cat([image, head(x)], dim=1))
+            image = haar_merge(torch.cat([image, OUTPUT_SCALE * head(x)], dim=1))
         return torch.tanh(image.float())
 
 

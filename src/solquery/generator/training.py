@@ -8,10 +8,8 @@ an uninterrupted run. Needs numpy, torch and safetensors; Pillow, if there, draw
 from __future__ import annotations
 
 import copy
-import dataclasses
 import json
 import math
-import os
 import time
 import warnings
 from collections.abc import Callable
@@ -21,13 +19,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import nn
 from torch.nn import functional as F
 
 from ..config import GeneratorConfig
-from ..errors import SolqueryError
 from .networks import build_discriminator, build_generator
+from .runs import RunFolder, TrainingError, batch_order, draw_picture, export_weights, trim_stats, write_then_rename
+from .vaegan import train_vaegan
 
 __all__ = ["CollapseWarning", "TrainingError", "discriminator_accuracy", "load_run", "train_generator"]
 
@@ -39,22 +38,6 @@ COLLAPSE_STEPS = 500
 
 class CollapseWarning(UserWarning):
     """Generated patches hardly differ from each other."""
-
-
-class TrainingError(SolqueryError):
-    """Training cannot start or go on."""
-
-
-def _write(path: Path, write: Callable[[Path], None]) -> None:
-    """Write beside `path`, then rename: a reader or a crash never sees half a file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    write(part)
-    os.replace(part, path)
-
-
-def _numbers(config: GeneratorConfig) -> dict[str, Any]:
-    return json.loads(json.dumps(dataclasses.asdict(config)))
 
 
 class _Schedule:
@@ -137,11 +120,6 @@ class _State:
         return self.average if self.average is not None else self.generator
 
 
-def _order(seed: int, epoch: int, count: int) -> np.ndarray:
-    """Order of the patches in an epoch, a function of both numbers alone."""
-    return np.random.default_rng([seed, epoch, 31]).permutation(count)
-
-
 def _losses(config: GeneratorConfig, real: torch.Tensor, fake: torch.Tensor) -> torch.Tensor:
     """Discriminator loss from logits: equation 2 of the paper (with its sign), or the relativistic pairing."""
     if config.loss == "bce":
@@ -167,28 +145,6 @@ def discriminator_accuracy(discriminator: nn.Module, generator: nn.Module, real:
         part = slice(start, start + 64)
         right += int((discriminator(real[part]) > 0).sum()) + int((discriminator(generator(z[part])) <= 0).sum())
     return right / (2 * len(real))
-
-
-def _picture(network: nn.Module, path: Path, level: int | None, device: torch.device) -> None:
-    """The same 36 latents, six by six, as a grey PNG."""
-    try:
-        from PIL import Image
-    except ImportError:
-        return
-    z = torch.randn(36, network.latent_dim, generator=torch.Generator().manual_seed(36)).to(device)
-    with torch.no_grad():
-        x = _call(network, z, level)[:, 0].float().cpu().numpy()
-    h, w = x.shape[1:]
-    sheet = x.reshape(6, 6, h, w)[:, :, ::-1].transpose(0, 2, 1, 3).reshape(6 * h, 6 * w)
-    grey = np.round((np.clip(sheet / 0.8, -1, 1) + 1) * 127.5).astype(np.uint8)
-    _write(path, lambda part: Image.fromarray(grey).save(part, format="PNG"))
-
-
-def _trim_stats(path: Path, images: int) -> None:
-    """Drop lines written after the checkpoint that the run goes on from."""
-    if path.exists():
-        kept = [line for line in path.read_text().splitlines() if json.loads(line)["images"] <= images]
-        _write(path, lambda part: part.write_text("".join(line + "\n" for line in kept)))
 
 
 def train_generator(
@@ -226,23 +182,19 @@ def train_generator(
     TrainingError
         Too few patches, a loss that is no longer finite (the last good checkpoint stays), or a foreign run folder.
     """
+    if config.loss == "vae-gan":
+        return train_vaegan(
+            config, data, run, shape, seed=seed, device=device, until_images=until_images, minutes=minutes,
+            checkpoint_seconds=checkpoint_seconds, sample_seconds=sample_seconds, progress=progress,
+        )  # fmt: skip
     run, place = Path(run), torch.device(device)
+    RunFolder(run, config, shape, seed, data)
     count = len(data)
-    if count < config.batch:
-        raise TrainingError(f"{count} patches cannot fill a batch of {config.batch}: add patches or lower the batch")
-    if tuple(data[0].shape) != tuple(shape):
-        raise TrainingError(f"patches are {tuple(data[0].shape)}, the preset wants {tuple(shape)}: prepare them again")
-    resolved = {"generator": _numbers(config), "shape": list(shape), "seed": seed, "patches": count}
-    settings = run / "config.json"
-    if settings.exists() and json.loads(settings.read_text()) != resolved:
-        raise TrainingError(f"{run} holds a run with other settings or data: choose another --run folder")
-    _write(settings, lambda part: part.write_text(json.dumps(resolved, indent=2) + "\n"))
-
     state = _State(config, shape, seed, place)
     checkpoint, stats = run / "checkpoints" / "last.pt", run / "stats.jsonl"
     if checkpoint.exists():
         state.unpack(torch.load(checkpoint, weights_only=True, map_location=place))
-    _trim_stats(stats, state.step * config.batch)
+    trim_stats(stats, state.step * config.batch)
 
     schedule = _Schedule(config, getattr(state.generator, "levels", None))
     per_epoch = count // config.batch
@@ -252,13 +204,15 @@ def train_generator(
     half = place.type != "cpu" or config.precision == "bf16"
     autocast = torch.autocast(place.type, torch.bfloat16) if half and config.precision == "bf16" else nullcontext()
     decay = 0.5 ** (config.batch / config.ema_halflife_images) if config.ema_halflife_images else 0.0
-    held = torch.as_tensor(np.asarray(data[_order(seed, -1 % 2**31, count)[:ACCURACY_PATCHES]], np.float32))[:, None]
+    held = torch.as_tensor(np.asarray(data[batch_order(seed, -1 % 2**31, count)[:ACCURACY_PATCHES]], np.float32))[
+        :, None
+    ]
 
     began = last_save = last_sample = time.monotonic()
     step0, sums, summed = state.step, {"loss_g": 0.0, "loss_d": 0.0}, 0
 
     def save() -> None:
-        _write(checkpoint, lambda part: torch.save(state.pack(), part))
+        write_then_rename(checkpoint, lambda part: torch.save(state.pack(), part))
 
     def line(**more: Any) -> None:
         nonlocal sums, summed
@@ -278,7 +232,7 @@ def train_generator(
             break
         epoch, within = divmod(state.step, per_epoch)
         if epoch != order_epoch:
-            order_epoch, order = epoch, _order(seed, epoch, count)
+            order_epoch, order = epoch, batch_order(seed, epoch, count)
         level, fade = schedule.at(state.step * config.batch)
         chosen = np.sort(order[within * config.batch : (within + 1) * config.batch])
         real = torch.as_tensor(np.asarray(data[chosen], np.float32))[:, None].to(place)
@@ -338,7 +292,7 @@ def train_generator(
             done = state.step // per_epoch
             if done <= config.choose_within_epochs and accuracy < state.best_accuracy:
                 state.best_accuracy, state.best_epoch = accuracy, done
-                _export(state.generator, run / "checkpoints" / "chosen.safetensors")
+                export_weights(state.generator, run / "checkpoints" / "chosen.safetensors")
             line(discriminator_accuracy=round(accuracy, 4), chosen_epoch=state.best_epoch)
             save()
         elif ended or state.step % 100 == 0:
@@ -348,28 +302,23 @@ def train_generator(
             save()
             last_save = now
         if now - last_sample > sample_seconds:
-            _picture(state.shipped, run / "samples" / f"{state.step * config.batch:09d}.png", level, place)
+            draw_picture(state.shipped, run / "samples" / f"{state.step * config.batch:09d}.png", level, place)
             last_sample = now
 
     save()
     level, _ = schedule.at(max(state.step * config.batch - 1, 0))
-    _picture(state.shipped, run / "samples" / f"{state.step * config.batch:09d}.png", level, place)
+    draw_picture(state.shipped, run / "samples" / f"{state.step * config.batch:09d}.png", level, place)
     final = run / "checkpoints" / "generator.safetensors"
     chosen_file = run / "checkpoints" / "chosen.safetensors"
     if config.loss == "bce" and chosen_file.exists():
         network = build_generator(config, shape)
         network.load_state_dict(load_file(chosen_file))
-        _export(network, final)
+        export_weights(network, final)
     else:
-        _export(state.shipped, final)
+        export_weights(state.shipped, final)
     if state.step >= COLLAPSE_STEPS:
         _warn_if_collapsed(state.shipped, held, place)
     return final
-
-
-def _export(network: nn.Module, path: Path) -> None:
-    tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in network.state_dict().items()}
-    _write(path, lambda part: save_file(tensors, part))
 
 
 @torch.no_grad()
@@ -379,7 +328,11 @@ def _warn_if_collapsed(network: nn.Module, real: torch.Tensor, device: torch.dev
     made = network(z)[:, 0].float().cpu()
     ratio = float(made.std(0).mean() / real[:64, 0].std(0).mean().clamp_min(1e-9))
     if ratio < 0.1:
-        warnings.warn(f"generated patches vary {ratio:.2f} times as much as real ones: it collapsed", CollapseWarning, stacklevel=3)
+        warnings.warn(
+            f"generated patches vary {ratio:.2f} times as much as real ones: it collapsed",
+            CollapseWarning,
+            stacklevel=3,
+        )
 
 
 def load_run(run: str | Path) -> tuple[GeneratorConfig, tuple[int, int], nn.Module]:

@@ -1,0 +1,235 @@
+"""Learn faster per second: an encoder teaches the generator the layout, a discriminator teaches it the texture.
+
+A variational autoencoder (Kingma & Welling 2014, arXiv:1312.6114) whose decoder is the generator, joined by an
+adversarial loss as in VAE-GAN (Larsen et al. 2016, arXiv:1512.09300). The reconstruction is compared on block means
+only (8 to 64 blocks a side), where the latent vector can know the answer; what lies below, the grain of the network and
+the edges of spots, cannot be remembered in 100 numbers and is judged by the discriminator alone, on patches of a real
+image, of a reconstruction, and of a draw from the prior.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from ..config import GeneratorConfig
+from .networks import build_generator
+from .pyramid import haar_split
+from .runs import RunFolder, TrainingError, batch_order
+
+__all__ = ["InferenceNetwork", "PatchDiscriminator", "train_vaegan"]
+
+#: blocks a side at which reconstructions are compared, and the standard deviation (preset units) allowed there
+TOLERANCE = {8: 0.03, 16: 0.045, 32: 0.08, 64: 0.35}
+R1_EVERY = 16
+
+
+class InferenceNetwork(nn.Module):
+    """q(z | x): (N, 1, 64, 64) block means to mean and log-variance, each (N, D)."""
+
+    def __init__(self, latent_dim: int, side: int = 64, width: int = 64) -> None:
+        super().__init__()
+        channels = [4, width // 2, width, 2 * width, 3 * width]
+        halvings = int(math.log2(side)) - 3
+        layers: list[nn.Module] = [nn.Conv2d(4, channels[1], 3, padding=1), nn.LeakyReLU(0.2)]
+        last = channels[1]
+        for k in range(halvings):
+            following = channels[min(k + 2, 4)]
+            layers += [nn.Conv2d(last, following, 4, stride=2, padding=1), nn.LeakyReLU(0.2)]
+            last = following
+        self.layers = nn.Sequential(*layers, nn.Flatten(), nn.Linear(last * 16, 2 * latent_dim))
+        self.latent_dim, self.side = latent_dim, side
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        mean, log_variance = self.layers(haar_split(x * 4.0)).float().chunk(2, dim=1)
+        return mean, log_variance.clamp(-8.0, 4.0)
+
+
+class PatchDiscriminator(nn.Module):
+    """(N, 1, S, S) to logits: a map, one for each patch of the image, and one for the whole."""
+
+    def __init__(self, side: int, width: int = 64) -> None:
+        super().__init__()
+        w = [3 * width // 4, 3 * width // 2, 2 * width]
+        self.fine = nn.Sequential(
+            nn.Conv2d(4, w[0], 3, padding=1), nn.LeakyReLU(0.2),
+            nn.Conv2d(w[0], w[1], 4, stride=2, padding=1), nn.LeakyReLU(0.2),
+            nn.Conv2d(w[1], w[2], 4, stride=2, padding=1), nn.LeakyReLU(0.2),
+        )  # fmt: skip
+        self.local = nn.Conv2d(w[2], 1, 3, padding=1)
+        coarse: list[nn.Module] = []
+        for _ in range(int(math.log2(side)) - 5):
+            coarse += [nn.Conv2d(w[2], w[2], 4, stride=2, padding=1), nn.LeakyReLU(0.2)]
+        self.whole = nn.Sequential(*coarse, nn.Flatten(), nn.Linear(w[2] * 16, 1))
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        h = self.fine(haar_split(x * 4.0))
+        return self.local(h).float(), self.whole(h).float()
+
+
+def _reconstruction(made: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
+    """Negative log-likelihood in nats (less constants) of block means, averaged over the batch."""
+    total = made.new_zeros(())
+    # strong regions may be missed by more: a tolerance in proportion, or they alone would be learned
+    level = F.avg_pool2d(real, real.shape[-1] // 16).square().mean((1, 2, 3)).sqrt() if real.shape[-1] >= 16 else None
+    strength = (level / 0.05).clamp(0.6, 5.0) if level is not None else torch.ones(len(real), device=real.device)
+    for blocks, tolerance in TOLERANCE.items():
+        side = made.shape[-1]
+        if side < blocks:
+            break
+        step = side // blocks
+        error = F.avg_pool2d(made, step) - F.avg_pool2d(real, step)
+        total = total + (error.square().sum((1, 2, 3)) / strength**2).mean() / (2 * tolerance**2)
+    return total
+
+
+def _divergence(mean: torch.Tensor, log_variance: torch.Tensor) -> torch.Tensor:
+    """KL(q || N(0, 1)) in nats, averaged over the batch."""
+    return 0.5 * (mean.square() + log_variance.exp() - 1.0 - log_variance).sum(1).mean()
+
+
+def _pairwise(one: tuple[torch.Tensor, ...], other: tuple[torch.Tensor, ...]) -> torch.Tensor:
+    """Relativistic pairing (Jolicoeur-Martineau 2019, arXiv:1807.00734): `one` should look more real than `other`."""
+    return sum(F.softplus(b - a).mean() for a, b in zip(one, other, strict=True))
+
+
+def _parts(config: GeneratorConfig, shape: tuple[int, int], seed: int, device: torch.device) -> dict[str, nn.Module]:
+    torch.manual_seed(seed)
+    layout = torch.channels_last if config.precision == "bf16" else torch.contiguous_format
+    generator = build_generator(config, shape)
+    if not hasattr(generator, "levels"):
+        raise TrainingError(f"loss 'vae-gan' needs an architecture with levels, such as 'pyramid', not {config.arch!r}")
+    parts = {
+        "generator": generator,
+        "inference": InferenceNetwork(config.latent_dim, min(64, shape[0]), config.width),
+        "discriminator": PatchDiscriminator(shape[0], config.width),
+    }
+    return {name: part.to(device, memory_format=layout) for name, part in parts.items()}
+
+
+def train_vaegan(
+    config: GeneratorConfig,
+    data: Any,
+    run: str | Path,
+    shape: tuple[int, int],
+    *,
+    seed: int = 0,
+    device: str = "cpu",
+    until_images: int | None = None,
+    minutes: float | None = None,
+    checkpoint_seconds: float = 120.0,
+    sample_seconds: float = 300.0,
+    progress: Callable[[dict[str, Any]], None] | None = None,
+) -> Path:
+    """As `train_generator`, for `loss="vae-gan"`; `grow_images` are the images shown at the coarser levels.
+
+    The discriminator joins at the finest level, over `fade_images` images.
+    """
+    place = torch.device(device)
+    folder = RunFolder(run, config, shape, seed, data)
+    parts = _parts(config, shape, seed, place)
+    generator, inference, discriminator = parts["generator"], parts["inference"], parts["discriminator"]
+    average = folder.averaged(generator)
+    both = [*generator.parameters(), *inference.parameters()]
+    optimise_g = torch.optim.Adam(both, lr=config.learning_rate, betas=tuple(config.betas))
+    optimise_d = torch.optim.Adam(discriminator.parameters(), lr=config.learning_rate / 2, betas=tuple(config.betas))
+    random = torch.Generator().manual_seed(seed + 1)
+    held = {**parts, "average": average, "optimise_g": optimise_g, "optimise_d": optimise_d}
+    step = folder.resume(held, random, place)
+
+    count, batch = len(data), config.batch
+    per_epoch = count // batch
+    steps = (config.images // batch) if config.images else config.epochs * per_epoch
+    if until_images is not None:
+        steps = min(steps, math.ceil(until_images / batch))
+    autocast = torch.autocast(place.type, torch.bfloat16) if config.precision == "bf16" else nullcontext()
+    decay = 0.5 ** (batch / max(config.ema_halflife_images, 1)) if config.ema_halflife_images else 0.0
+    first = generator.levels - len(config.grow_images)
+    began = last_save = last_sample = time.monotonic()
+    step0, epoch_now, order = step, -1, np.empty(0, int)
+    sums: dict[str, float] = {}
+    summed = 0
+
+    while step < steps and (minutes is None or time.monotonic() - began < 60 * minutes):
+        epoch, within = divmod(step, per_epoch)
+        if epoch != epoch_now:
+            epoch_now, order = epoch, batch_order(seed, epoch, count)
+        chosen = np.sort(order[within * batch : (within + 1) * batch])
+        full = torch.as_tensor(np.asarray(data[chosen], np.float32))[:, None].to(place)
+        images, level = step * batch, first
+        for spent in config.grow_images:
+            if images < spent:
+                break
+            images -= spent
+            level += 1
+        adversarial = min(1.0, images / max(config.fade_images, 1)) if level == generator.levels else 0.0
+        side = 8 * 2**level
+        real = F.avg_pool2d(full, full.shape[-1] // side)
+        seen = F.avg_pool2d(full, full.shape[-1] // inference.side)
+        noise = torch.randn(batch, config.latent_dim, generator=random).to(place)
+        prior = torch.randn(batch // 2, config.latent_dim, generator=random).to(place)
+
+        with autocast:
+            mean, log_variance = inference(seen)
+            z = mean + noise * (0.5 * log_variance).exp()
+            made = generator(torch.cat([z, prior]) if adversarial else z, level=level)
+            rebuilt = made[:batch]
+            nats, divergence = _reconstruction(rebuilt, real), _divergence(mean, log_variance)
+            loss = (nats + divergence) / 100.0
+            judged = torch.cat([made[: batch // 2], made[batch:]]) if adversarial else None
+        values = {"nats": float(nats.detach()), "kl": float(divergence.detach()), "loss_d": 0.0, "loss_g": 0.0}
+        if judged is not None:
+            versus = real[: len(judged)]
+            with autocast:
+                loss_d = _pairwise(discriminator(versus), discriminator(judged.detach()))
+            total = loss_d
+            if config.r1 and step % R1_EVERY == 0:
+                x = versus.detach().requires_grad_(True)
+                local, whole = discriminator(x)
+                (slope,) = torch.autograd.grad(local.mean((1, 2, 3)).sum() + whole.sum(), x, create_graph=True)
+                total = total + 0.5 * config.r1 * R1_EVERY * slope.square().sum((1, 2, 3)).mean()
+            optimise_d.zero_grad(set_to_none=True)
+            total.backward()
+            optimise_d.step()
+            discriminator.requires_grad_(False)
+            with autocast:
+                with torch.no_grad():
+                    on_real = discriminator(versus)
+                loss_g = _pairwise(discriminator(judged), on_real)
+            loss = loss + adversarial * 0.5 * loss_g
+            values |= {"loss_d": float(loss_d.detach()), "loss_g": float(loss_g.detach())}
+        optimise_g.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(both, 5.0)
+        optimise_g.step()
+        discriminator.requires_grad_(True)
+        folder.update(average, generator, min(decay, (step + 1) / (step + 10)))
+        step += 1
+        folder.check(values, step)
+        sums = {name: sums.get(name, 0.0) + value for name, value in values.items()}
+        summed += 1
+        if step % 100 == 0 or step % per_epoch == 0 or step == steps:
+            rate = (step - step0) * batch / max(time.monotonic() - began, 1e-9)
+            means = {name: total / summed for name, total in sums.items()}
+            sums, summed = {}, 0
+            folder.line(means, step, side=side, images_per_s=round(rate, 2), of_images=steps * batch, report=progress)
+        now = time.monotonic()
+        if now - last_save > checkpoint_seconds:
+            folder.save(held, random, step)
+            last_save = now
+        if now - last_sample > sample_seconds:
+            folder.picture(average, step, level, place)
+            last_sample = now
+
+    folder.save(held, random, step)
+    folder.picture(average, step, None, place)
+    return folder.export(average)
