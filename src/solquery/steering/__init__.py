@@ -1,0 +1,56 @@
+"""Steering: which way in latent space a physical parameter changes, and how to use it.
+
+Look-up table of latents, directions from linear support vector machines, conditional directions, strips of edits,
+patches with given properties, and the latent vector of a given patch.
+"""
+
+from __future__ import annotations
+
+from .conditional import NothingLeft, conditional_normal, orthogonal_complement
+from .directions import Directions, NoDirection, fit_directions
+from .editing import Strip, shift, strip
+from .inversion import Inversion, invert
+from .latents import (
+    LatentTable,
+    SteeringError,
+    SteeringWarning,
+    measure_latents,
+    prior_norm_range,
+    render,
+    sample_latents,
+)
+from .projection import Projection, best_axes, project
+from .targeting import Answer, OutOfReach, generate, reach
+from .vocabulary import Target, UnknownWord, parse_description, vocabulary
+
+__all__ = [
+    "Answer",
+    "Directions",
+    "Inversion",
+    "LatentTable",
+    "NoDirection",
+    "NothingLeft",
+    "OutOfReach",
+    "Projection",
+    "SteeringError",
+    "SteeringWarning",
+    "Strip",
+    "Target",
+    "UnknownWord",
+    "best_axes",
+    "conditional_normal",
+    "fit_directions",
+    "generate",
+    "invert",
+    "measure_latents",
+    "orthogonal_complement",
+    "parse_description",
+    "prior_norm_range",
+    "project",
+    "reach",
+    "render",
+    "sample_latents",
+    "shift",
+    "strip",
+    "vocabulary",
+]

@@ -1,0 +1,200 @@
+"""From a patch back to a latent vector: the generator's closest approximation (paper, section 4, Fig. 6)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from .editing import warn_if_far
+from .latents import SteeringError, as_latents, evaluating, render
+
+__all__ = ["Inversion", "invert"]
+
+#: random latents among which starts are chosen
+_SCREENED = 256
+#: patches refined at a time
+_PATCHES = 8
+
+
+@dataclass(frozen=True)
+class Inversion:
+    """The latent vector found for a patch.
+
+    Attributes
+    ----------
+    z
+        (D,) float32.
+    mse
+        Mean squared error of the reconstruction, in preset units squared.
+    z_norm
+        Length of `z`; the prior's is about sqrt(D).
+    x
+        (H, W) float32 reconstruction in preset units.
+    start_mse
+        (starts,) errors that the single starts came to before they were given up, lowest first.
+    """
+
+    z: np.ndarray
+    mse: float
+    z_norm: float
+    x: np.ndarray
+    start_mse: np.ndarray
+
+
+def _targets(x: Any, shape: tuple[int, int]) -> Tensor:
+    """Patches as (N, H, W) float32; missing pixels count as 0."""
+    x = torch.as_tensor(np.asarray(x) if not isinstance(x, Tensor) else x.detach().cpu(), dtype=torch.float32)
+    if x.ndim == 4 and x.shape[1] == 1:
+        x = x[:, 0]
+    if x.ndim == 2:
+        x = x[None]
+    if x.ndim != 3 or tuple(x.shape[1:]) != tuple(shape) or len(x) == 0:
+        raise SteeringError(
+            f"a patch to invert must have the preset's shape {tuple(shape)}, got {tuple(x.shape)}; prepare it first"
+        )
+    if not bool(torch.isfinite(x).flatten(1).any(1).all()):
+        raise SteeringError("a patch to invert holds no valid pixel; leave it out")
+    return torch.nan_to_num(x, nan=0.0, posinf=0.0, neginf=0.0)
+
+
+def _choose_starts(bundle: Any, target: Tensor, pool: Tensor, starts: int) -> Tensor:
+    """(N, starts, D): for each patch, the latents of the pool (M, D) whose patches are closest."""
+    made = render(bundle.generator, pool, bundle.preset.shape)[:, 0].flatten(1)
+    flat = target.flatten(1)
+    # |a - b|^2 without an (N, M, pixels) array
+    distance = flat.square().sum(1)[:, None] + made.square().sum(1)[None] - 2.0 * flat @ made.T
+    return pool[distance.topk(starts, dim=1, largest=False).indices]
+
+
+def _refine(
+    generator: Any, target: Tensor, z0: Tensor, steps: int, learning_rate: float, prior: float
+) -> tuple[Tensor, Tensor]:
+    """Adam on all starts of all patches at once; each start's best latent (N, S, D) and its error (N, S).
+
+    The worse half of a patch's starts stops after 0.3 of the steps, the worse half of the others after 0.6: which
+    start wins shows early, and the time goes to those that may.
+    """
+    n, s, d = z0.shape
+    # errors relative to the patch's own power: one setting then serves weak and strong patches
+    power = target.square().mean((1, 2)).clamp(min=1e-6)
+    best_z = z0.reshape(n * s, d).clone()
+    best_loss = torch.full((n * s,), math.inf, device=z0.device)
+    best_mse = best_loss.clone()
+    going = torch.arange(n * s, device=z0.device)
+    z = best_z.clone()
+    first, second = torch.zeros_like(z), torch.zeros_like(z)
+    cuts = (round(0.3 * steps), round(0.6 * steps)) if steps >= 20 else ()
+    for step in range(steps + 1):
+        if step in cuts and len(going) > n:
+            keep = -(-(len(going) // n) // 2)
+            rank = best_loss[going].view(n, -1).topk(keep, dim=1, largest=False, sorted=False).indices
+            kept = (rank + torch.arange(n, device=z.device)[:, None] * (len(going) // n)).flatten()
+            going, z, first, second = going[kept], z[kept], first[kept], second[kept]
+        patch = going // s
+        z.requires_grad_(True)
+        with torch.enable_grad():
+            mse = (generator(z)[:, 0] - target[patch]).square().mean((1, 2))
+            loss = mse / power[patch] + prior * (z.norm(dim=1) / math.sqrt(d) - 1.0).square()
+            # for z alone, and new at each step: nothing accumulates, neither here nor in the generator
+            (gradient,) = torch.autograd.grad(loss.sum(), z)
+        with torch.no_grad():
+            z, mse, loss = z.detach(), mse.detach(), loss.detach()
+            better = loss < best_loss[going]
+            best_loss[going] = torch.where(better, loss, best_loss[going])
+            best_mse[going] = torch.where(better, mse, best_mse[going])
+            best_z[going] = torch.where(better[:, None], z, best_z[going])
+            # Adam (Kingma and Ba 2015), written out because the batch shrinks on the way
+            rate = learning_rate * (0.02 + 0.98 * 0.5 * (1.0 + math.cos(math.pi * step / steps)))
+            first = 0.9 * first + 0.1 * gradient
+            second = 0.999 * second + 0.001 * gradient.square()
+            mean, power2 = first / (1 - 0.9 ** (step + 1)), second / (1 - 0.999 ** (step + 1))
+            z = z - rate * mean / (power2.sqrt() + 1e-8)
+    return best_z.reshape(n, s, d), best_mse.reshape(n, s)
+
+
+def invert(
+    bundle: Any,
+    x: Any,
+    starts: int = 8,
+    steps: int = 200,
+    seed: int = 0,
+    *,
+    guesses: Any = None,
+    learning_rate: float = 0.2,
+    prior: float = 0.05,
+) -> list[Inversion]:
+    """Latent vectors whose patches come closest to the given ones: argmin over z of |x - G(z)|^2.
+
+    The best of 256 random latents (and of `guesses`) are refined together by Adam with a cosine schedule; the best
+    of them is the answer.
+
+    Parameters
+    ----------
+    bundle
+        With generator and preset.
+    x
+        (H, W) or (N, H, W) in preset units; NaN pixels count as 0.
+    starts, steps
+        How many starts per patch, and Adam steps.
+    seed
+        Of the random latents.
+    guesses
+        (M, D) latents to start from as well; all of them are refined.
+    learning_rate
+        Adam's, at the start.
+    prior
+        Weight of (|z| / sqrt(D) - 1)^2 against the error as a share of the patch's power; 0 leaves z free, as in the
+        paper, and lets it wander to where the generator was never trained.
+
+    Returns
+    -------
+    One `Inversion` per patch.
+
+    Warns
+    -----
+    SteeringWarning
+        When a latent ends far from the prior.
+
+    Raises
+    ------
+    SteeringError
+        When a patch has another shape than the preset's, or no valid pixel.
+    """
+    if not 1 <= starts <= _SCREENED or steps < 1:
+        raise ValueError(f"starts must be 1 to {_SCREENED} and steps at least 1, got {starts} and {steps}")
+    if prior < 0:
+        raise ValueError(f"prior must not be negative, got {prior}")
+    target = _targets(x, bundle.preset.shape)
+    generator, dim = bundle.generator, int(bundle.generator.latent_dim)
+    pool = torch.randn(_SCREENED, dim, generator=torch.Generator().manual_seed(seed))
+    given = None if guesses is None else torch.from_numpy(as_latents(guesses, dim))
+    answers: list[Inversion] = []
+    with evaluating(generator) as device:
+        frozen = [p for p in generator.parameters() if p.requires_grad] if isinstance(generator, nn.Module) else []
+        for p in frozen:
+            p.requires_grad_(False)
+        try:
+            for part in target.split(_PATCHES):
+                z0 = _choose_starts(bundle, part, pool, starts)
+                if given is not None:
+                    z0 = torch.cat([z0, given.expand(len(part), *given.shape)], dim=1)
+                z, mse = _refine(generator, part.to(device), z0.to(device), steps, learning_rate, prior)
+                for rows, errors in zip(z.cpu(), mse.cpu(), strict=True):
+                    best = int(errors.argmin())
+                    image = render(generator, rows[best][None], bundle.preset.shape)[0, 0].numpy()
+                    found = rows[best].numpy()
+                    answers.append(
+                        Inversion(
+                            found, float(errors[best]), float(np.linalg.norm(found)), image, errors.sort()[0].numpy()
+                        )
+                    )
+        finally:
+            for p in frozen:
+                p.requires_grad_(True)
+    warn_if_far(np.stack([answer.z for answer in answers]), "the latent vector found")
+    return answers

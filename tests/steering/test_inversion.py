@@ -1,0 +1,122 @@
+import warnings
+
+import numpy as np
+import pytest
+import torch
+
+from solquery.steering import SteeringError, SteeringWarning, invert, render
+from solquery.steering.inversion import _refine
+
+
+def patches(bundle, n, seed):
+    rng = np.random.default_rng(seed)
+    z = rng.normal(size=(n, 8)).astype(np.float32)
+    # well away from where both polarities vanish and z is not to be seen
+    z[:, 2] = np.sign(z[:, 2]) * (0.5 + np.abs(z[:, 2]))
+    return z, render(bundle.generator, z, bundle.preset.shape)[:, 0]
+
+
+def test_a_generated_patch_is_recovered(bundle):
+    z, x = patches(bundle, 3, 0)
+    found = invert(bundle, x, starts=4, steps=120)
+    assert len(found) == 3
+    for true, patch, answer in zip(z, x.numpy(), found, strict=True):
+        assert answer.mse < 1e-3 * float(np.square(patch).mean())
+        assert answer.mse == pytest.approx(float(np.square(answer.x - patch).mean()), rel=0.05, abs=1e-9)
+        np.testing.assert_allclose(answer.z[[0, 1, 3]], true[[0, 1, 3]], atol=0.15)
+        assert np.sign(answer.z[2]) == np.sign(true[2])
+        assert answer.z_norm == pytest.approx(float(np.linalg.norm(answer.z)))
+        assert answer.start_mse.shape == (4,)
+        assert answer.mse == answer.start_mse[0]
+
+
+def test_steps_are_those_of_adam_with_a_fresh_gradient():
+    """Accumulated gradients, as when they are never cleared, would take another way."""
+    a = torch.randn(6, 3, generator=torch.Generator().manual_seed(0))
+    target = torch.randn(1, 2, 3, generator=torch.Generator().manual_seed(1))
+
+    def generator(z):
+        return (z @ a.T).view(-1, 1, 2, 3)
+
+    z0 = torch.randn(1, 1, 3, generator=torch.Generator().manual_seed(2))
+    steps, rate = 20, 0.05
+    found, error = _refine(generator, target, z0, steps, rate, 0.0)
+
+    reference = z0[0].clone().requires_grad_(True)
+    adam = torch.optim.Adam([reference], lr=rate)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(adam, steps, eta_min=0.02 * rate)
+    for _ in range(steps):
+        adam.zero_grad()
+        ((generator(reference)[:, 0] - target).square().mean() / target.square().mean()).backward()
+        adam.step()
+        schedule.step()
+    torch.testing.assert_close(found[0], reference.detach(), atol=1e-4, rtol=1e-4)
+    assert float(error) == pytest.approx(float((generator(found[0])[:, 0] - target).square().mean()), rel=1e-4)
+
+
+def test_nothing_is_left_behind_on_the_generator(bundle):
+    _, x = patches(bundle, 1, 1)
+    invert(bundle, x, starts=2, steps=5)
+    assert bundle.generator.gain.grad is None
+    assert bundle.generator.gain.requires_grad
+
+
+def test_patches_do_not_influence_each_other(bundle):
+    _, x = patches(bundle, 2, 2)
+    both = invert(bundle, x, starts=3, steps=40)
+    alone = invert(bundle, x[1], starts=3, steps=40)
+    np.testing.assert_allclose(both[1].z, alone[0].z, atol=1e-3)
+
+
+def test_same_seed_same_latent(bundle):
+    _, x = patches(bundle, 1, 3)
+    first, again = (invert(bundle, x, starts=2, steps=10, seed=4)[0] for _ in range(2))
+    np.testing.assert_array_equal(first.z, again.z)
+
+
+def test_a_given_start_is_used(bundle):
+    z, x = patches(bundle, 1, 4)
+    answer = invert(bundle, x, starts=1, steps=1, guesses=z[0])[0]
+    assert answer.mse < 1e-6
+
+
+def test_prior_keeps_the_latent_at_home(bundle):
+    rng = np.random.default_rng(6)
+    noise = rng.normal(size=(32, 32)).astype(np.float32) * 0.3
+    with warnings.catch_warnings():
+        # left free, it may wander as far as it likes
+        warnings.simplefilter("ignore", SteeringWarning)
+        free = invert(bundle, noise, starts=2, steps=100, prior=0.0)[0]
+    kept = invert(bundle, noise, starts=2, steps=100, prior=1.0)[0]
+    home = np.sqrt(8)
+    assert abs(kept.z_norm - home) < 0.5
+    assert abs(kept.z_norm - home) < abs(free.z_norm - home)
+    assert free.mse <= kept.mse + 1e-6
+
+
+def test_a_latent_far_from_the_prior_warns(bundle):
+    z = np.zeros((1, 8), np.float32)
+    z[0, :3] = 0.0, 9.0, 1.0
+    x = render(bundle.generator, z, bundle.preset.shape)[:, 0]
+    with pytest.warns(SteeringWarning, match="far from the prior"):
+        invert(bundle, x, starts=1, steps=1, prior=0.0, guesses=z)
+
+
+def test_missing_pixels_count_as_nothing(bundle):
+    _, x = patches(bundle, 1, 7)
+    holes = x.clone()
+    holes[0, :3] = float("nan")
+    zeros = x.clone()
+    zeros[0, :3] = 0.0
+    np.testing.assert_array_equal(
+        invert(bundle, holes, starts=2, steps=5)[0].z, invert(bundle, zeros, starts=2, steps=5)[0].z
+    )
+
+
+def test_what_cannot_be_inverted(bundle):
+    with pytest.raises(SteeringError, match=r"shape \(32, 32\), got \(1, 128, 128\)"):
+        invert(bundle, np.zeros((128, 128)))
+    with pytest.raises(SteeringError, match="no valid pixel"):
+        invert(bundle, np.full((32, 32), np.nan))
+    with pytest.raises(ValueError, match="starts must be"):
+        invert(bundle, np.zeros((32, 32)), starts=0)

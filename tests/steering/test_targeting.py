@@ -1,0 +1,184 @@
+import numpy as np
+import pytest
+
+from solquery.errors import SolqueryError
+from solquery.physics import UnknownParameter, measure
+from solquery.steering import OutOfReach, SteeringError, Target, UnknownWord, generate, parse_description, reach
+from solquery.steering.latents import prior_norm_range
+from solquery.steering.vocabulary import VOCABULARY
+
+
+def remeasured(bundle, answer):
+    fields = bundle.preset.to_gauss(answer.x)
+    return {name: float(value) for name, value in measure(fields, None, bundle.directions.names).items()}
+
+
+@pytest.mark.parametrize("percent", [3, 25, 75, 97])
+@pytest.mark.parametrize("name", ["tuf", "psep", "tilt", "net_flux"])
+def test_a_number_in_the_population_is_met(bundle, name, percent):
+    asked = bundle.directions.quantile(name, percent)
+    (answer,) = generate(bundle, {name: asked})
+    assert answer.verdict == "met"
+    got = remeasured(bundle, answer)[name]
+    assert got == pytest.approx(answer.got[name], rel=1e-6, abs=1e-6)
+    points = abs(bundle.directions.percentile(name, got) - percent)
+    assert abs(got - asked) <= 0.1 * abs(asked) or points <= 5
+    low, high = prior_norm_range(8)
+    assert low <= answer.z_norm <= high * (1 + 1e-6)
+
+
+def test_several_numbers_at_once_and_the_polarity(bundle):
+    asked = {"tuf": 30_000.0, "psep": 12.0, "polarity": -1}
+    answers = generate(bundle, asked, n=4, seed=2)
+    assert len(answers) == 4
+    for answer in answers:
+        assert answer.verdict == "met"
+        assert answer.got["tuf"] == pytest.approx(30_000, rel=0.1)
+        assert answer.got["psep"] == pytest.approx(12, rel=0.15)
+        assert remeasured(bundle, answer)["polarity"] == -1.0
+    # different patches, not one four times
+    latents = np.stack([answer.z / np.linalg.norm(answer.z) for answer in answers])
+    assert (latents @ latents.T - np.eye(4)).max() < 0.98
+
+
+def test_polarity_is_kept_even_where_the_rest_cannot_be_met(bundle):
+    # the strongest patch and the smallest separation and the largest R do not go together
+    asked = {"tuf": reach(bundle.directions, "tuf")[0], "r": reach(bundle.directions, "r")[1], "polarity": 1}
+    for answer in generate(bundle, asked, n=3):
+        assert answer.verdict == "nearest"
+        assert answer.got["polarity"] == 1.0
+
+
+def test_same_seed_same_answer_other_seed_another(bundle):
+    first, again = (generate(bundle, {"tuf": 20_000.0}, seed=7)[0] for _ in range(2))
+    np.testing.assert_array_equal(first.z, again.z)
+    others = [generate(bundle, {"tuf": 20_000.0}, seed=seed)[0].z for seed in range(4)]
+    assert any(not np.allclose(first.z, other) for other in others)
+
+
+@pytest.mark.parametrize(("name", "factor"), [("tuf", 5.0), ("psep", 10.0)])
+def test_out_of_reach_names_the_range_and_the_unit(bundle, name, factor):
+    asked = factor * bundle.directions.quantile(name, 100)
+    low, high = reach(bundle.directions, name)
+    with pytest.raises(OutOfReach) as error:
+        generate(bundle, {name: asked})
+    message = str(error.value)
+    assert f"{low:.4g} to {high:.4g} {bundle.directions.unit(name)}" in message
+    assert "bipoles" in message and "ask within" in message
+    assert isinstance(error.value, SolqueryError)
+
+
+def test_reach_does_not_go_below_zero_where_nothing_can(bundle):
+    assert reach(bundle.directions, "tuf")[0] >= 0
+    assert reach(bundle.directions, "net_flux")[0] < bundle.directions.quantile("net_flux", 0)
+    assert reach(bundle.directions, "polarity") == (-1.0, 1.0)
+
+
+def test_editing_a_patch_keeps_what_is_held(bundle):
+    start = np.array([0.5, 0.2, 1.0, 0.4, 0.1, 0.3, -0.2, 0.5])
+    (before,) = [generate(bundle, {"tilt": 0.0}, hold="psep", start=start)[0].held["psep"]]
+    (answer,) = generate(bundle, {"tuf": 32_000.0}, hold=["psep", "tilt"], start=start)
+    assert answer.verdict == "met"
+    assert answer.held["psep"] == before
+    assert answer.got["psep"] == pytest.approx(before, rel=0.02)
+    assert answer.got["tilt"] == pytest.approx(answer.held["tilt"], abs=2.0)
+
+
+def test_polarity_of_a_given_patch_flips_with_the_rest_held(bundle):
+    start = np.array([0.5, 0.2, 1.0, 0.4, 0.1, 0.3, -0.2, 0.5])
+    answer = generate(bundle, {"polarity": -1}, hold=["tuf", "psep"], start=start)[0]
+    assert answer.verdict == "met"
+    assert answer.got["polarity"] == -1.0
+    for name in ("tuf", "psep"):
+        assert answer.got[name] == pytest.approx(answer.held[name], rel=0.03)
+
+
+def test_what_is_not_understood(bundle):
+    with pytest.raises(UnknownParameter, match="there are"):
+        generate(bundle, {"flux": 1.0})
+    with pytest.raises(SteeringError, match="no direction for 'alpha'"):
+        generate(bundle, {"alpha": -2.0})
+    with pytest.raises(SteeringError, match="finite"):
+        generate(bundle, {"tuf": float("nan")})
+    with pytest.raises(SteeringError, match="ask for a number"):
+        generate(bundle, {"tuf": "big"})
+    with pytest.raises(SteeringError, match="polarity is -1 or 1"):
+        generate(bundle, {"polarity": 0.5})
+    with pytest.raises(SteeringError, match="both asked for and held"):
+        generate(bundle, {"tuf": 1e4}, hold=["tuf"])
+    with pytest.raises(SteeringError, match="nothing is asked"):
+        generate(bundle, {})
+    with pytest.raises(SteeringError, match="n must be"):
+        generate(bundle, {"tuf": 1e4}, n=0)
+    with pytest.raises(SteeringError, match="has 8 numbers"):
+        generate(bundle, {"tuf": 1e4}, start=np.zeros(5))
+
+
+def test_description_of_the_job(bundle):
+    targets = parse_description("Strong, widely separated bipole, leading polarity negative", bundle.directions)
+    assert set(targets) == {"tuf", "psep", "imbalance", "polarity"}
+    assert targets["tuf"].value == bundle.directions.quantile("tuf", 90)
+    assert targets["psep"].value == bundle.directions.quantile("psep", 90)
+    assert targets["imbalance"].relation == "<="
+    assert targets["polarity"].value == -1.0
+    (answer,) = generate(bundle, "Strong, widely separated bipole, leading polarity negative")
+    assert answer.verdict == "met"
+    assert answer.got["imbalance"] <= 0.15
+    assert answer.got["polarity"] == -1.0
+    assert answer.asked["tuf"] == targets["tuf"].value
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a weak and compact region with the negative polarity leading",
+        "WEAK; compact / leading negative",
+        "compact weak, with a negative leading polarity",
+    ],
+)
+def test_order_case_and_filling_words_do_not_count(bundle, text):
+    targets = parse_description(text, bundle.directions)
+    assert {name: (t.value, t.relation) for name, t in targets.items()} == {
+        "tuf": (bundle.directions.quantile("tuf", 10), "="),
+        "psep": (bundle.directions.quantile("psep", 10), "="),
+        "polarity": (-1.0, "="),
+    }
+
+
+def test_unbalanced_and_tilted_are_limits_that_hold(bundle):
+    (answer,) = generate(bundle, "unbalanced and tilted")
+    assert answer.verdict == "met"
+    assert abs(answer.got["net_flux"]) >= 0.4 * answer.got["tuf"]
+    assert abs(answer.got["tilt"]) >= 20.0
+
+
+def test_unknown_word_lists_the_vocabulary(bundle):
+    with pytest.raises(UnknownWord) as error:
+        parse_description("stong bipole", bundle.directions)
+    message = str(error.value)
+    assert "'stong'" in message and "did you mean 'strong'" in message
+    assert all(phrase in message for phrase in VOCABULARY)
+    with pytest.raises(UnknownWord, match="'separated'"):
+        parse_description("separated", bundle.directions)
+
+
+def test_contradictions_and_empty_descriptions(bundle):
+    with pytest.raises(SteeringError, match="'strong' and 'weak' contradict"):
+        parse_description("strong weak", bundle.directions)
+    assert set(parse_description("bipolar bipole", bundle.directions)) == {"imbalance"}
+    for text in ("", "a region with the"):
+        with pytest.raises(SteeringError, match="asks for nothing"):
+            parse_description(text, bundle.directions)
+
+
+def test_every_phrase_can_be_asked_for(bundle):
+    for phrase in VOCABULARY:
+        assert len(parse_description(phrase, bundle.directions)) == 1
+
+
+def test_a_target_must_be_for_its_parameter(bundle):
+    with pytest.raises(ValueError, match="is one for 'psep'"):
+        generate(bundle, {"tuf": Target("psep", 3.0)})
+    (answer,) = generate(bundle, {"tuf": Target("tuf", 30_000.0, ">=")})
+    assert answer.got["tuf"] >= 30_000
+    assert answer.verdict == "met"

@@ -1,0 +1,342 @@
+import dataclasses
+import json
+import shutil
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from solquery import bundle as bundle_module
+from solquery import bundle_files
+from solquery.bundle import Bundle, BundleError
+from solquery.config import Preset, get_preset
+from solquery.errors import SolqueryError
+from solquery.generator.networks import build_generator
+from solquery.retrieval.encoder import build_encoder
+from solquery.steering import Directions, LatentTable
+
+
+def make_directions(dim, names=("tuf", "polarity"), seed=0):
+    rng = np.random.default_rng(seed)
+    normals = rng.normal(size=(len(names), dim))
+    normals /= np.linalg.norm(normals, axis=1, keepdims=True)
+    p = len(names)
+    return Directions(
+        tuple(names),
+        normals.astype(np.float32),
+        *(rng.normal(size=p) for _ in range(4)),
+        quantiles=np.sort(rng.normal(size=(p, 101)), axis=1),
+        positions=np.sort(rng.normal(size=(p, 33)), axis=1),
+        expected=np.sort(rng.normal(size=(p, 33)), axis=1),
+        dropped=np.zeros(p, int),
+        table=LatentTable(rng.normal(size=(40, dim)).astype(np.float32), {name: rng.normal(size=40) for name in names}),
+    )
+
+
+@pytest.fixture
+def made():
+    preset = get_preset("tiny")
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        generator = build_generator(preset.generator, preset.shape)
+        encoder = build_encoder(preset.encoder)
+    metadata = {"provenance": {"data": "test"}, "metrics": {"median_ks": 0.5}}
+    return Bundle("mine", preset, generator, encoder, make_directions(preset.generator.latent_dim), metadata)
+
+
+@pytest.fixture
+def folder(made, tmp_path):
+    return made.save(tmp_path / "mine")
+
+
+@pytest.fixture
+def shipped(monkeypatch, tmp_path):
+    place = tmp_path / "shipped"
+    monkeypatch.setattr(bundle_module, "SHIPPED", place)
+    return place
+
+
+def rewrite(folder, change):
+    """Change bundle.json and give it the hash that it should then have."""
+    path = folder / "bundle.json"
+    document = json.loads(path.read_text())
+    change(document)
+    document["hash"] = bundle_files.document_hash(document)
+    path.write_text(json.dumps(document))
+
+
+def test_there_and_back(made, folder):
+    loaded = Bundle.load(folder)
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "bundle.json",
+        "directions.safetensors",
+        "encoder.safetensors",
+        "generator.safetensors",
+    ]
+    assert loaded.name == "mine"
+    assert loaded.preset == made.preset
+    assert loaded.metadata == made.metadata
+    assert loaded.hash == made.hash
+    assert not loaded.generator.training and not loaded.encoder.training
+    # float16 on disk, float32 in memory
+    assert {p.dtype for p in loaded.generator.parameters()} == {torch.float32}
+    z = torch.randn(3, 16, generator=torch.Generator().manual_seed(1))
+    x = made.generator(z)
+    torch.testing.assert_close(loaded.generator(z), x, atol=2e-3, rtol=0)
+    torch.testing.assert_close(loaded.encoder(x), made.encoder(x), atol=2e-2, rtol=2e-2)
+    np.testing.assert_array_equal(loaded.directions.normals, made.directions.normals)
+    assert loaded.directions.names == made.directions.names
+
+
+def test_running_statistics_keep_their_precision(made, folder):
+    loaded = Bundle.load(folder)
+    for name, value in made.encoder.named_buffers():
+        torch.testing.assert_close(dict(loaded.encoder.named_buffers())[name], value, atol=0, rtol=0)
+
+
+def test_saving_what_was_loaded_changes_nothing(folder, tmp_path):
+    loaded = Bundle.load(folder)
+    again = loaded.save(tmp_path / "again")
+    assert loaded.hash == Bundle.load(folder).hash
+    for path in folder.iterdir():
+        assert path.read_bytes() == (again / path.name).read_bytes()
+
+
+def test_encoder_hash_is_that_of_the_weights(made, folder):
+    loaded = Bundle.load(folder)
+    assert loaded.encoder_hash == made.encoder_hash == bundle_module.state_hash(loaded.encoder)
+    with torch.no_grad():
+        next(made.encoder.parameters()).add_(0.1)
+    other = Bundle("other", "tiny", made.generator, made.encoder)
+    assert other.encoder_hash != loaded.encoder_hash
+
+
+def test_loading_leaves_the_random_state_alone(folder):
+    torch.manual_seed(5)
+    before = torch.random.get_rng_state()
+    Bundle.load(folder)
+    torch.testing.assert_close(torch.random.get_rng_state(), before)
+
+
+def test_parts_may_be_absent(made, tmp_path):
+    loaded = Bundle.load(Bundle("bare", "tiny", made.generator).save(tmp_path / "bare"))
+    assert loaded.encoder is None and loaded.directions is None
+    with pytest.raises(BundleError, match="has no encoder"):
+        _ = loaded.encoder_hash
+
+
+@pytest.mark.parametrize("name", ["generator", "encoder", "directions"])
+def test_damage_is_found(folder, name):
+    path = folder / f"{name}.safetensors"
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(BundleError, match=rf"{name}\.safetensors is damaged: \d+ bytes instead of {len(whole)}"):
+        Bundle.load(folder)
+    flipped = bytearray(whole)
+    flipped[-7] ^= 0x10
+    path.write_bytes(bytes(flipped))
+    with pytest.raises(BundleError, match=rf"{name}\.safetensors is damaged: its contents changed"):
+        Bundle.load(folder)
+    path.unlink()
+    with pytest.raises(BundleError, match=rf"lacks {name}\.safetensors"):
+        Bundle.load(folder)
+
+
+def test_damage_to_the_description_is_found(folder):
+    path = folder / "bundle.json"
+    text = path.read_text()
+    path.write_text(text[: len(text) // 2])
+    with pytest.raises(BundleError, match="not JSON"):
+        Bundle.load(folder)
+    path.write_text(text.replace('"median_ks": 0.5', '"median_ks": 0.1'))
+    with pytest.raises(BundleError, match="damaged or was edited"):
+        Bundle.load(folder)
+    path.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(BundleError, match="not JSON"):
+        Bundle.load(folder)
+    path.unlink()
+    with pytest.raises(BundleError, match=r"it has no bundle\.json"):
+        Bundle.load(folder)
+
+
+@pytest.mark.parametrize("text", ["[]", "{}", '{"format": "something else"}'])
+def test_a_foreign_format_is_refused(folder, text):
+    (folder / "bundle.json").write_text(text)
+    with pytest.raises(BundleError, match="another format"):
+        Bundle.load(folder)
+
+
+def test_another_version_is_refused(folder):
+    rewrite(folder, lambda document: document.update(version=99))
+    with pytest.raises(BundleError, match="bundle version 99, this solquery reads 1"):
+        Bundle.load(folder)
+
+
+def test_wrong_shapes_are_named(folder):
+    rewrite(folder, lambda document: document["generator"]["config"].update(width=12))
+    with pytest.raises(BundleError, match=r"has shape .* the network needs"):
+        Bundle.load(folder)
+
+
+def test_weights_of_another_network_are_named(folder):
+    rewrite(folder, lambda document: document["generator"]["config"].update(arch="pyramid"))
+    with pytest.raises(BundleError):
+        Bundle.load(folder)
+    rewrite(folder, lambda document: document["generator"]["config"].update(arch="nonsense"))
+    with pytest.raises(BundleError, match="nonsense"):
+        Bundle.load(folder)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda d: d.pop("generator"),
+        lambda d: d.pop("name"),
+        lambda d: d["preset"].update(name="unknown"),
+        lambda d: d["encoder"].pop("weights"),
+        lambda d: d["generator"]["config"].update(latent_dim="many"),
+        lambda d: d["generator"]["config"].update(surprise=1),
+        lambda d: d.update(name=7),
+        lambda d: d["files"].update({"../escape": {"sha256": "", "bytes": 0}}),
+        lambda d: d["files"].update({"generator.safetensors": 3}),
+        lambda d: d["directions"].update(names=["tuf"]),
+        lambda d: d.update(preset=None),
+        lambda d: d.update(files=[]),
+        lambda d: d.update(encoder=[1]),
+    ],
+)
+def test_nonsense_in_the_description_is_one_clear_line(folder, change):
+    rewrite(folder, change)
+    with pytest.raises(BundleError) as error:
+        Bundle.load(folder)
+    assert "\n" not in str(error.value)
+    assert str(folder) in str(error.value)
+
+
+def test_a_bundle_of_another_preset_is_refused(folder):
+    assert Bundle.load(folder, preset="tiny").name == "mine"
+    with pytest.raises(BundleError, match="is of preset 'tiny', not 'paper'"):
+        Bundle.load(folder, preset="paper")
+
+
+def test_a_preset_that_changed_its_meaning_is_refused(folder):
+    rewrite(folder, lambda document: document["preset"].update(unit_gauss=3000.0))
+    with pytest.raises(BundleError, match="another definition of preset 'tiny'"):
+        Bundle.load(folder)
+
+
+def test_settings_younger_than_the_bundle_do_not_break_it(folder):
+    rewrite(folder, lambda document: document["preset"].pop("clip_gauss"))
+    assert Bundle.load(folder).preset.clip_gauss == Preset("tiny").clip_gauss
+
+
+def test_nothing_there(tmp_path, shipped):
+    with pytest.raises(BundleError, match=r"no bundle at .*nowhere; .*none in this installation"):
+        Bundle.load(tmp_path / "nowhere")
+    with pytest.raises(BundleError, match="no bundle at"):
+        Bundle.load()
+    (tmp_path / "a file").write_text("")
+    with pytest.raises(BundleError, match="no bundle at"):
+        Bundle.load(tmp_path / "a file")
+    assert issubclass(BundleError, SolqueryError)
+
+
+def test_shipped_bundles_by_name(made, shipped):
+    assert Bundle.list() == []
+    quick = Bundle("quick", made.preset, made.generator, made.encoder, made.directions)
+    quick.save(shipped / "quick")
+    Bundle("paper", made.preset, made.generator, made.encoder).save(shipped / "paper", encoder_from="quick")
+    assert Bundle.list() == ["paper", "quick"]
+    assert Bundle.load().name == "quick"
+    assert Bundle.load("paper").name == "paper"
+
+
+def test_shared_encoder(made, shipped):
+    made.save(shipped / "quick")
+    place = Bundle("paper", made.preset, made.generator, made.encoder).save(shipped / "paper", encoder_from="quick")
+    assert not (place / "encoder.safetensors").exists()
+    loaded = Bundle.load("paper")
+    assert loaded.encoder_hash == made.encoder_hash
+    for name, value in Bundle.load("quick").encoder.state_dict().items():
+        torch.testing.assert_close(loaded.encoder.state_dict()[name], value)
+    # the other one changes, or goes away
+    with torch.no_grad():
+        next(made.encoder.parameters()).add_(0.5)
+    Bundle("quick", made.preset, made.generator, made.encoder).save(shipped / "quick")
+    with pytest.raises(BundleError, match="needs another encoder"):
+        Bundle.load("paper")
+    shutil.rmtree(shipped / "quick")
+    with pytest.raises(BundleError, match="shares the encoder of bundle 'quick', which is neither"):
+        Bundle.load("paper")
+
+
+def test_only_the_same_encoder_can_be_shared(made, shipped, tmp_path):
+    made.save(shipped / "quick")
+    encoder = build_encoder(made.preset.encoder)
+    with torch.no_grad():
+        next(encoder.parameters()).add_(0.1)
+    other = Bundle("other", made.preset, made.generator, encoder)
+    with pytest.raises(BundleError, match="does not hold the encoder of 'other'"):
+        other.save(tmp_path / "other", encoder_from="quick")
+    assert not (tmp_path / "other").exists()
+
+
+def test_saving_replaces_a_bundle_but_nothing_else(made, folder, tmp_path):
+    made.metadata["metrics"] = {"median_ks": 0.1}
+    made.save(folder)
+    assert Bundle.load(folder).metadata["metrics"] == {"median_ks": 0.1}
+    (tmp_path / "papers").mkdir()
+    (tmp_path / "papers" / "thesis.tex").write_text("years of work")
+    with pytest.raises(BundleError, match="not empty; nothing was written"):
+        made.save(tmp_path / "papers")
+    assert (tmp_path / "papers" / "thesis.tex").exists()
+    # no temporary folders are left
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["mine", "papers"]
+
+
+def test_a_failed_write_leaves_the_old_bundle(made, folder, monkeypatch):
+    before = Bundle.load(folder).hash
+    real = bundle_files.os.rename
+    calls = []
+
+    def rename(source, target):
+        calls.append(target)
+        if len(calls) == 2:
+            raise OSError("disk full")
+        real(source, target)
+
+    monkeypatch.setattr(bundle_files.os, "rename", rename)
+    with pytest.raises(OSError, match="disk full"):
+        made.save(folder)
+    monkeypatch.undo()
+    assert Bundle.load(folder).hash == before
+    assert [path.name for path in folder.parent.iterdir()] == ["mine"]
+
+
+def test_weights_that_do_not_fit_float16_are_refused(made, tmp_path):
+    with torch.no_grad():
+        next(made.generator.parameters())[0] = 1e6
+    with pytest.raises(BundleError, match="not finite in float16"):
+        made.save(tmp_path / "huge")
+    assert not (tmp_path / "huge").exists()
+
+
+def test_names_and_metadata_are_checked(made, tmp_path):
+    for name in ("", "../up", ".hidden"):
+        with pytest.raises(BundleError, match="name is made of"):
+            Bundle(name, "tiny", made.generator)
+    with pytest.raises(BundleError, match="may not use the keys files"):
+        Bundle("mine", "tiny", made.generator, metadata={"files": {}})
+    with pytest.raises(BundleError, match="not plain JSON"):
+        Bundle("mine", "tiny", made.generator, metadata={"note": SimpleNamespace()}).save(tmp_path / "odd")
+
+
+def test_configurations_of_the_bundle_win_over_those_of_the_preset(tmp_path):
+    tiny = get_preset("tiny")
+    preset = dataclasses.replace(tiny, generator=dataclasses.replace(tiny.generator, latent_dim=5, width=6))
+    with torch.random.fork_rng():
+        bundle = Bundle("other", preset, build_generator(preset.generator, preset.shape))
+    loaded = Bundle.load(bundle.save(tmp_path / "other"))
+    assert loaded.preset.generator == preset.generator
+    assert loaded.generator.latent_dim == 5
