@@ -51,6 +51,10 @@ class GeneratorConfig:
     grow_images: tuple[int, ...] = ()
     #: images over which a new level of the discriminator is faded in
     fade_images: int = 20_000
+    #: parameters that the first latent coordinates carry in training (loss `vae-gan` only; see generator/anchors.py)
+    anchors: tuple[str, ...] = ()
+    #: gauss of one network unit, for measuring the anchors
+    unit_gauss: float = 1000.0
 
     def __post_init__(self) -> None:
         _require(self.latent_dim >= 1, f"latent_dim must be at least 1, got {self.latent_dim}")
@@ -150,6 +154,7 @@ PRESETS: dict[str, Preset] = {
             precision="bf16",
             grow_images=(40_000, 20_000),
             fade_images=5_000,
+            anchors=("tuf", "r", "psep"),
         ),
         encoder=EncoderConfig(
             width=32,

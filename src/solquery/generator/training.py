@@ -343,7 +343,7 @@ def load_run(run: str | Path) -> tuple[GeneratorConfig, tuple[int, int], nn.Modu
         raise TrainingError(f"{run} holds no finished generator: run `solquery train generator` on it first")
     resolved = json.loads((run / "config.json").read_text())
     values = dict(resolved["generator"])
-    for name in ("betas", "grow_images"):
+    for name in ("betas", "grow_images", "anchors"):
         values[name] = tuple(values[name])
     config, shape = GeneratorConfig(**values), tuple(resolved["shape"])
     network = build_generator(config, shape)

@@ -22,6 +22,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from ..config import GeneratorConfig
+from .anchors import anchor_scores
 from .networks import build_generator
 from .pyramid import haar_split
 from .runs import RunFolder, TrainingError, batch_order
@@ -31,6 +32,8 @@ __all__ = ["InferenceNetwork", "PatchDiscriminator", "train_vaegan"]
 #: blocks a side at which reconstructions are compared, and the standard deviation (preset units) allowed there
 TOLERANCE = {8: 0.03, 16: 0.045, 32: 0.08, 64: 0.35}
 R1_EVERY = 16
+#: noise on an anchored coordinate, so that the generator stays smooth along it
+ANCHOR_BLUR = 0.1
 
 
 class InferenceNetwork(nn.Module):
@@ -145,6 +148,8 @@ def train_vaegan(
     random = torch.Generator().manual_seed(seed + 1)
     held = {**parts, "average": average, "optimise_g": optimise_g, "optimise_d": optimise_d}
     step = folder.resume(held, random, place)
+    anchors = torch.as_tensor(anchor_scores(data, config.anchors, config.unit_gauss)) if config.anchors else None
+    free = len(config.anchors)  # coordinates from here on are inferred
 
     count, batch = len(data), config.batch
     per_epoch = count // batch
@@ -181,9 +186,12 @@ def train_vaegan(
         with autocast:
             mean, log_variance = inference(seen)
             z = mean + noise * (0.5 * log_variance).exp()
+            if anchors is not None:
+                known = anchors[torch.as_tensor(chosen)].to(place) + ANCHOR_BLUR * noise[:, :free]
+                z = torch.cat([known, z[:, free:]], dim=1)
             made = generator(torch.cat([z, prior]) if adversarial else z, level=level)
             rebuilt = made[:batch]
-            nats, divergence = _reconstruction(rebuilt, real), _divergence(mean, log_variance)
+            nats, divergence = _reconstruction(rebuilt, real), _divergence(mean[:, free:], log_variance[:, free:])
             loss = (nats + divergence) / 100.0
             judged = torch.cat([made[: batch // 2], made[batch:]]) if adversarial else None
         values = {"nats": float(nats.detach()), "kl": float(divergence.detach()), "loss_d": 0.0, "loss_g": 0.0}
