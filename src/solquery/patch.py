@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-__all__ = ["MX_PER_G_MM2", "Patch"]
+if TYPE_CHECKING:
+    from sunpy.map import GenericMap
+
+__all__ = ["MX_PER_G_MM2", "Patch", "observation_time"]
 
 #: one gauss over one square megametre, in maxwell (1 Mm = 1e8 cm)
 MX_PER_G_MM2 = 1e16
@@ -61,3 +65,73 @@ class Patch:
     truth: dict[str, Any] = field(default_factory=dict)
     credit: str = ""
     file: str = ""
+
+    @property
+    def time(self) -> datetime | None:
+        """Time of the observation in UTC, or None where `t_rec` holds none."""
+        return observation_time(self.t_rec)
+
+    @property
+    def missing_fraction(self) -> float:
+        """Share of the pixels that are missing (not finite)."""
+        return float(1.0 - np.isfinite(self.field).mean())
+
+    def with_field(self, values: np.ndarray, scale_mm: tuple[float, float] | None, **changes: Any) -> Patch:
+        """A copy with another field (ny, nx) in gauss, its scale, and whatever else changes with it."""
+        return replace(self, field=np.asarray(values, dtype=np.float32), scale_mm=scale_mm, **changes)
+
+    def to_map(self) -> GenericMap:
+        """The patch as a sunpy Map with Carrington cylindrical equal-area coordinates.
+
+        What the patch lacks of place, time and scale is filled in, as a map needs it; ``meta["nominal"]`` lists it.
+
+        Raises
+        ------
+        ImportError
+            When sunpy is missing: ``pip install "solquery[sun]"``.
+        """
+        from .archive.fits import map_of
+
+        return map_of(self)
+
+
+#: TAI - UTC in seconds from each date on, for the years that HMI and MDI have seen
+_LEAP_SECONDS = (
+    ("1994.07.01", 29),
+    ("1996.01.01", 30),
+    ("1997.07.01", 31),
+    ("1999.01.01", 32),
+    ("2006.01.01", 33),
+    ("2009.01.01", 34),
+    ("2012.07.01", 35),
+    ("2015.07.01", 36),
+    ("2017.01.01", 37),
+)
+
+
+def observation_time(t_rec: str) -> datetime | None:
+    """A time as JSOC or FITS writes it, as UTC.
+
+    Parameters
+    ----------
+    t_rec
+        ``2011.02.15_02:00:00_TAI``, ``2011.02.15_02:00:00_UTC`` or ``2011-02-15T02:00:00[Z]`` (read as UTC).
+
+    Returns
+    -------
+    datetime or None
+        With time zone UTC; None where the text is no time.
+    """
+    text = t_rec.strip()
+    tai = text.upper().endswith("_TAI")
+    bare = text[:-4] if text.upper().endswith(("_TAI", "_UTC")) else text.removesuffix("Z")
+    bare = bare.replace("_", "T").replace("T", " ")
+    day, _, clock = bare.partition(" ")
+    try:
+        moment = datetime.fromisoformat(f"{day.replace('.', '-')} {clock or '00:00:00'}").replace(tzinfo=UTC)
+    except ValueError:
+        return None
+    if tai:
+        today = moment.strftime("%Y.%m.%d")
+        moment -= timedelta(seconds=next((s for since, s in reversed(_LEAP_SECONDS) if today >= since), 29))
+    return moment

@@ -1,0 +1,42 @@
+"""The archive: reading, preparing, simulating and keeping patches. What needs Lance or astropy is loaded on use."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+_HOME = {
+    "AddReport": "store",
+    "Archive": "store",
+    "ArchiveError": "store",
+    "UnreadableFits": "fits",
+    "prepare_many": "prepare",
+    "read_sharp": "fits",
+    "resize": "prepare",
+    "sample_patches": "samples",
+    "simulate_region": "simulate",
+    "write_fits": "fits",
+}
+
+__all__ = [
+    "AddReport",
+    "Archive",
+    "ArchiveError",
+    "UnreadableFits",
+    "prepare_many",
+    "read_sharp",
+    "resize",
+    "sample_patches",
+    "simulate_region",
+    "write_fits",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{_HOME[name]}", __name__), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

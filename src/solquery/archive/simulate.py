@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from multiprocessing import get_context
 
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
@@ -404,6 +405,7 @@ def simulate(regions: int, frames: int, seed: int = 0, workers: int | None = Non
         for job in jobs:
             yield from _one(job)
         return
-    with ProcessPoolExecutor(workers) as pool:
+    # not forked: a process that has opened an archive holds threads and locks that a fork would copy half-way
+    with ProcessPoolExecutor(workers, mp_context=get_context("forkserver")) as pool:
         for patches in pool.map(_one, jobs, chunksize=2):
             yield from patches

@@ -1,0 +1,48 @@
+"""What is in an archive, in a few numbers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pyarrow.compute as pc
+
+from ..physics import parameters
+
+if TYPE_CHECKING:
+    from .store import Archive
+
+__all__ = ["summarise"]
+
+
+def summarise(archive: Archive, version: int) -> dict[str, Any]:
+    """Counts, time range (UTC), parameters, embeddings and bytes on disk of an archive, ready for JSON."""
+    names = archive.columns
+    rows = archive.table(["region", "source", "quantity", "t_utc", *({"embedding_model"} & set(names))])
+    span = pc.min_max(rows["t_utc"]).as_py()
+
+    def counts(column: str) -> dict[str, int]:
+        if column not in rows.schema.names:
+            return {}
+        found = {f["values"]: f["counts"] for f in pc.value_counts(rows[column]).to_pylist()}
+        return {value: found[value] for value in sorted(filter(None, found))}
+
+    return {
+        "uri": archive.uri,
+        "version": version,
+        "patches": len(rows),
+        "regions": pc.count_distinct(rows["region"]).as_py(),
+        "source": counts("source"),
+        "quantity": counts("quantity"),
+        "first": span["min"].isoformat() if span["min"] else None,
+        "last": span["max"].isoformat() if span["max"] else None,
+        "parameters": [name for name in parameters() if name in names],
+        "embeddings": counts("embedding_model"),
+        "content": archive.content_hash(),
+        "bytes": _bytes(archive),
+    }
+
+
+def _bytes(archive: Archive) -> int | None:
+    if archive.path is None:
+        return None
+    return sum(f.stat().st_size for f in archive.path.rglob("*") if f.is_file())

@@ -1,0 +1,119 @@
+"""The two Lance tables under an archive: where they are, how they are made, what goes into a column."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import lancedb
+import numpy as np
+import pyarrow as pa
+
+from ..errors import SolqueryError
+from . import records
+
+__all__ = [
+    "FIELDS_SCHEMA",
+    "ArchiveError",
+    "as_column",
+    "create_tables",
+    "local_path",
+    "open_tables",
+    "quoted",
+    "reason",
+    "table_exists",
+    "vector_length",
+]
+
+PATCHES, FIELDS = "patches", "fields"
+FIELDS_SCHEMA = pa.schema([pa.field("id", pa.string(), nullable=False), pa.field("field", pa.large_binary())])
+
+
+class ArchiveError(SolqueryError, ValueError):
+    """An archive that is not there, a filter it does not understand, an id it does not have."""
+
+
+def local_path(uri: str) -> Path | None:
+    """Directory of a local archive; None for object storage."""
+    if uri.startswith("file://"):
+        return Path(uri.removeprefix("file://"))
+    return None if "://" in uri else Path(uri).expanduser()
+
+
+def _connect(uri: str | Path) -> tuple[str, Any, list[str]]:
+    """The address as Lance takes it, the connection, and the tables that are there."""
+    path = local_path(str(uri))
+    uri = str(uri) if path is None else str(path)
+    if path is not None and path.exists() and not path.is_dir():
+        raise ArchiveError(f"{uri} is a file; an archive is a directory: give another place")
+    # no interval: a handle sees at once what other processes have committed
+    database = lancedb.connect(uri, read_consistency_interval=timedelta(0))
+    return uri, database, list(database.list_tables().tables)
+
+
+def table_exists(uri: str | Path) -> bool:
+    """Whether there is an archive at `uri`; asking leaves nothing behind."""
+    path = local_path(str(uri))
+    if path is not None and not path.is_dir():
+        return False
+    return PATCHES in _connect(uri)[2]
+
+
+def open_tables(uri: str | Path) -> tuple[str, Any, Any]:
+    """Address, metadata table and table of fields of an archive that exists."""
+    uri, database, _ = _connect(uri)
+    try:
+        return uri, database.open_table(PATCHES), database.open_table(FIELDS)
+    except (ValueError, OSError, RuntimeError) as error:
+        first = str(error).splitlines()[0]
+        raise ArchiveError(f"the archive at {uri} is damaged ({first}); restore it, or make a new one") from error
+
+
+def create_tables(uri: str | Path) -> tuple[str, Any, Any]:
+    """Address, metadata table and table of fields of a new archive."""
+    uri, database, present = _connect(uri)
+    # a creation that was cut short leaves an empty table of fields, and nothing that counts
+    fields = database.open_table(FIELDS) if FIELDS in present else _keyed(database, FIELDS, FIELDS_SCHEMA)
+    return uri, _keyed(database, PATCHES, records.schema()), fields
+
+
+def _keyed(database: Any, name: str, schema: pa.Schema) -> Any:
+    table = database.create_table(name, schema=schema)
+    # lets Lance notice two writers that insert the same id at the same moment
+    table.set_unenforced_primary_key("id")
+    return table
+
+
+def quoted(ids: Iterable[str]) -> str:
+    """Texts as a list in SQL."""
+    return ", ".join("'" + i.replace("'", "''") + "'" for i in ids)
+
+
+def reason(error: Exception) -> str:
+    """First sentence of what the query engine says, without its list of columns and its internals."""
+    text = str(error).splitlines()[0].removeprefix("Invalid input, ").removeprefix("lance error: ")
+    return text.split(". Valid fields")[0].split(" (sql parser")[0].strip()
+
+
+def vector_length(kind: pa.DataType) -> int:
+    """Length of the vectors of a column; 0 where it holds single values."""
+    return kind.list_size if pa.types.is_fixed_size_list(kind) else 0
+
+
+def as_column(values: Any) -> pa.Array:
+    """Column from numpy, torch, arrow or a list: (N,) as float64, int64, text or truth values, (N, D) as float32."""
+    if isinstance(values, pa.Array | pa.ChunkedArray):
+        return values
+    array = np.asarray(values)
+    if array.ndim == 2:
+        flat = np.ascontiguousarray(array, dtype=np.float32).reshape(-1)
+        return pa.FixedSizeListArray.from_arrays(pa.array(flat), array.shape[1])
+    if array.ndim != 1:
+        raise ValueError(f"a column is (N,) or (N, D), got shape {array.shape}")
+    if array.dtype.kind == "f":
+        return pa.array(array.astype(np.float64))
+    if array.dtype.kind in "iu":
+        return pa.array(array.astype(np.int64))
+    return pa.array(array.tolist())
