@@ -1,0 +1,246 @@
+"""How well a best match keeps the physics of its query: random generated queries against an archive.
+
+Paper, section 4 and Figs. 7 to 9: 1,000 random queries, the nearest patch of the archive for each, and the
+correlation of eight parameters between the two, for the embedding and for two baselines on (TUF, R, PSEP).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from ..physics import measure
+from ..retrieval import FEATURES, embed, euclidean, features, likeness, load_index, mahalanobis, nearest
+from ..steering import render
+
+if TYPE_CHECKING:
+    from ..archive.store import Archive
+    from ..bundle import Bundle
+
+__all__ = ["METHODS", "PAPER", "PARAMETERS", "RetrievalStudy", "correlate", "retrieval_study", "run_retrieval"]
+
+Progress = Callable[[str, float], None]
+
+#: the parameters of the paper's comparison, in its order
+PARAMETERS = ("tuf", "r", "psep", "tpf", "tnf", "sigma", "alpha", "grad")
+#: ways of finding the best match; the first is the paper's
+METHODS = ("ssl", "euclidean", "mahalanobis")
+#: (Pearson, Spearman) of the paper, section 4: 1,000 generated queries against 49,552 observed patches
+PAPER = {
+    "tuf": (0.78, 0.79),
+    "r": (0.73, 0.76),
+    "psep": (0.28, 0.31),
+    "tpf": (0.69, 0.70),
+    "tnf": (0.72, 0.72),
+    "sigma": (0.57, 0.56),
+    "alpha": (0.47, 0.47),
+    "grad": (0.79, 0.78),
+}
+
+#: queries compared with the archive at a time
+_CHUNK = 200
+#: queries whose matches are judged by eye, that is by `retrieval.likeness`, which is slow
+_JUDGED = 48
+
+
+def correlate(a: Any, b: Any) -> dict[str, float | int]:
+    """Pearson and Spearman correlation of two samples (N,), with the number of pairs used and dropped.
+
+    Pairs in which either value is NaN are dropped. Both correlations are NaN with fewer than three pairs, or where
+    one side does not vary.
+    """
+    from scipy.stats import pearsonr, spearmanr
+
+    a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
+    if a.shape != b.shape or a.ndim != 1:
+        raise ValueError(f"two samples of one length are needed, got shapes {a.shape} and {b.shape}")
+    known = np.isfinite(a) & np.isfinite(b)
+    a, b = a[known], b[known]
+    out: dict[str, float | int] = {"pearson": float("nan"), "spearman": float("nan")}
+    if len(a) >= 3 and np.ptp(a) > 0 and np.ptp(b) > 0:
+        out = {"pearson": float(pearsonr(a, b)[0]), "spearman": float(spearmanr(a, b)[0])}
+    return {**out, "pairs": len(a), "dropped": int((~known).sum())}
+
+
+@dataclass(frozen=True)
+class RetrievalStudy:
+    """Random queries and what each method found for them. All parameters are in gauss and pixels of the grid.
+
+    Attributes
+    ----------
+    x
+        (Q, H, W) float32 queries in preset units.
+    queries
+        Parameter name to (Q,).
+    best
+        Method to (Q,) rows of the archive's table; -1 where nothing was found.
+    ids, regions, sources
+        (N,) of the patches of the archive.
+    population
+        Parameter name to (N,), over the whole archive.
+    likeness
+        Method to the mean visual likeness of query and match, and ``random`` for patches drawn blindly.
+    judged
+        How many queries that mean is over.
+    seed
+        Of the queries.
+    """
+
+    x: np.ndarray = field(repr=False)
+    queries: dict[str, np.ndarray] = field(repr=False)
+    best: dict[str, np.ndarray] = field(repr=False)
+    ids: np.ndarray = field(repr=False)
+    regions: np.ndarray = field(repr=False)
+    sources: np.ndarray = field(repr=False)
+    population: dict[str, np.ndarray] = field(repr=False)
+    likeness: dict[str, float]
+    judged: int
+    seed: int
+
+    def matched(self, method: str, name: str) -> np.ndarray:
+        """(Q,) parameter `name` of the best matches; NaN where there is none."""
+        rows = self.best[method]
+        return np.where(rows >= 0, self.population[name][rows], np.nan)
+
+    def correlations(self) -> dict[str, dict[str, dict[str, float | int]]]:
+        """Method to parameter to what `correlate` gives."""
+        return {
+            method: {name: correlate(self.queries[name], self.matched(method, name)) for name in PARAMETERS}
+            for method in self.best
+        }
+
+    def summary(self) -> dict[str, Any]:
+        """What ``solquery study retrieval --json`` prints."""
+        found = self.best["ssl"][self.best["ssl"] >= 0]
+        return {
+            "correlations": self.correlations(),
+            "paper": {name: {"pearson": p, "spearman": s} for name, (p, s) in PAPER.items()},
+            "likeness": dict(self.likeness),
+            "likeness_queries": self.judged,
+            "queries": len(self.x),
+            "patches": len(self.ids),
+            "regions": len(np.unique(self.regions)),
+            "distinct_matches": len(np.unique(found)),
+            "real_matches": int((self.sources[found] == "real").sum()),
+            "seed": self.seed,
+        }
+
+
+def _draw(bundle: Bundle, queries: int, seed: int) -> np.ndarray:
+    """(Q, H, W) patches of latents from the prior."""
+    source = torch.Generator().manual_seed(seed)
+    z = torch.randn(queries, int(bundle.generator.latent_dim), generator=source)
+    return render(bundle.generator, z, bundle.preset.shape)[:, 0].numpy()
+
+
+def _best_by_parameters(queries: dict[str, np.ndarray], population: dict[str, np.ndarray], method: str) -> np.ndarray:
+    distance = {"euclidean": euclidean, "mahalanobis": mahalanobis}[method]
+    asked, stored = features(queries), features(population)
+    rows = []
+    for start in range(0, len(asked), _CHUNK):
+        found = nearest(distance(asked[start : start + _CHUNK], stored), 1)
+        rows += [columns[0] if len(columns) else -1 for columns in found]
+    return np.array(rows, dtype=int)
+
+
+def _judge(
+    archive: Archive, bundle: Bundle, x: np.ndarray, best: dict[str, np.ndarray], ids: np.ndarray, seed: int
+) -> tuple[dict[str, float], int]:
+    """Mean visual likeness of each method's matches for the first queries, beside that of random patches."""
+    n = min(_JUDGED, len(x))
+    rng = np.random.default_rng(seed)
+    rows = {method: np.where(found[:n] >= 0, found[:n], 0) for method, found in best.items()}
+    rows["random"] = rng.integers(0, len(ids), n)
+    wanted = np.unique(np.concatenate(list(rows.values())))
+    names, pictures = archive.prepared(bundle.preset, ids=[str(ids[row]) for row in wanted])
+    place = {name: k for k, name in enumerate(names)}
+    others = [
+        np.stack([np.asarray(pictures[place[str(ids[row])]], dtype=np.float32) for row in found])
+        for found in rows.values()
+    ]
+    # one call for all: most of its cost is per step of the search, not per pair
+    values = likeness(np.tile(x[:n], (len(rows), 1, 1)), np.concatenate(others), bundle.preset.encoder.augment, pool=4)
+    out = {method: float(part.mean()) for method, part in zip(rows, values.reshape(len(rows), n), strict=True)}
+    return out, n
+
+
+def run_retrieval(
+    archive: Archive,
+    bundle: Bundle,
+    queries: int = 1_000,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> RetrievalStudy:
+    """Draw random queries, find the best match of each by every method, and keep what is needed for figures.
+
+    Parameters
+    ----------
+    archive
+        Embedded with this bundle (`retrieval.embed_archive`).
+    bundle
+        With generator and encoder.
+    queries, seed
+        How many latents are drawn from the prior, and the seed of the draw.
+    progress
+        Called with a text and the fraction done.
+
+    Raises
+    ------
+    SearchError
+        When the archive is empty or was not embedded with this bundle's encoder.
+    """
+    if queries < 3:
+        raise ValueError(f"at least 3 queries are needed for a correlation, got {queries}")
+    tell = progress or (lambda text, fraction: None)
+    index = load_index(archive, bundle)
+    names = list(dict.fromkeys((*PARAMETERS, *FEATURES)))
+    table = archive.table(columns=["id", "region", "source", *(f"grid_{name}" for name in names)])
+    population = {
+        name: np.asarray(table.column(f"grid_{name}").to_numpy(zero_copy_only=False), dtype=np.float64)
+        for name in names
+    }
+    ids = np.asarray(table.column("id").to_pylist(), dtype=str)
+
+    tell(f"drawing {queries} random queries", 0.0)
+    x = _draw(bundle, queries, seed)
+    tell("measuring the queries", 0.3)
+    measured = {
+        name: value.numpy() for name, value in measure(bundle.preset.to_gauss(torch.from_numpy(x)), None, names).items()
+    }
+    tell("embedding the queries", 0.4)
+    found = index.nearest(embed(bundle.encoder, x), 1, group="none")
+    row_of = {name: row for row, name in enumerate(ids)}
+    best = {"ssl": np.array([row_of[matches[0].id] if matches else -1 for matches in found], dtype=int)}
+    tell("searching by parameters", 0.8)
+    for method in METHODS[1:]:
+        best[method] = _best_by_parameters(measured, population, method)
+    tell("judging the likeness of the matches", 0.85)
+    alike, judged = _judge(archive, bundle, x, best, ids, seed)
+    tell("queries done", 1.0)
+    return RetrievalStudy(
+        x=x,
+        queries=measured,
+        best=best,
+        ids=ids,
+        regions=np.asarray(table.column("region").to_pylist(), dtype=str),
+        sources=np.asarray(table.column("source").to_pylist(), dtype=str),
+        population=population,
+        likeness=alike,
+        judged=judged,
+        seed=seed,
+    )
+
+
+def retrieval_study(
+    archive: Archive,
+    bundle: Bundle,
+    queries: int = 1_000,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """`run_retrieval`, summarised: correlations by method and parameter, likeness, and counts."""
+    return run_retrieval(archive, bundle, queries, seed, progress).summary()
