@@ -1,0 +1,142 @@
+"""Ask an archive of solar active regions by describing one: generate it, steer it, find the real ones that match.
+
+Names are loaded when they are first used: `import solquery` itself needs the standard library alone.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .archive.fits import UnreadableFits, read_sharp, write_fits
+    from .archive.prepare import prepare, prepare_many, resize
+    from .archive.samples import sample_patches
+    from .archive.simulate import simulate, simulate_region
+    from .archive.store import Archive, ArchiveError
+    from .bundle import Bundle, BundleError
+    from .config import AugmentConfig, EncoderConfig, GeneratorConfig, Preset, get_preset
+    from .errors import SolqueryError
+    from .generator.training import TrainingError, load_run, train_generator
+    from .patch import Patch
+    from .physics.registry import Parameter, UnknownParameter, get_parameter, measure, parameter, parameters, unit_of
+    from .retrieval.baselines import search_parameters
+    from .retrieval.embedding import embed, embed_archive
+    from .retrieval.index import Match, SearchError, search
+    from .retrieval.training import load_encoder, train_encoder
+    from .steering.directions import Directions, fit_directions
+    from .steering.editing import Strip, shift, strip
+    from .steering.inversion import Inversion, invert
+    from .steering.latents import LatentTable, SteeringError, SteeringWarning, render, sample_latents
+    from .steering.targeting import Answer, OutOfReach, generate
+    from .steering.vocabulary import Target, parse_description, vocabulary
+    from .study.demo import run_demo
+
+__version__: str
+
+__all__ = [
+    "Answer",
+    "Archive",
+    "ArchiveError",
+    "AugmentConfig",
+    "Bundle",
+    "BundleError",
+    "Directions",
+    "EncoderConfig",
+    "GeneratorConfig",
+    "Inversion",
+    "LatentTable",
+    "Match",
+    "OutOfReach",
+    "Parameter",
+    "Patch",
+    "Preset",
+    "SearchError",
+    "SolqueryError",
+    "SteeringError",
+    "SteeringWarning",
+    "Strip",
+    "Target",
+    "TrainingError",
+    "UnknownParameter",
+    "UnreadableFits",
+    "embed",
+    "embed_archive",
+    "fit_directions",
+    "generate",
+    "get_parameter",
+    "get_preset",
+    "invert",
+    "load_encoder",
+    "load_run",
+    "measure",
+    "parameter",
+    "parameters",
+    "parse_description",
+    "prepare",
+    "prepare_many",
+    "read_sharp",
+    "render",
+    "resize",
+    "run_demo",
+    "sample_latents",
+    "sample_patches",
+    "search",
+    "search_parameters",
+    "shift",
+    "simulate",
+    "simulate_region",
+    "strip",
+    "train_encoder",
+    "train_generator",
+    "unit_of",
+    "vocabulary",
+    "write_fits",
+]
+
+#: where each public name is defined
+_HOME = {
+    "archive.fits": "UnreadableFits read_sharp write_fits",
+    "archive.prepare": "prepare prepare_many resize",
+    "archive.samples": "sample_patches",
+    "archive.simulate": "simulate simulate_region",
+    "archive.store": "Archive ArchiveError",
+    "bundle": "Bundle BundleError",
+    "config": "AugmentConfig EncoderConfig GeneratorConfig Preset get_preset",
+    "errors": "SolqueryError",
+    "generator.training": "TrainingError load_run train_generator",
+    "patch": "Patch",
+    "physics": "Parameter UnknownParameter get_parameter measure parameter parameters unit_of",
+    "retrieval.baselines": "search_parameters",
+    "retrieval.embedding": "embed embed_archive",
+    "retrieval.index": "Match SearchError search",
+    "retrieval.training": "load_encoder train_encoder",
+    "steering.directions": "Directions fit_directions",
+    "steering.editing": "Strip shift strip",
+    "steering.inversion": "Inversion invert",
+    "steering.latents": "LatentTable SteeringError SteeringWarning render sample_latents",
+    "steering.targeting": "Answer OutOfReach generate",
+    "steering.vocabulary": "Target parse_description vocabulary",
+    "study.demo": "run_demo",
+}
+_MODULE_OF = {name: module for module, names in _HOME.items() for name in names.split()}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import PackageNotFoundError, version
+
+        try:
+            value: Any = version("solquery")
+        except PackageNotFoundError:  # run from a source tree that was never installed
+            value = "0+unknown"
+    elif name in _MODULE_OF:
+        value = getattr(import_module(f".{_MODULE_OF[name]}", __name__), name)
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__, "__version__"})

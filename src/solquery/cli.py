@@ -1,0 +1,297 @@
+"""The command line: `solquery VERB`. Results on stdout, progress and warnings on stderr, exit code 0, 1 or 2.
+
+Every verb calls the public API; what takes long to import is imported by the verb that needs it.
+"""
+
+from __future__ import annotations
+
+import errno
+import itertools
+import sys
+import time
+import traceback
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from . import cli_search, cli_steering, cli_training
+from .cli_input import fits_files, read_patches, refusal
+from .cli_output import Reporter, emit, note, plain, quantities, readable, table
+from .errors import SolqueryError
+
+if TYPE_CHECKING:
+    from .archive.store import Archive
+    from .patch import Patch
+
+__all__ = ["app", "main"]
+
+_INGEST_BATCH = 32
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
+
+
+def _warn(message: Any, category: type[Warning], *_: Any, **__: Any) -> None:
+    note(f"solquery: warning: {' '.join(str(message).split())}")
+
+
+class _Group(TyperGroup):
+    """Turns errors that the user can do something about into one line and exit code 1."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        # --debug may stand anywhere, also behind the verb
+        end = args.index("--") if "--" in args else len(args)
+        if "--debug" in args[:end]:
+            args = ["--debug", *(a for a in args[:end] if a != "--debug"), *args[end:]]
+        return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            with warnings.catch_warnings():
+                # what the library wants the user to know, once per place, as a line and without its source
+                warnings.simplefilter("default", UserWarning)
+                warnings.showwarning = _warn
+                return super().invoke(ctx)
+        except (SolqueryError, OSError, ValueError) as error:
+            if isinstance(error, OSError) and error.errno == errno.EPIPE:
+                raise
+            if ctx.params.get("debug"):
+                traceback.print_exc(file=sys.stderr)
+            note(f"solquery: {_one_line(error)}")
+        except KeyboardInterrupt:
+            note("solquery: stopped")
+        raise typer.Exit(1)
+
+
+def _one_line(error: Exception) -> str:
+    if isinstance(error, OSError) and not isinstance(error, SolqueryError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+app = typer.Typer(cls=_Group, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from . import __version__
+
+        typer.echo(f"solquery {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def solquery(
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it.")] = False,
+) -> None:
+    """Ask an archive of solar active regions by describing one: generate it, steer it, find the real ones."""
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for report.html, summary.json and the archive.")] = Path("demo"),
+    queries: Annotated[int, typer.Option(min=1, help="Random queries in the study of retrieval.")] = 1000,
+    json: Json = False,
+) -> None:
+    """Run the whole chain once and write a report."""
+    from .study.demo import run_demo
+
+    with Reporter("demo") as report:
+        summary = run_demo(out, queries, report)
+    if json:
+        emit(summary)
+    else:
+        typer.echo(f"report:  {summary.get('report', out / 'report.html')}")
+        typer.echo(f"summary: {out / 'summary.json'}")
+
+
+@app.command()
+def simulate(
+    archive: Annotated[str, typer.Option(help="Directory or URI of the archive; made if need be.")],
+    regions: Annotated[int, typer.Option(min=1, help="How many regions.")] = 100,
+    frames: Annotated[int, typer.Option(min=1, help="Frames of each region.")] = 20,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same patches.")] = 0,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes; all cores by default.")] = None,
+    json: Json = False,
+) -> None:
+    """Add simulated active regions, as sequences of frames, to an archive."""
+    from .archive.simulate import simulate as simulated
+    from .archive.store import Archive
+
+    began = time.monotonic()
+    store = Archive.open_or_create(archive)
+    total = regions * frames
+    with Reporter("simulating") as report:
+        added, duplicates = store.add(_counted(simulated(regions, frames, seed, workers), total, report))
+    _added(store, {"added": added, "duplicates": duplicates, "seconds": time.monotonic() - began}, json)
+
+
+def _counted(patches: Iterator[Patch], total: int, report: Reporter) -> Iterator[Patch]:
+    for done, patch in enumerate(patches, start=1):
+        yield patch
+        report.count(done, total)
+
+
+def _added(store: Archive, what: dict[str, Any], json: bool) -> None:
+    document = {"archive": store.uri, **what, "patches": len(store)}
+    if json:
+        emit(document)
+    else:
+        refused = f", {len(what['refused'])} refused" if "refused" in what else ""
+        typer.echo(
+            f"{store.uri}: {what['added']} added, {what['duplicates']} there already{refused}; "
+            f"{document['patches']} patches in all"
+        )
+
+
+@app.command()
+def ingest(
+    files: Annotated[list[Path], typer.Argument(help="SHARP FITS files, or directories of them.")],
+    archive: Annotated[str, typer.Option(help="Directory or URI of the archive; made if need be.")],
+    any_quality: Annotated[bool, typer.Option("--any-quality", help="Keep frames whose QUALITY is bad.")] = False,
+    json: Json = False,
+) -> None:
+    """Add observations to an archive; files that cannot be read are named, and the others go in."""
+    from .archive.store import Archive
+
+    began = time.monotonic()
+    paths = fits_files(files)
+    store = Archive.open(archive) if Archive.exists(archive) else None
+    added = duplicates = 0
+    refused: list[dict[str, str]] = []
+    with Reporter("ingesting") as report:
+        for done in range(0, len(paths), _INGEST_BATCH):
+            patches, bad = read_patches(paths[done : done + _INGEST_BATCH], strict_quality=not any_quality)
+            refused += bad
+            if patches:
+                # no archive is made for files none of which can be read
+                store = store or Archive.create(archive)
+                new, again, bad = _add(store, patches)
+                added, duplicates, refused = added + new, duplicates + again, refused + bad
+            report.count(min(done + _INGEST_BATCH, len(paths)), len(paths))
+    failed = bool(refused) and added + duplicates == 0
+    what = {"added": added, "duplicates": duplicates, "refused": refused, "seconds": time.monotonic() - began}
+    if store is not None:
+        _added(store, what, json)
+    elif json:
+        emit({"archive": archive, **what, "patches": 0})
+    if failed:
+        raise SolqueryError(f"none of the {len(paths)} files could be ingested into {archive}; the reasons are above")
+
+
+def _add(store: Archive, patches: list[Patch]) -> tuple[int, int, list[dict[str, str]]]:
+    """Added, there already, refused; a patch that cannot be kept does not take the others of its batch along."""
+    try:
+        return *store.add(patches), []
+    except ValueError:
+        pass
+    added = duplicates = 0
+    refused = []
+    for patch in patches:
+        try:
+            report = store.add([patch])
+        except ValueError as error:
+            refused.append(refusal(patch.file or patch.id, error))
+        else:
+            added, duplicates = added + report.added, duplicates + report.duplicates
+    return added, duplicates, refused
+
+
+@app.command()
+def params(
+    files: Annotated[list[Path], typer.Argument(help="SHARP FITS files, or directories of them.")],
+    only: Annotated[list[str] | None, typer.Option("--param", help="Only this parameter; may be repeated.")] = None,
+    json: Json = False,
+) -> None:
+    """Measure the physical parameters of observations at their native scale."""
+    from .physics import get_parameter, measure
+
+    names = [get_parameter(name).name for name in only] if only else None
+    patches, refused = read_patches(fits_files(files), strict_quality=False)
+    records = []
+    for patch in patches:
+        got = measure(patch.field, patch.scale_mm, names)
+        records.append(
+            {
+                "id": patch.id,
+                "region": patch.region,
+                "parameters": quantities({n: v[0] for n, v in got.items()}, physical=patch.scale_mm is not None),
+                "keywords": patch.keywords,
+                "quantity": patch.quantity,
+                "mu": patch.mu,
+                "quality": patch.quality,
+                "file": patch.file,
+            }
+        )
+    if not records:
+        raise SolqueryError(f"none of the {len(refused)} files could be read; the reasons are above")
+    if json:
+        emit({"patches": records, "refused": refused})
+        return
+    for record in records:
+        rows = [(name, readable(entry)) for name, entry in record["parameters"].items()]
+        table(["parameter", "value"], rows, title=f"{record['id']} ({record['region']}, {record['quantity']})")
+
+
+@app.command()
+def info(
+    archive: Annotated[str | None, typer.Option(help="Directory or URI of an archive.")] = None,
+    preset: Annotated[str | None, typer.Option(help="Name of a preset.")] = None,
+    bundle: Annotated[str | None, typer.Option(help="Name or folder of a bundle.")] = None,
+    json: Json = False,
+) -> None:
+    """Describe an archive, a preset or a bundle; without any of them, what there is."""
+    if sum(what is not None for what in (archive, preset, bundle)) > 1:
+        raise typer.BadParameter("--archive, --preset and --bundle exclude each other")
+    if archive is not None:
+        from .archive.store import Archive
+
+        document = Archive.open(archive).info()
+    elif preset is not None:
+        document = cli_training.preset_info(preset)
+    elif bundle is not None:
+        document = cli_steering.bundle_info(bundle)
+    else:
+        document = _installed()
+    if json:
+        emit(document)
+    else:
+        table(["", ""], _flat(plain(document)))
+
+
+def _installed() -> dict[str, Any]:
+    from . import __version__
+    from .bundle import Bundle
+    from .config import PRESETS
+    from .physics import parameters
+
+    known = {p.name: {"title": p.title, "unit": p.unit, "grid_unit": p.grid_unit} for p in parameters().values()}
+    return {"version": __version__, "presets": sorted(PRESETS), "bundles": Bundle.list(), "parameters": known}
+
+
+def _flat(document: dict[str, Any], before: str = "") -> Iterator[tuple[str, str]]:
+    """Nested settings as lines of a table."""
+    for key, value in document.items():
+        if isinstance(value, dict) and set(value) == {"value", "unit"}:
+            yield before + key, readable(value)
+        elif isinstance(value, dict):
+            yield from _flat(value, f"{before}{key}.")
+        elif isinstance(value, list):
+            shown = ", ".join(str(part) for part in itertools.islice(value, 12))
+            yield before + key, shown + (", …" if len(value) > 12 else "")
+        else:
+            yield before + key, "–" if value is None else str(value)
+
+
+cli_training.register(app)
+cli_steering.register(app)
+cli_search.register(app)
+
+
+def main() -> None:
+    """Entry point of the `solquery` script."""
+    app()

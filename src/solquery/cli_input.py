@@ -1,0 +1,169 @@
+"""What the command line reads: files, archives, and what is asked of a patch."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import typer
+
+from .cli_output import note
+from .errors import SolqueryError
+
+if TYPE_CHECKING:
+    from .archive.store import Archive
+    from .bundle import Bundle
+    from .patch import Patch
+    from .steering.directions import Directions
+    from .steering.vocabulary import Target
+
+__all__ = ["Query", "asked_of", "fits_files", "gauss_or_units", "read_npy", "read_patches", "read_query"]
+
+_SETTING = re.compile(
+    r"\s*(?P<name>[A-Za-z_]\w*)\s*(?P<relation><=|>=|=)\s*(?P<number>[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)"
+    r"\s*(?P<unit>.*?)\s*"
+)
+
+
+def fits_files(given: Sequence[Path]) -> list[Path]:
+    """Files as given; a directory stands for the FITS files in it and below."""
+    out: list[Path] = []
+    for path in given:
+        out += sorted(p for p in path.rglob("*.fits*") if p.is_file()) if path.is_dir() else [path]
+    if not out:
+        raise SolqueryError(f"no FITS file in {', '.join(str(p) for p in given)}; name files, or another directory")
+    return out
+
+
+def read_patches(files: Sequence[Path], strict_quality: bool = True) -> tuple[list[Patch], list[dict[str, str]]]:
+    """Patches of the files that can be read, and file and reason of those refused, each told on stderr."""
+    from .archive.fits import read_sharp
+
+    patches, refused = [], []
+    for path in files:
+        try:
+            patches.append(read_sharp(path, strict_quality=strict_quality))
+        except (SolqueryError, OSError) as error:
+            refused.append(refusal(path, error))
+    return patches, refused
+
+
+def refusal(path: Path | str, error: Exception) -> dict[str, str]:
+    """File and reason, told on stderr."""
+    reason = (str(error).splitlines() or [type(error).__name__])[0]
+    reason = reason.replace("read it with strict_quality=False if", "use --any-quality if")
+    note(f"refused: {reason}" if str(path) in reason else f"refused: {path}: {reason}")
+    return {"file": str(path), "reason": reason}
+
+
+def _target(text: str, directions: Directions) -> Target:
+    """One ``name=value[unit]`` (or ``<=``, ``>=``) in the unit of the grid."""
+    import astropy.units as u
+
+    from .steering.vocabulary import DERIVED, Target, as_target, unit_of_target
+
+    found = _SETTING.fullmatch(text)
+    if found is None:
+        raise SolqueryError(f"--set {text!r} is not name=value[unit]; for example --set tuf=1.2e6 or --set tilt=20deg")
+    name, number = found["name"], float(found["number"])
+    if name not in DERIVED:
+        directions.index(name)
+    if found["unit"]:
+        wanted = unit_of_target(name)
+        try:
+            number = float((number * u.Unit(found["unit"])).to_value(u.Unit(wanted)))
+        except (ValueError, TypeError, u.UnitConversionError):
+            raise SolqueryError(
+                f"--set {text!r}: {name} of a generated patch is in {wanted or 'no unit'}, not {found['unit']!r}; "
+                "its grid has no physical scale"
+            ) from None
+    return as_target(name, Target(name, number, found["relation"]), directions)
+
+
+def asked_of(describe: str | None, settings: Sequence[str], bundle: Bundle) -> dict[str, Target]:
+    """What ``--describe`` and ``--set`` ask for together; a number set overrides the word about the same parameter."""
+    from .steering.editing import directions_of
+    from .steering.vocabulary import parse_description
+
+    if not describe and not settings:
+        raise typer.BadParameter("say what to ask for: --describe TEXT, or --set name=value")
+    directions = directions_of(bundle)
+    asked = parse_description(describe, directions) if describe else {}
+    given: dict[str, Target] = {}
+    for text in settings:
+        target = _target(text, directions)
+        if target.name in given:
+            raise SolqueryError(f"--set asks for {target.name} twice; leave one out")
+        given[target.name] = target
+    return {**asked, **given}
+
+
+def read_npy(path: Path, mmap: bool = False) -> np.ndarray:
+    """An array of numbers from an .npy file; never anything that would have to be unpickled."""
+    try:
+        array = np.load(path, mmap_mode="r" if mmap else None, allow_pickle=False)
+    except FileNotFoundError:
+        raise SolqueryError(f"no file {path}") from None
+    except (OSError, ValueError, EOFError) as error:
+        raise SolqueryError(f"{path} is no .npy file of numbers: {(str(error).splitlines() or [''])[0]}") from None
+    if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiu":
+        raise SolqueryError(f"{path} is no .npy file of numbers")
+    return array
+
+
+def gauss_or_units(array: np.ndarray, bundle: Bundle, where: str) -> np.ndarray:
+    """(H, W) in preset units from a field in gauss of any size, or from one already in preset units."""
+    from .archive.prepare import prepare
+
+    preset = bundle.preset
+    finite = np.abs(array[np.isfinite(array)])
+    if finite.size == 0:
+        raise SolqueryError(f"{where}: every pixel is missing; there is nothing to look at")
+    if tuple(array.shape) == tuple(preset.shape) and finite.max() <= 1.0:
+        note(f"{where}: within ±1 on the grid of preset {preset.name!r}, taken as preset units, not as gauss")
+        return np.nan_to_num(array.astype(np.float32))
+    return prepare(array, preset)
+
+
+@dataclass(frozen=True)
+class Query:
+    """A patch to search with: (H, W) in preset units, what it is, and the region it belongs to, if any."""
+
+    x: np.ndarray
+    about: dict[str, Any] = field(default_factory=dict)
+    region: str | None = None
+
+
+def read_query(text: str, archive: Archive | None, bundle: Bundle) -> Query:
+    """A FITS file, an .npy file (latent vector, or field), or the id of a patch in the archive."""
+    from .archive.prepare import prepare
+
+    path = Path(text)
+    if path.is_file() and path.suffix == ".npy":
+        array = read_npy(path)
+        if array.ndim == 1 or (array.ndim == 2 and array.shape == (1, int(bundle.generator.latent_dim))):
+            from .steering.latents import as_latents, render
+
+            z = as_latents(array, int(bundle.generator.latent_dim))
+            x = render(bundle.generator, z, bundle.preset.shape)[0, 0].numpy()
+            return Query(x, {"kind": "latent", "file": str(path), "z_norm": float(np.linalg.norm(z))})
+        if array.ndim != 2:
+            raise SolqueryError(f"{path} has shape {array.shape}; a query is a field (ny, nx) or a latent vector (D,)")
+        return Query(gauss_or_units(array, bundle, str(path)), {"kind": "array", "file": str(path)})
+    if path.is_file():
+        from .archive.fits import read_sharp
+
+        patch = read_sharp(path)
+        kind, where = "file", {"file": str(path)}
+    elif archive is not None and text in set(archive.ids()):
+        patch = archive.get(text)
+        kind, where = "archive", {}
+    else:
+        places = f"nor the id of a patch in {archive.uri}" if archive is not None else "and no archive was named"
+        raise SolqueryError(f"{text!r} is no file {places}; give a FITS file, an .npy file or an id")
+    about = {"kind": kind, **where, "id": patch.id, "region": patch.region, "source": patch.source}
+    return Query(prepare(patch.field, bundle.preset), about, patch.region)

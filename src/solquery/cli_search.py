@@ -1,0 +1,161 @@
+"""The verb `search`: from an observation, a latent vector or a description to the patches of an archive."""
+
+from __future__ import annotations
+
+import enum
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .cli_input import Query, asked_of, read_query
+from .cli_output import Reporter, emit, note, picture, quantities, readable, table, write_file
+from .cli_steering import BundleName, Describe, Json, Seed, Settings, answer_record, measured_on_grid
+from .errors import SolqueryError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from .archive.store import Archive
+    from .bundle import Bundle
+    from .retrieval.index import Match
+
+__all__ = ["register"]
+
+
+class Group(enum.StrEnum):
+    """What the matches of a search are grouped by."""
+
+    region = "region"
+    none = "none"
+
+
+class By(enum.StrEnum):
+    """What a search compares."""
+
+    ssl = "ssl"
+    euclidean = "euclidean"
+    mahalanobis = "mahalanobis"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb of this file."""
+    app.command()(search)
+
+
+def _asked_query(models: Bundle, describe: str | None, settings: list[str], seed: int) -> Query:
+    from .steering.targeting import generate as generated
+
+    with Reporter("generating"):
+        answer = generated(models, asked_of(describe, settings, models), 1, (), seed)[0]
+    return Query(answer.x, {"kind": "generated", **answer_record(answer)})
+
+
+def _match_record(match: Match) -> dict[str, Any]:
+    from .physics import parameters
+
+    row: Mapping[str, Any] = match.row
+    keys = ("quantity", "t_rec", "harpnum", "noaa", "latitude_deg", "longitude_deg", "mu", "file", "credit")
+    return {
+        "id": match.id,
+        "region": match.region,
+        "distance": match.distance,
+        "rank": match.rank,
+        "parameters": quantities({name: row.get(name) for name in parameters()}, physical=True),
+        "grid": quantities({name: row.get(f"grid_{name}") for name in parameters()}),
+        "source": row.get("source"),
+        **{key: row.get(key) for key in keys},
+    }
+
+
+def search(
+    archive: Annotated[str, typer.Option(help="Directory or URI of the archive.")],
+    query: Annotated[
+        str | None, typer.Argument(help="FITS file, .npy (latent or field), or id in the archive.")
+    ] = None,
+    bundle: BundleName = None,
+    describe: Describe = None,
+    settings: Settings = None,
+    seed: Seed = 0,
+    k: Annotated[int, typer.Option("-k", min=1, help="How many matches.")] = 10,
+    where: Annotated[str | None, typer.Option(help="SQL condition, e.g. \"source = 'real' AND mu > 0.7\".")] = None,
+    group: Annotated[Group, typer.Option(help="One match per region, or every patch for itself.")] = Group.region,
+    by: Annotated[By, typer.Option(help="The embedding, or distances of (TUF, R, PSEP).")] = By.ssl,
+    exclude_own: Annotated[bool, typer.Option("--exclude-own", help="Leave out the query's own region.")] = False,
+    out: Annotated[Path | None, typer.Option(help="Folder for a picture of query and matches.")] = None,
+    json: Json = False,
+) -> None:
+    """Find the patches of an archive that look most like the query."""
+    from .archive.store import Archive
+    from .bundle import Bundle
+
+    if (query is None) == (describe is None and not settings):
+        raise typer.BadParameter("give either a QUERY, or --describe or --set")
+    store = Archive.open(archive)
+    models = Bundle.load(bundle)
+    if models.encoder is None:
+        raise SolqueryError(f"bundle {models.name!r} has no encoder to search with; choose one that has")
+    if not store.ids(where):
+        what = f"no patch of {archive} meets {where!r}" if where else f"the archive at {archive} is empty"
+        raise SolqueryError(f"{what}; {'widen the condition' if where else 'add patches with `solquery ingest`'}")
+    found = _asked_query(models, describe, settings or [], seed) if query is None else read_query(query, store, models)
+    measured = measured_on_grid(models, found.x)
+    _embedded(store, models)
+    began = time.monotonic()
+    excluded = found.region if exclude_own else None
+    if by is By.ssl:
+        from .retrieval.index import search as searched
+
+        matches = searched(store, models, found.x, k, where, group.value, excluded)
+    else:
+        from .retrieval.baselines import search_parameters
+
+        matches = search_parameters(store, measured, k, by.value, where, group.value, excluded)
+    document = {
+        "query": {**found.about, "parameters": quantities(measured)},
+        "matches": [_match_record(match) for match in matches],
+        "by": by.value,
+        "group": group.value,
+        "bundle": models.name,
+        "seconds": time.monotonic() - began,
+    }
+    if out is not None:
+        document["picture"] = str(_sheet(store, models, found.x, matches, out))
+    if json:
+        emit(document)
+        return
+    lines = [
+        ("query", found.about.get("region") or "", found.about["kind"], "", *_cells(document["query"]["parameters"]))
+    ]
+    lines += [
+        (m["id"], m["region"], m["source"], f"{m['distance']:.4g}", *_cells(m["grid"])) for m in document["matches"]
+    ]
+    table(["id", "region", "source", "distance", *_SHOWN], lines)
+
+
+_SHOWN = ("tuf", "r", "psep", "tilt", "polarity")
+
+
+def _cells(values: Mapping[str, Any]) -> list[str]:
+    return [readable(values.get(name)) for name in _SHOWN]
+
+
+def _embedded(store: Archive, models: Bundle) -> None:
+    """Embed what has no embedding of this encoder yet."""
+    from .retrieval.embedding import embed_archive
+
+    with Reporter("embedding the archive") as report:
+        done = embed_archive(store, models, report.count)
+    if done.embedded:
+        note(f"embedded {done.embedded:,} patches in {done.seconds:.0f} s; they stay in the archive")
+
+
+def _sheet(store: Archive, models: Bundle, x: np.ndarray, matches: list[Match], out: Path) -> Path:
+    """Query and matches in one picture."""
+    ids, fields = store.prepared(models.preset, ids=[match.id for match in matches])
+    by_id = dict(zip(ids, fields, strict=True))
+    titles = ["query", *(f"{m.rank}: {m.region}\n{m.row.get('source')}, {m.distance:.3g}" for m in matches)]
+    tiles = [x, *(by_id[match.id] for match in matches)]
+    return write_file(out / "search.png", picture(tiles, models.preset, titles))

@@ -1,0 +1,341 @@
+"""Verbs that make models: `train generator`, `train encoder`, `bundle build`."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json as json_
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .cli_input import read_npy
+from .cli_output import Reporter, emit, note, table
+from .errors import SolqueryError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import nn
+
+    from .bundle import Bundle
+    from .config import EncoderConfig, GeneratorConfig, Preset
+
+__all__ = ["preset_info", "register"]
+
+train_app = typer.Typer(help="Train a generator or an encoder in a run folder; the same command resumes.")
+bundle_app = typer.Typer(help="Bundles: a trained generator and encoder with directions.")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verbs of this file."""
+    train_app.command("generator")(train_generator)
+    train_app.command("encoder")(train_encoder)
+    bundle_app.command("build")(build)
+    app.add_typer(train_app, name="train", no_args_is_help=True)
+    app.add_typer(bundle_app, name="bundle", no_args_is_help=True)
+
+
+PresetName = Annotated[str, typer.Option(help="Named settings: paper, quick or tiny.")]
+ArchiveOption = Annotated[str | None, typer.Option("--archive", help="Archive to train on.")]
+Where = Annotated[str | None, typer.Option(help="SQL condition: which patches of the archive.")]
+Data = Annotated[Path | None, typer.Option(help="Prepared patches instead: .npy (N, H, W) in preset units.")]
+Run = Annotated[Path | None, typer.Option(help="Run folder; one that holds this run is gone on with.")]
+Images = Annotated[int | None, typer.Option(min=1, help="Images shown in all, instead of the preset's plan.")]
+Epochs = Annotated[int | None, typer.Option(min=1, help="Passes over the data, instead of the preset's plan.")]
+Minutes = Annotated[float | None, typer.Option(min=0.0, help="Stop this call after so long; the plan stays.")]
+Until = Annotated[int | None, typer.Option(min=1, help="Stop this call at so many images; the plan stays.")]
+Seed = Annotated[int, typer.Option(min=0, help="The same seed gives the same run on a CPU.")]
+Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1 …; auto takes a GPU where there is one.")]
+Dry = Annotated[bool, typer.Option("--dry-run", help="Print the resolved configuration and stop.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
+
+
+def train_generator(
+    preset: PresetName = "paper",
+    archive: ArchiveOption = None,
+    where: Where = None,
+    data: Data = None,
+    run: Run = None,
+    images: Images = None,
+    epochs: Epochs = None,
+    minutes: Minutes = None,
+    until_images: Until = None,
+    seed: Seed = 0,
+    device: Device = "auto",
+    dry_run: Dry = False,
+    json: Json = False,
+) -> None:
+    """Train a generator on the patches of an archive."""
+    chosen, config = _plan(preset, "generator", images, epochs)
+    if dry_run:
+        emit(_resolved("generator", chosen, config, run, archive, data, seed, device, minutes, until_images))
+        return
+    folder, patches = _ready(chosen, archive, where, data, run)
+    from .generator.training import train_generator as train
+
+    began, place = time.monotonic(), _device(device)
+    with _resumable("training the generator", folder) as report:
+        weights = train(
+            config, patches, folder, chosen.shape,
+            seed=seed, device=place, until_images=until_images, minutes=minutes, progress=report.training,
+        )  # fmt: skip
+    _trained(folder, {"weights": str(weights)}, time.monotonic() - began, json)
+
+
+def train_encoder(
+    preset: PresetName = "paper",
+    archive: ArchiveOption = None,
+    where: Where = None,
+    data: Data = None,
+    run: Run = None,
+    images: Images = None,
+    epochs: Epochs = None,
+    minutes: Minutes = None,
+    until_images: Until = None,
+    seed: Seed = 0,
+    device: Device = "auto",
+    dry_run: Dry = False,
+    json: Json = False,
+) -> None:
+    """Train the self-supervised encoder on the patches of an archive."""
+    chosen, config = _plan(preset, "encoder", images, epochs)
+    if dry_run:
+        emit(_resolved("encoder", chosen, config, run, archive, data, seed, device, minutes, until_images))
+        return
+    folder, patches = _ready(chosen, archive, where, data, run)
+    from .retrieval.training import train_encoder as train
+
+    began, place = time.monotonic(), _device(device)
+    planned = config.images or config.epochs * len(patches)
+    with _resumable("training the encoder", folder) as report:
+        done = train(
+            config, patches, folder, seed=seed, device=place, until_images=until_images, minutes=minutes,
+            provenance={"preset": chosen.name}, progress=lambda entry: report.training({"planned": planned, **entry}),
+        )  # fmt: skip
+    more = {"images": done.images, "planned": done.planned, "finished": done.finished}
+    _trained(folder, more, time.monotonic() - began, json)
+
+
+def _plan(name: str, kind: str, images: int | None, epochs: int | None) -> tuple[Preset, Any]:
+    """The preset and its settings for one trainer, with what the command line changes."""
+    from .config import get_preset
+
+    if images is not None and epochs is not None:
+        raise typer.BadParameter("--images and --epochs exclude each other")
+    preset = get_preset(name)
+    config: GeneratorConfig | EncoderConfig = getattr(preset, kind)
+    if epochs is not None:
+        config = dataclasses.replace(config, epochs=epochs, images=None)
+    if images is not None:
+        config = dataclasses.replace(config, images=images)
+    return preset, config
+
+
+def _resolved(
+    kind: str, preset: Preset, config: Any, run: Any, archive: Any, data: Any, seed: int, device: str,
+    minutes: float | None, until_images: int | None,
+) -> dict[str, Any]:  # fmt: skip
+    return {
+        "kind": kind,
+        "preset": preset.name,
+        "shape": preset.shape,
+        "clip_gauss": preset.clip_gauss,
+        "unit_gauss": preset.unit_gauss,
+        kind: dataclasses.asdict(config),
+        "archive": archive,
+        "data": None if data is None else str(data),
+        "run": None if run is None else str(run),
+        "seed": seed,
+        "device": _device(device),
+        "minutes": minutes,
+        "until_images": until_images,
+    }
+
+
+def _device(name: str) -> str:
+    import torch
+
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        kind = torch.device(name).type
+    except RuntimeError:
+        raise SolqueryError(f"no device named {name!r}; use auto, cpu or cuda") from None
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise SolqueryError(f"device {name!r} cannot be had: torch sees no GPU here; use --device cpu")
+    return name
+
+
+def _ready(
+    preset: Preset, archive: str | None, where: str | None, data: Path | None, run: Path | None
+) -> tuple[Path, np.ndarray]:
+    """Run folder and patches (N, H, W) in preset units."""
+    if run is None:
+        raise typer.BadParameter("give a run folder with --run DIR")
+    if (archive is None) == (data is None):
+        raise typer.BadParameter("give the patches with either --archive DIR or --data FILE.npy")
+    if data is not None:
+        if where is not None:
+            raise typer.BadParameter("--where goes with --archive")
+        array = read_npy(data, mmap=True)
+        if array.ndim != 3 or tuple(array.shape[1:]) != tuple(preset.shape):
+            raise SolqueryError(
+                f"{data} has shape {array.shape}, preset {preset.name!r} wants (N, {preset.shape[0]}, "
+                f"{preset.shape[1]}); prepare the patches with this preset"
+            )
+        if len(array) and not abs(array[:64]).max() <= 1.001:
+            raise SolqueryError(f"{data} is not in preset units, which end at 1; prepare the patches with this preset")
+        return run, array
+    from .archive.store import Archive
+
+    store = Archive.open(archive)
+    note(f"preparing the patches of {store.uri}")
+    if where is None and store.path is not None:
+        return run, store.prepared_memmap(preset)[1]
+    return run, store.prepared(preset, where)[1]
+
+
+@contextlib.contextmanager
+def _resumable(title: str, folder: Path) -> Iterator[Reporter]:
+    """Progress; and when the user stops it, how it goes on."""
+    try:
+        with Reporter(title) as report:
+            yield report
+    except KeyboardInterrupt:
+        raise SolqueryError(f"stopped; the same command goes on from the last checkpoint in {folder}") from None
+
+
+def _last_line(folder: Path) -> dict[str, Any]:
+    lines = (folder / "stats.jsonl").read_text().splitlines() if (folder / "stats.jsonl").exists() else []
+    return json_.loads(lines[-1]) if lines else {}
+
+
+def _trained(folder: Path, more: dict[str, Any], seconds: float, json: bool) -> None:
+    document = {"run": str(folder), **more, "stats": _last_line(folder), "seconds": seconds}
+    if json:
+        emit(document)
+    else:
+        shown = ", ".join(f"{key} {value}" for key, value in document["stats"].items())
+        typer.echo(f"{folder}: {shown or 'nothing left to do'}")
+
+
+def preset_info(name: str) -> dict[str, Any]:
+    """The settings of a preset and the sizes of its networks."""
+    import torch
+
+    from .config import get_preset
+    from .generator.networks import build_discriminator, build_generator
+    from .retrieval.encoder import Predictor, build_encoder
+
+    preset = get_preset(name)
+    document = dataclasses.asdict(preset)
+    with torch.random.fork_rng(devices=[]):
+        document["generator"]["parameters"] = _size(build_generator(preset.generator, preset.shape))
+        document["discriminator"] = {"parameters": _size(build_discriminator(preset.generator, preset.shape))}
+        document["encoder"]["parameters"] = _size(build_encoder(preset.encoder))
+        document["predictor"] = {"parameters": _size(Predictor(preset.encoder))}
+    return document
+
+
+def _size(network: nn.Module) -> int:
+    return sum(p.numel() for p in network.parameters())
+
+
+def build(
+    name: Annotated[str, typer.Option(help="Short name of the bundle.")],
+    out: Annotated[Path, typer.Option(help="Folder to write; must be new, empty or a bundle.")],
+    generator: Annotated[Path, typer.Option(help="Run folder of `train generator`.")],
+    encoder: Annotated[
+        str | None, typer.Option(help="Run folder of `train encoder`, or a bundle that has one.")
+    ] = None,
+    preset: PresetName = "paper",
+    n: Annotated[int, typer.Option("-n", min=100, help="Latents for the directions.")] = 10_000,
+    seed: Seed = 0,
+    directions: Annotated[bool, typer.Option(help="Fit directions as well.")] = True,
+    json: Json = False,
+) -> None:
+    """Put a trained generator and encoder, with directions fitted to them, into a bundle."""
+    from .bundle import Bundle
+    from .config import get_preset
+    from .generator.training import load_run
+    from .steering.directions import fit_directions, sample_latents
+
+    base = get_preset(preset)
+    config, shape, network = load_run(generator)
+    if tuple(shape) != tuple(base.shape):
+        raise SolqueryError(
+            f"{generator} makes patches of {shape[0]} x {shape[1]}, preset {base.name!r} has {base.shape[0]} x "
+            f"{base.shape[1]}; name the preset it was trained with"
+        )
+    provenance: dict[str, Any] = {"generator": _story(generator)}
+    encoder_config, encoder_network, shared = base.encoder, None, None
+    if encoder is not None:
+        encoder_config, encoder_network, shared, provenance["encoder"] = _encoder(encoder, out)
+    full = dataclasses.replace(base, generator=config, encoder=encoder_config)
+    bundle = Bundle(name, full, network, encoder_network, None, {"provenance": provenance})
+    if directions:
+        with Reporter("fitting directions") as report:
+            report(f"{n:,} patches")
+            bundle.directions = fit_directions(sample_latents(network, full, n, seed), seed=seed)
+        rows = zip(bundle.directions.names, bundle.directions.accuracies, strict=True)
+        bundle.metadata["metrics"] = {"direction_accuracy": {name: float(a) for name, a in rows}}
+    bundle.save(out, encoder_from=shared)
+    _built(bundle, out, shared, json)
+
+
+def _built(bundle: Bundle, out: Path, shared: str | None, json: bool) -> None:
+    accuracy = bundle.metadata["metrics"].get("direction_accuracy", {})
+    document = {
+        "bundle": str(out),
+        "name": bundle.name,
+        "preset": bundle.preset.name,
+        "hash": bundle.hash,
+        "encoder": None if bundle.encoder is None else {"hash": bundle.encoder_hash, "from": shared},
+        "directions": {name: {"accuracy": value} for name, value in accuracy.items()},
+        "bytes": sum(file.stat().st_size for file in out.iterdir()),
+    }
+    if json:
+        emit(document)
+    else:
+        table(["direction", "accuracy"], [(k, f"{v:.3f}") for k, v in accuracy.items()])
+        typer.echo(f"{out}: bundle {bundle.name!r}, {document['bytes'] / 1e6:.1f} MB")
+
+
+def _story(run: Path) -> dict[str, Any]:
+    """What a run folder tells about itself: settings and last statistics."""
+    try:
+        resolved = json_.loads((run / "config.json").read_text())
+    except (OSError, ValueError):
+        raise SolqueryError(
+            f"{run} is no run folder: its config.json cannot be read; name the --run of a training"
+        ) from None
+    more = {key: resolved[key] for key in ("seed", "patches", "data", "provenance") if key in resolved}
+    return {"run": run.resolve().name, **more, "last": _last_line(run)}
+
+
+def _encoder(source: str, out: Path) -> tuple[EncoderConfig, nn.Module, str | None, dict[str, Any]]:
+    """Settings and encoder of a run or a bundle; the bundle's name if its file can be shared; where it comes from."""
+    from .bundle import Bundle
+    from .config import EncoderConfig, validated
+    from .retrieval.training import load_encoder
+
+    folder = Path(source)
+    if source in Bundle.list() or (folder / "bundle.json").exists():
+        other = Bundle.load(source)
+        if other.encoder is None:
+            raise SolqueryError(f"bundle {source} has no encoder; name a run of `train encoder`")
+        beside = folder.parent.resolve() == out.parent.resolve() or source in Bundle.list()
+        shared = folder.name if beside and _owns_encoder(source) else None
+        return other.preset.encoder, other.encoder, shared, other.metadata["provenance"].get("encoder", {})
+    story = _story(folder)
+    config = validated(EncoderConfig, json_.loads((folder / "config.json").read_text())["encoder"])
+    return config, load_encoder(folder), None, story
+
+
+def _owns_encoder(source: str) -> bool:
+    """Whether the weights lie in this bundle itself; of a bundle that borrows them nothing can be borrowed."""
+    folder = Path(source)
+    return not folder.is_dir() or (folder / "encoder.safetensors").exists()
