@@ -1,4 +1,4 @@
-# The developer's day: make demo, make test, make lint, make clean.
+# The developer's day: make demo, make test, make lint, make figures, make clean.
 PYTHON ?= python3
 # One torch version for everybody; on a machine without a GPU a CPU build of it is enough
 # (see https://pytorch.org/get-started for its index, and pass it as PIP_FLAGS="--index-url ...").
@@ -8,7 +8,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 export MPLBACKEND := Agg
 
-.PHONY: demo test lint clean install
+.PHONY: demo test lint figures clean install
 
 install: $(VENV)/.installed
 
@@ -33,6 +33,10 @@ test: $(VENV)/.test-installed
 lint: $(VENV)/.test-installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+# The pictures and tables that are committed under docs/.
+figures: $(VENV)/.installed
+	$(BIN)/python scripts/compare_simulated.py --out docs/simulated
 
 clean:
 	rm -rf demo build dist .pytest_cache .ruff_cache .hypothesis src/*.egg-info

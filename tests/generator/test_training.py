@@ -67,7 +67,7 @@ def test_pyramid_settles_flux_at_the_coarse_levels():
 
 
 def test_unknown_architecture_names_those_there_are():
-    with pytest.raises(ValueError, match="paper.*pyramid"):
+    with pytest.raises(ValueError, match=r"paper.*pyramid"):
         build_generator(GeneratorConfig(arch="nosuch"))
 
 

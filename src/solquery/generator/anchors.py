@@ -3,9 +3,9 @@
 Exchanging the polarities of a patch leaves its unsigned flux as it is. An autoencoder left to itself therefore tends to
 write strength as the length of a signed component: flux grows both ways from the origin, and no hyperplane separates
 weak from strong. Here the first coordinates are not inferred but measured on the training patch: the normal score of
-each anchor parameter (its rank, seen through the Gaussian quantile function), made uncorrelated with the anchors before
-it, so that a draw from the prior is again a draw of plausible values. The directions of any parameter, these included, are
-still found afterwards by the support vector machines; nothing downstream knows about anchors.
+each anchor parameter (its rank, seen through the Gaussian quantile function), made uncorrelated with the anchors
+before it, so that a draw from the prior is again a draw of plausible values. The directions of any parameter, these
+included, are still found afterwards by the support vector machines; nothing downstream knows about anchors.
 """
 
 from __future__ import annotations
