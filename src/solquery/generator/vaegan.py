@@ -105,6 +105,12 @@ def _pairwise(one: tuple[torch.Tensor, ...], other: tuple[torch.Tensor, ...]) ->
     return sum(F.softplus(b - a).mean() for a, b in zip(one, other, strict=True))
 
 
+def _read(inference: InferenceNetwork, x: torch.Tensor) -> torch.Tensor:
+    """Mean of q(z | x) with a gradient to `x` but none to the network, which is to judge and not to comply."""
+    weights = {name: value.detach() for name, value in inference.named_parameters()}
+    return torch.func.functional_call(inference, weights, (x,))[0]
+
+
 def _parts(config: GeneratorConfig, shape: tuple[int, int], seed: int, device: torch.device) -> dict[str, nn.Module]:
     torch.manual_seed(seed)
     layout = torch.channels_last if config.precision == "bf16" else torch.contiguous_format
@@ -193,6 +199,12 @@ def train_vaegan(
             rebuilt = made[:batch]
             nats, divergence = _reconstruction(rebuilt, real), _divergence(mean[:, free:], log_variance[:, free:])
             loss = (nats + divergence) / 100.0
+            if anchors is not None:
+                # the encoder learns to read the anchors off real patches, and holds the generator to them
+                loss = loss + (mean[:, :free] - anchors[torch.as_tensor(chosen)].to(place)).square().mean()
+                if adversarial:
+                    read = _read(inference, F.avg_pool2d(made[batch:], side // inference.side))
+                    loss = loss + adversarial * (read[:, :free] - prior[:, :free]).square().mean()
             judged = torch.cat([made[: batch // 2], made[batch:]]) if adversarial else None
         values = {"nats": float(nats.detach()), "kl": float(divergence.detach()), "loss_d": 0.0, "loss_g": 0.0}
         if judged is not None:
