@@ -100,7 +100,8 @@ def _load(path: Path) -> tuple[np.ndarray, dict[str, Any]]:
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
         try:
-            with fits.open(path, memmap=False) as units:
+            # astropy leaves a file open that it refuses, so it is opened here
+            with open(path, "rb") as stream, fits.open(stream, memmap=False) as units:
                 found, shapes = None, []
                 for unit in units:
                     shape = unit.shape if unit.is_image else ()
