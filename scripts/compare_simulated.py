@@ -93,9 +93,10 @@ def main() -> None:
                 frames.append(resize(patch.field, SHAPE))
         groups["SHARP frames, radial"] = np.stack(frames)
     groups["simulated"] = simulated
-    (options.out / "table.md").write_text(table(groups))
+    text = table(groups)
+    (options.out / "table.md").write_text(text)
     picture(samples, simulated[np.arange(0, len(simulated), 2)], options.out / "picture.png", options.seed)
-    print((options.out / "table.md").read_text())
+    print(text)
 
 
 if __name__ == "__main__":
