@@ -18,10 +18,10 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
-from solquery.archive.fits import UnreadableFits, read_sharp
-from solquery.archive.samples import sample_patches
 
+from solquery.archive.fits import UnreadableFits, read_sharp
 from solquery.archive.prepare import resize
+from solquery.archive.samples import sample_patches
 from solquery.archive.simulate import simulate
 from solquery.physics import measure
 
