@@ -96,6 +96,16 @@ def test_without_a_scale_no_column_mixes_units(archive):
     assert archive.get("p-000").scale_mm is None
 
 
+def test_what_cannot_be_measured_meets_no_comparison(archive):
+    one_sign = make(0, field=np.full((30, 40), 500.0, np.float32))
+    archive.add([one_sign, make(1)])
+    assert archive.ids("psep IS NULL") == ["p-000"]
+    for name in ("psep", "tilt", "sigma"):
+        assert archive.ids(f"{name} > 1e30 OR {name} < 1e30") == ["p-001"]
+    archive.set_columns(["p-000", "p-001"], {"grid_psep": np.array([np.nan, 3.0])})
+    assert archive.ids("grid_psep > 1") == ["p-001"]
+
+
 def test_missing_pixels_count_as_nothing_and_are_recorded(archive):
     field = np.full((10, 10), 100.0, np.float32)
     field[:5] = np.nan
@@ -157,6 +167,31 @@ def test_two_writers_of_the_same_patches_leave_each_once(archive):
     assert archive._fields.count_rows() == 12
 
 
+def test_a_patch_that_another_writer_added_meanwhile_keeps_its_field(archive):
+    theirs = make(6, id="p-005")
+
+    def patches():
+        yield make(5)
+        assert Archive.open(archive.uri).add([theirs]) == AddReport(1, 0)
+        yield make(7)
+
+    assert archive.add(patches()) == AddReport(1, 1)
+    np.testing.assert_allclose(archive.get("p-005").field, theirs.field, rtol=1e-3, atol=1e-3)
+    assert archive.ids() == ["p-005", "p-007"]
+
+
+def test_ids_are_data_not_sql(archive):
+    ids = ["it's", "x' OR '1'='1", "a; DROP TABLE patches", 'q"q', "back\\slash", "%_", "ü☀"]
+    archive.add([make(k, (4, 5), id=patch_id) for k, patch_id in enumerate(ids)])
+    for k, patch_id in enumerate(ids):
+        np.testing.assert_allclose(archive.get(patch_id).field, make(k, (4, 5)).field, rtol=1e-3)
+    archive.set_columns(ids[:2], {"score": [1.0, 2.0]})
+    assert archive.prepared(TINY, "score IS NOT NULL", ids)[0] == ids[:2]
+    assert archive.add([make(0, id=patch_id) for patch_id in ids]) == AddReport(0, 7)
+    with pytest.raises(ArchiveError, match="no patch"):
+        archive.get("x' OR 1=1 --")
+
+
 @pytest.mark.parametrize(
     ("where", "expected"),
     [
@@ -175,11 +210,12 @@ def test_filters(filled, where, expected):
     assert ids == expected and x.shape == (len(expected), 32, 32)
 
 
-@pytest.mark.parametrize("where", ["nosuch > 1", "tuf <", "tuf > 'a' OR"])
+@pytest.mark.parametrize("where", ["nosuch > 1", "tuf <", "tuf > 'a' OR", "tuf > 'a'", "ny", "count(*) > 1"])
 def test_a_filter_that_cannot_be_read_is_answered_in_one_line(filled, where):
     with pytest.raises(ArchiveError) as caught:
         filled.patches(where)
     assert where in str(caught.value) and "latitude_deg" in str(caught.value) and "\n" not in str(caught.value)
+    assert ".rs" not in str(caught.value), "no source files of the engine"
 
 
 def test_tables_are_sorted_and_hold_no_field(filled):
@@ -209,6 +245,14 @@ def test_reading_through_more_than_one_helping(archive):
     np.testing.assert_allclose(archive.get("p-077").field, make(77, (4, 5)).field, rtol=1e-3)
 
 
+def test_reading_goes_on_while_the_tables_are_compacted(archive):
+    archive.add([make(k, (4, 5)) for k in range(150)], batch=30)
+    patches = archive.patches()
+    first = next(patches)
+    Archive.open(archive.uri).optimize()
+    assert [first.id, *(p.id for p in patches)] == archive.ids()
+
+
 def test_columns_can_be_filled_in_later(filled):
     ids = filled.ids()
     vectors = np.random.default_rng(0).random((8, 5))
@@ -224,11 +268,13 @@ def test_columns_can_be_filled_in_later(filled):
     assert len(list(filled.patches())) == 9
 
 
-def test_vectors_of_another_length_begin_anew(filled):
-    filled.set_columns(filled.ids(), {"embedding": np.ones((8, 5))})
-    filled.set_columns(["p-000"], {"embedding": np.ones((1, 3))})
-    column = filled.table(["embedding"])["embedding"]
-    assert column.null_count == 7 and column.type.list_size == 3
+def test_vectors_of_another_length_begin_anew_with_what_describes_them(filled):
+    filled.set_columns(filled.ids(), {"embedding": np.ones((8, 5)), "embedding_model": ["a"] * 8, "score": np.ones(8)})
+    filled.set_columns(["p-000"], {"embedding": np.ones((1, 3)), "embedding_model": ["b"]})
+    table = filled.table(["embedding", "embedding_model", "score"])
+    assert table["embedding"].null_count == 7 and table["embedding"].type.list_size == 3
+    assert table["embedding_model"].to_pylist() == ["b"] + [None] * 7
+    assert table["score"].null_count == 0
 
 
 def test_columns_that_cannot_be_set(filled):
@@ -242,6 +288,11 @@ def test_columns_that_cannot_be_set(filled):
         filled.set_columns(["p-000", "p-000"], {"score": [1.0, 2.0]})
     with pytest.raises(ValueError, match="identifier"):
         filled.set_columns(["p-000"], {"my score": [1.0]})
+    with pytest.raises(ValueError, match="every value is None"):
+        filled.set_columns(["p-000"], {"score": [None]})
+    with pytest.raises(ValueError, match="column 'tuf' holds double"):
+        filled.set_columns(["p-000"], {"score": [1.0], "tuf": ["word"]})
+    assert "score" not in filled.columns, "all or nothing"
 
 
 def test_a_new_parameter_can_be_measured_without_reading_files_again(filled, monkeypatch):
@@ -304,6 +355,7 @@ def test_info_is_ready_for_json(filled):
     found = filled.info()
     json.dumps(found)
     assert found["patches"] == 8 and found["regions"] == 4
+    assert found["simulated"] == 8 and found["real"] == 0
     assert found["source"] == {"simulated": 8} and found["quantity"] == {"radial": 8}
     assert found["first"] == "2011-12-31T23:59:26+00:00"
     assert {"tuf", "psep", "r"} <= set(found["parameters"])

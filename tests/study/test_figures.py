@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
+from solquery.physics import measure
 from solquery.study import PAPER, PARAMETERS
 from solquery.study.figures import (
     KIND_COLOURS,
@@ -34,13 +35,25 @@ def test_tile_has_north_up_and_grey_from_minus_to_plus_1000_gauss():
 
 def test_patch_axes_are_in_megametres_where_the_scale_is_known():
     drawn = figure_patch(RNG.normal(0, 300, (40, 80)), "real", "HARP 1", (0.5, 0.25))
-    axes, bar = drawn.axes
+    (axes,) = drawn.axes
+    (bar,) = axes.child_axes
     assert "Mm" in axes.get_xlabel() and bar.get_ylabel() == "field (G)"
     assert axes.get_title().startswith("real")
     image = axes.get_images()[0]
     assert image.get_extent() == [0.0, 20.0, 0.0, 20.0] and image.get_clim() == (-1000, 1000)
     assert image.origin == "lower"
     assert "pixel" in figure_patch(np.zeros((32, 32)), "generated").axes[0].get_xlabel()
+
+
+def test_patch_marks_the_centroids_whose_distance_is_psep():
+    field = np.zeros((40, 80), np.float32)
+    field[10:13, 20:23], field[30:33, 60:63] = 800, -800
+    drawn = figure_patch(field, "simulated", scale_mm=(0.5, 0.25))
+    places = {(float(line.get_xdata()[0]), float(line.get_ydata()[0])) for line in drawn.axes[0].get_lines()}
+    # centres of the pixels (11, 21) and (31, 61)
+    assert places == {(5.375, 5.75), (15.375, 15.75)}
+    apart = np.diff(sorted(places), axis=0)[0]
+    assert np.hypot(*apart) == pytest.approx(float(measure(field, (0.5, 0.25), ["psep"])["psep"][0]))
 
 
 def test_zoo_frames_each_patch_in_the_colour_of_its_kind():

@@ -98,12 +98,13 @@ def parameter_values(field: np.ndarray, scale_mm: tuple[float, float] | None, na
     """Parameters `names` of one field at native scale, as an archive holds them.
 
     Without a scale, only those whose unit does not depend on it have a value; the others are None, since a column
-    must not mix maxwell with gauss times pixels.
+    must not mix maxwell with gauss times pixels. What cannot be told is None too: in SQL, NaN exceeds every number.
     """
     known = parameters()
     wanted = [n for n in names if scale_mm is not None or known[n].unit == known[n].grid_unit]
     got = measure(field, scale_mm, wanted) if wanted else {}
-    return {n: float(got[n][0]) if n in got else None for n in names}
+    values = {n: float(got[n][0]) for n in wanted}
+    return {n: None if math.isnan(values.get(n, math.nan)) else values[n] for n in names}
 
 
 def row_of(patch: Patch, names: list[str]) -> tuple[dict[str, Any], bytes]:

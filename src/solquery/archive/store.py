@@ -21,13 +21,10 @@ import pyarrow.compute as pc
 from ..config import Preset, get_preset
 from ..patch import Patch
 from ..physics import get_parameter, parameters
-from . import cache, records, summary, tables
+from . import cache, reading, records, summary, tables
 from .tables import ArchiveError
 
 __all__ = ["AddReport", "Archive", "ArchiveError"]
-
-#: how many fields are held in memory at a time when an archive is read through
-READ_AHEAD = 64
 
 
 class AddReport(NamedTuple):
@@ -172,6 +169,12 @@ class Archive:
         return list(parameters())
 
     def _commit(self, rows: list[dict[str, Any]], data: list[bytes]) -> int:
+        # what another process has added meanwhile keeps its own field
+        there = set(self.ids(f"id IN ({tables.quoted(row['id'] for row in rows)})"))
+        fresh = [k for k, row in enumerate(rows) if row["id"] not in there]
+        if not fresh:
+            return 0
+        rows, data = [rows[k] for k in fresh], [data[k] for k in fresh]
         fields = pa.table({"id": [row["id"] for row in rows], "field": data}, schema=tables.FIELDS_SCHEMA)
         # an id whose row was never written may have left its field behind: the one that comes with the row counts
         self._fields.merge_insert("id").when_matched_update_all().when_not_matched_insert_all().execute(fields)
@@ -185,48 +188,38 @@ class Archive:
     def set_columns(self, ids: Sequence[str], columns: Mapping[str, Any]) -> None:
         """Write columns such as ``embedding`` for some patches; the other patches keep what they have, or null.
 
+        All values are written in one commit.
+
         Parameters
         ----------
         ids
             Patches, in the order of the arrays; each once.
         columns
-            Name to array: (N,) numbers, texts or truth values, or (N, D) numbers, kept as float32. A vector column
-            whose length D changes is begun anew, as vectors of two lengths cannot be compared.
+            Name to array: (N,) numbers (NaN becomes null), texts or truth values, or (N, D) numbers, kept as float32.
+            A vector column whose length D changes is begun anew, since vectors of two lengths cannot be compared, and
+            with it the columns written together with it, since they describe it.
 
         Raises
         ------
         ArchiveError
             For an id that is not in the archive, or a column that belongs to the metadata.
         ValueError
-            When lengths differ or a name is no lower-case identifier.
+            When lengths differ, a name is no lower-case identifier, or values do not fit the column's type.
         """
-        ids = list(ids)
-        if len(set(ids)) != len(ids):
-            raise ValueError("ids must be different from each other")
-        key = pa.schema([pa.field("id", pa.string(), nullable=False)])
-        table = pa.table({"id": pa.array(ids, pa.string())}, schema=key)
-        for name, values in columns.items():
-            if name in records.METADATA:
-                raise ArchiveError(f"column {name!r} describes the observation and cannot be set")
-            if not name.isidentifier() or name != name.lower():
-                raise ValueError(f"a column's name is a lower-case identifier such as 'embedding', got {name!r}")
-            array = tables.as_column(values)
-            if len(array) != len(ids):
-                raise ValueError(f"column {name!r} has {len(array)} values for {len(ids)} ids")
-            table = table.append_column(name, array)
+        ids, there = list(ids), self._patches.schema
+        table = tables.columns_table(ids, columns, there)
         if not ids or not columns:
             return
         self._check_known(ids, self.ids())
-        for name in columns:
-            there, kind = self._patches.schema, table[name].type
-            old = there.field(name).type if name in there.names else None
-            if old is not None and tables.vector_length(old) != tables.vector_length(kind):
-                self._patches.drop_columns([name])
-                old = None
-            if old is None:
-                self._patches.add_columns([pa.field(name, kind)])
-            else:
-                table = table.set_column(table.schema.get_field_index(name), name, table[name].cast(old))
+        known = [name for name in columns if name in there.names]
+        if any(tables.vector_length(there.field(n).type) != tables.vector_length(table[n].type) for n in known):
+            # a writer killed here leaves no row that claims an embedding it has lost
+            begun = [name for name in known if name not in parameters()]
+            self._patches.drop_columns(begun)
+            known = [name for name in known if name not in begun]
+        new = [pa.field(name, table[name].type) for name in columns if name not in known]
+        if new:
+            self._patches.add_columns(new)
         self._patches.merge_insert("id").when_matched_update_all().execute(table)
 
     def measure(self, names: Iterable[str] | None = None) -> None:
@@ -327,31 +320,7 @@ class Archive:
         ArchiveError
             For an unknown id or a filter that cannot be read; at once, before the first patch.
         """
-        rows = self._rows(where, ids)
-        return self._read(rows)
-
-    def _read(self, rows: pa.Table) -> Iterator[Patch]:
-        if len(rows) == 0:
-            return
-        if len(rows) <= READ_AHEAD:
-            named = f"id IN ({tables.quoted(rows['id'].to_pylist())})"
-            found = self._fields.search().where(named).select(["id", "field"]).to_arrow()
-            data = dict(zip(found["id"].to_pylist(), found["field"].to_pylist(), strict=True))
-            yield from (self._patch(row, data) for row in rows.to_pylist())
-            return
-        where = self._fields.search().select(["id"]).with_row_id(True).to_arrow()
-        place = dict(zip(where["id"].to_pylist(), where["_rowid"].to_pylist(), strict=True))
-        for start in range(0, len(rows), READ_AHEAD):
-            part = rows.slice(start, READ_AHEAD).to_pylist()
-            numbers = [place[row["id"]] for row in part if row["id"] in place]
-            found = self._fields.take_row_ids(numbers).select(["id", "field"]).to_arrow()
-            data = dict(zip(found["id"].to_pylist(), found["field"].to_pylist(), strict=True))
-            yield from (self._patch(row, data) for row in part)
-
-    def _patch(self, row: dict[str, Any], data: dict[str, bytes]) -> Patch:
-        if row["id"] not in data or len(data[row["id"]]) != 2 * row["ny"] * row["nx"]:
-            raise ArchiveError(f"the archive at {self.uri} is damaged: {row['id']} has no field; make a new archive")
-        return records.patch_of(row, data[row["id"]])
+        return reading.read_patches(self._fields, self._rows(where, ids), self.uri)
 
     def get(self, patch_id: str) -> Patch:
         """The patch of that id.
@@ -391,8 +360,7 @@ class Archive:
         """
         if self.path is None:
             raise ArchiveError(f"{self.uri} is not local; use Archive.prepared, or copy the archive to a directory")
-        marks = self.table(["id", "checksum"])
-        keys = dict(zip(marks["id"].to_pylist(), marks["checksum"].to_pylist(), strict=True))
+        keys = self._checksums()
         return list(keys), cache.prepared(
             self.path / "prepared", get_preset(preset), keys, lambda ids: self.patches(ids=ids)
         )
@@ -403,12 +371,12 @@ class Archive:
         """SHA-256 over ids and fields; it does not depend on the order in which they were added."""
         version = self._patches.version
         if self._hash is None or self._hash[0] != version:
-            marks = self.table(["id", "checksum"])
-            self._hash = (
-                version,
-                cache.content_key(dict(zip(marks["id"].to_pylist(), marks["checksum"].to_pylist(), strict=True))),
-            )
+            self._hash = version, cache.content_key(self._checksums())
         return self._hash[1]
+
+    def _checksums(self) -> dict[str, str]:
+        marks = self.table(["id", "checksum"])
+        return dict(zip(marks["id"].to_pylist(), marks["checksum"].to_pylist(), strict=True))
 
     def info(self) -> dict[str, Any]:
         """What is in the archive, ready for JSON: counts, time range (UTC), parameters, embeddings, bytes on disk."""

@@ -26,12 +26,15 @@ def summarise(archive: Archive, version: int) -> dict[str, Any]:
         found = {f["values"]: f["counts"] for f in pc.value_counts(rows[column]).to_pylist()}
         return {value: found[value] for value in sorted(filter(None, found))}
 
+    sources = counts("source")
     return {
         "uri": archive.uri,
         "version": version,
         "patches": len(rows),
         "regions": pc.count_distinct(rows["region"]).as_py(),
-        "source": counts("source"),
+        "simulated": sources.get("simulated", 0),
+        "real": sources.get("real", 0),
+        "source": sources,
         "quantity": counts("quantity"),
         "first": span["min"].isoformat() if span["min"] else None,
         "last": span["max"].isoformat() if span["max"] else None,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ __all__ = [
     "FIELDS_SCHEMA",
     "ArchiveError",
     "as_column",
+    "columns_table",
     "create_tables",
     "local_path",
     "open_tables",
@@ -94,7 +96,9 @@ def quoted(ids: Iterable[str]) -> str:
 def reason(error: Exception) -> str:
     """First sentence of what the query engine says, without its list of columns and its internals."""
     text = str(error).splitlines()[0].removeprefix("Invalid input, ").removeprefix("lance error: ")
-    return text.split(". Valid fields")[0].split(" (sql parser")[0].strip()
+    text = re.split(r",? ?\S*\.rs:\d+", text)[0]
+    text = text.split(". Valid fields")[0].split(" (sql parser")[0].strip()
+    return text if len(text) <= 200 else text[:200] + "..."
 
 
 def vector_length(kind: pa.DataType) -> int:
@@ -103,7 +107,10 @@ def vector_length(kind: pa.DataType) -> int:
 
 
 def as_column(values: Any) -> pa.Array:
-    """Column from numpy, torch, arrow or a list: (N,) as float64, int64, text or truth values, (N, D) as float32."""
+    """Column from numpy, torch, arrow or a list: (N,) as float64, int64, text or truth values, (N, D) as float32.
+
+    NaN among single numbers becomes null, which no comparison in a filter meets; arrow arrays are taken as they are.
+    """
     if isinstance(values, pa.Array | pa.ChunkedArray):
         return values
     array = np.asarray(values)
@@ -113,7 +120,43 @@ def as_column(values: Any) -> pa.Array:
     if array.ndim != 1:
         raise ValueError(f"a column is (N,) or (N, D), got shape {array.shape}")
     if array.dtype.kind == "f":
-        return pa.array(array.astype(np.float64))
+        return pa.array(array.astype(np.float64), from_pandas=True)
     if array.dtype.kind in "iu":
         return pa.array(array.astype(np.int64))
     return pa.array(array.tolist())
+
+
+def columns_table(ids: Sequence[str], columns: Mapping[str, Any], there: pa.Schema) -> pa.Table:
+    """Table of `id` and the new `columns`, each of the type that its namesake has in `there`, if it has one.
+
+    A vector column whose length differs from its namesake's keeps its own type.
+
+    Raises
+    ------
+    ArchiveError
+        For a column that belongs to the metadata.
+    ValueError
+        When lengths, names or types do not fit, naming the column.
+    """
+    if len(set(ids)) != len(ids):
+        raise ValueError("ids must be different from each other")
+    key = pa.schema([pa.field("id", pa.string(), nullable=False)])
+    table = pa.table({"id": pa.array(ids, pa.string())}, schema=key)
+    for name, values in columns.items():
+        if name in records.METADATA:
+            raise ArchiveError(f"column {name!r} describes the observation and cannot be set")
+        if not name.isidentifier() or name != name.lower():
+            raise ValueError(f"a column's name is a lower-case identifier such as 'embedding', got {name!r}")
+        array = as_column(values)
+        if len(array) != len(ids):
+            raise ValueError(f"column {name!r} has {len(array)} values for {len(ids)} ids")
+        old = there.field(name).type if name in there.names else None
+        if old is None and pa.types.is_null(array.type) and ids:
+            raise ValueError(f"column {name!r} is new and every value is None: nothing tells what it will hold")
+        if old is not None and vector_length(old) == vector_length(array.type):
+            try:
+                array = array.cast(old)
+            except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+                raise ValueError(f"column {name!r} holds {old}: {str(error).splitlines()[0]}") from None
+        table = table.append_column(name, array)
+    return table

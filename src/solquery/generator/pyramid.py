@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from ..config import GeneratorConfig
 from .networks import register
 
-__all__ = ["PyramidDiscriminator", "PyramidGenerator", "haar_merge", "haar_split"]
+__all__ = ["PyramidDiscriminator", "PyramidGenerator", "haar_merge", "haar_split", "magnify"]
 
 
 #: patches are mostly faint: outputs of order one mean about 100 G, so that early steps stay small
@@ -39,6 +39,12 @@ def haar_merge(bands: torch.Tensor) -> torch.Tensor:
     mean, dx, dy, dd = bands.unbind(1)
     quads = torch.stack((mean + dx + dy + dd, mean - dx + dy - dd, mean + dx - dy - dd, mean - dx - dy + dd), dim=1)
     return F.pixel_shuffle(quads, 2)
+
+
+def magnify(image: torch.Tensor) -> torch.Tensor:
+    """(N, 1, H, W) to (N, 1, 2H, 2W): bilinear, corrected so that every 2 x 2 block keeps the mean of its parent."""
+    smooth = F.interpolate(image, scale_factor=2, mode="bilinear", align_corners=False)
+    return smooth + F.interpolate(image - F.avg_pool2d(smooth, 2), scale_factor=2, mode="nearest")
 
 
 def _widths(width: int, levels: int) -> list[int]:
@@ -101,7 +107,8 @@ class PyramidGenerator(nn.Module):
         image = haar_merge(OUTPUT_SCALE * self.base(x))  # 8 x 8
         for block, head in zip(self.blocks[:level], self.heads[:level], strict=True):
             x = block(x, z)
-            image = haar_merge(torch.cat([image, OUTPUT_SCALE * head(x)], dim=1))
+            detail = OUTPUT_SCALE * head(x)
+            image = magnify(image) + haar_merge(torch.cat([torch.zeros_like(image), detail], dim=1))
         return torch.tanh(image.float())
 
 

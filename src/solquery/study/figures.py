@@ -130,7 +130,8 @@ def figure_patch(
     axes.tick_params(labelsize=8)
     _frame(axes, kind)
     _mark_centroids(axes, np.asarray(field_gauss, dtype=np.float32), scale_mm)
-    bar = figure.colorbar(image, ax=axes, shrink=0.9, pad=0.02)
+    # beside the picture and as tall as it, whatever its shape
+    bar = figure.colorbar(image, cax=axes.inset_axes((1.03, 0.0, 0.045, 1.0)))
     bar.set_label("field (G)", **_FONT)
     bar.ax.tick_params(labelsize=8)
     return figure
