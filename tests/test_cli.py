@@ -439,6 +439,20 @@ def test_debug_adds_the_traceback_wherever_it_stands(tmp_path):
         assert "Traceback" in result.stderr and "no archive at" in result.stderr
 
 
+def test_quality_wants_enough_patches(room):
+    assert "at least 100" in failure("quality", room / "bundle", "--archive", room / "archive")
+
+
+def test_quality_writes_a_table_and_a_figure(room, tmp_path):
+    archive, out = tmp_path / "archive", tmp_path / "out"
+    call("simulate", "--regions", 10, "--frames", 10, "--seed", 6, "--archive", archive, "--workers", 1)
+    got = document("quality", room / "bundle", "--archive", archive, "-n", 100, "--out", out)
+    assert set(got["parameters"]) == {"tuf", "r", "psep", "tpf", "tnf", "sigma", "alpha", "grad"}
+    assert all(0 <= entry["ks"] <= 1 for entry in got["parameters"].values())
+    assert (out / "quality.png").read_bytes().startswith(PNG)
+    assert json.loads((out / "quality.json").read_text())["median_ks"] == got["median_ks"]
+
+
 def test_wrong_usage_is_2():
     for arguments in (
         ["fly"],

@@ -1,0 +1,201 @@
+"""How real are a bundle's patches, beside held-out patches of an archive: one table, one figure, `quality.json`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+
+from ..errors import SolqueryError
+from ..generator.quality import (
+    compare_embeddings,
+    compare_parameters,
+    halves,
+    memorisation,
+    radial_spectrum,
+    spectrum_distance,
+)
+from ..physics import get_parameter, measure, unit_of
+from ..retrieval import embed
+from ..steering import render
+from .figures import KIND_COLOURS, prefixed
+from .retrieval import PARAMETERS
+
+if TYPE_CHECKING:
+    from ..archive.store import Archive
+    from ..bundle import Bundle
+
+__all__ = ["QualityError", "QualityStudy", "figure_quality", "run_quality"]
+
+Progress = Callable[[str, float], None]
+#: generated patches whose nearest training patch is looked for
+_MEMORY = 1_000
+_FEWEST = 100
+
+
+class QualityError(SolqueryError):
+    """The comparison cannot be made."""
+
+
+@dataclass(frozen=True)
+class QualityStudy:
+    """Generated against held-out patches, both on the preset's grid.
+
+    Attributes
+    ----------
+    made, held
+        Parameter name to (N,) and (M,), in gauss and pixels.
+    spectra
+        Mean radial power spectra of generated and held-out patches, (H/2 - 1,) each.
+    document
+        What ``solquery quality --json`` prints.
+    """
+
+    made: dict[str, np.ndarray] = field(repr=False)
+    held: dict[str, np.ndarray] = field(repr=False)
+    spectra: tuple[np.ndarray, np.ndarray] = field(repr=False)
+    document: dict[str, Any] = field(repr=False)
+
+
+def _measured(bundle: Bundle, x: np.ndarray) -> dict[str, np.ndarray]:
+    parts: dict[str, list[np.ndarray]] = {name: [] for name in PARAMETERS}
+    for start in range(0, len(x), 256):
+        fields = bundle.preset.to_gauss(torch.from_numpy(np.asarray(x[start : start + 256], np.float32)))
+        for name, values in measure(fields, None, PARAMETERS).items():
+            parts[name].append(values.numpy())
+    return {name: np.concatenate(values).astype(np.float64) for name, values in parts.items()}
+
+
+def _held_out(
+    archive: Archive, bundle: Bundle, where: str | None, count: int, rng: np.random.Generator
+) -> tuple[list[str], np.ndarray, np.ndarray]:
+    """Ids, regions and patches (M, H, W) in preset units of at most `count` patches, drawn blindly."""
+    table = archive.table(["id", "region"], where)
+    if table.num_rows < _FEWEST:
+        raise QualityError(
+            f"{table.num_rows} patches to compare with are too few: at least {_FEWEST} are needed; "
+            "give a larger archive, or a `where` that keeps more"
+        )
+    rows = np.sort(rng.permutation(table.num_rows)[:count])
+    ids = [str(name) for name in np.asarray(table["id"].to_pylist())[rows]]
+    regions = np.asarray(table["region"].to_pylist())[rows]
+    names, x = archive.prepared(bundle.preset, ids=ids)
+    order = {name: k for k, name in enumerate(names)}
+    return ids, regions, np.asarray(x, np.float32)[[order[name] for name in ids]]
+
+
+def run_quality(
+    archive: Archive,
+    bundle: Bundle,
+    count: int = 2_000,
+    seed: int = 0,
+    where: str | None = None,
+    train: Any = None,
+    progress: Progress | None = None,
+) -> QualityStudy:
+    """Compare `count` generated patches with as many held-out ones.
+
+    Parameters
+    ----------
+    archive
+        Patches of regions that the bundle was not trained on.
+    bundle
+        With generator and encoder.
+    count, seed
+        Patches of each kind, at most; of the draw and of the splits.
+    where
+        Which patches of the archive are compared, in SQL.
+    train
+        (T, H, W) training patches in preset units, for the test of memorisation; None leaves it out.
+
+    Raises
+    ------
+    QualityError
+        When the archive holds fewer than 100 such patches, or those of one region only, or the bundle no encoder.
+    """
+    tell = progress or (lambda text, fraction: None)
+    if bundle.encoder is None:
+        raise QualityError(f"bundle {bundle.name!r} has no encoder, in whose space patches could be compared")
+    rng = np.random.default_rng(seed)
+    tell("reading held-out patches", 0.0)
+    _, regions, held_x = _held_out(archive, bundle, where, count, rng)
+    try:
+        one, other = halves(list(regions), seed)
+    except ValueError as error:
+        raise QualityError(f"{error}; give an archive of more regions") from None
+    tell("generating", 0.1)
+    z = torch.randn(count, int(bundle.generator.latent_dim), generator=torch.Generator().manual_seed(seed))
+    made_x = render(bundle.generator, z, bundle.preset.shape)[:, 0].numpy()
+    tell("measuring", 0.3)
+    made, held = _measured(bundle, made_x), _measured(bundle, held_x)
+    tell("embedding", 0.6)
+    made_e, held_e = embed(bundle.encoder, made_x), embed(bundle.encoder, held_x)
+    parameters = compare_parameters(made, held, list(regions), seed)
+    space = compare_embeddings(made_e, held_e, list(regions), seed)
+    memory = None
+    if train is not None:
+        tell("looking for copies of training patches", 0.8)
+        memory = memorisation(made_e[:_MEMORY], held_e, embed(bundle.encoder, np.asarray(train)))
+        memory.pop("nearest")
+    document = {
+        "bundle": bundle.name,
+        "hash": bundle.hash,
+        "archive": archive.uri,
+        "where": where,
+        "generated": len(made_x),
+        "held_out": len(held_x),
+        "regions": len(np.unique(regions)),
+        "seed": seed,
+        "parameters": parameters,
+        "median_ks": float(np.nanmedian([entry["ks"] for entry in parameters.values()])),
+        "median_ks_floor": float(np.nanmedian([entry["ks_floor"] for entry in parameters.values()])),
+        **space["generated"],
+        "floor": space["floor"],
+        "spectrum_dex": spectrum_distance(made_x, held_x),
+        "spectrum_dex_floor": spectrum_distance(held_x[one], held_x[other]),
+        "memorisation": memory,
+    }
+    return QualityStudy(made, held, (radial_spectrum(made_x), radial_spectrum(held_x)), document)
+
+
+def figure_quality(study: QualityStudy) -> Figure:
+    """Distribution of each parameter among generated and held-out patches, and their mean power spectra."""
+    figure = Figure(figsize=(10.2, 7.2), layout="constrained")
+    panels = figure.subplots(3, 3).ravel()
+    for axes, name in zip(panels, PARAMETERS, strict=False):
+        held, made = (values[np.isfinite(values)] for values in (study.held[name], study.made[name]))
+        divisor, unit = prefixed(held, unit_of(name, physical=False))
+        both = np.concatenate([held, made]) / divisor
+        low, high = np.percentile(both, (0.5, 99.5)) if len(both) else (0.0, 1.0)
+        edges = np.linspace(low, high, 41) if high > low else np.linspace(low - 0.5, low + 0.5, 41)
+        # shares and not densities: these are defined even where every value lies outside the edges
+        axes.hist(
+            held / divisor, edges, weights=np.full(len(held), 1 / max(len(held), 1)), color="0.75", label="held-out"
+        )
+        axes.hist(
+            made / divisor, edges, weights=np.full(len(made), 1 / max(len(made), 1)), histtype="step", linewidth=1.5,
+            color=KIND_COLOURS["generated"], label="generated",
+        )  # fmt: skip
+        entry = study.document["parameters"][name]
+        axes.set_xlabel(f"{get_parameter(name).symbol}{f' ({unit})' if unit else ''}", fontsize=9)
+        axes.set_title(f"KS {entry['ks']:.2f}, floor {entry['ks_floor']:.2f}", fontsize=9)
+        axes.set_yticks([])
+        axes.tick_params(labelsize=8)
+    last = panels[-1]
+    for spectrum, colour, label in (
+        (study.spectra[1], "0.6", "held-out"),
+        (study.spectra[0], KIND_COLOURS["generated"], "generated"),
+    ):
+        last.loglog(np.arange(1, len(spectrum) + 1), spectrum, color=colour, linewidth=1.8, label=label)
+    last.set_xlabel("cycles across the patch", fontsize=9)
+    last.set_title(f"mean power, apart by {study.document['spectrum_dex']:.2f} dex", fontsize=9)
+    last.tick_params(labelsize=8)
+    panels[0].legend(frameon=False, fontsize=8)
+    figure.suptitle(
+        f"{study.document['generated']:,} generated and {study.document['held_out']:,} held-out patches", fontsize=10
+    )
+    return figure
