@@ -41,7 +41,7 @@ __all__ = ["DEFAULT", "Bundle", "BundleError", "state_hash"]
 DEFAULT = "quick"
 SHIPPED = Path(__file__).parent / "bundles"
 
-_OWN_KEYS = ("format", "version", "name", "preset", "generator", "encoder", "directions", "files", "hash")
+_OWN_KEYS = ("format", "version", "name", "preset", "generator", "inference", "encoder", "directions", "files", "hash")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 
@@ -60,6 +60,9 @@ class Bundle:
         (N, 1, H, W) to (N, E) embeddings, in evaluation mode; None in a bundle that only generates.
     directions
         `solquery.steering.Directions`, or None before they are fitted.
+    inference
+        Network with `guess`: (N, H, W) patches to (N, D) latents to start an inversion from; None where the generator
+        was trained without one.
     metadata
         `provenance`, `metrics`, and whatever else was recorded; JSON.
     hash
@@ -74,6 +77,7 @@ class Bundle:
         encoder: nn.Module | None = None,
         directions: Directions | None = None,
         metadata: dict[str, Any] | None = None,
+        inference: Any = None,
     ) -> None:
         if not isinstance(name, str) or not _NAME.fullmatch(name):
             raise BundleError(f"a bundle's name is made of letters, digits, '-', '_' and '.', got {name!r}")
@@ -83,6 +87,7 @@ class Bundle:
         self.generator = generator.eval().to(memory_format=torch.channels_last)
         self.encoder = encoder.eval().to(memory_format=torch.channels_last) if encoder is not None else None
         self.directions = directions
+        self.inference = inference.eval() if inference is not None else None
         self.metadata = {"provenance": {}, "metrics": {}, **(metadata or {})}
         taken = sorted(set(self.metadata) & set(_OWN_KEYS))
         if taken:
@@ -148,6 +153,8 @@ class Bundle:
                 encoder["from"] = encoder_from
         elif encoder_from is not None:
             raise BundleError(f"bundle {self.name!r} has no encoder that could come from {encoder_from!r}")
+        if self.inference is not None:
+            contents["inference.safetensors"] = pack(stored_state(self.inference))
         directions = None
         if self.directions is not None:
             contents["directions.safetensors"] = pack_arrays(self.directions.tensors())
@@ -158,6 +165,7 @@ class Bundle:
             "name": self.name,
             "preset": preset_record(self.preset),
             "generator": {"config": dataclasses.asdict(self.preset.generator), "weights": state_hash(self.generator)},
+            "inference": None if self.inference is None else {"weights": state_hash(self.inference)},
             "encoder": encoder,
             "directions": directions,
             **self.metadata,
@@ -212,15 +220,20 @@ class Bundle:
             raise BundleError(f"{folder} was made with another definition of preset {base.name!r}; train it again")
         full = dataclasses.replace(base, generator=generator_config, encoder=encoder_config)
 
+        from .generator.inference import build_inference
         from .generator.networks import build_generator
 
         generator = _build(build_generator, generator_config, full.shape, where=folder)
         fill(generator, files.get("generator.safetensors"), folder / "generator.safetensors")
         encoder = _load_encoder(folder, encoder_record, encoder_config, files)
+        inference = None
+        if document.get("inference"):
+            inference = _build(build_inference, generator_config, full.shape, where=folder)
+            fill(inference, files.get("inference.safetensors"), folder / "inference.safetensors")
         directions = _load_directions(folder, directions_record, files, int(generator.latent_dim))
         metadata = {key: value for key, value in document.items() if key not in _OWN_KEYS}
         try:
-            bundle = cls(name, full, generator, encoder, directions, metadata)
+            bundle = cls(name, full, generator, encoder, directions, metadata, inference)
         except BundleError as error:
             raise BundleError(f"{folder / MANIFEST}: {error}") from None
         bundle.hash = document["hash"]

@@ -260,6 +260,7 @@ def build(
     """Put a trained generator and encoder, with directions fitted to them, into a bundle."""
     from .bundle import Bundle
     from .config import get_preset
+    from .generator.inference import load_inference
     from .generator.training import load_run
     from .steering.directions import fit_directions, sample_latents
 
@@ -275,7 +276,8 @@ def build(
     if encoder is not None:
         encoder_config, encoder_network, shared, provenance["encoder"] = _encoder(encoder, out)
     full = dataclasses.replace(base, generator=config, encoder=encoder_config)
-    bundle = Bundle(name, full, network, encoder_network, None, {"provenance": provenance})
+    inference = load_inference(generator, config, tuple(shape))
+    bundle = Bundle(name, full, network, encoder_network, None, {"provenance": provenance}, inference)
     if directions:
         with Reporter("fitting directions") as report:
             report(f"{n:,} patches")

@@ -1,5 +1,6 @@
 """Networks of the paper, the pyramid, and a training run that survives being killed."""
 
+import dataclasses
 import json
 import os
 import signal
@@ -14,9 +15,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 
+from solquery.bundle import Bundle
 from solquery.config import GeneratorConfig, get_preset
+from solquery.generator.inference import load_inference
 from solquery.generator.networks import build_discriminator, build_generator, register
-from solquery.generator.pyramid import haar_merge, haar_split
+from solquery.generator.pyramid import compress, expand, haar_split
 from solquery.generator.training import TrainingError, discriminator_accuracy, load_run, train_generator
 
 TINY = get_preset("tiny").generator
@@ -47,23 +50,33 @@ def test_paper_networks_have_the_papers_size():
 
 @settings(max_examples=20, deadline=None)
 @given(st.integers(0, 2**31 - 1), st.integers(1, 6))
-def test_haar_bands_invert_and_keep_the_mean(seed, half):
+def test_haar_bands_keep_the_mean_and_the_energy(seed, half):
     x = torch.randn(2, 1, 2 * half, 4 * half, generator=torch.Generator().manual_seed(seed))
-    assert torch.allclose(haar_merge(haar_split(x)), x, atol=1e-5)
-    assert torch.allclose(haar_split(x)[:, :1], torch.nn.functional.avg_pool2d(x, 2), atol=1e-6)
+    bands = haar_split(x)
+    assert torch.allclose(bands[:, :1], torch.nn.functional.avg_pool2d(x, 2), atol=1e-6)
+    assert torch.allclose(4 * bands.square().sum((1, 2, 3)), x.square().sum((1, 2, 3)), rtol=1e-4)
 
 
-def test_pyramid_settles_flux_at_the_coarse_levels():
-    """Before the bounding tanh, a finer level changes no block mean; for faint images tanh changes little."""
-    network = build_generator(GeneratorConfig(arch="pyramid", width=8), (64, 64)).eval()
+@settings(max_examples=30, deadline=None)
+@given(st.floats(-1, 1))
+def test_compressed_field_comes_back(value):
+    x = torch.tensor([value], dtype=torch.float64)
+    assert torch.allclose(expand(compress(x)), x, atol=1e-12)
+    assert compress(x).abs() <= 1 and torch.sign(compress(x)) == torch.sign(x)
+
+
+def test_pyramid_has_an_image_of_every_side_and_grain_of_its_own_for_every_latent():
+    network = build_generator(GeneratorConfig(arch="pyramid", width=16), (64, 64)).eval()
+    z = torch.randn(3, 100, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
-        network.base.weight *= 0.05
-        network.base.bias *= 0.05
-        for head in network.heads:
-            head.weight *= 0.05
-        z = torch.randn(3, 100, generator=torch.Generator().manual_seed(1))
-        coarse, fine = network(z, level=1), network(z)
-    assert torch.allclose(torch.nn.functional.avg_pool2d(fine, 4), coarse, atol=2e-3)
+        assert [network(z, level).shape[-1] for level in (1, 2, 3)] == [16, 32, 64]
+        assert torch.equal(network(z), network(z, 3)) and torch.equal(network(z), network(z))
+        layer = network.blocks[-1].layers[0]
+        shares = torch.nn.functional.normalize(z @ layer.mixing, dim=1)
+        grain = shares @ layer.noise
+    # a mixture of unit noise with shares on the unit sphere: unit variance, another one for another latent
+    assert torch.allclose(grain.var(1), torch.ones(3), atol=0.15)
+    assert torch.corrcoef(grain).fill_diagonal_(0).abs().max() < 0.95
 
 
 def test_unknown_architecture_names_those_there_are():
@@ -116,16 +129,12 @@ def test_killed_run_goes_on(tmp_path, blobs):
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     before = torch.load(checkpoint, weights_only=True)["step"]
-    import dataclasses
-
     config = dataclasses.replace(TINY, epochs=400)
     train_generator(config, blobs, tmp_path / "run", SHAPE, seed=1, until_images=(before + 6) * config.batch)
     assert torch.load(checkpoint, weights_only=True)["step"] == before + 6
 
 
 def test_epoch_with_the_worst_discriminator_is_chosen(tmp_path, blobs):
-    import dataclasses
-
     config = dataclasses.replace(TINY, epochs=5, choose_within_epochs=3)
     train_generator(config, blobs, tmp_path / "run", SHAPE, seed=0)
     lines = [json.loads(line) for line in (tmp_path / "run" / "stats.jsonl").read_text().splitlines()]
@@ -191,8 +200,6 @@ def test_own_architecture_needs_no_list_edited(tmp_path, blobs):
     from solquery.generator.networks import PaperDiscriminator
 
     register("test-linear", Linear, PaperDiscriminator)
-    import dataclasses
-
     config = dataclasses.replace(TINY, arch="test-linear")
     train_generator(config, blobs, tmp_path / "own", SHAPE, until_images=64)
     assert load_run(tmp_path / "own")[0].arch == "test-linear"
@@ -216,6 +223,22 @@ def test_reconstruction_learns_the_layout_of_its_patches(tmp_path, blobs):
     lines = [json.loads(line) for line in (tmp_path / "run" / "stats.jsonl").read_text().splitlines()]
     assert lines[-1]["nats"] < 0.4 * lines[0]["nats"]
 
+    # the inference network of the run guesses latents whose patches are far closer than blind ones are
+    _, shape, network = load_run(tmp_path / "run")
+    inference = load_inference(tmp_path / "run", config, shape)
+    x = torch.from_numpy(blobs.astype(np.float32))
+    with torch.no_grad():
+        anywhere = torch.randn(96, 8, generator=torch.Generator().manual_seed(0))
+        coarse = [torch.nn.functional.avg_pool2d(network(z, 1), 2)[:, 0] for z in (inference.guess(x), anywhere)]
+    truth = torch.nn.functional.avg_pool2d(x[:, None], 4)[:, 0]
+    guessed, blind = ((part - truth).square().mean() for part in coarse)
+    assert guessed < 0.5 * blind
+
+    # it goes into a bundle and comes back
+    preset = dataclasses.replace(get_preset("tiny"), generator=config)
+    bundle = Bundle.load(Bundle("mine", preset, network, inference=inference).save(tmp_path / "mine"))
+    assert torch.allclose(bundle.inference.guess(x), inference.guess(x), atol=0.02)  # stored in half precision
+
 
 def test_anchors_are_uncorrelated_normal_scores_of_what_they_name(blobs):
     from scipy.stats import spearmanr
@@ -231,7 +254,5 @@ def test_anchors_are_uncorrelated_normal_scores_of_what_they_name(blobs):
 
 
 def test_vaegan_wants_an_architecture_with_levels(tmp_path, blobs):
-    import dataclasses
-
     with pytest.raises(TrainingError, match="architecture with levels"):
         train_generator(dataclasses.replace(TINY, loss="vae-gan"), blobs, tmp_path / "run", SHAPE)

@@ -1,4 +1,5 @@
 import warnings
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -78,6 +79,23 @@ def test_a_given_start_is_used(bundle):
     z, x = patches(bundle, 1, 4)
     answer = invert(bundle, x, starts=1, steps=1, guesses=z[0])[0]
     assert answer.mse < 1e-6
+
+
+def test_inversion_starts_where_the_inference_network_points(bundle):
+    z = torch.randn(3, bundle.generator.latent_dim, generator=torch.Generator().manual_seed(5))
+    x = render(bundle.generator, z, bundle.preset.shape)[:, 0]
+
+    class Oracle:
+        def guess(self, patches):
+            return torch.stack([z[int((x - patch).abs().sum((1, 2)).argmin())] for patch in patches])
+
+    told = SimpleNamespace(
+        **{name: getattr(bundle, name) for name in ("name", "generator", "preset")}, inference=Oracle()
+    )
+    answers = invert(told, x, starts=1, steps=1, prior=0.0)
+    assert max(a.mse for a in answers) < 1e-10
+    assert all(np.allclose(a.z, one, atol=1e-5) for a, one in zip(answers, z.numpy(), strict=True))
+    assert min(a.mse for a in invert(bundle, x, starts=1, steps=1, prior=0.0)) > 1e-6
 
 
 def test_prior_keeps_the_latent_at_home(bundle):

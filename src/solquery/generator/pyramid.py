@@ -1,11 +1,11 @@
-"""A generator that learns faster per second: a wavelet pyramid grown from coarse to fine.
+"""A generator that learns faster per second: grown from coarse to fine, steered in every layer, in compressed field.
 
-The image is built as a Haar pyramid. The coarsest level carries the net field; each finer level adds only detail bands,
-whose mean over a 2 x 2 block is zero, so that flux is settled at the coarse levels, where a step costs almost nothing,
-and detail is learned on top of it. Training starts at a coarse level and adds levels one after the other, as in
-progressive growing (Karras et al. 2018, arXiv:1710.10196); wavelet bands as outputs follow the idea of SWAGAN (Gal et
-al. 2021, arXiv:2102.06108). Fixed noise maps give the network something to make fine texture from (StyleGAN's noise
-inputs, but frozen: a latent vector has one image).
+Each layer is a convolution of doubled features whose channels are normalised, then scaled and shifted by the latent
+vector (adaptive normalisation, Huang & Belongie 2017, arXiv:1703.06868, as in StyleGAN, arXiv:1812.04948). Frozen
+noise, mixed by the latent vector, is what fine grain is made of: one vector has one image, and another has other grain.
+The last step is a hyperbolic sine: fields are faint nearly everywhere and strong in few places, and a network that
+works in their logarithm sees both. Training starts at a coarse level (Karras et al. 2018, arXiv:1710.10196), whose
+images cost almost nothing, and goes on at the finest.
 """
 
 from __future__ import annotations
@@ -19,11 +19,24 @@ from torch.nn import functional as F
 from ..config import GeneratorConfig
 from .networks import register
 
-__all__ = ["PyramidDiscriminator", "PyramidGenerator", "haar_merge", "haar_split", "magnify"]
+__all__ = ["PyramidDiscriminator", "PyramidGenerator", "compress", "expand", "haar_split"]
+
+#: field (preset units) below which `compress` is linear, above which it is logarithmic
+KNEE = 0.05
+_SPAN = math.asinh(1.0 / KNEE)
+#: frozen noise maps of a layer, mixed by the latent vector
+NOISE_MAPS = 8
+_GROUPS = 8
 
 
-#: patches are mostly faint: outputs of order one mean about 100 G, so that early steps stay small
-OUTPUT_SCALE = 0.1
+def compress(x: torch.Tensor) -> torch.Tensor:
+    """Field in preset units to its smooth signed logarithm; -1, 0 and 1 stay where they are."""
+    return torch.asinh(x / KNEE) / _SPAN
+
+
+def expand(u: torch.Tensor) -> torch.Tensor:
+    """Inverse of `compress`."""
+    return KNEE * torch.sinh(u * _SPAN)
 
 
 def haar_split(x: torch.Tensor) -> torch.Tensor:
@@ -34,49 +47,63 @@ def haar_split(x: torch.Tensor) -> torch.Tensor:
     return torch.cat(bands, dim=1) * 0.25
 
 
-def haar_merge(bands: torch.Tensor) -> torch.Tensor:
-    """Inverse of `haar_split`: (N, 4, H, W) to (N, 1, 2H, 2W)."""
-    mean, dx, dy, dd = bands.unbind(1)
-    quads = torch.stack((mean + dx + dy + dd, mean - dx + dy - dd, mean + dx - dy - dd, mean - dx - dy + dd), dim=1)
-    return F.pixel_shuffle(quads, 2)
-
-
-def magnify(image: torch.Tensor) -> torch.Tensor:
-    """(N, 1, H, W) to (N, 1, 2H, 2W): bilinear, corrected so that every 2 x 2 block keeps the mean of its parent."""
-    smooth = F.interpolate(image, scale_factor=2, mode="bilinear", align_corners=False)
-    return smooth + F.interpolate(image - F.avg_pool2d(smooth, 2), scale_factor=2, mode="nearest")
-
-
 def _widths(width: int, levels: int) -> list[int]:
-    """Channels from the coarsest feature map (4 x 4) to the finest: wide where maps are small."""
-    factors = [3.0, 2.0, 1.5, 0.75, 0.375, 0.375]
-    return [max(8, int(width * factors[min(k, 5)])) for k in range(levels)]
+    """Channels from the coarsest feature map (4 x 4) to the finest, in eights: wide where maps are small."""
+    factors = [3.0, 2.0, 1.5, 1.0, 0.5, 0.5]
+    return [max(8, 8 * int(width * factors[min(k, 5)] / 8)) for k in range(levels)]
 
 
-class _Block(nn.Module):
-    """Upsample, convolve, scale each channel by the latent vector, add frozen noise."""
+class _Layer(nn.Module):
+    """Convolve, normalise, let the latent vector scale and shift each channel, add frozen noise, rectify.
+
+    Everything keeps the layout of the convolutions (channels last): on a CPU, steps element by element in mixed layouts
+    cost more than the convolutions themselves.
+    """
 
     def __init__(self, inner: int, outer: int, side: int, latent_dim: int, index: int) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(inner, outer, 3, padding=1)
-        self.gain = nn.Linear(latent_dim, outer)
-        self.strength = nn.Parameter(torch.full((1, outer, 1, 1), 0.1))
+        self.conv = nn.Conv2d(inner, outer, 3, padding=1, bias=False)
+        self.norm = nn.GroupNorm(_GROUPS, outer, affine=False)
+        self.style = nn.Linear(latent_dim, 2 * outer)
+        self.grain = nn.Conv2d(1, outer, 3, padding=1, bias=False)
         frozen = torch.Generator().manual_seed(1000 + index)
-        self.register_buffer("noise", torch.randn(1, 1, side, side, generator=frozen))
-        nn.init.zeros_(self.gain.bias)
-        nn.init.normal_(self.gain.weight, std=0.5 / math.sqrt(latent_dim))
+        self.register_buffer("noise", torch.randn(NOISE_MAPS, side * side, generator=frozen))
+        self.register_buffer("mixing", torch.randn(latent_dim, NOISE_MAPS, generator=frozen))
+        self.side = side
+        nn.init.zeros_(self.style.bias)
+        nn.init.normal_(self.style.weight, std=0.3 / math.sqrt(latent_dim))
+        nn.init.normal_(self.grain.weight, std=0.05)
 
     def forward(self, x: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
-        x = self.conv(F.interpolate(x, scale_factor=2, mode="nearest"))
-        x = x * (1.0 + self.gain(z))[:, :, None, None] + self.strength * self.noise
-        x = F.leaky_relu(x, 0.2)
-        return x * torch.rsqrt(x.square().mean(1, keepdim=True) + 1e-4)
+        gain, shift = (
+            part[:, :, None, None].contiguous(memory_format=torch.channels_last) for part in self.style(z).chunk(2, 1)
+        )
+        shares = F.normalize(z @ self.mixing, dim=1)  # (N, maps), so that the mixture keeps unit variance
+        noise = (shares @ self.noise).view(-1, 1, self.side, self.side)
+        x = self.norm(self.conv(x)) * (1.0 + gain) + shift
+        return F.leaky_relu(x + self.grain(noise.contiguous(memory_format=torch.channels_last)), 0.2)
+
+
+class _Block(nn.Module):
+    """Double the side, then `depth` layers."""
+
+    def __init__(self, inner: int, outer: int, side: int, latent_dim: int, index: int, depth: int) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(
+            _Layer(inner if k == 0 else outer, outer, side, latent_dim, 10 * index + k) for k in range(depth)
+        )
+
+    def forward(self, x: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
+        x = F.interpolate(x, scale_factor=2, mode="nearest")
+        for layer in self.layers:
+            x = layer(x, z)
+        return x
 
 
 class PyramidGenerator(nn.Module):
     """z (N, D) to (N, 1, S, S) in [-1, 1]; `level` of growth k gives side 8 * 2^k.
 
-    Each level of features at side s makes the three detail bands that take the image from s to 2 s.
+    The features of a level have half the side of its image: a head makes four pixels of each.
     """
 
     def __init__(self, config: GeneratorConfig, shape: tuple[int, int]) -> None:
@@ -86,30 +113,27 @@ class PyramidGenerator(nn.Module):
             raise ValueError(f"architecture 'pyramid' makes square images of 16, 32, 64, … pixels, not {shape}")
         self.latent_dim = config.latent_dim
         self.shape = tuple(shape)
-        self.levels = int(math.log2(side)) - 3  # 4 for 128: images of 8 (base), 16, 32, 64, 128
+        self.levels = int(math.log2(side)) - 3  # 4 for 128: images of 16, 32, 64, 128
         widths = _widths(config.width, self.levels + 1)
         self.linear = nn.Linear(config.latent_dim, widths[0] * 16)
         self.first = widths[0]
-        self.base = nn.Conv2d(widths[0], 4, 3, padding=1)
-        sides = [8 * 2**k for k in range(self.levels)]
         self.blocks = nn.ModuleList(
-            _Block(widths[k], widths[k + 1], sides[k], config.latent_dim, k) for k in range(self.levels)
+            _Block(widths[k], widths[k + 1], 8 * 2**k, config.latent_dim, k, depth=2 if k else 1)
+            for k in range(self.levels)
         )
-        self.heads = nn.ModuleList(nn.Conv2d(w, 3, 3, padding=1) for w in widths[1:])
+        self.heads = nn.ModuleList(nn.Conv2d(w, 4, 3, padding=1) for w in widths[1:])
         for head in self.heads:
-            nn.init.zeros_(head.weight)  # a new level begins as its parent, magnified
+            nn.init.normal_(head.weight, std=0.01)  # early images are faint, as the Sun is
             nn.init.zeros_(head.bias)
-        self.grown = self.levels
 
     def forward(self, z: torch.Tensor, level: int | None = None) -> torch.Tensor:
         level = self.levels if level is None else level
         x = F.leaky_relu(self.linear(z), 0.2).view(-1, self.first, 4, 4)
-        image = haar_merge(OUTPUT_SCALE * self.base(x))  # 8 x 8
-        for block, head in zip(self.blocks[:level], self.heads[:level], strict=True):
+        x = x.contiguous(memory_format=torch.channels_last)
+        for block in self.blocks[:level]:
             x = block(x, z)
-            detail = OUTPUT_SCALE * head(x)
-            image = magnify(image) + haar_merge(torch.cat([torch.zeros_like(image), detail], dim=1))
-        return torch.tanh(image.float())
+        u = F.pixel_shuffle(self.heads[level - 1](x), 2)
+        return expand(torch.tanh(u.float()))
 
 
 class PyramidDiscriminator(nn.Module):

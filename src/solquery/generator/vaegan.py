@@ -2,9 +2,10 @@
 
 A variational autoencoder (Kingma & Welling 2014, arXiv:1312.6114) whose decoder is the generator, joined by an
 adversarial loss as in VAE-GAN (Larsen et al. 2016, arXiv:1512.09300). The reconstruction is compared on block means
-only (8 to 64 blocks a side), where the latent vector can know the answer; what lies below, the grain of the network and
-the edges of spots, cannot be remembered in 100 numbers and is judged by the discriminator alone, on patches of a real
-image, of a reconstruction, and of a draw from the prior.
+only (8 to 32 blocks a side), of the field and of its logarithm, where the latent vector can know the answer; what lies
+below, the grain of the network and the edges of spots, cannot be remembered in 100 numbers and is judged by the
+discriminator alone, on real images, reconstructions, and draws from the prior. That a reconstruction has the texture
+of its original is asked of the discriminator's features, averaged over blocks, as Larsen et al. do with the features.
 """
 
 from __future__ import annotations
@@ -23,48 +24,34 @@ from torch.nn import functional as F
 
 from ..config import GeneratorConfig
 from .anchors import anchor_scores
+from .inference import InferenceNetwork, build_inference
 from .networks import build_generator
-from .pyramid import haar_split
-from .runs import RunFolder, TrainingError, batch_order
+from .pyramid import compress, expand, haar_split
+from .runs import RunFolder, TrainingError, batch_order, export_weights
 
-__all__ = ["InferenceNetwork", "PatchDiscriminator", "train_vaegan"]
+__all__ = ["PatchDiscriminator", "train_vaegan"]
 
 #: blocks a side at which reconstructions are compared, and the standard deviation (preset units) allowed there
-TOLERANCE = {8: 0.03, 16: 0.045, 32: 0.08, 64: 0.35}
+TOLERANCE = {8: 0.03, 16: 0.05, 32: 0.2}
+#: the same for block means of the compressed field, where the network counts as much as the spots
+TOLERANCE_COMPRESSED = {16: 0.16, 32: 0.5}
 R1_EVERY = 16
 #: noise on an anchored coordinate, so that the generator stays smooth along it
 ANCHOR_BLUR = 0.1
 
 
-class InferenceNetwork(nn.Module):
-    """q(z | x): (N, 1, 64, 64) block means to mean and log-variance, each (N, D)."""
-
-    def __init__(self, latent_dim: int, side: int = 64, width: int = 64) -> None:
-        super().__init__()
-        channels = [4, width // 2, width, 2 * width, 3 * width]
-        halvings = int(math.log2(side)) - 3
-        layers: list[nn.Module] = [nn.Conv2d(4, channels[1], 3, padding=1), nn.LeakyReLU(0.2)]
-        last = channels[1]
-        for k in range(halvings):
-            following = channels[min(k + 2, 4)]
-            layers += [nn.Conv2d(last, following, 4, stride=2, padding=1), nn.LeakyReLU(0.2)]
-            last = following
-        self.layers = nn.Sequential(*layers, nn.Flatten(), nn.Linear(last * 16, 2 * latent_dim))
-        self.latent_dim, self.side = latent_dim, side
-
-    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        mean, log_variance = self.layers(haar_split(x * 4.0)).float().chunk(2, dim=1)
-        return mean, log_variance.clamp(-8.0, 4.0)
-
-
 class PatchDiscriminator(nn.Module):
-    """(N, 1, S, S) to logits: a map, one for each patch of the image, and one for the whole."""
+    """Compressed images (N, 1, S, S) to logits: a map, one for each patch of the image, and one for the whole.
+
+    It is given the compressed field, so that the gradient penalty bears on relative changes: in gauss it would forbid
+    the discriminator to look at the faint parts at all.
+    """
 
     def __init__(self, side: int, width: int = 64) -> None:
         super().__init__()
         w = [3 * width // 4, 3 * width // 2, 2 * width]
         self.fine = nn.Sequential(
-            nn.Conv2d(4, w[0], 3, padding=1), nn.LeakyReLU(0.2),
+            nn.Conv2d(8, w[0], 3, padding=1), nn.LeakyReLU(0.2),
             nn.Conv2d(w[0], w[1], 4, stride=2, padding=1), nn.LeakyReLU(0.2),
             nn.Conv2d(w[1], w[2], 4, stride=2, padding=1), nn.LeakyReLU(0.2),
         )  # fmt: skip
@@ -74,9 +61,16 @@ class PatchDiscriminator(nn.Module):
             coarse += [nn.Conv2d(w[2], w[2], 4, stride=2, padding=1), nn.LeakyReLU(0.2)]
         self.whole = nn.Sequential(*coarse, nn.Flatten(), nn.Linear(w[2] * 16, 1))
 
-    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        h = self.fine(haar_split(x * 4.0))
-        return self.local(h).float(), self.whole(h).float()
+    def forward(self, u: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return self.judge(self.features(u))
+
+    def features(self, u: torch.Tensor) -> torch.Tensor:
+        """(N, C, S / 8, S / 8): what is seen of the field, with its strong part compressed and as it is."""
+        return self.fine(torch.cat([haar_split(4.0 * u), haar_split(4.0 * expand(u))], dim=1))
+
+    def judge(self, features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Logits of features."""
+        return self.local(features).float(), self.whole(features).float()
 
 
 def _reconstruction(made: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
@@ -92,7 +86,20 @@ def _reconstruction(made: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
         step = side // blocks
         error = F.avg_pool2d(made, step) - F.avg_pool2d(real, step)
         total = total + (error.square().sum((1, 2, 3)) / strength**2).mean() / (2 * tolerance**2)
+    made, real = compress(made), compress(real)
+    for blocks, tolerance in TOLERANCE_COMPRESSED.items():
+        side = made.shape[-1]
+        if side < blocks:
+            break
+        error = F.avg_pool2d(made, side // blocks) - F.avg_pool2d(real, side // blocks)
+        total = total + error.square().sum((1, 2, 3)).mean() / (2 * tolerance**2)
     return total
+
+
+def _unlikeness(made: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
+    """Squared difference of features averaged over 4 x 4 blocks of the image, relative to the real ones' square."""
+    a, b = (F.adaptive_avg_pool2d(x.float(), 4) for x in (made, real))
+    return (a - b).square().mean() / b.square().mean().clamp_min(1e-8)
 
 
 def _divergence(mean: torch.Tensor, log_variance: torch.Tensor) -> torch.Tensor:
@@ -119,7 +126,7 @@ def _parts(config: GeneratorConfig, shape: tuple[int, int], seed: int, device: t
         raise TrainingError(f"loss 'vae-gan' needs an architecture with levels, such as 'pyramid', not {config.arch!r}")
     parts = {
         "generator": generator,
-        "inference": InferenceNetwork(config.latent_dim, min(64, shape[0]), config.width),
+        "inference": build_inference(config, shape),
         "discriminator": PatchDiscriminator(shape[0], config.width),
     }
     return {name: part.to(device, memory_format=layout) for name, part in parts.items()}
@@ -195,20 +202,31 @@ def train_vaegan(
             if anchors is not None:
                 known = anchors[torch.as_tensor(chosen)].to(place) + ANCHOR_BLUR * noise[:, :free]
                 z = torch.cat([known, z[:, free:]], dim=1)
-            made = generator(torch.cat([z, prior]) if adversarial else z, level=level)
-            rebuilt = made[:batch]
-            nats, divergence = _reconstruction(rebuilt, real), _divergence(mean[:, free:], log_variance[:, free:])
+            # with a discriminator, half of what is made are reconstructions, half draws from the prior
+            kept = batch - len(prior) if adversarial else batch
+            made = generator(torch.cat([z[:kept], prior]) if adversarial else z, level=level)
+            rebuilt, drawn = made[:kept], made[kept:]
+            nats, divergence = (
+                _reconstruction(rebuilt, real[:kept]),
+                _divergence(mean[:, free:], log_variance[:, free:]),
+            )
             loss = (nats + divergence) / 100.0
             if anchors is not None:
                 # the encoder learns to read the anchors off real patches, and holds the generator to them
                 loss = loss + (mean[:, :free] - anchors[torch.as_tensor(chosen)].to(place)).square().mean()
                 if adversarial:
-                    read = _read(inference, F.avg_pool2d(made[batch:], side // inference.side))
+                    read = _read(inference, F.avg_pool2d(drawn, side // inference.side))
                     loss = loss + adversarial * (read[:, :free] - prior[:, :free]).square().mean()
-            judged = torch.cat([made[: batch // 2], made[batch:]]) if adversarial else None
-        values = {"nats": float(nats.detach()), "kl": float(divergence.detach()), "loss_d": 0.0, "loss_g": 0.0}
+            judged = compress(made) if adversarial else None
+        values = {
+            "nats": float(nats.detach()),
+            "kl": float(divergence.detach()),
+            "loss_d": 0.0,
+            "loss_g": 0.0,
+            "texture": 0.0,
+        }
         if judged is not None:
-            versus = real[: len(judged)]
+            versus = compress(real)
             with autocast:
                 loss_d = _pairwise(discriminator(versus), discriminator(judged.detach()))
             total = loss_d
@@ -223,9 +241,13 @@ def train_vaegan(
             discriminator.requires_grad_(False)
             with autocast:
                 with torch.no_grad():
-                    on_real = discriminator(versus)
-                loss_g = _pairwise(discriminator(judged), on_real)
-            loss = loss + adversarial * 0.5 * loss_g
+                    real_features = discriminator.features(versus)
+                    on_real = discriminator.judge(real_features)
+                features = discriminator.features(judged)
+                loss_g = _pairwise(discriminator.judge(features), on_real)
+            texture = _unlikeness(features[:kept], real_features[:kept])
+            loss = loss + adversarial * (loss_g + texture)
+            values["texture"] = float(texture.detach())
             values |= {"loss_d": float(loss_d.detach()), "loss_g": float(loss_g.detach())}
         optimise_g.zero_grad(set_to_none=True)
         loss.backward()
@@ -252,4 +274,5 @@ def train_vaegan(
 
     folder.save(held, random, step)
     folder.picture(average, step, None, place)
+    export_weights(inference, folder.path / "checkpoints" / "inference.safetensors")
     return folder.export(average)

@@ -130,8 +130,8 @@ def invert(
 ) -> list[Inversion]:
     """Latent vectors whose patches come closest to the given ones: argmin over z of |x - G(z)|^2.
 
-    The best of 256 random latents (and of `guesses`) are refined together by Adam with a cosine schedule; the best
-    of them is the answer.
+    The best of 256 random latents, what the bundle's inference network makes of the patch (where it has one), and
+    `guesses` are refined together by Adam with a cosine schedule; the best of them is the answer.
 
     Parameters
     ----------
@@ -172,6 +172,7 @@ def invert(
     target = _targets(x, bundle.preset.shape)
     generator, dim = bundle.generator, int(bundle.generator.latent_dim)
     pool = torch.randn(_SCREENED, dim, generator=torch.Generator().manual_seed(seed))
+    inference = getattr(bundle, "inference", None)
     given = None if guesses is None else torch.from_numpy(as_latents(guesses, dim))
     answers: list[Inversion] = []
     with evaluating(generator) as device:
@@ -181,6 +182,8 @@ def invert(
         try:
             for part in target.split(_PATCHES):
                 z0 = _choose_starts(bundle, part, pool, starts)
+                if inference is not None:
+                    z0 = torch.cat([inference.guess(part)[:, None], z0], dim=1)
                 if given is not None:
                     z0 = torch.cat([z0, given.expand(len(part), *given.shape)], dim=1)
                 z, mse = _refine(generator, part.to(device), z0.to(device), steps, learning_rate, prior)
