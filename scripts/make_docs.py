@@ -21,6 +21,8 @@ from solquery.archive.prepare import prepare
 from solquery.physics import measure
 from solquery.retrieval import search
 from solquery.steering import generate, strip
+from solquery.study.figures import METHOD_LABELS
+from solquery.study.retrieval import METHODS
 
 COLOURS = {"generated": "#6b3fb8", "simulated": "#b86514", "real": "#14807a"}
 
@@ -37,13 +39,14 @@ def results(summary: dict) -> str:
         "",
         f"Correlation (Pearson / Spearman) between {retrieval['queries']:,} random generated queries and their best "
         "match, measured on the 128 x 128 grid. Euclidean and Mahalanobis search by (TUF, R, PSEP) itself, so those",
-        "three rows favour them. The paper's column is for 49,552 observed patches, another archive.",
+        "three rows favour them; hybrid ranks by the embedding and the eight parameters together. The paper's column",
+        "is for 49,552 observed patches, another archive.",
         "",
-        "| | embedding | Euclidean | Mahalanobis | paper, embedding |",
-        "|---|---|---|---|---|",
+        "| | " + " | ".join(METHOD_LABELS[method] for method in METHODS) + " | paper, self-supervised |",
+        "|---|---|---|---|---|---|",
     ]
     for name, paper in retrieval["paper"].items():
-        cells = [retrieval["correlations"][method][name] for method in ("ssl", "euclidean", "mahalanobis")] + [paper]
+        cells = [retrieval["correlations"][method][name] for method in METHODS] + [paper]
         cells = [f"{c['pearson']:.2f} / {c['spearman']:.2f}" for c in cells]
         lines.append(f"| {name.upper()} | " + " | ".join(cells) + " |")
     likeness = ", ".join(f"{name} {value:.2f}" for name, value in retrieval["likeness"].items())

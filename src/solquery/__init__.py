@@ -22,12 +22,15 @@ if TYPE_CHECKING:
     from .physics.registry import Parameter, UnknownParameter, get_parameter, measure, parameter, parameters, unit_of
     from .retrieval.baselines import search_parameters
     from .retrieval.embedding import embed, embed_archive
+    from .retrieval.hybrid import search_hybrid
     from .retrieval.index import Match, SearchError, search
     from .retrieval.training import load_encoder, train_encoder
     from .steering.directions import Directions, fit_directions
     from .steering.editing import Strip, shift, strip
+    from .steering.following import follow
     from .steering.inversion import Inversion, invert
     from .steering.latents import LatentTable, SteeringError, SteeringWarning, render, sample_latents
+    from .steering.leak import LeakTable, leak_table
     from .steering.targeting import Answer, OutOfReach, generate
     from .steering.vocabulary import Target, parse_description, vocabulary
     from .study.demo import run_demo
@@ -46,6 +49,7 @@ __all__ = [
     "GeneratorConfig",
     "Inversion",
     "LatentTable",
+    "LeakTable",
     "Match",
     "OutOfReach",
     "Parameter",
@@ -63,10 +67,12 @@ __all__ = [
     "embed",
     "embed_archive",
     "fit_directions",
+    "follow",
     "generate",
     "get_parameter",
     "get_preset",
     "invert",
+    "leak_table",
     "load_encoder",
     "load_run",
     "measure",
@@ -82,6 +88,7 @@ __all__ = [
     "sample_latents",
     "sample_patches",
     "search",
+    "search_hybrid",
     "search_parameters",
     "shift",
     "simulate",
@@ -109,12 +116,15 @@ _HOME = {
     "physics": "Parameter UnknownParameter get_parameter measure parameter parameters unit_of",
     "retrieval.baselines": "search_parameters",
     "retrieval.embedding": "embed embed_archive",
+    "retrieval.hybrid": "search_hybrid",
     "retrieval.index": "Match SearchError search",
     "retrieval.training": "load_encoder train_encoder",
     "steering.directions": "Directions fit_directions",
     "steering.editing": "Strip shift strip",
+    "steering.following": "follow",
     "steering.inversion": "Inversion invert",
     "steering.latents": "LatentTable SteeringError SteeringWarning render sample_latents",
+    "steering.leak": "LeakTable leak_table",
     "steering.targeting": "Answer OutOfReach generate",
     "steering.vocabulary": "Target parse_description vocabulary",
     "study.demo": "run_demo",

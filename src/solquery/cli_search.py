@@ -36,6 +36,8 @@ class By(enum.StrEnum):
     """What a search compares."""
 
     ssl = "ssl"
+    hybrid = "hybrid"
+    physics = "physics"
     euclidean = "euclidean"
     mahalanobis = "mahalanobis"
 
@@ -82,7 +84,16 @@ def search(
     k: Annotated[int, typer.Option("-k", min=1, help="How many matches.")] = 10,
     where: Annotated[str | None, typer.Option(help="SQL condition, e.g. \"source = 'real' AND mu > 0.7\".")] = None,
     group: Annotated[Group, typer.Option(help="One match per region, or every patch for itself.")] = Group.region,
-    by: Annotated[By, typer.Option(help="The embedding, or distances of (TUF, R, PSEP).")] = By.ssl,
+    by: Annotated[
+        By,
+        typer.Option(
+            help="The embedding (ssl), eight parameters (physics), both (hybrid), or the paper's distances of "
+            "(TUF, R, PSEP)."
+        ),
+    ] = By.ssl,
+    weights: Annotated[
+        list[str] | None, typer.Option(help='For hybrid and physics, e.g. "look=4,tuf=2,psep=1"; may be repeated.')
+    ] = None,
     exclude_own: Annotated[bool, typer.Option("--exclude-own", help="Leave out the query's own region.")] = False,
     out: Annotated[Path | None, typer.Option(help="Folder for a picture of query and matches.")] = None,
     json: Json = False,
@@ -100,6 +111,7 @@ def search(
     if not store.ids(where):
         what = f"no patch of {archive} meets {where!r}" if where else f"the archive at {archive} is empty"
         raise SolqueryError(f"{what}; {'widen the condition' if where else 'add patches with `solquery ingest`'}")
+    shares = _shares(by, weights or [])
     found = _asked_query(models, describe, settings or [], seed) if query is None else read_query(query, store, models)
     measured = measured_on_grid(models, found.x)
     _embedded(store, models)
@@ -109,6 +121,10 @@ def search(
         from .retrieval.index import search as searched
 
         matches = searched(store, models, found.x, k, where, group.value, excluded)
+    elif by in (By.hybrid, By.physics):
+        from .retrieval.hybrid import search_hybrid
+
+        matches = search_hybrid(store, models, found.x, k, where, group.value, excluded, shares)
     else:
         from .retrieval.baselines import search_parameters
 
@@ -133,6 +149,21 @@ def search(
         (m["id"], m["region"], m["source"], f"{m['distance']:.4g}", *_cells(m["grid"])) for m in document["matches"]
     ]
     table(["id", "region", "source", "distance", *_SHOWN], lines)
+
+
+def _shares(by: By, texts: list[str]) -> dict[str, float] | None:
+    """Weights of a hybrid search; those of a search by physics leave the look out."""
+    from .physics import parameters
+    from .retrieval.hybrid import COMPARED, LOOK, parse_weights
+
+    if texts and by not in (By.hybrid, By.physics):
+        raise typer.BadParameter(f"--weights go with --by hybrid or physics, not with {by.value}")
+    given = parse_weights(texts, parameters())
+    if by is By.physics:
+        given = given or dict.fromkeys(COMPARED, 1.0)
+        if given.get(LOOK):
+            raise typer.BadParameter("a search by physics does not look; leave out the weight of look, or use hybrid")
+    return given
 
 
 _SHOWN = ("tuf", "r", "psep", "tilt", "polarity")

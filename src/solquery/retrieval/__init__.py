@@ -6,23 +6,28 @@ from .augment import augment
 from .baselines import FEATURES, euclidean, features, mahalanobis, search_parameters
 from .embedding import EmbedReport, embed, embed_archive
 from .encoder import Encoder, Predictor, build_encoder
+from .hybrid import COMPARED, LOOK, NormalScores, combine, parameter_distances, parse_weights, search_hybrid
 from .index import EmbeddingIndex, Match, SearchError, load_index, nearest, search
 from .likeness import likeness
 from .training import CollapseWarning, EncoderRunError, TrainingReport, export_encoder, load_encoder, train_encoder
 
 __all__ = [
+    "COMPARED",
     "FEATURES",
+    "LOOK",
     "CollapseWarning",
     "EmbedReport",
     "EmbeddingIndex",
     "Encoder",
     "EncoderRunError",
     "Match",
+    "NormalScores",
     "Predictor",
     "SearchError",
     "TrainingReport",
     "augment",
     "build_encoder",
+    "combine",
     "embed",
     "embed_archive",
     "euclidean",
@@ -33,7 +38,10 @@ __all__ = [
     "load_index",
     "mahalanobis",
     "nearest",
+    "parameter_distances",
+    "parse_weights",
     "search",
+    "search_hybrid",
     "search_parameters",
     "train_encoder",
 ]

@@ -19,7 +19,17 @@ if TYPE_CHECKING:
     from ..archive.store import Archive
     from ..bundle import Bundle
 
-__all__ = ["EmbeddingIndex", "Match", "SearchError", "load_index", "nearest", "rows_of", "search"]
+__all__ = [
+    "EmbeddingIndex",
+    "Match",
+    "SearchError",
+    "checked_query",
+    "load_index",
+    "nearest",
+    "region_names",
+    "rows_of",
+    "search",
+]
 
 _ROWS_AT_A_TIME = 64
 
@@ -148,7 +158,7 @@ class EmbeddingIndex:
         """The `k` nearest patches of each query embedding (Q, D), without their rows; see `search`."""
         if group not in ("region", "none"):
             raise ValueError(f"group must be 'region' or 'none', got {group!r}")
-        exclude = _names(exclude_region)
+        exclude = region_names(exclude_region)
         left_out = np.isin(self.regions, list(exclude)) if exclude else np.zeros(len(self), bool)
         queries = np.atleast_2d(np.asarray(queries))
         answers = []
@@ -169,7 +179,8 @@ class EmbeddingIndex:
         return answers
 
 
-def _names(exclude_region: str | Collection[str] | None) -> tuple[str, ...]:
+def region_names(exclude_region: str | Collection[str] | None) -> tuple[str, ...]:
+    """One name, several, or none, as a tuple."""
     if exclude_region is None:
         return ()
     return (exclude_region,) if isinstance(exclude_region, str) else tuple(exclude_region)
@@ -221,7 +232,8 @@ def load_index(archive: Archive, bundle: Bundle, where: str | None = None) -> Em
     )
 
 
-def _checked(query: Any, bundle: Bundle) -> np.ndarray:
+def checked_query(query: Any, bundle: Bundle) -> np.ndarray:
+    """The query as (H, W) float32 in preset units, NaN as 0; SearchError where it is not one of this bundle."""
     x = np.asarray(query, dtype=np.float32)
     shape = tuple(bundle.preset.shape)
     if x.shape != shape:
@@ -277,7 +289,7 @@ def search(
     SearchError
         When the query does not fit the preset, or nothing can be searched (see `load_index`).
     """
-    x = _checked(query, bundle)
+    x = checked_query(query, bundle)
     index = load_index(archive, bundle, where)
     matches = index.nearest(embed(bundle.encoder, x), k, group, exclude_region)[0]
     rows = rows_of(archive, [match.id for match in matches])

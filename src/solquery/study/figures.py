@@ -36,8 +36,13 @@ __all__ = [
 
 LIMIT_GAUSS = 1000.0
 KIND_COLOURS = {"real": "#0a7d78", "simulated": "#b8640b", "generated": "#6b46c1"}
-METHOD_LABELS = {"ssl": "Self-supervised", "euclidean": "Euclidean", "mahalanobis": "Mahalanobis"}
-_METHOD_STYLE = {"ssl": ("#1f5fa8", "o"), "euclidean": ("#8a8a8a", "s"), "mahalanobis": ("#c2762b", "^")}
+METHOD_LABELS = {"ssl": "Self-supervised", "hybrid": "Hybrid", "euclidean": "Euclidean", "mahalanobis": "Mahalanobis"}
+_METHOD_STYLE = {
+    "ssl": ("#1f5fa8", "o"),
+    "hybrid": ("#0a7d78", "D"),
+    "euclidean": ("#8a8a8a", "s"),
+    "mahalanobis": ("#c2762b", "^"),
+}
 _QUERY, _MATCH = "#5f9fd6", "#e58fa3"
 _FONT = {"size": 9}
 
@@ -230,10 +235,10 @@ def figure_correlations(
         for step, method in enumerate(METHODS):
             colour, marker = _METHOD_STYLE[method]
             values = [correlations[method][name][kind] for name in PARAMETERS]
-            height = places + 0.2 - 0.2 * step
+            height = places + 0.24 - 0.16 * step
             axes.plot(values, height, marker, color=colour, markersize=6, label=METHOD_LABELS[method])
         axes.plot(
-            [paper[name][which] for name in PARAMETERS], places + 0.2, "D", markersize=8, markerfacecolor="none",
+            [paper[name][which] for name in PARAMETERS], places + 0.24, "o", markersize=9, markerfacecolor="none",
             markeredgecolor="black", label="paper, self-supervised, real archive",
         )  # fmt: skip
         axes.set_xlabel(f"{kind.capitalize()} correlation, query and best match", **_FONT)

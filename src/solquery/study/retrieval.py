@@ -14,12 +14,26 @@ import numpy as np
 import torch
 
 from ..physics import measure
-from ..retrieval import FEATURES, embed, euclidean, features, likeness, load_index, mahalanobis, nearest
+from ..retrieval import (
+    COMPARED,
+    FEATURES,
+    combine,
+    embed,
+    euclidean,
+    features,
+    likeness,
+    load_index,
+    mahalanobis,
+    nearest,
+    parameter_distances,
+)
+from ..retrieval.hybrid import LOOK_SHARE
 from ..steering import render
 
 if TYPE_CHECKING:
     from ..archive.store import Archive
     from ..bundle import Bundle
+    from ..retrieval import EmbeddingIndex
 
 __all__ = ["METHODS", "PAPER", "PARAMETERS", "RetrievalStudy", "correlate", "retrieval_study", "run_retrieval"]
 
@@ -28,7 +42,8 @@ Progress = Callable[[str, float], None]
 #: the parameters of the paper's comparison, in its order
 PARAMETERS = ("tuf", "r", "psep", "tpf", "tnf", "sigma", "alpha", "grad")
 #: ways of finding the best match; the first is the paper's
-METHODS = ("ssl", "euclidean", "mahalanobis")
+METHODS = ("ssl", "hybrid", "euclidean", "mahalanobis")
+_TABLE_ONLY = ("euclidean", "mahalanobis")
 #: (Pearson, Spearman) of the paper, section 4: 1,000 generated queries against 49,552 observed patches
 PAPER = {
     "tuf": (0.78, 0.79),
@@ -147,6 +162,25 @@ def _best_by_parameters(queries: dict[str, np.ndarray], population: dict[str, np
     return np.array(rows, dtype=int)
 
 
+def _best_by_both(
+    index: EmbeddingIndex,
+    embedded: np.ndarray,
+    queries: dict[str, np.ndarray],
+    population: dict[str, np.ndarray],
+    row_of: dict[str, int],
+) -> np.ndarray:
+    """Rows of the best matches by look and physics together, with the default weights."""
+    rows = np.array([row_of[str(name)] for name in index.ids])
+    best = []
+    for start in range(0, len(embedded), _CHUNK):
+        part = slice(start, start + _CHUNK)
+        asked = {name: queries[name][part] for name in COMPARED}
+        physics = parameter_distances(asked, population)[:, rows]
+        distances = combine(index.distances(embedded[part]), physics, index.vectors, LOOK_SHARE)
+        best += [rows[columns[0]] if len(columns) else -1 for columns in nearest(distances, 1)]
+    return np.array(best, dtype=int)
+
+
 def _judge(
     archive: Archive, bundle: Bundle, x: np.ndarray, best: dict[str, np.ndarray], ids: np.ndarray, seed: int
 ) -> tuple[dict[str, float], int]:
@@ -212,11 +246,13 @@ def run_retrieval(
         name: value.numpy() for name, value in measure(bundle.preset.to_gauss(torch.from_numpy(x)), None, names).items()
     }
     tell("embedding the queries", 0.4)
-    found = index.nearest(embed(bundle.encoder, x), 1, group="none")
+    embedded = embed(bundle.encoder, x)
+    found = index.nearest(embedded, 1, group="none")
     row_of = {name: row for row, name in enumerate(ids)}
     best = {"ssl": np.array([row_of[matches[0].id] if matches else -1 for matches in found], dtype=int)}
     tell("searching by parameters", 0.8)
-    for method in METHODS[1:]:
+    best["hybrid"] = _best_by_both(index, embedded, measured, population, row_of)
+    for method in _TABLE_ONLY:
         best[method] = _best_by_parameters(measured, population, method)
     tell("judging the likeness of the matches", 0.85)
     alike, judged = _judge(archive, bundle, x, best, ids, seed)
