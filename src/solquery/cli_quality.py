@@ -1,4 +1,4 @@
-"""The verb `quality`: how real the patches of a bundle are."""
+"""The verbs that judge a bundle: `quality`, how real its patches are, and `leaks`, how pure its directions."""
 
 from __future__ import annotations
 
@@ -18,8 +18,9 @@ __all__ = ["register"]
 
 
 def register(app: typer.Typer) -> None:
-    """Add the verb of this file."""
-    app.command()(quality)
+    """Add the verbs of this file."""
+    for verb in (quality, leaks):
+        app.command()(verb)
 
 
 def quality(
@@ -75,3 +76,41 @@ def quality(
         memory = document["memorisation"]
         verdict = "copies training patches" if memory["memorised"] else "no sign of memorised patches"
         typer.echo(f"{verdict}: a generated patch is closer to training in {memory['closer']:.0%} of pairs")
+
+
+def leaks(
+    bundle: Annotated[str | None, typer.Argument(help="Name or folder; the shipped default without it.")] = None,
+    n: Annotated[int, typer.Option("-n", min=4, help="Latents that are moved.")] = 32,
+    step: Annotated[float, typer.Option(min=0.01, help="How far, forth and back, in latent space.")] = 0.75,
+    out: Annotated[Path | None, typer.Option(help="Folder for leaks.json and leaks.png.")] = None,
+    seed: Seed = 0,
+    json: Json = False,
+) -> None:
+    """What else changes when one parameter is moved, with and without holding it."""
+    from .bundle import Bundle
+    from .steering.leak import leak_table
+    from .study.figures import png
+    from .study.quality import figure_leaks
+
+    began = time.monotonic()
+    models = Bundle.load(bundle)
+    with Reporter("leaks") as report:
+        report("moving latents along every direction, others free and held")
+        found = leak_table(models, latents=n, step=step, seed=seed)
+    document = {"bundle": models.name, "hash": models.hash, "seed": seed, **found.summary()}
+    document["seconds"] = time.monotonic() - began
+    if out is not None:
+        write_json(out / "leaks.json", document)
+        write_file(out / "leaks.png", png(figure_leaks(found)))
+        note(f"written: {out / 'leaks.json'}, {out / 'leaks.png'}")
+    if json:
+        emit(document)
+        return
+    for title, key in (("free", "free"), ("the column's parameter held", "held")):
+        rows = [(a, *("" if v is None else f"{v:.2f}" for v in row.values())) for a, row in document[key].items()]
+        table(["moved", *found.names], rows, f"change in spreads per spread of the one moved, {title}")
+    left = document["median_drift_left"]
+    typer.echo(
+        f"median leak {document['median_free']:.2f} free, {document['median_held']:.2f} held; "
+        f"of the mean drift holding leaves {'–' if left is None else f'{left:.0%}'} in the median"
+    )

@@ -223,7 +223,13 @@ def edit(
     bundle: BundleName = None,
     hold: Hold = None,
     steps: Annotated[int, typer.Option(min=2, max=49, help="Patches in the strip.")] = 7,
-    range_: Annotated[float, typer.Option("--range", min=0.01, help="From minus to plus this many sigma.")] = 3.0,
+    range_: Annotated[
+        float | None,
+        typer.Option("--range", min=0.01, help="From minus to plus so many sigma (3), or spreads (1.5)."),
+    ] = None,
+    exact: Annotated[
+        bool, typer.Option("--exact", help="Solve for each frame, so that what is held stays put as measured.")
+    ] = False,
     seed: Seed = 0,
     describe: Describe = None,
     settings: Settings = None,
@@ -240,6 +246,7 @@ def edit(
 
     from .bundle import Bundle
     from .steering.editing import directions_of, strip
+    from .steering.following import follow
 
     models = Bundle.load(bundle)
     fitted = directions_of(models)
@@ -247,8 +254,9 @@ def edit(
     fitted.normal(param, held)  # names and conflicts before any work
     z = _start(models, start, describe, settings or [], seed)
     began = time.monotonic()
-    made = strip(models, z, param, held, np.linspace(-range_, range_, steps))
-    name = "-".join([f"edit-{param}", *(f"hold-{h}" for h in held)])
+    reach = range_ or (1.5 if exact else 3.0)
+    made = (follow if exact else strip)(models, z, param, held, np.linspace(-reach, reach, steps))
+    name = "-".join([f"edit-{param}", *(f"hold-{h}" for h in held), *(["exact"] if exact else [])])
     latents = io.BytesIO()
     np.save(latents, made.z)
     shown = [param, *held]
@@ -257,10 +265,14 @@ def edit(
     for k, eps in enumerate(made.eps):
         values = quantities({key: column[k] for key, column in made.values.items()})
         frames.append({"eps": float(eps), "parameters": values, "z_norm": float(np.linalg.norm(made.z[k]))})
-        titles.append("\n".join([f"{eps:+.2g} σ", *(f"{key} {readable(values[key])}" for key in shown)]))
+        if made.asked is not None:
+            frames[-1]["asked"] = {param: quantity(made.asked[k], fitted.unit(param))}
+        step = f"{eps:+.2g} {'spreads' if exact else 'σ'}"
+        titles.append("\n".join([step, *(f"{key} {readable(values[key])}" for key in shown)]))
     document = {
         "param": param,
         "hold": held,
+        "exact": exact,
         "bundle": models.name,
         "seed": seed,
         "frames": frames,

@@ -9,6 +9,7 @@ from __future__ import annotations
 from .conditional import NothingLeft, conditional_normal, orthogonal_complement
 from .directions import Directions, NoDirection, fit_directions
 from .editing import Strip, shift, strip
+from .following import follow
 from .inversion import Inversion, invert
 from .latents import (
     LatentTable,
@@ -19,6 +20,7 @@ from .latents import (
     render,
     sample_latents,
 )
+from .leak import LeakTable, leak_table
 from .projection import Projection, best_axes, project
 from .targeting import Answer, OutOfReach, generate, reach
 from .vocabulary import Target, UnknownWord, parse_description, vocabulary
@@ -28,6 +30,7 @@ __all__ = [
     "Directions",
     "Inversion",
     "LatentTable",
+    "LeakTable",
     "NoDirection",
     "NothingLeft",
     "OutOfReach",
@@ -40,8 +43,10 @@ __all__ = [
     "best_axes",
     "conditional_normal",
     "fit_directions",
+    "follow",
     "generate",
     "invert",
+    "leak_table",
     "measure_latents",
     "orthogonal_complement",
     "parse_description",

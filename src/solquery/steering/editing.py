@@ -31,6 +31,8 @@ class Strip:
         (K, 1, H, W) float32 patches in preset units.
     values
         Parameter name to (K,) as measured on the patches, in gauss and pixels.
+    asked
+        (K,) values that were asked for, where frames were solved for (`follow`); None for plain steps.
     """
 
     name: str
@@ -39,6 +41,7 @@ class Strip:
     z: np.ndarray
     x: np.ndarray
     values: dict[str, np.ndarray]
+    asked: np.ndarray | None = None
 
 
 def directions_of(bundle: Any) -> Directions:

@@ -70,7 +70,7 @@ class Answer:
     targets: dict[str, Target]
 
 
-class _Search:
+class Search:
     """Refines candidates by damped Newton steps within the span of the directions concerned."""
 
     def __init__(self, bundle: Any, targets: Mapping[str, Target], hold: Sequence[str]) -> None:
@@ -187,7 +187,7 @@ class _Search:
         return z, cost, held
 
 
-def _starts(search: _Search, number: int, seed: int) -> torch.Tensor:
+def _starts(search: Search, number: int, seed: int) -> torch.Tensor:
     """(K, D): latents of the look-up table close to what is asked, drawn from a pool four times as large."""
     table = search.directions.table
     values = with_derived(table.values, search.names)
@@ -275,7 +275,7 @@ def generate(
         directions.index(name)
     check_reach(targets, directions, bundle.name)
 
-    search = _Search(bundle, targets, held)
+    search = Search(bundle, targets, held)
     if start is None:
         z, cost, start_values = search.refine(_starts(search, max(12, 3 * n), seed), n)
     else:

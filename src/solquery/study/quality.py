@@ -28,8 +28,9 @@ from .retrieval import PARAMETERS
 if TYPE_CHECKING:
     from ..archive.store import Archive
     from ..bundle import Bundle
+    from ..steering import LeakTable
 
-__all__ = ["QualityError", "QualityStudy", "figure_quality", "run_quality"]
+__all__ = ["QualityError", "QualityStudy", "figure_leaks", "figure_quality", "run_quality"]
 
 Progress = Callable[[str, float], None]
 #: generated patches whose nearest training patch is looked for
@@ -198,4 +199,26 @@ def figure_quality(study: QualityStudy) -> Figure:
     figure.suptitle(
         f"{study.document['generated']:,} generated and {study.document['held_out']:,} held-out patches", fontsize=10
     )
+    return figure
+
+
+def figure_leaks(found: LeakTable) -> Figure:
+    """Heat maps of the leak of every direction (row) into every parameter (column), free and held."""
+    figure = Figure(figsize=(11.0, 5.2), layout="constrained")
+    symbols = [get_parameter(name).symbol for name in found.names]
+    for axes, values, title in zip(
+        figure.subplots(1, 2), (found.free, found.held), ("nothing held", "the column's parameter held"), strict=True
+    ):
+        image = axes.imshow(values, cmap="magma_r", vmin=0, vmax=1.5)
+        for i, row in enumerate(values):
+            for j, value in enumerate(row):
+                if np.isfinite(value):
+                    colour = "white" if value > 0.8 else "black"
+                    axes.text(j, i, f"{value:.1f}", ha="center", va="center", fontsize=7, color=colour)
+        axes.set_xticks(range(len(symbols)), symbols, rotation=60, fontsize=8)
+        axes.set_yticks(range(len(symbols)), symbols, fontsize=8)
+        axes.set_xlabel("parameter measured", fontsize=9)
+        axes.set_title(title, fontsize=10)
+    figure.axes[0].set_ylabel("parameter moved", fontsize=9)
+    figure.colorbar(image, ax=figure.axes, shrink=0.8, label="change in spreads per spread of the one moved")
     return figure

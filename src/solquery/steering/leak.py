@@ -1,0 +1,140 @@
+"""What else changes when one thing is moved: the leak of every direction, with and without holding.
+
+A direction is stepped along from many latents, as far forth as back, and every parameter is measured at both ends. What
+the parameters change by, in units of their spreads among generated patches, is set against the change of the one moved.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from .conditional import NothingLeft
+from .directions import Directions
+from .editing import directions_of, shift
+from .latents import measure_latents
+
+__all__ = ["LeakTable", "leak_table", "spreads"]
+
+
+@dataclass(frozen=True)
+class LeakTable:
+    """Changes of parameters in their spreads, per spread of the one moved.
+
+    Attributes
+    ----------
+    names
+        The P parameters.
+    free
+        (P, P): row the parameter moved, column the one measured; root mean square over the latents.
+    held
+        (P, P): the same while the column's parameter is held; NaN on the diagonal, and where nothing is left of the
+        direction.
+    drift_free, drift_held
+        (P, P) the mean change with its sign, in which what goes either way cancels.
+    gain
+        (P,) spreads that the moved parameter itself changes by per unit of latent space.
+    latents, step
+        How many, and how far forth and back.
+    """
+
+    names: tuple[str, ...]
+    free: np.ndarray
+    held: np.ndarray
+    drift_free: np.ndarray
+    drift_held: np.ndarray
+    gain: np.ndarray
+    latents: int
+    step: float
+
+    def summary(self) -> dict[str, Any]:
+        """JSON: a mapping of moved to measured parameter for each table, and what holding leaves of a leak."""
+
+        def nested(table: np.ndarray) -> dict[str, dict[str, float | None]]:
+            return {
+                a: {b: None if np.isnan(table[i, j]) else float(table[i, j]) for j, b in enumerate(self.names)}
+                for i, a in enumerate(self.names)
+            }
+
+        off = ~np.eye(len(self.names), dtype=bool) & np.isfinite(self.held) & np.isfinite(self.free)
+        off_drift = off & (np.abs(self.drift_free) > 0.1)
+        return {
+            "free": nested(self.free),
+            "held": nested(self.held),
+            "drift_free": nested(self.drift_free),
+            "drift_held": nested(self.drift_held),
+            "gain": {name: float(value) for name, value in zip(self.names, self.gain, strict=True)},
+            "latents": self.latents,
+            "step": self.step,
+            "median_free": float(np.median(self.free[off])) if off.any() else None,
+            "median_held": float(np.median(self.held[off])) if off.any() else None,
+            # of the drifts that matter without holding, what share is left with it
+            "median_drift_left": float(np.median(np.abs(self.drift_held / self.drift_free)[off_drift]))
+            if off_drift.any()
+            else None,
+        }
+
+
+def spreads(directions: Directions) -> np.ndarray:
+    """(P,) half the distance between the 16th and 84th percentile of generated patches; 1 for two-valued ones."""
+    half = [0.5 * (directions.quantile(name, 84) - directions.quantile(name, 16)) for name in directions.names]
+    return np.array([value if value > 0 else 1.0 for value in half])
+
+
+def _changes(bundle: Any, z: np.ndarray, normal: np.ndarray, step: float, names: tuple[str, ...]) -> np.ndarray:
+    """(N, P) changes of the parameters between both ends of a step, per end."""
+    ends = np.concatenate([shift(z, normal, step), shift(z, normal, -step)])
+    values = measure_latents(bundle.generator, bundle.preset, torch.from_numpy(ends), list(names))
+    table = np.stack([np.asarray(values[name], np.float64) for name in names], axis=1)
+    return 0.5 * (table[: len(z)] - table[len(z) :])
+
+
+def leak_table(
+    bundle: Any, names: tuple[str, ...] | None = None, latents: int = 32, step: float = 0.75, seed: int = 0
+) -> LeakTable:
+    """Measure the leak of every direction into every parameter, free and held.
+
+    Parameters
+    ----------
+    bundle
+        With generator, preset and directions.
+    names
+        Parameters to look at; None for all that have a direction.
+    latents, step, seed
+        Latents drawn from the prior, how far each is moved forth and back, and the seed of the draw.
+
+    Returns
+    -------
+    `LeakTable`. P² directions are each rendered at twice `latents` places.
+    """
+    directions = directions_of(bundle)
+    names = tuple(directions.names) if names is None else tuple(names)
+    scale = spreads(directions)[[directions.index(name) for name in names]]
+    z = torch.randn(latents, directions.latent_dim, generator=torch.Generator().manual_seed(seed)).numpy()
+    p = len(names)
+    free, held, drift_free, drift_held = (np.full((p, p), np.nan) for _ in range(4))
+    gain = np.full(p, np.nan)
+
+    def against(changes: np.ndarray, moved: int) -> tuple[np.ndarray, np.ndarray]:
+        scaled = changes / scale
+        own = np.nanmean(scaled[:, moved])
+        safe = own if abs(own) > 1e-6 else np.nan
+        return np.sqrt(np.nanmean(scaled**2, axis=0)) / abs(safe), np.nanmean(scaled, axis=0) / safe
+
+    for i, name in enumerate(names):
+        changes = _changes(bundle, z, directions.normal(name), step, names)
+        free[i], drift_free[i] = against(changes, i)
+        gain[i] = float(np.nanmean(changes[:, i]) / scale[i] / step)
+        for j, other in enumerate(names):
+            if i == j:
+                continue
+            try:
+                normal = directions.normal(name, (other,))
+            except NothingLeft:
+                continue
+            rms, drift = against(_changes(bundle, z, normal, step, names), i)
+            held[i, j], drift_held[i, j] = rms[j], drift[j]
+    return LeakTable(names, free, held, drift_free, drift_held, gain, latents, step)

@@ -1,0 +1,74 @@
+"""Leaks and led edits on a generator whose truth is known: one latent number for each property of a bipole."""
+
+import numpy as np
+import pytest
+import torch
+
+from solquery.steering import SteeringError, follow, leak_table, strip
+from solquery.steering.leak import spreads
+
+
+@pytest.fixture(scope="module")
+def start():
+    z = np.zeros(8, np.float32)
+    z[[0, 1, 2]] = (0.2, -0.3, 1.2)
+    z[5:] = (1.5, -1.5, 1.0)  # numbers that do nothing, so that the length is one of the prior
+    return z
+
+
+def test_strength_does_not_leak_into_separation(bundle):
+    found = leak_table(bundle, ("tuf", "psep", "tilt"), latents=24, seed=1)
+    tuf, psep, tilt = range(3)
+    assert found.gain[tuf] > 0.1 and found.gain[psep] > 0.1
+    # separation moves no flux and tilt no separation in this generator, whatever the fit makes of it
+    assert found.free[psep, tuf] < 0.35 and abs(found.drift_free[tilt, psep]) < 0.35
+    np.testing.assert_allclose(np.diag(found.drift_free), 1.0)
+    assert (found.free >= np.abs(found.drift_free) - 1e-9).all()
+    assert np.isnan(np.diag(found.held)).all()
+
+
+def test_holding_takes_out_the_drift_of_a_parameter_that_something_else_can_offset(bundle):
+    # R grows with strength and falls with separation: more flux at the same R is wider apart
+    found = leak_table(bundle, ("tuf", "r"), latents=24, seed=2)
+    assert abs(found.drift_free[0, 1]) > 0.1
+    assert abs(found.drift_held[0, 1]) < 0.7 * abs(found.drift_free[0, 1])
+    summary = found.summary()
+    assert summary["held"]["tuf"]["tuf"] is None and summary["free"]["tuf"]["r"] > 0.1
+
+
+def test_led_edit_meets_its_values_and_holds_what_is_held(bundle, start):
+    led = follow(bundle, start, "psep", ("tuf",), spreads=(-1.0, 0.0, 1.0))
+    names = list(bundle.directions.names)
+    spread = dict(zip(names, spreads(bundle.directions), strict=True))
+    np.testing.assert_allclose(led.values["psep"], led.asked, atol=0.1 * spread["psep"])
+    assert np.ptp(led.values["tuf"]) < 0.1 * spread["tuf"]
+    assert led.asked[2] - led.asked[1] == pytest.approx(spread["psep"])
+    # the frame that changes nothing is the patch itself
+    np.testing.assert_allclose(led.z[1], start, atol=1e-5)
+
+
+def test_led_edit_holds_better_than_a_plain_step(bundle, start):
+    led = follow(bundle, start, "tuf", ("area",), spreads=(-0.5, 0.0, 0.5))
+    plain = strip(bundle, start, "tuf", ("area",), eps_values=(-0.5, 0.0, 0.5))
+
+    def leak(one):
+        return np.ptp(one.values["area"]) / max(np.ptp(one.values["tuf"]), 1e-9)
+
+    assert leak(led) <= leak(plain) + 1e-9
+
+
+def test_beyond_reach_is_cut_back(bundle, start):
+    led = follow(bundle, start, "tuf", spreads=(0.0, 500.0))
+    assert led.asked[1] < led.asked[0] + 500 * spreads(bundle.directions)[0]
+    assert np.isfinite(led.z).all()
+
+
+def test_what_cannot_be_led_is_refused(bundle, start):
+    with pytest.raises(SteeringError, match="both moved and held"):
+        follow(bundle, start, "tuf", ("tuf",))
+    with pytest.raises(SteeringError, match="two values"):
+        follow(bundle, start, "polarity")
+    empty = np.zeros(8, np.float32)
+    empty[0] = -40.0
+    with pytest.raises(SteeringError, match="undefined on this patch"):
+        follow(bundle, torch.from_numpy(empty), "psep")
