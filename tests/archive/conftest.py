@@ -8,8 +8,9 @@ import pytest
 from jsoc_stand_in import EMAIL, StandIn
 from small_sun import DAY, QUICK, small_sun
 
+from solquery.archive.frames import read_frame
 from solquery.archive.jsoc import Jsoc
-from solquery.archive.selection import Ask
+from solquery.archive.selection import Ask, record_of
 
 
 @pytest.fixture(scope="session")
@@ -33,3 +34,16 @@ def client(jsoc):
 @pytest.fixture
 def ask():
     return Ask(DAY, DAY + timedelta(days=3))
+
+
+@pytest.fixture(scope="session")
+def sun_patches(sun, tmp_path_factory):
+    """The patches of `sun`, as a fetch reads them."""
+    folder = tmp_path_factory.mktemp("sun")
+    out = []
+    for f in sun:
+        asked = record_of(f.keywords, f.segment)
+        path = folder / asked.file_name
+        path.write_bytes(f.file("as-is"))
+        out.append(read_frame(path, asked))
+    return out
