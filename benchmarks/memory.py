@@ -2,8 +2,8 @@
 
     python benchmarks/memory.py --rows 100000
 
-Prints the highest anonymous memory (what cannot be given back to the system) of each job, in MB, as it was sampled while
-the job ran, beside the one at a tenth of the rows.
+Prints the highest anonymous memory (what cannot be given back to the system) of each job, in MB, as it was sampled
+while the job ran, beside the one at a tenth of the rows.
 """
 
 from __future__ import annotations

@@ -92,7 +92,7 @@ def fetch(
     options = FetchOptions(method=method.value, lot=lot, keep_files=keep_files)
     patience = Patience(tries=tries, first_s=pause, timeout_s=timeout, poll_s=min(5.0, max(pause, 0.05)))
     with Reporter("planning" if dry_run else "fetching") as report:
-        jsoc = Jsoc(server, email, patience, say=lambda text: report(text))
+        jsoc = Jsoc(server, email, patience, say=note)
         if dry_run:
             planned = plan(ask, archive, jsoc, options, report)
         else:

@@ -225,7 +225,7 @@ def test_batches_pass_over_every_patch_once(archive):
     np.testing.assert_allclose(got[1].x[2, 0], prepare(archive[got[1].ids[2]].field, TINY), atol=6e-4)
     shuffled = [batch.ids for batch in archive.batches(TINY, 5, seed=3)]
     assert shuffled == [batch.ids for batch in archive.batches("tiny", 5, seed=3)] != [b.ids for b in got]
-    assert sorted(sum(shuffled, [])) == archive.ids()
+    assert sorted(i for ids in shuffled for i in ids) == archive.ids()
     assert [len(b.ids) for b in archive.batches(TINY, 5, drop_last=True)] == [5, 5]
     (only,) = archive.batches(TINY, 50, where="harpnum = 1402")
     assert only.ids == archive.ids("harpnum = 1402")

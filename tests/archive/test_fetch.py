@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import sqlite3
 from dataclasses import replace
@@ -63,6 +64,15 @@ def test_a_fetch_brings_every_frame_with_its_keywords(tmp_path, jsoc, client, as
     assert patch.file == "hmi.sharp_cea_720s[1403][2012.03.06_12:00:00_TAI]{Br}"
     assert list((tmp_path / "a" / "fetch" / "files").iterdir()) == []
     assert set(states(tmp_path / "a").values()) == {"done"}
+
+
+def test_progress_tells_rate_and_time_left(tmp_path, client, ask):
+    lines = []
+    fetch(ask, str(tmp_path / "a"), client(), progress=lambda text, fraction: lines.append((text, fraction)))
+    assert lines[0] == ("query 1 of 1", 0.0)
+    counted = [(text, fraction) for text, fraction in lines if " of 30 frames" in text]
+    assert re.fullmatch(r"7 of 30 frames, [\d.]+ a second, \d+ (s|min) left", counted[6][0])
+    assert counted[-1][0].startswith("30 of 30 frames") and counted[-1][1] == 1.0
 
 
 def test_the_same_command_again_fetches_nothing(tmp_path, jsoc, client, ask):

@@ -27,7 +27,9 @@ def test_pixels_lie_where_a_rotation_puts_them(latitude, longitude):
     assert got == pytest.approx(expected)
 
 
-@pytest.mark.parametrize(("longitude", "expected"), [(90.0, 0.5), (-90.0, 0.5), (85.0, 0.25), (-95.0, 0.75), (0.0, 0.0)])
+@pytest.mark.parametrize(
+    ("longitude", "expected"), [(90.0, 0.5), (-90.0, 0.5), (85.0, 0.25), (-95.0, 0.75), (0.0, 0.0)]
+)
 def test_a_patch_on_the_equator_is_cut_by_a_meridian(longitude, expected):
     shape = (40, 400)
     scale = (0.05 * MM_PER_DEG, 0.05 * MM_PER_DEG)

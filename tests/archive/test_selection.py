@@ -48,7 +48,9 @@ def test_times_are_tai_and_an_end_is_included():
             parse_time(wrong)
 
 
-@pytest.mark.parametrize(("text", "seconds"), [("12m", 720), ("6h", 21600), ("1d", 86400), ("2d", 172800), ("36m", 2160)])
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("12m", 720), ("6h", 21600), ("1d", 86400), ("2d", 172800), ("36m", 2160)]
+)
 def test_cadences(text, seconds):
     assert parse_cadence(text) == seconds
 
@@ -80,7 +82,9 @@ def test_windows_ask_for_every_slot_once(first, length, cadence, harps, noaa_onl
     start = START + timedelta(minutes=12 * first + 5)
     ask = Ask(start, start + timedelta(minutes=12 * length), tuple(range(1, harps + 1)), noaa_only=noaa_only,
               cadence_s=cadence)  # fmt: skip
-    every = [frame(1, START + timedelta(minutes=12 * slot), np.zeros((2, 2))) for slot in range(first, first + length + 2)]
+    every = [
+        frame(1, START + timedelta(minutes=12 * slot), np.zeros((2, 2))) for slot in range(first, first + length + 2)
+    ]
     wanted = {f.key for f in every if ask.start <= f.moment < ask.end
               and (f.moment - datetime(2010, 5, 1)).total_seconds() % cadence == 0}  # fmt: skip
     server = StandIn(every)
@@ -151,17 +155,19 @@ def test_quality_is_read_in_every_form(quality, form):
 
 
 texts = st.one_of(
-    st.sampled_from(["", "nan", "NaN", "-nan", "MISSING", "Invalid KeyLink", "0x00000000", "1e999", "-1", "179.99", "360"]),
+    st.sampled_from(
+        ["", "nan", "NaN", "-nan", "MISSING", "Invalid KeyLink", "0x00000000", "1e999", "-1", "179.99", "360"]
+    ),
     st.floats(allow_nan=True, allow_infinity=True).map(str),
     st.integers(-(2**40), 2**40).map(str),
     st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=20),
 )
 
 
-@settings(max_examples=150)
+@settings(max_examples=80)
 @given(st.dictionaries(st.sampled_from([
-    "QUALITY", "NOAA_AR", "NOAA_ARS", "CRVAL1", "CRVAL2", "CDELT1", "CDELT2", "CRLN_OBS", "CRLT_OBS", "DSUN_OBS", "USFLUX",
-    "R_VALUE", "LATFWTPO", "T_OBS", "DATE__OBS", "CTYPE1", "CUNIT1", "TELESCOP", "AREA_ACR",
+    "QUALITY", "NOAA_AR", "NOAA_ARS", "CRVAL1", "CRVAL2", "CDELT1", "CDELT2", "CRLN_OBS", "CRLT_OBS", "DSUN_OBS",
+    "USFLUX", "R_VALUE", "LATFWTPO", "T_OBS", "DATE__OBS", "CTYPE1", "CUNIT1", "TELESCOP", "AREA_ACR",
 ]), texts))  # fmt: skip
 def test_no_keyword_of_a_query_stops_a_good_frame(tmp_path_factory, words):
     words["QUALITY"] = "0x00000000"
@@ -178,7 +184,8 @@ def test_no_keyword_of_a_query_stops_a_good_frame(tmp_path_factory, words):
 
 
 @pytest.mark.parametrize(
-    ("latitude", "centre", "observer", "expected"), [("-30", "2", "350", 12), ("30", "350", "2", -12), ("0", "0", "0", 0)]
+    ("latitude", "centre", "observer", "expected"),
+    [("-30", "2", "350", 12), ("30", "350", "2", -12), ("0", "0", "0", 0)],
 )
 def test_both_hemispheres_and_the_date_line(tmp_path, latitude, centre, observer, expected):
     f = frame(7, START, np.ones((4, 5)), CRVAL2=latitude, CRVAL1=centre, CRLN_OBS=observer, CRLT_OBS="5")
@@ -191,7 +198,7 @@ def test_both_hemispheres_and_the_date_line(tmp_path, latitude, centre, observer
     assert patch.mu == pytest.approx(np.sin(tip) * np.sin(lat) + np.cos(tip) * np.cos(lat) * np.cos(lon))
 
 
-@settings(max_examples=120)
+@settings(max_examples=70)
 @given(st.data())
 def test_no_changed_byte_passes(tmp_path_factory, data):
     f = frame(8, START, np.random.default_rng(1).normal(0, 300, (20, 31)))

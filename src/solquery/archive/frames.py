@@ -5,6 +5,7 @@ An as-is file of JSOC carries no keywords, so those of the query stand in; where
 
 from __future__ import annotations
 
+import io
 import warnings
 from collections.abc import Mapping
 from dataclasses import replace
@@ -59,7 +60,7 @@ def sums_fault(path: Path) -> str | None:
     """
     try:
         content = path.read_bytes()
-        with warnings.catch_warnings(), fits.open(path, memmap=False, disable_image_compression=True) as units:
+        with warnings.catch_warnings(), fits.open(io.BytesIO(content), disable_image_compression=True) as units:
             warnings.simplefilter("ignore")
             for unit in units:
                 at = unit.fileinfo()
