@@ -123,3 +123,10 @@ def test_verbs_name_an_archive_that_is_not_there(tmp_path, verb):
     out, err = run("archive", verb, tmp_path / "none", *more, code=1)
     assert out == "" and "no archive at" in err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_ingest_fills_an_archive_that_is_empty(place, tmp_path, sun):
+    Archive.create(place)
+    file = tmp_path / "hmi.sharp_cea_720s.1402.20120306_000000_TAI.Br.fits"
+    file.write_bytes(next(f for f in sun if f.harp == 1402).file("fits"))
+    assert "1 added" in run("ingest", file, "--archive", place)[0]

@@ -456,7 +456,8 @@ class _Fetch:
         batch, self.batch = self.batch, []
         if not batch:
             return
-        self.store = self.store or Archive.open_or_create(self.archive)
+        if self.store is None:
+            self.store = Archive.open_or_create(self.archive)
         try:
             self.store.add([patch for _, patch in batch], batch=len(batch))
         except ValueError:

@@ -164,6 +164,19 @@ class Archive:
             added, duplicates = added + new, duplicates + len(rows) - new
         return AddReport(added, duplicates)
 
+    def add_rows(self, pairs: Sequence[tuple[dict[str, Any], bytes]]) -> AddReport:
+        """Add finished rows with their encoded fields, as `records.row_of` makes them, in one commit.
+
+        For rows that were made elsewhere, by workers of a cluster; an id that is there already, or comes twice, counts
+        as a duplicate.
+        """
+        self._parameter_columns()
+        first: dict[str, tuple[dict[str, Any], bytes]] = {}
+        for row, data in pairs:
+            first.setdefault(row["id"], (row, data))
+        new = self._commit([row for row, _ in first.values()], [data for _, data in first.values()]) if first else 0
+        return AddReport(new, len(pairs) - new)
+
     def _parameter_columns(self) -> list[str]:
         """Names of all registered parameters, after making sure that each has its column.
 
