@@ -1,6 +1,6 @@
 """Prepared training batches from an archive, against the same batches from one HDF5 file per patch.
 
-    python benchmarks/reading.py --patches 1000
+    python benchmarks/reading.py --patches 500
 
 Two scripts to compare with: one whose files hold the field as observed, which it clips and resizes while it reads, and
 one whose files hold the 128 x 128 input ready made. The archive's first pass makes the prepared file; it is measured by
@@ -47,16 +47,18 @@ def rate(what) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--patches", type=int, default=1000)
+    parser.add_argument("--patches", type=int, default=500)
     parser.add_argument("--batch", type=int, default=64)
     asked = parser.parse_args()
     rng, preset = np.random.default_rng(0), get_preset("paper")
     with tempfile.TemporaryDirectory() as folder:
         archive = Archive.create(f"{folder}/archive")
-        texture = rng.normal(0, 150, (400, 700)).astype(np.float32)
+        texture = rng.normal(0, 150, (600, 1300)).astype(np.float32)
         paths, patches = [], []
         for k in range(asked.patches):
-            ny, nx, at = int(rng.integers(120, 300)), int(rng.integers(200, 500)), int(rng.integers(0, 100))
+            # sizes as real SHARPs have them: 105 x 163 to 470 x 1167, 199,000 pixels on average
+            ny, at = int(rng.integers(105, 470)), int(rng.integers(0, 100))
+            nx = int(ny * rng.uniform(1.5, 2.5))
             field = texture[at : at + ny, at : at + nx]
             # no scale: parameters take no part in reading
             patches.append(Patch(field, None, f"p{k:06d}", f"R{k // 20}", "simulated"))

@@ -83,8 +83,8 @@ def killed_run(regions, frames, kills, seed, place, method):
 
 
 def test_a_fetch_survives_kills_and_faults(tmp_path):
-    report = killed_run(4, 9, 4, 20260101, tmp_path / "a", "url_quick")
-    assert report["frames"] == 36
+    report = killed_run(3, 9, 3, 20260101, tmp_path / "a", "url_quick")
+    assert report["frames"] == 27
 
 
 @pytest.mark.slow

@@ -73,7 +73,7 @@ def test_asks_that_make_no_sense(changes, said):
         Ask(**{"start": START, "end": START + timedelta(days=1), **changes})
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(
     st.integers(0, 4000), st.integers(1, 3000), st.sampled_from([720, 2160, 21600, 86400, 172800]), st.integers(0, 3),
     st.booleans(),
@@ -103,7 +103,7 @@ def test_the_paper_s_years_are_a_moderate_number_of_queries():
     )
 
 
-@settings(max_examples=80)
+@settings(max_examples=45)
 @given(st.sets(st.tuples(st.integers(1, 6), st.integers(0, 300)), min_size=1, max_size=60), st.integers(1, 20))
 def test_lots_hold_each_frame_once_and_their_record_sets_select_them(keys, size):
     records = [record(harp, slot) for harp, slot in keys]
@@ -126,7 +126,7 @@ def test_even_steps_are_written_short():
     assert len(lots([record(1, s) for s in range(900)], 900)) == 1, "nine hundred even steps are one short text"
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(st.sets(st.integers(0, 400), min_size=1, max_size=60), st.integers(1, 70))
 def test_at_most_so_many_frames_of_a_region_spread_evenly(slots, most):
     records = [record(1, slot) for slot in slots] + [record(2, 3)]
@@ -164,7 +164,7 @@ texts = st.one_of(
 )
 
 
-@settings(max_examples=80)
+@settings(max_examples=45)
 @given(st.dictionaries(st.sampled_from([
     "QUALITY", "NOAA_AR", "NOAA_ARS", "CRVAL1", "CRVAL2", "CDELT1", "CDELT2", "CRLN_OBS", "CRLT_OBS", "DSUN_OBS",
     "USFLUX", "R_VALUE", "LATFWTPO", "T_OBS", "DATE__OBS", "CTYPE1", "CUNIT1", "TELESCOP", "AREA_ACR",
@@ -198,7 +198,7 @@ def test_both_hemispheres_and_the_date_line(tmp_path, latitude, centre, observer
     assert patch.mu == pytest.approx(np.sin(tip) * np.sin(lat) + np.cos(tip) * np.cos(lat) * np.cos(lon))
 
 
-@settings(max_examples=70)
+@settings(max_examples=45)
 @given(st.data())
 def test_no_changed_byte_passes(tmp_path_factory, data):
     f = frame(8, START, np.random.default_rng(1).normal(0, 300, (20, 31)))

@@ -179,6 +179,7 @@ class StandIn:
         self.down = False
         self.log: list[str] = []
         self.served: Counter = Counter()  # whole, unchanged files
+        self.faulted: Counter = Counter()
         self.exports: dict[str, dict] = {}
         self.most_at_once = 0
         self._at_once = 0
@@ -396,22 +397,31 @@ def _structure() -> dict:
 
 class _Handler(BaseHTTPRequestHandler):
     stand_in: StandIn
+    _inside = 0
 
     def log_message(self, *_: object) -> None:
         pass
 
     def do_GET(self) -> None:
         room = self.stand_in
-        with room._lock:
-            room._at_once += 1
-            room.most_at_once = max(room.most_at_once, room._at_once)
+        self._enter(room, 1)
         try:
             self._answer(room)
         except (BrokenPipeError, ConnectionResetError):
             pass  # the client was killed
         finally:
-            with room._lock:
-                room._at_once -= 1
+            self._enter(room, 0)
+
+    def _enter(self, room: StandIn, inside: int) -> None:
+        """Count the requests that are being answered; one is over before its last bytes go out."""
+        with room._lock:
+            room._at_once += inside - self._inside
+            self._inside = inside
+            room.most_at_once = max(room.most_at_once, room._at_once)
+
+    def send_error(self, *arguments: object, **more: object) -> None:
+        self._enter(self.stand_in, 0)
+        super().send_error(*arguments, **more)
 
     def _answer(self, room: StandIn) -> None:
         if room.down:
@@ -424,6 +434,7 @@ class _Handler(BaseHTTPRequestHandler):
         parts = urlsplit(self.path)
         if parts.path.startswith("/cgi-bin/"):
             fault = room.answer_faults.draw(room.dice)
+            room.faulted[fault] += 1
             document = room.answer(parts.path, {k: v[0] for k, v in parse_qs(parts.query).items()})
             if document is None:
                 self.send_error(404)
@@ -440,6 +451,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(room.broken[f.key](content), "image/fits", "", room.file_faults)
             return
         fault = room.file_faults.draw(room.dice)
+        room.faulted[fault] += 1
         if fault == "html":
             fault, content = "", b"<html><body>Service temporarily unavailable</body></html>"
         elif fault == "short":
@@ -477,6 +489,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.flush()
             time.sleep(faults.slow_s)
             content = content[middle:]
+        self._enter(self.stand_in, 0)
         self.wfile.write(content)
         if fault in ("truncate", "vanish"):
             self.close_connection = True
