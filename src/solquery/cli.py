@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from . import cli_quality, cli_search, cli_steering, cli_training
+from . import cli_archive, cli_fetch, cli_quality, cli_search, cli_steering, cli_training
 from .cli_input import fits_files, read_patches, refusal
 from .cli_output import Reporter, emit, note, plain, quantities, readable, table
 from .errors import SolqueryError
@@ -153,6 +153,10 @@ def ingest(
     files: Annotated[list[Path], typer.Argument(help="SHARP FITS files, or directories of them.")],
     archive: Annotated[str, typer.Option(help="Directory or URI of the archive; made if need be.")],
     any_quality: Annotated[bool, typer.Option("--any-quality", help="Keep frames whose QUALITY is bad.")] = False,
+    workers: Annotated[int | None, typer.Option(min=1, help="Read and measure in so many processes (Dask).")] = None,
+    dask: Annotated[
+        str | None, typer.Option(help="Address of a Dask scheduler whose workers read and measure.")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Add observations to an archive; files that cannot be read are named, and the others go in."""
@@ -163,13 +167,19 @@ def ingest(
     store = Archive.open(archive) if Archive.exists(archive) else None
     added = duplicates = 0
     refused: list[dict[str, str]] = []
+    if workers is not None or dask is not None:
+        added, duplicates, refused = _ingest_on_workers(paths, archive, workers, dask, not any_quality)
+        store = Archive.open(archive) if Archive.exists(archive) else None
+        paths_left: list[Path] = []
+    else:
+        paths_left = paths
     with Reporter("ingesting") as report:
-        for done in range(0, len(paths), _INGEST_BATCH):
-            patches, bad = read_patches(paths[done : done + _INGEST_BATCH], strict_quality=not any_quality)
+        for done in range(0, len(paths_left), _INGEST_BATCH):
+            patches, bad = read_patches(paths_left[done : done + _INGEST_BATCH], strict_quality=not any_quality)
             refused += bad
             if patches:
                 # no archive is made for files none of which can be read
-                store = store or Archive.create(archive)
+                store = Archive.create(archive) if store is None else store
                 new, again, bad = _add(store, patches)
                 added, duplicates, refused = added + new, duplicates + again, refused + bad
             report.count(min(done + _INGEST_BATCH, len(paths)), len(paths))
@@ -181,6 +191,20 @@ def ingest(
         emit({"archive": archive, **what, "patches": 0})
     if failed:
         raise SolqueryError(f"none of the {len(paths)} files could be ingested into {archive}; the reasons are above")
+
+
+def _ingest_on_workers(
+    paths: list[Path], archive: str, workers: int | None, scheduler: str | None, strict_quality: bool
+) -> tuple[int, int, list[dict[str, str]]]:
+    """Added, there already, refused; read and measured by Dask's workers, a region at a time."""
+    from .archive.distribute import cluster, ingest_files
+
+    if workers is not None and scheduler is not None:
+        raise typer.BadParameter("--workers and --dask exclude each other: a scheduler has its own workers")
+    with Reporter("ingesting") as report, cluster(workers, scheduler) as client:
+        done = ingest_files(paths, archive, client, strict_quality, report.count)
+    refused = [refusal(entry["file"], ValueError(entry["reason"])) for entry in done.refused]
+    return done.added, done.duplicates, refused
 
 
 def _add(store: Archive, patches: list[Patch]) -> tuple[int, int, list[dict[str, str]]]:
@@ -291,6 +315,8 @@ cli_quality.register(app)
 cli_training.register(app)
 cli_steering.register(app)
 cli_search.register(app)
+cli_fetch.register(app)
+cli_archive.register(app)
 
 
 def main() -> None:

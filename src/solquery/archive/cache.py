@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import uuid
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
@@ -20,7 +21,7 @@ from ..config import Preset
 from ..patch import Patch
 from .prepare import prepare
 
-__all__ = ["content_key", "prepare_rows", "prepared", "preset_key"]
+__all__ = ["content_key", "is_prepared_file", "prepare_rows", "prepared", "preset_key"]
 
 #: to be raised when `prepare` gives other numbers than before
 METHOD = 1
@@ -39,6 +40,11 @@ def preset_key(preset: Preset) -> str:
     relevant = {k: v for k, v in asdict(preset).items() if k not in ("generator", "encoder")}
     text = json.dumps([METHOD, relevant], sort_keys=True, default=str)
     return f"{preset.name}-{hashlib.sha256(text.encode()).hexdigest()[:10]}"
+
+
+def is_prepared_file(path: Path) -> bool:
+    """Whether a file in the folder of prepared patches is one of them, and not what a killed writer left."""
+    return re.fullmatch(r"[\w-]+-[0-9a-f]{10}-[0-9a-f]{16}\.(npy|json)", path.name) is not None
 
 
 def prepare_rows(patches: Iterable[Patch], preset: Preset, n: int) -> np.ndarray:

@@ -27,7 +27,7 @@ from ..errors import SolqueryError
 from ..patch import Patch
 from . import header as hd
 
-__all__ = ["UnreadableFits", "map_of", "quality_fault", "read_sharp", "write_fits"]
+__all__ = ["UnreadableFits", "load_image", "map_of", "patch_of_image", "quality_fault", "read_sharp", "write_fits"]
 
 #: no field on the Sun comes near this; beyond it the file is damaged or not in gauss
 _LARGEST_GAUSS = 65504.0
@@ -80,16 +80,16 @@ def read_sharp(path: str | Path, *, strict_quality: bool = True) -> Patch:
     """
     path = Path(path)
     try:
-        image, keywords = _load(path)
+        image, keywords = load_image(path)
     except UnreadableFits as error:
         raise UnreadableFits(f"{path}: {error}") from error.__cause__
     try:
-        return _patch(path, image, keywords, strict_quality)
+        return patch_of_image(path, image, keywords, strict_quality)
     except UnreadableFits as error:
         raise UnreadableFits(f"{path}: {error}") from None
 
 
-def _load(path: Path) -> tuple[np.ndarray, dict[str, Any]]:
+def load_image(path: Path) -> tuple[np.ndarray, dict[str, Any]]:
     """First two-dimensional image of a file as it stands there, and all keywords that can be read."""
     if not path.exists():
         raise UnreadableFits("there is no such file")
@@ -131,7 +131,7 @@ def _cut_short(said: list[warnings.WarningMessage]) -> bool:
     return any(sign in str(warning.message) for warning in said for sign in signs)
 
 
-def _patch(path: Path, image: np.ndarray, keywords: dict[str, Any], strict_quality: bool) -> Patch:
+def patch_of_image(path: Path, image: np.ndarray, keywords: dict[str, Any], strict_quality: bool) -> Patch:
     own = keywords.get("CREATOR") == "solquery" and bool(keywords.get("PATCHID"))
     name = hd.from_name(path.name)
     harp = hd.whole(keywords.get("HARPNUM")) or name.harp

@@ -16,6 +16,8 @@ import pyarrow as pa
 
 from ..patch import Patch, observation_time
 from ..physics import measure, parameters
+from .header import number
+from .limb import offlimb_fraction
 
 __all__ = ["METADATA", "checksum", "decode_field", "encode_field", "parameter_values", "patch_of", "row_of", "schema"]
 
@@ -55,6 +57,26 @@ METADATA: dict[str, pa.DataType] = {
     "file": _TEXT,
     "keywords": _TEXT,
     "truth": _TEXT,
+    "unit": _TEXT,
+    "offlimb_fraction": _REAL,
+    "usflux_mx": _REAL,
+    "r_value": _REAL,
+    "area_acr_uhem": _REAL,
+    "latitude_positive_deg": _REAL,
+    "longitude_positive_deg": _REAL,
+    "latitude_negative_deg": _REAL,
+    "longitude_negative_deg": _REAL,
+}
+#: SHARP keywords that are columns: total unsigned flux in Mx, Schrijver's R as log10, area of active pixels in
+#: millionths of a hemisphere, flux-weighted centres of the polarities (Stonyhurst), as the pipeline computed them
+SHARP_COLUMNS = {
+    "usflux_mx": "USFLUX",
+    "r_value": "R_VALUE",
+    "area_acr_uhem": "AREA_ACR",
+    "latitude_positive_deg": "LATFWTPO",
+    "longitude_positive_deg": "LONFWTPO",
+    "latitude_negative_deg": "LATFWTNE",
+    "longitude_negative_deg": "LONFWTNE",
 }
 
 
@@ -159,6 +181,11 @@ def row_of(patch: Patch, names: list[str]) -> tuple[dict[str, Any], bytes]:
         "file": patch.file,
         "keywords": json.dumps(_plain(patch.keywords), ensure_ascii=False),
         "truth": json.dumps(_plain(patch.truth), ensure_ascii=False),
+        "unit": "G",
+        "offlimb_fraction": offlimb_fraction(
+            field.shape, patch.scale_mm, patch.latitude_deg, patch.longitude_deg, patch.b0_deg
+        ),
+        **{column: number(patch.keywords.get(keyword)) for column, keyword in SHARP_COLUMNS.items()},
     }
     # NaN is not a number that SQL filters sort well; unknown is null
     row = {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in row.items()}

@@ -12,7 +12,7 @@ import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -21,8 +21,12 @@ import pyarrow.compute as pc
 from ..config import Preset, get_preset
 from ..patch import Patch
 from ..physics import get_parameter, parameters
+from . import batches as batching
 from . import cache, reading, records, summary, tables
 from .tables import ArchiveError
+
+if TYPE_CHECKING:
+    from sunpy.map import GenericMap
 
 __all__ = ["AddReport", "Archive", "ArchiveError"]
 
@@ -160,12 +164,29 @@ class Archive:
             added, duplicates = added + new, duplicates + len(rows) - new
         return AddReport(added, duplicates)
 
+    def add_rows(self, pairs: Sequence[tuple[dict[str, Any], bytes]]) -> AddReport:
+        """Add finished rows with their encoded fields, as `records.row_of` makes them, in one commit.
+
+        For rows that were made elsewhere, by workers of a cluster; an id that is there already, or comes twice, counts
+        as a duplicate.
+        """
+        self._parameter_columns()
+        first: dict[str, tuple[dict[str, Any], bytes]] = {}
+        for row, data in pairs:
+            first.setdefault(row["id"], (row, data))
+        new = self._commit([row for row, _ in first.values()], [data for _, data in first.values()]) if first else 0
+        return AddReport(new, len(pairs) - new)
+
     def _parameter_columns(self) -> list[str]:
-        """Names of all registered parameters, after making sure that each has its column."""
+        """Names of all registered parameters, after making sure that each has its column.
+
+        An archive of an earlier version lacks some columns of the metadata, too; there its rows hold null.
+        """
         present = set(self._patches.schema.names)
-        new = [name for name in parameters() if name not in present]
+        wanted = {**records.METADATA, **dict.fromkeys(parameters(), pa.float64())}
+        new = [pa.field(name, kind) for name, kind in wanted.items() if name not in present]
         if new:
-            self._patches.add_columns([pa.field(name, pa.float64()) for name in new])
+            self._patches.add_columns(new)
         return list(parameters())
 
     def _commit(self, rows: list[dict[str, Any]], data: list[bytes]) -> int:
@@ -301,7 +322,7 @@ class Archive:
 
     def _rows(self, where: str | None, ids: Iterable[str] | None) -> pa.Table:
         """Metadata of the patches that meet `where` and are among `ids`, in the order of `ids`, else sorted."""
-        rows = self.table(list(records.METADATA), where)
+        rows = self.table([name for name in records.METADATA if name in self._patches.schema.names], where)
         if ids is None:
             return rows
         asked = list(ids)
@@ -321,6 +342,35 @@ class Archive:
             For an unknown id or a filter that cannot be read; at once, before the first patch.
         """
         return reading.read_patches(self._fields, self._rows(where, ids), self.uri)
+
+    def batches(
+        self,
+        preset: Preset | str,
+        size: int = 64,
+        where: str | None = None,
+        seed: int | None = None,
+        drop_last: bool = False,
+    ) -> Iterator[batching.Batch]:
+        """Prepared patches as tensors (N, 1, H, W), `size` at a time, shuffled by `seed`; see `batches.batches`."""
+        return batching.batches(self, preset, size, where, seed, drop_last)
+
+    def maps(self, where: str | None = None, ids: Iterable[str] | None = None) -> Iterator[GenericMap]:
+        """Patches as sunpy Maps, one by one, in the order of `patches`.
+
+        Raises
+        ------
+        ImportError
+            When sunpy is missing: ``pip install "solquery[sun]"``.
+        """
+        return (patch.to_map() for patch in self.patches(where, ids))
+
+    def __getitem__(self, patch_id: str) -> Patch:
+        """The patch of that id: ``archive["sharp-377-20110215T020000-Br"]``."""
+        return self.get(patch_id)
+
+    def __iter__(self) -> Iterator[Patch]:
+        """All patches, as `patches`."""
+        return self.patches()
 
     def get(self, patch_id: str) -> Patch:
         """The patch of that id.
@@ -381,6 +431,12 @@ class Archive:
     def info(self) -> dict[str, Any]:
         """What is in the archive, ready for JSON: counts, time range (UTC), parameters, embeddings, bytes on disk."""
         return summary.summarise(self, self._patches.version)
+
+    def size_bytes(self) -> int | None:
+        """Bytes of a local archive on disk, all its files together; None for an object store."""
+        if self.path is None:
+            return None
+        return sum(f.stat().st_size for f in self.path.rglob("*") if f.is_file())
 
     def clear_prepared(self) -> None:
         """Remove the prepared patches of a local archive; they are made again when asked for."""

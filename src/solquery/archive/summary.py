@@ -41,11 +41,5 @@ def summarise(archive: Archive, version: int) -> dict[str, Any]:
         "parameters": [name for name in parameters() if name in names],
         "embeddings": counts("embedding_model"),
         "content": archive.content_hash(),
-        "bytes": _bytes(archive),
+        "bytes": archive.size_bytes(),
     }
-
-
-def _bytes(archive: Archive) -> int | None:
-    if archive.path is None:
-        return None
-    return sum(f.stat().st_size for f in archive.path.rglob("*") if f.is_file())

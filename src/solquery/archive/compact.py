@@ -1,0 +1,51 @@
+"""Tidying up: merged fragments, no old versions, no fields without rows, no files of writers that were killed."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from . import tables
+from .cache import is_prepared_file
+
+if TYPE_CHECKING:
+    from .store import Archive
+
+__all__ = ["compact"]
+
+_IDS_AT_A_TIME = 500
+
+
+def compact(archive: Archive, keep: timedelta = timedelta(days=7)) -> dict[str, int | None]:
+    """Merge what many commits have left, and remove what nothing refers to.
+
+    Parameters
+    ----------
+    archive
+        Must not be written to meanwhile: a field that another process has just written looks as if it had no row.
+    keep
+        Versions younger than that stay.
+
+    Returns
+    -------
+    ``orphan_fields`` and ``files`` removed, ``bytes_before`` and ``bytes_after`` (None in an object store).
+    """
+    before = archive.size_bytes()
+    rows = set(archive.ids())
+    stored = archive._fields.search().select(["id"]).to_arrow()["id"].to_pylist()
+    orphans = [patch_id for patch_id in stored if patch_id not in rows]
+    for start in range(0, len(orphans), _IDS_AT_A_TIME):
+        archive._fields.delete(f"id IN ({tables.quoted(orphans[start : start + _IDS_AT_A_TIME])})")
+    for table in (archive._patches, archive._fields):
+        table.optimize(cleanup_older_than=keep)
+    files = 0
+    if archive.path is not None:
+        for path in [
+            *archive.path.glob("prepared/*"),
+            *archive.path.glob("prepared/.*"),
+            *archive.path.glob("fetch/files/*.part"),
+        ]:
+            if path.is_file() and not is_prepared_file(path):
+                path.unlink()
+                files += 1
+    return {"orphan_fields": len(orphans), "files": files, "bytes_before": before, "bytes_after": archive.size_bytes()}

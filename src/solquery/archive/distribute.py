@@ -1,0 +1,171 @@
+"""Reading and measuring on many processes or machines with Dask, a region at a time; one process commits.
+
+A task turns the files of one region into finished rows and fields, and touches nothing else. Dask gives a task whose
+worker was lost to another one. The process that asked commits each region as it arrives, whole; so an archive made by
+many workers has the same rows and checksums as one made by a single process, and an end at any moment costs only what
+had not arrived.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ..errors import SolqueryError
+from ..physics import parameters
+from . import records
+from .fits import UnreadableFits, read_sharp
+from .header import from_name
+from .store import Archive
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+__all__ = ["DistributedReport", "by_region", "cluster", "ingest_files", "rows_of_files"]
+
+#: a task that fails by itself (not by a lost worker) is tried again so often
+_RETRIES = 2
+#: files in a task: a region with more is read in several
+_FILES_IN_TASK = 64
+#: tasks on their way for each thread of the workers, so that results do not pile up
+_AHEAD = 2
+
+
+class DistributedReport(NamedTuple):
+    """What `ingest_files` did; `refused` names files with their reasons."""
+
+    added: int
+    duplicates: int
+    refused: list[dict[str, str]]
+
+
+def by_region(paths: Iterable[Path]) -> list[list[Path]]:
+    """Files grouped by the HARP in their names; those without one by themselves."""
+    groups: dict[Any, list[Path]] = defaultdict(list)
+    for path in paths:
+        harp = from_name(path.name).harp
+        groups[harp if harp is not None else str(path)].append(path)
+    return [
+        group[start : start + _FILES_IN_TASK]
+        for group in groups.values()
+        for start in range(0, len(group), _FILES_IN_TASK)
+    ]
+
+
+def rows_of_files(
+    paths: Sequence[Path], names: Sequence[str], strict_quality: bool = True, base: str = ""
+) -> tuple[list[tuple[dict[str, Any], bytes]], list[dict[str, str]]]:
+    """One task: (row, encoded field) of each file that can be kept, and file and reason of each that is refused.
+
+    Relative paths start at `base`, since a worker may run elsewhere; rows name files as they were given.
+    """
+    kept, refused = [], []
+    for path in paths:
+        try:
+            patch = replace(read_sharp(Path(base, path), strict_quality=strict_quality), file=str(path))
+            kept.append(records.row_of(patch, list(names)))
+        except (UnreadableFits, ValueError, OSError) as error:
+            reason = (str(error).splitlines() or [type(error).__name__])[0].replace(str(Path(base, path)), str(path))
+            refused.append({"file": str(path), "reason": reason})
+    return kept, refused
+
+
+@contextmanager
+def cluster(workers: int | None = None, scheduler: str | None = None) -> Iterator[Client]:
+    """A Dask client: of the scheduler at an address, or of so many processes on this machine.
+
+    Raises
+    ------
+    SolqueryError
+        When Dask is missing, or the scheduler does not answer.
+    """
+    try:
+        from distributed import Client, LocalCluster
+    except ImportError:
+        raise SolqueryError('work on many processes needs Dask: pip install "solquery[dask]"') from None
+    if scheduler is not None:
+        try:
+            client = Client(scheduler, timeout="20s")
+        except (OSError, ValueError, TypeError) as error:
+            raise SolqueryError(f"no Dask scheduler answers at {scheduler} ({error}); check the address") from None
+        with client:
+            yield client
+        return
+    with (
+        LocalCluster(n_workers=workers or 1, threads_per_worker=1, processes=True, dashboard_address=None) as local,
+        Client(local) as client,
+    ):
+        yield client
+
+
+def ingest_files(
+    paths: Sequence[Path],
+    archive: str,
+    client: Client,
+    strict_quality: bool = True,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> DistributedReport:
+    """Add the patches of many files to an archive, made if need be, read and measured by a cluster's workers.
+
+    Parameters
+    ----------
+    paths
+        Files that every worker can read under the same names.
+    archive
+        Directory or URI; only this process writes to it.
+    client
+        See `cluster`.
+    strict_quality
+        Refuse frames of bad QUALITY.
+    progress
+        Called with the number of files done and of all.
+
+    Raises
+    ------
+    SolqueryError
+        When a task fails again and again, naming one of its files.
+    """
+    from distributed import as_completed
+
+    groups = by_region(paths)
+    names = list(parameters())
+    store = Archive.open(archive) if Archive.exists(archive) else None
+    added = duplicates = done = 0
+    refused: list[dict[str, str]] = []
+    waiting, base = iter(groups), os.getcwd()
+    asked: dict[str, list[Path]] = {}
+
+    def submit(count: int) -> list[Any]:
+        out = []
+        for _, group in zip(range(count), waiting, strict=False):
+            future = client.submit(rows_of_files, group, names, strict_quality, base, pure=False, retries=_RETRIES)
+            asked[future.key] = group
+            out.append(future)
+        return out
+
+    threads = max(sum(client.nthreads().values()), 1)
+    pending = as_completed(submit(_AHEAD * threads))
+    for future in pending:
+        group = asked.pop(future.key)
+        try:
+            kept, bad = future.result()
+        except Exception as error:  # whatever a worker raised, or that workers died of it
+            raise SolqueryError(
+                f"{group[0]} and {len(group) - 1} other files of its region could not be read by any worker "
+                f"({(str(error).splitlines() or [type(error).__name__])[0]}); what came before is in the archive"
+            ) from error
+        if kept:
+            store = Archive.create(archive) if store is None else store
+            report = store.add_rows(kept)
+            added, duplicates = added + report.added, duplicates + report.duplicates
+        refused += bad
+        done += len(group)
+        progress(done, len(paths))
+        for more in submit(1):
+            pending.add(more)
+    return DistributedReport(added, duplicates, sorted(refused, key=lambda entry: entry["file"]))

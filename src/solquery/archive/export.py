@@ -1,0 +1,139 @@
+"""An archive's patches in other forms: one Parquet table, one HDF5 file, or a FITS file each.
+
+All are written patch by patch in bounded memory, and appear under their names when they are complete.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ..errors import SolqueryError
+from .fits import write_fits
+from .tables import vector_length
+
+if TYPE_CHECKING:
+    from .store import Archive
+
+__all__ = ["FORMATS", "export"]
+
+FORMATS = ("parquet", "hdf5", "fits")
+_ROWS_IN_GROUP = 64
+
+Progress = Callable[[int, int], None]
+
+
+def export(
+    archive: Archive,
+    out: str | Path,
+    form: str,
+    where: str | None = None,
+    progress: Progress = lambda done, total: None,
+) -> int:
+    """Write the patches that meet `where`, with all their columns.
+
+    Parameters
+    ----------
+    archive
+        Where they are.
+    out
+        A file for ``parquet`` and ``hdf5`` (replaced when the new one is complete), a folder for ``fits``.
+    form
+        ``parquet``: one row a patch, its field as a list of float32 in G, row by row from the south, beside ny and nx.
+        ``hdf5``: a group a patch under ``/patches``, its dataset ``field`` (ny, nx) float16 in G, columns as
+        attributes. ``fits``: what `write_fits` writes, named by id.
+    where
+        SQL condition as in `Archive.table`; None for all.
+
+    Returns
+    -------
+    Number of patches written.
+
+    Raises
+    ------
+    SolqueryError
+        When nothing meets `where`, the form is unknown, or h5py is missing.
+    """
+    if form not in FORMATS:
+        raise SolqueryError(f"format {form!r} is not known; choose {', '.join(FORMATS)}")
+    rows = archive.table(None, where)
+    if not len(rows):
+        condition = f" with {where!r}" if where else ""
+        raise SolqueryError(f"no patch in {archive.uri}{condition}; nothing was written")
+    out = Path(out)
+    if form == "fits":
+        if out.exists() and not out.is_dir():
+            raise SolqueryError(f"{out} is a file; FITS files go into a folder, name another place")
+        out.mkdir(parents=True, exist_ok=True)
+        for done, (row, patch) in enumerate(_pairs(archive, rows), start=1):
+            write_fits(patch, out / f"{file_stem(row['id'])}.fits")
+            progress(done, len(rows))
+        return len(rows)
+    if out.is_dir():
+        raise SolqueryError(f"{out} is a folder; name a file to write")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    partial = out.with_name(f".{out.name}.{uuid.uuid4().hex}")
+    try:
+        (_to_parquet if form == "parquet" else _to_hdf5)(archive, rows, partial, progress)
+        os.replace(partial, out)
+    finally:
+        partial.unlink(missing_ok=True)
+    return len(rows)
+
+
+def file_stem(patch_id: str) -> str:
+    """A patch's id as the name of a file."""
+    return re.sub(r"[^\w.+-]", "_", patch_id)
+
+
+def _pairs(archive: Archive, rows: pa.Table) -> Iterator[tuple[dict[str, Any], Any]]:
+    """Row and patch, in step, a helping of rows at a time."""
+    patches = archive.patches(ids=rows["id"].to_pylist())
+    for start in range(0, len(rows), _ROWS_IN_GROUP):
+        for row in rows.slice(start, _ROWS_IN_GROUP).to_pylist():
+            yield row, next(patches)
+
+
+def _to_parquet(archive: Archive, rows: pa.Table, path: Path, progress: Progress) -> None:
+    kind = pa.list_(pa.float32())
+    schema = rows.schema.append(pa.field("field", kind))
+    patches = archive.patches(ids=rows["id"].to_pylist())
+    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
+        for start in range(0, len(rows), _ROWS_IN_GROUP):
+            part = rows.slice(start, _ROWS_IN_GROUP)
+            fields = pa.array([next(patches).field.ravel() for _ in range(len(part))], kind)
+            writer.write_table(part.append_column("field", fields).cast(schema))
+            progress(start + len(part), len(rows))
+
+
+def _to_hdf5(archive: Archive, rows: pa.Table, path: Path, progress: Progress) -> None:
+    try:
+        import h5py
+    except ImportError:
+        raise SolqueryError('HDF5 files need h5py: pip install "solquery[export]"') from None
+    vectors = [name for name in rows.schema.names if vector_length(rows.schema.field(name).type)]
+    with h5py.File(path, "w") as file:
+        file.attrs["creator"], file.attrs["unit"] = "solquery", "G"
+        home = file.create_group("patches", track_order=True)
+        for done, (row, patch) in enumerate(_pairs(archive, rows), start=1):
+            # a slash would begin a group of its own
+            group = home.create_group(row["id"].replace("/", "_"))
+            group.create_dataset(
+                "field", data=patch.field.astype(np.float16), compression="gzip", compression_opts=4, shuffle=True
+            )
+            for name, value in row.items():
+                if value is None:
+                    continue
+                if name in vectors:
+                    group.create_dataset(name, data=np.asarray(value, np.float32))
+                else:
+                    group.attrs[name] = value.isoformat() if hasattr(value, "isoformat") else value
+            progress(done, len(rows))

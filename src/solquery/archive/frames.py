@@ -1,0 +1,118 @@
+"""From a downloaded file to a patch: is it the frame that was asked for, whole and unchanged?
+
+An as-is file of JSOC carries no keywords, so those of the query stand in; where the file has its own they must agree.
+"""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from astropy.io import fits
+
+from ..patch import Patch
+from . import header as hd
+from .fits import UnreadableFits, load_image, patch_of_image
+from .selection import Record, same_time
+
+__all__ = ["query_keywords", "read_frame", "sums_fault"]
+
+#: how a query writes the keywords that FITS writes otherwise
+_FITS_NAME = {"DATE__OBS": "DATE-OBS"}
+_NOTHING = ("", "nan", "-nan", "missing", "invalid keylink", "none", "?")
+
+
+def query_keywords(record: Record) -> dict[str, Any]:
+    """Keywords of a query as a FITS header would hold them: numbers as numbers, nothing for what is missing."""
+    found: dict[str, Any] = {}
+    for key, value in record.keywords.items():
+        words = str(value).strip()
+        if words.lower() in _NOTHING:
+            continue
+        whole, real = hd.whole(words), hd.number(words)
+        if key in ("T_REC", "T_OBS", "NOAA_ARS") or (whole is None and real != real):
+            found[_FITS_NAME.get(key, key)] = words
+        elif whole is not None and not any(sign in words for sign in ".eE"):
+            found[_FITS_NAME.get(key, key)] = whole
+        else:
+            found[_FITS_NAME.get(key, key)] = real
+    return found
+
+
+def _ones_sum(data: bytes) -> int:
+    """32-bit ones' complement sum of FITS blocks (FITS standard 4.0, appendix J)."""
+    total = int(np.frombuffer(data, dtype=">u4").sum(dtype=np.uint64))
+    while total >> 32:
+        total = (total & 0xFFFFFFFF) + (total >> 32)
+    return total
+
+
+def sums_fault(path: Path) -> str | None:
+    """What the checksums inside a FITS file say against it; None where they agree or there are none.
+
+    They are taken over the bytes as they lie in the file: astropy mends cards such as JSOC's USFLUX while it reads,
+    and then finds the mended header at odds with its checksum.
+    """
+    try:
+        content = path.read_bytes()
+        with warnings.catch_warnings(), fits.open(io.BytesIO(content), disable_image_compression=True) as units:
+            warnings.simplefilter("ignore")
+            for unit in units:
+                at = unit.fileinfo()
+                header = content[at["hdrLoc"] : at["datLoc"]]
+                data = content[at["datLoc"] : at["datLoc"] + at["datSpan"]]
+                datasum = hd.whole(unit.header.get("DATASUM"))
+                wrong = datasum is not None and _ones_sum(data) != datasum
+                if wrong or ("CHECKSUM" in unit.header and _ones_sum(header + data) != 0xFFFFFFFF):
+                    return "does not agree with the checksum inside it: bytes have changed on the way"
+    except Exception as error:  # astropy raises many kinds for one damaged file
+        return f"cannot be read ({(str(error).splitlines() or [type(error).__name__])[0]})"
+    return None
+
+
+def _same(found: Mapping[str, Any], record: Record) -> None:
+    harp, t_rec = hd.whole(found.get("HARPNUM")), hd.text(found.get("T_REC"))
+    if harp is not None and harp != record.harp:
+        raise UnreadableFits(f"is of HARP {harp}, not {record.harp}")
+    if t_rec and same_time(t_rec) != record.t_rec:
+        raise UnreadableFits(f"is of {t_rec}, not {record.t_rec}")
+
+
+def read_frame(path: Path, record: Record) -> Patch:
+    """The patch in a downloaded file.
+
+    Parameters
+    ----------
+    path
+        The file; its name must say the segment as JSOC's names do (`Record.file_name`).
+    record
+        What was asked for, with the keywords of the query.
+
+    Returns
+    -------
+    Patch
+        With `Patch.file` naming the record at JSOC.
+
+    Raises
+    ------
+    UnreadableFits
+        When the file is damaged, of another frame, of another size than the query says, or of bad QUALITY.
+    """
+    try:
+        image, own = load_image(path)
+        fault = sums_fault(path)
+        if fault:
+            raise UnreadableFits(fault)
+        _same(own, record)
+        if record.shape is not None and image.shape != record.shape:
+            raise UnreadableFits(f"has {image.shape[0]} x {image.shape[1]} pixels where {record.shape} were expected")
+        keywords = {**query_keywords(record), **own, "HARPNUM": record.harp, "T_REC": record.t_rec}
+        patch = patch_of_image(path, image, keywords, strict_quality=True)
+    except UnreadableFits as error:
+        raise UnreadableFits(f"{record.name}: the file {error}") from error.__cause__
+    return replace(patch, id=record.patch_id, file=record.name, source="real")

@@ -1,0 +1,66 @@
+"""How the values of a column are spread, as numbers for JSON and as bars for a terminal."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+__all__ = ["bars", "histograms"]
+
+#: column, title, unit, whether it is counted in decades
+COLUMNS = (
+    ("tuf", "unsigned flux", "log10 Mx", True),
+    ("mu", "mu of the centre", "", False),
+    ("latitude_deg", "latitude", "deg", False),
+    ("missing_fraction", "missing pixels", "share", False),
+    ("pixels", "size", "log10 pixels", True),
+)
+_BINS = 12
+_FULL, _PARTS = "█", " ▏▎▍▌▋▊▉"
+
+
+def histograms(table: pa.Table) -> dict[str, dict[str, Any]]:
+    """Counts of some columns of an archive's table, and of its frames by year.
+
+    Returns
+    -------
+    Title to ``{"unit", "edges", "counts"}`` with one edge more than counts; for years, edges are the years
+    themselves. Columns without a value are left out.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    years = pc.year(table["t_utc"]).drop_null().to_numpy() if len(table) else np.zeros(0, int)
+    if len(years):
+        span = np.arange(years.min(), years.max() + 2)
+        found["year"] = {"unit": "", "edges": span.tolist(), "counts": np.histogram(years, span)[0].tolist()}
+    for name, title, unit, decades in COLUMNS:
+        if name == "pixels":
+            values = pc.multiply(table["ny"], table["nx"]).to_numpy().astype(float)
+        elif name in table.schema.names:
+            values = table[name].to_numpy().astype(float)
+        else:
+            continue
+        values = values[np.isfinite(values)]
+        if decades:
+            values = np.log10(values[values > 0])
+        if len(values):
+            counts, edges = np.histogram(values, _BINS)
+            found[title] = {"unit": unit, "edges": edges.tolist(), "counts": counts.tolist()}
+    return found
+
+
+def bars(title: str, histogram: dict[str, Any], width: int = 40) -> list[str]:
+    """Lines of a horizontal histogram: from which value on, a bar, the count."""
+    counts, edges = histogram["counts"], histogram["edges"]
+    most = max(counts)
+    lines = [f"{title} ({histogram['unit']})" if histogram["unit"] else title]
+    for low, count in zip(edges, counts, strict=False):
+        eighths = round(8 * width * count / most) if most else 0
+        if count and not eighths:
+            eighths = 1
+        bar = _FULL * (eighths // 8) + (_PARTS[eighths % 8] if eighths % 8 else "")
+        shown = str(low) if isinstance(low, int) else f"{low:.4g}"
+        lines.append(f"{shown:>9} {bar:<{width}} {count:,}")
+    return lines

@@ -1,0 +1,180 @@
+"""Is an archive what it says it is? Every field is read and its checksum taken anew; nothing is changed."""
+
+from __future__ import annotations
+
+import math
+import sqlite3
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from ..patch import observation_time
+from . import records
+from .cache import is_prepared_file
+
+if TYPE_CHECKING:
+    from .store import Archive
+
+__all__ = ["Problem", "verify"]
+
+#: column, smallest and largest value that makes sense
+_RANGES = {
+    "latitude_deg": (-90.0, 90.0),
+    "longitude_deg": (-180.0, 360.0),
+    "carrington_deg": (0.0, 360.0),
+    "b0_deg": (-8.0, 8.0),
+    "mu": (-1.0, 1.0),
+    "missing_fraction": (0.0, 1.0),
+    "clipped_fraction": (0.0, 1.0),
+    "offlimb_fraction": (0.0, 1.0),
+    "scale_y_mm": (1e-9, 1e3),
+    "scale_x_mm": (1e-9, 1e3),
+    "ny": (2, 1e5),
+    "nx": (2, 1e5),
+}
+_FIELDS_AT_A_TIME = 64
+
+
+class Problem(NamedTuple):
+    """What is off, and where: the id of a patch, or a path inside the archive."""
+
+    where: str
+    what: str
+
+
+def verify(archive: Archive, progress: Any = lambda done, total: None) -> list[Problem]:
+    """Everything that is off in an archive, sorted; empty when nothing is.
+
+    Checked are: checksum, size and presence of every field; ids that appear twice; fields without a row; values out of
+    range, times that cannot be read; files that do not belong there; frames that the manifest of a fetch calls done
+    and that are not there.
+
+    Parameters
+    ----------
+    archive
+        What to check.
+    progress
+        Called with the number of fields read and of all.
+    """
+    present = archive.columns
+    columns = [name for name in records.METADATA if name in present and name not in ("keywords", "truth")]
+    rows = {}
+    found: list[Problem] = []
+    table = archive.table(columns)
+    for patch_id, count in Counter(table["id"].to_pylist()).items():
+        if count > 1:
+            found.append(Problem(patch_id, f"is there {count} times"))
+    for row in table.to_pylist():
+        rows[row["id"]] = (row["ny"], row["nx"], row["checksum"], row["missing_fraction"])
+        found += [Problem(row["id"], what) for what in _faults_of(row)]
+    found += _field_problems(archive, rows, progress)
+    if archive.path is not None:
+        found += _orphan_files(archive.path)
+        found += _manifest_problems(archive.path / "fetch", set(rows))
+    return sorted(set(found))
+
+
+def _faults_of(row: dict[str, Any]) -> Iterator[str]:
+    for name, (low, high) in _RANGES.items():
+        value = row.get(name)
+        if value is not None and not low <= value <= high:
+            yield f"{name} is {value}, not within {low:g} and {high:g}"
+    if row["source"] not in records.SOURCES:
+        yield f"source is {row['source']!r}"
+    if not row["region"]:
+        yield "has no region"
+    if row["ny"] is None or row["nx"] is None:
+        yield "its size is missing"
+    if row["t_rec"] and observation_time(row["t_rec"]) is None:
+        yield f"time {row['t_rec']!r} cannot be read"
+    elif row["t_rec"] and row["t_utc"] != observation_time(row["t_rec"]):
+        yield f"t_utc {row['t_utc']} is not {row['t_rec']}"
+
+
+def _field_problems(archive: Archive, rows: dict[str, tuple], progress: Any) -> list[Problem]:
+    found: list[Problem] = []
+    seen: Counter[str] = Counter()
+    total = archive._fields.count_rows()
+    query = archive._fields.search().select(["id", "field"])
+    for batch in query.to_batches(batch_size=_FIELDS_AT_A_TIME):
+        for patch_id, data in zip(batch["id"].to_pylist(), batch["field"].to_pylist(), strict=True):
+            seen[patch_id] += 1
+            row = rows.get(patch_id)
+            what = "has a field and no row; `solquery archive compact` removes it" if row is None else _bad(data, *row)
+            if what:
+                found.append(Problem(patch_id, what))
+        progress(min(sum(seen.values()), total), total)
+    found += [Problem(i, f"has {count} fields") for i, count in seen.items() if count > 1]
+    found += [Problem(i, "has a row and no field") for i in rows if i not in seen]
+    return found
+
+
+def _bad(data: bytes | None, ny: int | None, nx: int | None, checksum: str, missing: float | None) -> str | None:
+    if data is None:
+        return "its field is null"
+    if ny is None or nx is None or len(data) != 2 * ny * nx:
+        return f"its field has {len(data)} bytes where {ny} x {nx} pixels need {2 * (ny or 0) * (nx or 0)}"
+    if records.checksum(data, (ny, nx)) != checksum:
+        return "its field does not agree with its checksum"
+    field = np.frombuffer(data, dtype="<f2")
+    if np.isinf(field).any():
+        return "its field holds infinities"
+    if missing is not None and not math.isclose(float(np.isnan(field).mean()), missing, abs_tol=1e-9):
+        return f"missing_fraction is {missing}, and {np.isnan(field).mean():.6f} of its pixels are missing"
+    return None
+
+
+def _orphan_files(root: Path) -> Iterator[Problem]:
+    """Files that neither Lance, nor the prepared patches, nor a fetch put there."""
+    staged = _staged_names(root / "fetch")
+    for path in sorted(root.rglob("*")):
+        if not path.is_file():
+            continue
+        parts = path.relative_to(root).parts
+        where = "/".join(parts)
+        if parts[0] in ("patches.lance", "fields.lance"):
+            continue
+        if parts[0] == "prepared" and len(parts) == 2 and is_prepared_file(path):
+            continue
+        if parts[0] == "fetch" and (parts[1:] in (("manifest.sqlite",), ("manifest.sqlite-journal",))):
+            continue
+        if parts[:2] == ("fetch", "files") and staged is not None and parts[-1] in staged:
+            continue
+        yield Problem(where, "does not belong to the archive")
+
+
+def _read(folder: Path, query: str) -> list[tuple] | None:
+    """Rows of the manifest, without touching it; None where it cannot be read."""
+    path = folder / "manifest.sqlite"
+    if not path.exists():
+        return []
+    try:
+        database = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=1.0)
+        try:
+            return database.execute(query).fetchall()
+        finally:
+            database.close()
+    except sqlite3.Error:
+        return None
+
+
+def _staged_names(folder: Path) -> set[str] | None:
+    from .selection import Record
+
+    rows = _read(folder, "SELECT harpnum, t_rec, segment FROM frames")
+    return None if rows is None else {Record(*row).file_name for row in rows}
+
+
+def _manifest_problems(folder: Path, ids: set[str]) -> Iterator[Problem]:
+    from .selection import Record
+
+    rows = _read(folder, "SELECT harpnum, t_rec, segment FROM frames WHERE state = 'done'")
+    if rows is None:
+        yield Problem("fetch/manifest.sqlite", "cannot be read: a fetch is running, or it is damaged")
+        return
+    for row in rows:
+        if Record(*row).patch_id not in ids:
+            yield Problem(Record(*row).patch_id, "was fetched and is not in the archive; fetch it again")

@@ -1,0 +1,159 @@
+"""The verbs `archive info`, `check`, `compact`, `export` and `split`."""
+
+from __future__ import annotations
+
+import enum
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .cli_output import Reporter, emit, note, table
+from .errors import SolqueryError
+
+__all__ = ["register"]
+
+#: how many problems are named on the terminal; all of them are in the JSON document
+_NAMED = 100
+
+Where = Annotated[str | None, typer.Option(help="SQL condition on the columns, e.g. \"source = 'real' AND mu > 0.5\".")]
+Place = Annotated[str, typer.Argument(help="Directory or URI of the archive.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
+
+
+class Form(enum.StrEnum):
+    """What an archive can be exported to."""
+
+    parquet = "parquet"
+    hdf5 = "hdf5"
+    fits = "fits"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verbs of this file, as a group."""
+    group = typer.Typer(no_args_is_help=True, help="Look after an archive: info, check, compact, export, split.")
+    for verb in (info, check, compact, export, split):
+        group.command()(verb)
+    app.add_typer(group, name="archive")
+
+
+def info(archive: Place, where: Where = None, json: Json = False) -> None:
+    """Count what is in an archive: patches, regions, time span, sizes, and how values are spread."""
+    from .archive.histograms import bars, histograms
+    from .archive.store import Archive
+
+    store = Archive.open(archive)
+    spread = histograms(store.table(None, where))
+    document = {**store.info(), "histograms": spread}
+    if "split" in store.columns:
+        marks = store.table(["split", "split_rule"])
+        parts = marks["split"].to_pylist()
+        document["split"] = {
+            "rule": next(filter(None, marks["split_rule"].to_pylist()), None),
+            **{part: parts.count(part) for part in sorted({p for p in parts if p})},
+            "none": parts.count(None),
+        }
+    if json:
+        emit(document)
+        return
+    size = document["bytes"]
+    rows = [
+        ("patches", f"{document['patches']:,}"),
+        ("regions", f"{document['regions']:,}"),
+        *((f"source {name}", f"{count:,}") for name, count in document["source"].items()),
+        *((f"quantity {name}", f"{count:,}") for name, count in document["quantity"].items()),
+        ("first (UTC)", document["first"] or "–"),
+        ("last (UTC)", document["last"] or "–"),
+        ("on disk", "–" if size is None else f"{size / 1e9:.3f} GB"),
+        ("version", str(document["version"])),
+        *((f"split {name}", str(value)) for name, value in document.get("split", {}).items()),
+        ("content", document["content"][:16]),
+    ]
+    table(["", ""], rows, title=document["uri"])
+    for title, histogram in spread.items():
+        typer.echo("")
+        typer.echo("\n".join(bars(title, histogram)))
+
+
+def check(archive: Place, json: Json = False) -> None:
+    """Verify every field's checksum, and look for duplicates, values out of range and stray files; exit 1 if any."""
+    from .archive.store import Archive
+    from .archive.verify import verify
+
+    store = Archive.open(archive)
+    with Reporter("checking") as report:
+        problems = verify(store, report.count)
+    document = {
+        "archive": store.uri,
+        "patches": len(store),
+        "problems": [{"where": problem.where, "what": problem.what} for problem in problems],
+    }
+    if json:
+        emit(document)
+    elif not problems:
+        typer.echo(f"{store.uri}: {len(store):,} patches, nothing is off")
+    else:
+        for problem in problems[:_NAMED]:
+            typer.echo(f"{problem.where}: {problem.what}")
+        if len(problems) > _NAMED:
+            typer.echo(f"{len(problems) - _NAMED:,} more; --json names them all")
+    if problems:
+        raise SolqueryError(f"{store.uri}: {len(problems):,} problems in {len(store):,} patches; they are listed above")
+
+
+def compact(
+    archive: Place,
+    keep_days: Annotated[float, typer.Option(min=0.0, help="Versions younger than that stay.")] = 7.0,
+    json: Json = False,
+) -> None:
+    """Merge small files, and remove old versions and what killed writers left; nobody else may be writing."""
+    from .archive.compact import compact as compacted
+    from .archive.store import Archive
+
+    found = compacted(Archive.open(archive), timedelta(days=keep_days))
+    if json:
+        emit({"archive": archive, **found})
+        return
+    sizes = [found["bytes_before"], found["bytes_after"]]
+    change = "" if None in sizes else f", {sizes[0] / 1e6:,.1f} MB before, {sizes[1] / 1e6:,.1f} MB now"
+    typer.echo(f"{archive}: {found['orphan_fields']} fields without a row and {found['files']} files removed{change}")
+
+
+def export(
+    archive: Place,
+    out: Annotated[Path, typer.Option(help="File to write; a folder for FITS.")],
+    form: Annotated[Form, typer.Option("--format", help="What to write.")] = Form.parquet,
+    where: Where = None,
+    json: Json = False,
+) -> None:
+    """Write patches with all their columns as one Parquet or HDF5 file, or as FITS files."""
+    from .archive.export import export as exported
+    from .archive.store import Archive
+
+    with Reporter("exporting") as report:
+        count = exported(Archive.open(archive), out, form.value, where, report.count)
+    if json:
+        emit({"archive": archive, "out": str(out), "format": form.value, "patches": count})
+    else:
+        typer.echo(f"{out}: {count:,} patches")
+
+
+def split(
+    archive: Place,
+    train: Annotated[float, typer.Option(min=0.0, max=1.0, help="Share of regions to train on.")] = 0.8,
+    validation: Annotated[float, typer.Option(min=0.0, max=1.0, help="Share to choose by.")] = 0.1,
+    test: Annotated[float, typer.Option(min=0.0, max=1.0, help="Share to judge by.")] = 0.1,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same parts.")] = 0,
+    json: Json = False,
+) -> None:
+    """Divide an archive by region into train, validation and test, and record it in the column `split`."""
+    from .archive.split import split as divided
+    from .archive.store import Archive
+
+    found = divided(Archive.open(archive), (train, validation, test), seed)
+    if json:
+        emit({"archive": archive, "seed": seed, "split": found})
+        return
+    table(["", "patches", "regions"], [(part, f"{n['patches']:,}", f"{n['regions']:,}") for part, n in found.items()])
+    note("use it as --where \"split = 'train'\"")

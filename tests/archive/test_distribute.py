@@ -1,0 +1,124 @@
+"""Work on Dask gives the same archive as one process, also when a worker is lost."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+import warnings
+
+import pytest
+from typer.testing import CliRunner
+
+from solquery.archive.distribute import by_region, ingest_files, rows_of_files
+from solquery.archive.store import Archive
+from solquery.archive.verify import verify
+from solquery.cli import app
+from solquery.errors import SolqueryError
+from solquery.physics import parameters
+
+distributed = pytest.importorskip("distributed")
+# Dask leaves sockets to the collector when a worker goes
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+
+@pytest.fixture(scope="module")
+def files(sun, tmp_path_factory):
+    """The files of `sun` as a user has them, a damaged one, and one without a HARP in its name."""
+    folder = tmp_path_factory.mktemp("files")
+    for f in sun:
+        path = folder / f"hmi.sharp_cea_720s.{f.harp}.{f.moment:%Y%m%d_%H%M%S}_TAI.Br.fits"
+        path.write_bytes(f.file("fits"))
+    (folder / "hmi.sharp_cea_720s.1401.20120309_000000_TAI.Br.fits").write_bytes(b"")
+    (folder / "other.fits").write_bytes(sun[0].file("fits"))
+    return sorted(folder.iterdir())
+
+
+@pytest.fixture(scope="module")
+def serial(files, tmp_path_factory):
+    """An archive that one process has made."""
+    place = tmp_path_factory.mktemp("serial") / "a"
+    result = CliRunner().invoke(app, ["ingest", *map(str, files), "--archive", str(place)])
+    assert result.exit_code == 0, result.stderr
+    return Archive.open(place)
+
+
+@pytest.fixture(scope="module")
+def client():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with (
+            distributed.LocalCluster(
+                n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None, silence_logs=50
+            ) as local,
+            distributed.Client(local) as made,
+        ):
+            yield made
+
+
+def rows(archive):
+    """All rows; of the frame that two files hold, whichever came first is named."""
+    found = archive.table().to_pylist()
+    twice = next(row for row in found if row["id"] == "sharp-1401-20120306T000000-Br")
+    twice["file"] = None
+    return found
+
+
+def test_files_are_grouped_by_region(files):
+    groups = by_region(files)
+    assert sorted(len(group) for group in groups) == [1, 6, 6, 6, 6, 7]
+    assert sorted(path for group in groups for path in group) == files
+
+
+def test_one_task_keeps_and_refuses(files):
+    kept, refused = rows_of_files(files[:7], list(parameters()))
+    assert len(kept) == 6 and len(refused) == 1
+    assert "is empty" in refused[0]["reason"] and refused[0]["file"].endswith("1401.20120309_000000_TAI.Br.fits")
+
+
+def test_many_workers_make_the_archive_of_one(files, serial, client, tmp_path):
+    scheduler = client.scheduler.address
+    arguments = ["ingest", *map(str, files), "--archive", str(tmp_path / "a"), "--dask", scheduler, "--json"]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 0, result.stderr
+    document = json.loads(result.stdout)
+    assert (document["added"], document["duplicates"], len(document["refused"])) == (30, 1, 1)
+    archive = Archive.open(tmp_path / "a")
+    assert archive.content_hash() == serial.content_hash()
+    assert rows(archive) == rows(serial)
+    assert verify(archive) == []
+
+
+def test_a_lost_worker_costs_only_its_task(files, serial, client, tmp_path):
+    lost = []
+
+    def kill_one(done, total):
+        if not lost:
+            info = client.scheduler_info()["workers"]
+            lost.append(client.run(os.getpid, workers=[next(iter(info))]))
+            os.kill(next(iter(lost[0].values())), signal.SIGKILL)
+            time.sleep(0.1)
+
+    report = ingest_files(files, str(tmp_path / "a"), client, progress=kill_one)
+    assert lost and (report.added, report.duplicates) == (30, 1)
+    assert Archive.open(tmp_path / "a").content_hash() == serial.content_hash()
+
+
+def test_a_scheduler_that_is_not_there_is_named(files, tmp_path, monkeypatch):
+    from solquery.archive import distribute
+
+    class Silent:
+        def __init__(self, address, timeout):
+            raise OSError(f"Timed out trying to connect to {address}")
+
+    monkeypatch.setattr(distributed, "Client", Silent)
+    with (
+        pytest.raises(SolqueryError, match="no Dask scheduler answers at tcp"),
+        distribute.cluster(scheduler="tcp://x:1"),
+    ):
+        pass
+    result = CliRunner().invoke(
+        app, ["ingest", str(files[0]), "--archive", str(tmp_path / "a"), "--dask", "tcp://x:1", "--workers", "2"]
+    )
+    assert result.exit_code == 2 and not (tmp_path / "a").exists()
