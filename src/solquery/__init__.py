@@ -24,9 +24,11 @@ if TYPE_CHECKING:
     from .retrieval.embedding import embed, embed_archive
     from .retrieval.index import Match, SearchError, search
     from .retrieval.training import load_encoder, train_encoder
+    from .steering.direct import steer
     from .steering.directions import Directions, fit_directions
     from .steering.editing import Strip, shift, strip
     from .steering.inversion import Inversion, invert
+    from .steering.latent_text import decode_latent, encode_latent
     from .steering.latents import LatentTable, SteeringError, SteeringWarning, render, sample_latents
     from .steering.targeting import Answer, OutOfReach, generate
     from .steering.vocabulary import Target, parse_description, vocabulary
@@ -60,8 +62,10 @@ __all__ = [
     "TrainingError",
     "UnknownParameter",
     "UnreadableFits",
+    "decode_latent",
     "embed",
     "embed_archive",
+    "encode_latent",
     "fit_directions",
     "generate",
     "get_parameter",
@@ -86,6 +90,7 @@ __all__ = [
     "shift",
     "simulate",
     "simulate_region",
+    "steer",
     "strip",
     "train_encoder",
     "train_generator",
@@ -111,9 +116,11 @@ _HOME = {
     "retrieval.embedding": "embed embed_archive",
     "retrieval.index": "Match SearchError search",
     "retrieval.training": "load_encoder train_encoder",
+    "steering.direct": "steer",
     "steering.directions": "Directions fit_directions",
     "steering.editing": "Strip shift strip",
     "steering.inversion": "Inversion invert",
+    "steering.latent_text": "decode_latent encode_latent",
     "steering.latents": "LatentTable SteeringError SteeringWarning render sample_latents",
     "steering.targeting": "Answer OutOfReach generate",
     "steering.vocabulary": "Target parse_description vocabulary",
