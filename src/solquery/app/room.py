@@ -356,7 +356,8 @@ class Room:
             gap = None if theirs is None else theirs - mine[name]
             width = self.directions.quantile(name, 84) - self.directions.quantile(name, 16)
             apart[name] = quantity(gap, self.directions.unit(name))
-            apart[name]["spreads"] = plain(gap / width) if gap is not None and width > 0 else None
+            # half the width of the central 68 % is one sigma, were the population normal
+            apart[name]["sigmas"] = plain(2.0 * gap / width) if gap is not None and width > 0 else None
         return plain(
             {
                 "id": match.id,

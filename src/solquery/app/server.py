@@ -178,9 +178,7 @@ def create_app(room: Room, *, token: str | None = None) -> Any:
         """Change one patch, holding some of its parameters."""
         lane = work if asked.exact and asked.set else hand
         document, field = await lane.run(partial(room.edit, asked), asked.client)
-        return _shaped(
-            room, format, document, field, lambda: room.fits_bytes(room.generated_patch(document["z"], field))
-        )
+        return _shaped(format, document, field, lambda: room.fits_bytes(room.generated_patch(document["z"], field)))
 
     @app.post("/api/generate", response_model=m.GenerateOut, responses={200: _OTHER_BODIES})
     async def generate(asked: m.GenerateIn, format: Format = "json") -> Any:
