@@ -265,20 +265,16 @@ class Room:
         uploaded = self.uploads.get(patch_id)
         x = self._x(patch_id)
         on_grid = self._measured(self._gauss(x))
-        if uploaded is None and self.catalogue is not None and grid == "preset":
+        native: Mapping[str, float | None]
+        if uploaded is None and self.catalogue is not None:
             row = self.catalogue.row(patch_id)
-            native = self.catalogue.native(row)
-            size = [row["ny"], row["nx"]]
+            native, size = self.catalogue.native(row), [row["ny"], row["nx"]]
             scale = None if row["scale_y_mm"] is None else [row["scale_y_mm"], row["scale_x_mm"]]
-            patch = None
         else:
-            patch = uploaded or self.patch(patch_id)
-            measured = measure(patch.field, patch.scale_mm)
-            known = patch.scale_mm is not None
-            same = {name: p.unit == p.grid_unit for name, p in parameters().items()}
-            native = {name: float(v[0]) if known or same[name] else None for name, v in measured.items()}
-            size, scale = list(patch.field.shape), None if patch.scale_mm is None else list(patch.scale_mm)
-            row = {key: getattr(patch, key, None) for key in ("id", "region", "source", *_TOLD)}
+            patch = self.patch(patch_id)
+            row = {key: getattr(patch, key) for key in ("id", "region", "source", *_TOLD)}
+            native, size = _native(patch), list(patch.field.shape)
+            scale = None if patch.scale_mm is None else list(patch.scale_mm)
         record = {
             "id": patch_id,
             "name": row["id"],
@@ -291,7 +287,7 @@ class Room:
             "native_scale_mm": scale,
             "scale_mm": scale if grid == "native" else self.scale_mm,
         }
-        field = self._gauss(x) if grid == "preset" or patch is None else np.asarray(patch.field)
+        field = self._gauss(x) if grid == "preset" else np.asarray(self.patch(patch_id).field)
         return plain(record), field
 
     def invert(self, patch_id: str, starts: int, steps: int, seed: int) -> tuple[dict[str, Any], np.ndarray]:
@@ -375,3 +371,11 @@ class Room:
                 **{key: row.get(key) for key in _TOLD},
             }
         )
+
+
+def _native(patch: Patch) -> dict[str, float | None]:
+    """Parameters of a patch at native scale; those that need a scale are unknown without one."""
+    known = patch.scale_mm is not None
+    names = [name for name, about in parameters().items() if known or about.unit == about.grid_unit]
+    measured = measure(patch.field, patch.scale_mm, names)
+    return {name: float(measured[name][0]) if name in measured else None for name in parameters()}

@@ -9,6 +9,8 @@ from http.cookies import CookieError, SimpleCookie
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
+from starlette.exceptions import HTTPException
+
 __all__ = ["FITS_LIMIT_BYTES", "JSON_LIMIT_BYTES", "Guard", "is_loopback"]
 
 Scope = MutableMapping[str, Any]
@@ -47,10 +49,6 @@ def _hostname(netloc: str) -> str:
         return ""
 
 
-class _TooLarge(Exception):
-    pass
-
-
 class Guard:
     """ASGI middleware: token, Host and Origin, size of bodies, headers.
 
@@ -85,20 +83,19 @@ class Guard:
             await self._keep_token(scope, send)
             return
 
-        taken, started = 0, False
+        taken = 0
 
         async def counted() -> MutableMapping[str, Any]:
             nonlocal taken
             message = await receive()
             taken += len(message.get("body", b""))
             if taken > limit:
-                raise _TooLarge
+                # the application turns it into an answer
+                raise HTTPException(413, _limit_text(limit))
             return message
 
         async def dressed(message: MutableMapping[str, Any]) -> None:
-            nonlocal started
             if message["type"] == "http.response.start":
-                started = True
                 present = {k.lower() for k, _ in message["headers"]}
                 extra = [(k.encode(), v.encode()) for k, v in _HEADERS.items() if k.encode() not in present]
                 if b"cache-control" not in present:
@@ -106,11 +103,7 @@ class Guard:
                 message = {**message, "headers": [*message["headers"], *extra]}
             await send(message)
 
-        try:
-            await self.app(scope, counted, dressed)
-        except _TooLarge:
-            if not started:
-                await _answer(send, 413, _limit_text(limit))
+        await self.app(scope, counted, dressed)
 
     def _refused(self, scope: Scope, headers: dict[str, str]) -> tuple[int, str] | None:
         host = _hostname(headers.get("host", ""))
