@@ -13,6 +13,9 @@ from solquery.archive import read_sharp
 from solquery.physics import measure
 from solquery.steering import HOLD_SLACK, decode_latent, encode_latent, render
 
+# told in the answer; as an error it would be a fault of the server
+pytestmark = pytest.mark.filterwarnings("ignore::solquery.steering.SteeringWarning")
+
 
 def latent(seed, size=16):
     return encode_latent(np.random.default_rng(seed).standard_normal(size))

@@ -11,7 +11,7 @@ import asyncio
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
 __all__ = ["Busy", "Lane", "Superseded", "TooSlow"]
@@ -49,7 +49,8 @@ class Lane:
 
     def __init__(self, name: str, workers: int, queue: int, seconds: float) -> None:
         self.name, self.seconds, self.limit = name, seconds, workers + queue
-        self._pool = ThreadPoolExecutor(workers, thread_name_prefix=f"solquery-{name}")
+        self._workers = workers
+        self._pool: ThreadPoolExecutor | None = None
         self._lock = threading.Lock()
         self._inside = 0
         self._newest: OrderedDict[str, int] = OrderedDict()
@@ -103,7 +104,7 @@ class Lane:
             return work()
 
         try:
-            future = self._pool.submit(guarded)
+            future = self._submit(guarded)
         except BaseException:
             self._leave()
             raise
@@ -114,6 +115,15 @@ class Lane:
             future.cancel()
             raise TooSlow from None
 
+    def _submit(self, work: Callable[[], T]) -> Future[T]:
+        with self._lock:
+            if self._pool is None:
+                self._pool = ThreadPoolExecutor(self._workers, thread_name_prefix=f"solquery-{self.name}")
+            return self._pool.submit(work)
+
     def close(self) -> None:
-        """Take no more work; what runs is left to end."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        """Give up what waits and leave what runs to end; the next request begins anew."""
+        with self._lock:
+            pool, self._pool = self._pool, None
+        if pool is not None:
+            pool.shutdown(wait=False, cancel_futures=True)

@@ -290,11 +290,13 @@ class Room:
         field = self._gauss(x) if grid == "preset" else np.asarray(self.patch(patch_id).field)
         return plain(record), field
 
-    def invert(self, patch_id: str, starts: int, steps: int, seed: int) -> tuple[dict[str, Any], np.ndarray]:
+    def invert(
+        self, patch_id: str, starts: int, steps: int, seed: int, prior: float = 0.5
+    ) -> tuple[dict[str, Any], np.ndarray]:
         """The latent vector of an observation: what was found, and two fields in gauss, original and reconstruction."""
         began = time.monotonic()
         record, original = self.describe(patch_id, "preset")
-        found = invert(self.bundle, self._x(patch_id), starts, steps, seed)[0]
+        found = invert(self.bundle, self._x(patch_id), starts, steps, seed, prior=prior)[0]
         low, high = self._range
         made = self._gauss(found.x)
         got = self._measured(made, self.directions.names)

@@ -230,13 +230,16 @@ def create_app(room: Room, *, token: str | None = None) -> Any:
         starts: Annotated[int, Query(ge=1, le=16)] = 8,
         steps: Annotated[int, Query(ge=1, le=400)] = 200,
         seed: Annotated[int, Query(ge=0, lt=2**32)] = 0,
+        prior: Annotated[
+            float, Query(ge=0, le=100, description="Pull to where the model was trained, from where edits succeed.")
+        ] = 0.5,
         format: Annotated[Literal["json", "packed"], Query()] = "json",
     ) -> Any:
         """The latent vector whose patch comes closest to an observation; packed: original and reconstruction."""
         if patch is None:
             data = await request.body()
             patch, _ = await work.run(partial(room.read, data, name))
-        document, fields = await long.run(partial(room.invert, patch, starts, steps, seed))
+        document, fields = await long.run(partial(room.invert, patch, starts, steps, seed, prior))
         return _shaped(format, document, fields if format == "packed" else fields[1], bytes)
 
     _page(app)
