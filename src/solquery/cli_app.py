@@ -69,6 +69,8 @@ def serve(
             raise SolqueryError(
                 f"port {port} of {host} cannot be used ({error.strerror}); choose another --port"
             ) from None
+        # whoever reads the address below may ask at once, and waits for the server to come up
+        listener.listen(128)
         shown = f"[{host}]" if family == socket.AF_INET6 else host
         address = f"http://{shown}:{listener.getsockname()[1]}/"
         typer.echo(address + (f"?token={token}" if token else ""))

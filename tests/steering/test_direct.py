@@ -52,6 +52,17 @@ def test_drift_does_not_add_up_when_the_value_to_hold_is_given(bundle, z):
         assert abs(answer.got["psep"] - start) <= HOLD_SLACK * spread(bundle.directions, "psep") * (1 + 1e-9)
 
 
+def test_pictures_that_are_kept_are_made_once_and_change_nothing(bundle, z):
+    goal, kept = {"tuf": bundle.directions.quantile("tuf", 70)}, {}
+    fresh = steer(bundle, z, goal, exact=False)
+    first, made = steer(bundle, z, goal, exact=False, pictures=kept), len(kept)
+    again = steer(bundle, z, goal, exact=False, pictures=kept)
+    assert z.tobytes() in kept and len(kept) == made
+    for answer in (first, again):
+        np.testing.assert_array_equal(answer.x, fresh.x)
+        assert answer.got == fresh.got
+
+
 def test_polarity_flips_when_asked_and_keeps_what_is_held(bundle, z):
     before = steer(bundle, z).got
     answer = steer(bundle, z, {"polarity": -before["polarity"]}, "tuf")

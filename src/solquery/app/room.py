@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import tempfile
+import threading
 import time
+from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -49,12 +51,28 @@ if TYPE_CHECKING:
 __all__ = ["Missing", "Room"]
 
 _MAP_POINTS = 1_200
+#: 64 kB each on a grid of 128 x 128
+_PICTURES = 256
 #: what a match tells of its row
 _TOLD = ("quantity", "t_rec", "harpnum", "noaa", "latitude_deg", "longitude_deg", "mu", "credit", "file")
 
 
 class Missing(SolqueryError):
     """Something asked for by name that is not here."""
+
+
+class _Newest(OrderedDict[bytes, torch.Tensor]):
+    """The newest pictures, by latent; a slider asks for its start again and again."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__()
+        self._limit, self._lock = limit, threading.Lock()
+
+    def __setitem__(self, key: bytes, value: torch.Tensor) -> None:
+        with self._lock:
+            super().__setitem__(key, value)
+            while len(self) > self._limit:
+                super().__delitem__(next(iter(self)))
 
 
 class Room:
@@ -83,6 +101,7 @@ class Room:
         self.bundle, self.directions = bundle, bundle.directions
         self.names = (bundle_name, archive.uri if archive is not None else None)
         self.uploads = Uploads()
+        self._pictures = _Newest(_PICTURES)
         self.catalogue: Catalogue | None = None
         if archive is not None and len(archive) and bundle.encoder is not None:
             embed_archive(archive, bundle, progress)
@@ -206,7 +225,7 @@ class Room:
     def edit(self, asked: EditIn) -> tuple[dict[str, Any], np.ndarray]:
         """One change of one patch: what came out, and the field in gauss."""
         z = decode_latent(asked.z, self.directions.latent_dim)
-        answer = steer(self.bundle, z, asked.set, asked.hold, exact=asked.exact)
+        answer = steer(self.bundle, z, asked.set, asked.hold, exact=asked.exact, pictures=self._pictures)
         return self._answer(answer), self._gauss(answer.x)
 
     def generate(self, asked: GenerateIn) -> tuple[list[dict[str, Any]], np.ndarray]:
@@ -320,7 +339,7 @@ class Room:
         where = where_of(asked.filters)
         if asked.z is not None:
             z = decode_latent(asked.z, self.directions.latent_dim)
-            answer = steer(self.bundle, z)
+            answer = steer(self.bundle, z, pictures=self._pictures)
             x, query = answer.x, ("z", asked.z)
             about = {"kind": "generated", "source": "generated"}
         else:

@@ -6,7 +6,7 @@ looks once at what came out, and corrects itself; it costs four patches, more on
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -34,7 +34,14 @@ _PLACES = np.array([1.0, 0.85, 0.7, 0.55, 0.4, 0.25, 0.12])
 class _Hand:
     """What is asked and held of one latent, and how far a patch is from it."""
 
-    def __init__(self, bundle: Any, start: np.ndarray, targets: Mapping[str, Target], held: Sequence[str]):
+    def __init__(
+        self,
+        bundle: Any,
+        start: np.ndarray,
+        targets: Mapping[str, Target],
+        held: Sequence[str],
+        pictures: MutableMapping[bytes, torch.Tensor] | None,
+    ) -> None:
         self.bundle, self.start, self.targets = bundle, start, targets
         self.held: dict[str, float] = {}
         self.directions: Directions = directions_of(bundle)
@@ -42,7 +49,7 @@ class _Hand:
         self.names = [*targets, *held]
         self.slack = {name: HOLD_SLACK * spread(self.directions, name) for name in held}
         self.low, self.high = prior_norm_range(self.directions.latent_dim)
-        self.pictures: dict[bytes, torch.Tensor] = {}
+        self.pictures: MutableMapping[bytes, torch.Tensor] = {} if pictures is None else pictures
 
     def clamped(self, z: np.ndarray) -> np.ndarray:
         """Latents (K, D) of a norm that the prior gives."""
@@ -51,16 +58,16 @@ class _Hand:
     def values(self, z: np.ndarray) -> dict[str, np.ndarray]:
         """Asked and held parameters (K,) of latents (K, D)."""
         z = np.atleast_2d(z)
-        x = render(self.bundle.generator, z, self.bundle.preset.shape)[:, 0]
-        if len(z) == 1:
-            self.pictures[z.tobytes()] = x
+        x = self.picture(z[0]) if len(z) == 1 else render(self.bundle.generator, z, self.bundle.preset.shape)[:, 0]
         measured = measure(self.bundle.preset.to_gauss(x), None, self.names)
         return {name: values.numpy() for name, values in measured.items()}
 
     def picture(self, z: np.ndarray) -> torch.Tensor:
         """(1, H, W) of a latent (D,), in preset units; made once."""
         made = self.pictures.get(z.tobytes())
-        return render(self.bundle.generator, z[None], self.bundle.preset.shape)[:, 0] if made is None else made
+        if made is None:
+            made = self.pictures[z.tobytes()] = render(self.bundle.generator, z[None], self.bundle.preset.shape)[:, 0]
+        return made
 
     def missed(self, values: Mapping[str, np.ndarray]) -> np.ndarray:
         """(K,) how far from what is asked, in tolerances; infinite where it is unknown or a polarity is wrong."""
@@ -138,6 +145,7 @@ def steer(
     hold: Mapping[str, float] | Sequence[str] | str = (),
     *,
     exact: bool = True,
+    pictures: MutableMapping[bytes, torch.Tensor] | None = None,
 ) -> Answer:
     """Change one patch: what is asked as nearly as it can be had while what is held stays.
 
@@ -156,6 +164,9 @@ def steer(
     exact
         False: a calibrated step along the directions, corrected once, in a few milliseconds. True: what `generate`
         finds from there, if it is better.
+    pictures
+        Where patches made are kept and looked for, by the bytes of their latent; of one generator only. Many steps
+        from one start then cost a patch less each. The caller bounds it.
 
     Returns
     -------
@@ -179,7 +190,7 @@ def steer(
         if name in targets:
             raise SteeringError(f"{name!r} is both asked for and held; leave one out")
     check_reach(targets, directions, bundle.name)
-    hand = _Hand(bundle, start, targets, names)
+    hand = _Hand(bundle, start, targets, names, pictures)
     here = hand.values(start)
     given = {n: float(hold[n]) for n in names} if isinstance(hold, Mapping) else {n: float(here[n][0]) for n in names}
     unknown = [name for name, value in given.items() if not np.isfinite(value)]

@@ -27,7 +27,11 @@ class Plot {
     g.font = "11px system-ui, sans-serif";
     g.fillStyle = colour("--muted"); g.strokeStyle = colour("--line"); g.lineWidth = 1;
     g.textAlign = "center";
-    for (const v of ticks(x0, x1)) { this.line(this.x(v), top, this.x(v), bottom); g.fillText(number(v, 2), this.x(v), bottom + 13); }
+    for (const v of ticks(x0, x1)) {
+      const text = number(v, 2), half = g.measureText(text).width / 2;
+      this.line(this.x(v), top, this.x(v), bottom);
+      g.fillText(text, Math.min(this.x(v), right + 6 - half), bottom + 13);
+    }
     g.fillText(labels[0], (left + right) / 2, height - 5);
     g.textAlign = "right";
     for (const v of ticks(y0, y1)) { this.line(left, this.y(v), right, this.y(v)); g.fillText(number(v, 2), left - 4, this.y(v) + 4); }
@@ -94,9 +98,9 @@ export class Maps {
     const label = (name) => `${this.parameters[name].title}${this.parameters[name].unit ? `, ${unit(this.parameters[name].unit)}` : ""}`;
     const plot = (this.plot = new Plot(this.cloud, span(values.map((v) => v[0]), [got[x]]), span(values.map((v) => v[1]), [got[y]]), [label(x), label(y)]));
     const soft = colour("--simulated-dot"), real = colour("--real");
-    values.forEach(([a, b], k) => { if (this.points.source[k] !== "real") plot.dot(a, b, 1.6, soft); });
+    values.forEach(([a, b], k) => { if (this.points.source[k] !== "real") plot.dot(a, b, 1.8, soft); });
     values.forEach(([a, b], k) => { if (this.points.source[k] === "real") plot.dot(a, b, 3, real); });
-    for (const match of matches) plot.dot(match.grid[x]?.value, match.grid[y]?.value, 4.5, colour("--surface"), colour("--ink"));
+    for (const match of matches) plot.dot(match.grid[x]?.value, match.grid[y]?.value, 4.5, match.source === "real" ? real : colour("--surface"), colour("--ink"));
     plot.query(got[x], got[y]);
   }
 
