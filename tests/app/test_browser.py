@@ -313,6 +313,14 @@ def test_a_link_opens_to_the_same(opened):
     assert other.input_value("#f-mu") == "0.4" and not other.is_checked("#group")
 
 
+def test_a_link_to_a_forgotten_upload_shows_what_was_made_of_it(opened):
+    page = opened()
+    z = re.search(r"z=([\w-]+)", page.url)[1]
+    other = opened(hash=f"#upload=upload-0&name=mine.fits&z={z}")
+    assert picture(other) == picture(page) and "mine.fits" in other.inner_text("#title")
+    assert "open it again" in other.inner_text("#notice")
+
+
 @pytest.mark.parametrize(
     "hash", ["#z=%%%", "#z=AAAA", "#id=nobody", "#upload=upload-0&name=x", "#k=-5&limit=x&where=tuf:"]
 )

@@ -118,6 +118,11 @@ def _shaped(how: str, document: dict[str, Any], fields: Any, record: Callable[[]
     return JSONResponse({**document, "field": field_record(fields)})
 
 
+def _of(client: str | None, kind: str) -> str | None:
+    """A client's changes supersede each other, and so do its searches, but not one the other."""
+    return None if client is None else f"{kind}:{client}"
+
+
 def create_app(room: Room, *, token: str | None = None) -> Any:
     """The ASGI application of a room.
 
@@ -177,14 +182,14 @@ def create_app(room: Room, *, token: str | None = None) -> Any:
     async def edit(asked: m.EditIn, format: Format = "json") -> Any:
         """Change one patch, holding some of its parameters."""
         lane = work if asked.exact and asked.set else hand
-        document, field = await lane.run(partial(room.edit, asked), asked.client)
+        document, field = await lane.run(partial(room.edit, asked), _of(asked.client, "change"))
         return _shaped(format, document, field, lambda: room.fits_bytes(room.generated_patch(document["z"], field)))
 
     @app.post("/api/generate", response_model=m.GenerateOut, responses={200: _OTHER_BODIES})
     async def generate(asked: m.GenerateIn, format: Format = "json") -> Any:
         """Make patches with the properties asked for."""
         began = time.monotonic()
-        answers, fields = await work.run(partial(room.generate, asked), asked.client)
+        answers, fields = await work.run(partial(room.generate, asked), _of(asked.client, "change"))
         seconds = time.monotonic() - began
         if format == "fits":
             patch = room.generated_patch(answers[0]["z"], fields[0])
@@ -197,7 +202,7 @@ def create_app(room: Room, *, token: str | None = None) -> Any:
     @app.post("/api/search", response_model=m.SearchOut)
     async def search(asked: m.SearchIn) -> Any:
         """The patches of the archive that look most like a query."""
-        return JSONResponse(await work.run(partial(room.search, asked), asked.client))
+        return JSONResponse(await work.run(partial(room.search, asked), _of(asked.client, "search")))
 
     @app.post("/api/patch", response_model=m.PatchOut, openapi_extra=_FITS_BODY, responses={200: _OTHER_BODIES})
     async def read(request: Request, name: Annotated[str, Query(max_length=200)] = "", format: Format = "json") -> Any:

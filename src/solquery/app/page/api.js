@@ -30,9 +30,9 @@ const posted = (body, signal) => ({
 });
 
 export const getJson = async (path) => (await reach(path)).json();
-export const postJson = async (path, body, signal) => (await reach(path, posted({ ...body, client: CLIENT }, signal))).json();
+export const postJson = async (path, body, signal) => (await reach(path, posted({ client: CLIENT, ...body }, signal))).json();
 export const postPacked = async (path, body, signal) =>
-  unpack(await (await reach(path, posted({ ...body, client: CLIENT }, signal))).arrayBuffer());
+  unpack(await (await reach(path, posted({ client: CLIENT, ...body }, signal))).arrayBuffer());
 export const getPacked = async (path) => unpack(await (await reach(path)).arrayBuffer());
 export const sendFile = async (path, file) => unpack(await (await reach(path, {
   method: "POST", headers: { "content-type": "application/fits" }, body: file ?? undefined,

@@ -391,11 +391,16 @@ async function begin() {
   if (!state.query) state.query = { kind: "z", z: first };
   if (link.bundle && !health.bundle.hash?.startsWith(link.bundle)) notice("This link was made with another model; what it shows here may differ.", "hint");
   try { await load(); } catch (error) {
-    const told = error.message;
-    state.query = { kind: "z", z: first };
-    state.asked = {}; state.locks = {};
+    const lost = state.query;
+    if (lost.kind === "upload" && lost.z) {
+      // the file is not in the link, but what the model made of it is
+      state.query = { kind: "z", z: lost.z, from: lost.name };
+    } else {
+      state.query = { kind: "z", z: first };
+      state.asked = {}; state.locks = {};
+    }
     await load();
-    notice(`The link cannot be shown: ${told}`);
+    notice(lost.kind === "upload" ? `${lost.name} is not here any more; open it again to search by it.` : `The link cannot be shown: ${error.message}`);
   }
   history.push(state);
   show();
