@@ -1,4 +1,4 @@
-# The developer's day: make demo, make test, make lint, make figures, make clean.
+# The developer's day: make demo, make test, make test-browser, make lint, make figures, make clean.
 PYTHON ?= python3
 # One torch version for everybody; on a machine without a GPU a CPU build of it is enough
 # (see https://pytorch.org/get-started for its index, and pass it as PIP_FLAGS="--index-url ...").
@@ -8,7 +8,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 export MPLBACKEND := Agg
 
-.PHONY: demo test lint figures clean install
+.PHONY: demo test test-browser lint figures clean install
 
 install: $(VENV)/.installed
 
@@ -29,6 +29,14 @@ demo: $(VENV)/.installed
 
 test: $(VENV)/.test-installed
 	$(BIN)/python -m pytest -n 2 -q
+
+# The page in a real browser: Debian's chromium (apt-get install chromium), or the one that CHROMIUM names.
+test-browser: $(VENV)/.browser-installed
+	$(BIN)/python -m pytest -q -m browser tests/app
+
+$(VENV)/.browser-installed: pyproject.toml $(VENV)/.test-installed
+	$(BIN)/pip install --quiet --disable-pip-version-check $(PIP_FLAGS) '$(TORCH)' -e '.[test,browser]'
+	touch $@
 
 lint: $(VENV)/.test-installed
 	$(BIN)/ruff check .

@@ -25,10 +25,12 @@ if TYPE_CHECKING:
     from .retrieval.hybrid import search_hybrid
     from .retrieval.index import Match, SearchError, search
     from .retrieval.training import load_encoder, train_encoder
+    from .steering.direct import steer
     from .steering.directions import Directions, fit_directions
     from .steering.editing import Strip, shift, strip
     from .steering.following import follow
     from .steering.inversion import Inversion, invert
+    from .steering.latent_text import decode_latent, encode_latent
     from .steering.latents import LatentTable, SteeringError, SteeringWarning, render, sample_latents
     from .steering.leak import LeakTable, leak_table
     from .steering.targeting import Answer, OutOfReach, generate
@@ -64,8 +66,10 @@ __all__ = [
     "TrainingError",
     "UnknownParameter",
     "UnreadableFits",
+    "decode_latent",
     "embed",
     "embed_archive",
+    "encode_latent",
     "fit_directions",
     "follow",
     "generate",
@@ -93,6 +97,7 @@ __all__ = [
     "shift",
     "simulate",
     "simulate_region",
+    "steer",
     "strip",
     "train_encoder",
     "train_generator",
@@ -119,10 +124,12 @@ _HOME = {
     "retrieval.hybrid": "search_hybrid",
     "retrieval.index": "Match SearchError search",
     "retrieval.training": "load_encoder train_encoder",
+    "steering.direct": "steer",
     "steering.directions": "Directions fit_directions",
     "steering.editing": "Strip shift strip",
     "steering.following": "follow",
     "steering.inversion": "Inversion invert",
+    "steering.latent_text": "decode_latent encode_latent",
     "steering.latents": "LatentTable SteeringError SteeringWarning render sample_latents",
     "steering.leak": "LeakTable leak_table",
     "steering.targeting": "Answer OutOfReach generate",

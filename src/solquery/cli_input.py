@@ -139,18 +139,18 @@ class Query:
 
 
 def read_query(text: str, archive: Archive | None, bundle: Bundle) -> Query:
-    """A FITS file, an .npy file (latent vector, or field), or the id of a patch in the archive."""
+    """A FITS file, an .npy file (latent vector, or field), ``latent:TEXT``, or the id of a patch in the archive."""
     from .archive.prepare import prepare
 
+    if text.startswith("latent:"):
+        from .steering.latent_text import decode_latent
+
+        return _latent_query(decode_latent(text.removeprefix("latent:"), int(bundle.generator.latent_dim)), {}, bundle)
     path = Path(text)
     if path.is_file() and path.suffix == ".npy":
         array = read_npy(path)
         if array.ndim == 1 or (array.ndim == 2 and array.shape == (1, int(bundle.generator.latent_dim))):
-            from .steering.latents import as_latents, render
-
-            z = as_latents(array, int(bundle.generator.latent_dim))
-            x = render(bundle.generator, z, bundle.preset.shape)[0, 0].numpy()
-            return Query(x, {"kind": "latent", "file": str(path), "z_norm": float(np.linalg.norm(z))})
+            return _latent_query(array, {"file": str(path)}, bundle)
         if array.ndim != 2:
             raise SolqueryError(f"{path} has shape {array.shape}; a query is a field (ny, nx) or a latent vector (D,)")
         return Query(gauss_or_units(array, bundle, str(path)), {"kind": "array", "file": str(path)})
@@ -167,3 +167,11 @@ def read_query(text: str, archive: Archive | None, bundle: Bundle) -> Query:
         raise SolqueryError(f"{text!r} is no file {places}; give a FITS file, an .npy file or an id")
     about = {"kind": kind, **where, "id": patch.id, "region": patch.region, "source": patch.source}
     return Query(prepare(patch.field, bundle.preset), about, patch.region)
+
+
+def _latent_query(z: np.ndarray, where: dict[str, Any], bundle: Bundle) -> Query:
+    from .steering.latents import as_latents, render
+
+    z = as_latents(z, int(bundle.generator.latent_dim))
+    x = render(bundle.generator, z, bundle.preset.shape)[0, 0].numpy()
+    return Query(x, {"kind": "latent", **where, "z_norm": float(np.linalg.norm(z))})

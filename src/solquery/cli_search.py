@@ -75,7 +75,7 @@ def _match_record(match: Match) -> dict[str, Any]:
 def search(
     archive: Annotated[str, typer.Option(help="Directory or URI of the archive.")],
     query: Annotated[
-        str | None, typer.Argument(help="FITS file, .npy (latent or field), or id in the archive.")
+        str | None, typer.Argument(help="FITS file, .npy (latent or field), latent:TEXT, or id in the archive.")
     ] = None,
     bundle: BundleName = None,
     describe: Describe = None,

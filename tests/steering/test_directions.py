@@ -211,3 +211,10 @@ def test_network_mode_is_restored():
         second = sample_latents(network, get_preset("tiny"), n=5, names=["tuf"])
     np.testing.assert_array_equal(first.values["tuf"], second.values["tuf"])
     assert network.training
+
+
+@pytest.mark.parametrize("negative", range(40, 61))
+def test_the_percentiles_of_a_parameter_of_two_values_hold_these_two_only(negative):
+    """Also where a percentile falls between the last of the one and the first of the other."""
+    values = np.where(np.arange(102) < negative, -1.0, 1.0)
+    assert set(quantile_grid(values)) == {-1.0, 1.0}

@@ -7,10 +7,12 @@ patches with given properties, and the latent vector of a given patch.
 from __future__ import annotations
 
 from .conditional import NothingLeft, conditional_normal, orthogonal_complement
+from .direct import HOLD_SLACK, steer
 from .directions import Directions, NoDirection, fit_directions
 from .editing import Strip, shift, strip
 from .following import follow
 from .inversion import Inversion, invert
+from .latent_text import decode_latent, encode_latent
 from .latents import (
     LatentTable,
     SteeringError,
@@ -26,6 +28,7 @@ from .targeting import Answer, OutOfReach, generate, reach
 from .vocabulary import Target, UnknownWord, parse_description, vocabulary
 
 __all__ = [
+    "HOLD_SLACK",
     "Answer",
     "Directions",
     "Inversion",
@@ -42,6 +45,8 @@ __all__ = [
     "UnknownWord",
     "best_axes",
     "conditional_normal",
+    "decode_latent",
+    "encode_latent",
     "fit_directions",
     "follow",
     "generate",
@@ -56,6 +61,7 @@ __all__ = [
     "render",
     "sample_latents",
     "shift",
+    "steer",
     "strip",
     "vocabulary",
 ]

@@ -17,7 +17,10 @@ KNOTS = 33
 
 def quantile_grid(values: np.ndarray) -> np.ndarray:
     """The 0th, 1st, ... 100th percentile (101,) of the values (N,) that are not NaN."""
-    return np.percentile(values[np.isfinite(values)], np.arange(101.0))
+    known = values[np.isfinite(values)]
+    # between two values there is none of a parameter that takes two: which polarity leads
+    method = "lower" if len(np.unique(known)) <= 2 else "linear"
+    return np.percentile(known, np.arange(101.0), method=method)
 
 
 def calibrate(position: np.ndarray, values: np.ndarray, knots: int = KNOTS) -> tuple[np.ndarray, np.ndarray]:

@@ -227,7 +227,7 @@ def generate(
     bundle: Any,
     asked: Mapping[str, float | Target] | str,
     n: int = 1,
-    hold: Sequence[str] | str = (),
+    hold: Mapping[str, float] | Sequence[str] | str = (),
     seed: int = 0,
     *,
     start: Any = None,
@@ -243,7 +243,7 @@ def generate(
     n
         How many different patches.
     hold
-        Parameters to keep at the value they have in the start.
+        Parameters to keep at the value they have in the start; with a `start`, also parameter to the value to keep.
     seed
         Which of the near latents to start from; the same seed gives the same answers.
     start
@@ -281,6 +281,8 @@ def generate(
     else:
         one = torch.from_numpy(as_latents(start, directions.latent_dim)[:1].copy())
         z0, before = search.across(one)
+        if isinstance(hold, Mapping):
+            before = np.tile([float(hold[name]) for name in held], (len(z0), 1))
         z, cost, start_values = search.refine(z0, n, before)
     if not np.isfinite(cost).any():
         wrong = ", ".join(f"{name} = {t.value:g}" for name, t in search.judge.hard.items()) or "what was asked"

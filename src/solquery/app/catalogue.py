@@ -1,0 +1,165 @@
+"""The archive as the page needs it: embeddings, parameters and pictures at hand, read again when it has changed."""
+
+from __future__ import annotations
+
+import threading
+import warnings
+from collections import OrderedDict
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..physics import parameters
+from ..retrieval import EmbeddingIndex, Match, SearchError, embed, load_index
+
+if TYPE_CHECKING:
+    from ..archive.store import Archive
+    from ..bundle import Bundle
+
+__all__ = ["Catalogue"]
+
+_LEFT_OUT = ("embedding", "keywords", "truth", "checksum", "embedding_model")
+_BINS = 40
+_CLOUD = 3_000
+_CONDITIONS = 64
+
+
+class Catalogue:
+    """Searches and summaries of one archive with one bundle; may be used from several threads."""
+
+    def __init__(self, archive: Archive, bundle: Bundle) -> None:
+        self.archive, self.bundle = archive, bundle
+        self._lock = threading.RLock()
+        self._content = ""
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Read the archive again if patches were added since."""
+        with self._lock:
+            content = self.archive.content_hash()
+            if content == self._content:
+                return
+            names = [name for name in self.archive.columns if name not in _LEFT_OUT]
+            self._table = self.archive.table(columns=names)
+            self.ids = np.asarray(self._table.column("id").to_pylist(), dtype=str)
+            self.regions = np.asarray(self._table.column("region").to_pylist(), dtype=str)
+            self.sources = np.asarray(self._table.column("source").to_pylist(), dtype=str)
+            self._place = {name: k for k, name in enumerate(self.ids.tolist())}
+            with warnings.catch_warnings():
+                # patches without an embedding are counted in `about`
+                warnings.simplefilter("ignore", UserWarning)
+                self.index = load_index(self.archive, self.bundle)
+            self._vector = {name: k for k, name in enumerate(self.index.ids.tolist())}
+            self._conditions: OrderedDict[str | None, np.ndarray] = OrderedDict()
+            self._frames = dict(zip(*np.unique(self.regions, return_counts=True), strict=True))
+            if self.archive.path is not None:
+                known, self._pictures = self.archive.prepared_memmap(self.bundle.preset)
+                self._picture = {name: k for k, name in enumerate(known)}
+            self._content = content
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __contains__(self, patch_id: str) -> bool:
+        return patch_id in self._place
+
+    def about(self) -> dict[str, Any]:
+        """Counts, for the head of the page."""
+        return {
+            "uri": self.archive.uri,
+            "content": self._content,
+            "patches": len(self.ids),
+            "regions": len(self._frames),
+            "simulated": int((self.sources == "simulated").sum()),
+            "real": int((self.sources == "real").sum()),
+            "searchable": len(self.index),
+        }
+
+    def grid(self, name: str) -> np.ndarray:
+        """(N,) values of a parameter on the grid of the preset; NaN where unknown."""
+        return self._numbers(f"grid_{name}")
+
+    def _numbers(self, column: str) -> np.ndarray:
+        if column not in self._table.column_names:
+            return np.full(len(self.ids), np.nan)
+        return np.asarray(self._table.column(column).to_numpy(), dtype=np.float64)
+
+    def row(self, patch_id: str) -> dict[str, Any]:
+        """Metadata and parameters of one patch."""
+        return self._table.slice(self._place[patch_id], 1).to_pylist()[0]
+
+    def picture(self, patch_id: str) -> np.ndarray:
+        """(H, W) float32 of one patch in preset units, on the grid."""
+        if self.archive.path is None:
+            return self.archive.prepared(self.bundle.preset, ids=[patch_id])[1][0]
+        return np.array(self._pictures[self._picture[patch_id]], dtype=np.float32)
+
+    def frames(self, region: str) -> int:
+        """How many patches of a region there are."""
+        return int(self._frames.get(region, 0))
+
+    # ---------------------------------------------------------------- search
+
+    def _selected(self, where: str | None) -> np.ndarray:
+        """Rows of the index that meet a condition; the newest conditions are remembered."""
+        with self._lock:
+            if where not in self._conditions:
+                ids = self.archive.ids(where) if where else self.index.ids.tolist()
+                rows = np.array(sorted(self._vector[i] for i in ids if i in self._vector), dtype=np.int64)
+                self._conditions[where] = rows
+                while len(self._conditions) > _CONDITIONS:
+                    self._conditions.popitem(last=False)
+            self._conditions.move_to_end(where)
+            return self._conditions[where]
+
+    def search(
+        self, x: np.ndarray, k: int, where: str | None, group: str, exclude_region: str | None
+    ) -> tuple[list[Match], int]:
+        """Matches as `solquery.search` gives them, and how many patches met the condition."""
+        self.refresh()
+        rows = self._selected(where)
+        if len(rows) == 0:
+            return [], 0
+        if self.bundle.encoder is None:
+            raise SearchError(f"bundle {self.bundle.name!r} has no encoder to search with; choose one that has")
+        index = self.index
+        if len(rows) < len(index):
+            index = EmbeddingIndex(index.ids[rows], index.regions[rows], index.vectors[rows])
+        found = index.nearest(embed(self.bundle.encoder, x), k, group, exclude_region)[0]
+        return [replace(match, row=self.row(match.id)) for match in found], len(rows)
+
+    # --------------------------------------------------------------- figures
+
+    def histogram(self, name: str, low: float, high: float) -> dict[str, list[float]]:
+        """Counts of the simulated and of the real patches in bins from `low` to `high`; those beyond at the ends."""
+        edges = np.linspace(low, high, _BINS + 1)
+        values = self.grid(name)
+        out = {}
+        for source in ("simulated", "real"):
+            here = values[(self.sources == source) & np.isfinite(values)]
+            out[source] = np.histogram(np.clip(here, low, high), edges)[0].tolist()
+        return {"edges": edges.tolist(), **out}
+
+    def cloud(self, x: str, y: str) -> dict[str, Any]:
+        """Two grid parameters of at most 3,000 patches, every real one among them."""
+        values = np.stack([self.grid(x), self.grid(y)], axis=1)
+        known = np.flatnonzero(np.isfinite(values).all(1))
+        real = self.sources[known] == "real"
+        rest = known[~real]
+        room = max(0, _CLOUD - int(real.sum()))
+        if len(rest) > room:
+            rest = np.sort(np.random.default_rng(0).choice(rest, room, replace=False))
+        rows = np.concatenate([rest, known[real]])
+        return {
+            "x": x,
+            "y": y,
+            "ids": self.ids[rows].tolist(),
+            "source": self.sources[rows].tolist(),
+            "values": values[rows].tolist(),
+            "of": len(self.ids),
+        }
+
+    def native(self, row: dict[str, Any]) -> dict[str, float | None]:
+        """Parameters of a row at native scale."""
+        return {name: row.get(name) for name in parameters()}

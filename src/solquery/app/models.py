@@ -1,0 +1,240 @@
+"""What the API takes and gives, with units: the source of its OpenAPI description."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FiniteFloat, model_validator
+
+__all__ = [
+    "AnswerOut",
+    "CloudOut",
+    "EditIn",
+    "FieldOut",
+    "Filters",
+    "GenerateIn",
+    "GenerateOut",
+    "HealthOut",
+    "InversionOut",
+    "MapOut",
+    "PatchOut",
+    "Problem",
+    "Quantity",
+    "SearchIn",
+    "SearchOut",
+]
+
+
+def _printable(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError("text must be printable")
+    return text
+
+
+Name = Annotated[str, Field(max_length=64, examples=["tuf"]), AfterValidator(_printable)]
+Identifier = Annotated[str, Field(min_length=1, max_length=300), AfterValidator(_printable)]
+Client = Annotated[
+    str | None,
+    Field(max_length=64, description="Who asks; of several requests in the queue the newest of a client is answered."),
+]
+Latent = Annotated[
+    str,
+    Field(
+        min_length=4,
+        max_length=16_384,
+        pattern=r"^[A-Za-z0-9_-]+$",
+        description="Latent vector: URL-safe base64, without padding, of little-endian float32 numbers "
+        "(`solquery.encode_latent`); standard deviations of the prior.",
+    ),
+]
+Values = Annotated[
+    dict[Name, FiniteFloat],
+    Field(max_length=32, description="Parameter to number, in the unit `/api/parameters` gives (of the grid)."),
+]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class Quantity(BaseModel):
+    """A number with its unit; null where it is unknown."""
+
+    value: float | None
+    unit: str = Field(description="As astropy reads it; empty for a pure number.", examples=["Mx", "G pix", "deg"])
+
+
+class FieldOut(BaseModel):
+    """A field of float16 numbers; row 0 is the southernmost, column 0 the easternmost."""
+
+    unit: Literal["G"] = "G"
+    dtype: Literal["<f2"] = "<f2"
+    shape: list[int] = Field(description="Rows and columns.")
+    data: str = Field(description="base64 of the numbers, row by row.")
+
+
+class Problem(BaseModel):
+    """Why a request was not answered."""
+
+    class Error(BaseModel):
+        kind: str = Field(examples=["invalid", "out of reach", "not found", "busy"])
+        message: str = Field(description="One line: what, where, what to do next.")
+
+    error: Error
+
+
+class Between(_Strict):
+    """Limits of a number, either of which may be left out."""
+
+    low: FiniteFloat | None = None
+    high: FiniteFloat | None = None
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Between:
+        if self.low is not None and self.high is not None and self.low > self.high:
+            raise ValueError("low must not exceed high")
+        return self
+
+
+class Filters(_Strict):
+    """Which patches of the archive may be matches. What is unknown of a patch meets no limit on it."""
+
+    source: Literal["any", "real", "simulated"] = Field("any", description="Observed, simulated, or both.")
+    since: date | None = Field(None, description="First day, UTC.")
+    until: date | None = Field(None, description="Last day, UTC.")
+    latitude_deg: Between | None = Field(None, description="Stonyhurst latitude of the centre.", title="deg")
+    longitude_deg: Between | None = Field(None, description="Stonyhurst longitude of the centre.", title="deg")
+    mu_min: Annotated[float, Field(ge=0, le=1)] | None = Field(None, description="Least cosine of heliocentric angle.")
+    parameters: dict[Name, Between] = Field(
+        default_factory=dict, max_length=32, description="Limits at native scale, in the native unit (Mx, Mm, ...)."
+    )
+    region: Identifier | None = Field(None, description="Frames of this region only.")
+
+
+class EditIn(_Strict):
+    """Change one patch. With nothing set, the patch of `z` as it is."""
+
+    z: Latent
+    set: Values = Field(default_factory=dict)
+    hold: Values = Field(default_factory=dict, description="Parameter to the value to keep, on the grid.")
+    exact: bool = Field(True, description="False: a direct step in milliseconds; true: solved for.")
+    client: Client = None
+
+
+class GenerateIn(_Strict):
+    """Make patches: of a description, of numbers, of both, or (with neither) drawn from the prior."""
+
+    describe: str | None = Field(None, max_length=400, examples=["strong, widely separated bipole"])
+    set: Values = Field(default_factory=dict)
+    n: int = Field(1, ge=1, le=8, description="How many different ones.")
+    seed: int = Field(0, ge=0, lt=2**32)
+    client: Client = None
+
+
+class SearchIn(_Strict):
+    """Search with exactly one of: a latent vector, the id of a patch in the archive, the id of an upload."""
+
+    z: Latent | None = None
+    patch: Identifier | None = None
+    upload: Identifier | None = None
+    k: int = Field(12, ge=1, le=100)
+    group: Literal["region", "none"] = Field("region", description="One match per region, or every frame.")
+    exclude_own: bool = Field(False, description="Leave out the region of the query.")
+    filters: Filters = Field(default_factory=Filters)
+    client: Client = None
+
+    @model_validator(mode="after")
+    def _one(self) -> SearchIn:
+        if sum(part is not None for part in (self.z, self.patch, self.upload)) != 1:
+            raise ValueError("give exactly one of z, patch and upload")
+        return self
+
+
+class AnswerOut(BaseModel):
+    """A generated patch: simulated by a network, no observation."""
+
+    z: str
+    source: Literal["generated"] = "generated"
+    asked: dict[str, Quantity]
+    got: dict[str, Quantity] = Field(description="Measured on the patch, on the grid.")
+    held: dict[str, Quantity]
+    verdict: Literal["met", "nearest"]
+    z_norm: float
+    far: bool = Field(description="The latent is longer or shorter than any the generator was trained on.")
+    field: FieldOut | None = None
+
+
+class GenerateOut(BaseModel):
+    answers: list[AnswerOut]
+    seconds: float
+
+
+class PatchOut(BaseModel):
+    """A patch of the archive, or an upload."""
+
+    model_config = ConfigDict(extra="allow")
+
+    id: str
+    region: str
+    source: str
+    parameters: dict[str, Quantity] = Field(description="At native scale.")
+    grid: dict[str, Quantity] = Field(description="On the grid of the preset, as those of a generated patch.")
+    scale_mm: list[float] | None = Field(description="Mm per pixel (y, x) of the field given; null: no scale.")
+    field: FieldOut | None = None
+
+
+class InversionOut(BaseModel):
+    """The generator's closest approximation to an observation."""
+
+    patch: PatchOut
+    z: str
+    mse: float = Field(description="Mean squared error, in preset units squared (1 is 1000 G squared in `paper`).")
+    z_norm: float
+    far: bool
+    reconstructed: dict[str, Quantity]
+    field: FieldOut | None = Field(None, description="The reconstruction.")
+    seconds: float
+
+
+class SearchOut(BaseModel):
+    query: dict[str, Any]
+    matches: list[dict[str, Any]]
+    candidates: int = Field(description="Patches that meet the filters.")
+    where: str | None = Field(description="The filters as the SQL condition that `solquery.search` takes.")
+    recipe: dict[str, str] = Field(description="Lines of Python and of the command line that do the same.")
+    seconds: float
+
+
+class MapOut(BaseModel):
+    """The latent space in two dimensions in which a boundary is a line (Figure 4 of the paper)."""
+
+    parameter: str
+    points: list[list[float]]
+    above: list[bool]
+    slope: float
+    offset: float
+    axes: list[int]
+    normal: list[float]
+    intercept: float
+    threshold: Quantity
+
+
+class CloudOut(BaseModel):
+    """Two grid parameters of the patches of the archive."""
+
+    x: str
+    y: str
+    ids: list[str]
+    source: list[str]
+    values: list[list[float]]
+    of: int = Field(description="Patches in the archive; a larger archive is thinned.")
+
+
+class HealthOut(BaseModel):
+    model_config = ConfigDict(extra="allow")
+
+    status: Literal["ok"]
+    version: str
+    bundle: dict[str, Any]
+    archive: dict[str, Any] | None

@@ -1,0 +1,89 @@
+// Two patches side by side, blinked, or differenced; always both on the model's grid, with one range of colours.
+
+import { draw } from "./field.js";
+import { byId, make, number, quantity, unit } from "./format.js";
+import { patchOf } from "./matches.js";
+
+const PACE = 800;
+
+export class Compare {
+  /** now() → {field, got: {name: value}, title, source}; choices() → matches; look(); parameters; changed(pair or null). */
+  constructor(now, choices, look, parameters, changed) {
+    Object.assign(this, { now, choices, look, parameters, changed });
+    this.box = byId("compare-box");
+    this.timer = 0;
+    this.second = false;
+    for (const id of ["pick-a", "pick-b"]) byId(id).addEventListener("change", () => this.redraw());
+    for (const input of this.box.querySelectorAll("[name=how]")) input.addEventListener("change", () => this.redraw());
+    byId("swap").addEventListener("click", () => { byId("pace").checked = false; this.second = !this.second; this.redraw(); });
+    byId("pace").checked = !matchMedia("(prefers-reduced-motion: reduce)").matches;
+    byId("pace").addEventListener("change", () => this.redraw());
+    this.box.addEventListener("close", () => { clearInterval(this.timer); this.changed(null); });
+    new ResizeObserver(() => { if (this.box.open) this.paint(); }).observe(byId("canvas-a").parentElement);
+  }
+
+  get how() { return this.box.querySelector("[name=how]:checked").value; }
+
+  open(a, b, how) {
+    const options = () => [make("option", { value: "query" }, `Query: ${this.now().title}`),
+      ...this.choices().map((m) => make("option", { value: m.id }, `${m.rank}: ${m.region} (${m.source})`))];
+    byId("pick-a").replaceChildren(...options());
+    byId("pick-b").replaceChildren(...options());
+    byId("pick-a").value = a ?? "query";
+    byId("pick-b").value = b ?? this.choices()[0]?.id ?? "query";
+    for (const id of ["pick-a", "pick-b"]) if (!byId(id).value) byId(id).value = "query";
+    const choice = this.box.querySelector(`[name=how][value="${["side", "blink", "difference"].includes(how) ? how : this.how}"]`);
+    choice.checked = true;
+    if (!this.box.open) this.box.showModal();
+    this.redraw();
+  }
+
+  async one(id) {
+    if (id === "query") return this.now();
+    const { document, field } = await patchOf(id), match = this.choices().find((m) => m.id === id);
+    const got = Object.fromEntries(Object.entries(document.grid).map(([name, entry]) => [name, entry.value]));
+    return { field, got, native: document.parameters, title: match ? match.region : document.region, source: document.source };
+  }
+
+  async redraw() {
+    clearInterval(this.timer);
+    const ids = [byId("pick-a").value, byId("pick-b").value];
+    this.changed([...ids, this.how]);
+    try { this.pair = await Promise.all(ids.map((id) => this.one(id))); } catch (error) { byId("compare-said").textContent = error.message; return; }
+    if (this.how === "blink" && byId("pace").checked && this.box.open) {
+      this.timer = setInterval(() => { this.second = !this.second; this.paint(); }, PACE);
+    }
+    this.paint();
+    this.table();
+  }
+
+  paint() {
+    if (!this.pair) return;
+    const [a, b] = this.pair, how = this.how, look = this.look();
+    this.box.dataset.how = how;
+    byId("swap").hidden = byId("pace-label").hidden = how !== "blink";
+    const canvas = byId("canvas-a"), plain = { ...look, bar: true, cross: null };
+    if (how === "side") { draw(canvas, a.field, plain); draw(byId("canvas-b"), b.field, plain); }
+    else if (how === "blink") draw(canvas, (this.second ? b : a).field, plain);
+    else {
+      const data = a.field.data.map((value, k) => value - b.field.data[k]);
+      draw(canvas, { ...a.field, data }, { ...plain, palette: "difference", pil: false, cen: false });
+    }
+    const names = `A is ${a.source}, B is ${b.source}.`;
+    byId("compare-said").textContent = how === "difference" ? `A − B from −${look.limit} G (blue) to +${look.limit} G (red). ${names}`
+      : how === "blink" ? `Now: ${this.second ? "B" : "A"}, ${(this.second ? b : a).title}. ${names}` : names;
+  }
+
+  table() {
+    const [a, b] = this.pair;
+    const row = (name) => {
+      const about = this.parameters[name], u = unit(about.unit), gap = b.got[name] - a.got[name];
+      const native = [a, b].map((one) => (one.native && about.native_unit !== about.unit && one.native[name]?.value !== null ? quantity(one.native[name]) : ""));
+      return make("tr", {}, make("th", { scope: "row" }, about.title), ...[a, b].map((one, k) => make("td", {}, number(one.got[name]), native[k] ? make("small", {}, native[k]) : null)),
+        make("td", {}, number(gap)), make("td", { class: "muted" }, u));
+    };
+    byId("compare-table").replaceChildren(
+      make("thead", {}, make("tr", {}, ...["on the grid; native below", "A", "B", "B − A", ""].map((text) => make("th", { scope: "col" }, text)))),
+      make("tbody", {}, ...Object.keys(this.parameters).map(row)));
+  }
+}

@@ -1,0 +1,66 @@
+// The form of the filters: from the state into the fields and back.
+
+import { byId, make, number, parse, unit } from "./format.js";
+
+const NUMBERS = { "f-lat0": ["lat", 0], "f-lat1": ["lat", 1], "f-lon0": ["lon", 0], "f-lon1": ["lon", 1] };
+
+export class FilterForm {
+  /** get() → state; changed() is called after a change. */
+  constructor(parameters, get, changed) {
+    Object.assign(this, { parameters, get, changed });
+    const select = byId("f-param");
+    for (const [name, about] of Object.entries(parameters)) select.append(make("option", { value: name }, about.title));
+    const named = () => { byId("f-unit").textContent = unit(parameters[select.value]?.native_unit ?? ""); };
+    select.addEventListener("change", named);
+    named();
+    for (const input of document.querySelectorAll("[name=source]")) input.addEventListener("change", () => this.set((s) => { s.filters.source = input.value; }));
+    byId("group").addEventListener("change", (e) => this.set((s) => { s.perRegion = e.target.checked; }));
+    byId("own").addEventListener("change", (e) => this.set((s) => { s.notOwn = e.target.checked; }));
+    for (const key of ["since", "until"]) byId(`f-${key}`).addEventListener("change", (e) => this.set((s) => { s.filters[key] = e.target.value; }));
+    for (const [id, [key, k]] of Object.entries(NUMBERS)) byId(id).addEventListener("change", (e) => this.number(e.target, (s, v) => { s.filters[key][k] = v; }));
+    byId("f-mu").addEventListener("change", (e) => this.number(e.target, (s, v) => { s.filters.mu = v; }));
+    byId("f-k").addEventListener("change", (e) => this.number(e.target, (s, v) => { s.k = v === "" ? 12 : Math.trunc(v); }));
+    byId("f-add").addEventListener("click", () => this.limit());
+    for (const id of ["f-low", "f-high"]) byId(id).addEventListener("keydown", (e) => { if (e.key === "Enter") { e.preventDefault(); this.limit(); } });
+    byId("f-clear").addEventListener("click", () => this.set((s) => {
+      Object.assign(s.filters, { source: "any", since: "", until: "", lat: ["", ""], lon: ["", ""], mu: "", parameters: {} });
+      s.k = 12;
+    }));
+    byId("filter-form").addEventListener("submit", (e) => e.preventDefault());
+  }
+
+  set(change) { change(this.get()); this.show(); this.changed(); }
+
+  number(input, change) {
+    if (!input.checkValidity()) { input.reportValidity(); return; }
+    this.set((s) => change(s, input.value === "" ? "" : Number(input.value)));
+  }
+
+  limit() {
+    const low = parse(byId("f-low").value), high = parse(byId("f-high").value), wrong = byId("f-low");
+    wrong.setCustomValidity(Number.isNaN(low) && Number.isNaN(high) ? "Give a least or a greatest value, such as 1e22" : low > high ? "The least value exceeds the greatest" : "");
+    if (!wrong.reportValidity()) { wrong.setCustomValidity(""); return; }
+    this.set((s) => { s.filters.parameters[byId("f-param").value] = [low, high].map((v) => (Number.isNaN(v) ? null : v)); });
+    byId("f-low").value = byId("f-high").value = "";
+  }
+
+  show() {
+    const s = this.get(), f = s.filters;
+    for (const input of document.querySelectorAll("[name=source]")) input.checked = input.value === f.source;
+    byId("group").checked = s.perRegion;
+    byId("own").checked = s.notOwn;
+    byId("own-label").hidden = !s.query || s.query.kind === "z";
+    for (const key of ["since", "until"]) byId(`f-${key}`).value = f[key];
+    for (const [id, [key, k]] of Object.entries(NUMBERS)) byId(id).value = f[key][k];
+    byId("f-mu").value = f.mu;
+    byId("f-k").value = s.k;
+    byId("f-active").replaceChildren(...Object.entries(f.parameters).map(([name, [low, high]]) => {
+      const about = this.parameters[name], u = unit(about?.native_unit ?? "");
+      const text = `${low === null ? "" : `${number(low)} ≤ `}${about?.symbol ?? name}${high === null ? "" : ` ≤ ${number(high)}`} ${u}`;
+      return make("button", { type: "button", class: "chip", title: "Remove this limit", onclick: () => this.set((st) => { delete st.filters.parameters[name]; }) }, `${text} ✕`);
+    }));
+    const n = [f.since, f.until, f.mu !== "", f.lat.some((v) => v !== ""), f.lon.some((v) => v !== "")].filter(Boolean).length + Object.keys(f.parameters).length;
+    byId("filters-on").textContent = n ? `(${n} set)` : "";
+    byId("filters").classList.toggle("on", n > 0);
+  }
+}

@@ -1,0 +1,63 @@
+// Numbers, units, places and times as a solar physicist writes them.
+
+const UP = { "-": "⁻", 0: "⁰", 1: "¹", 2: "²", 3: "³", 4: "⁴", 5: "⁵", 6: "⁶", 7: "⁷", 8: "⁸", 9: "⁹" };
+
+/** 940281 → "9.40×10⁵"; three significant digits. */
+export function number(value, digits = 3) {
+  if (value === null || value === undefined || !Number.isFinite(value)) return "–";
+  const size = Math.abs(value);
+  if (size !== 0 && (size >= 1e5 || size < 1e-3)) {
+    const [mantissa, exponent] = value.toExponential(digits - 1).split("e");
+    return `${mantissa.replace("-", "−")}×10${[...String(Number(exponent))].map((c) => UP[c]).join("")}`;
+  }
+  return plain(value, digits).replace("-", "−");
+}
+
+/** For a box to type in: 940281 → "9.40e5". */
+export function typed(value, digits = 4) {
+  if (value === null || value === undefined || !Number.isFinite(value)) return "";
+  const size = Math.abs(value);
+  if (size !== 0 && (size >= 1e5 || size < 1e-3)) return value.toExponential(digits - 1).replace("e+", "e");
+  return plain(value, digits);
+}
+
+function plain(value, digits) {
+  if (Number.isInteger(value) && Math.abs(value) < 1e5) return String(value);
+  const text = Number(value.toPrecision(digits));
+  return String(Object.is(text, -0) ? 0 : text);
+}
+
+/** What a user typed, as a number; NaN where it is none. "1,2e6" and "×10^6" are understood. */
+export function parse(text) {
+  const clean = text.trim().replace(/−/g, "-").replace(/\s|_/g, "").replace(/[×x*]10\^?/i, "e").replace(/^(-?\d+),(\d+)/, "$1.$2");
+  return clean === "" ? NaN : Number(clean);
+}
+
+export const unit = (text) => text.replace("Mm2", "Mm²").replace(" / ", "/").replace("deg", "°").replace("pix", "px");
+export const quantity = (entry) => (entry ? `${number(entry.value)} ${unit(entry.unit)}`.trim() : "–");
+
+/** N16E54 of Stonyhurst latitude and longitude. */
+export function place(latitude, longitude) {
+  if (latitude === null || latitude === undefined || longitude === null || longitude === undefined) return "";
+  const two = (v) => String(Math.round(Math.abs(v))).padStart(2, "0");
+  return `${latitude >= 0 ? "N" : "S"}${two(latitude)}${longitude >= 0 ? "W" : "E"}${two(longitude)}`;
+}
+
+export function when(record) {
+  if (record.t_utc) return `${record.t_utc.slice(0, 10)} ${record.t_utc.slice(11, 16)} UT`;
+  return (record.t_rec || "").replace(/_/g, " ").replace(/\./g, "-").replace(/:\d\d( TAI)?$/, "$1");
+}
+
+/** A small element: make("p", {class: "x"}, "text", child …). */
+export function make(tag, attributes = {}, ...children) {
+  const node = document.createElement(tag);
+  for (const [key, value] of Object.entries(attributes)) {
+    if (value === null || value === undefined || value === false) continue;
+    if (key.startsWith("on")) node.addEventListener(key.slice(2), value);
+    else node.setAttribute(key, value === true ? "" : value);
+  }
+  node.append(...children.filter((child) => child !== null && child !== undefined));
+  return node;
+}
+
+export const byId = (id) => document.getElementById(id);

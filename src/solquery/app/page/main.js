@@ -1,0 +1,420 @@
+// The page: one state, what is shown of it, and what the user does to it.
+
+import { getJson, getPacked, Latest, postJson, postPacked, sendFile } from "./api.js";
+import { Compare } from "./compare.js";
+import { FilterForm } from "./filters.js";
+import { byId, make, number, unit, when } from "./format.js";
+import { Maps } from "./maps.js";
+import { Matches } from "./matches.js";
+import { explanation, Panel } from "./panel.js";
+import { Stage } from "./stage.js";
+import { filtersOf, fresh, fromHash, History, toHash } from "./state.js";
+import { setUp } from "./take.js";
+
+const SAME = ["tuf", "psep", "r", "polarity"];
+const LIMIT_BYTES = 32 * 2 ** 20;
+
+let health, about, state, first = null;
+const history = new History();
+// what the server said of the state: fields, parameters, matches
+let now = { got: {}, matches: [], recipe: null };
+let panel, stage, matches, maps, filters, compare, turn = 0, hand = null, written = "";
+
+// ---------------------------------------------------------------- showing
+
+function look() {
+  const l = state.look, clip = health.bundle.limit_gauss;
+  // the colours of HMI are made for 1500 G
+  return { palette: l.palette, limit: l.limit || (l.palette === "hmi" ? 1500 : clip), pil: l.pil, cen: l.cen, clip };
+}
+
+function title() {
+  const q = state.query, r = now.record;
+  if (q.kind === "z") return q.from ? `from ${q.from}, changed` : "made by a network, no observation";
+  if (!r) return q.name ?? q.id;
+  return [r.region, r.noaa?.length ? `NOAA ${r.noaa.join(", ")}` : "", when(r)].filter(Boolean).join(" · ");
+}
+
+function picture() {
+  const q = state.query, view = q.kind === "z" ? "grid" : state.look.view;
+  if (view === "native" && now.native) return { field: now.native.field, scale: now.native.scale, source: now.record.source, title: title() };
+  if (view === "made" && now.made) return { field: now.made.field, scale: health.bundle.scale_mm, source: "generated", title: `the model's closest to ${now.record.region}`, verdict: now.made.mse === undefined ? "" : `mean squared error ${number(now.made.mse)}` };
+  return {
+    field: now.field, scale: health.bundle.scale_mm, source: q.kind === "z" ? "generated" : now.record.source, title: title(),
+    verdict: now.far ? "far from what the model was trained on: do not trust it" : "", missed: now.far,
+  };
+}
+
+function explain() {
+  const q = state.query, stretched = health.bundle.scale_mm ? "" : `Every patch is stretched to ${health.bundle.shape.join(" × ")} pixels here: fluxes in G px and lengths in px are no maxwell and no megametre. Matches are also given at native scale. `;
+  let text = stretched;
+  if (q.kind !== "z" && !q.z) text = "Looking for the latent vector of this observation, so that it can be changed; this takes some seconds. ";
+  else if (q.kind !== "z") text = "The search is by the observation itself. Move a slider to change the model's reconstruction of it. " + stretched;
+  byId("explain").textContent = text;
+}
+
+function show() {
+  const q = state.query, observed = q.kind !== "z";
+  byId("views").hidden = !observed;
+  for (const input of document.querySelectorAll("[name=view]")) {
+    input.checked = input.value === state.look.view;
+    if (input.value === "made") input.disabled = !now.made;
+  }
+  for (const input of document.querySelectorAll("[name=palette]")) input.checked = input.value === state.look.palette;
+  byId("pil").checked = state.look.pil;
+  byId("cen").checked = state.look.cen;
+  byId("limit").value = look().limit;
+  byId("describe").value = state.describe;
+  byId("undo").disabled = !history.canUndo;
+  byId("redo").disabled = !history.canRedo;
+  stage.show(picture(), look());
+  panel.update({ got: now.got, asked: state.asked, locks: state.locks, verdict: now.verdict, ready: Boolean(q.z) });
+  filters.show();
+  explain();
+  byId("cloud-x").value = state.look.cloud[0];
+  byId("cloud-y").value = state.look.cloud[1];
+  byId("map-p").value = state.look.map;
+  maps.update({ got: now.got, matches: now.matches, z: q.z, trail: history.trail() });
+  address();
+}
+
+function address() {
+  written = toHash(state, health.bundle.hash);
+  window.history.replaceState(null, "", written);
+}
+
+let quiet = 0;
+function notice(text, kind = "error") {
+  const box = byId("notice");
+  clearTimeout(quiet);
+  box.textContent = text;
+  box.className = kind;
+  box.hidden = !text;
+  if (text && kind !== "error") quiet = setTimeout(() => { box.hidden = true; }, 8000);
+}
+
+let jobs = 0;
+async function busy(work) {
+  jobs++;
+  byId("busy").hidden = false;
+  try { return await work(); } finally { if (!--jobs) byId("busy").hidden = true; }
+}
+
+// --------------------------------------------------------------- learning
+
+const values = (entries) => Object.fromEntries(Object.entries(entries).map(([name, entry]) => [name, entry.value ?? NaN]));
+
+function take(answer, field) {
+  now = { ...now, field, got: values(answer.got), verdict: Object.keys(answer.asked).length ? answer.verdict : "", far: answer.far, record: null, made: null, native: null };
+}
+
+/** Show the state as it is, from its query on. */
+async function load() {
+  const mine = ++turn, q = state.query;
+  await busy(async () => {
+    if (q.kind === "z") {
+      const { document, fields } = await postPacked("/api/edit?format=packed", { z: q.z });
+      if (mine !== turn) return;
+      take(document, fields[0]);
+      now.verdict = Object.keys(state.asked).length ? kept() : "";
+    } else {
+      const path = `/api/patch/${encodeURIComponent(q.id)}?format=packed`;
+      const { document, fields } = await getPacked(path);
+      if (mine !== turn) return;
+      now = { ...now, field: fields[0], record: document, got: values(document.grid), verdict: "", far: false, made: null, native: null };
+      observe(mine);
+    }
+    show();
+    await search(mine);
+  });
+}
+
+/** Whether what a link says was asked has been got, by the rule of ten per cent. */
+function kept() {
+  return Object.entries(state.asked).every(([name, v]) => Math.abs(now.got[name] - v) <= 0.1 * Math.abs(v)) ? "met" : "";
+}
+
+/** Of an observation: its native picture, and the model's reconstruction. */
+async function observe(mine) {
+  const q = state.query, id = encodeURIComponent(q.id);
+  try {
+    const { document, fields } = await getPacked(`/api/patch/${id}?grid=native&format=packed`);
+    if (mine !== turn) return;
+    now.native = { field: fields[0], scale: document.scale_mm };
+    show();
+    if (q.z) {
+      const made = await postPacked("/api/edit?format=packed", { z: q.z });
+      if (mine !== turn) return;
+      now.made = { field: made.fields[0] };
+    } else {
+      const found = await busy(() => sendFile(`/api/invert?patch=${id}&starts=4&steps=100&format=packed`));
+      if (mine !== turn) return;
+      q.z = found.document.z;
+      now.made = { field: found.fields[1], mse: found.document.mse };
+      history.amend(state);
+    }
+    show();
+  } catch (error) { if (mine === turn) notice(error.message); }
+}
+
+function queryBody() {
+  const q = state.query;
+  const body = q.kind === "z" ? { z: q.z } : q.kind === "patch" ? { patch: q.id } : { upload: q.id };
+  return { ...body, k: state.k, group: state.perRegion ? "region" : "none", exclude_own: q.kind !== "z" && state.notOwn, filters: filtersOf(state) };
+}
+
+async function search(mine = turn) {
+  if (!health.archive) { matches.say("No archive is open. Start the page with solquery app --archive DIR to see observations that match."); return; }
+  byId("found").setAttribute("aria-busy", "true");
+  try {
+    const found = await postJson("/api/search", queryBody());
+    if (mine !== turn) return;
+    now.matches = found.matches;
+    now.recipe = found.recipe;
+    byId("count").textContent = `among ${found.candidates.toLocaleString("en")}${found.where ? " that pass" : " patches"}`;
+    byId("compare").disabled = !found.matches.length;
+    byId("how-to-read").hidden = !found.matches.length;
+    if (found.matches.length) matches.show(found.matches);
+    else matches.say("No patch meets the filters. Widen them.");
+    maps.update({ got: now.got, matches: now.matches, z: state.query.z, trail: history.trail() });
+  } catch (error) { if (mine === turn && error.kind !== "superseded") matches.say(error.message); } finally { byId("found").removeAttribute("aria-busy"); }
+}
+
+// ------------------------------------------------------------------ doing
+
+/** A step: change the state, remember it, show it. */
+function step(change) {
+  change(state);
+  history.push(state);
+  notice("");
+  return load().catch(failed);
+}
+
+function failed(error) {
+  if (error.kind !== "superseded") notice(error.message);
+  if (now.field) show();
+}
+
+const origin = () => (state.query.kind === "z" ? state.query.from : now.record?.region ?? state.query.name);
+
+const follow = new Latest(async (mine, z, name, value) => {
+  try {
+    const { document, fields } = await postPacked("/api/edit?format=packed", { z, set: { [name]: value }, hold: holdWithout(name), exact: false });
+    if (mine !== turn || !hand) return;
+    now.got = values(document.got);
+    now.verdict = "";
+    stage.show({ field: fields[0], scale: health.bundle.scale_mm, source: "generated", title: origin() ? `from ${origin()}, changed` : "made by a network, no observation" }, look());
+    panel.update({ got: now.got, asked: { [name]: value }, locks: state.locks, verdict: "", ready: true });
+    maps.update({ got: now.got, matches: now.matches, z: document.z, trail: history.trail() });
+  } catch (error) { if (mine === turn && error.kind !== "superseded") notice(error.message); }
+});
+
+const holdWithout = (name) => Object.fromEntries(Object.entries(state.locks).filter(([held]) => held !== name));
+
+function drag(name, value) {
+  // all of one drag starts from where the hand took hold, so that going back goes back
+  if (!hand || hand.name !== name) { hand = { name, z: state.query.z }; turn++; }
+  follow.ask(turn, hand.z, name, value);
+}
+
+async function release(name, value) {
+  const z = hand?.name === name ? hand.z : state.query.z, from = origin();
+  hand = null;
+  follow.drop();
+  const mine = ++turn;
+  notice("");
+  try {
+    await busy(async () => {
+      const { document, fields } = await postPacked("/api/edit?format=packed", { z, set: { [name]: value }, hold: holdWithout(name) });
+      if (mine !== turn) return;
+      take(document, fields[0]);
+      state.query = { kind: "z", z: document.z, from };
+      state.asked = { [name]: value };
+      state.describe = "";
+      state.look.view = "grid";
+      history.push(state);
+      show();
+      await search(mine);
+    });
+  } catch (error) {
+    if (mine !== turn) return;
+    await load().catch(() => {});
+    failed(error);
+  }
+}
+
+function lock(name, on) {
+  if (on) state.locks[name] = now.got[name]; else delete state.locks[name];
+  delete state.asked[name];
+  history.push(state);
+  show();
+}
+
+async function make_(body, remember) {
+  const mine = ++turn;
+  notice("");
+  try {
+    await busy(async () => {
+      const { document, fields } = await postPacked("/api/generate?format=packed", body);
+      if (mine !== turn) return;
+      const [answer] = document.answers;
+      take(answer, fields[0]);
+      now.verdict = answer.verdict;
+      state.query = { kind: "z", z: answer.z };
+      state.asked = Object.fromEntries(Object.entries(answer.asked).filter(([name, entry]) => name in about && entry.value !== null && !(name in state.locks)).map(([name, entry]) => [name, entry.value]));
+      remember(answer);
+      state.look.view = "grid";
+      history.push(state);
+      show();
+      await search(mine);
+    });
+  } catch (error) { if (mine === turn) failed(error); }
+}
+
+function describe(event) {
+  event.preventDefault();
+  const text = byId("describe").value.trim();
+  return make_({ describe: text || null, set: {}, seed: text ? 0 : 1 + Math.floor(Math.random() * 1e6) }, () => { state.describe = text; state.locks = {}; });
+}
+
+function another() {
+  const seed = state.seed + 1, held = Object.keys(state.locks);
+  const names = held.length ? held : SAME;
+  const set = Object.fromEntries(names.map((name) => [name, state.locks[name] ?? now.got[name]]).filter(([name, v]) => name in about && Number.isFinite(v))
+    // an observation may lie beyond what the model reaches
+    .map(([name, v]) => [name, Math.max(about[name].reach[0], Math.min(about[name].reach[1], v))]));
+  return make_({ set, seed }, () => { state.seed = seed; state.describe = ""; });
+}
+
+const use = (id) => step((s) => { s.query = { kind: "patch", id }; s.asked = {}; s.locks = {}; s.describe = ""; s.look.view = "grid"; });
+
+async function openFile(file) {
+  if (!file) return;
+  if (file.size > LIMIT_BYTES) { notice(`${file.name} is larger than 32 MB; use solquery ingest for it`); return; }
+  const mine = ++turn;
+  try {
+    const { document } = await busy(() => sendFile(`/api/patch?name=${encodeURIComponent(file.name.slice(-200))}&format=packed`, file));
+    if (mine !== turn) return;
+    await step((s) => { s.query = { kind: "upload", id: document.id, name: file.name }; s.asked = {}; s.locks = {}; s.describe = ""; s.look.view = "grid"; });
+  } catch (error) { if (mine === turn) failed(error); }
+}
+
+function travel(by) {
+  state = history.go(by);
+  notice("");
+  load().catch(failed);
+}
+
+function prefer(change) { change(state.look); history.amend(state); show(); matches.redraw(); }
+
+// --------------------------------------------------------------- starting
+
+function wire() {
+  byId("ask").addEventListener("submit", describe);
+  byId("another").addEventListener("click", another);
+  byId("undo").addEventListener("click", () => travel(-1));
+  byId("redo").addEventListener("click", () => travel(1));
+  byId("reset").addEventListener("click", () => step((s) => Object.assign(s, fresh(), { look: s.look, query: { kind: "z", z: first } })));
+  byId("theme").addEventListener("click", () => {
+    const root = document.documentElement;
+    root.dataset.theme = root.dataset.theme === "dark" ? "light" : "dark";
+    try { localStorage.setItem("solquery-theme", root.dataset.theme); } catch { /* only for this visit, then */ }
+    maps.draw();
+  });
+  for (const input of document.querySelectorAll("[name=palette]")) input.addEventListener("change", () => prefer((l) => { l.palette = input.value; l.limit = 0; }));
+  for (const input of document.querySelectorAll("[name=view]")) input.addEventListener("change", () => prefer((l) => { l.view = input.value; }));
+  byId("pil").addEventListener("change", (e) => prefer((l) => { l.pil = e.target.checked; }));
+  byId("cen").addEventListener("change", (e) => prefer((l) => { l.cen = e.target.checked; }));
+  byId("limit").addEventListener("change", (e) => prefer((l) => { l.limit = Number(e.target.value); }));
+  const chosen = () => maps.choose(state.look.cloud, state.look.map, Boolean(health.archive)).catch(failed);
+  for (const [id, k] of [["cloud-x", 0], ["cloud-y", 1]]) byId(id).addEventListener("change", (e) => { prefer((l) => { l.cloud[k] = e.target.value; }); chosen(); });
+  byId("map-p").addEventListener("change", (e) => { prefer((l) => { l.map = e.target.value; }); chosen(); });
+  byId("compare").addEventListener("click", () => compare.open("query", now.matches[0]?.id));
+  byId("open").addEventListener("change", (e) => { openFile(e.target.files[0]); e.target.value = ""; });
+  byId("open-label").addEventListener("keydown", (e) => { if (e.key === "Enter" || e.key === " ") { e.preventDefault(); byId("open").click(); } });
+  addEventListener("keydown", (event) => {
+    const typing = event.target.matches?.("input[type=text], input[type=number], input[type=date]") || document.querySelector("dialog[open]");
+    if (typing || !(event.ctrlKey || event.metaKey)) return;
+    const key = event.key.toLowerCase();
+    if (key === "z" || key === "y") { event.preventDefault(); const by = key === "y" || event.shiftKey ? 1 : -1; if (by > 0 ? history.canRedo : history.canUndo) travel(by); }
+  });
+  const carries = (event) => event.dataTransfer?.types.includes("Files");
+  addEventListener("dragover", (event) => { if (carries(event)) { event.preventDefault(); byId("drop").hidden = false; } });
+  addEventListener("dragleave", (event) => { if (!event.relatedTarget) byId("drop").hidden = true; });
+  addEventListener("drop", (event) => { if (!carries(event)) return; event.preventDefault(); byId("drop").hidden = true; openFile(event.dataTransfer.files[0]); });
+  // a link put into the address bar of this very page
+  addEventListener("hashchange", () => { if (location.hash !== written) begin(); });
+}
+
+function build() {
+  const handlers = {
+    drag, release, lock,
+    explain: (name, button) => {
+      const box = byId("about-param");
+      box.replaceChildren(...explanation(name, about[name]));
+      box.showPopover();
+      const at = button.getBoundingClientRect();
+      box.style.left = `${Math.max(8, Math.min(innerWidth - box.offsetWidth - 8, at.left))}px`;
+      box.style.top = `${Math.max(8, Math.min(innerHeight - box.offsetHeight - 8, at.bottom + 6))}px`;
+    },
+  };
+  panel = new Panel(about, byId("params"), byId("params-more"), handlers);
+  byId("more").hidden = !byId("params-more").childElementCount;
+  stage = new Stage(about);
+  matches = new Matches(byId("matches"), {
+    use, look, symbol: (name) => about[name].symbol, grouped: () => state.perRegion,
+    compare: (id) => compare.open("query", id),
+    frames: async (region) => (await postJson("/api/search", { ...queryBody(), client: undefined, k: 100, group: "none", exclude_own: false, filters: { ...filtersOf(state), region } })).matches,
+  });
+  maps = new Maps(byId("cloud"), byId("map"), about, use);
+  filters = new FilterForm(about, () => state, () => { history.push(state); show(); search(); });
+  compare = new Compare(
+    () => { const p = picture(); return { ...p, field: now.field, got: now.got, native: now.record?.parameters, title: title(), source: state.query.kind === "z" ? "generated" : now.record.source }; },
+    () => now.matches, look, about, (pair) => { state.pair = pair; address(); });
+  setUp(() => ({ query: state.query, matches: now.matches, recipe: now.recipe, name: state.query.kind === "z" ? `generated-${state.query.z.slice(0, 8)}` : state.query.id }), stage);
+  for (const [id, list] of [["cloud-x", about], ["cloud-y", about], ["map-p", about]]) byId(id).append(...Object.entries(list).map(([name, p]) => make("option", { value: name }, p.title)));
+  byId("phrases").append(...Object.entries(health.vocabulary).map(([phrase, meaning]) => make("option", { value: phrase }, meaning)));
+  const clip = health.bundle.limit_gauss;
+  byId("limit").append(...[100, 200, 500, 1000, 1500, 3000].filter((v) => v !== clip).concat(clip).sort((x, y) => x - y).map((v) => make("option", { value: v }, `±${v} G`)));
+  const a = health.archive, many = (n) => n.toLocaleString("en");
+  byId("about").textContent = a ? `${many(a.patches)} patches of ${many(a.regions)} regions: ${many(a.real)} real, ${many(a.simulated)} simulated. Model: ${health.bundle.name}.` : `No archive. Model: ${health.bundle.name}.`;
+}
+
+async function begin() {
+  const link = fromHash(location.hash);
+  state = link.state;
+  for (const values_ of [state.asked, state.locks, state.filters.parameters]) for (const name of Object.keys(values_)) if (!(name in about)) delete values_[name];
+  for (const k of [0, 1]) if (!(state.look.cloud[k] in about)) state.look.cloud[k] = Object.keys(about)[k] ?? Object.keys(about)[0];
+  if (!(state.look.map in about)) state.look.map = Object.keys(about)[0];
+  const pair = state.pair;
+  state.pair = null;
+  if (!state.query) state.query = { kind: "z", z: first };
+  if (link.bundle && !health.bundle.hash?.startsWith(link.bundle)) notice("This link was made with another model; what it shows here may differ.", "hint");
+  try { await load(); } catch (error) {
+    const lost = state.query;
+    if (lost.kind === "upload" && lost.z) {
+      // the file is not in the link, but what the model made of it is
+      state.query = { kind: "z", z: lost.z, from: lost.name };
+    } else {
+      state.query = { kind: "z", z: first };
+      state.asked = {}; state.locks = {};
+    }
+    await load();
+    notice(lost.kind === "upload" ? `${lost.name} is not here any more; open it again to search by it.` : `The link cannot be shown: ${error.message}`);
+  }
+  history.push(state);
+  show();
+  if (pair) compare.open(...pair);
+  document.documentElement.dataset.ready = "";
+}
+
+async function start() {
+  [health, { parameters: about }] = await Promise.all([getJson("/api/health"), getJson("/api/parameters")]);
+  first = (await postPacked("/api/generate?format=packed", { describe: "moderate bipole", seed: 0 }).catch(() => postPacked("/api/generate?format=packed", { seed: 1 }))).document.answers[0].z;
+  build();
+  wire();
+  await begin();
+  await maps.choose(state.look.cloud, state.look.map, Boolean(health.archive));
+}
+
+start().catch((error) => { notice(error.message); byId("about").textContent = "The page could not start."; });

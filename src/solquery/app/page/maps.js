@@ -1,0 +1,145 @@
+// Where the query is: the archive's cloud in two parameters, and the latent space with the boundary of one.
+
+import { getJson, latent } from "./api.js";
+import { number, unit } from "./format.js";
+
+const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+
+function ticks(low, high) {
+  const rough = (high - low) / 4, ten = 10 ** Math.floor(Math.log10(rough));
+  const step = ten * ([1, 2, 5, 10].find((n) => n * ten >= rough) ?? 10), out = [];
+  for (let v = Math.ceil(low / step) * step; v <= high + 1e-9 * step; v += step) out.push(Math.abs(v) < 1e-9 * step ? 0 : v);
+  return out;
+}
+
+/** Axes over a box of data; gives the transform to the canvas. */
+class Plot {
+  constructor(canvas, [x0, x1], [y0, y1], labels) {
+    const ratio = Math.max(1, window.devicePixelRatio || 1), width = canvas.clientWidth || 300, height = Math.round(width * 0.82);
+    canvas.width = width * ratio; canvas.height = height * ratio;
+    this.g = canvas.getContext("2d");
+    this.g.setTransform(ratio, 0, 0, ratio, 0, 0);
+    this.box = { left: 50, right: width - 8, top: 8, bottom: height - 34 };
+    const { left, right, top, bottom } = this.box;
+    this.x = (v) => left + ((v - x0) / (x1 - x0)) * (right - left);
+    this.y = (v) => bottom - ((v - y0) / (y1 - y0)) * (bottom - top);
+    const g = this.g;
+    g.font = "11px system-ui, sans-serif";
+    g.fillStyle = colour("--muted"); g.strokeStyle = colour("--line"); g.lineWidth = 1;
+    g.textAlign = "center";
+    for (const v of ticks(x0, x1)) {
+      const text = number(v, 2), half = g.measureText(text).width / 2;
+      this.line(this.x(v), top, this.x(v), bottom);
+      g.fillText(text, Math.min(this.x(v), right + 6 - half), bottom + 13);
+    }
+    g.fillText(labels[0], (left + right) / 2, height - 5);
+    g.textAlign = "right";
+    for (const v of ticks(y0, y1)) { this.line(left, this.y(v), right, this.y(v)); g.fillText(number(v, 2), left - 4, this.y(v) + 4); }
+    g.save(); g.translate(10, (top + bottom) / 2); g.rotate(-Math.PI / 2); g.textAlign = "center"; g.fillText(labels[1], 0, 0); g.restore();
+    g.beginPath(); g.rect(left, top, right - left, bottom - top); g.clip();
+  }
+  line(x0, y0, x1, y1) { this.g.beginPath(); this.g.moveTo(x0, y0); this.g.lineTo(x1, y1); this.g.stroke(); }
+  dot(x, y, radius, fill, edge) {
+    const g = this.g;
+    g.beginPath(); g.arc(this.x(x), this.y(y), radius, 0, 7); g.fillStyle = fill; g.fill();
+    if (edge) { g.lineWidth = 1.5; g.strokeStyle = edge; g.stroke(); }
+  }
+  /** The query: a diamond that is seen on anything. */
+  query(x, y) {
+    if (!Number.isFinite(x) || !Number.isFinite(y)) return;
+    const g = this.g, px = this.x(x), py = this.y(y), r = 8;
+    g.beginPath(); g.moveTo(px, py - r); g.lineTo(px + r, py); g.lineTo(px, py + r); g.lineTo(px - r, py); g.closePath();
+    g.fillStyle = colour("--accent"); g.fill(); g.lineWidth = 2; g.strokeStyle = colour("--surface"); g.stroke();
+  }
+}
+
+const span = (values, extra = []) => {
+  const all = [...values, ...extra].filter(Number.isFinite).sort((a, b) => a - b);
+  if (!all.length) return [0, 1];
+  let low = Math.min(all[Math.floor(0.005 * all.length)], ...extra.filter(Number.isFinite)), high = Math.max(all[Math.ceil(0.995 * all.length) - 1], ...extra.filter(Number.isFinite));
+  if (low === high) { low -= 1; high += 1; }
+  const margin = 0.06 * (high - low);
+  return [low - margin, high + margin];
+};
+
+export class Maps {
+  constructor(cloud, map, parameters, use) {
+    Object.assign(this, { cloud, map, parameters, use });
+    this.kept = new Map();
+    this.now = { got: {}, matches: [], z: null, trail: [] };
+    cloud.addEventListener("click", (event) => this.pick(event));
+    new ResizeObserver(() => this.draw()).observe(cloud.parentElement);
+  }
+
+  async get(path) {
+    if (!this.kept.has(path)) this.kept.set(path, getJson(path).catch((error) => { this.kept.delete(path); throw error; }));
+    return this.kept.get(path);
+  }
+
+  async choose([x, y], boundary, hasArchive) {
+    const wanted = (this.wanted = `${x} ${y} ${boundary}`);
+    const [points, space] = await Promise.all([hasArchive ? this.get(`/api/cloud?x=${x}&y=${y}`) : null, this.get(`/api/map?parameter=${boundary}`)]);
+    if (this.wanted !== wanted) return;
+    Object.assign(this, { points, space, axes: [x, y] });
+    this.draw();
+  }
+
+  update(now) { this.now = now; this.draw(); }
+
+  draw() {
+    if (!this.space || !this.cloud.clientWidth) return;
+    this.drawCloud();
+    this.drawMap();
+  }
+
+  drawCloud() {
+    const { got, matches } = this.now, [x, y] = this.axes;
+    const values = this.points?.values ?? [];
+    const label = (name) => `${this.parameters[name].title}${this.parameters[name].unit ? `, ${unit(this.parameters[name].unit)}` : ""}`;
+    const plot = (this.plot = new Plot(this.cloud, span(values.map((v) => v[0]), [got[x]]), span(values.map((v) => v[1]), [got[y]]), [label(x), label(y)]));
+    const soft = colour("--simulated-dot"), real = colour("--real");
+    values.forEach(([a, b], k) => { if (this.points.source[k] !== "real") plot.dot(a, b, 1.8, soft); });
+    values.forEach(([a, b], k) => { if (this.points.source[k] === "real") plot.dot(a, b, 3, real); });
+    for (const match of matches) plot.dot(match.grid[x]?.value, match.grid[y]?.value, 4.5, match.source === "real" ? real : colour("--surface"), colour("--ink"));
+    plot.query(got[x], got[y]);
+  }
+
+  flat(text) {
+    const z = latent(text), { normal, axes: [first, second] } = this.space;
+    let sum = 0;
+    for (let k = 0; k < normal.length; k++) if (k !== first) sum += normal[k] * z[k];
+    return [z[first], sum / normal[second]];
+  }
+
+  drawMap() {
+    const { z, trail } = this.now, { points, above, slope, offset, axes } = this.space;
+    const here = z ? this.flat(z) : [NaN, NaN];
+    const plot = new Plot(this.map, span(points.map((p) => p[0]), [here[0]]), span(points.map((p) => p[1]), [here[1]]), [`z${axes[0] + 1}′`, `z${axes[1] + 1}′`]);
+    const high = colour("--high"), low = colour("--low");
+    points.forEach(([a, b], k) => plot.dot(a, b, 1.8, above[k] ? high : low));
+    const g = plot.g;
+    g.strokeStyle = colour("--ink"); g.lineWidth = 1.5; g.setLineDash([6, 4]);
+    plot.line(plot.x(-50), plot.y(-50 * slope + offset), plot.x(50), plot.y(50 * slope + offset));
+    g.setLineDash([]);
+    const path = trail.slice(-20).map((text) => this.flat(text));
+    if (path.length > 1) {
+      g.strokeStyle = colour("--accent"); g.lineWidth = 1.2; g.beginPath();
+      path.forEach(([a, b], k) => (k ? g.lineTo(plot.x(a), plot.y(b)) : g.moveTo(plot.x(a), plot.y(b))));
+      g.stroke();
+      for (const [a, b] of path) plot.dot(a, b, 2.2, colour("--accent"));
+    }
+    plot.query(...here);
+  }
+
+  /** The patch nearest to a click in the cloud becomes the query. */
+  pick(event) {
+    if (!this.points || !this.plot) return;
+    const box = this.cloud.getBoundingClientRect(), px = event.clientX - box.left, py = event.clientY - box.top;
+    let best = null, least = 14 ** 2;
+    this.points.values.forEach(([a, b], k) => {
+      const gap = (this.plot.x(a) - px) ** 2 + (this.plot.y(b) - py) ** 2;
+      if (gap < least) { least = gap; best = k; }
+    });
+    if (best !== null) this.use(this.points.ids[best]);
+  }
+}

@@ -1,0 +1,183 @@
+// The sliders: one row a parameter, with its reach, the archive behind it, a lock, a box, asked and got.
+
+import { make, number, parse, typed, unit } from "./format.js";
+
+const FIRST = ["tuf", "psep", "r", "tilt", "polarity"];
+const SVG = "http://www.w3.org/2000/svg";
+/** half the width of a slider's thumb, as in style.css */
+const THUMB = 9;
+
+export class Panel {
+  /** handlers: drag(name, value), release(name, value), lock(name, on), explain(name, element). */
+  constructor(parameters, first, more, handlers) {
+    this.parameters = parameters;
+    this.handlers = handlers;
+    this.rows = new Map();
+    this.moving = null;
+    const names = Object.keys(parameters);
+    const shown = FIRST.filter((name) => names.includes(name));
+    for (const name of [...shown, ...names.filter((n) => !shown.includes(n))]) {
+      const row = this.row(name, parameters[name]);
+      this.rows.set(name, row);
+      (shown.includes(name) ? first : more).append(row.node);
+    }
+  }
+
+  row(name, about) {
+    const { drag, release, lock, explain } = this.handlers;
+    const row = { about };
+    const id = `p-${name}`;
+    row.lock = make("button", { type: "button", class: "lock", "aria-pressed": "false", "aria-label": `Lock ${about.title}`, title: "Hold this value while others move", onclick: () => lock(name, row.lock.getAttribute("aria-pressed") !== "true") });
+    row.lock.append(padlock());
+    row.note = make("span", { class: "note", id: `${id}-note` });
+    const head = make("div", { class: "head" },
+      make(about.binary ? "span" : "label", { for: about.binary ? null : id, id: `${id}-label` }, about.title),
+      make("button", { type: "button", class: "symbol", "aria-label": `What ${about.title} is`, onclick: (event) => explain(name, event.currentTarget) }, about.symbol),
+      make("span", { class: "grow" }), row.lock);
+    if (about.binary) {
+      row.choices = [-1, 1].map((value) => {
+        const input = make("input", { type: "radio", name: id, value, onchange: () => release(name, value) });
+        return { value, input, node: make("label", {}, input, make("span", {}, value < 0 ? "Negative leads" : "Positive leads")) };
+      });
+      row.node = make("div", { class: "param", "data-name": name }, head,
+        make("div", { class: "seg wide", role: "radiogroup", "aria-labelledby": `${id}-label`, "aria-describedby": `${id}-note` }, ...row.choices.map((c) => c.node)),
+        make("div", { class: "foot" }, row.note));
+      return row;
+    }
+    const [low, high] = about.reach, [from, to] = about.shown;
+    row.share = (value) => (value - from) / (to - from);
+    row.range = make("input", { type: "range", id, min: 0, max: 1000, step: 1, "aria-describedby": `${id}-note` });
+    row.toValue = (step) => low + ((high - low) * step) / 1000;
+    row.toStep = (value) => Math.round((1000 * (value - low)) / (high - low));
+    row.range.style.left = `calc(${100 * row.share(low)}% - ${THUMB}px)`;
+    row.range.style.width = `calc(${100 * (row.share(high) - row.share(low))}% + ${2 * THUMB}px)`;
+    let settle = 0;
+    row.range.addEventListener("input", () => {
+      this.moving = name;
+      clearTimeout(settle);
+      const value = row.toValue(Number(row.range.value));
+      row.box.value = typed(value);
+      row.speak(value);
+      drag(name, value);
+    });
+    row.range.addEventListener("change", () => {
+      clearTimeout(settle);
+      // arrow keys come in series; the solve waits until the hand rests
+      settle = setTimeout(() => { this.moving = null; release(name, row.toValue(Number(row.range.value))); }, 180);
+    });
+    row.mark = make("i", { class: "mark", hidden: true });
+    row.box = make("input", { type: "text", inputmode: "decimal", class: "value", "aria-label": `${about.title} in ${unit(about.unit) || "no unit"}`, "aria-describedby": `${id}-note`, spellcheck: "false" });
+    const enter = () => {
+      const value = parse(row.box.value);
+      if (row.box.value === row.settled) return;
+      if (Number.isNaN(value)) { this.update(this.last); return; }
+      release(name, value);
+    };
+    row.box.addEventListener("keydown", (event) => {
+      if (event.key === "Enter") { event.preventDefault(); enter(); }
+      if (event.key === "Escape") { row.box.value = row.settled; }
+    });
+    row.box.addEventListener("blur", enter);
+    row.box.addEventListener("focus", () => row.box.select());
+    row.speak = (value) => row.range.setAttribute("aria-valuetext", `${number(value)} ${unit(about.unit)}`);
+    row.node = make("div", { class: "param", "data-name": name }, head,
+      make("div", { class: "track" }, histogram(about, row.share(low), row.share(high)), row.mark, row.range),
+      make("div", { class: "foot" }, row.box, make("span", { class: "unit" }, unit(about.unit)), row.note));
+    return row;
+  }
+
+  /** now: {got: {name: value}, asked, locks, verdict, ready}. The one that the hand is on is left alone. */
+  update(now) {
+    this.last = now;
+    for (const [name, row] of this.rows) {
+      const value = now.got[name], asked = now.asked[name], held = now.locks[name];
+      const known = Number.isFinite(value);
+      const locked = held !== undefined;
+      row.node.classList.toggle("locked", locked);
+      row.lock.setAttribute("aria-pressed", String(locked));
+      row.lock.title = locked ? "Release this value" : "Hold this value while others move";
+      row.lock.disabled = !known && !locked;
+      row.note.textContent = this.note(row.about, value, asked, held, now);
+      row.note.classList.toggle("missed", asked !== undefined && now.verdict === "nearest");
+      if (row.choices) {
+        for (const choice of row.choices) {
+          choice.input.checked = choice.value === value;
+          choice.input.disabled = !now.ready || locked;
+        }
+        continue;
+      }
+      row.range.disabled = row.box.disabled = !now.ready || locked;
+      row.mark.hidden = asked === undefined && held === undefined;
+      if (!row.mark.hidden) row.mark.style.left = `${100 * Math.max(0, Math.min(1, row.share(asked ?? held)))}%`;
+      if (this.moving === name) continue;
+      row.range.value = known ? row.toStep(value) : 500;
+      row.range.classList.toggle("unknown", !known);
+      row.settled = typed(value);
+      if (document.activeElement !== row.box || row.box.value !== row.settled) row.box.value = row.settled;
+      row.speak(value);
+    }
+  }
+
+  note(about, value, asked, held, now) {
+    if (held !== undefined) return about.binary ? "held" : `held at ${number(held)}`;
+    if (asked !== undefined && !about.binary) {
+      const met = now.verdict === "nearest" ? " (the nearest there is)" : now.verdict === "met" ? " ✓" : "";
+      return `asked ${number(asked)}, got ${number(value)}${met}`;
+    }
+    if (!Number.isFinite(value)) return "unknown: one polarity is missing";
+    return "";
+  }
+}
+
+/** What a parameter is, for the popover. */
+export function explanation(name, about) {
+  const [low, high] = about.reach.map((v) => number(v)), u = unit(about.unit);
+  const weak = about.accuracy - about.chance < 0.12;
+  return [
+    make("h3", {}, `${about.title} (${about.symbol})`),
+    make("p", {}, about.definition.split("\n\n")[0].replace(/\n/g, " ")),
+    make("p", { class: "small muted" }, about.binary ? "Takes two values. " : `Here in ${u || "no unit"}, on the grid of the model; from ${low} to ${high} in reach. `,
+      about.native_unit !== about.unit ? `Of matches it is also given in ${unit(about.native_unit)}, at native scale. ` : "",
+      `Source: ${about.source}.`),
+    make("p", { class: "small muted" }, `Its direction puts ${(100 * about.accuracy).toFixed(0)} % of unseen patches on the right side of the boundary (${(100 * about.chance).toFixed(0)} % by guessing).`,
+      weak ? " The direction is weak: the slider goes there by solving, and may take others along; lock what shall stay." : ""),
+  ];
+}
+
+function histogram(about, low, high) {
+  const svg = document.createElementNS(SVG, "svg");
+  svg.setAttribute("viewBox", "0 0 40 24");
+  svg.setAttribute("preserveAspectRatio", "none");
+  svg.setAttribute("aria-hidden", "true");
+  const put = (tag, attributes) => {
+    const node = document.createElementNS(SVG, tag);
+    for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
+    svg.append(node);
+  };
+  const bars = (counts, kind) => {
+    const top = Math.max(1, ...counts);
+    // by square root, so that the few in the tails are seen
+    const d = counts.map((n, k) => (n ? `M${k} 24V${(24 - 22 * Math.sqrt(n / top)).toFixed(2)}h.92V24z` : "")).join("");
+    put("path", { d, class: kind });
+  };
+  if (about.archive) {
+    bars(about.archive.simulated, "simulated");
+    about.archive.real.forEach((n, k) => { if (n) put("rect", { x: k, y: 19, width: 0.92, height: 5, class: "real" }); });
+  } else bars(about.generated, "made");
+  if (low > 0.001) put("rect", { x: 0, y: 0, width: 40 * low, height: 24, class: "beyond" });
+  if (high < 0.999) put("rect", { x: 40 * high, y: 0, width: 40 * (1 - high), height: 24, class: "beyond" });
+  return svg;
+}
+
+function padlock() {
+  const svg = document.createElementNS(SVG, "svg");
+  svg.setAttribute("viewBox", "0 0 16 16");
+  svg.setAttribute("aria-hidden", "true");
+  for (const [kind, d] of [["body", "M3 7.5h10v7H3z"], ["bow shut", "M5 7.5V5a3 3 0 0 1 6 0v2.5"], ["bow open", "M5 7.5V4.5a3 3 0 0 1 5.8-1"]]) {
+    const path = document.createElementNS(SVG, "path");
+    path.setAttribute("d", d);
+    path.setAttribute("class", kind);
+    svg.append(path);
+  }
+  return svg;
+}

@@ -1,0 +1,90 @@
+// The picture in the middle: what it is, its colours, the field under the cursor.
+
+import { colourBar, draw } from "./field.js";
+import { byId, number } from "./format.js";
+
+export class Stage {
+  constructor(parameters) {
+    this.parameters = parameters;
+    this.canvas = byId("patch");
+    this.cross = null;
+    this.canvas.addEventListener("pointermove", (event) => {
+      const box = this.canvas.getBoundingClientRect();
+      this.read((event.clientX - box.left) / box.width, 1 - (event.clientY - box.top) / box.height);
+    });
+    this.canvas.addEventListener("pointerleave", () => { if (document.activeElement !== this.canvas) this.forget(); });
+    this.canvas.addEventListener("blur", () => this.forget());
+    this.canvas.addEventListener("keydown", (event) => this.step(event));
+    new ResizeObserver(() => this.redraw()).observe(this.canvas.parentElement);
+  }
+
+  /** shown: {field, scale, source, title, verdict, missed}; look: how to draw. */
+  show(shown, look) {
+    this.shown = shown;
+    this.look = look;
+    const badge = byId("kind");
+    badge.className = `badge ${shown.source}`;
+    badge.textContent = shown.source;
+    byId("title").textContent = shown.title;
+    byId("verdict").textContent = shown.verdict ?? "";
+    byId("verdict").classList.toggle("missed", Boolean(shown.missed));
+    this.canvas.setAttribute("aria-label", `Magnetic field, ${shown.source}: ${shown.title}`);
+    byId("bar-low").textContent = `−${look.limit} G`;
+    byId("bar-high").textContent = `+${look.limit} G`;
+    colourBar(byId("bar"), look.palette);
+    if (this.cross && (this.cross[0] >= shown.field.w || this.cross[1] >= shown.field.h)) this.cross = null;
+    this.redraw();
+  }
+
+  redraw() {
+    if (!this.shown || !this.canvas.clientWidth) return;
+    draw(this.canvas, this.shown.field, { ...this.look, scale: this.shown.scale, cross: this.cross });
+    if (this.cross) this.tell();
+  }
+
+  read(u, v) {
+    if (!this.shown) return;
+    const { w, h } = this.shown.field, clamp = (x, n) => Math.max(0, Math.min(n - 1, Math.floor(x * n)));
+    this.cross = [clamp(u, w), clamp(v, h)];
+    this.redraw();
+  }
+
+  step(event) {
+    const by = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] }[event.key];
+    if (!by || !this.shown) return;
+    event.preventDefault();
+    const { w, h } = this.shown.field, [x, y] = this.cross ?? [w >> 1, h >> 1], n = event.shiftKey ? 10 : 1;
+    this.cross = [Math.max(0, Math.min(w - 1, x + n * by[0])), Math.max(0, Math.min(h - 1, y + n * by[1]))];
+    this.redraw();
+  }
+
+  tell() {
+    const { field, scale } = this.shown, [x, y] = this.cross, value = field.data[y * field.w + x];
+    const text = Number.isNaN(value) ? "missing" : `${value < 0 ? "−" : "+"}${Math.abs(value).toFixed(0)} G`;
+    const clipped = !scale && Math.abs(value) >= this.look.clip - 0.5 ? " or beyond: clipped" : "";
+    const where = scale ? `${number((x - field.w / 2 + 0.5) * scale[1], 3)} Mm west, ${number((y - field.h / 2 + 0.5) * scale[0], 3)} Mm north of the centre` : `pixel ${x} west, ${y} north`;
+    byId("cursor").textContent = `${text}${clipped}, ${where}`;
+  }
+
+  forget() {
+    this.cross = null;
+    byId("cursor").textContent = "Point at the patch to read the field";
+    this.redraw();
+  }
+
+  /** The picture with its name below, as a PNG blob. */
+  async png() {
+    const side = 1024, foot = 64, { field, scale } = this.shown, picture = document.createElement("canvas");
+    draw(picture, field, { ...this.look, scale, cross: null, width: side, ratio: 1 });
+    const out = document.createElement("canvas");
+    out.width = side; out.height = picture.height + foot;
+    const g = out.getContext("2d");
+    g.fillStyle = "#fff"; g.fillRect(0, 0, out.width, out.height);
+    g.drawImage(picture, 0, 0);
+    g.fillStyle = "#111"; g.font = "600 22px system-ui, sans-serif";
+    g.fillText(`${this.shown.source}: ${this.shown.title}`, 14, picture.height + 28, side - 28);
+    g.font = "17px system-ui, sans-serif";
+    g.fillText(`±${this.look.limit} G, north up, west right. Solquery.`, 14, picture.height + 52, side - 28);
+    return new Promise((done) => out.toBlob(done, "image/png"));
+  }
+}

@@ -1,0 +1,115 @@
+// What is on the screen, as one plain object; its way into the link and back; undo and redo.
+
+export const fresh = () => ({
+  // what is asked about: {kind: "z", z, from?} | {kind: "patch", id, z?} | {kind: "upload", id, name, z?}
+  query: null,
+  asked: {}, locks: {}, describe: "", seed: 1,
+  filters: { source: "any", since: "", until: "", lat: ["", ""], lon: ["", ""], mu: "", parameters: {} },
+  perRegion: true, notOwn: true, k: 12,
+  look: { palette: "grey", limit: 0, pil: false, cen: false, view: "grid", cloud: ["tuf", "psep"], map: "tuf" },
+  pair: null,
+});
+
+const pairs = (values) => Object.entries(values).map(([name, v]) => `${name}:${v}`).join(",");
+const unpair = (text) => Object.fromEntries((text || "").split(",").filter(Boolean).map((part) => {
+  const at = part.indexOf(":");
+  return [part.slice(0, at), Number(part.slice(at + 1))];
+}).filter(([name, v]) => /^[a-z_]\w*$/.test(name) && Number.isFinite(v)));
+
+/** The state as the part of the link behind #. */
+export function toHash(s, bundleHash) {
+  const out = new URLSearchParams(), put = (key, value) => { if (value !== "" && value !== null && value !== undefined) out.set(key, value); };
+  const q = s.query;
+  if (q) {
+    if (q.kind === "patch") put("id", q.id);
+    if (q.kind === "upload") { put("upload", q.id); put("name", q.name); }
+    put("z", q.z);
+    put("from", q.from);
+  }
+  put("set", pairs(s.asked)); put("lock", pairs(s.locks)); put("say", s.describe);
+  if (s.seed !== 1) put("seed", s.seed);
+  const f = s.filters;
+  if (f.source !== "any") put("source", f.source);
+  put("since", f.since); put("until", f.until); put("mu", f.mu);
+  for (const key of ["lat", "lon"]) if (f[key].some((v) => v !== "")) put(key, f[key].join("~"));
+  put("where", Object.entries(f.parameters).map(([name, [low, high]]) => `${name}:${low ?? ""}~${high ?? ""}`).join(","));
+  if (!s.perRegion) put("frames", 1);
+  if (!s.notOwn) put("own", 1);
+  if (s.k !== 12) put("k", s.k);
+  const l = s.look, d = fresh().look;
+  if (l.palette !== d.palette) put("colour", l.palette);
+  if (l.limit) put("limit", l.limit);
+  put("draw", [l.pil && "pil", l.cen && "cen"].filter(Boolean).join(","));
+  if (l.view !== d.view) put("view", l.view);
+  if (String(l.cloud) !== String(d.cloud)) put("cloud", l.cloud.join(","));
+  if (l.map !== d.map) put("map", l.map);
+  if (s.pair) put("pair", s.pair.join("|"));
+  if (q && bundleHash) put("bundle", bundleHash.slice(0, 8));
+  return `#${out}`;
+}
+
+/** The state of a link; what is missing or damaged in it stays as it is in a fresh one. */
+export function fromHash(hash) {
+  const p = new URLSearchParams(hash.replace(/^#/, "")), s = fresh();
+  const z = /^[\w-]{4,}$/.test(p.get("z") || "") ? p.get("z") : undefined;
+  if (p.get("id")) s.query = { kind: "patch", id: p.get("id"), z };
+  else if (p.get("upload")) s.query = { kind: "upload", id: p.get("upload"), name: p.get("name") || "upload", z };
+  else if (z) s.query = { kind: "z", z, from: p.get("from") || undefined };
+  s.asked = unpair(p.get("set")); s.locks = unpair(p.get("lock")); s.describe = p.get("say") || "";
+  s.seed = Math.max(0, Math.trunc(Number(p.get("seed") ?? 1))) || 1;
+  const f = s.filters, choose = (key, allowed, old) => (allowed.includes(p.get(key)) ? p.get(key) : old);
+  f.source = choose("source", ["real", "simulated"], "any");
+  for (const key of ["since", "until"]) if (/^\d{4}-\d\d-\d\d$/.test(p.get(key) || "")) f[key] = p.get(key);
+  const numeric = (text) => (text !== "" && text !== undefined && Number.isFinite(Number(text)) ? Number(text) : "");
+  f.mu = numeric(p.get("mu") ?? "");
+  for (const key of ["lat", "lon"]) if (p.get(key)) { const [a, b] = p.get(key).split("~"); f[key] = [numeric(a), numeric(b)]; }
+  for (const part of (p.get("where") || "").split(",").filter(Boolean)) {
+    const match = part.match(/^(\w+):([^~]*)~(.*)$/);
+    if (match) f.parameters[match[1]] = [match[2], match[3]].map((v) => (numeric(v) === "" ? null : Number(v)));
+  }
+  s.perRegion = p.get("frames") !== "1"; s.notOwn = p.get("own") !== "1";
+  s.k = Math.min(100, Math.max(1, Math.trunc(Number(p.get("k") ?? 12)) || 12));
+  const l = s.look, drawn = (p.get("draw") || "").split(",");
+  l.palette = choose("colour", ["grey", "hmi"], l.palette);
+  l.limit = Number(p.get("limit")) > 0 ? Number(p.get("limit")) : 0;
+  l.pil = drawn.includes("pil"); l.cen = drawn.includes("cen");
+  l.view = choose("view", ["grid", "native", "made"], l.view);
+  if (/^\w+,\w+$/.test(p.get("cloud") || "")) l.cloud = p.get("cloud").split(",");
+  if (/^\w+$/.test(p.get("map") || "")) l.map = p.get("map");
+  const pair = (p.get("pair") || "").split("|");
+  if (pair.length === 3) s.pair = pair;
+  return { state: s, bundle: p.get("bundle") };
+}
+
+/** The filters as the API takes them. */
+export function filtersOf(s) {
+  const f = s.filters, between = ([low, high]) => ({ low: low === "" ? null : low, high: high === "" ? null : high });
+  const out = { source: f.source };
+  if (f.since) out.since = f.since;
+  if (f.until) out.until = f.until;
+  if (f.mu !== "") out.mu_min = f.mu;
+  if (f.lat.some((v) => v !== "")) out.latitude_deg = between(f.lat);
+  if (f.lon.some((v) => v !== "")) out.longitude_deg = between(f.lon);
+  if (Object.keys(f.parameters).length) {
+    out.parameters = Object.fromEntries(Object.entries(f.parameters).map(([name, [low, high]]) => [name, { low, high }]));
+  }
+  return out;
+}
+
+/** Steps that can be taken back. */
+export class History {
+  constructor() { this.steps = []; this.at = -1; }
+  push(state) {
+    const text = JSON.stringify(state);
+    if (this.steps[this.at] === text) return;
+    this.steps = this.steps.slice(Math.max(0, this.at - 198), this.at + 1).concat(text);
+    this.at = this.steps.length - 1;
+  }
+  /** The newest step as it is now, where something that is no step of its own has changed it. */
+  amend(state) { if (this.at >= 0) this.steps[this.at] = JSON.stringify(state); }
+  get canUndo() { return this.at > 0; }
+  get canRedo() { return this.at < this.steps.length - 1; }
+  go(by) { this.at = Math.max(0, Math.min(this.steps.length - 1, this.at + by)); return JSON.parse(this.steps[this.at]); }
+  /** Latents of the steps so far, oldest first. */
+  trail() { return this.steps.slice(0, this.at + 1).map((text) => JSON.parse(text).query?.z).filter(Boolean); }
+}

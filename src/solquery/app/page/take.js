@@ -1,0 +1,59 @@
+// Taking it away: FITS, CSV, PNG, the link, and the lines that do the same without the page.
+
+import { getBlob, postBlob } from "./api.js";
+import { byId } from "./format.js";
+import { csv } from "./matches.js";
+
+export function save(blob, name) {
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(blob);
+  link.download = name;
+  document.body.append(link);
+  link.click();
+  link.remove();
+  setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
+}
+
+async function copy(text) {
+  try { await navigator.clipboard.writeText(text); return true; } catch { /* not on plain http from elsewhere */ }
+  const area = document.createElement("textarea");
+  area.value = text;
+  byId("take-box").append(area);
+  area.select();
+  const done = document.execCommand("copy");
+  area.remove();
+  return done;
+}
+
+/** context() → {query, matches, recipe, name}; stage for the PNG. */
+export function setUp(context, stage) {
+  const box = byId("take-box"), said = byId("take-said");
+  const tell = (text) => { said.textContent = text; };
+  byId("take").addEventListener("click", () => {
+    const { recipe } = context();
+    byId("code-python").textContent = recipe?.python || "Nothing to repeat yet.";
+    byId("code-cli").textContent = recipe?.cli || "Without an archive there is nothing to search: solquery app --archive DIR";
+    tell("");
+    box.showModal();
+  });
+  const doing = (id, work) => byId(id).addEventListener("click", async () => {
+    try { tell(await work()); } catch (error) { tell(error.message); }
+  });
+  doing("get-fits", async () => {
+    const { query, name } = context();
+    const own = query.kind !== "z";
+    save(own ? await getBlob(`/api/patch/${encodeURIComponent(query.id)}?format=fits`) : await postBlob("/api/edit?format=fits", { z: query.z }), `${name}.fits`);
+    return own ? "Saved, at native scale." : "Saved. Its header says SOURCE = 'generated'; NOMINAL lists what of place and scale it does not have.";
+  });
+  doing("get-csv", async () => {
+    const { matches, name } = context();
+    if (!matches.length) return "There are no matches to save.";
+    save(new Blob([csv(matches)], { type: "text/csv" }), `${name}-matches.csv`);
+    return "Saved: parameters at native scale, and those on the grid as grid_….";
+  });
+  doing("get-png", async () => { save(await stage.png(), `${context().name}.png`); return "Saved."; });
+  doing("get-link", async () => ((await copy(location.href)) ? "Copied. With the same bundle and archive the link shows the same." : "The browser does not let the page copy; take the link from the address bar."));
+  for (const button of box.querySelectorAll("[data-copy]")) {
+    button.addEventListener("click", async () => tell((await copy(byId(button.dataset.copy).textContent)) ? "Copied." : "The browser does not let the page copy; select the text."));
+  }
+}

@@ -1,0 +1,402 @@
+"""What the page asks for, answered by the public API: no HTTP here, and nothing that the rooms can do themselves."""
+
+from __future__ import annotations
+
+import tempfile
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from .. import __version__
+from ..archive.fits import write_fits
+from ..archive.prepare import prepare
+from ..archive.store import Archive
+from ..bundle import Bundle
+from ..cli_output import plain, quantities, quantity
+from ..errors import SolqueryError
+from ..patch import Patch
+from ..physics import get_parameter, measure, parameters
+from ..retrieval import embed_archive
+from ..steering import (
+    Answer,
+    Directions,
+    best_axes,
+    decode_latent,
+    encode_latent,
+    generate,
+    invert,
+    parse_description,
+    prior_norm_range,
+    project,
+    steer,
+    vocabulary,
+)
+from .catalogue import Catalogue
+from .filters import where_of
+from .models import EditIn, GenerateIn, SearchIn
+from .recipe import recipe
+from .uploads import Uploads, read_upload
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ..retrieval import Match
+
+__all__ = ["Missing", "Room"]
+
+_MAP_POINTS = 1_200
+#: 64 kB each on a grid of 128 x 128
+_PICTURES = 256
+#: what a match tells of its row
+_TOLD = ("quantity", "t_rec", "harpnum", "noaa", "latitude_deg", "longitude_deg", "mu", "credit", "file")
+
+
+class Missing(SolqueryError):
+    """Something asked for by name that is not here."""
+
+
+class _Newest(OrderedDict[bytes, torch.Tensor]):
+    """The newest pictures, by latent; a slider asks for its start again and again."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__()
+        self._limit, self._lock = limit, threading.Lock()
+
+    def __setitem__(self, key: bytes, value: torch.Tensor) -> None:
+        with self._lock:
+            super().__setitem__(key, value)
+            while len(self) > self._limit:
+                super().__delitem__(next(iter(self)))
+
+
+class Room:
+    """A bundle, an archive if there is one, and what users have uploaded.
+
+    Attributes
+    ----------
+    bundle
+        With directions; without an encoder or an archive nothing can be searched.
+    catalogue
+        Of the archive, or None.
+    names
+        How bundle and archive were named, for the lines that repeat a search.
+    """
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        archive: Archive | None = None,
+        *,
+        bundle_name: str | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> None:
+        if bundle.directions is None:
+            raise SolqueryError(f"bundle {bundle.name!r} has no directions; fit them with `solquery directions --save`")
+        self.bundle, self.directions = bundle, bundle.directions
+        self.names = (bundle_name, archive.uri if archive is not None else None)
+        self.uploads = Uploads()
+        self._pictures = _Newest(_PICTURES)
+        self.catalogue: Catalogue | None = None
+        if archive is not None and len(archive) and bundle.encoder is not None:
+            embed_archive(archive, bundle, progress)
+            self.catalogue = Catalogue(archive, bundle)
+        self._range = prior_norm_range(self.directions.latent_dim)
+
+    # ----------------------------------------------------------------- about
+
+    def health(self) -> dict[str, Any]:
+        """Version, bundle and archive."""
+        preset = self.bundle.preset
+        return {
+            "status": "ok",
+            "version": __version__,
+            "bundle": {
+                "name": self.bundle.name,
+                "hash": self.bundle.hash,
+                "preset": preset.name,
+                "shape": list(preset.shape),
+                "limit_gauss": float(preset.clip_gauss),
+                "unit_gauss": float(preset.unit_gauss),
+                "scale_mm": self.scale_mm,
+                "latent_dim": self.directions.latent_dim,
+            },
+            "archive": None if self.catalogue is None else self.catalogue.about(),
+            "vocabulary": vocabulary(),
+        }
+
+    @property
+    def scale_mm(self) -> list[float] | None:
+        """Mm per pixel (y, x) of the preset's grid; None where it stretches patches."""
+        scale = getattr(self.bundle.preset, "scale_mm", None)
+        return None if scale is None else [float(s) for s in np.broadcast_to(scale, 2)]
+
+    def _on_grid(self, values: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+        return quantities(values)
+
+    def _measured(self, gauss: np.ndarray, names: Any = None) -> dict[str, float]:
+        """Parameters of one field (H, W) in gauss on the grid, in the unit of the grid."""
+        return {name: float(value[0]) for name, value in measure(gauss, None, names).items()}
+
+    def parameters(self) -> dict[str, Any]:
+        """Every parameter with a direction: what it is, how far it reaches, what the archive holds of it."""
+        out = {}
+        fitted: Directions = self.directions
+        for k, name in enumerate(fitted.names):
+            about = get_parameter(name)
+            low, high = fitted.quantile(name, 0), fitted.quantile(name, 100)
+            seen = fitted.table.values[name]
+            shown = (low, high)
+            if self.catalogue is not None and not fitted.is_binary(name):
+                archive = self.catalogue.grid(name)
+                archive = archive[np.isfinite(archive)]
+                if len(archive):
+                    shown = (min(low, float(np.quantile(archive, 0.01))), max(high, float(np.quantile(archive, 0.99))))
+            edges = np.linspace(*shown, 41)
+            out[name] = {
+                "title": about.title,
+                "symbol": about.symbol,
+                "unit": fitted.unit(name),
+                "native_unit": about.unit,
+                "definition": about.definition,
+                "source": about.source,
+                "reach": [low, high],
+                "shown": list(shown),
+                "median": fitted.quantile(name, 50),
+                "spread": fitted.quantile(name, 84) - fitted.quantile(name, 16),
+                "binary": fitted.is_binary(name),
+                "accuracy": float(fitted.accuracies[k]),
+                "chance": float(fitted.chances[k]),
+                "generated": np.histogram(seen[np.isfinite(seen)], edges)[0].tolist(),
+                "archive": None if self.catalogue is None else self.catalogue.histogram(name, *shown),
+            }
+        return {"parameters": plain(out)}
+
+    def map(self, name: str) -> dict[str, Any]:
+        """The latent space seen so that the boundary of a parameter is a line."""
+        fitted = self.directions
+        k = fitted.index(name)
+        normal, table = fitted.normals[k], fitted.table
+        rows = np.random.default_rng(0).permutation(len(table))[:_MAP_POINTS]
+        view = project(table.z[rows], normal, float(fitted.intercepts[k]), best_axes(normal))
+        values = table.values[name][rows]
+        known = np.isfinite(values)
+        return {
+            "parameter": name,
+            "points": plain(np.round(view.points[known], 4)),
+            "above": plain(values[known] > fitted.medians[k]),
+            "slope": float(view.slope),
+            "offset": float(view.offset),
+            "axes": list(view.axes),
+            "normal": plain(normal.astype(np.float64)),
+            "intercept": float(fitted.intercepts[k]),
+            "threshold": quantity(fitted.medians[k], fitted.unit(name)),
+        }
+
+    def cloud(self, x: str, y: str) -> dict[str, Any]:
+        """Two grid parameters of the archive's patches."""
+        return self._archive().cloud(get_parameter(x).name, get_parameter(y).name)
+
+    def _archive(self) -> Catalogue:
+        if self.catalogue is None:
+            raise Missing("no archive is open; start `solquery app --archive DIR`")
+        return self.catalogue
+
+    # ------------------------------------------------------------- generated
+
+    def _answer(self, answer: Answer) -> dict[str, Any]:
+        low, high = self._range
+        return {
+            "z": encode_latent(answer.z),
+            "source": "generated",
+            "asked": self._on_grid(answer.asked),
+            "got": self._on_grid(answer.got),
+            "held": self._on_grid(answer.held),
+            "verdict": answer.verdict,
+            "z_norm": answer.z_norm,
+            "far": not low <= answer.z_norm <= high,
+        }
+
+    def edit(self, asked: EditIn) -> tuple[dict[str, Any], np.ndarray]:
+        """One change of one patch: what came out, and the field in gauss."""
+        z = decode_latent(asked.z, self.directions.latent_dim)
+        answer = steer(self.bundle, z, asked.set, asked.hold, exact=asked.exact, pictures=self._pictures)
+        return self._answer(answer), self._gauss(answer.x)
+
+    def generate(self, asked: GenerateIn) -> tuple[list[dict[str, Any]], np.ndarray]:
+        """New patches for a description or numbers, or drawn: what came out, and the fields in gauss."""
+        targets: dict[str, Any] = dict(asked.set)
+        if asked.describe and asked.describe.strip():
+            targets = {**parse_description(asked.describe, self.directions), **targets}
+        if targets:
+            answers = generate(self.bundle, targets, asked.n, seed=asked.seed)
+        else:
+            drawn = torch.Generator().manual_seed(asked.seed)
+            z = torch.randn(asked.n, self.directions.latent_dim, generator=drawn).numpy()
+            answers = [steer(self.bundle, row) for row in z]
+        return [self._answer(answer) for answer in answers], np.stack([self._gauss(a.x) for a in answers])
+
+    def _gauss(self, x: np.ndarray) -> np.ndarray:
+        return np.asarray(self.bundle.preset.to_gauss(np.asarray(x)), dtype=np.float32)
+
+    def generated_patch(self, z_text: str, field: np.ndarray) -> Patch:
+        """A generated field as a patch that says so."""
+        name = f"{self.bundle.name}-{z_text[:12]}"
+        scale = None if self.scale_mm is None else (self.scale_mm[0], self.scale_mm[1])
+        truth = {"latent": z_text, "bundle": self.bundle.name, "bundle_hash": self.bundle.hash}
+        return Patch(field, scale, f"gen-{name}", f"GEN {name}", "generated", truth=truth)
+
+    @staticmethod
+    def fits_bytes(patch: Patch) -> bytes:
+        """A patch as a FITS file."""
+        with tempfile.TemporaryDirectory(prefix="solquery-") as folder:
+            return write_fits(patch, Path(folder) / "patch.fits").read_bytes()
+
+    # -------------------------------------------------------------- observed
+
+    def read(self, data: bytes, name: str) -> tuple[str, Patch]:
+        """An uploaded FITS file: the id under which it is remembered, and the patch."""
+        patch = read_upload(data, name)
+        return self.uploads.keep(patch), patch
+
+    def patch(self, patch_id: str) -> Patch:
+        """A patch of the archive, or an upload, at native scale."""
+        uploaded = self.uploads.get(patch_id)
+        if uploaded is not None:
+            return uploaded
+        if self.catalogue is None or patch_id not in self.catalogue:
+            raise Missing(f"no patch {patch_id!r} here; search for those there are, or upload the file again")
+        return self.catalogue.archive.get(patch_id)
+
+    def _x(self, patch_id: str) -> np.ndarray:
+        """(H, W) in preset units of a patch of the archive or an upload."""
+        if self.uploads.get(patch_id) is None and self.catalogue is not None and patch_id in self.catalogue:
+            return self.catalogue.picture(patch_id)
+        return prepare(self.patch(patch_id).field, self.bundle.preset)
+
+    def describe(self, patch_id: str, grid: str) -> tuple[dict[str, Any], np.ndarray]:
+        """A patch of the archive or an upload: what is known of it, and its field in gauss, native or on the grid."""
+        uploaded = self.uploads.get(patch_id)
+        x = self._x(patch_id)
+        on_grid = self._measured(self._gauss(x))
+        native: Mapping[str, float | None]
+        if uploaded is None and self.catalogue is not None:
+            row = self.catalogue.row(patch_id)
+            native, size = self.catalogue.native(row), [row["ny"], row["nx"]]
+            scale = None if row["scale_y_mm"] is None else [row["scale_y_mm"], row["scale_x_mm"]]
+        else:
+            patch = self.patch(patch_id)
+            row = {key: getattr(patch, key) for key in ("id", "region", "source", *_TOLD)}
+            native, size = _native(patch), list(patch.field.shape)
+            scale = None if patch.scale_mm is None else list(patch.scale_mm)
+        record = {
+            "id": patch_id,
+            "name": row["id"],
+            "region": row["region"],
+            "source": row["source"],
+            **{key: row.get(key) for key in _TOLD},
+            "parameters": quantities(native, physical=True),
+            "grid": self._on_grid(on_grid),
+            "native_shape": size,
+            "native_scale_mm": scale,
+            "scale_mm": scale if grid == "native" else self.scale_mm,
+        }
+        field = self._gauss(x) if grid == "preset" else np.asarray(self.patch(patch_id).field)
+        return plain(record), field
+
+    def invert(
+        self, patch_id: str, starts: int, steps: int, seed: int, prior: float = 0.5
+    ) -> tuple[dict[str, Any], np.ndarray]:
+        """The latent vector of an observation: what was found, and two fields in gauss, original and reconstruction."""
+        began = time.monotonic()
+        record, original = self.describe(patch_id, "preset")
+        found = invert(self.bundle, self._x(patch_id), starts, steps, seed, prior=prior)[0]
+        low, high = self._range
+        made = self._gauss(found.x)
+        got = self._measured(made, self.directions.names)
+        document = {
+            "patch": record,
+            "z": encode_latent(found.z),
+            "mse": found.mse,
+            "z_norm": found.z_norm,
+            "far": not low <= found.z_norm <= high,
+            "reconstructed": self._on_grid(got),
+            "seconds": time.monotonic() - began,
+        }
+        return document, np.stack([original, made])
+
+    # ---------------------------------------------------------------- search
+
+    def search(self, asked: SearchIn) -> dict[str, Any]:
+        """The patches of the archive that look most like the query."""
+        began = time.monotonic()
+        catalogue, region, about = self._archive(), None, {}
+        where = where_of(asked.filters)
+        if asked.z is not None:
+            z = decode_latent(asked.z, self.directions.latent_dim)
+            answer = steer(self.bundle, z, pictures=self._pictures)
+            x, query = answer.x, ("z", asked.z)
+            about = {"kind": "generated", "source": "generated"}
+        else:
+            name = asked.patch if asked.patch is not None else str(asked.upload)
+            if asked.patch is not None and asked.patch not in catalogue:
+                raise Missing(f"no patch {asked.patch!r} in the archive; search for those there are")
+            if asked.upload is not None and self.uploads.get(name) is None:
+                raise Missing("this upload is not remembered any more; upload the file again")
+            record, _ = self.describe(name, "preset")
+            x, region = self._x(name), record["region"]
+            query = ("patch", name) if asked.patch is not None else ("upload", record["file"])
+            about = {"kind": query[0], "id": name, "region": region, "source": record["source"]}
+        mine = self._measured(self._gauss(x))
+        excluded = region if asked.exclude_own else None
+        found, candidates = catalogue.search(x, asked.k, where, asked.group, excluded)
+        return {
+            "query": {**about, "parameters": self._on_grid(mine)},
+            "matches": [self._match(match, mine) for match in found],
+            "candidates": candidates,
+            "where": where,
+            "recipe": recipe(*self.names, query, asked.k, where, asked.group, excluded),
+            "seconds": time.monotonic() - began,
+        }
+
+    def _match(self, match: Match, mine: Mapping[str, float]) -> dict[str, Any]:
+        row, catalogue = match.row, self._archive()
+        on_grid = {name: row.get(f"grid_{name}") for name in parameters()}
+        apart = {}
+        for name in self.directions.names:
+            theirs = on_grid.get(name)
+            gap = None if theirs is None else theirs - mine[name]
+            width = self.directions.quantile(name, 84) - self.directions.quantile(name, 16)
+            apart[name] = quantity(gap, self.directions.unit(name))
+            # half the width of the central 68 % is one sigma, were the population normal
+            apart[name]["sigmas"] = plain(2.0 * gap / width) if gap is not None and width > 0 else None
+        return plain(
+            {
+                "id": match.id,
+                "region": match.region,
+                "source": row.get("source"),
+                "distance": match.distance,
+                "rank": match.rank,
+                "frames": catalogue.frames(match.region),
+                "parameters": quantities(catalogue.native(row), physical=True),
+                "grid": self._on_grid(on_grid),
+                "difference": apart,
+                "t_utc": row["t_utc"].isoformat() if row.get("t_utc") else None,
+                "native_shape": [row["ny"], row["nx"]],
+                "native_scale_mm": None if row["scale_y_mm"] is None else [row["scale_y_mm"], row["scale_x_mm"]],
+                **{key: row.get(key) for key in _TOLD},
+            }
+        )
+
+
+def _native(patch: Patch) -> dict[str, float | None]:
+    """Parameters of a patch at native scale; those that need a scale are unknown without one."""
+    known = patch.scale_mm is not None
+    names = [name for name, about in parameters().items() if known or about.unit == about.grid_unit]
+    measured = measure(patch.field, patch.scale_mm, names)
+    return {name: float(measured[name][0]) if name in measured else None for name in parameters()}

@@ -1,0 +1,276 @@
+"""The HTTP API and the page: routes over a `Room`, work in lanes, every failure as one line of JSON."""
+
+from __future__ import annotations
+
+import logging
+import mimetypes
+import os
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+from importlib.resources import files
+from typing import Annotated, Any, Literal
+
+from fastapi import FastAPI, Path, Query, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, Response
+from starlette.exceptions import HTTPException
+
+from .. import __version__
+from ..archive.fits import UnreadableFits
+from ..errors import SolqueryError
+from ..steering import OutOfReach
+from . import models as m
+from .lanes import Busy, Lane, Superseded, TooSlow
+from .packed import MEDIA_TYPE, field_record, pack
+from .room import Missing, Room
+from .security import Guard
+
+__all__ = ["create_app"]
+
+_LOG = logging.getLogger("solquery.app")
+_KINDS = {".js": "text/javascript", ".css": "text/css", ".html": "text/html", ".svg": "image/svg+xml"}
+
+Format = Annotated[
+    Literal["json", "packed", "fits"],
+    Query(description="JSON; JSON and float16 fields in one binary body; or a FITS file (of the first patch)."),
+]
+_FITS_BODY = {
+    "requestBody": {
+        "required": False,
+        "description": "A FITS file, plain or gzipped, at most 32 MB.",
+        "content": {"application/fits": {"schema": {"type": "string", "format": "binary"}}},
+    }
+}
+_OTHER_BODIES = {"content": {MEDIA_TYPE: {}, "application/fits": {}}}
+_PROBLEMS: dict[int | str, dict[str, Any]] = {
+    code: {"model": m.Problem, "description": text}
+    for code, text in {
+        400: "The request cannot be read.",
+        401: "A token is needed.",
+        403: "Another site may not ask.",
+        404: "Not here.",
+        409: "The same client has asked for something newer.",
+        413: "Too large.",
+        422: "Understood, but it cannot be answered; the message says why.",
+        503: "Too much to do; ask again in a moment.",
+        504: "Took too long.",
+    }.items()
+}
+
+
+def _problem(status: int, kind: str, message: str) -> JSONResponse:
+    headers = {"retry-after": "1"} if status == 503 else None
+    return JSONResponse({"error": {"kind": kind, "message": message}}, status, headers=headers)
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _handlers(app: FastAPI) -> None:
+    @app.exception_handler(RequestValidationError)
+    async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first.get("loc", ()) if part not in ("body", "query", "path"))
+        return _problem(422, "invalid", f"{where + ': ' if where else ''}{first.get('msg', 'not understood')}")
+
+    @app.exception_handler(HTTPException)
+    async def http(_: Request, error: HTTPException) -> JSONResponse:
+        response = _problem(error.status_code, "refused", str(error.detail))
+        response.headers.update(error.headers or {})
+        return response
+
+    @app.exception_handler(SolqueryError)
+    async def known(_: Request, error: SolqueryError) -> JSONResponse:
+        if isinstance(error, Missing):
+            return _problem(404, "not found", _one_line(error))
+        kinds = {OutOfReach: "out of reach", UnreadableFits: "unreadable"}
+        kind = next((text for known_as, text in kinds.items() if isinstance(error, known_as)), "invalid")
+        return _problem(422, kind, _one_line(error))
+
+    @app.exception_handler(Busy)
+    async def busy(_: Request, error: Busy) -> JSONResponse:
+        return _problem(503, "busy", "the server has more to do than it can hold; try again in a moment")
+
+    @app.exception_handler(TooSlow)
+    async def slow(_: Request, error: TooSlow) -> JSONResponse:
+        return _problem(504, "too slow", "this took too long; try again, or ask for less at once")
+
+    @app.exception_handler(Superseded)
+    async def stale(_: Request, error: Superseded) -> JSONResponse:
+        return _problem(409, "superseded", "a newer request of the same client came first")
+
+    @app.exception_handler(Exception)
+    async def unknown(request: Request, error: Exception) -> JSONResponse:
+        _LOG.error("%s %s failed", request.method, request.url.path, exc_info=error)
+        return _problem(500, "fault", "this is a fault of the server, not yours; its log says more")
+
+
+def _shaped(how: str, document: dict[str, Any], fields: Any, record: Callable[[], bytes]) -> Response:
+    """A document with one field (H, W) in the format asked for."""
+    if how == "packed":
+        return Response(pack(document, fields), media_type=MEDIA_TYPE)
+    if how == "fits":
+        named = {"content-disposition": 'attachment; filename="solquery.fits"'}
+        return Response(record(), media_type="application/fits", headers=named)
+    return JSONResponse({**document, "field": field_record(fields)})
+
+
+def _of(client: str | None, kind: str) -> str | None:
+    """A client's changes supersede each other, and so do its searches, but not one the other."""
+    return None if client is None else f"{kind}:{client}"
+
+
+def create_app(room: Room, *, token: str | None = None) -> Any:
+    """The ASGI application of a room.
+
+    Parameters
+    ----------
+    room
+        Bundle and archive.
+    token
+        What every request must carry, for a server that other machines reach; None for this machine alone.
+    """
+    cores = os.cpu_count() or 2
+    # a slider, a search, an inversion: none waits behind another kind
+    hand = Lane("hand", max(2, cores), 64, 15.0)
+    work = Lane("work", max(2, cores), 32, 45.0)
+    long = Lane("long", 1, 6, 240.0)
+
+    @asynccontextmanager
+    async def life(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        for lane in (hand, work, long):
+            lane.close()
+
+    app = FastAPI(
+        title="Solquery",
+        version=__version__,
+        summary="Describe a solar active region, see it, find it in an archive.",
+        description="Fields are in gauss; row 0 is the southernmost, column 0 the easternmost. Every parameter comes "
+        "with its unit; those of generated patches are in the units of the grid, which `/api/parameters` gives. "
+        "Generated patches are made by a network: they are no observations.",
+        openapi_url="/api/openapi.json", docs_url=None, redoc_url=None, lifespan=life, responses=_PROBLEMS,
+    )  # fmt: skip
+    _handlers(app)
+
+    @app.get("/api/health", response_model=m.HealthOut)
+    async def health() -> Any:
+        """Version, bundle and archive."""
+        return JSONResponse(room.health())
+
+    @app.get("/api/parameters")
+    async def parameters() -> dict[str, Any]:
+        """Every parameter: title, unit, definition, reach, and its histogram in the archive."""
+        return await work.run(room.parameters)
+
+    @app.get("/api/map", response_model=m.MapOut)
+    async def latent_map(parameter: Annotated[str, Query(max_length=64)] = "tuf") -> Any:
+        """The latent space in two dimensions in which the boundary of a parameter is a line."""
+        return JSONResponse(await work.run(partial(room.map, parameter)))
+
+    @app.get("/api/cloud", response_model=m.CloudOut)
+    async def cloud(
+        x: Annotated[str, Query(max_length=64)] = "tuf", y: Annotated[str, Query(max_length=64)] = "r"
+    ) -> Any:
+        """Two parameters, on the grid, of the patches of the archive."""
+        return JSONResponse(await work.run(partial(room.cloud, x, y)))
+
+    @app.post("/api/edit", response_model=m.AnswerOut, responses={200: _OTHER_BODIES})
+    async def edit(asked: m.EditIn, format: Format = "json") -> Any:
+        """Change one patch, holding some of its parameters."""
+        lane = work if asked.exact and asked.set else hand
+        document, field = await lane.run(partial(room.edit, asked), _of(asked.client, "change"))
+        return _shaped(format, document, field, lambda: room.fits_bytes(room.generated_patch(document["z"], field)))
+
+    @app.post("/api/generate", response_model=m.GenerateOut, responses={200: _OTHER_BODIES})
+    async def generate(asked: m.GenerateIn, format: Format = "json") -> Any:
+        """Make patches with the properties asked for."""
+        began = time.monotonic()
+        answers, fields = await work.run(partial(room.generate, asked), _of(asked.client, "change"))
+        seconds = time.monotonic() - began
+        if format == "fits":
+            patch = room.generated_patch(answers[0]["z"], fields[0])
+            return _shaped(format, {}, fields[0], lambda: room.fits_bytes(patch))
+        if format == "packed":
+            return _shaped(format, {"answers": answers, "seconds": seconds}, fields, bytes)
+        made = [{**answer, "field": field_record(field)} for answer, field in zip(answers, fields, strict=True)]
+        return JSONResponse({"answers": made, "seconds": seconds})
+
+    @app.post("/api/search", response_model=m.SearchOut)
+    async def search(asked: m.SearchIn) -> Any:
+        """The patches of the archive that look most like a query."""
+        return JSONResponse(await work.run(partial(room.search, asked), _of(asked.client, "search")))
+
+    @app.post("/api/patch", response_model=m.PatchOut, openapi_extra=_FITS_BODY, responses={200: _OTHER_BODIES})
+    async def read(request: Request, name: Annotated[str, Query(max_length=200)] = "", format: Format = "json") -> Any:
+        """Read an observation: a FITS file as the body. It is remembered for a while, by the id that comes back."""
+        data = await request.body()
+        patch_id, patch = await work.run(partial(room.read, data, name))
+        document, field = await work.run(partial(room.describe, patch_id, "preset"))
+        return _shaped(format, document, field, lambda: room.fits_bytes(patch))
+
+    @app.get("/api/patch/{patch_id:path}", response_model=m.PatchOut, responses={200: _OTHER_BODIES})
+    async def patch(
+        patch_id: Annotated[str, Path(max_length=300)],
+        grid: Annotated[
+            Literal["native", "preset"], Query(description="Native scale, or the preset's grid.")
+        ] = "preset",
+        format: Format = "json",
+    ) -> Any:
+        """A patch of the archive, or an upload."""
+        if format == "fits":
+            found = await work.run(partial(room.patch, patch_id))
+            return _shaped(format, {}, found.field, lambda: room.fits_bytes(found))
+        document, field = await work.run(partial(room.describe, patch_id, grid))
+        return _shaped(format, document, field, bytes)
+
+    @app.post("/api/invert", response_model=m.InversionOut, openapi_extra=_FITS_BODY, responses={200: _OTHER_BODIES})
+    async def invert(
+        request: Request,
+        patch: Annotated[str | None, Query(max_length=300, description="Id; without it the body is FITS.")] = None,
+        name: Annotated[str, Query(max_length=200, description="Name of the file in the body.")] = "",
+        starts: Annotated[int, Query(ge=1, le=16)] = 8,
+        steps: Annotated[int, Query(ge=1, le=400)] = 200,
+        seed: Annotated[int, Query(ge=0, lt=2**32)] = 0,
+        prior: Annotated[
+            float, Query(ge=0, le=100, description="Pull to where the model was trained, from where edits succeed.")
+        ] = 0.5,
+        format: Annotated[Literal["json", "packed"], Query()] = "json",
+    ) -> Any:
+        """The latent vector whose patch comes closest to an observation; packed: original and reconstruction."""
+        if patch is None:
+            data = await request.body()
+            patch, _ = await work.run(partial(room.read, data, name))
+        document, fields = await long.run(partial(room.invert, patch, starts, steps, seed, prior))
+        return _shaped(format, document, fields if format == "packed" else fields[1], bytes)
+
+    _page(app)
+    return Guard(app, token, large=("/api/patch", "/api/invert"))
+
+
+def _page(app: FastAPI) -> None:
+    """The files of the page, read once; a name from a client is looked up among them and never opened."""
+    folder = files("solquery").joinpath("app", "page")
+    shipped = {entry.name: entry.read_bytes() for entry in folder.iterdir() if entry.is_file()}
+
+    def send(name: str) -> Response:
+        if name not in shipped:
+            raise HTTPException(404, "no such page; go to /")
+        suffix = name[name.rfind(".") :]
+        kind = _KINDS.get(suffix) or mimetypes.guess_type(name)[0] or "application/octet-stream"
+        return Response(shipped[name], media_type=kind, headers={"cache-control": "no-cache"})
+
+    @app.get("/", include_in_schema=False)
+    async def index() -> Response:
+        return send("index.html")
+
+    @app.get("/page/{name}", include_in_schema=False)
+    async def asset(name: str) -> Response:
+        return send(name)
+
+    @app.get("/favicon.ico", include_in_schema=False)
+    async def icon() -> Response:
+        return send("sun.svg")

@@ -1,0 +1,225 @@
+"""Changing a patch under the hand: a step at once, then the step solved for, with what is held kept within bounds.
+
+`generate` searches; a slider has 50 ms. The direct step goes along the directions as far as their calibration says,
+looks once at what came out, and corrects itself; it costs four patches, more only where a lock would break.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, MutableMapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..physics import measure
+from .directions import Directions
+from .editing import directions_of
+from .judge import Judge, check_reach
+from .latents import SteeringError, as_latents, clamp_norm, prior_norm_range, render
+from .targeting import Answer, generate
+from .vocabulary import DERIVED, Target, as_target
+
+__all__ = ["HOLD_SLACK", "steer"]
+
+#: a held parameter may move by this share of its usual spread (84th minus 16th percentile), and no further
+HOLD_SLACK = 0.1
+#: keeps nearly parallel normals (flux and area) from asking for opposite steps of many sigma
+_RIDGE = 0.02
+_LONGEST = 5.0
+#: places on the way from the start at which to look when the end breaks a lock
+_PLACES = np.array([1.0, 0.85, 0.7, 0.55, 0.4, 0.25, 0.12])
+
+
+class _Hand:
+    """What is asked and held of one latent, and how far a patch is from it."""
+
+    def __init__(
+        self,
+        bundle: Any,
+        start: np.ndarray,
+        targets: Mapping[str, Target],
+        held: Sequence[str],
+        pictures: MutableMapping[bytes, torch.Tensor] | None,
+    ) -> None:
+        self.bundle, self.start, self.targets = bundle, start, targets
+        self.held: dict[str, float] = {}
+        self.directions: Directions = directions_of(bundle)
+        self.judge = Judge(targets, self.directions)
+        self.names = [*targets, *held]
+        self.slack = {name: HOLD_SLACK * spread(self.directions, name) for name in held}
+        self.low, self.high = prior_norm_range(self.directions.latent_dim)
+        self.pictures: MutableMapping[bytes, torch.Tensor] = {} if pictures is None else pictures
+
+    def clamped(self, z: np.ndarray) -> np.ndarray:
+        """Latents (K, D) of a norm that the prior gives."""
+        return clamp_norm(torch.from_numpy(np.atleast_2d(z).astype(np.float32)), self.low, self.high).numpy()
+
+    def values(self, z: np.ndarray) -> dict[str, np.ndarray]:
+        """Asked and held parameters (K,) of latents (K, D)."""
+        z = np.atleast_2d(z)
+        x = self.picture(z[0]) if len(z) == 1 else render(self.bundle.generator, z, self.bundle.preset.shape)[:, 0]
+        measured = measure(self.bundle.preset.to_gauss(x), None, self.names)
+        return {name: values.numpy() for name, values in measured.items()}
+
+    def picture(self, z: np.ndarray) -> torch.Tensor:
+        """(1, H, W) of a latent (D,), in preset units; made once."""
+        made = self.pictures.get(z.tobytes())
+        if made is None:
+            made = self.pictures[z.tobytes()] = render(self.bundle.generator, z[None], self.bundle.preset.shape)[:, 0]
+        return made
+
+    def missed(self, values: Mapping[str, np.ndarray]) -> np.ndarray:
+        """(K,) how far from what is asked, in tolerances; infinite where it is unknown or a polarity is wrong."""
+        total = np.square(self.judge.residual(values)).sum(1)
+        return np.where(self.judge.allowed(values) & ~np.isnan(total), total, np.inf)
+
+    def broken(self, values: Mapping[str, np.ndarray]) -> np.ndarray:
+        """(K,) by how much the worst lock is exceeded, in its slack; 0 where all are kept."""
+        out = np.zeros(len(next(iter(values.values()))))
+        for name, value in self.held.items():
+            over = np.abs(values[name] - value) / max(self.slack[name], 1e-12) - 1.0
+            out = np.maximum(out, np.nan_to_num(over, nan=1e9))
+        return out
+
+    def order(self, values: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Candidates, the best first: those that keep the locks, and of them the one that misses least."""
+        return np.lexsort((self.missed(values), self.broken(values)))
+
+    def step(self, values: Mapping[str, np.ndarray]) -> np.ndarray:
+        """(D,) move from a latent with the values (1,): along the normals, by what their calibration says."""
+        wanted = {name: target.value for name, target in self.targets.items()} | self.held
+        rows, lengths = [], []
+        for name, value in wanted.items():
+            now, target = float(values[name][0]), self.targets.get(name)
+            kept = target is not None and {"<=": now <= value, ">=": now >= value}.get(target.relation, False)
+            if kept or np.isnan(now):
+                continue
+            k = self.directions.index(name)
+            rows.append(self.directions.normals[k].astype(np.float64))
+            lengths.append(float(np.diff(self.directions.position_for(name, np.array([now, value])))[0]))
+        if not rows:
+            return np.zeros(self.directions.latent_dim)
+        normals = np.stack(rows)
+        gram = normals @ normals.T + _RIDGE * np.eye(len(rows))
+        move = normals.T @ np.linalg.solve(gram, np.array(lengths))
+        return move * min(1.0, _LONGEST / max(float(np.linalg.norm(move)), 1e-12))
+
+    def direct(self, here: Mapping[str, np.ndarray]) -> np.ndarray:
+        """(D,) the best of a calibrated step from the start and its corrections."""
+        z, values, tried, seen = self.start, here, [], []
+        for _ in range(2):
+            z = self.clamped(z + self.step(values))[0]
+            values = self.values(z)
+            tried.append(z)
+            seen.append(values)
+            if self.missed(values)[0] < 0.05 and self.broken(values)[0] == 0:
+                break
+        together = {name: np.concatenate([v[name] for v in seen]) for name in self.names}
+        return tried[int(self.order(together)[0])]
+
+    def kept(self, ends: Sequence[np.ndarray]) -> np.ndarray:
+        """(D,) of the latents in `ends` and those on the way to them, the best that keeps the locks.
+
+        The start is among them: where nothing else keeps the locks, nothing moves.
+        """
+        if not self.held:
+            return ends[0]
+        first = self.values(ends[0])
+        if self.broken(first)[0] == 0:
+            return ends[0]
+        way = [self.start + share * (end - self.start) for end in ends for share in _PLACES]
+        places = np.concatenate([self.clamped(np.stack(way)), self.start[None]])
+        return places[int(self.order(self.values(places))[0])]
+
+
+def spread(directions: Directions, name: str) -> float:
+    """Usual spread of a parameter among generated patches: 84th minus 16th percentile, twice a sigma if normal."""
+    return directions.quantile(name, 84) - directions.quantile(name, 16)
+
+
+def steer(
+    bundle: Any,
+    z: Any,
+    asked: Mapping[str, float | Target] | None = None,
+    hold: Mapping[str, float] | Sequence[str] | str = (),
+    *,
+    exact: bool = True,
+    pictures: MutableMapping[bytes, torch.Tensor] | None = None,
+) -> Answer:
+    """Change one patch: what is asked as nearly as it can be had while what is held stays.
+
+    Parameters
+    ----------
+    bundle
+        With generator, preset and directions.
+    z
+        (D,) latent of the patch to change.
+    asked
+        Parameter to number (in gauss and pixels of the grid) or `Target`; nothing asked gives the patch as it is.
+    hold
+        Parameters to keep at the value they have in `z`, or parameter to the value to keep, which may have been taken
+        from an earlier patch so that drift does not add up. They move by at most `HOLD_SLACK` of their spread, if
+        they are within that at the start; rather than break a lock, the change is made smaller.
+    exact
+        False: a calibrated step along the directions, corrected once, in a few milliseconds. True: what `generate`
+        finds from there, if it is better.
+    pictures
+        Where patches made are kept and looked for, by the bytes of their latent; of one generator only. Many steps
+        from one start then cost a patch less each. The caller bounds it.
+
+    Returns
+    -------
+    Answer
+        `verdict` is ``"met"`` by the rule of `generate`.
+
+    Raises
+    ------
+    OutOfReach, UnknownParameter, NoDirection, SteeringError
+        When what is asked lies beyond reach or is not understood.
+    """
+    directions = directions_of(bundle)
+    start = as_latents(z, directions.latent_dim)[0]
+    targets = {name: as_target(name, value, directions) for name, value in (asked or {}).items()}
+    derived = sorted(set(targets) & set(DERIVED))
+    if derived:
+        raise SteeringError(f"{derived[0]} has no direction of its own to follow; ask `generate` for it")
+    names = (hold,) if isinstance(hold, str) else tuple(hold)
+    for name in names:
+        directions.index(name)
+        if name in targets:
+            raise SteeringError(f"{name!r} is both asked for and held; leave one out")
+    check_reach(targets, directions, bundle.name)
+    hand = _Hand(bundle, start, targets, names, pictures)
+    here = hand.values(start)
+    given = {n: float(hold[n]) for n in names} if isinstance(hold, Mapping) else {n: float(here[n][0]) for n in names}
+    unknown = [name for name, value in given.items() if not np.isfinite(value)]
+    if unknown:
+        raise SteeringError(f"{unknown[0]} is unknown for this patch and cannot be held; release it")
+    hand.held = given
+
+    best = start
+    if targets:
+        ends = [hand.direct(here)]
+        if exact:
+            # from both: the direct step may have left the valley in which the solution lies
+            for origin in (ends[0], start):
+                found = generate(bundle, targets, 1, given, start=origin)[0]
+                ends.insert(0, found.z)
+                if found.verdict == "met" and hand.broken(hand.values(found.z))[0] == 0:
+                    break
+            ends = [ends[k] for k in hand.order(hand.values(np.stack(ends)))]
+        best = hand.kept(ends)
+    x = hand.picture(best)
+    measured = measure(bundle.preset.to_gauss(x), None, directions.names)
+    got = {name: float(values[0]) for name, values in measured.items()}
+    return Answer(
+        z=best.astype(np.float32).copy(),
+        x=x[0].numpy().copy(),
+        asked={name: target.value for name, target in targets.items()},
+        got=got,
+        verdict="met" if hand.judge.met(got) else "nearest",
+        z_norm=float(np.linalg.norm(best)),
+        held=given,
+        targets=targets,
+    )

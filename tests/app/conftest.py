@@ -1,0 +1,100 @@
+"""A room with a small archive: for the API a generator whose truth is known, for the page the shipped bundle."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import warnings
+
+import pytest
+
+pytest.importorskip("fastapi")
+pytest.importorskip("httpx")
+
+import torch
+from torch import nn
+
+with warnings.catch_warnings():
+    # starlette would rather have httpx2; httpx serves
+    warnings.simplefilter("ignore")
+    from starlette.testclient import TestClient
+
+from solquery.app import Room, create_app
+from solquery.archive import Archive, simulate_region
+from solquery.archive.samples import sample_patches
+from solquery.bundle import Bundle
+from solquery.config import EncoderConfig, get_preset
+from solquery.retrieval import build_encoder
+from solquery.steering import fit_directions, sample_latents
+
+
+class Bipoles(nn.Module):
+    """(N, 16) -> (N, 1, 32, 32): two spots; strength, separation, leading sign, tilt, excess are latents."""
+
+    latent_dim = 16
+
+    def __init__(self):
+        super().__init__()
+        self.gain = nn.Parameter(torch.tensor(0.6))
+        self.register_buffer("axis", torch.arange(32) - 15.5)
+
+    def forward(self, z):
+        peak = self.gain * torch.exp(0.25 * z[:, 0])
+        half = 5.0 * torch.exp(0.15 * z[:, 1])
+        sign, angle, excess = torch.tanh(6.0 * z[:, 2]), 0.3 * z[:, 3], 0.2 * torch.tanh(z[:, 4])
+        dx, dy = half * torch.cos(angle), half * torch.sin(angle)
+        west = (peak * (sign + excess))[:, None, None] * self.spot(dx, dy)
+        east = (peak * (excess - sign))[:, None, None] * self.spot(-dx, -dy)
+        return torch.tanh(west + east)[:, None]
+
+    def spot(self, x, y):
+        along_x = (self.axis - x[:, None]).square()[:, None, :]
+        along_y = (self.axis - y[:, None]).square()[:, :, None]
+        return torch.exp(-(along_x + along_y) / (2 * 2.2**2))
+
+
+def small_archive(folder):
+    archive = Archive.create(str(folder))
+    for index in range(6):
+        archive.add(simulate_region(seed=3, index=index, frames=3))
+    archive.add(sample_patches()[:3])
+    return archive
+
+
+@pytest.fixture(scope="session")
+def bundle():
+    torch.set_num_threads(1)
+    preset = dataclasses.replace(get_preset("tiny"), encoder=EncoderConfig(width=4, embedding_dim=16))
+    names = ("tuf", "net_flux", "psep", "tilt", "polarity", "r", "area")
+    directions = fit_directions(sample_latents(Bipoles(), preset, 1500, seed=1, names=names))
+    return Bundle("bipoles", preset, Bipoles(), build_encoder(preset.encoder), directions)
+
+
+@pytest.fixture(scope="session")
+def room(bundle, tmp_path_factory):
+    return Room(bundle, small_archive(tmp_path_factory.mktemp("app") / "archive"))
+
+
+@pytest.fixture(scope="session")
+def shipped_room(tmp_path_factory):
+    torch.set_num_threads(1)
+    return Room(Bundle.load(), small_archive(tmp_path_factory.mktemp("shipped") / "archive"))
+
+
+@pytest.fixture(scope="module")
+def client(room):
+    with TestClient(create_app(room), base_url="http://127.0.0.1", raise_server_exceptions=False) as client:
+        yield client
+
+
+@pytest.fixture(autouse=True)
+def quiet(caplog):
+    caplog.set_level(logging.CRITICAL, "httpx")
+
+
+@pytest.fixture(scope="session")
+def sample_file():
+    """Bytes of a real magnetogram that ships with the package."""
+    from importlib.resources import files
+
+    return next(f for f in files("solquery").joinpath("samples").iterdir() if "sharp-856" in f.name).read_bytes()

@@ -1,0 +1,275 @@
+"""The API: what is asked comes back with units, in every format, and as the rooms give it."""
+
+from __future__ import annotations
+
+import base64
+import json
+
+import numpy as np
+import pytest
+
+from solquery.app.packed import MEDIA_TYPE, pack, unpack
+from solquery.archive import read_sharp
+from solquery.physics import measure
+from solquery.steering import HOLD_SLACK, decode_latent, encode_latent, render
+
+# told in the answer; as an error it would be a fault of the server
+pytestmark = pytest.mark.filterwarnings("ignore::solquery.steering.SteeringWarning")
+
+
+def latent(seed, size=16):
+    return encode_latent(np.random.default_rng(seed).standard_normal(size))
+
+
+def ok(response):
+    assert response.status_code == 200, response.text[:500]
+    return response
+
+
+def refused(response, status, kind=None):
+    assert response.status_code == status, response.text[:500]
+    error = response.json()["error"]
+    assert error["message"] and "\n" not in error["message"] and "Traceback" not in error["message"]
+    assert kind is None or error["kind"] == kind
+    return error["message"]
+
+
+def field_of(record):
+    data = base64.b64decode(record["data"])
+    return np.frombuffer(data, record["dtype"]).reshape(record["shape"]).astype(np.float32)
+
+
+def test_health_tells_bundle_archive_and_grid(client, room):
+    document = ok(client.get("/api/health")).json()
+    assert document["status"] == "ok" and document["bundle"]["name"] == "bipoles"
+    assert document["archive"]["patches"] == 21 and document["archive"]["real"] == 3
+    assert document["bundle"]["scale_mm"] is None, "this preset stretches: it has no scale to show"
+
+
+def test_parameters_have_units_reach_and_the_archives_histogram(client, room):
+    found = ok(client.get("/api/parameters")).json()["parameters"]
+    assert list(found) == list(room.directions.names)
+    tuf = found["tuf"]
+    assert (tuf["unit"], tuf["native_unit"]) == ("G pix", "Mx")
+    assert tuf["shown"][0] <= tuf["reach"][0] < tuf["reach"][1] <= tuf["shown"][1]
+    assert sum(tuf["archive"]["simulated"]) == 18 and sum(tuf["archive"]["real"]) == 3
+    assert found["polarity"]["binary"] and not tuf["binary"]
+
+
+def test_generate_gives_what_it_measures(client, bundle):
+    goal = bundle.directions.quantile("tuf", 70)
+    document = ok(client.post("/api/generate", json={"set": {"tuf": goal}, "n": 2, "seed": 5})).json()
+    assert len(document["answers"]) == 2
+    for answer in document["answers"]:
+        assert answer["source"] == "generated" and answer["verdict"] == "met"
+        assert answer["asked"]["tuf"] == {"value": goal, "unit": "G pix"}
+        field = field_of(answer["field"])
+        assert float(measure(field, None, ["tuf"])["tuf"][0]) == pytest.approx(answer["got"]["tuf"]["value"], rel=2e-3)
+    again = ok(client.post("/api/generate", json={"set": {"tuf": goal}, "n": 2, "seed": 5})).json()
+    assert again["answers"] == document["answers"]
+
+
+def test_generate_understands_words_and_draws_without_any(client):
+    answer = ok(client.post("/api/generate", json={"describe": "leading polarity negative"})).json()["answers"][0]
+    assert answer["got"]["polarity"]["value"] == -1
+    a, b = (ok(client.post("/api/generate", json={"seed": seed})).json()["answers"][0]["z"] for seed in (1, 2))
+    assert a != b
+    assert "vocabulary" in refused(client.post("/api/generate", json={"describe": "purple"}), 422, "invalid")
+
+
+@pytest.mark.parametrize("exact", [False, True])
+def test_edit_moves_what_is_set_and_keeps_what_is_held(client, bundle, exact):
+    z, fitted = latent(1), bundle.directions
+    before = ok(client.post("/api/edit", json={"z": z})).json()["got"]
+    goal = fitted.quantile("tuf", 75)
+    body = {"z": z, "set": {"tuf": goal}, "hold": {"psep": before["psep"]["value"]}, "exact": exact}
+    after = ok(client.post("/api/edit", json=body)).json()
+    assert abs(after["got"]["tuf"]["value"] - goal) < abs(before["tuf"]["value"] - goal)
+    slack = HOLD_SLACK * (fitted.quantile("psep", 84) - fitted.quantile("psep", 16))
+    assert abs(after["got"]["psep"]["value"] - before["psep"]["value"]) <= slack * (1 + 1e-6)
+
+
+def test_the_three_formats_hold_the_same_patch(client, bundle, tmp_path):
+    z = latent(2)
+    document = ok(client.post("/api/edit", json={"z": z})).json()
+    packed = ok(client.post("/api/edit?format=packed", json={"z": z}))
+    assert packed.headers["content-type"] == MEDIA_TYPE
+    told, fields = unpack(packed.content)
+    assert told["z"] == z == document["z"]
+    expected = 1000 * render(bundle.generator, decode_latent(z)[None], (32, 32))[0, 0].numpy()
+    np.testing.assert_allclose(fields[0], expected, atol=0.5)
+    np.testing.assert_array_equal(field_of(document["field"]), fields[0])
+    path = tmp_path / "made.fits"
+    path.write_bytes(ok(client.post("/api/edit?format=fits", json={"z": z})).content)
+    patch = read_sharp(path)
+    assert patch.source == "generated" and patch.scale_mm is None
+    assert patch.truth["latent"] == z, "the file tells how it was made"
+    np.testing.assert_allclose(patch.field, expected, rtol=1e-6)
+
+
+def test_packing_is_undone_and_a_cut_body_is_noticed():
+    fields = np.random.default_rng(0).normal(0, 300, (2, 5, 7)).astype(np.float32)
+    body = pack({"ä": 1}, fields)
+    document, back = unpack(body)
+    assert document["ä"] == 1
+    np.testing.assert_allclose(back, fields, rtol=1e-3)
+    with pytest.raises(ValueError, match="cut short"):
+        unpack(body[:-2])
+    with pytest.raises(ValueError, match="SQP1"):
+        unpack(b"something else")
+
+
+def test_search_finds_the_patch_itself_and_one_per_region(client, room):
+    query = room.catalogue.ids[4]
+    found = ok(client.post("/api/search", json={"patch": query, "k": 9})).json()
+    assert found["matches"][0]["id"] == query and found["matches"][0]["distance"] == pytest.approx(0, abs=1e-3)
+    regions = [match["region"] for match in found["matches"]]
+    assert len(set(regions)) == len(regions) == 9 and found["candidates"] == 21
+    distances = [match["distance"] for match in found["matches"]]
+    assert distances == sorted(distances)
+    without = ok(client.post("/api/search", json={"patch": query, "k": 9, "exclude_own": True})).json()
+    assert regions[0] not in [match["region"] for match in without["matches"]]
+    frames = {"patch": query, "k": 9, "group": "none", "filters": {"region": regions[0]}}
+    assert len(ok(client.post("/api/search", json=frames)).json()["matches"]) == found["matches"][0]["frames"] == 3
+
+
+def test_matches_have_native_values_grid_values_and_differences(client, room):
+    found = ok(client.post("/api/search", json={"z": latent(3), "k": 3})).json()
+    mine = found["query"]["parameters"]
+    for match in found["matches"]:
+        assert match["parameters"]["tuf"]["unit"] == "Mx" and match["grid"]["tuf"]["unit"] == "G pix"
+        gap = match["grid"]["tuf"]["value"] - mine["tuf"]["value"]
+        assert match["difference"]["tuf"]["value"] == pytest.approx(gap)
+        row = room.catalogue.archive.table(where=f"id = '{match['id']}'").to_pylist()[0]
+        assert match["parameters"]["psep"]["value"] == row["psep"]
+
+
+@pytest.mark.parametrize(
+    ("filters", "keeps"),
+    [
+        ({"source": "real"}, lambda r: r["source"] == "real"),
+        ({"mu_min": 0.85}, lambda r: r["mu"] is not None and r["mu"] >= 0.85),
+        ({"since": "2012-01-01"}, lambda r: r["t_utc"] is not None and r["t_utc"].year >= 2012),
+        ({"until": "2011-12-17"}, lambda r: r["t_utc"] is not None and r["t_utc"].isoformat() < "2011-12-18"),
+        ({"latitude_deg": {"low": 0}}, lambda r: r["latitude_deg"] is not None and r["latitude_deg"] >= 0),
+        ({"longitude_deg": {"low": -30, "high": 30}}, lambda r: abs(r["longitude_deg"] or 99) <= 30),
+        ({"parameters": {"tuf": {"low": 5e21}}}, lambda r: r["tuf"] is not None and r["tuf"] >= 5e21),
+        ({"source": "simulated", "mu_min": 0.5}, lambda r: r["source"] == "simulated" and (r["mu"] or 0) >= 0.5),
+    ],
+)
+def test_filters_keep_what_they_say(client, room, filters, keeps):
+    rows = room.catalogue.archive.table().to_pylist()
+    wanted = {row["id"] for row in rows if keeps(row)}
+    assert 0 < len(wanted) < len(rows), "a filter that keeps all or nothing shows nothing"
+    body = {"z": latent(4), "k": 100, "group": "none", "filters": filters}
+    found = ok(client.post("/api/search", json=body)).json()
+    assert {match["id"] for match in found["matches"]} == wanted and found["candidates"] == len(wanted)
+
+
+def test_a_filter_cannot_carry_a_condition_of_its_own(client):
+    quoted = {"z": latent(4), "filters": {"region": "x' OR '1' = '1"}}
+    assert ok(client.post("/api/search", json=quoted)).json()["matches"] == []
+    named = {"z": latent(4), "filters": {"parameters": {"tuf > 0 OR tuf": {"low": 1}}}}
+    refused(client.post("/api/search", json=named), 422, "invalid")
+
+
+def test_a_patch_comes_at_native_scale_and_on_the_grid(client, room):
+    name = str(room.catalogue.ids[-1])
+    native = ok(client.get(f"/api/patch/{name}?grid=native")).json()
+    patch = room.catalogue.archive.get(name)
+    np.testing.assert_array_equal(field_of(native["field"]), patch.field)
+    assert native["scale_mm"] == list(patch.scale_mm)
+    grid = ok(client.get(f"/api/patch/{name}")).json()
+    assert grid["field"]["shape"] == [32, 32] and grid["scale_mm"] is None
+    assert grid["parameters"] == native["parameters"] and grid["parameters"]["tuf"]["unit"] == "Mx"
+    refused(client.get("/api/patch/nobody"), 404, "not found")
+
+
+def test_an_upload_is_read_searched_and_inverted(client, sample_file):
+    read = ok(client.post("/api/patch?name=mine.fits", content=sample_file)).json()
+    assert read["region"] == "HARP 856" and read["source"] == "real" and read["id"].startswith("upload-")
+    found = ok(client.post("/api/search", json={"upload": read["id"], "k": 2})).json()
+    assert found["query"]["kind"] == "upload" and len(found["matches"]) == 2
+    body = ok(client.post(f"/api/invert?patch={read['id']}&starts=2&steps=15&format=packed"))
+    told, fields = unpack(body.content)
+    original = field_of(read["field"])
+    np.testing.assert_array_equal(fields[0], original)
+    made = ok(client.post("/api/edit", json={"z": told["z"]})).json()
+    np.testing.assert_allclose(field_of(made["field"]), fields[1], atol=0.5)
+    assert told["mse"] == pytest.approx(np.mean(((fields[1] - original) / 1000) ** 2), rel=0.01)
+    direct = ok(client.post("/api/invert?name=mine.fits&starts=2&steps=15", content=sample_file)).json()
+    assert direct["z"] == told["z"]
+
+
+def test_the_map_separates_the_two_sides_of_its_line(client, room):
+    view = ok(client.get("/api/map?parameter=tuf")).json()
+    points, above = np.array(view["points"]), np.array(view["above"])
+    beyond = points[:, 1] > view["slope"] * points[:, 0] + view["offset"]
+    agree = (beyond == above).mean()
+    assert max(agree, 1 - agree) > 0.8
+    cloud = ok(client.get("/api/cloud?x=tuf&y=psep")).json()
+    assert cloud["of"] == 21 and set(cloud["source"]) == {"real", "simulated"}
+    refused(client.get("/api/map?parameter=nothing"), 422, "invalid")
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status"),
+    [
+        ("/api/edit", {"z": "AAAA"}, 422),
+        ("/api/edit", {"z": latent(1), "set": {"tuf": 1e40}}, 422),
+        ("/api/edit", {"z": latent(1), "set": {"nothing": 1}}, 422),
+        ("/api/edit", {"z": latent(1), "set": {"tuf": 5e4}, "hold": {"tuf": 5e4}}, 422),
+        ("/api/edit", {"z": encode_latent(np.full(16, np.inf))}, 422),
+        ("/api/generate", {"n": 99}, 422),
+        ("/api/generate", {"extra": 1}, 422),
+        ("/api/search", {}, 422),
+        ("/api/search", {"patch": "nobody"}, 404),
+        ("/api/search", {"upload": "upload-0"}, 404),
+        ("/api/search", {"z": latent(1), "filters": {"latitude_deg": {"low": 5, "high": 1}}}, 422),
+        ("/api/invert?patch=nobody", {}, 404),
+        ("/api/patch", {}, 422),
+        ("/api/nowhere", {}, 404),
+        ("/api/health", {}, 405),
+    ],
+)
+def test_what_cannot_be_done_is_said_in_one_line(client, path, body, status):
+    refused(client.post(path, json=body), status)
+
+
+def test_numbers_that_json_does_not_have_are_refused(client):
+    body = json.dumps({"z": latent(1), "set": {"tuf": float("nan")}})
+    refused(client.post("/api/edit", content=body, headers={"content-type": "application/json"}), 422)
+
+
+def test_openapi_names_the_units_and_every_route(client):
+    document = ok(client.get("/api/openapi.json")).json()
+    for path in ("generate", "edit", "invert", "search", "parameters", "patch/{patch_id}", "health"):
+        assert f"/api/{path}" in document["paths"]
+    assert "unit" in document["components"]["schemas"]["Quantity"]["required"]
+    assert document["paths"]["/api/invert"]["post"]["requestBody"]["content"]["application/fits"]
+
+
+def test_without_an_archive_patches_are_made_and_search_says_why_not(bundle):
+    from starlette.testclient import TestClient
+
+    from solquery.app import Room, create_app
+
+    with TestClient(create_app(Room(bundle)), base_url="http://localhost") as client:
+        assert client.get("/api/health").json()["archive"] is None
+        assert ok(client.get("/api/parameters")).json()["parameters"]["tuf"]["archive"] is None
+        ok(client.post("/api/edit", json={"z": latent(1)}))
+        assert "--archive" in refused(client.post("/api/search", json={"z": latent(1)}), 404)
+
+
+def test_patches_added_while_it_runs_are_seen(bundle, tmp_path):
+    from solquery.app import Room
+    from solquery.archive import Archive, simulate_region
+    from solquery.retrieval import embed_archive
+
+    archive = Archive.create(str(tmp_path / "archive"))
+    archive.add(simulate_region(seed=4, index=0, frames=2))
+    room = Room(bundle, archive)
+    archive.add(simulate_region(seed=4, index=1, frames=2))
+    embed_archive(archive, bundle)
+    x = room.catalogue.picture(str(room.catalogue.ids[0]))
+    assert room.catalogue.search(x, 10, None, "none", None)[1] == 4

@@ -1,0 +1,108 @@
+"""A patch under the hand: the direct step, the exact one, and locks that keep."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from solquery.steering import OutOfReach, SteeringError, decode_latent, encode_latent, generate, steer
+from solquery.steering.direct import HOLD_SLACK, spread
+
+
+@pytest.fixture
+def z(bundle):
+    return generate(bundle, {"tuf": bundle.directions.quantile("tuf", 50)}, seed=1)[0].z
+
+
+def test_nothing_asked_gives_the_patch_itself(bundle, z):
+    same = steer(bundle, z)
+    np.testing.assert_array_equal(same.z, z)
+    assert same.asked == {} and set(same.got) == set(bundle.directions.names)
+
+
+@pytest.mark.parametrize("percent", [15, 40, 70, 90])
+def test_the_direct_step_goes_most_of_the_way(bundle, z, percent):
+    goal = bundle.directions.quantile("tuf", percent)
+    before = steer(bundle, z).got["tuf"]
+    after = steer(bundle, z, {"tuf": goal}, exact=False).got["tuf"]
+    assert abs(after - goal) < 0.5 * abs(before - goal) or abs(after - goal) < 0.1 * goal
+
+
+@pytest.mark.parametrize("percent", [15, 40, 70, 90])
+def test_the_exact_step_gets_there(bundle, z, percent):
+    answer = steer(bundle, z, {"psep": bundle.directions.quantile("psep", percent)})
+    assert answer.verdict == "met"
+
+
+@pytest.mark.parametrize("exact", [False, True])
+@pytest.mark.parametrize("name", ["psep", "r", "tilt"])
+def test_a_locked_value_stays_within_its_slack(bundle, z, name, exact):
+    before = steer(bundle, z).got[name]
+    for percent in (5, 50, 95):
+        answer = steer(bundle, z, {"tuf": bundle.directions.quantile("tuf", percent)}, name, exact=exact)
+        assert abs(answer.got[name] - before) <= HOLD_SLACK * spread(bundle.directions, name) * (1 + 1e-9)
+        assert answer.held[name] == pytest.approx(before)
+
+
+def test_drift_does_not_add_up_when_the_value_to_hold_is_given(bundle, z):
+    start = steer(bundle, z).got["psep"]
+    for percent in (20, 80, 30, 90, 10):
+        answer = steer(bundle, z, {"tuf": bundle.directions.quantile("tuf", percent)}, {"psep": start})
+        z = answer.z
+        assert abs(answer.got["psep"] - start) <= HOLD_SLACK * spread(bundle.directions, "psep") * (1 + 1e-9)
+
+
+def test_pictures_that_are_kept_are_made_once_and_change_nothing(bundle, z):
+    goal, kept = {"tuf": bundle.directions.quantile("tuf", 70)}, {}
+    fresh = steer(bundle, z, goal, exact=False)
+    first, made = steer(bundle, z, goal, exact=False, pictures=kept), len(kept)
+    again = steer(bundle, z, goal, exact=False, pictures=kept)
+    assert z.tobytes() in kept and len(kept) == made
+    for answer in (first, again):
+        np.testing.assert_array_equal(answer.x, fresh.x)
+        assert answer.got == fresh.got
+
+
+def test_polarity_flips_when_asked_and_keeps_what_is_held(bundle, z):
+    before = steer(bundle, z).got
+    answer = steer(bundle, z, {"polarity": -before["polarity"]}, "tuf")
+    assert answer.got["polarity"] == -before["polarity"]
+    assert abs(answer.got["tuf"] - before["tuf"]) <= HOLD_SLACK * spread(bundle.directions, "tuf") * (1 + 1e-9)
+
+
+def test_generate_takes_the_value_to_hold(bundle, z):
+    """The start's own separation is another one than that to be kept."""
+    d = bundle.directions
+    goal = d.quantile("psep", 75)
+    answer = generate(bundle, {"tuf": d.quantile("tuf", 60)}, hold={"psep": goal}, start=z)[0]
+    assert answer.held == {"psep": goal}
+    assert abs(answer.got["psep"] - goal) < abs(steer(bundle, z).got["psep"] - goal)
+
+
+def test_what_cannot_be_asked_is_refused(bundle, z):
+    with pytest.raises(OutOfReach, match="out of reach"):
+        steer(bundle, z, {"tuf": 1e30})
+    with pytest.raises(SteeringError, match="both asked for and held"):
+        steer(bundle, z, {"tuf": bundle.directions.quantile("tuf", 50)}, "tuf")
+    with pytest.raises(SteeringError, match="no direction of its own"):
+        steer(bundle, z, {"imbalance": 0.1})
+
+
+def test_a_latent_survives_as_text_to_the_bit():
+    z = np.random.default_rng(0).standard_normal(100).astype(np.float32)
+    text = encode_latent(z)
+    assert text.replace("-", "").replace("_", "").isalnum()
+    np.testing.assert_array_equal(decode_latent(text, 100), z)
+
+
+@pytest.mark.parametrize("text", ["", "AAA", "äöü?", "A" * 400 + "!"])
+def test_damaged_text_is_refused(text):
+    with pytest.raises(SteeringError):
+        decode_latent(text, 100)
+
+
+def test_a_latent_of_another_model_or_without_numbers_is_refused():
+    with pytest.raises(SteeringError, match="100 numbers"):
+        decode_latent(encode_latent(np.zeros(16)), 100)
+    with pytest.raises(SteeringError, match="not finite"):
+        decode_latent(encode_latent(np.full(100, np.nan)), 100)
