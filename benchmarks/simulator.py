@@ -15,10 +15,10 @@ import time
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[_name] = "1"
 
-import numpy as np
-from scipy.ndimage import gaussian_filter
+import numpy as np  # noqa: E402
+from scipy.ndimage import gaussian_filter  # noqa: E402
 
-from solquery.archive import simulate_region
+from solquery.archive import simulate_region  # noqa: E402
 
 
 def main() -> None:
