@@ -1,4 +1,4 @@
-"""Memory of passing over, searching, checking and exporting an archive, at two sizes: it must not grow with them.
+"""Memory of passing over, searching, checking and exporting an archive, at two sizes.
 
     python benchmarks/memory.py --rows 100000
 
