@@ -365,6 +365,38 @@ def test_search_with_what_is_asked_for(room, bundle, by):
     assert about["seconds"] >= 0
 
 
+def test_hybrid_search_follows_its_weights(room):
+    command = ("--archive", room / "archive", "--bundle", room / "bundle", "--group", "none")
+    own = Archive.open(room / "archive").ids()[5]
+    looks = document("search", own, *command, "-k", 6)
+    same = document("search", own, *command, "-k", 6, "--by", "hybrid", "--weights", "look=1")
+    assert [m["id"] for m in same["matches"]] == [m["id"] for m in looks["matches"]]
+    found = document("search", own, *command, "-k", 32, "--by", "physics", "--weights", "tuf=1")
+    flux = [m["grid"]["tuf"]["value"] for m in found["matches"]]
+    at = flux[0]  # the query itself: those with more flux come in order, and those with less
+    assert [v for v in flux if v >= at] == sorted(v for v in flux if v >= at)
+    assert [v for v in flux if v <= at] == sorted((v for v in flux if v <= at), reverse=True)
+    assert "no weight for 'flux'" in failure("search", own, *command, "--by", "hybrid", "--weights", "flux=1")
+    assert "--weights go with" in call("search", own, *command, "--weights", "tuf=1", code=2)[1]
+
+
+def test_exact_edit_says_what_was_asked_and_what_came(room, tmp_path):
+    command = ("edit", "--bundle", room / "bundle", "--param", "sigma", "--exact", "--steps", 3, "--range", 0.5)
+    about = document(*command, "--out", tmp_path, "--seed", 3)
+    asked = [frame["asked"]["sigma"]["value"] for frame in about["frames"]]
+    assert about["exact"] and asked == sorted(asked)
+    assert about["frames"][1]["parameters"]["sigma"]["value"] == pytest.approx(asked[1], rel=0.01)
+    assert (tmp_path / "edit-sigma-exact.png").read_bytes().startswith(PNG)
+
+
+def test_leaks_of_every_direction(room, bundle, tmp_path):
+    about = document("leaks", room / "bundle", "-n", 4, "--out", tmp_path)
+    names = list(about["free"])
+    assert set(about["held"]) == set(names) == set(bundle.directions.names)
+    assert all(about["held"][name][name] is None for name in names)
+    assert (tmp_path / "leaks.png").read_bytes().startswith(PNG)
+
+
 def test_search_with_arrays(room, bundle, tmp_path):
     command = ("--archive", room / "archive", "--bundle", room / "bundle", "-k", 1)
     patch = Archive.open(room / "archive").get(Archive.open(room / "archive").ids()[2])

@@ -60,7 +60,7 @@ class LeakTable:
             }
 
         off = ~np.eye(len(self.names), dtype=bool) & np.isfinite(self.held) & np.isfinite(self.free)
-        off_drift = off & (np.abs(self.drift_free) > 0.1)
+        off_drift = off & (np.abs(self.drift_free) > 0.1) & np.isfinite(self.drift_held)
         return {
             "free": nested(self.free),
             "held": nested(self.held),
@@ -72,7 +72,7 @@ class LeakTable:
             "median_free": float(np.median(self.free[off])) if off.any() else None,
             "median_held": float(np.median(self.held[off])) if off.any() else None,
             # of the drifts that matter without holding, what share is left with it
-            "median_drift_left": float(np.median(np.abs(self.drift_held / self.drift_free)[off_drift]))
+            "median_drift_left": float(np.median(np.abs(self.drift_held[off_drift] / self.drift_free[off_drift])))
             if off_drift.any()
             else None,
         }
@@ -90,6 +90,13 @@ def _changes(bundle: Any, z: np.ndarray, normal: np.ndarray, step: float, names:
     values = measure_latents(bundle.generator, bundle.preset, torch.from_numpy(ends), list(names))
     table = np.stack([np.asarray(values[name], np.float64) for name in names], axis=1)
     return 0.5 * (table[: len(z)] - table[len(z) :])
+
+
+def _mean(values: np.ndarray) -> np.ndarray:
+    """Mean of each column over the latents where it is known; NaN where it never is."""
+    known = np.isfinite(values)
+    count = known.sum(0)
+    return np.where(count > 0, np.where(known, values, 0.0).sum(0) / np.maximum(count, 1), np.nan)
 
 
 def leak_table(
@@ -120,14 +127,14 @@ def leak_table(
 
     def against(changes: np.ndarray, moved: int) -> tuple[np.ndarray, np.ndarray]:
         scaled = changes / scale
-        own = np.nanmean(scaled[:, moved])
+        own = _mean(scaled)[moved]
         safe = own if abs(own) > 1e-6 else np.nan
-        return np.sqrt(np.nanmean(scaled**2, axis=0)) / abs(safe), np.nanmean(scaled, axis=0) / safe
+        return np.sqrt(_mean(scaled**2)) / abs(safe), _mean(scaled) / safe
 
     for i, name in enumerate(names):
         changes = _changes(bundle, z, directions.normal(name), step, names)
         free[i], drift_free[i] = against(changes, i)
-        gain[i] = float(np.nanmean(changes[:, i]) / scale[i] / step)
+        gain[i] = _mean(changes)[i] / scale[i] / step
         for j, other in enumerate(names):
             if i == j:
                 continue
