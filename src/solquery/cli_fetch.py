@@ -13,7 +13,8 @@ from .cli_output import Reporter, emit, note, plain, table
 from .errors import SolqueryError
 
 if TYPE_CHECKING:
-    from .archive.fetch import FetchReport, Plan
+    from .archive.fetch import FetchReport
+    from .archive.plan import Plan
 
 __all__ = ["register"]
 
@@ -73,10 +74,10 @@ def fetch(
     """Fetch SHARP frames from JSOC; the same command goes on where it was cut short, and fetches nothing twice."""
     from datetime import UTC, datetime
 
-    from .archive.fetch import FetchOptions, plan
     from .archive.fetch import fetch as fetched
     from .archive.jsoc import Jsoc
     from .archive.patience import Patience
+    from .archive.plan import FetchOptions, plan
     from .archive.selection import Ask, parse_cadence, parse_time
 
     ask = Ask(

@@ -15,11 +15,13 @@ from astropy.io import fits
 from jsoc_stand_in import EMAIL, Faults, StandIn, frame
 from small_sun import PATIENT, QUICK
 
-from solquery.archive.fetch import FetchOptions, fetch, plan
-from solquery.archive.jsoc import Jsoc, JsocRefusal
+from solquery.archive.fetch import fetch
+from solquery.archive.jsoc import Jsoc
 from solquery.archive.manifest import Manifest, ManifestError
+from solquery.archive.plan import FetchOptions, plan
 from solquery.archive.selection import Ask, parse_time
 from solquery.archive.store import Archive
+from solquery.archive.wire import JsocRefusal
 from solquery.errors import SolqueryError
 
 SHARPS = Path("/work/shared/data")

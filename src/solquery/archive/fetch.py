@@ -10,83 +10,26 @@ from __future__ import annotations
 import hashlib
 import shutil
 import time
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, field
-from datetime import timedelta
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ..errors import SolqueryError
-from ..patch import Patch, observation_time
+from ..patch import Patch
 from .fits import UnreadableFits
 from .frames import read_frame
-from .jsoc import Export, Gone, Jsoc, JsocRefusal, TooLarge
+from .jsoc import Export, Jsoc
 from .manifest import Manifest
 from .patience import NotNow, ServerDown
-from .selection import Ask, Choice, Record, choose, lots, record_of, record_sets, t_rec_of, windows
+from .plan import STORED_BYTES_A_PIXEL, FetchOptions, Progress, as_asked, pixels_of, survey
+from .selection import Ask, Record, lots, record_sets
 from .store import Archive
 from .tables import local_path
+from .wire import Gone, TooLarge
 
-__all__ = ["FetchOptions", "FetchReport", "Plan", "fetch", "plan", "staging_of"]
-
-#: measured on 44 SHARP Br files as JSOC compresses them; a row of the archive holds two bytes a pixel
-BYTES_A_PIXEL, STORED_BYTES_A_PIXEL = 1.84, 2.0
-#: pixels of a frame whose size the query does not tell: the mean of the same files
-USUAL_PIXELS = 199_000
-#: records this old do not change any more
-SETTLED = timedelta(days=60)
-
-Progress = Callable[[str, float], None]
-
-
-@dataclass(frozen=True)
-class FetchOptions:
-    """How a fetch is done; what is fetched is the `Ask`.
-
-    Attributes
-    ----------
-    method
-        ``url_quick``: files as they lie at JSOC, nothing is staged; ``url``: JSOC makes files with all keywords.
-    lot
-        Records in an export request.
-    batch
-        Frames in one commit of the archive.
-    damaged_tries
-        How often a file that arrives damaged is fetched before its frame is given up.
-    export_tries
-        How often an export that fails or expires is asked for again before it is halved, or given up.
-    keep_files
-        Keep the FITS files in the staging folder.
-    """
-
-    method: str = "url_quick"
-    lot: int = 250
-    batch: int = 32
-    damaged_tries: int = 3
-    export_tries: int = 3
-    keep_files: bool = False
-
-    def __post_init__(self) -> None:
-        if self.method not in ("url_quick", "url"):
-            raise SolqueryError(f"export method {self.method!r} is not known; choose url_quick or url")
-        if min(self.lot, self.batch, self.damaged_tries, self.export_tries) < 1:
-            raise SolqueryError("lot, batch and tries must be at least 1")
-
-
-@dataclass
-class Plan:
-    """What a fetch would do."""
-
-    asked: dict[str, Any]
-    frames: int
-    regions: int
-    there: int
-    to_fetch: int
-    download_bytes: int
-    archive_bytes: int
-    requests: dict[str, int]
-    dropped: dict[str, int]
+__all__ = ["FetchReport", "fetch", "staging_of"]
 
 
 @dataclass
@@ -111,27 +54,6 @@ def staging_of(archive: str | Path) -> Path | None:
     """Folder of the manifest and of files on their way: inside a local archive; None for object storage."""
     path = local_path(str(archive))
     return None if path is None else path / "fetch"
-
-
-def plan(ask: Ask, archive: str, jsoc: Jsoc, options: FetchOptions, progress: Progress = lambda t, f: None) -> Plan:
-    """Query and choose, and say what would be fetched; nothing is exported, and nothing is left behind."""
-    with Manifest(":memory:") as manifest:
-        choice = _survey(ask, jsoc, manifest, progress)
-    there = set(Archive.open(archive).ids()) if Archive.exists(archive) else set()
-    todo = [record for record in choice.chosen if record.patch_id not in there]
-    pixels = sum(r.shape[0] * r.shape[1] if r.shape else USUAL_PIXELS for r in todo)
-    exports = len(lots(todo, options.lot))
-    return Plan(
-        asked=_asked(ask),
-        frames=len(choice.chosen),
-        regions=len({record.harp for record in choice.chosen}),
-        there=len(choice.chosen) - len(todo),
-        to_fetch=len(todo),
-        download_bytes=int(pixels * BYTES_A_PIXEL),
-        archive_bytes=int(pixels * STORED_BYTES_A_PIXEL),
-        requests={"queries": len(windows(ask)), "exports": exports, "files": len(todo)},
-        dropped=dict(Counter(reason for _, reason in choice.dropped)),
-    )
 
 
 def fetch(
@@ -183,39 +105,6 @@ def fetch(
         return _Fetch(ask, archive, jsoc, options or FetchOptions(), folder, manifest, progress, say).run()
 
 
-def _asked(ask: Ask) -> dict[str, Any]:
-    return {**asdict(ask), "start": t_rec_of(ask.start), "end": t_rec_of(ask.end)}
-
-
-def _survey(ask: Ask, jsoc: Jsoc, manifest: Manifest, progress: Progress) -> Choice:
-    """Ask for the keywords that the manifest does not have yet, and choose."""
-    todo = windows(ask)[::-1]
-    total, nameless = len(todo), 0
-    while todo:
-        window = todo.pop()
-        progress(f"query {total - len(todo):,} of {total:,}", (total - len(todo) - 1) / total)
-        answered = manifest.answered(window.record_set, ask.segment)
-        if answered is not None:
-            end = observation_time(t_rec_of(window.end))
-            if end is not None and end + SETTLED < answered:
-                continue
-        try:
-            rows = jsoc.records(window.record_set, ask.segment)
-        except TooLarge as error:
-            parts = window.halves()
-            if len(parts) == 1:
-                raise JsocRefusal(f"JSOC cannot answer the query {window.record_set}: {error}; try later") from None
-            todo += parts[::-1]
-            total += 1
-            continue
-        records = [record_of(row, ask.segment) for row in rows]
-        nameless += sum(record is None for record in records)
-        manifest.learn(window.record_set, ask.segment, [record for record in records if record is not None])
-    if nameless:
-        progress(f"{nameless:,} records name no region or time and are left out", 1.0)
-    return choose(manifest.records(ask.segment), ask)
-
-
 @dataclass
 class _Lot:
     """Frames that are exported together, and how often that has failed."""
@@ -240,7 +129,7 @@ class _Fetch:
     ) -> None:
         self.ask, self.archive, self.jsoc, self.options = ask, archive, jsoc, options
         self.files, self.manifest, self.progress, self.say = folder / "files", manifest, progress, say
-        self.report = FetchReport(archive, _asked(ask))
+        self.report = FetchReport(archive, as_asked(ask))
         self.store = Archive.open(archive) if Archive.exists(archive) else None
         self.batch: list[tuple[Record, Patch]] = []
         self.settled = 0
@@ -249,7 +138,7 @@ class _Fetch:
 
     def run(self) -> FetchReport:
         report = self.report
-        choice = _survey(self.ask, self.jsoc, self.manifest, self.progress)
+        choice = survey(self.ask, self.jsoc, self.manifest, self.progress)
         self.manifest.set_reasons("dropped", [(record.key, reason) for record, reason in choice.dropped])
         report.frames, report.regions = len(choice.chosen), len({r.harp for r in choice.chosen})
         report.dropped = [{"frame": record.name, "reason": reason} for record, reason in choice.dropped]
@@ -319,8 +208,7 @@ class _Fetch:
         path = local_path(self.archive)
         if path is None:
             return
-        pixels = sum(r.shape[0] * r.shape[1] if r.shape else USUAL_PIXELS for r in todo)
-        needed, free = pixels * STORED_BYTES_A_PIXEL, shutil.disk_usage(self.files).free
+        needed, free = pixels_of(todo) * STORED_BYTES_A_PIXEL, shutil.disk_usage(self.files).free
         if needed > free:
             raise SolqueryError(
                 f"{len(todo):,} frames need some {needed / 1e9:.1f} GB, and {path} has {free / 1e9:.1f} GB free; "

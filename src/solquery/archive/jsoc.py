@@ -10,26 +10,22 @@ known yet, 7 too many pending.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import http.client
-import json
 import os
 import random
 import re
-import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
-from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
 from ..errors import SolqueryError
 from .patience import NotNow, Patience, ServerDown, persist
 from .selection import Record, same_time
+from .wire import Gone, JsocRefusal, TooLarge, agent, says_too_large, server_config, timeout, translated
 
-__all__ = ["KEYWORDS", "Export", "Gone", "Jsoc", "JsocRefusal", "TooLarge"]
+__all__ = ["KEYWORDS", "Export", "Jsoc"]
 
 T = TypeVar("T")
 
@@ -42,20 +38,7 @@ KEYWORDS = (
 )
 REGISTER = "http://jsoc.stanford.edu/ajax/register_email.html"
 _CHUNK = 1 << 16
-_LARGE = re.compile(r"too (large|many|big|long)|exceed|limit", re.IGNORECASE)
 _PENDING = (1, 2, 6)
-
-
-class TooLarge(Exception):
-    """The server will not answer a question of this size."""
-
-
-class Gone(Exception):
-    """An export, or a file of it, is not there any more."""
-
-
-class JsocRefusal(SolqueryError):
-    """What the server will not do, in its words, and what to do about it."""
 
 
 class _Busy(Exception):
@@ -118,7 +101,7 @@ class Jsoc:
         self.patience = patience or Patience()
         self.email = email
         self.name = server or "JSOC"
-        self._client = drms.Client(_config(drms, server))
+        self._client = drms.Client(server_config(drms, server))
         self._say = say
         self._rng = random.Random(seed)
         self._failed_in_row = 0
@@ -236,7 +219,7 @@ class Jsoc:
                 words = f"export failed [status={request.status}]"
             if request.status == 7:
                 raise _Busy(words)
-            if request.status == 3 or _LARGE.search(words):
+            if request.status == 3 or says_too_large(words):
                 raise TooLarge(words)
             raise Gone(words)
         files: dict[tuple[int, str, str], str] = {}
@@ -263,11 +246,11 @@ class Jsoc:
         """
         partial = path.with_name(path.name + ".part")
         digest, size = hashlib.sha256(), 0
-        request = Request(url, headers={"User-Agent": _agent()})
+        request = Request(url, headers={"User-Agent": agent()})
         self.requests += 1
         try:
             with (
-                _translated(self._drms),
+                translated(self._drms),
                 urlopen(request, timeout=self.patience.timeout_s) as answer,
                 open(partial, "wb") as out,
             ):
@@ -314,7 +297,7 @@ class Jsoc:
         def once() -> T:
             self.requests += 1
             try:
-                with _translated(self._drms), _timeout(self.patience.timeout_s):
+                with translated(self._drms), timeout(self.patience.timeout_s):
                     answer = ask()
             except NotNow:
                 self._count_failure()
@@ -332,71 +315,3 @@ class Jsoc:
             if may_be_large and not error.unreachable:
                 raise TooLarge(str(error)) from None
             raise ServerDown(self._down(f"{what}: {error}")) from None
-
-
-def _config(drms: Any, server: str | None) -> Any:
-    if server is None:
-        return "jsoc"
-    if not re.match(r"https?://[^/\s]+", server):
-        raise SolqueryError(f"the server {server!r} is no address; write http://host:port/")
-    base = server.rstrip("/") + "/"
-    return drms.ServerConfig(
-        name=base,
-        cgi_baseurl=base + "cgi-bin/ajax/",
-        cgi_show_series="show_series",
-        cgi_jsoc_info="jsoc_info",
-        cgi_jsoc_fetch="jsoc_fetch",
-        cgi_check_address="checkAddress.sh",
-        http_download_baseurl=base,
-    )
-
-
-def _agent() -> str:
-    from .. import __version__
-
-    return f"solquery/{__version__}"
-
-
-@contextlib.contextmanager
-def _timeout(seconds: float) -> Iterator[None]:
-    """drms takes its time-out from the socket module."""
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(seconds)
-    try:
-        yield
-    finally:
-        socket.setdefaulttimeout(before)
-
-
-@contextlib.contextmanager
-def _translated(drms: Any) -> Iterator[None]:
-    """What urllib, http and drms raise, as the few failures of this module."""
-    try:
-        yield
-    except HTTPError as error:
-        # an HTTPError is an open answer
-        error.close()
-        words = f"HTTP {error.code} {http.client.responses.get(error.code, '')}".strip()
-        after = error.headers.get("Retry-After", "") if error.headers else ""
-        if error.code in (413, 414):
-            raise TooLarge(words) from None
-        if error.code in (404, 410):
-            raise Gone(words) from None
-        if error.code >= 500 or error.code in (408, 425, 429):
-            raise NotNow(words, after_s=float(after) if after.isdigit() else 0.0) from None
-        raise JsocRefusal(f"{error.url} answers {words}; check the address and try again") from None
-    except json.JSONDecodeError:
-        raise NotNow("the answer is no JSON") from None
-    except UnicodeDecodeError:
-        raise NotNow("the answer is no text") from None
-    except (TimeoutError, URLError, ConnectionError, http.client.HTTPException) as error:
-        reason = getattr(error, "reason", None) or error
-        words = "timed out" if isinstance(reason, TimeoutError) else str(reason) or type(reason).__name__
-        raise NotNow(" ".join(words.split()), unreachable=True) from None
-    except drms.DrmsQueryError as error:
-        words = " ".join(str(error).split())
-        if _LARGE.search(words):
-            raise TooLarge(words) from None
-        raise JsocRefusal(f"JSOC cannot answer the query: {words}; check --start, --end and the numbers") from None
-    except drms.DrmsExportError as error:
-        raise Gone(" ".join(str(error).split())) from None
