@@ -41,12 +41,15 @@ def killed_run(regions, frames, kills, seed, place, method):
         server.lost = {sun[4].key}
         server.broken = {sun[9].key: lambda content: content[:2880], sun[11].key: lambda content: b""}
         done = 0
-        for _ in range(kills):
+        for kill in range(kills):
             process = run(server, place, "--method", method)
             # somewhere between the first request and a few files later, at no tidy moment
             before = len(server.log)
             enough = before + dice.randrange(1, max(2, 2 * len(sun) // kills))
-            while process.poll() is None and len(server.log) < enough:
+            # and the last one after a file, so that there is something to lose
+            while process.poll() is None and (
+                len(server.log) < enough or (kill == kills - 1 and not sum(server.served.values()))
+            ):
                 time.sleep(0.002)
             time.sleep(dice.random() * 0.15)
             if process.poll() is None:

@@ -20,6 +20,7 @@ from solquery.study.figures import (
     tile_png,
 )
 from solquery.study.report import badge, parameter_text, quantity, table
+from solquery.study.retrieval import METHODS
 
 RNG = np.random.default_rng(0)
 
@@ -90,14 +91,11 @@ def test_joint_histogram_of_nothing_is_drawn_all_the_same():
 
 
 def test_correlations_show_every_method_beside_the_paper():
-    found = {
-        method: {name: {"pearson": 0.5, "spearman": 0.4} for name in PARAMETERS}
-        for method in ("ssl", "euclidean", "mahalanobis")
-    }
+    found = {method: {name: {"pearson": 0.5, "spearman": 0.4} for name in PARAMETERS} for method in METHODS}
     drawn = figure_correlations(found, PAPER)
     assert [axes.get_xlabel().split()[0] for axes in drawn.axes] == ["Pearson", "Spearman"]
     for axes in drawn.axes:
-        assert sum(len(line.get_xdata()) == len(PARAMETERS) for line in axes.get_lines()) == 4
+        assert sum(len(line.get_xdata()) == len(PARAMETERS) for line in axes.get_lines()) == len(METHODS) + 1
     assert [label.get_text() for label in drawn.axes[0].get_yticklabels()] == [name.upper() for name in PARAMETERS]
     assert png(drawn, dpi=40).startswith(b"\x89PNG")
 

@@ -126,7 +126,7 @@ def invert(
     *,
     guesses: Any = None,
     learning_rate: float = 0.2,
-    prior: float = 0.05,
+    prior: float = 0.5,
 ) -> list[Inversion]:
     """Latent vectors whose patches come closest to the given ones: argmin over z of |x - G(z)|^2.
 
@@ -149,7 +149,8 @@ def invert(
         Adam's, at the start.
     prior
         Weight of (|z| / sqrt(D) - 1)^2 against the error as a share of the patch's power; 0 leaves z free, as in the
-        paper, and lets it wander to where the generator was never trained.
+        paper, and lets it wander to where the generator was never trained. With 0.5 the twelve real samples end at
+        |z| = 11 with 51 % of their power unexplained, with 0.05 at |z| = 16 with 48 %.
 
     Returns
     -------
