@@ -24,7 +24,7 @@ from solquery.archive.store import Archive
 from solquery.archive.wire import JsocRefusal
 from solquery.errors import SolqueryError
 
-SHARPS = Path("/work/shared/data")
+SHARPS = Path(__file__).parents[3] / "shared" / "data"
 LARGE = ("377.20110215_020000_TAI.Br.fits", "20120307_082400_TAI.Br.fits")
 
 
