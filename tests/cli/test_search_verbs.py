@@ -1,0 +1,94 @@
+"""Search by look, physics and both."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from command_line import PNG, are_quantities, call, document, failure
+
+from solquery.archive import Archive, write_fits
+from solquery.physics import parameters
+
+
+def test_search_finds_a_patch_of_the_archive_itself(room, tmp_path):
+    command = ("--archive", room / "archive", "--bundle", room / "bundle")
+    store = Archive.open(room / "archive")
+    own = store.ids()[5]
+    about = document("search", own, *command, "-k", 3)
+    assert about["query"]["id"] == own
+    assert about["matches"][0]["id"] == own
+    assert about["matches"][0]["distance"] == pytest.approx(0, abs=1e-4)
+    assert len({match["region"] for match in about["matches"]}) == len(about["matches"]) == 3
+    for match in about["matches"]:
+        are_quantities(match["parameters"], parameters())
+        assert match["parameters"]["tuf"]["unit"] == "Mx"
+        assert match["source"] == "simulated"
+    every = document("search", own, *command, "--group", "none", "-k", 32)
+    assert len(every["matches"]) == 32
+    others = document("search", own, *command, "--exclude-own", "-k", 32, "--out", tmp_path)
+    assert about["query"]["region"] not in {match["region"] for match in others["matches"]}
+    assert (tmp_path / "search.png").read_bytes().startswith(PNG)
+    path = write_fits(store.get(own), tmp_path / "copy.fits")
+    assert document("search", path, *command, "-k", 1)["matches"][0]["id"] == own
+
+
+@pytest.mark.parametrize("by", ["ssl", "euclidean", "mahalanobis"])
+def test_search_with_what_is_asked_for(room, bundle, by):
+    command = ("search", "--archive", room / "archive", "--bundle", room / "bundle", "--by", by, "-k", 2)
+    about = document(*command, "--set", f"tuf={bundle.directions.quantile('tuf', 50)}")
+    assert about["query"]["kind"] == "generated"
+    assert about["query"]["verdict"] in ("met", "nearest")
+    assert len(about["matches"]) == 2
+    assert about["seconds"] >= 0
+
+
+def test_hybrid_search_follows_its_weights(room):
+    command = ("--archive", room / "archive", "--bundle", room / "bundle", "--group", "none")
+    own = Archive.open(room / "archive").ids()[5]
+    looks = document("search", own, *command, "-k", 6)
+    same = document("search", own, *command, "-k", 6, "--by", "hybrid", "--weights", "look=1")
+    assert [m["id"] for m in same["matches"]] == [m["id"] for m in looks["matches"]]
+    found = document("search", own, *command, "-k", 32, "--by", "physics", "--weights", "tuf=1")
+    flux = [m["grid"]["tuf"]["value"] for m in found["matches"]]
+    at = flux[0]  # the query itself: those with more flux come in order, and those with less
+    assert [v for v in flux if v >= at] == sorted(v for v in flux if v >= at)
+    assert [v for v in flux if v <= at] == sorted((v for v in flux if v <= at), reverse=True)
+    assert "no weight for 'flux'" in failure("search", own, *command, "--by", "hybrid", "--weights", "flux=1")
+    assert "--weights go with" in call("search", own, *command, "--weights", "tuf=1", code=2)[1]
+
+
+def test_search_with_arrays(room, bundle, tmp_path):
+    command = ("--archive", room / "archive", "--bundle", room / "bundle", "-k", 1)
+    patch = Archive.open(room / "archive").get(Archive.open(room / "archive").ids()[2])
+    np.save(tmp_path / "gauss.npy", patch.field)
+    assert document("search", tmp_path / "gauss.npy", *command)["matches"][0]["id"] == patch.id
+    np.save(tmp_path / "latent.npy", np.zeros(bundle.generator.latent_dim))
+    assert document("search", tmp_path / "latent.npy", *command)["query"]["kind"] == "latent"
+    np.save(tmp_path / "nan.npy", np.full((40, 60), np.nan))
+    assert "missing" in failure("search", tmp_path / "nan.npy", *command)
+    np.save(tmp_path / "cube.npy", np.zeros((2, 3, 4)))
+    assert "(2, 3, 4)" in failure("search", tmp_path / "cube.npy", *command)
+
+
+def test_search_says_what_it_cannot_find(room, tmp_path):
+    bundle = ("--bundle", room / "bundle")
+    known = ("--archive", room / "archive", *bundle)
+    own = Archive.open(room / "archive").ids()[0]
+    assert "no archive at" in failure("search", own, "--archive", tmp_path / "none", *bundle)
+    assert not (tmp_path / "none").exists()
+    assert "is no file nor the id" in failure("search", "sim-0-0", *known)
+    assert "widen" in failure("search", own, *known, "--where", "mu > 5")
+    assert "columns are" in failure("search", own, *known, "--where", "brightness > 5")
+    assert "is no bundle" in failure("search", own, "--archive", room / "archive", "--bundle", tmp_path)
+    call("search", *known, code=2)
+    call("search", own, *known, "--describe", "strong", code=2)
+    call("search", own, *known, "-k", 0, code=2)
+    call("search", own, *known, "--group", "colour", code=2)
+
+
+def test_a_damaged_bundle_is_refused(room, bundle, tmp_path):
+    folder = bundle.save(tmp_path / "bundle")
+    file = folder / "generator.safetensors"
+    file.write_bytes(file.read_bytes()[:-7])
+    assert "damaged" in failure("generate", "--bundle", folder, "--set", "tuf=1", "--out", tmp_path / "out")
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,77 @@
+"""Training, bundles, and how real a bundle is."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from command_line import PNG, call, document, failure
+
+
+def test_training_leaves_a_run_folder_and_the_same_command_finds_it_done(room):
+    for kind, run in (("generator", "run-g"), ("encoder", "run-e")):
+        folder = room / run
+        for name in ("config.json", "stats.jsonl", "checkpoints"):
+            assert (folder / name).exists()
+        before = (folder / "stats.jsonl").read_text()
+        command = ("train", kind, "--preset", "tiny", "--archive", room / "archive", "--device", "cpu")
+        report = document(*command, "--epochs", 1, "--run", folder)
+        assert report["run"] == str(folder)
+        assert (folder / "stats.jsonl").read_text() == before
+        assert str(folder) in failure(*command, "--epochs", 2, "--run", folder)
+        assert (folder / "stats.jsonl").read_text() == before
+
+
+@pytest.mark.parametrize("kind", ["generator", "encoder"])
+def test_dry_run_prints_the_resolved_configuration(kind, tmp_path):
+    arguments = ("train", kind, "--preset", "paper", "--images", 640, "--device", "cpu", "--run", tmp_path / "run")
+    out, _ = call(*arguments, "--dry-run")
+    about = json.loads(out)
+    assert (about["preset"], about["shape"]) == ("paper", [128, 128])
+    assert about[kind]["images"] == 640
+    assert not (tmp_path / "run").exists()
+
+
+def test_training_on_prepared_patches(room, tmp_path):
+    rng = np.random.default_rng(0)
+    np.save(tmp_path / "good.npy", rng.uniform(-1, 1, (32, 32, 32)).astype(np.float16))
+    np.save(tmp_path / "gauss.npy", 500 * rng.standard_normal((32, 32, 32)))
+    np.save(tmp_path / "shape.npy", np.zeros((32, 16, 16), np.float32))
+    (tmp_path / "text.npy").write_text("no array")
+    run = tmp_path / "run"
+    command = ("train", "generator", "--preset", "tiny", "--epochs", 1, "--device", "cpu", "--run", run, "--data")
+    for name, said in (("gauss", "preset units"), ("shape", "(N, 32, 32)"), ("text", "no .npy"), ("absent", "no file")):
+        assert said in failure(*command, tmp_path / f"{name}.npy")
+    assert not run.exists()
+    assert document(*command, tmp_path / "good.npy")["stats"]["images"] == 32
+    call("train", "generator", "--preset", "tiny", "--run", tmp_path / "other", code=2)
+    call("train", "generator", "--preset", "tiny", "--archive", room / "archive", code=2)
+    assert "no device" in failure(*command, tmp_path / "good.npy", "--device", "abacus")
+
+
+def test_bundle_build_tells_what_does_not_fit(room, bundle, tmp_path):
+    command = ("bundle", "build", "--name", "x", "--out", tmp_path / "b", "--generator")
+    assert "128 x 128" in failure(*command, room / "run-g", "--preset", "paper")
+    assert "train generator" in failure(*command, tmp_path, "--preset", "tiny")
+    assert not (tmp_path / "b").exists()
+    sharing = ("--encoder", room / "bundle", "--preset", "tiny", "--no-directions")
+    report = document(
+        "bundle", "build", "--name", "y", "--generator", room / "run-g", *sharing, "--out", room / "sharing"
+    )
+    assert report["encoder"] == {"hash": bundle.encoder_hash, "from": "bundle"}
+    assert not (room / "sharing" / "encoder.safetensors").exists()
+
+
+def test_quality_wants_enough_patches(room):
+    assert "at least 100" in failure("quality", room / "bundle", "--archive", room / "archive")
+
+
+def test_quality_writes_a_table_and_a_figure(room, tmp_path):
+    archive, out = tmp_path / "archive", tmp_path / "out"
+    call("simulate", "--regions", 10, "--frames", 10, "--seed", 6, "--archive", archive, "--workers", 1)
+    got = document("quality", room / "bundle", "--archive", archive, "-n", 100, "--out", out)
+    assert set(got["parameters"]) == {"tuf", "r", "psep", "tpf", "tnf", "sigma", "alpha", "grad"}
+    assert all(0 <= entry["ks"] <= 1 for entry in got["parameters"].values())
+    assert (out / "quality.png").read_bytes().startswith(PNG)
+    assert json.loads((out / "quality.json").read_text())["median_ks"] == got["median_ks"]
