@@ -230,7 +230,7 @@ class Bundle:
         if document.get("inference"):
             inference = _build(build_inference, generator_config, full.shape, where=folder)
             fill(inference, files.get("inference.safetensors"), folder / "inference.safetensors")
-        directions = _load_directions(folder, directions_record, files, int(generator.latent_dim))
+        directions = _load_directions(folder, directions_record, files, int(generator.latent_dim), full.physical)
         metadata = {key: value for key, value in document.items() if key not in _OWN_KEYS}
         try:
             bundle = cls(name, full, generator, encoder, directions, metadata, inference)
@@ -293,7 +293,7 @@ def _load_encoder(
 
 
 def _load_directions(
-    folder: Path, record: dict[str, Any] | None, files: dict[str, bytes], latent_dim: int
+    folder: Path, record: dict[str, Any] | None, files: dict[str, bytes], latent_dim: int, physical: bool
 ) -> Directions | None:
     if not record:
         return None
@@ -305,7 +305,7 @@ def _load_directions(
     path = folder / "directions.safetensors"
     try:
         arrays: dict[str, np.ndarray] = unpack(files[path.name])
-        directions = Directions.from_tensors(record["names"], arrays)
+        directions = Directions.from_tensors(record["names"], arrays, physical)
     except (KeyError, ValueError, SafetensorError) as error:
         raise BundleError(f"{path} does not hold directions: {first_line(error)}; fit them again") from None
     if directions.latent_dim != latent_dim:

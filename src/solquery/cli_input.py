@@ -73,13 +73,13 @@ def _target(text: str, directions: Directions) -> Target:
     if name not in DERIVED:
         directions.index(name)
     if found["unit"]:
-        wanted = unit_of_target(name)
+        wanted = unit_of_target(name, directions.physical)
         try:
             number = float((number * u.Unit(found["unit"])).to_value(u.Unit(wanted)))
         except (ValueError, TypeError, u.UnitConversionError):
             raise SolqueryError(
-                f"--set {text!r}: {name} of a generated patch is in {wanted or 'no unit'}, not {found['unit']!r}; "
-                "its grid has no physical scale"
+                f"--set {text!r}: {name} of a generated patch is in {wanted or 'no unit'}, not {found['unit']!r}"
+                + ("" if directions.physical else "; its grid has no physical scale")
             ) from None
     return as_target(name, Target(name, number, found["relation"]), directions)
 
@@ -123,8 +123,10 @@ def gauss_or_units(array: np.ndarray, bundle: Bundle, where: str) -> np.ndarray:
     finite = np.abs(array[np.isfinite(array)])
     if finite.size == 0:
         raise SolqueryError(f"{where}: every pixel is missing; there is nothing to look at")
-    if tuple(array.shape) == tuple(preset.shape) and finite.max() <= 1.0:
-        note(f"{where}: within ±1 on the grid of preset {preset.name!r}, taken as preset units, not as gauss")
+    if tuple(array.shape) == tuple(preset.shape) and finite.max() <= preset.limit:
+        note(
+            f"{where}: within ±{preset.limit:g} on the grid of preset {preset.name!r}: taken as preset units, not gauss"
+        )
         return np.nan_to_num(array.astype(np.float32))
     return prepare(array, preset)
 
@@ -166,7 +168,7 @@ def read_query(text: str, archive: Archive | None, bundle: Bundle) -> Query:
         places = f"nor the id of a patch in {archive.uri}" if archive is not None else "and no archive was named"
         raise SolqueryError(f"{text!r} is no file {places}; give a FITS file, an .npy file or an id")
     about = {"kind": kind, **where, "id": patch.id, "region": patch.region, "source": patch.source}
-    return Query(prepare(patch.field, bundle.preset), about, patch.region)
+    return Query(prepare(patch, bundle.preset), about, patch.region)
 
 
 def _latent_query(z: np.ndarray, where: dict[str, Any], bundle: Bundle) -> Query:

@@ -74,13 +74,9 @@ def quantity(value: Any, unit: str, **more: Any) -> dict[str, Any]:
 
 def quantities(values: Mapping[str, Any], physical: bool = False) -> dict[str, dict[str, Any]]:
     """Parameters with their units, at a physical scale or on the grid; derived quantities of steering too."""
-    from .physics import unit_of
-    from .steering.vocabulary import DERIVED, unit_of_target
+    from .steering.vocabulary import unit_of_target
 
-    return {
-        name: quantity(value, unit_of_target(name) if name in DERIVED else unit_of(name, physical))
-        for name, value in values.items()
-    }
+    return {name: quantity(value, unit_of_target(name, physical)) for name, value in values.items()}
 
 
 def readable(entry: Mapping[str, Any] | None) -> str:
@@ -142,7 +138,7 @@ def picture(fields: Sequence[Any], preset: Preset, titles: Sequence[str], headin
     image = None
     for axis, x, title in zip(axes, fields, titles, strict=False):
         field = np.nan_to_num(np.asarray(preset.to_gauss(np.asarray(x, dtype=np.float32))))
-        limit = preset.clip_gauss
+        limit = preset.display_gauss
         image = axis.imshow(field, cmap="gray", vmin=-limit, vmax=limit, origin="lower", interpolation="nearest")
         axis.set_title(title, fontsize=7)
     if image is not None:

@@ -52,10 +52,10 @@ def _asked_query(models: Bundle, describe: str | None, settings: list[str], seed
 
     with Reporter("generating"):
         answer = generated(models, asked_of(describe, settings, models), 1, (), seed)[0]
-    return Query(answer.x, {"kind": "generated", **answer_record(answer)})
+    return Query(answer.x, {"kind": "generated", **answer_record(answer, models.preset.physical)})
 
 
-def _match_record(match: Match) -> dict[str, Any]:
+def _match_record(match: Match, physical: bool) -> dict[str, Any]:
     from .physics import parameters
 
     row: Mapping[str, Any] = match.row
@@ -66,7 +66,7 @@ def _match_record(match: Match) -> dict[str, Any]:
         "distance": match.distance,
         "rank": match.rank,
         "parameters": quantities({name: row.get(name) for name in parameters()}, physical=True),
-        "grid": quantities({name: row.get(f"grid_{name}") for name in parameters()}),
+        "grid": quantities({name: row.get(f"grid_{name}") for name in parameters()}, physical),
         "source": row.get("source"),
         **{key: row.get(key) for key in keys},
     }
@@ -130,8 +130,8 @@ def search(
 
         matches = search_parameters(store, measured, k, by.value, where, group.value, excluded)
     document = {
-        "query": {**found.about, "parameters": quantities(measured)},
-        "matches": [_match_record(match) for match in matches],
+        "query": {**found.about, "parameters": quantities(measured, models.preset.physical)},
+        "matches": [_match_record(match, models.preset.physical) for match in matches],
         "by": by.value,
         "group": group.value,
         "bundle": models.name,

@@ -56,7 +56,10 @@ def measured_on_grid(bundle: Bundle, x: Any) -> dict[str, float]:
 
     from .physics import measure
 
-    return {name: float(value[0]) for name, value in measure(bundle.preset.to_gauss(np.asarray(x)), None).items()}
+    return {
+        name: float(value[0])
+        for name, value in measure(bundle.preset.to_gauss(np.asarray(x)), bundle.preset.scale_mm).items()
+    }
 
 
 def bundle_info(where: str) -> dict[str, Any]:
@@ -137,12 +140,17 @@ def directions(
     table(["cosine", *fitted.names], matrix)
 
 
-def answer_record(answer: Answer) -> dict[str, Any]:
-    asked = quantities(answer.asked)
+def answer_record(answer: Answer, physical: bool = False) -> dict[str, Any]:
+    asked = quantities(answer.asked, physical)
     for name, entry in asked.items():
         entry |= {"relation": answer.targets[name].relation, "word": answer.targets[name].word}
-    record = {"asked": asked, "got": quantities(answer.got), "verdict": answer.verdict, "z_norm": answer.z_norm}
-    return record | ({"held": quantities(answer.held)} if answer.held else {})
+    record = {
+        "asked": asked,
+        "got": quantities(answer.got, physical),
+        "verdict": answer.verdict,
+        "z_norm": answer.z_norm,
+    }
+    return record | ({"held": quantities(answer.held, physical)} if answer.held else {})
 
 
 def generate(
@@ -176,14 +184,19 @@ def generate(
     for k, answer in enumerate(answers):
         name = f"{models.name}-seed{seed}-{k:02d}"
         field = np.asarray(models.preset.to_gauss(answer.x), dtype=np.float32)
-        patch = Patch(field, None, f"gen-{name}", f"GEN {name}", "generated", file=f"{name}.fits")
+        patch = Patch(field, models.preset.scale_mm, f"gen-{name}", f"GEN {name}", "generated", file=f"{name}.fits")
         write_fits(patch, out / f"{name}.fits")
         latent = io.BytesIO()
         np.save(latent, answer.z)
         write_file(out / f"{name}.npy", latent.getvalue())
         write_file(out / f"{name}.png", picture([answer.x], models.preset, [f"{patch.id}: {answer.verdict}"]))
         files = {key: str(out / f"{name}.{end}") for key, end in (("file", "fits"), ("picture", "png"))}
-        records.append(answer_record(answer) | {"id": patch.id} | files | {"latent": str(out / f"{name}.npy")})
+        records.append(
+            answer_record(answer, models.preset.physical)
+            | {"id": patch.id}
+            | files
+            | {"latent": str(out / f"{name}.npy")}
+        )
     if json:
         emit({"answers": records, "bundle": models.name, "seed": seed, "seconds": seconds})
         return
@@ -263,7 +276,7 @@ def edit(
     titles = []
     frames = []
     for k, eps in enumerate(made.eps):
-        values = quantities({key: column[k] for key, column in made.values.items()})
+        values = quantities({key: column[k] for key, column in made.values.items()}, fitted.physical)
         frames.append({"eps": float(eps), "parameters": values, "z_norm": float(np.linalg.norm(made.z[k]))})
         if made.asked is not None:
             frames[-1]["asked"] = {param: quantity(made.asked[k], fitted.unit(param))}
@@ -320,7 +333,7 @@ def invert(
     with Reporter("inverting") as report:
         for k, patch in enumerate(patches):
             report.count(k, len(patches))
-            x = prepare(patch.field, models.preset)
+            x = prepare(patch, models.preset)
             found = inverted(models, x, starts, steps, seed)[0]
             latent = io.BytesIO()
             np.save(latent, found.z)
@@ -335,8 +348,8 @@ def invert(
                     "region": patch.region,
                     "mse": found.mse,
                     "z_norm": found.z_norm,
-                    "parameters": quantities(measured_on_grid(models, x)),
-                    "reconstructed": quantities(measured_on_grid(models, found.x)),
+                    "parameters": quantities(measured_on_grid(models, x), models.preset.physical),
+                    "reconstructed": quantities(measured_on_grid(models, found.x), models.preset.physical),
                     "start_mse": found.start_mse,
                     "file": patch.file,
                     "picture": str(shown),

@@ -186,8 +186,10 @@ def _ready(
                 f"{data} has shape {array.shape}, preset {preset.name!r} wants (N, {preset.shape[0]}, "
                 f"{preset.shape[1]}); prepare the patches with this preset"
             )
-        if len(array) and not abs(array[:64]).max() <= 1.001:
-            raise SolqueryError(f"{data} is not in preset units, which end at 1; prepare the patches with this preset")
+        if len(array) and not abs(array[:64]).max() <= 1.001 * preset.limit:
+            raise SolqueryError(
+                f"{data} is not in preset units, which end at {preset.limit:g}; prepare the patches with this preset"
+            )
         return run, array
     from .archive.store import Archive
 

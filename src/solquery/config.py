@@ -7,8 +7,10 @@ safetensors alone; `validated` builds one from untrusted input (a JSON file, the
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
+
+import numpy as np
 
 __all__ = [
     "PRESETS",
@@ -55,6 +57,8 @@ class GeneratorConfig:
     anchors: tuple[str, ...] = ()
     #: gauss of one network unit, for measuring the anchors
     unit_gauss: float = 1000.0
+    #: largest network unit that the generator can make
+    limit: float = 1.0
 
     def __post_init__(self) -> None:
         _require(self.latent_dim >= 1, f"latent_dim must be at least 1, got {self.latent_dim}")
@@ -120,51 +124,110 @@ class Preset:
     """One way of turning a patch in gauss into network input, and the networks that go with it.
 
     `paper` stretches every patch to `shape`, clips at `clip_gauss` and divides by `unit_gauss` (paper, section 2).
+    With a `scale_mm` nothing is stretched: a grid of that scale is laid around the region (archive/prepare.py). With a
+    `knee_gauss` nothing is clipped: fields beyond it are bent smoothly toward `clip_gauss`, and `to_gauss` bends back.
     """
 
     name: str
     shape: tuple[int, int] = (128, 128)
+    #: the strongest field a network is shown
     clip_gauss: float = 1000.0
     unit_gauss: float = 1000.0
+    #: Mm per pixel (y, x) of the grid; None: patches are stretched to it and lose their scale
+    scale_mm: tuple[float, float] | None = None
+    #: below it the field stays as it is; None: a hard clip
+    knee_gauss: float | None = None
     generator: GeneratorConfig = field(default_factory=GeneratorConfig)
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
 
+    def __post_init__(self) -> None:
+        _require(self.unit_gauss > 0, f"unit_gauss must be positive, got {self.unit_gauss}")
+        knee = self.knee_gauss
+        _require(knee is None or 0 < knee < self.clip_gauss, f"knee_gauss must lie below clip_gauss, got {knee}")
+        _require(self.scale_mm is None or min(self.scale_mm) > 0, f"scale_mm must be positive, got {self.scale_mm}")
+
+    @property
+    def physical(self) -> bool:
+        """Whether a pixel of the grid has a size, so that fluxes are maxwell and lengths megametres."""
+        return self.scale_mm is not None
+
+    @property
+    def display_gauss(self) -> float:
+        """Where the grey scale of a picture ends: a kilogauss shows spots and network alike."""
+        return min(self.clip_gauss, 1000.0)
+
+    @property
+    def limit(self) -> float:
+        """Largest network unit, e.g. 1 for `paper`."""
+        return self.clip_gauss / self.unit_gauss
+
     def from_gauss(self, grid: Any) -> Any:
-        """Grid field in G, numpy array or torch tensor, to network units within [-1, 1]."""
-        return grid.clip(-self.clip_gauss, self.clip_gauss) / self.unit_gauss
+        """Grid field in G, numpy array or torch tensor, to network units within +-`limit`."""
+        if self.knee_gauss is None:
+            return grid.clip(-self.clip_gauss, self.clip_gauss) / self.unit_gauss
+        core = grid.clip(-self.knee_gauss, self.knee_gauss)
+        room = self.clip_gauss - self.knee_gauss
+        # slope one at the knee, so that field and its gradient are continuous there
+        return (core + room * _tanh((grid - core) / room)) / self.unit_gauss
 
     def to_gauss(self, x: Any) -> Any:
         """Network units back to G (what was clipped stays clipped)."""
-        return x * self.unit_gauss
+        gauss = x * self.unit_gauss
+        if self.knee_gauss is None:
+            return gauss
+        core = gauss.clip(-self.knee_gauss, self.knee_gauss)
+        room = self.clip_gauss - self.knee_gauss
+        # beyond 3.8 times `room` above the knee float32 cannot tell the bent values apart
+        return core + room * _atanh(((gauss - core) / room).clip(-0.999, 0.999))
 
+
+def _tanh(x: Any) -> Any:
+    return x.tanh() if hasattr(x, "tanh") else np.tanh(x)
+
+
+def _atanh(x: Any) -> Any:
+    return x.atanh() if hasattr(x, "atanh") else np.arctanh(x)
+
+
+_QUICK_GENERATOR = GeneratorConfig(
+    arch="pyramid",
+    loss="vae-gan",
+    images=400_000,
+    learning_rate=5e-4,
+    betas=(0.5, 0.99),
+    r1=0.2,
+    ema_halflife_images=5_000,
+    precision="bf16",
+    grow_images=(50_000, 0),  # at 32 x 32, then at full size: 64 x 64 alone taught little
+    fade_images=5_000,
+    anchors=("tuf", "r", "psep"),
+)
+_QUICK_ENCODER = EncoderConfig(
+    width=32,
+    batch=128,
+    images=110_000,
+    learning_rate=0.12,
+    precision="bf16",
+    loss="contrastive",
+    downsample=2,
+)
 
 PRESETS: dict[str, Preset] = {
     "paper": Preset("paper"),
     # the paper's data and encoder with a generator that learns faster per second (see generator/pyramid.py)
     "quick": Preset(
         "quick",
-        generator=GeneratorConfig(
-            arch="pyramid",
-            loss="vae-gan",
-            images=400_000,
-            learning_rate=5e-4,
-            betas=(0.5, 0.99),
-            r1=0.2,
-            ema_halflife_images=5_000,
-            precision="bf16",
-            grow_images=(50_000, 0),  # at 32 x 32, then at full size: 64 x 64 alone taught little
-            fade_images=5_000,
-            anchors=("tuf", "r", "psep"),
-        ),
-        encoder=EncoderConfig(
-            width=32,
-            batch=128,
-            images=110_000,
-            learning_rate=0.12,
-            precision="bf16",
-            loss="contrastive",
-            downsample=2,
-        ),
+        generator=_QUICK_GENERATOR,
+        encoder=_QUICK_ENCODER,
+    ),
+    # what a user should get: maxwell and megametres (docs/physical.md says how the numbers were chosen)
+    "physical": Preset(
+        "physical",
+        clip_gauss=4000.0,
+        knee_gauss=3000.0,
+        scale_mm=(1.822125, 1.822125),
+        generator=replace(_QUICK_GENERATOR, limit=4.0),
+        encoder=_QUICK_ENCODER,
     ),
     "tiny": Preset(
         "tiny",

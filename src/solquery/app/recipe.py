@@ -61,4 +61,4 @@ def recipe(
 
 
 _DEFAULT = "bundle = solquery.Bundle.load()"
-_PREPARE = "x = solquery.prepare(patch.field, bundle.preset)"
+_PREPARE = "x = solquery.prepare(patch, bundle.preset)"

@@ -121,7 +121,7 @@ class Room:
                 "hash": self.bundle.hash,
                 "preset": preset.name,
                 "shape": list(preset.shape),
-                "limit_gauss": float(preset.clip_gauss),
+                "limit_gauss": float(preset.display_gauss),
                 "unit_gauss": float(preset.unit_gauss),
                 "scale_mm": self.scale_mm,
                 "latent_dim": self.directions.latent_dim,
@@ -137,11 +137,11 @@ class Room:
         return None if scale is None else [float(s) for s in np.broadcast_to(scale, 2)]
 
     def _on_grid(self, values: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-        return quantities(values)
+        return quantities(values, physical=self.bundle.preset.physical)
 
     def _measured(self, gauss: np.ndarray, names: Any = None) -> dict[str, float]:
         """Parameters of one field (H, W) in gauss on the grid, in the unit of the grid."""
-        return {name: float(value[0]) for name, value in measure(gauss, None, names).items()}
+        return {name: float(value[0]) for name, value in measure(gauss, self.bundle.preset.scale_mm, names).items()}
 
     def parameters(self) -> dict[str, Any]:
         """Every parameter with a direction: what it is, how far it reaches, what the archive holds of it."""
@@ -277,7 +277,7 @@ class Room:
         """(H, W) in preset units of a patch of the archive or an upload."""
         if self.uploads.get(patch_id) is None and self.catalogue is not None and patch_id in self.catalogue:
             return self.catalogue.picture(patch_id)
-        return prepare(self.patch(patch_id).field, self.bundle.preset)
+        return prepare(self.patch(patch_id), self.bundle.preset)
 
     def describe(self, patch_id: str, grid: str) -> tuple[dict[str, Any], np.ndarray]:
         """A patch of the archive or an upload: what is known of it, and its field in gauss, native or on the grid."""

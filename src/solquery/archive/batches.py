@@ -83,5 +83,5 @@ def batches(
         if stored is not None:
             x = stored[places[chosen]].astype(np.float32)
         else:
-            x = np.stack([prepare(patch.field, preset) for patch in archive.patches(ids=named)])
+            x = np.stack([prepare(patch, preset) for patch in archive.patches(ids=named)])
         yield Batch(named, torch.from_numpy(x)[:, None])

@@ -51,7 +51,7 @@ def prepare_rows(patches: Iterable[Patch], preset: Preset, n: int) -> np.ndarray
     """`n` patches to (n, H, W) float16 in preset units."""
     out = np.empty((n, *preset.shape), np.float16)
     for k, patch in enumerate(patches):
-        out[k] = prepare(patch.field, preset)
+        out[k] = prepare(patch, preset)
     return out
 
 
@@ -94,7 +94,7 @@ def prepared(
             else:
                 out[k] = old[row]
         for k, patch in zip(fresh, read([ids[k] for k in fresh]), strict=True):
-            out[k] = prepare(patch.field, preset)
+            out[k] = prepare(patch, preset)
         out.flush()
         del out, old
         stale = [f for f in folder.glob(f"{name}-*") if f.stem != path.stem]

@@ -3,6 +3,9 @@
 Resampling is separable and linear, so each axis is one matrix: exact area averages where the axis shrinks (its mean,
 and with it the flux, is kept), linear interpolation between pixel centres where it grows. The matrices are sparse:
 less work than dense ones, and none of it in threads of a BLAS that compete with a training beside it.
+
+A preset with a fixed scale (`physical`) lays its grid around the region instead: each of its pixels is the mean over
+its own square megametres, and zero where the patch ends. Flux in view is kept, but for what cancels within a pixel.
 """
 
 from __future__ import annotations
@@ -16,7 +19,10 @@ from scipy.sparse import csr_array
 from ..config import Preset
 from ..patch import Patch
 
-__all__ = ["axis_weights", "prepare", "prepare_many", "resize"]
+__all__ = ["axis_weights", "field_centre", "place_on_grid", "prepare", "prepare_many", "resize", "to_grid"]
+
+#: pixels weaker than this (G) do not say where a region is
+CENTRE_GAUSS = 100.0
 
 
 @lru_cache(maxsize=1024)
@@ -82,15 +88,118 @@ def resize(field: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     return np.ascontiguousarray(field)
 
 
-def prepare(field: np.ndarray, preset: Preset) -> np.ndarray:
-    """Network input of one field in gauss: (H, W) float32 in units of `preset`, within [-1, 1].
+def field_centre(field: np.ndarray) -> tuple[float, float]:
+    """Centre (y, x) of a region in pixels from the outer corner of pixel (0, 0): that of its flux over 100 G.
 
-    Resampled first, then clipped, so that a strong pixel weighs in its neighbourhood with its full flux.
+    What lies below is mostly noise and says nothing of where the region is. The middle of the box where nothing is
+    stronger.
     """
-    return preset.from_gauss(resize(field, preset.shape)).astype(np.float32, copy=False)
+    weight = np.clip(np.abs(np.nan_to_num(field, posinf=0.0, neginf=0.0)) - CENTRE_GAUSS, 0.0, None)
+    total = float(weight.sum(dtype=np.float64))
+    ny, nx = weight.shape
+    if total <= 0.0:
+        return ny / 2, nx / 2
+    y = float(weight.sum(axis=1, dtype=np.float64) @ (np.arange(ny) + 0.5)) / total
+    x = float(weight.sum(axis=0, dtype=np.float64) @ (np.arange(nx) + 0.5)) / total
+    return y, x
+
+
+def _window_start(centre: float, length: float, view: float) -> float:
+    """Where a window of `view` about `centre` begins on an axis of `length`, shifted so that it wastes no room.
+
+    A window shorter than the axis stays within it; a longer one holds all of it.
+    """
+    low, high = min(0.0, length - view), max(0.0, length - view)
+    return min(max(centre - view / 2, low), high)
+
+
+def window_weights(n: int, m: int, step: float, start: float) -> csr_array:
+    """Weights (m, n) float32 of `n` input pixels in `m` output pixels of `step` input pixels each, from `start` on.
+
+    Shares of area: an output pixel is the mean over its extent, with zero where there is no input; no flux is lost
+    within the window or made.
+    """
+    begin = start + step * np.arange(m)[:, None]
+    overlap = np.minimum(begin + step, np.arange(n)[None] + 1.0) - np.maximum(begin, np.arange(n)[None])
+    return csr_array((np.clip(overlap, 0.0, None) / step).astype(np.float32))
+
+
+def place_on_grid(
+    field: np.ndarray, scale_mm: tuple[float, float], preset: Preset, centre: tuple[float, float] | None = None
+) -> np.ndarray:
+    """Lay a field on the fixed-scale grid of a preset, centred on the region, without stretching it.
+
+    Parameters
+    ----------
+    field
+        (ny, nx); unit kept. Pixels that are not finite count as zero.
+    scale_mm
+        (y, x) Mm per pixel of `field`.
+    preset
+        With a `scale_mm`.
+    centre
+        (y, x) in pixels of `field`; that of its flux where not given (`field_centre`).
+
+    Returns
+    -------
+    (H, W) float32: means over the pixels of the grid; zero beyond the edge of `field`.
+
+    Raises
+    ------
+    ValueError
+        When `field` is not two-dimensional or a scale is not a positive number.
+    """
+    field = np.asarray(field)
+    if field.ndim != 2:
+        raise ValueError(f"a field has two axes (ny, nx), got shape {field.shape}")
+    if preset.scale_mm is None:
+        raise ValueError(f"preset {preset.name!r} has no fixed scale; it stretches patches")
+    if not all(np.isfinite(s) and s > 0 for s in scale_mm):
+        raise ValueError(f"the scale of a patch must be positive Mm per pixel, got {tuple(scale_mm)}")
+    field = np.nan_to_num(field.astype(np.float32), copy=False, nan=0.0, posinf=0.0, neginf=0.0)
+    middle = field_centre(field) if centre is None else centre
+    weights = []
+    for axis in (0, 1):
+        step = preset.scale_mm[axis] / scale_mm[axis]
+        n, m = field.shape[axis], preset.shape[axis]
+        weights.append(window_weights(n, m, step, _window_start(middle[axis], n, m * step)))
+    return np.ascontiguousarray((weights[1] @ np.ascontiguousarray((weights[0] @ field).T)).T)
+
+
+def to_grid(patch: Patch | np.ndarray, preset: Preset, scale_mm: tuple[float, float] | None = None) -> np.ndarray:
+    """(H, W) float32 gauss on the grid of `preset`: stretched, or at the preset's fixed scale.
+
+    Raises
+    ------
+    ValueError
+        When the preset has a fixed scale and the patch has none; when the shape or scale do not fit.
+    """
+    field, scale = (patch.field, patch.scale_mm) if isinstance(patch, Patch) else (patch, scale_mm)
+    if not preset.physical:
+        return resize(field, preset.shape)
+    if scale is None and np.shape(field) == tuple(preset.shape):
+        scale = preset.scale_mm  # already on the grid
+    if scale is None:
+        what = f"patch {patch.id!r}" if isinstance(patch, Patch) else f"a field of shape {np.shape(field)}"
+        raise ValueError(f"preset {preset.name!r} works in megametres and {what} has no scale; give its Mm per pixel")
+    return place_on_grid(field, scale, preset)
+
+
+def prepare(patch: Patch | np.ndarray, preset: Preset, scale_mm: tuple[float, float] | None = None) -> np.ndarray:
+    """Network input of one patch, or of one field in gauss with its scale: (H, W) float32 in units of `preset`.
+
+    Resampled first, then clipped or bent, so that a strong pixel weighs in its neighbourhood with its full flux.
+    A field without scale on the very grid of a preset with one is taken to be of that scale.
+
+    Raises
+    ------
+    ValueError
+        When the preset has a fixed scale and the patch has none; when the shape or scale do not fit.
+    """
+    return preset.from_gauss(to_grid(patch, preset, scale_mm)).astype(np.float32, copy=False)
 
 
 def prepare_many(patches: Iterable[Patch | np.ndarray], preset: Preset) -> np.ndarray:
     """`prepare` for patches, or fields in gauss, of any sizes: (N, H, W) float32."""
-    rows = [prepare(patch.field if isinstance(patch, Patch) else patch, preset) for patch in patches]
+    rows = [prepare(patch, preset) for patch in patches]
     return np.stack(rows) if rows else np.zeros((0, *preset.shape), np.float32)

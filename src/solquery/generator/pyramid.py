@@ -101,7 +101,7 @@ class _Block(nn.Module):
 
 
 class PyramidGenerator(nn.Module):
-    """z (N, D) to (N, 1, S, S) in [-1, 1]; `level` of growth k gives side 8 * 2^k.
+    """z (N, D) to (N, 1, S, S) within +-`limit`; `level` of growth k gives side 8 * 2^k.
 
     The features of a level have half the side of its image: a head makes four pixels of each.
     """
@@ -114,6 +114,8 @@ class PyramidGenerator(nn.Module):
         self.latent_dim = config.latent_dim
         self.shape = tuple(shape)
         self.levels = int(math.log2(side)) - 3  # 4 for 128: images of 16, 32, 64, 128
+        #: the strongest field that can be made, compressed
+        self.bound = math.asinh(config.limit / KNEE) / _SPAN
         widths = _widths(config.width, self.levels + 1)
         self.linear = nn.Linear(config.latent_dim, widths[0] * 16)
         self.first = widths[0]
@@ -133,7 +135,7 @@ class PyramidGenerator(nn.Module):
         for block in self.blocks[:level]:
             x = block(x, z)
         u = F.pixel_shuffle(self.heads[level - 1](x), 2)
-        return expand(torch.tanh(u.float()))
+        return expand(self.bound * torch.tanh(u.float() / self.bound))
 
 
 class PyramidDiscriminator(nn.Module):

@@ -127,7 +127,7 @@ def embed_archive(
     for start in range(0, len(todo), _CHUNK):
         part = np.nan_to_num(np.array(x[start : start + _CHUNK], dtype=np.float32), nan=0.0)
         vectors.append(embed(bundle.encoder, part, batch))
-        measured.append(measure(preset.to_gauss(part)))
+        measured.append(measure(preset.to_gauss(part), preset.scale_mm))
         if progress is not None:
             progress(min(start + _CHUNK, len(todo)), len(todo))
     values: dict[str, Any] = {

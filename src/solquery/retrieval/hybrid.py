@@ -202,7 +202,7 @@ def search_hybrid(
         everything = {name: table.column(f"grid_{name}").to_numpy() for name in physical}
         place = {name: row for row, name in enumerate(table.column("id").to_pylist())}
         rows = np.array([place[name] for name in index.ids])
-        asked = measure(bundle.preset.to_gauss(torch.from_numpy(x)[None]), None, list(physical))
+        asked = measure(bundle.preset.to_gauss(torch.from_numpy(x)[None]), bundle.preset.scale_mm, list(physical))
         asked = {name: values.numpy() for name, values in asked.items()}
         # scores come from the whole archive, so that a `where` does not change what a spread is
         physics = parameter_distances(asked, everything, physical)[:, rows]

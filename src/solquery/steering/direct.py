@@ -59,7 +59,7 @@ class _Hand:
         """Asked and held parameters (K,) of latents (K, D)."""
         z = np.atleast_2d(z)
         x = self.picture(z[0]) if len(z) == 1 else render(self.bundle.generator, z, self.bundle.preset.shape)[:, 0]
-        measured = measure(self.bundle.preset.to_gauss(x), None, self.names)
+        measured = measure(self.bundle.preset.to_gauss(x), self.bundle.preset.scale_mm, self.names)
         return {name: values.numpy() for name, values in measured.items()}
 
     def picture(self, z: np.ndarray) -> torch.Tensor:
@@ -211,7 +211,7 @@ def steer(
             ends = [ends[k] for k in hand.order(hand.values(np.stack(ends)))]
         best = hand.kept(ends)
     x = hand.picture(best)
-    measured = measure(bundle.preset.to_gauss(x), None, directions.names)
+    measured = measure(bundle.preset.to_gauss(x), bundle.preset.scale_mm, directions.names)
     got = {name: float(values[0]) for name, values in measured.items()}
     return Answer(
         z=best.astype(np.float32).copy(),

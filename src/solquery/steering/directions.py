@@ -42,7 +42,7 @@ class Directions:
     accuracies, chances
         (P,): share of the validation patches on the right side, and the share of the larger class.
     medians
-        (P,): thresholds of the labels, in gauss and pixels.
+        (P,): thresholds of the labels, in the units of the grid.
     quantiles
         (P, 101): percentiles of the generated population.
     positions, expected
@@ -51,6 +51,8 @@ class Directions:
         (P,) patches left out because the parameter is unknown there.
     table
         A compact look-up table: part of the sample, with the extremes of every parameter.
+    physical
+        Whether all of this is in maxwell and megametres, or in gauss and pixels of a grid without scale.
     """
 
     names: tuple[str, ...]
@@ -64,6 +66,7 @@ class Directions:
     expected: np.ndarray
     dropped: np.ndarray
     table: LatentTable = field(repr=False)
+    physical: bool = False
 
     def __post_init__(self) -> None:
         p = len(self.names)
@@ -151,7 +154,7 @@ class Directions:
 
     def unit(self, name: str) -> str:
         """Unit of a parameter on the grid."""
-        return unit_of(name, physical=False)
+        return unit_of(name, self.physical)
 
     def tensors(self) -> dict[str, np.ndarray]:
         """Arrays for a safetensors file; `from_tensors` is the way back."""
@@ -163,8 +166,8 @@ class Directions:
         return out
 
     @classmethod
-    def from_tensors(cls, names: Sequence[str], tensors: dict[str, np.ndarray]) -> Directions:
-        """Directions from the arrays that `tensors` gave.
+    def from_tensors(cls, names: Sequence[str], tensors: dict[str, np.ndarray], physical: bool = False) -> Directions:
+        """Directions from the arrays that `tensors` gave; `physical` tells their units.
 
         Raises
         ------
@@ -176,11 +179,13 @@ class Directions:
             z, values = arrays.pop("table_z").astype(np.float32), arrays.pop("table_values").astype(np.float64)
             if values.shape != (len(z), len(names)):
                 raise ValueError(f"table_values has shape {values.shape} for {len(z)} latents, {len(names)} parameters")
-            table = LatentTable(z, {name: values[:, k] for k, name in enumerate(names)})
+            table = LatentTable(z, {name: values[:, k] for k, name in enumerate(names)}, physical=physical)
             floats = {
                 key: value.astype(np.float64) for key, value in arrays.items() if key not in ("normals", "dropped")
             }
-            return cls(tuple(names), arrays["normals"], dropped=arrays["dropped"], table=table, **floats)
+            return cls(
+                tuple(names), arrays["normals"], dropped=arrays["dropped"], table=table, physical=physical, **floats
+            )
         except (KeyError, TypeError) as error:
             raise ValueError(f"the arrays are not those of a set of directions: {error}") from None
 
@@ -204,7 +209,7 @@ def _compact(table: LatentTable, names: Sequence[str]) -> LatentTable:
     extremes = np.unique(np.concatenate(chosen))
     common = np.setdiff1d(np.arange(len(table)), extremes)[: max(0, _TABLE_ROWS - len(extremes))]
     rows = np.sort(np.concatenate([common, extremes]))
-    return LatentTable(z, {name: table.values[name] for name in names}).take(rows)
+    return LatentTable(z, {name: table.values[name] for name in names}, physical=table.physical).take(rows)
 
 
 def _fit_one(
@@ -314,4 +319,6 @@ def fit_directions(
             "no direction can be fitted: the generated patches do not differ; train the generator further"
         )
     stacked = {key: np.array([row[key] for row in numbers]) for key in numbers[0]}
-    return Directions(tuple(fitted), np.stack(normals), table=_compact(table, fitted), **stacked)
+    return Directions(
+        tuple(fitted), np.stack(normals), table=_compact(table, fitted), physical=table.physical, **stacked
+    )

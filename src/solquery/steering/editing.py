@@ -136,5 +136,5 @@ def strip(
     moved = shift(np.reshape(as_latents(z, directions.latent_dim), -1), directions.normal(name, held), eps)
     warn_if_far(moved, f"a step of {np.abs(eps).max():.3g} along {name}")
     x = render(bundle.generator, moved, bundle.preset.shape)
-    values = measure(bundle.preset.to_gauss(x[:, 0]), None, directions.names)
+    values = measure(bundle.preset.to_gauss(x[:, 0]), bundle.preset.scale_mm, directions.names)
     return Strip(name, held, eps, moved, x.numpy(), {key: value.numpy() for key, value in values.items()})

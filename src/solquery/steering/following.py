@@ -99,6 +99,6 @@ def follow(
     moved = latents.numpy()
     warn_if_far(moved, f"leading {name} by {np.abs(steps).max():.3g} spreads")
     x = render(bundle.generator, moved, bundle.preset.shape)
-    values = measure(bundle.preset.to_gauss(x[:, 0]), None, directions.names)
+    values = measure(bundle.preset.to_gauss(x[:, 0]), bundle.preset.scale_mm, directions.names)
     measured = {key: value.numpy() for key, value in values.items()}
     return Strip(name, held_names, steps, moved, x.numpy(), measured, asked)

@@ -42,7 +42,7 @@ def check_reach(targets: Mapping[str, Target], directions: Directions, bundle_na
         low, high = reach(directions, name)
         beyond = {"=": target.value < low or target.value > high, "<=": target.value < low, ">=": target.value > high}
         if beyond[target.relation]:
-            unit = unit_of_target(name)
+            unit = unit_of_target(name, directions.physical)
             unit = f" {unit}" if unit else ""
             raise OutOfReach(
                 f"{name} {target.relation} {target.value:.4g}{unit} is out of reach of bundle {bundle_name!r}, which "

@@ -1,6 +1,7 @@
 """Latent vectors and what the generator makes of them: sampling the prior, rendering, measuring.
 
-Every measurement of steering is made on the preset's grid: gauss and pixels, no physical scale.
+Every measurement of steering is made on the preset's grid: in maxwell and megametres where it has a fixed scale, in
+gauss and pixels where it stretches.
 """
 
 from __future__ import annotations
@@ -51,14 +52,17 @@ class LatentTable:
     z
         (n, D) float32.
     values
-        Parameter name to (n,) float64, in gauss and pixels; NaN where a parameter is unknown.
+        Parameter name to (n,) float64, in the units of the grid; NaN where a parameter is unknown.
     seed
         Of the sample; None where the rows were chosen otherwise.
+    physical
+        Whether the values are in maxwell and megametres.
     """
 
     z: np.ndarray
     values: dict[str, np.ndarray] = field(default_factory=dict)
     seed: int | None = None
+    physical: bool = False
 
     def __post_init__(self) -> None:
         if self.z.ndim != 2:
@@ -72,7 +76,9 @@ class LatentTable:
 
     def take(self, rows: np.ndarray) -> LatentTable:
         """Table of the given rows (integer index or boolean mask)."""
-        return LatentTable(self.z[rows], {name: values[rows] for name, values in self.values.items()})
+        return LatentTable(
+            self.z[rows], {name: values[rows] for name, values in self.values.items()}, physical=self.physical
+        )
 
 
 def prior_norm_range(latent_dim: int) -> tuple[float, float]:
@@ -155,7 +161,7 @@ def measure_latents(
     names: Iterable[str] | None = None,
     batch: int = _BATCH,
 ) -> dict[str, np.ndarray]:
-    """Parameters of the patches made from latents (N, D): name to (N,) float64 in gauss and pixels.
+    """Parameters of the patches made from latents (N, D): name to (N,) float64 in the units of the grid.
 
     Patches are measured batch by batch and not kept.
     """
@@ -164,7 +170,7 @@ def measure_latents(
     parts: dict[str, list[np.ndarray]] = {name: [] for name in wanted}
     for part in z.split(batch):
         fields = preset.to_gauss(render(generator, part, preset.shape, batch)[:, 0])
-        for name, values in measure(fields, None, wanted).items():
+        for name, values in measure(fields, preset.scale_mm, wanted).items():
             parts[name].append(values.numpy())
     return {name: np.concatenate(values) if values else np.empty(0) for name, values in parts.items()}
 
@@ -204,4 +210,4 @@ def sample_latents(
         generator.to(memory_format=torch.channels_last)
     source = torch.Generator().manual_seed(seed)
     z = torch.randn(n, int(generator.latent_dim), generator=source)
-    return LatentTable(z.numpy(), measure_latents(generator, preset, z, names, batch), seed)
+    return LatentTable(z.numpy(), measure_latents(generator, preset, z, names, batch), seed, preset.physical)

@@ -239,7 +239,8 @@ def generate(
     bundle
         With generator, preset and directions.
     asked
-        Parameter to number (in gauss and pixels of the grid) or `Target`; or a description in words.
+        Parameter to number (Mx and Mm where the preset has a scale, else gauss and pixels) or `Target`; or a
+        description in words.
     n
         How many different patches.
     hold
@@ -293,7 +294,7 @@ def generate(
 
     everything = list(dict.fromkeys([*directions.names, *search.names]))
     x = render(bundle.generator, z, bundle.preset.shape)[:, 0]
-    measured = measure(bundle.preset.to_gauss(x), None, measured_names(everything))
+    measured = measure(bundle.preset.to_gauss(x), bundle.preset.scale_mm, measured_names(everything))
     got = with_derived({name: value.numpy() for name, value in measured.items()}, everything)
     rows = [{name: float(values[k]) for name, values in got.items()} for k in range(len(z))]
     met = np.array([search.judge.met(row) for row in rows])

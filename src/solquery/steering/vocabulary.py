@@ -41,7 +41,7 @@ class Target:
     name
         A parameter, or one of `DERIVED`.
     value
-        In the unit of the grid (gauss and pixels).
+        In the unit of the grid.
     relation
         ``"="``, or a limit: ``"<="``, ``">="``.
     word
@@ -232,6 +232,6 @@ def parse_description(text: str, directions: Directions) -> dict[str, Target]:
     return targets
 
 
-def unit_of_target(name: str) -> str:
-    """Unit of a parameter on the grid, or of a derived quantity."""
-    return DERIVED[name].unit if name in DERIVED else unit_of(name, physical=False)
+def unit_of_target(name: str, physical: bool = False) -> str:
+    """Unit of a parameter, with a physical scale or on a bare grid, or of a derived quantity."""
+    return DERIVED[name].unit if name in DERIVED else unit_of(name, physical)

@@ -96,7 +96,7 @@ class Findings:
 
     def values(self, x: np.ndarray) -> dict[str, float]:
         """Every parameter of one patch (H, W) in preset units, on the grid."""
-        measured = measure(self.bundle.preset.to_gauss(np.asarray(x)), None)
+        measured = measure(self.bundle.preset.to_gauss(np.asarray(x)), self.bundle.preset.scale_mm)
         return {name: float(value[0]) for name, value in measured.items()}
 
     def fetch(self, ids: list[str]) -> None:

@@ -66,7 +66,7 @@ def _measured(bundle: Bundle, x: np.ndarray) -> dict[str, np.ndarray]:
     parts: dict[str, list[np.ndarray]] = {name: [] for name in PARAMETERS}
     for start in range(0, len(x), 256):
         fields = bundle.preset.to_gauss(torch.from_numpy(np.asarray(x[start : start + 256], np.float32)))
-        for name, values in measure(fields, None, PARAMETERS).items():
+        for name, values in measure(fields, bundle.preset.scale_mm, PARAMETERS).items():
             parts[name].append(values.numpy())
     return {name: np.concatenate(values).astype(np.float64) for name, values in parts.items()}
 

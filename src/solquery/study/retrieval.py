@@ -243,7 +243,8 @@ def run_retrieval(
     x = _draw(bundle, queries, seed)
     tell("measuring the queries", 0.3)
     measured = {
-        name: value.numpy() for name, value in measure(bundle.preset.to_gauss(torch.from_numpy(x)), None, names).items()
+        name: value.numpy()
+        for name, value in measure(bundle.preset.to_gauss(torch.from_numpy(x)), bundle.preset.scale_mm, names).items()
     }
     tell("embedding the queries", 0.4)
     embedded = embed(bundle.encoder, x)
