@@ -226,7 +226,7 @@ PRESETS: dict[str, Preset] = {
         clip_gauss=4000.0,
         knee_gauss=3000.0,
         scale_mm=(1.822125, 1.822125),
-        generator=replace(_QUICK_GENERATOR, limit=4.0),
+        generator=replace(_QUICK_GENERATOR, limit=4.0, anchors=("tuf", "r", "psep", "sigma", "tilt")),
         encoder=_QUICK_ENCODER,
     ),
     "tiny": Preset(
