@@ -141,7 +141,9 @@ def _begin_with(checkpoint: str | Path, parts: dict[str, nn.Module]) -> None:
             part.load_state_dict(stored[name])
     except (OSError, KeyError, RuntimeError, pickle.UnpicklingError) as error:
         first = (str(error).splitlines() or [""])[0]
-        raise TrainingError(f"cannot start from {checkpoint}: {first}; give a checkpoint of the same networks") from None
+        raise TrainingError(
+            f"cannot start from {checkpoint}: {first}; give a checkpoint of the same networks"
+        ) from None
 
 
 def train_vaegan(

@@ -145,6 +145,7 @@ def run_quality(
     document = {
         "bundle": bundle.name,
         "hash": bundle.hash,
+        "physical": bundle.preset.physical,
         "archive": archive.uri,
         "where": where,
         "generated": len(made_x),
@@ -169,7 +170,7 @@ def figure_quality(study: QualityStudy) -> Figure:
     panels = figure.subplots(3, 3).ravel()
     for axes, name in zip(panels, PARAMETERS, strict=False):
         held, made = (values[np.isfinite(values)] for values in (study.held[name], study.made[name]))
-        divisor, unit = prefixed(held, unit_of(name, physical=False))
+        divisor, unit = prefixed(held, unit_of(name, bool(study.document.get("physical"))))
         both = np.concatenate([held, made]) / divisor
         low, high = np.percentile(both, (0.5, 99.5)) if len(both) else (0.0, 1.0)
         edges = np.linspace(low, high, 41) if high > low else np.linspace(low - 0.5, low + 0.5, 41)
