@@ -29,7 +29,7 @@ def _columns_text(f: Findings) -> str:
         scale = f.bundle.preset.scale_mm[0]
         return (
             f"<p>All columns but the last two are measured on the grid of {scale:.2f} Mm per pixel, where generated "
-            "and archived patches can be compared. The last two are measured on the observation itself: more flux, since "
+            "and archived patches can be compared. The last two are measured on the observation itself: more flux, as "
             "opposite polarities that share one coarse pixel cancel on the grid, and all that lies beyond its edge.</p>"
         )
     return (
