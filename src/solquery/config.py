@@ -59,6 +59,8 @@ class GeneratorConfig:
     unit_gauss: float = 1000.0
     #: largest network unit that the generator can make
     limit: float = 1.0
+    #: network units below which what is made fades to nothing, for grids that reach beyond the observation
+    hush: float = 0.0
 
     def __post_init__(self) -> None:
         _require(self.latent_dim >= 1, f"latent_dim must be at least 1, got {self.latent_dim}")
@@ -226,7 +228,9 @@ PRESETS: dict[str, Preset] = {
         clip_gauss=4000.0,
         knee_gauss=3000.0,
         scale_mm=(1.822125, 1.822125),
-        generator=replace(_QUICK_GENERATOR, limit=4.0, anchors=("tuf", "r", "psep", "sigma", "tilt")),
+        generator=replace(
+            _QUICK_GENERATOR, limit=4.0, hush=0.0015, anchors=("tuf", "r", "psep", "sigma", "tilt", "net_flux")
+        ),
         encoder=_QUICK_ENCODER,
     ),
     "tiny": Preset(

@@ -40,7 +40,7 @@ def fit_pairs(grid: np.ndarray, native: np.ndarray) -> dict[str, list[float]] | 
 
     Returns
     -------
-    ``range`` (2,) of the values on the grid; ``grid`` (K,) rising; ``middle``, ``low``, ``high`` (K,): median and 16th and
+    ``range`` (2,) of the values on the grid; ``grid`` (K,) rising; ``middle``, ``low``, ``high`` (K,): median, 16th and
     84th percentile of native / grid in bins of equal count. None where fewer than forty pairs are left.
     """
     known = np.isfinite(grid) & np.isfinite(native) & (grid > 0) & (native > 0)
