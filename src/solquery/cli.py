@@ -95,13 +95,21 @@ def solquery(
 def demo(
     out: Annotated[Path, typer.Option(help="Folder for report.html, summary.json and the archive.")] = Path("demo"),
     queries: Annotated[int, typer.Option(min=1, help="Random queries in the study of retrieval.")] = 1000,
+    preset: Annotated[
+        str | None, typer.Option(help="Use the shipped bundle of this name: physical, quick, paper.")
+    ] = None,
+    bundle: Annotated[str | None, typer.Option(help="Name or folder of a bundle.")] = None,
     json: Json = False,
 ) -> None:
-    """Run the whole chain once and write a report."""
+    """Run the whole chain once and write a report; with --preset paper, on the paper's own networks."""
+    from .bundle import Bundle
     from .study.demo import run_demo
 
+    if preset is not None and bundle is not None:
+        raise typer.BadParameter("--preset and --bundle exclude each other")
+    models = Bundle.load(preset or bundle)
     with Reporter("demo") as report:
-        summary = run_demo(out, queries, report)
+        summary = run_demo(out, queries, report, models)
     if json:
         emit(summary)
     else:
