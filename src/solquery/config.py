@@ -59,6 +59,9 @@ class GeneratorConfig:
     unit_gauss: float = 1000.0
     #: largest network unit that the generator can make
     limit: float = 1.0
+    #: one generated batch serves both steps of an iteration (faster), instead of one each (losses but `vae-gan`, whose
+    #: two steps always share)
+    shared_batch: bool = False
 
     def __post_init__(self) -> None:
         _require(self.latent_dim >= 1, f"latent_dim must be at least 1, got {self.latent_dim}")

@@ -93,6 +93,9 @@ class PaperDiscriminator(nn.Module):
     computed without overflow), so that `torch.sigmoid` of this output is the paper's.
     """
 
+    #: no patch of a batch bears on the logit of another, so that a batch may go through in parts
+    one_by_one = True
+
     def __init__(self, config: GeneratorConfig, shape: tuple[int, int]) -> None:
         super().__init__()
         w = config.width
