@@ -110,7 +110,7 @@ def test_a_damaged_checkpoint_and_damaged_settings_are_named(tmp_path):
     with pytest.raises(TrainingError, match=r"last\.pt cannot be read.*remove it to start again"):
         train_generator(CONFIGS["bce"], DATA, run, SHAPE)
     (run / "config.json").write_text("{")
-    with pytest.raises(TrainingError, match="config.json is damaged"):
+    with pytest.raises(TrainingError, match=r"config\.json is damaged"):
         train_generator(CONFIGS["bce"], DATA, run, SHAPE)
 
 

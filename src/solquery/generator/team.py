@@ -8,11 +8,12 @@ same batch (up to the order of sums). Only the first process writes.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 import torch.distributed as dist
@@ -39,7 +40,7 @@ class Team:
 
     rank: int = 0
     size: int = 1
-    device: torch.device = torch.device("cpu")
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
 
     @property
     def leads(self) -> bool:
@@ -105,14 +106,16 @@ def team_of(device: str) -> Iterator[Team]:
     if place.type == "cuda":
         place = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
         torch.cuda.set_device(place)
-    mine = not dist.is_initialized()
-    if mine:
+    if not dist.is_initialized():
+        # for the life of the process: a group that has been left cannot be joined again reliably
         dist.init_process_group("nccl" if place.type == "cuda" else "gloo")
-    try:
-        yield Team(dist.get_rank(), dist.get_world_size(), place)
-    finally:
-        if mine:
-            dist.destroy_process_group()
+        atexit.register(_leave)
+    yield Team(dist.get_rank(), dist.get_world_size(), place)
+
+
+def _leave() -> None:
+    if dist.is_initialized():
+        dist.destroy_process_group()
 
 
 def launch(processes: int, arguments: Sequence[str]) -> int:
