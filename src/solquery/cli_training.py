@@ -40,6 +40,7 @@ def register(app: typer.Typer) -> None:
     """Add the verbs of this file."""
     train_app.command("generator")(train_generator)
     train_app.command("encoder")(train_encoder)
+    train_app.command("choose")(choose)
     bundle_app.command("build")(build)
     app.add_typer(train_app, name="train", no_args_is_help=True)
     app.add_typer(bundle_app, name="bundle", no_args_is_help=True)
@@ -159,6 +160,47 @@ def train_encoder(
         )  # fmt: skip
     more = {"images": done.images, "planned": done.planned, "finished": done.finished}
     _trained(folder, more, time.monotonic() - began, json)
+
+
+def choose(
+    run: Annotated[Path, typer.Argument(help="Run folder of `train generator`.")],
+    by: Annotated[
+        str, typer.Option(help="quality: held-out regions; paper: the discriminator's accuracy.")
+    ] = "quality",
+    archive: Annotated[str | None, typer.Option(help="Archive of held-out regions.")] = None,
+    where: Annotated[str | None, typer.Option(help="Which of its patches, in SQL.")] = None,
+    encoder: Annotated[
+        str | None, typer.Option(help="Bundle whose encoder compares; the shipped default without it.")
+    ] = None,
+    n: Annotated[int, typer.Option("-n", min=100, help="Patches of each kind, for each checkpoint.")] = 500,
+    preset: Annotated[str | None, typer.Option(help="Of the run, where its folder does not say.")] = None,
+    seed: Seed = 0,
+    json: Json = False,
+) -> None:
+    """Choose which checkpoint of a run is used, and write down why."""
+    if by not in ("quality", "paper"):
+        raise typer.BadParameter(f"--by takes quality or paper, not {by!r}")
+    if by == "quality" and archive is None:
+        raise typer.BadParameter("choosing by quality needs --archive DIR, of regions that the run has not seen")
+    from .study.choice import choose_checkpoint
+
+    store, models = None, None
+    if by == "quality":
+        from .archive.store import Archive
+        from .bundle import Bundle
+
+        store, models = Archive.open(archive), Bundle.load(encoder)
+    with Reporter("choosing") as report:
+        document = choose_checkpoint(
+            run, store, models, by, preset=preset, count=n, seed=seed, where=where, progress=report
+        )
+    if json:
+        emit({"run": str(run), **document})
+        return
+    columns = list(document["table"][0])
+    rows = [[f"{v:,}" if isinstance(v, int) else f"{v:.3f}" for v in row.values()] for row in document["table"]]
+    table(columns, rows)
+    typer.echo(f"{document['why']}; written to {run / 'choice.json'}")
 
 
 def _plan(

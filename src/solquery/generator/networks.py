@@ -25,9 +25,14 @@ __all__ = [
 _ARCHITECTURES: dict[str, tuple[Callable[..., nn.Module], Callable[..., nn.Module]]] = {}
 
 
-def register(name: str, generator: Callable[..., nn.Module], discriminator: Callable[..., nn.Module]) -> None:
-    """Make an architecture known as `name`; both are called with (GeneratorConfig, (H, W))."""
-    _ARCHITECTURES[name] = (generator, discriminator)
+def register(
+    name: str, generator: Callable[..., nn.Module], discriminator: Callable[..., nn.Module] | None = None
+) -> None:
+    """Make an architecture known as `name`; both are called with (GeneratorConfig, (H, W)).
+
+    Without a discriminator of its own it is trained against the paper's. A name that is known already is replaced.
+    """
+    _ARCHITECTURES[name] = (generator, discriminator or PaperDiscriminator)
 
 
 def architectures() -> list[str]:

@@ -312,7 +312,7 @@ class RunFolder:
         Image.fromarray(grey).save(content, format="PNG")
         write_then_rename(self.path / "samples" / f"{images:09d}.png", content.getvalue())
 
-    def keep(self, step: int, **networks: nn.Module) -> None:
+    def keep(self, step: int, last: bool = False, **networks: nn.Module) -> None:
         """Weights of this step under `checkpoints/kept/`, among which one is chosen afterwards.
 
         They stand at even distances, which double whenever there are more than 16 of them: a function of the step
@@ -321,13 +321,14 @@ class RunFolder:
         apart = KEEP_STEPS
         while step > KEEP_AT_MOST * apart:
             apart *= 2
-        if not self.team.leads or step % apart:
+        if not self.team.leads or (step % apart and not last):
             return
         folder = self.path / "checkpoints" / "kept"
         for name, network in networks.items():
             export_weights(network, folder / f"{step * self.config.batch:09d}-{name}.safetensors")
         for file in folder.glob("*.safetensors"):
-            if int(file.name.split("-")[0]) % (apart * self.config.batch):
+            images = int(file.name.split("-")[0])
+            if images % (apart * self.config.batch) and images != step * self.config.batch:
                 file.unlink(missing_ok=True)
 
     def export(self, network: nn.Module) -> Path:
@@ -335,4 +336,5 @@ class RunFolder:
         path = self.path / "checkpoints" / "generator.safetensors"
         if self.team.leads:
             export_weights(network, path)
+            (self.path / "choice.json").unlink(missing_ok=True)  # it told of other weights
         return path

@@ -29,7 +29,7 @@ from .vaegan import train_vaegan
 from .variety import CollapseWarning, Diversity
 from .watch import Watch
 
-__all__ = ["CollapseWarning", "TrainingError", "discriminator_accuracy", "load_run", "train_generator"]
+__all__ = ["CollapseWarning", "TrainingError", "discriminator_accuracy", "load_run", "read_settings", "train_generator"]
 
 R1_EVERY = 16
 ACCURACY_PATCHES = 512
@@ -253,6 +253,8 @@ class _Adversaries:
 
         folder.save(held, self.random, watch.step, **best)
         level, _ = self.schedule.at(max(watch.step * batch - 1, 0))
+        if level is None or level == self.schedule.levels:
+            folder.keep(watch.step, last=True, generator=shipped)
         folder.picture(shipped, watch.step, level, place)
         chosen_file = folder.path / "checkpoints" / "chosen.safetensors"
         if config.loss == "bce" and chosen_file.exists():
@@ -315,19 +317,29 @@ class _Adversaries:
         return total
 
 
+def read_settings(run: str | Path) -> tuple[GeneratorConfig, tuple[int, int], dict[str, Any]]:
+    """Configuration, shape and the whole `config.json` of a run folder."""
+    path = Path(run) / "config.json"
+    try:
+        resolved = json.loads(path.read_text())
+        values = dict(resolved["generator"])
+        for name in ("betas", "grow_images", "anchors"):
+            values[name] = tuple(values[name])
+        # before there was a choice, one batch served both steps
+        values.setdefault("shared_batch", values["loss"] != "vae-gan")
+        return GeneratorConfig(**values), tuple(resolved["shape"]), resolved
+    except (OSError, ValueError, KeyError, TypeError):
+        raise TrainingError(
+            f"{run} is no run folder of a generator: its config.json cannot be read; name the --run of a training"
+        ) from None
+
+
 def load_run(run: str | Path) -> tuple[GeneratorConfig, tuple[int, int], nn.Module]:
     """Configuration, shape and generator (evaluation mode) of a run folder."""
-    run = Path(run)
-    weights = run / "checkpoints" / "generator.safetensors"
+    weights = Path(run) / "checkpoints" / "generator.safetensors"
     if not weights.exists():
         raise TrainingError(f"{run} holds no finished generator: run `solquery train generator` on it first")
-    resolved = json.loads((run / "config.json").read_text())
-    values = dict(resolved["generator"])
-    for name in ("betas", "grow_images", "anchors"):
-        values[name] = tuple(values[name])
-    # before there was a choice, one batch served both steps
-    values.setdefault("shared_batch", values["loss"] != "vae-gan")
-    config, shape = GeneratorConfig(**values), tuple(resolved["shape"])
+    config, shape, _ = read_settings(run)
     network = build_generator(config, shape)
     network.load_state_dict(load_file(weights))
     return config, shape, network.eval()

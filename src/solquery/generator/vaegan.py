@@ -188,7 +188,7 @@ def _train(
     decay = 0.5 ** (batch / max(config.ema_halflife_images, 1)) if config.ema_halflife_images else 0.0
     first = generator.levels - len(config.grow_images)
     watch = Watch(folder, step, steps, per_epoch, Diversity(data, seed), **watched)
-    epoch_now, order = -1, np.empty(0, int)
+    epoch_now, order, level = -1, np.empty(0, int), None
 
     while watch.goes_on:
         step = watch.step
@@ -281,6 +281,8 @@ def _train(
         watch.pictures(average, level)
 
     folder.save(held, random, watch.step)
+    if level == generator.levels:
+        folder.keep(watch.step, last=True, generator=average, inference=inference)
     folder.picture(average, watch.step, None, place)
     if team.leads:
         export_weights(inference, folder.path / "checkpoints" / "inference.safetensors")
