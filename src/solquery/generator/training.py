@@ -184,8 +184,8 @@ class _Adversaries:
         }
         self.random = torch.Generator().manual_seed(seed + 1)
         self.schedule = _Schedule(config, getattr(self.generator, "levels", None))
-        small = place.type == "cpu" and getattr(self.discriminator, "one_by_one", False)
-        self.micro = MICRO_BATCH if small else config.batch
+        self.one_by_one = getattr(self.discriminator, "one_by_one", False)
+        self.micro = MICRO_BATCH if self.one_by_one and place.type == "cpu" else config.batch
         self.autocast = (
             torch.autocast(place.type, torch.bfloat16) if config.precision == "bf16" else nullcontext()
         )  # fmt: skip
@@ -278,8 +278,12 @@ class _Adversaries:
             with self.autocast:
                 with torch.set_grad_enabled(self.config.shared_batch):
                     fakes.append(_call(self.generator, part, level))
-                on_real = _call(self.discriminator, x, level, **more).float()
-                on_fake = _call(self.discriminator, fakes[-1].detach(), level, **more).float()
+                fake = fakes[-1].detach()
+                if self.one_by_one:  # one pass of both is a little faster than two
+                    on_real, on_fake = _call(self.discriminator, torch.cat([x, fake]), level, **more).float().chunk(2)
+                else:
+                    on_real = _call(self.discriminator, x, level, **more).float()
+                    on_fake = _call(self.discriminator, fake, level, **more).float()
                 loss = _losses(self.config, on_real, on_fake) * (len(x) / len(real))
             loss.backward()
             total += float(loss.detach())
