@@ -1,6 +1,6 @@
 """Generators: networks, losses and training (paper, sections 3 and 4)."""
 
-from .networks import architectures, build_discriminator, build_generator, register
+from .networks import architectures, build_discriminator, build_generator, register, register_generator
 from .training import TrainingError, discriminator_accuracy, load_run, train_generator
 from .variety import CollapseWarning, diversity
 
@@ -14,5 +14,6 @@ __all__ = [
     "diversity",
     "load_run",
     "register",
+    "register_generator",
     "train_generator",
 ]

@@ -21,12 +21,13 @@ __all__ = [
     "build_discriminator",
     "build_generator",
     "register",
+    "register_generator",
 ]
 
 _ARCHITECTURES: dict[str, tuple[Callable[..., nn.Module], Callable[..., nn.Module]]] = {}
 
 
-def register(
+def register_generator(
     name: str, generator: Callable[..., nn.Module], discriminator: Callable[..., nn.Module] | None = None
 ) -> None:
     """Make an architecture known as `name`; both are called with (GeneratorConfig, (H, W)).
@@ -34,6 +35,10 @@ def register(
     Without a discriminator of its own it is trained against the paper's. A name that is known already is replaced.
     """
     _ARCHITECTURES[name] = (generator, discriminator or PaperDiscriminator)
+
+
+#: the same, inside this room
+register = register_generator
 
 
 def architectures() -> list[str]:
@@ -45,7 +50,10 @@ def architectures() -> list[str]:
 
 def _lookup(name: str) -> tuple[Callable[..., nn.Module], Callable[..., nn.Module]]:
     if name not in architectures():
-        raise ValueError(f"no generator architecture named {name!r}; there are: {', '.join(architectures())}")
+        raise ValueError(
+            f"no generator architecture named {name!r}; there are: {', '.join(architectures())}; "
+            "one of your own must be registered first (docs/plug-in-generator.md)"
+        )
     return _ARCHITECTURES[name]
 
 
