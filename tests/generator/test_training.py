@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -209,3 +210,41 @@ def test_anchors_are_uncorrelated_normal_scores_of_what_they_name(blobs):
 def test_vaegan_wants_an_architecture_with_levels(tmp_path, blobs):
     with pytest.raises(TrainingError, match="architecture with levels"):
         train_generator(dataclasses.replace(TINY, loss="vae-gan"), blobs, tmp_path / "run", SHAPE)
+
+
+def test_events_for_tensorboard_where_it_is_installed(tmp_path, blobs, monkeypatch):
+    pytest.importorskip("tensorboard")
+    train_generator(TINY, blobs, tmp_path / "run", SHAPE, until_images=96)
+    train_generator(TINY, blobs, tmp_path / "run", SHAPE)
+    files = sorted((tmp_path / "run" / "events").iterdir())
+    assert len(files) == 2  # one for each process that trained
+    for file in files:
+        content = file.read_bytes()
+        assert all(tag in content for tag in (b"loss_d", b"loss_g", b"images_per_s", b"samples", b"PNG"))
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)  # not installed
+    train_generator(TINY, blobs, tmp_path / "bare", SHAPE, until_images=96)
+    assert (tmp_path / "bare" / "stats.jsonl").exists() and not (tmp_path / "bare" / "events").exists()
+
+
+def test_a_plugged_in_layer_that_draws_random_numbers_resumes_as_well(tmp_path, blobs):
+    """Dropout draws from torch's own random state, which is part of a checkpoint."""
+
+    class Dropping(torch.nn.Module):
+        def __init__(self, config, shape):
+            super().__init__()
+            self.latent_dim, self.shape = config.latent_dim, shape
+            self.layers = torch.nn.Sequential(
+                torch.nn.Linear(config.latent_dim, 64), torch.nn.Dropout(0.5), torch.nn.Linear(64, shape[0] * shape[1])
+            )
+
+        def forward(self, z):
+            return torch.tanh(self.layers(z)).view(-1, 1, *self.shape)
+
+    register("test-dropping", Dropping)
+    config = dataclasses.replace(TINY, arch="test-dropping", loss="relativistic", images=192)
+    whole = train_generator(config, blobs, tmp_path / "whole", SHAPE)
+    train_generator(config, blobs, tmp_path / "parts", SHAPE, until_images=96)
+    torch.manual_seed(99)  # what another program does meanwhile
+    parts = train_generator(config, blobs, tmp_path / "parts", SHAPE)
+    a, b = load_file(whole), load_file(parts)
+    assert all(torch.equal(a[name], b[name]) for name in a)
