@@ -51,7 +51,8 @@ def test_the_generator_takes_about_thirty_lines():
     assert len(code) <= 30
 
 
-def test_everything_downstream_works_with_it(told):
+def test_everything_downstream_works_with_it(told, folder, monkeypatch):
+    monkeypatch.chdir(folder)  # the page's archive has a relative path
     bundle, answer, found = told["bundle"], told["answer"], told["found"]
     assert type(bundle.generator).__name__ == "PcaDecoder" and bundle.directions is not None
     # the tensors came back as they went in
