@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from . import cli_native
 from .cli_input import read_npy
 from .cli_output import Reporter, emit, note, table
 from .errors import SolqueryError
@@ -42,11 +43,12 @@ def register(app: typer.Typer) -> None:
     train_app.command("encoder")(train_encoder)
     train_app.command("choose")(choose)
     bundle_app.command("build")(build)
+    cli_native.register(bundle_app)
     app.add_typer(train_app, name="train", no_args_is_help=True)
     app.add_typer(bundle_app, name="bundle", no_args_is_help=True)
 
 
-PresetName = Annotated[str, typer.Option(help="Named settings: paper, quick or tiny.")]
+PresetName = Annotated[str, typer.Option(help="Named settings: physical, paper, quick or tiny.")]
 ArchiveOption = Annotated[str | None, typer.Option("--archive", help="Archive to train on.")]
 Where = Annotated[str | None, typer.Option(help="SQL condition: which patches of the archive.")]
 Data = Annotated[Path | None, typer.Option(help="Prepared patches instead: .npy (N, H, W) in preset units.")]

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from solquery.physics import measure
-from solquery.physics.texture import fit_gaussian, radial_power
+from solquery.physics.texture import fit_gaussian, radial_power, without_empty
 
 torch.set_num_threads(1)
 
@@ -66,7 +66,7 @@ def test_alpha_is_unknown_for_a_constant_field():
     assert torch.isnan(measure(np.full((64, 64), 731.3), names="alpha")["alpha"]).all()
 
 
-@pytest.mark.parametrize("width", [0.8, 3.0, 9.0, 40.0, 120.0])
+@pytest.mark.parametrize("width", [1.0, 3.0, 9.0, 40.0, 120.0])
 @pytest.mark.parametrize("mean", [0.0, -13.0])
 def test_sigma_of_gaussian_noise(width, mean):
     field = np.random.default_rng(4).normal(mean, width, (256, 256))
@@ -137,3 +137,23 @@ def test_grad_agrees_with_numpy():
     field = np.random.default_rng(3).normal(0, 100, (37, 52))
     gy, gx = np.gradient(field)
     assert measure(field, names="grad")["grad"].item() == pytest.approx(np.hypot(gy, gx).mean(), rel=1e-5)
+
+
+def test_sigma_does_not_see_the_border_of_a_grid_that_reaches_beyond_the_observation():
+    """The same noise in a corner of an empty grid: exactly empty, and as faint as a generator leaves it."""
+    rng = torch.Generator().manual_seed(8)
+    noise = 12.0 * torch.randn(2, 128, 128, generator=rng)
+    alone = measure(noise[:, :60, :80], names="sigma")["sigma"]
+    for faint in (0.0, 0.3):
+        border = faint * torch.randn(2, 128, 128, generator=rng)
+        border[:, 20:80, 10:90] = noise[:, :60, :80]
+        torch.testing.assert_close(measure(border, names="sigma")["sigma"], alone, rtol=0.06, atol=0.0)
+
+
+def test_gaps_are_closed_and_borders_are_not_widened():
+    field = torch.zeros(1, 12, 12)
+    field[0, 4, 3], field[0, 4, 6] = 1.0, -2.0  # two pixels apart
+    known = torch.isfinite(without_empty(field))[0]
+    assert known.nonzero().tolist() == [[4, 3], [4, 4], [4, 5], [4, 6]]
+    assert torch.isnan(without_empty(torch.zeros(1, 9, 9))).all()
+    assert torch.isfinite(without_empty(torch.full((1, 9, 9), 3.0))).all()

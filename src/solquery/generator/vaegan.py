@@ -11,6 +11,7 @@ of its original is asked of the discriminator's features, averaged over blocks, 
 from __future__ import annotations
 
 import math
+import pickle
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
@@ -134,6 +135,19 @@ def _parts(config: GeneratorConfig, shape: tuple[int, int], seed: int, device: t
     return {name: part.to(device, memory_format=layout) for name, part in parts.items()}
 
 
+def _begin_with(checkpoint: str | Path, parts: dict[str, nn.Module]) -> None:
+    """Weights of another run's checkpoint; its optimisers, random state and position stay behind."""
+    try:
+        stored = torch.load(checkpoint, weights_only=True, map_location="cpu")
+        for name, part in parts.items():
+            part.load_state_dict(stored[name])
+    except (OSError, KeyError, RuntimeError, pickle.UnpicklingError) as error:
+        first = (str(error).splitlines() or [""])[0]
+        raise TrainingError(
+            f"cannot start from {checkpoint}: {first}; give a checkpoint of the same networks"
+        ) from None
+
+
 def train_vaegan(
     config: GeneratorConfig,
     data: Any,
@@ -148,23 +162,25 @@ def train_vaegan(
     picture_steps: int = 500,
     progress: Callable[[dict[str, Any]], None] | None = None,
     provenance: dict[str, Any] | None = None,
+    start: str | Path | None = None,
 ) -> Path:
     """As `train_generator`, for `loss="vae-gan"`; `grow_images` are the images shown at the coarser levels.
 
-    The discriminator joins at the finest level, over `fade_images` images.
+    The discriminator joins at the finest level, over `fade_images` images. `start` is the checkpoint of another run
+    of the same networks whose weights a new run begins with: what faint network and spots look like is learned once.
     """
     with team_of(device) as team, RunFolder(run, config, shape, seed, data, team, provenance) as folder:
         if team.size > 1 and config.batch % (2 * team.size):
             raise TrainingError(f"half a batch of {config.batch} has no equal shares for {team.size} devices")
         return _train(
             config, data, shape, folder, team, seed=seed, until_images=until_images, minutes=minutes,
-            checkpoint_seconds=checkpoint_seconds, picture_steps=picture_steps, progress=progress,
+            checkpoint_seconds=checkpoint_seconds, picture_steps=picture_steps, progress=progress, start=start,
         )  # fmt: skip
 
 
 def _train(
     config: GeneratorConfig, data: Any, shape: tuple[int, int], folder: RunFolder, team: Team, *, seed: int,
-    until_images: int | None, **watched: Any,
+    until_images: int | None, start: str | Path | None, **watched: Any,
 ) -> Path:  # fmt: skip
     place = team.device
     parts = _parts(config, shape, seed, place)
@@ -176,6 +192,8 @@ def _train(
     random = torch.Generator().manual_seed(seed + 1)
     held = {**parts, "average": average, "optimise_g": optimise_g, "optimise_d": optimise_d}
     step = folder.resume(held, random, place)["step"]
+    if step == 0 and start is not None:
+        _begin_with(start, {**parts, "average": average})
     anchors = torch.as_tensor(anchor_scores(data, config.anchors, config.unit_gauss)) if config.anchors else None
     free = len(config.anchors)  # coordinates from here on are inferred
 

@@ -11,6 +11,8 @@ from .registry import parameter
 
 __all__ = [
     "ALPHA_CYCLES",
+    "EMPTY_GAUSS",
+    "EMPTY_PX",
     "SIGMA_BIN_GAUSS",
     "SIGMA_CLIP_GAUSS",
     "alpha",
@@ -18,11 +20,15 @@ __all__ = [
     "grad",
     "radial_power",
     "sigma",
+    "without_empty",
 ]
 
 #: SIGMA's histogram: clipped to +-1000 G (paper, section 2), in bins of 2 G of which one is centred on zero
 SIGMA_CLIP_GAUSS = 1000.0
 SIGMA_BIN_GAUSS = 2.0
+#: an empty stretch has no pixel of so many gauss, and room for a square of so many pixels
+EMPTY_PX = 5
+EMPTY_GAUSS = 1.0
 #: ALPHA is fitted to this many cycles per patch, the mean excluded (paper, section 5)
 ALPHA_CYCLES = 25
 
@@ -47,6 +53,20 @@ def _core_guess(density: Tensor, edges: Tensor) -> tuple[Tensor, Tensor]:
     peak, where = smooth.max(1)
     centre = 0.5 * (edges[1:] + edges[:-1])
     return centre[where], 1.0 / (math.sqrt(2.0 * math.pi) * peak)
+
+
+def without_empty(fields: Tensor) -> Tensor:
+    """Fields (N, H, W) in G with NaN where they are empty: not reached by closing the pixels over 1 G with 5 x 5.
+
+    No magnetograph is that quiet over so many pixels. It is the border of a grid that reaches beyond the observation.
+    """
+
+    def dilated(mask: Tensor) -> Tensor:
+        return torch.nn.functional.max_pool2d(mask, EMPTY_PX, stride=1, padding=EMPTY_PX // 2)
+
+    loud = (fields.abs() >= EMPTY_GAUSS).to(torch.float32)[:, None]
+    closed = 1.0 - dilated(1.0 - dilated(loud))
+    return torch.where(closed[:, 0] > 0, fields, torch.nan)
 
 
 def fit_gaussian(counts: Tensor, edges: Tensor, iterations: int = 60) -> tuple[Tensor, Tensor]:
@@ -122,10 +142,10 @@ def sigma(fields: Tensor, scale: Tensor | None) -> Tensor:
     """Standard deviation of the normal density fitted to the histogram of the field, clipped to +-1000 G.
 
     Not the standard deviation of the field, which its spots dominate: the least-squares fit follows the core of weak
-    field. Bins of 2 G. Missing pixels are left out, for a spike at zero would be all that the fit sees. NaN where
-    the field fills fewer than two bins.
+    field. Bins of 2 G. Missing pixels are left out, for a spike at zero would be all that the fit sees, and so are
+    empty ones (`without_empty`). NaN where the field fills fewer than two bins.
     """
-    return fit_gaussian(*_histogram(fields))[1]
+    return fit_gaussian(*_histogram(without_empty(fields)))[1]
 
 
 def radial_power(fields: Tensor, ratio: float = 1.0, cycles: int = ALPHA_CYCLES) -> tuple[Tensor, Tensor]:

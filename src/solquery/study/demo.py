@@ -90,6 +90,11 @@ class Findings:
     retrieval: RetrievalStudy | None = None
     warnings: list[str] = field(default_factory=list)
 
+    @property
+    def physical(self) -> bool:
+        """Whether the grid has a scale, so that its numbers are maxwell and megametres."""
+        return self.bundle.preset.physical
+
     def gauss(self, patch_id: str) -> np.ndarray:
         """(H, W) of a patch of the archive, on the grid."""
         return np.asarray(self.bundle.preset.to_gauss(self.pictures[patch_id]))

@@ -28,6 +28,7 @@ from .report import (
 from .retrieval import PARAMETERS
 
 if TYPE_CHECKING:
+    from ..config import Preset
     from .demo import Findings
 
 __all__ = ["render_report"]
@@ -68,6 +69,21 @@ def _header(f: Findings) -> str:
     )
 
 
+def _grid_text(preset: Preset) -> str:
+    height, width = preset.shape
+    if preset.scale_mm is None:
+        return (
+            f"All patches are stretched to {height} × {width} pixels and clipped at ±{preset.clip_gauss:.0f} G, as in "
+            "the paper."
+        )
+    y, x = preset.scale_mm
+    return (
+        f"All patches lie on a grid of {height} × {width} pixels of {x:.2f} Mm, a view of {height * y:.0f} × "
+        f"{width * x:.0f} Mm about the region; none is stretched, and no field is clipped. Where an observation ends "
+        "before the view does, the grid is empty."
+    )
+
+
 def _generator_text(f: Findings) -> str:
     config, preset = f.bundle.preset.generator, f.bundle.preset
     size = sum(p.numel() for p in f.bundle.generator.parameters())
@@ -86,9 +102,9 @@ def _generator_text(f: Findings) -> str:
         text
         + "The archive searched here is simulated but for a few samples, and so is nearly all that the generator and "
         "the encoder were trained on. "
-        "The regions of this archive were not among those (the simulator was started from another seed). All patches "
-        f"are stretched to {preset.shape[0]} × {preset.shape[1]} pixels and clipped at ±{preset.clip_gauss:.0f} G, as "
-        "in the paper.</p>"
+        "The regions of this archive were not among those (the simulator was started from another seed). "
+        + _grid_text(preset)
+        + "</p>"
     )
 
 
@@ -118,7 +134,10 @@ def _comparison(f: Findings) -> str:
         cells = []
         for sample in (made, kept):
             low, middle, high = np.percentile(sample, (16, 50, 84)) if len(sample) else [np.nan] * 3
-            cells += [escape(parameter_text(name, middle)), escape(f"{text_of(name, low)} … {text_of(name, high)}")]
+            cells += [
+                escape(parameter_text(name, middle, f.physical)),
+                escape(f"{text_of(name, low, f.physical)} … {text_of(name, high, f.physical)}"),
+            ]
         low, high = np.percentile(kept, (5, 95)) if len(kept) else [np.nan] * 2
         share = f"{100 * np.mean((made >= low) & (made <= high)):.0f} %" if len(made) else "–"
         rows.append([symbol(name), *cells, share])
@@ -189,16 +208,22 @@ def _asked(f: Findings) -> str:
     for name, t in answer.targets.items():
         meaning = meanings.get(t.word, symbol(name))
         if name != "polarity":
-            meaning += f", that is {symbol(name)} {RELATIONS[t.relation]}{text_of(name, t.value)}"
+            meaning += f", that is {symbol(name)} {RELATIONS[t.relation]}{text_of(name, t.value, f.physical)}"
         words += f"<li><em>{escape(t.word or name)}</em>: {escape(meaning)}</li>"
     x = figure(
-        figure_patch(gauss(f, answer.x), "generated", "the answer, and the query below"),
+        figure_patch(gauss(f, answer.x), "generated", "the answer, and the query below", f.bundle.preset.scale_mm),
         "the generated magnetogram that answers the description",
-        " · ".join(escape(line) for line in caption_of(answer.got)),
+        " · ".join(escape(line) for line in caption_of(answer.got, f.physical)),
         width="small",
     )
     others = [
-        Picture(gauss(f, a.x), "generated", f"answer {k} ({'met' if a.verdict == 'met' else 'nearest'})", a.got)
+        Picture(
+            gauss(f, a.x),
+            "generated",
+            f"answer {k} ({'met' if a.verdict == 'met' else 'nearest'})",
+            a.got,
+            physical=f.physical,
+        )
         for k, a in enumerate(f.answers[1:], start=2)
     ]
     rest = "<h3>Other answers to the same words</h3>" + row_of_tiles(others) if others else ""
@@ -213,9 +238,9 @@ def _asked(f: Findings) -> str:
     )
 
 
-def _change(s: Mapping[str, Sequence[float]], name: str) -> str:
+def _change(s: Mapping[str, Sequence[float]], name: str, physical: bool) -> str:
     first, last = float(s[name][0]), float(s[name][-1])
-    return f"{symbol(name)} {parameter_text(name, first)} → {parameter_text(name, last)}"
+    return f"{symbol(name)} {parameter_text(name, first, physical)} → {parameter_text(name, last, physical)}"
 
 
 def _strips(f: Findings) -> str:
@@ -234,6 +259,7 @@ def _strips(f: Findings) -> str:
                 "generated",
                 f"{eps:+.0f} σ".replace("-", "−") if eps else "0",
                 {name: float(s.values[name][k]) for name in SHOWN},
+                physical=f.physical,
             )
             for k, eps in enumerate(s.eps)
         ]
@@ -243,7 +269,7 @@ def _strips(f: Findings) -> str:
             if np.isfinite(own[[0, -1]]).all() and own[-1] <= own[0]
             else "."
         )
-        ends = "; ".join(_change(s.values, name) for name in ("tuf", "r", "psep"))
+        ends = "; ".join(_change(s.values, name, f.physical) for name in ("tuf", "r", "psep"))
         parts.append(
             f"<h3>{escape(title)}</h3>{row_of_tiles(frames, strip=True)}"
             f'<p class="meta">End to end: {escape(ends + wrong)}</p>'
@@ -267,6 +293,24 @@ def _strips(f: Findings) -> str:
     return section(3, "Changing one property while holding others", *parts, note, table(head, rows, left=(1,)))
 
 
+def _grid_limits(preset: Preset) -> str:
+    if preset.scale_mm is None:
+        return (
+            f"<li><strong>No physical size.</strong> Each patch is stretched to {preset.shape[0]} × {preset.shape[1]} "
+            "pixels, each axis by its own factor. A generated patch has no maxwells and no megametres; tilts and "
+            "separations read off the grid are distorted.</li>"
+            f"<li><strong>Clipped at {preset.clip_gauss:.0f} G.</strong> Sunspots saturate: strong regions lose a "
+            "fifth or so of their flux before any network sees them.</li>"
+        )
+    return (
+        f"<li><strong>Coarse pixels.</strong> A pixel of {preset.scale_mm[1]:.2f} Mm holds 25 of HMI's. Opposite "
+        "polarities within it cancel, noise above all: fluxes on the grid are lower than those of the observation "
+        "(docs/physical.md says by how much), and R is that of this grid, not of the paper's.</li>"
+        f"<li><strong>A limited view.</strong> What lies beyond {preset.shape[1] * preset.scale_mm[1]:.0f} Mm is "
+        "neither seen nor drawn; the largest complexes lose up to a quarter of their flux.</li>"
+    )
+
+
 def _trust(f: Findings) -> str:
     preset = f.bundle.preset
     raised = "".join(f"<li>{escape(text)}</li>" for text in f.warnings)
@@ -276,12 +320,8 @@ def _trust(f: Findings) -> str:
         '<div class="caution"><ul>'
         "<li><strong>The archive is simulated.</strong> Its regions follow known laws of flux, tilt and dispersal, but "
         "correlations found within it do not carry over to the Sun, and a best match in it is no observation.</li>"
-        f"<li><strong>No physical size.</strong> Each patch is stretched to {preset.shape[0]} × {preset.shape[1]} "
-        "pixels, each axis by its own factor. A generated patch has no maxwells and no megametres; tilts and "
-        "separations read off the grid are distorted.</li>"
-        f"<li><strong>Clipped at {preset.clip_gauss:.0f} G.</strong> Sunspots saturate: strong regions lose a fifth or "
-        "so of their flux before any network sees them.</li>"
-        "<li><strong>Line of sight is not radial.</strong> The real samples are line-of-sight magnetograms, the "
+        + _grid_limits(preset)
+        + "<li><strong>Line of sight is not radial.</strong> The real samples are line-of-sight magnetograms, the "
         "simulated ones radial fields; away from disc centre the two differ, up to false polarity inversions.</li>"
         "<li><strong>Near the limb</strong> noise and projection rule. The generator draws clean backgrounds whatever "
         "the position, so noisy regions are neither reconstructed nor found well.</li>"

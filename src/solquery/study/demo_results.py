@@ -24,16 +24,38 @@ __all__ = ["queries_section", "real_section", "search_section"]
 _ROWS = 5
 
 
+def _columns_text(f: Findings) -> str:
+    if f.physical:
+        scale = f.bundle.preset.scale_mm[0]
+        return (
+            f"<p>All columns but the last two are measured on the grid of {scale:.2f} Mm per pixel, where generated "
+            "and archived patches can be compared. The last two are measured on the observation itself: more flux, as "
+            "opposite polarities that share one coarse pixel cancel on the grid, and all that lies beyond its edge.</p>"
+        )
+    return (
+        "<p>All columns but the last two are measured on the stretched grid, where generated and archived patches can "
+        "be compared: fluxes in G pix, lengths in pixels. Only archived patches have a scale, so only they have "
+        "maxwells and megametres.</p>"
+    )
+
+
 def search_section(f: Findings) -> str:
     """The ten matches of the patch that was asked for."""
     answer = f.answers[0]
     names = list(dict.fromkeys([*answer.targets, "tuf", "r", "psep", "polarity"]))
-    tiles = [Picture(gauss(f, answer.x), "generated", "Query", answer.got)]
+    tiles = [Picture(gauss(f, answer.x), "generated", "Query", answer.got, physical=f.physical)]
     tiles += [picture_of(f, match) for match in f.matches]
-    asked = {name: RELATIONS[t.relation] + text_of(name, t.value) for name, t in answer.targets.items()}
+    asked = {name: RELATIONS[t.relation] + text_of(name, t.value, f.physical) for name, t in answer.targets.items()}
     rows = [
         ["Asked", "", "", *(escape(asked.get(name, "–")) for name in names), "", ""],
-        ["Generated", badge("generated"), "", *(escape(text_of(name, answer.got[name])) for name in names), "", ""],
+        [
+            "Generated",
+            badge("generated"),
+            "",
+            *(escape(text_of(name, answer.got[name], f.physical)) for name in names),
+            "",
+            "",
+        ],
     ]
     for match in f.matches:
         measured = on_grid(match)
@@ -44,7 +66,7 @@ def search_section(f: Findings) -> str:
                 f"{match.rank}. {escape(match.region)}",
                 badge(kind_of(match)),
                 f"{match.distance:.3g}",
-                *(escape(text_of(name, values[name])) for name in names),
+                *(escape(text_of(name, values[name], f.physical)) for name in names),
                 escape(parameter_text("tuf", match.row.get("tuf"), physical=True)),
                 escape(parameter_text("psep", match.row.get("psep"), physical=True)),
             ]
@@ -66,9 +88,7 @@ def search_section(f: Findings) -> str:
         f"matches: the best frame of each of {len(f.matches)} different regions. The embedding was trained to ignore a "
         "small shift, zoom, rotation and a vertical flip; it has never been told a physical parameter.</p>",
         row_of_tiles(tiles),
-        "<p>All columns but the last two are measured on the stretched grid, where generated and archived patches can "
-        "be compared: fluxes in G pix, lengths in pixels. Only archived patches have a scale, so only they have "
-        "maxwells and megametres.</p>",
+        _columns_text(f),
         table(head, rows),
         plate,
     )
@@ -81,14 +101,18 @@ def real_section(f: Findings) -> str:
     again, edited = f.values(inversion.x), f.values(rising.x[f.edited, 0])
     los = real.quantity == "line-of-sight"
     seen = (real.quantity.replace("-", " "),)
-    original = Picture(gauss(f, f.real_x), real.source, f"{real.region}, original", f.real_values, seen)
+    original = Picture(gauss(f, f.real_x), real.source, f"{real.region}, original", f.real_values, seen, f.physical)
     title = f"Flux raised, {rising.eps[f.edited]:+.2f} σ"
-    raised = Picture(gauss(f, rising.x[f.edited, 0]), "generated", title, edited)
-    tiles = [original, Picture(gauss(f, inversion.x), "generated", "Reconstruction", again), raised]
+    raised = Picture(gauss(f, rising.x[f.edited, 0]), "generated", title, edited, physical=f.physical)
+    tiles = [
+        original,
+        Picture(gauss(f, inversion.x), "generated", "Reconstruction", again, physical=f.physical),
+        raised,
+    ]
     columns = (*SHOWN, "sigma", "alpha", "grad")
     power = max(float(np.mean(np.square(f.real_x))), 1e-12)
     rows = [
-        [label, badge(kind), *(escape(parameter_text(name, values[name])) for name in columns)]
+        [label, badge(kind), *(escape(parameter_text(name, values[name], f.physical)) for name in columns)]
         for label, kind, values in (
             (f"{escape(real.region)}, original", real.source, f.real_values),
             ("Reconstruction", "generated", again),
@@ -100,7 +124,7 @@ def real_section(f: Findings) -> str:
     frames = [
         Picture(
             gauss(f, rising.x[k, 0]), "generated", f"{rising.eps[k]:+.2f} σ" if rising.eps[k] else "0",
-            {name: float(rising.values[name][k]) for name in SHOWN},
+            {name: float(rising.values[name][k]) for name in SHOWN}, physical=f.physical,
         )
         for k in steps
     ]  # fmt: skip
@@ -164,7 +188,12 @@ def queries_section(f: Findings) -> str:
     joints = [
         figure(
             figure_joint(
-                name, study.queries[name], study.matched("ssl", name), study.population[name], found["ssl"][name]
+                name,
+                study.queries[name],
+                study.matched("ssl", name),
+                study.population[name],
+                found["ssl"][name],
+                physical=f.physical,
             ),
             f"density of {name} in queries and matches",
         )
@@ -176,14 +205,16 @@ def queries_section(f: Findings) -> str:
     comparison = []
     for k in shown:
         values = {name: float(study.queries[name][k]) for name in SHOWN[:3]}
-        tiles = [Picture(gauss(f, study.x[k]), "generated", f"Query {k + 1}", values)]
+        tiles = [Picture(gauss(f, study.x[k]), "generated", f"Query {k + 1}", values, physical=f.physical)]
         for method in METHODS:
             row = int(rows_of[method][k])
             if row >= 0:
                 values = {name: float(study.population[name][row]) for name in SHOWN[:3]}
                 title = METHOD_LABELS[method].split(" (")[0]
                 lines = (str(study.regions[row]),)
-                tiles.append(Picture(f.gauss(str(study.ids[row])), str(study.sources[row]), title, values, lines))
+                tiles.append(
+                    Picture(f.gauss(str(study.ids[row])), str(study.sources[row]), title, values, lines, f.physical)
+                )
         comparison.append(row_of_tiles(tiles, strip=True))
     alike = study.likeness
     summary = study.summary()

@@ -32,11 +32,11 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _with_units(values: Mapping[str, float]) -> dict[str, dict[str, Any]]:
-    return {name: {"value": float(value), "unit": unit_of_target(name)} for name, value in values.items()}
+def _with_units(values: Mapping[str, float], physical: bool) -> dict[str, dict[str, Any]]:
+    return {name: {"value": float(value), "unit": unit_of_target(name, physical)} for name, value in values.items()}
 
 
-def _match_record(match: Match) -> dict[str, Any]:
+def _match_record(match: Match, physical: bool) -> dict[str, Any]:
     """A match with its parameters at native scale, and on the grid that the query is on."""
     known = [name for name in parameters() if name in match.row]
     grid = {name: match.row[f"grid_{name}"] for name in parameters() if match.row.get(f"grid_{name}") is not None}
@@ -48,7 +48,7 @@ def _match_record(match: Match) -> dict[str, Any]:
         "source": match.row.get("source"),
         "quantity": match.row.get("quantity"),
         "parameters": {name: {"value": match.row[name], "unit": unit_of(name, physical=True)} for name in known},
-        "grid_parameters": _with_units(grid),
+        "grid_parameters": _with_units(grid, physical),
     }
 
 
@@ -63,10 +63,10 @@ def summarise(f: Findings, report: Path, seconds: float) -> dict[str, Any]:
             "query": {
                 "description": f.description,
                 "asked": {
-                    name: {**_with_units({name: t.value})[name], "relation": t.relation, "word": t.word}
+                    name: {**_with_units({name: t.value}, f.physical)[name], "relation": t.relation, "word": t.word}
                     for name, t in answer.targets.items()
                 },
-                "got": _with_units(answer.got),
+                "got": _with_units(answer.got, f.physical),
                 "verdict": answer.verdict,
                 "z_norm": answer.z_norm,
             },
@@ -80,7 +80,7 @@ def summarise(f: Findings, report: Path, seconds: float) -> dict[str, Any]:
                 }
                 for s, effect in zip(f.strips, f.effects, strict=True)
             ],
-            "matches": [_match_record(match) for match in f.matches],
+            "matches": [_match_record(match, f.physical) for match in f.matches],
             "real_query": {
                 "id": real.id,
                 "region": real.region,
@@ -88,15 +88,15 @@ def summarise(f: Findings, report: Path, seconds: float) -> dict[str, Any]:
                 "source": real.source,
                 "mse": inversion.mse,
                 "z_norm": inversion.z_norm,
-                "parameters": _with_units(f.real_values),
-                "reconstructed": _with_units(f.values(inversion.x)),
+                "parameters": _with_units(f.real_values, f.physical),
+                "reconstructed": _with_units(f.values(inversion.x), f.physical),
                 "edited": {
                     "step": rising.eps[f.edited],
-                    "parameters": _with_units(f.values(rising.x[f.edited, 0])),
+                    "parameters": _with_units(f.values(rising.x[f.edited, 0]), f.physical),
                 },
                 "finds_itself": f.finds_itself,
-                "matches": [_match_record(match) for match in f.real_matches],
-                "edited_matches": [_match_record(match) for match in f.edited_matches],
+                "matches": [_match_record(match, f.physical) for match in f.real_matches],
+                "edited_matches": [_match_record(match, f.physical) for match in f.edited_matches],
             },
             "retrieval": study.summary(),
             "warnings": f.warnings,

@@ -30,10 +30,10 @@ def heading(name: str) -> str:
     return "leading" if name == "polarity" else symbol(name)
 
 
-def text_of(name: str, value: float | None) -> str:
+def text_of(name: str, value: float | None, physical: bool = False) -> str:
     if name in ("imbalance", "tilt_size"):
         return quantity(value, unit_of_target(name), digits=2)
-    return parameter_text(name, value)
+    return parameter_text(name, value, physical)
 
 
 def on_grid(match: Match) -> dict[str, float]:
@@ -52,7 +52,9 @@ def kind_of(match: Match) -> str:
 def picture_of(f: Findings, match: Match) -> Picture:
     quantity_text = "line of sight" if match.row.get("quantity") == "line-of-sight" else "radial field"
     lines = (f"distance {match.distance:.3g}", quantity_text)
-    return Picture(f.gauss(match.id), kind_of(match), f"{match.rank}. {match.region}", on_grid(match), lines)
+    return Picture(
+        f.gauss(match.id), kind_of(match), f"{match.rank}. {match.region}", on_grid(match), lines, f.physical
+    )
 
 
 def gauss(f: Findings, x: np.ndarray) -> np.ndarray:

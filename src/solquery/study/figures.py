@@ -174,6 +174,7 @@ def figure_joint(
     population: np.ndarray,
     correlation: Mapping[str, float] | None = None,
     bins: int = 36,
+    physical: bool = False,
 ) -> Figure:
     """Density of a parameter in queries and best matches, with marginals (paper, Figs. 7 and 9).
 
@@ -182,14 +183,16 @@ def figure_joint(
     name
         A registered parameter.
     query, match
-        (Q,), in gauss and pixels; pairs with NaN are left out.
+        (Q,); pairs with NaN are left out.
     population
         (N,) of the whole archive: the black outline in the margins.
     correlation
         With ``pearson`` and ``spearman``, for the title.
+    physical
+        Whether the values are in maxwell and megametres, or in gauss and pixels.
     """
     pairs = np.isfinite(query) & np.isfinite(match)
-    divisor, unit = prefixed(np.concatenate([query[pairs], match[pairs]]), unit_of(name, physical=False))
+    divisor, unit = prefixed(np.concatenate([query[pairs], match[pairs]]), unit_of(name, physical))
     a, b, everything = query[pairs] / divisor, match[pairs] / divisor, population[np.isfinite(population)] / divisor
     both = np.concatenate([a, b]) if len(a) else np.array([0.0, 1.0])
     low, high = np.percentile(both, [0.3, 99.7])

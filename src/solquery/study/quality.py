@@ -63,15 +63,12 @@ class QualityStudy:
         Mean radial power spectra of generated and held-out patches, (H/2 - 1,) each.
     document
         What ``solquery quality --json`` prints.
-    physical
-        Whether the values are in maxwell and megametres, and not in gauss and pixels.
     """
 
     made: dict[str, np.ndarray] = field(repr=False)
     held: dict[str, np.ndarray] = field(repr=False)
     spectra: tuple[np.ndarray, np.ndarray] = field(repr=False)
     document: dict[str, Any] = field(repr=False)
-    physical: bool = False
 
 
 @dataclass(frozen=True)
@@ -199,6 +196,7 @@ def run_quality(
     document = {
         "bundle": bundle.name,
         "hash": bundle.hash,
+        "physical": bundle.preset.physical,
         "archive": archive.uri,
         "where": where,
         "generated": len(made_x),
@@ -217,7 +215,7 @@ def run_quality(
         "memorisation": memory,
     }
     spectra = (radial_spectrum(made_x), radial_spectrum(held.x))
-    return QualityStudy(made, held.values, spectra, document, bundle.preset.physical)
+    return QualityStudy(made, held.values, spectra, document)
 
 
 def figure_quality(study: QualityStudy) -> Figure:
@@ -226,7 +224,7 @@ def figure_quality(study: QualityStudy) -> Figure:
     panels = figure.subplots(3, 3).ravel()
     for axes, name in zip(panels, PARAMETERS, strict=False):
         held, made = (values[np.isfinite(values)] for values in (study.held[name], study.made[name]))
-        divisor, unit = prefixed(held, unit_of(name, physical=study.physical))
+        divisor, unit = prefixed(held, unit_of(name, bool(study.document.get("physical"))))
         both = np.concatenate([held, made]) / divisor
         low, high = np.percentile(both, (0.5, 99.5)) if len(both) else (0.0, 1.0)
         edges = np.linspace(low, high, 41) if high > low else np.linspace(low - 0.5, low + 0.5, 41)

@@ -117,9 +117,11 @@ class Picture:
     title
         Its first line.
     values
-        Parameters on the grid, in gauss and pixels.
+        Parameters on the grid.
     lines
         More lines of the caption, plain text.
+    physical
+        Whether `values` are in maxwell and megametres, or in gauss and pixels.
     """
 
     field: np.ndarray
@@ -127,6 +129,7 @@ class Picture:
     title: str = ""
     values: Mapping[str, float] = field(default_factory=dict)
     lines: Sequence[str] = ()
+    physical: bool = False
 
 
 def quantity(value: float | None, unit: str = "", digits: int = 3) -> str:
@@ -161,10 +164,12 @@ def badge(kind: str) -> str:
     return f'<span class="badge {escape(kind)}">{escape(kind)}</span>'
 
 
-def caption_of(values: Mapping[str, float]) -> list[str]:
+def caption_of(values: Mapping[str, float], physical: bool = False) -> list[str]:
     """The lines under a frame: measured TUF, R, PSEP and which polarity leads."""
     labels = {"tuf": "TUF", "r": "R", "psep": "PSEP", "polarity": "leading"}
-    return [f"{label} {parameter_text(name, values[name])}" for name, label in labels.items() if name in values]
+    return [
+        f"{label} {parameter_text(name, values[name], physical)}" for name, label in labels.items() if name in values
+    ]
 
 
 def _source(data: bytes) -> str:
@@ -173,7 +178,7 @@ def _source(data: bytes) -> str:
 
 def tile(picture: Picture) -> str:
     """One patch with badge and caption."""
-    lines = [*picture.lines, *caption_of(picture.values)]
+    lines = [*picture.lines, *caption_of(picture.values, picture.physical)]
     text = "".join(f'<span class="v">{escape(line)}</span>' for line in lines)
     title = f"<b>{escape(picture.title)}</b>" if picture.title else ""
     alt = escape(f"{picture.kind} magnetogram {picture.title}".strip(), quote=True)
