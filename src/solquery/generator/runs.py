@@ -26,6 +26,7 @@ from ..config import GeneratorConfig
 from ..errors import SolqueryError
 from .events import Events
 from .team import Team
+from .variety import looking
 
 __all__ = [
     "RunFolder",
@@ -102,11 +103,11 @@ def export_weights(network: nn.Module, path: Path) -> None:
     )
 
 
-@torch.no_grad()
 def sheet_of(network: nn.Module, level: int | None, device: torch.device) -> np.ndarray:
     """The same 36 latents, six by six, north up, as grey values (6 H, 6 W)."""
     z = torch.randn(36, network.latent_dim, generator=torch.Generator().manual_seed(36)).to(device)
-    x = (network(z) if level is None else network(z, level=level))[:, 0].float().cpu().numpy()
+    with looking(network):
+        x = (network(z) if level is None else network(z, level=level))[:, 0].float().cpu().numpy()
     h, w = x.shape[1:]
     sheet = x.reshape(6, 6, h, w)[:, :, ::-1].transpose(0, 2, 1, 3).reshape(6 * h, 6 * w)
     return np.round((np.clip(sheet / 0.8, -1, 1) + 1) * 127.5).astype(np.uint8)

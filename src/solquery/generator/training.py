@@ -26,7 +26,7 @@ from .networks import build_discriminator, build_generator
 from .runs import RunFolder, TrainingError, batch_order, export_weights
 from .team import Team, team_of
 from .vaegan import train_vaegan
-from .variety import CollapseWarning, Diversity
+from .variety import CollapseWarning, Diversity, looking
 from .watch import Watch
 
 __all__ = ["CollapseWarning", "TrainingError", "discriminator_accuracy", "load_run", "read_settings", "train_generator"]
@@ -84,15 +84,15 @@ def _gradient_penalty(network: nn.Module, x: torch.Tensor, level: int | None, fa
     return slope.square().sum((1, 2, 3)).mean()
 
 
-@torch.no_grad()
 def discriminator_accuracy(discriminator: nn.Module, generator: nn.Module, real: torch.Tensor, seed: int) -> float:
     """Share of real and generated patches that the discriminator tells apart rightly (paper, section 4)."""
     draw = torch.Generator().manual_seed(seed)
     z = torch.randn(len(real), generator.latent_dim, generator=draw).to(real.device)
     right = 0
-    for start in range(0, len(real), 64):
-        part = slice(start, start + 64)
-        right += int((discriminator(real[part]) > 0).sum()) + int((discriminator(generator(z[part])) <= 0).sum())
+    with looking(discriminator, generator):
+        for start in range(0, len(real), 64):
+            part = slice(start, start + 64)
+            right += int((discriminator(real[part]) > 0).sum()) + int((discriminator(generator(z[part])) <= 0).sum())
     return right / (2 * len(real))
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -10,7 +12,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-__all__ = ["COLLAPSED", "COLLAPSE_STEPS", "CollapseWarning", "Diversity", "diversity"]
+__all__ = ["COLLAPSED", "COLLAPSE_STEPS", "CollapseWarning", "Diversity", "diversity", "looking"]
 
 #: a generator younger than this has not had the time to vary
 COLLAPSE_STEPS = 500
@@ -43,6 +45,20 @@ def diversity(made: torch.Tensor, real: torch.Tensor) -> float:
     return float(torch.minimum(spread, apart))
 
 
+@contextlib.contextmanager
+def looking(*networks: nn.Module) -> Iterator[None]:
+    """Evaluation mode, no gradients, and torch's random state as it was: what is looked at does not change the run."""
+    modes = [network.training for network in networks]
+    for network in networks:
+        network.eval()
+    try:
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            yield
+    finally:
+        for network, mode in zip(networks, modes, strict=True):
+            network.train(mode)
+
+
 class Diversity:
     """Follows the diversity of one run; warns when it is lost, once for each time it is lost."""
 
@@ -51,7 +67,6 @@ class Diversity:
         self.real = torch.as_tensor(np.asarray(data[rows], np.float32))[:, None]
         self._warned = False
 
-    @torch.no_grad()
     def look(self, network: nn.Module, step: int, level: int | None, device: torch.device) -> float:
         """Diversity of 64 patches that are the same latents every time.
 
@@ -61,7 +76,8 @@ class Diversity:
             Where it is below a tenth of the real patches' after the first steps.
         """
         z = torch.randn(_PATCHES, network.latent_dim, generator=torch.Generator().manual_seed(64)).to(device)
-        made = torch.cat([network(part) if level is None else network(part, level=level) for part in z.split(16)])
+        with looking(network):
+            made = torch.cat([network(part) if level is None else network(part, level=level) for part in z.split(16)])
         value = diversity(made, self.real)
         collapsed = step >= COLLAPSE_STEPS and value < COLLAPSED
         if collapsed and not self._warned:
