@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .bundle import Bundle, BundleError
     from .config import AugmentConfig, EncoderConfig, GeneratorConfig, Preset, get_preset
     from .errors import SolqueryError
+    from .generator.networks import register_generator
     from .generator.training import TrainingError, load_run, train_generator
     from .patch import Patch
     from .physics.registry import Parameter, UnknownParameter, get_parameter, measure, parameter, parameters, unit_of
@@ -86,6 +87,7 @@ __all__ = [
     "prepare",
     "prepare_many",
     "read_sharp",
+    "register_generator",
     "render",
     "resize",
     "run_demo",
@@ -116,6 +118,7 @@ _HOME = {
     "bundle": "Bundle BundleError",
     "config": "AugmentConfig EncoderConfig GeneratorConfig Preset get_preset",
     "errors": "SolqueryError",
+    "generator.networks": "register_generator",
     "generator.training": "TrainingError load_run train_generator",
     "patch": "Patch",
     "physics": "Parameter UnknownParameter get_parameter measure parameter parameters unit_of",

@@ -61,6 +61,9 @@ class GeneratorConfig:
     limit: float = 1.0
     #: network units below which what is made fades to nothing, for grids that reach beyond the observation
     hush: float = 0.0
+    #: one generated batch serves both steps of an iteration (faster), instead of one each (losses but `vae-gan`, whose
+    #: two steps always share)
+    shared_batch: bool = False
 
     def __post_init__(self) -> None:
         _require(self.latent_dim >= 1, f"latent_dim must be at least 1, got {self.latent_dim}")
