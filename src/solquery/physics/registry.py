@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from ..errors import SolqueryError
+from . import fast
 
 __all__ = [
     "DuplicateParameter",
@@ -65,6 +66,14 @@ class Parameter:
         The docstring of `function`.
     missing
         ``"zero"``: NaN pixels reach `function` as 0 G; ``"keep"``: they reach it as NaN.
+    formula
+        The definition in one line.
+    domain
+        Where it can be trusted.
+    without
+        What it is where its ingredients are not there: an empty text means 0.
+    default
+        Whether `measure` and archives measure it when nobody names it; False for what is costly or not for steering.
     """
 
     name: str
@@ -76,6 +85,17 @@ class Parameter:
     source: str = ""
     definition: str = ""
     missing: str = "zero"
+    formula: str = ""
+    domain: str = ""
+    without: str = ""
+    default: bool = True
+
+    @property
+    def differentiable(self) -> bool:
+        """Whether `solquery.physics.smooth` has a version of it with useful gradients."""
+        from .smooth import SMOOTH
+
+        return self.name in SMOOTH
 
     def __call__(self, fields: Any, scale_mm: Any = None) -> Tensor:
         """Values (N,) float64 of this one parameter; see `measure` for the arguments."""
@@ -94,6 +114,10 @@ def parameter(
     title: str | None = None,
     source: str = "",
     missing: str = "zero",
+    formula: str = "",
+    domain: str = "",
+    without: str = "",
+    default: bool = True,
     replace: bool = False,
 ) -> Callable[[Definition], Definition]:
     """Register the decorated function as the definition of parameter `name`.
@@ -108,6 +132,10 @@ def parameter(
         For tables, labels and the record; symbol and title default to the name.
     missing
         ``"zero"`` (default) if missing pixels count as 0 G, ``"keep"`` if the function deals with NaN itself.
+    formula, domain, without
+        For the record: the definition in one line, where it can be trusted, and what it is where it does not exist.
+    default
+        False for a parameter that is measured only when it is named.
     replace
         Allow an existing definition of that name to be replaced, as when a notebook cell is run again.
 
@@ -149,15 +177,22 @@ def parameter(
             source=source,
             definition=inspect.getdoc(function) or "",
             missing=missing,
+            formula=formula,
+            domain=domain,
+            without=without,
+            default=default,
         )
         return function
 
     return register
 
 
-def parameters() -> dict[str, Parameter]:
-    """All registered parameters by name, in the order of their registration (a copy)."""
-    return dict(_REGISTRY)
+def parameters(on_demand: bool = False) -> dict[str, Parameter]:
+    """Registered parameters by name, in the order of their registration (a copy).
+
+    Those that are measured only when they are named (``default=False``) are among them if `on_demand` is true.
+    """
+    return {name: p for name, p in _REGISTRY.items() if p.default or on_demand}
 
 
 def get_parameter(name: str) -> Parameter:
@@ -229,7 +264,7 @@ def measure(
         Megametres per pixel as (y, x) for all, or (N, 2); None where the grid has no physical scale: the results
         are then in `grid_unit` (gauss and pixels).
     names
-        Which parameters; None for all.
+        Which parameters; None for all but those that are measured on demand only.
 
     Returns
     -------
@@ -242,21 +277,29 @@ def measure(
     ValueError
         When shape or scale do not fit.
     """
-    wanted = list(_REGISTRY) if names is None else [names] if isinstance(names, str) else list(names)
+    wanted = list(parameters()) if names is None else [names] if isinstance(names, str) else list(names)
     chosen = [get_parameter(name) for name in wanted]
     batch = _as_fields(fields)
     n, height, width = batch.shape
     scale = _as_scale(scale_mm, n, batch.device)
     out = {p.name: torch.empty(n, dtype=torch.float64, device=batch.device) for p in chosen}
     step = max(1, _CHUNK_PIXELS.get(batch.device.type, 2**22) // (height * width))
+    quick = fast.covered(chosen) if batch.device.type == "cpu" and fast.available() else []
+    others = [p for p in chosen if p not in quick]
     with torch.no_grad():
         for start in range(0, n, step):
             part = slice(start, start + step)
             raw = batch[part].to(torch.float32)
-            finite = torch.nan_to_num(raw, nan=0.0, posinf=0.0, neginf=0.0)
             here = None if scale is None else scale[part]
-            for p in chosen:
-                values = p.function(finite if p.missing == "zero" else raw, here)
+            if quick:
+                got, finite = fast.measure_fast(raw, here, {p.name for p in quick})
+                for p in quick:
+                    out[p.name][part] = got[p.name]
+            else:
+                finite = torch.nan_to_num(raw, nan=0.0, posinf=0.0, neginf=0.0)
+            for p in others:
+                given = finite if p.missing == "zero" else torch.where(torch.isfinite(raw), raw, torch.nan)
+                values = p.function(given, here)
                 if values.shape != (len(raw),):
                     raise ValueError(
                         f"parameter {p.name!r} returned shape {tuple(values.shape)} for {len(raw)} patches; "

@@ -1,0 +1,125 @@
+"""The heavy definitions once more, fused into one pass over each patch and compiled by numba, for the CPU.
+
+`measure` uses them where numba is installed and the fields are in main memory; they give what the definitions in
+torch give, within rounding, and the tests hold the two against each other. Numba is imported when the first patch is
+measured. Kernels release the interpreter's lock; patches are shared out over as many threads as torch may use.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..patch import MX_PER_G_MM2
+
+if TYPE_CHECKING:
+    from .registry import Parameter
+
+__all__ = ["available", "covered", "measure_fast"]
+
+_FLUX = ("tuf", "tpf", "tnf", "net_flux", "r")
+
+
+@cache
+def _kernels() -> ModuleType | None:
+    """The compiled kernels, or None where numba is missing or switched off (``SOLQUERY_NUMBA=0``)."""
+    if os.environ.get("SOLQUERY_NUMBA", "1") == "0":
+        return None
+    try:
+        from . import kernels
+    except ImportError:
+        return None
+    return kernels
+
+
+def available() -> bool:
+    """Whether the compiled kernels can be used."""
+    return _kernels() is not None
+
+
+@cache
+def _originals() -> dict[str, object]:
+    """Name to the definition in torch that a kernel stands for."""
+    from . import geometry, inversion_lines, integral, texture
+
+    modules = {
+        integral: ("tuf", "tpf", "tnf", "net_flux", "area", "imbalance"),
+        geometry: ("psep", "tilt", "polarity", "axis_angle", "r"),
+        texture: ("sigma", "grad"),
+        inversion_lines: ("pil_length", "pil_gradient"),
+    }
+    return {name: getattr(module, name) for module, names in modules.items() for name in names}
+
+
+def covered(chosen: Iterable[Parameter]) -> list[Parameter]:
+    """Those of the parameters that the kernels measure: not the ones whose definition a user has replaced."""
+    return [p for p in chosen if _originals().get(p.name) is p.function]
+
+
+@cache
+def _pool(threads: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(threads, thread_name_prefix="measure")
+
+
+def measure_fast(fields: Tensor, scale: Tensor | None, names: set[str]) -> tuple[dict[str, Tensor], Tensor]:
+    """Covered parameters of fields (N, H, W) float32 on the CPU, with scale (N, 2) or None.
+
+    Returns
+    -------
+    Name to (N,) float64, and the fields with 0 G where a pixel is missing, which other definitions can go on with.
+    """
+    kernels = _kernels()
+    assert kernels is not None
+    raw = np.ascontiguousarray(fields.numpy())
+    n = len(raw)
+    clean = np.empty_like(raw)
+    steps = np.ones((n, 2)) if scale is None else np.ascontiguousarray(scale.numpy(), dtype=np.float64)
+    sums = np.zeros((n, kernels.COLUMNS))
+    lines = bool(names & {"pil_length", "pil_gradient"})
+    flags = (bool(names & {"sigma"}), bool(names & {"grad"}), bool(names & {"r"}), lines)
+    from .inversion_lines import reach_px
+
+    reach = reach_px(scale, n)
+
+    def work(part: slice) -> None:
+        kernels.measure_patches(raw[part], clean[part], steps[part], reach[part], sums[part], *flags)
+
+    threads = min(torch.get_num_threads(), n)
+    if threads > 1 and raw.size > 2**16:
+        edges = np.linspace(0, n, threads + 1).astype(int)
+        list(_pool(threads).map(work, [slice(a, b) for a, b in zip(edges[:-1], edges[1:], strict=True)]))
+    else:
+        work(slice(0, n))
+    got = {name: torch.from_numpy(values) for name, values in _finished(sums, scale, kernels).items() if name in names}
+    return got, torch.from_numpy(clean)
+
+
+def _finished(sums: np.ndarray, scale: Tensor | None, kernels: ModuleType) -> dict[str, np.ndarray]:
+    """Parameters from the sums (N, COLUMNS) that the kernels have made."""
+    column = dict(zip(kernels.NAMES, sums.T, strict=True))
+    pixel = np.ones(len(sums)) if scale is None else (scale[:, 0] * scale[:, 1]).numpy()
+    y_mm, x_mm = (1.0, 1.0) if scale is None else scale.numpy().T
+    flux = pixel * MX_PER_G_MM2 if scale is not None else pixel
+    out = {name: column[name] * flux for name in _FLUX}
+    out["area"] = column["count"] * pixel
+    with np.errstate(invalid="ignore", divide="ignore"):
+        dy = (column["plus_y"] / column["tpf"] - column["minus_y"] / column["tnf"]) * y_mm
+        dx = (column["plus_x"] / column["tpf"] - column["minus_x"] / column["tnf"]) * x_mm
+        both = (column["tpf"] > 0) & (column["tnf"] > 0)
+        out["imbalance"] = np.where(both, np.abs(column["net_flux"]) / column["tuf"], np.nan)
+        out["psep"] = np.hypot(dy, dx)
+        leads = np.where(dx == 0, np.nan, np.sign(dx))
+        out["polarity"] = leads
+        out["tilt"] = np.degrees(np.arctan2(dy * leads, dx * leads))
+        apart = np.where((dy == 0) & (dx == 0), np.nan, 1.0)
+        out["axis_angle"] = np.degrees(np.arctan2(dy, dx)) * apart
+    out |= {name: column[name] for name in ("sigma", "grad", "pil_length", "pil_gradient")}
+    return {name: np.ascontiguousarray(values) for name, values in out.items()}
