@@ -8,6 +8,7 @@ from __future__ import annotations
 # importing a module of definitions is what registers them
 from . import geometry, integral, texture
 from . import inversion_lines as _inversion_lines  # noqa: F401
+from . import transport as _transport  # noqa: F401
 from .registry import (
     DuplicateParameter,
     Parameter,

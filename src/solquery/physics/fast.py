@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
+from functools import cache, lru_cache
 from types import ModuleType
 from typing import TYPE_CHECKING
 
@@ -48,13 +48,14 @@ def available() -> bool:
 @cache
 def _originals() -> dict[str, object]:
     """Name to the definition in torch that a kernel stands for."""
-    from . import geometry, inversion_lines, integral, texture
+    from . import geometry, integral, inversion_lines, texture, transport
 
     modules = {
         integral: ("tuf", "tpf", "tnf", "net_flux", "area", "imbalance"),
         geometry: ("psep", "tilt", "polarity", "axis_angle", "r"),
-        texture: ("sigma", "grad"),
+        texture: ("sigma", "grad", "alpha"),
         inversion_lines: ("pil_length", "pil_gradient"),
+        transport: ("separation",),
     }
     return {name: getattr(module, name) for module, names in modules.items() for name in names}
 
@@ -62,6 +63,18 @@ def _originals() -> dict[str, object]:
 def covered(chosen: Iterable[Parameter]) -> list[Parameter]:
     """Those of the parameters that the kernels measure: not the ones whose definition a user has replaced."""
     return [p for p in chosen if _originals().get(p.name) is p.function]
+
+
+@lru_cache(maxsize=32)
+def _basis(height: int, width: int, ratio: float) -> tuple[np.ndarray, ...]:
+    """What `kernels.slopes` wants to know of a grid."""
+    from .texture import ALPHA_CYCLES, spectral_basis
+
+    rows, columns, member = spectral_basis(height, width, ratio, ALPHA_CYCLES, torch.float32, torch.device("cpu"))
+    weight, ring = member.max(2)
+    ring = torch.where(weight > 0, ring, -1)
+    frequency = np.log(np.arange(1.0, member.shape[2] + 1))
+    return rows.numpy(), columns.numpy(), ring.numpy(), weight.numpy(), frequency
 
 
 @cache
@@ -84,13 +97,21 @@ def measure_fast(fields: Tensor, scale: Tensor | None, names: set[str]) -> tuple
     steps = np.ones((n, 2)) if scale is None else np.ascontiguousarray(scale.numpy(), dtype=np.float64)
     sums = np.zeros((n, kernels.COLUMNS))
     lines = bool(names & {"pil_length", "pil_gradient"})
-    flags = (bool(names & {"sigma"}), bool(names & {"grad"}), bool(names & {"r"}), lines)
+    flags = ("sigma" in names, "grad" in names, "r" in names, lines, "separation" in names)
     from .inversion_lines import reach_px
 
     reach = reach_px(scale, n)
 
+    # anisotropy of the grid, by which the rings of ALPHA are drawn
+    ratios, kind = np.unique(steps[:, 0] / steps[:, 1], return_inverse=True)
+    bases = [_basis(*raw.shape[1:], float(ratio)) for ratio in ratios] if "alpha" in names else []
+
     def work(part: slice) -> None:
         kernels.measure_patches(raw[part], clean[part], steps[part], reach[part], sums[part], *flags)
+        for k, basis in enumerate(bases):
+            which = np.flatnonzero(kind[part] == k)
+            if len(which):
+                kernels.slopes(clean[part], which, *basis, sums[part])
 
     threads = min(torch.get_num_threads(), n)
     if threads > 1 and raw.size > 2**16:
@@ -121,5 +142,5 @@ def _finished(sums: np.ndarray, scale: Tensor | None, kernels: ModuleType) -> di
         out["tilt"] = np.degrees(np.arctan2(dy * leads, dx * leads))
         apart = np.where((dy == 0) & (dx == 0), np.nan, 1.0)
         out["axis_angle"] = np.degrees(np.arctan2(dy, dx)) * apart
-    out |= {name: column[name] for name in ("sigma", "grad", "pil_length", "pil_gradient")}
+    out |= {name: column[name] for name in ("sigma", "grad", "pil_length", "pil_gradient", "separation", "alpha")}
     return {name: np.ascontiguousarray(values) for name, values in out.items()}

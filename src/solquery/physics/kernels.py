@@ -7,18 +7,20 @@ import math
 import numpy as np
 from numba import njit
 
-from .integral import POLARITY_THRESHOLD_GAUSS
 from .geometry import R_DILATION_PX
+from .integral import POLARITY_THRESHOLD_GAUSS
 from .texture import SIGMA_BIN_GAUSS, SIGMA_CLIP_GAUSS
+from .transport import CELLS, CUT, SOFTNESS, SWEEPS
 
-__all__ = ["COLUMNS", "NAMES", "measure_patches"]
+__all__ = ["COLUMNS", "NAMES", "SLOPE_COLUMN", "measure_patches", "slopes"]
 
 #: what `measure_patches` writes for each patch, in this order
 NAMES = (
     "tuf", "tpf", "tnf", "net_flux", "count", "plus_y", "plus_x", "minus_y", "minus_x",
-    "r", "sigma", "grad", "pil_length", "pil_gradient",
+    "r", "sigma", "grad", "pil_length", "pil_gradient", "separation", "alpha",
 )  # fmt: skip
 COLUMNS = len(NAMES)
+SLOPE_COLUMN = NAMES.index("alpha")
 
 # numbers in float32, so that comparisons are those of the definitions in torch
 _THRESHOLD = np.float32(POLARITY_THRESHOLD_GAUSS)
@@ -28,6 +30,13 @@ _BIN = np.float32(SIGMA_BIN_GAUSS)
 _HALF = round(SIGMA_CLIP_GAUSS / SIGMA_BIN_GAUSS)
 _BINS = 2 * _HALF + 1
 _REACH = R_DILATION_PX // 2
+
+#: the normal distribution and its density from 0 to 7.5 sigma, between which cubics run (to 1e-10)
+_PER_SIGMA = 64
+_GRID = np.arange(int(7.5 * _PER_SIGMA) + 2) / _PER_SIGMA
+_CDF = np.array([0.5 * math.erf(v / math.sqrt(2.0)) for v in _GRID])
+_PDF = np.exp(-0.5 * _GRID**2) / math.sqrt(2.0 * math.pi)
+_SLOPE = -_GRID * _PDF
 
 # sums may be reordered, which is what lets them run in vector registers; NaN and infinity keep their meaning
 _SUMS = {"reassoc", "contract", "nsz", "arcp"}
@@ -112,10 +121,12 @@ def _overlap(code, reach_y, reach_x, wide, near):
         for x in range(width):
             target[x] = source[x]
         for step in range(1, min(reach_x, width - 1) + 1):
+            # views, since an index that might be negative keeps the loop out of vector registers
+            shifted, ahead = target[step:], source[step:]
             for x in range(width - step):
-                target[x] |= source[x + step]
-            for x in range(step, width):
-                target[x] |= source[x - step]
+                target[x] |= ahead[x]
+            for x in range(width - step):
+                shifted[x] |= source[x]
     for y in range(height):
         target = near[y]
         low, high = max(y - reach_y, 0), min(y + reach_y, height - 1)
@@ -177,27 +188,60 @@ def _lines(field, near, step_y, step_x):
     return length, integral
 
 
+@njit(**_FAST)
+def _bins_of(row, index):
+    """Bin of each pixel of a row; the bin after the last is for missing pixels."""
+    for x in range(len(row)):
+        value = row[x]
+        known = abs(value) < np.float32(np.inf)
+        value = min(max(value if known else _ZERO, -_CLIP), _CLIP) / _BIN
+        index[x] = np.int32(np.rint(value)) + _HALF if known else _BINS
+
+
 @njit(**_EXACT)
-def _histogram(raw, counts):
+def _histogram(raw, counts, others, index):
+    """Pixels per bin into counts (BINS + 1); how many there are. Two tables, so that equal neighbours do not wait."""
     height, width = raw.shape
     counts[:] = 0
-    used = 0
+    others[:] = 0
     for y in range(height):
-        for x in range(width):
-            value = raw[y, x]
-            if abs(value) < np.float32(np.inf):
-                value = min(max(value, -_CLIP), _CLIP) / _BIN
-                counts[int(np.rint(value)) + _HALF] += 1
-                used += 1
+        _bins_of(raw[y], index)
+        for x in range(0, width - 1, 2):
+            counts[index[x]] += 1
+            others[index[x + 1]] += 1
+        if width % 2:
+            counts[index[width - 1]] += 1
+    used = 0
+    for k in range(_BINS):
+        counts[k] += others[k]
+        used += counts[k]
     return used
 
 
 @njit(**_FAST)
-def _residual(density, squares, low_edge, width, mean, sigma, edge_cdf, z, low, high):
-    """Sum of squares of model minus density; bins outside low … high, where the model is nothing, from `squares`."""
+def _normal(z, cdf, pdf, low_edge, width, mean, sigma, low, high):
+    """Standardised edges low … high, the normal distribution there (less one half), and its density."""
+    step = 1.0 / _PER_SIGMA
+    last = np.int64(len(_GRID) - 2)
     for k in range(low, high + 1):
-        z[k] = (low_edge + k * width - mean) / sigma
-        edge_cdf[k] = 0.5 * math.erf(z[k] / math.sqrt(2.0))
+        value = (low_edge + k * width - mean) / sigma
+        place = abs(value) * _PER_SIGMA
+        i = min(np.int64(place), last)
+        t = min(place - i, 1.0)
+        f, g = step * _PDF[i], step * _PDF[i + 1]
+        rise = _CDF[i + 1] - _CDF[i]
+        size = _CDF[i] + t * (f + t * (3.0 * rise - 2.0 * f - g + t * (f + g - 2.0 * rise)))
+        cdf[k] = size if value > 0 else -size
+        f, g = step * _SLOPE[i], step * _SLOPE[i + 1]
+        rise = _PDF[i + 1] - _PDF[i]
+        pdf[k] = _PDF[i] + t * (f + t * (3.0 * rise - 2.0 * f - g + t * (f + g - 2.0 * rise)))
+        z[k] = value
+
+
+@njit(**_FAST)
+def _residual(density, squares, low_edge, width, mean, sigma, edge_cdf, pdf, z, low, high):
+    """Sum of squares of model minus density; bins outside low … high, where the model is nothing, from `squares`."""
+    _normal(z, edge_cdf, pdf, low_edge, width, mean, sigma, low, high)
     cost = squares[low] + (squares[len(density)] - squares[high])
     for k in range(low, high):
         error = (edge_cdf[k + 1] - edge_cdf[k]) / width - density[k]
@@ -208,14 +252,14 @@ def _residual(density, squares, low_edge, width, mean, sigma, edge_cdf, z, low, 
 @njit(**_EXACT)
 def _window(mean, sigma, low_edge, width, bins):
     """First and last edge between which a normal density is more than nothing."""
-    low = int(math.floor((mean - 8.0 * sigma - low_edge) / width))
-    high = int(math.ceil((mean + 8.0 * sigma - low_edge) / width))
+    low = int(math.floor((mean - 7.0 * sigma - low_edge) / width))
+    high = int(math.ceil((mean + 7.0 * sigma - low_edge) / width))
     low = min(max(low, 0), bins)
     return low, max(min(high, bins), low)
 
 
 @njit(**_EXACT)
-def _fit(counts, used, density, squares, cdf, z, trial_cdf, trial_z):
+def _fit(counts, used, density, squares, cdf, pdf, z, trial_cdf, trial_pdf, trial_z):
     """Width of the normal density closest to a histogram: `texture.fit_gaussian`, step by step, for one patch."""
     bins = len(counts)
     filled = 0
@@ -239,23 +283,19 @@ def _fit(counts, used, density, squares, cdf, z, trial_cdf, trial_z):
     mean = low_edge + (where + 0.5) * width
     sigma = 1.0 / (math.sqrt(2.0 * math.pi) * best / 5.0)
     low, high = _window(mean, sigma, low_edge, width, bins)
-    cost = _residual(density, squares, low_edge, width, mean, sigma, cdf, z, low, high)
+    cost = _residual(density, squares, low_edge, width, mean, sigma, cdf, pdf, z, low, high)
     damping = 1e-3
-    norm = 1.0 / math.sqrt(2.0 * math.pi)
     for _ in range(60):
         a = b = c = u = v = 0.0
-        left = norm * math.exp(-0.5 * z[low] * z[low])
         for k in range(low, high):
-            right = norm * math.exp(-0.5 * z[k + 1] * z[k + 1])
-            by_mean = -(right - left) / width
-            by_width = -(z[k + 1] * right - z[k] * left) / width
+            by_mean = -(pdf[k + 1] - pdf[k]) / width
+            by_width = -(z[k + 1] * pdf[k + 1] - z[k] * pdf[k]) / width
             error = (cdf[k + 1] - cdf[k]) / width - density[k]
             a += by_mean * by_mean
             b += by_mean * by_width
             c += by_width * by_width
             u += by_mean * error
             v += by_width * error
-            left = right
         a *= 1 + damping
         c *= 1 + damping
         determinant = max(a * c - b * b, 2.2250738585072014e-308)
@@ -265,11 +305,12 @@ def _fit(counts, used, density, squares, cdf, z, trial_cdf, trial_z):
         new_sigma = max(sigma * math.exp(step_width), 0.05 * width)
         new_low, new_high = _window(new_mean, new_sigma, low_edge, width, bins)
         new_cost = _residual(
-            density, squares, low_edge, width, new_mean, new_sigma, trial_cdf, trial_z, new_low, new_high
+            density, squares, low_edge, width, new_mean, new_sigma, trial_cdf, trial_pdf, trial_z, new_low, new_high
         )
         if new_cost <= cost:
             mean, sigma, cost, low, high = new_mean, new_sigma, new_cost, new_low, new_high
             cdf, trial_cdf = trial_cdf, cdf
+            pdf, trial_pdf = trial_pdf, pdf
             z, trial_z = trial_z, z
             damping *= 0.2
         else:
@@ -277,6 +318,74 @@ def _fit(counts, used, density, squares, cdf, z, trial_cdf, trial_z):
         if abs(step_mean) < 1e-5 and abs(step_width) < 1e-5:
             break
     return sigma
+
+
+@njit(**_EXACT)
+def _gather(field, sign, total, mass, y_sum, x_sum, share, y_mean, x_mean):
+    """Cells that hold flux of one sign, as `transport.separation` gathers it; how many there are."""
+    height, width = field.shape
+    mass[:] = 0.0
+    y_sum[:] = 0.0
+    x_sum[:] = 0.0
+    for y in range(height):
+        row = y * CELLS // height * CELLS
+        for x in range(width):
+            value = sign * field[y, x]
+            if value > _THRESHOLD:
+                cell = row + x * CELLS // width
+                mass[cell] += value
+                y_sum[cell] += value * y
+                x_sum[cell] += value * x
+    used, kept = 0, 0.0
+    for cell in range(CELLS * CELLS):
+        if mass[cell] / total > CUT:
+            share[used] = mass[cell] / total
+            y_mean[used], x_mean[used] = y_sum[cell] / mass[cell], x_sum[cell] / mass[cell]
+            kept += share[used]
+            used += 1
+    for k in range(used):
+        share[k] /= kept
+    return used
+
+
+@njit(**_FAST)
+def _separation(a, ay, ax, b, by, bx, step_y, step_x, u, v, kernel, squared):
+    """Geometric mean of the distances over the plan of transport from shares a to shares b."""
+    n, m = len(a), len(b)
+    mean = 0.0
+    for i in range(n):
+        for j in range(m):
+            dy, dx = (ay[i] - by[j]) * step_y, (ax[i] - bx[j]) * step_x
+            squared[i, j] = dy * dy + dx * dx
+            mean += a[i] * squared[i, j] * b[j]
+    floor = step_y * step_x
+    soft = 1.0 / (SOFTNESS * max(mean, floor))
+    for i in range(n):
+        for j in range(m):
+            kernel[i, j] = math.exp(-squared[i, j] * soft)
+    tiny = 2.2250738585072014e-308
+    for j in range(m):
+        v[j] = 1.0
+    for _ in range(SWEEPS):
+        for i in range(n):
+            total = 0.0
+            for j in range(m):
+                total += kernel[i, j] * v[j]
+            u[i] = a[i] / max(total, tiny)
+        for j in range(m):
+            v[j] = 0.0
+        for i in range(n):
+            for j in range(m):
+                v[j] += u[i] * kernel[i, j]
+        for j in range(m):
+            v[j] = b[j] / max(v[j], tiny)
+    weight = total = 0.0
+    for i in range(n):
+        for j in range(m):
+            plan = u[i] * kernel[i, j] * v[j]
+            weight += plan
+            total += plan * 0.5 * math.log(max(squared[i, j], floor))
+    return math.exp(total / weight)
 
 
 @njit(**_EXACT)
@@ -289,18 +398,22 @@ def _mark(field, code):
 
 
 @njit(**_EXACT)
-def measure_patches(raw, clean, scale, reach, out, sigma, gradient, r, lines):
+def measure_patches(raw, clean, scale, reach, out, sigma, gradient, r, lines, transport):
     """Everything about the patches raw (N, H, W) float32 into out (N, COLUMNS), and missing pixels as 0 into clean.
 
-    scale (N, 2) float64; reach (N, 2) pixels to each side for inversion lines; four flags say what else than sums
+    scale (N, 2) float64; reach (N, 2) pixels to each side for inversion lines; five flags say what else than sums
     is wanted.
     """
     n, height, width = raw.shape
-    counts = np.empty(_BINS, np.int64)
+    counts, others = np.empty(_BINS + 1, np.int64), np.empty(_BINS + 1, np.int64)
+    index = np.empty(width, np.int32)
     density, squares = np.empty(_BINS), np.empty(_BINS + 1)
-    cdf, z, trial_cdf, trial_z = np.empty(_BINS + 1), np.empty(_BINS + 1), np.empty(_BINS + 1), np.empty(_BINS + 1)
+    tables = np.empty((6, _BINS + 1))
     code = np.empty((height, width), np.uint8)
     wide, near = np.empty_like(code), np.empty_like(code)
+    room = CELLS * CELLS
+    cells = np.empty((9, room))
+    u, v, plan, squared = np.empty(room), np.empty(room), np.empty((room, room)), np.empty((room, room))
     for i in range(n):
         field, row = clean[i], out[i]
         _clean(raw[i], field)
@@ -312,10 +425,104 @@ def measure_patches(raw, clean, scale, reach, out, sigma, gradient, r, lines):
             _overlap(code, _REACH, _REACH, wide, near)
             row[9] = _sum_where(field, near)
         if sigma:
-            used = _histogram(raw[i], counts)
-            row[10] = _fit(counts, used, density, squares, cdf, z, trial_cdf, trial_z)
+            used = _histogram(raw[i], counts, others, index)
+            row[10] = _fit(counts[:_BINS], used, density, squares, tables[0], tables[1], tables[2], tables[3], tables[4], tables[5])
         if gradient:
             row[11] = _gradient(field, scale[i, 0], scale[i, 1])
         if lines and meet:
             _overlap(code, reach[i, 0], reach[i, 1], wide, near)
             row[12], row[13] = _lines(field, near, scale[i, 0], scale[i, 1])
+        row[14] = np.nan
+        if transport and meet:
+            mass, y_sum, x_sum = cells[0], cells[1], cells[2]
+            k = _gather(field, np.float32(1), row[1], mass, y_sum, x_sum, cells[3], cells[4], cells[5])
+            m = _gather(field, np.float32(-1), row[2], mass, y_sum, x_sum, cells[6], cells[7], cells[8])
+            row[14] = _separation(
+                cells[3, :k], cells[4, :k], cells[5, :k], cells[6, :m], cells[7, :m], cells[8, :m],
+                scale[i, 0], scale[i, 1], u[:k], v[:m], plan[:k, :m], squared[:k, :m],
+            )  # fmt: skip
+
+
+@njit(**_FAST)
+def _waves(field, mean, rows, columns, half, out):
+    """rows.T @ (field - mean) @ columns, four lines at a time: half (H, 2 Kx), out (2 Ky, 2 Kx), all float32."""
+    height, width = field.shape
+    many = columns.shape[1]
+    half[:] = _ZERO
+    out[:] = _ZERO
+    whole = height // 4 * 4
+    for y in range(0, whole, 4):
+        h0, h1, h2, h3 = half[y], half[y + 1], half[y + 2], half[y + 3]
+        for x in range(width):
+            a, b, c, d = field[y, x] - mean, field[y + 1, x] - mean, field[y + 2, x] - mean, field[y + 3, x] - mean
+            wave = columns[x]
+            for k in range(many):
+                h0[k] += a * wave[k]
+                h1[k] += b * wave[k]
+                h2[k] += c * wave[k]
+                h3[k] += d * wave[k]
+        for j in range(len(out)):
+            a, b, c, d = rows[y, j], rows[y + 1, j], rows[y + 2, j], rows[y + 3, j]
+            sums = out[j]
+            for k in range(many):
+                sums[k] += a * h0[k] + b * h1[k] + c * h2[k] + d * h3[k]
+    for y in range(whole, height):
+        h0 = half[y]
+        for x in range(width):
+            a, wave = field[y, x] - mean, columns[x]
+            for k in range(many):
+                h0[k] += a * wave[k]
+        for j in range(len(out)):
+            a, sums = rows[y, j], out[j]
+            for k in range(many):
+                sums[k] += a * h0[k]
+
+
+@njit(**_EXACT)
+def slopes(clean, which, rows, columns, ring_of, weight, frequency, out):
+    """ALPHA of the patches `which` of clean (N, H, W) into the column of out; waves as of `spectral_basis`.
+
+    ring_of, weight (Ky, Kx): the ring that a mode belongs to, or -1, and its share of the mean over that ring;
+    frequency (K,): the logarithm of 1, 2, …
+    """
+    _, height, width = clean.shape
+    (n_y, n_x), rings = weight.shape, len(frequency)
+    half = np.empty((height, columns.shape[1]), np.float32)
+    waves = np.empty((rows.shape[1], columns.shape[1]), np.float32)
+    power = np.empty(rings)
+    for i in which:
+        field = clean[i]
+        squares = 0.0
+        for y in range(height):
+            squares += _squares(field[y])
+        _waves(field, np.float32(out[i, 3] / (height * width)), rows, columns, half, waves)
+        power[:] = 0.0
+        for j in range(n_y):
+            for k in range(n_x):
+                ring = ring_of[j, k]
+                if ring >= 0:
+                    mode = 0.0
+                    for part in range(4):
+                        mode += np.float64(waves[j + (part // 2) * n_y, k + (part % 2) * n_x]) ** 2
+                    power[ring] += mode * weight[j, k]
+        used, mean_x, mean_y = 0, 0.0, 0.0
+        for ring in range(rings):
+            if power[ring] > 1e-12 * squares:
+                used += 1
+                mean_x += frequency[ring]
+                mean_y += math.log(power[ring])
+        above = below = 0.0
+        for ring in range(rings):
+            if power[ring] > 1e-12 * squares:
+                x = frequency[ring] - mean_x / used
+                above += x * (math.log(power[ring]) - mean_y / used)
+                below += x * x
+        out[i, SLOPE_COLUMN] = above / below if used >= 3 else np.nan
+
+
+@njit(**_FAST)
+def _squares(row):
+    total = 0.0
+    for x in range(len(row)):
+        total += row[x] * row[x]
+    return total

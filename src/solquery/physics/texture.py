@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -153,25 +154,30 @@ def radial_power(fields: Tensor, ratio: float = 1.0, cycles: int = ALPHA_CYCLES)
     Frequencies (K,) 1, 2, … in cycles per longer side, at most `cycles` and at most what both axes resolve, and
     powers (N, K) float64. Rings are one cycle wide; NaN where a ring holds no mode.
     """
-    height, width = fields.shape[1:]
-    device = fields.device
-    longest = max(height * ratio, float(width))
-    highest = min(cycles, math.floor(0.5 * longest / max(ratio, 1.0)))
-    # waves of the first few frequencies along each axis; those beyond the last ring are not looked at
-    step_y, step_x = longest / (height * ratio), longest / width
-    ky = torch.arange(min(height // 2, math.ceil((highest + 0.5) / step_y)) + 1, dtype=torch.float64, device=device)
-    kx = torch.arange(min(width // 2, math.ceil((highest + 0.5) / step_x)) + 1, dtype=torch.float64, device=device)
+    rows, columns, member = spectral_basis(*fields.shape[1:], ratio, cycles, fields.dtype, fields.device)
     # two products with cosines and sines: of so few modes, that is a tenth of the work of a full transform
     flat = fields - fields.mean((1, 2), keepdim=True)
-    waves = _waves(ky, height, fields.dtype).T @ (flat @ _waves(kx, width, fields.dtype))
+    waves = rows.T @ (flat @ columns)
     # |F(ky, kx)|^2 + |F(-ky, kx)|^2 is twice the sum of the squares of the four products of waves
-    power = waves.to(torch.float64).square().unflatten(1, (2, len(ky))).unflatten(3, (2, len(kx))).sum((1, 3))
-    ring = torch.hypot(ky[:, None] * step_y, kx[None, :] * step_x).round().to(torch.int64)
+    mean = waves.square().flatten(1) @ member.to(fields.dtype).repeat(2, 2, 1).flatten(0, 1)
+    return torch.arange(1, member.shape[2] + 1, dtype=torch.float64, device=fields.device), mean.to(torch.float64)
+
+
+@lru_cache(maxsize=32)
+def spectral_basis(
+    height: int, width: int, ratio: float, cycles: int, dtype: torch.dtype, device: torch.device
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Waves along y (height, 2 Ky) and x (width, 2 Kx), and what each mode adds to the K rings: (Ky, Kx, K) float64."""
+    longest = max(height * ratio, float(width))
+    highest = min(cycles, math.floor(0.5 * longest / max(ratio, 1.0)))
+    step_y, step_x = longest / (height * ratio), longest / width
+    # modes beyond the last ring are not looked at
+    ky = torch.arange(min(height // 2, math.ceil((highest + 0.5) / step_y)) + 1, dtype=torch.float64, device=device)
+    kx = torch.arange(min(width // 2, math.ceil((highest + 0.5) / step_x)) + 1, dtype=torch.float64, device=device)
+    ring = torch.hypot(ky[:, None] * step_y, kx[None, :] * step_x).round().to(torch.int64).clamp(max=highest + 1)
     weight = _modes(ky, height)[:, None] * _modes(kx, width)[None, :]
-    member = torch.nn.functional.one_hot(ring.flatten().clamp(max=highest + 1), highest + 2).to(torch.float64)
-    member = (member * weight.flatten()[:, None])[:, 1 : highest + 1]
-    mean = (power.flatten(1) @ member) / member.sum(0)
-    return torch.arange(1, highest + 1, dtype=torch.float64, device=device), mean
+    member = torch.nn.functional.one_hot(ring, highest + 2)[:, :, 1 : highest + 1] * weight[:, :, None]
+    return _waves(ky, height, dtype), _waves(kx, width, dtype), member / member.sum((0, 1))
 
 
 def _waves(cycles: Tensor, length: int, dtype: torch.dtype) -> Tensor:
@@ -216,7 +222,7 @@ def alpha(fields: Tensor, scale: Tensor | None) -> Tensor:
     grid where it is not. No window is applied. NaN for a constant field.
     """
     # ring power that float32 rounding alone would give
-    floor = 1e-12 * fields.square().sum((1, 2), dtype=torch.float64)
+    floor = 1e-12 * torch.linalg.vector_norm(fields, dim=(1, 2)).to(torch.float64).square()
     if scale is None:
         return _slope(*radial_power(fields), floor)
     ratios, which = torch.unique(scale[:, 0] / scale[:, 1], return_inverse=True)
