@@ -98,16 +98,18 @@ def measure_fast(fields: Tensor, scale: Tensor | None, names: set[str]) -> tuple
     sums = np.zeros((n, kernels.COLUMNS))
     lines = bool(names & {"pil_length", "pil_gradient"})
     flags = ("sigma" in names, "grad" in names, "r" in names, lines, "separation" in names)
-    from .inversion_lines import reach_px
+    from .geometry import R_DILATION_PX
+    from .inversion_lines import LINE_DILATION_PX, block_px
 
-    reach = reach_px(scale, n)
+    blocks = block_px(scale, n)
+    reach = (R_DILATION_PX if scale is None else LINE_DILATION_PX) // 2
 
     # anisotropy of the grid, by which the rings of ALPHA are drawn
     ratios, kind = np.unique(steps[:, 0] / steps[:, 1], return_inverse=True)
     bases = [_basis(*raw.shape[1:], float(ratio)) for ratio in ratios] if "alpha" in names else []
 
     def work(part: slice) -> None:
-        kernels.measure_patches(raw[part], clean[part], steps[part], reach[part], sums[part], *flags)
+        kernels.measure_patches(raw[part], clean[part], steps[part], blocks[part], reach, sums[part], *flags)
         for k, basis in enumerate(bases):
             which = np.flatnonzero(kind[part] == k)
             if len(which):

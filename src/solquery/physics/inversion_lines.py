@@ -2,37 +2,64 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import torch
 from torch import Tensor
 
-from .geometry import R_DILATION_PX, grow
+from .geometry import R_DILATION_PX, dilate
 from .integral import POLARITY_THRESHOLD_GAUSS
 from .registry import parameter
 
-__all__ = ["LINE_REACH_MM", "inversion_lines", "pil_gradient", "pil_length", "reach_px"]
+__all__ = [
+    "LINE_DILATION_PX",
+    "LINE_PIXEL_MM",
+    "block_px",
+    "coarsened",
+    "inversion_lines",
+    "overlap",
+    "pil_gradient",
+    "pil_length",
+]
 
-#: how far apart strong fields of opposite sign may lie from their inversion line: a pixel of 2 arcsec (Schrijver 2007)
-LINE_REACH_MM = 1.45
+#: pixels are averaged to this size before lines are looked for: 2 arcsec (Schrijver 2007)
+LINE_PIXEL_MM = 1.45
+#: side of the square, in such pixels, by which the polarity masks grow before they are intersected (Schrijver 2007)
+LINE_DILATION_PX = 3
 
 
-def reach_px(scale: Tensor | None, n: int) -> np.ndarray:
-    """`LINE_REACH_MM` in whole pixels (N, 2), at least one; without a scale as far as the paper's R reaches."""
+def block_px(scale: Tensor | None, n: int) -> np.ndarray:
+    """Whole pixels (N, 2) that make up `LINE_PIXEL_MM`, at least one; one without a scale."""
     if scale is None:
-        return np.full((n, 2), R_DILATION_PX // 2, dtype=np.int64)
-    return np.maximum(np.rint(LINE_REACH_MM / scale.cpu().numpy()), 1).astype(np.int64)
+        return np.ones((n, 2), dtype=np.int64)
+    return np.maximum(np.rint(LINE_PIXEL_MM / scale.cpu().numpy()), 1).astype(np.int64)
 
 
-def _overlap(fields: Tensor, reach: np.ndarray) -> Tensor:
-    """Pixels (N, H, W) bool within reach of strong field of both signs."""
+def coarsened(fields: Tensor, scale: Tensor | None) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
+    """Fields averaged over blocks, those together whose blocks are alike.
+
+    Yields
+    ------
+    Which patches (N,) bool, their fields (M, H', W'), and their scale (M, 2) or None. An incomplete block at the
+    border is filled up with no field.
+    """
+    kinds, which = np.unique(block_px(scale, len(fields)), axis=0, return_inverse=True)
+    for k, (by, bx) in enumerate(kinds.tolist()):
+        mine = torch.from_numpy(which.reshape(-1) == k).to(fields.device)
+        part = fields[mine]
+        if by > 1 or bx > 1:
+            part = torch.nn.functional.pad(part, (0, -part.shape[2] % bx, 0, -part.shape[1] % by))
+            part = torch.nn.functional.avg_pool2d(part[:, None], (by, bx))[:, 0]
+        step = None if scale is None else scale[mine] * torch.tensor([by, bx], dtype=scale.dtype, device=scale.device)
+        yield mine, part, step
+
+
+def overlap(fields: Tensor, size: int) -> Tensor:
+    """Pixels (N, H, W) bool of which a square of `size` pixels holds field beyond 150 G of both signs."""
     code = (fields > POLARITY_THRESHOLD_GAUSS).to(torch.uint8)
     code |= (fields < -POLARITY_THRESHOLD_GAUSS).to(torch.uint8) << 1
-    kinds, which = np.unique(reach, axis=0, return_inverse=True)
-    out = torch.empty_like(code)
-    for k, (y, x) in enumerate(kinds.tolist()):
-        mine = torch.from_numpy(which.reshape(-1) == k).to(code.device)
-        out[mine] = grow(grow(code[mine], 2, x), 1, y)
-    return out == 3
+    return dilate(code, size) == 3
 
 
 def inversion_lines(fields: Tensor, scale: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -49,8 +76,17 @@ def inversion_lines(fields: Tensor, scale: Tensor | None) -> tuple[Tensor, Tenso
     -------
     (N,) in Mm or pixels, and (N,) in G.
     """
+    length = torch.zeros(len(fields), dtype=torch.float64, device=fields.device)
+    integral = torch.zeros_like(length)
+    for mine, part, step in coarsened(fields, scale):
+        length[mine], integral[mine] = _contour(part, step, LINE_DILATION_PX if scale is not None else R_DILATION_PX)
+    return length, integral
+
+
+def _contour(fields: Tensor, scale: Tensor | None, size: int) -> tuple[Tensor, Tensor]:
+    """Length of the zero contour in the cells that touch the overlap, and the gradient integrated along it."""
     n = len(fields)
-    near = _overlap(fields, reach_px(scale, n))
+    near = overlap(fields, size)
     cell = near[:, 1:, 1:] | near[:, 1:, :-1] | near[:, :-1, 1:] | near[:, :-1, :-1]
     positive = fields > 0
     count = sum(positive[:, y : y + cell.shape[1], x : x + cell.shape[2]].to(torch.uint8) for y in (0, 1) for x in (0, 1))
@@ -89,7 +125,7 @@ def inversion_lines(fields: Tensor, scale: Tensor | None) -> tuple[Tensor, Tenso
     return zero.index_add(0, patch, length), zero.index_add(0, patch, length * slope)
 
 
-_DOMAIN = "on radial or line-of-sight fields; noise above 150 G makes lines of its own"
+_DOMAIN = "noise beyond 150 G on the averaged pixels (radial fields towards the limb) makes lines of its own"
 
 
 @parameter(
@@ -99,16 +135,16 @@ _DOMAIN = "on radial or line-of-sight fields; noise above 150 G makes lines of i
     symbol="L_PIL",
     title="Length of strong inversion lines",
     source="after Falconer et al. 2003 (strong-gradient length) and Schrijver 2007 (its mask)",
-    formula="length of {B = 0} within 1.45 Mm of both B > 150 G and B < −150 G",
+    formula="length of {B = 0} in dilate₃(B > 150 G) ∩ dilate₃(B < −150 G), 2″ pixels",
     domain=_DOMAIN,
 )
 def pil_length(fields: Tensor, scale: Tensor | None) -> Tensor:
     """Length of the zero contour where strong fields of opposite sign meet; 0 where they do not.
 
-    The contour is drawn through cells of four pixels by linear interpolation, so that its length does not depend on
-    how it lies to the grid. Cells count that touch a pixel within 1.45 Mm (Schrijver's 2 arcsec, in whole pixels, a
-    square neighbourhood, at least one pixel) both of field above +150 G and of field below -150 G. Without a scale
-    the reach is 3 pixels, that of the paper's R.
+    The field is averaged over whole pixels to about 2 arcsec (1.45 Mm) and the masks above +150 G and below -150 G are
+    dilated by 3 x 3, as for Schrijver's R; cells of four pixels count that touch the intersection. The contour is drawn
+    through them by linear interpolation, so that its length does not depend on how it lies to the grid. On a coarser
+    grid the grid's own pixels are taken; without a scale they are dilated by 7 x 7, as for the paper's R.
     """
     return inversion_lines(fields, scale)[0]
 

@@ -150,6 +150,19 @@ def _sum_where(field, near):
     return total
 
 
+@njit(**_FAST)
+def _average(field, by, bx, out):
+    """Means over blocks of by x bx pixels; what lies beyond the border counts as no field."""
+    height, width = field.shape
+    for j in range(out.shape[0]):
+        for k in range(out.shape[1]):
+            total = _ZERO
+            for y in range(j * by, min(j * by + by, height)):
+                for x in range(k * bx, min(k * bx + bx, width)):
+                    total += field[y, x]
+            out[j, k] = total / np.float32(by * bx)
+
+
 @njit(**_EXACT)
 def _lines(field, near, step_y, step_x):
     """Length of the zero contour in the cells that touch the overlap, and the gradient integrated along it."""
@@ -398,10 +411,11 @@ def _mark(field, code):
 
 
 @njit(**_EXACT)
-def measure_patches(raw, clean, scale, reach, out, sigma, gradient, r, lines, transport):
+def measure_patches(raw, clean, scale, blocks, reach, out, sigma, gradient, r, lines, transport):
     """Everything about the patches raw (N, H, W) float32 into out (N, COLUMNS), and missing pixels as 0 into clean.
 
-    scale (N, 2) float64; reach (N, 2) pixels to each side for inversion lines; five flags say what else than sums
+    scale (N, 2) float64; blocks (N, 2) pixels to average for inversion lines,
+    whose masks grow by `reach`; five flags say what else than sums
     is wanted.
     """
     n, height, width = raw.shape
@@ -410,7 +424,7 @@ def measure_patches(raw, clean, scale, reach, out, sigma, gradient, r, lines, tr
     density, squares = np.empty(_BINS), np.empty(_BINS + 1)
     tables = np.empty((6, _BINS + 1))
     code = np.empty((height, width), np.uint8)
-    wide, near = np.empty_like(code), np.empty_like(code)
+    wide, near, averages = np.empty_like(code), np.empty_like(code), np.empty((height, width), np.float32)
     room = CELLS * CELLS
     cells = np.empty((9, room))
     u, v, plan, squared = np.empty(room), np.empty(room), np.empty((room, room)), np.empty((room, room))
@@ -419,9 +433,8 @@ def measure_patches(raw, clean, scale, reach, out, sigma, gradient, r, lines, tr
         _clean(raw[i], field)
         _sums(field, row)
         meet = row[1] > 0 and row[2] > 0
-        if (r or lines) and meet:
-            _mark(field, code)
         if r and meet:
+            _mark(field, code)
             _overlap(code, _REACH, _REACH, wide, near)
             row[9] = _sum_where(field, near)
         if sigma:
@@ -430,8 +443,15 @@ def measure_patches(raw, clean, scale, reach, out, sigma, gradient, r, lines, tr
         if gradient:
             row[11] = _gradient(field, scale[i, 0], scale[i, 1])
         if lines and meet:
-            _overlap(code, reach[i, 0], reach[i, 1], wide, near)
-            row[12], row[13] = _lines(field, near, scale[i, 0], scale[i, 1])
+            by, bx = blocks[i, 0], blocks[i, 1]
+            coarse = field
+            if by > 1 or bx > 1:
+                coarse = averages[: (height + by - 1) // by, : (width + bx - 1) // bx]
+                _average(field, by, bx, coarse)
+            high, long = coarse.shape
+            _mark(coarse, code[:high, :long])
+            _overlap(code[:high, :long], reach, reach, wide[:high, :long], near[:high, :long])
+            row[12], row[13] = _lines(coarse, near[:high, :long], scale[i, 0] * by, scale[i, 1] * bx)
         row[14] = np.nan
         if transport and meet:
             mass, y_sum, x_sum = cells[0], cells[1], cells[2]

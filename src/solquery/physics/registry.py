@@ -23,10 +23,14 @@ __all__ = [
     "DuplicateParameter",
     "Parameter",
     "UnknownParameter",
+    "as_fields",
+    "as_scale",
     "get_parameter",
     "measure",
     "parameter",
     "parameters",
+    "restore",
+    "snapshot",
     "unit_of",
 ]
 
@@ -195,6 +199,17 @@ def parameters(on_demand: bool = False) -> dict[str, Parameter]:
     return {name: p for name, p in _REGISTRY.items() if p.default or on_demand}
 
 
+def snapshot() -> dict[str, Parameter]:
+    """The registry as it stands, for `restore`."""
+    return dict(_REGISTRY)
+
+
+def restore(before: dict[str, Parameter]) -> None:
+    """Make the registry what it was at a `snapshot`."""
+    _REGISTRY.clear()
+    _REGISTRY.update(before)
+
+
 def get_parameter(name: str) -> Parameter:
     """The parameter of that name.
 
@@ -217,7 +232,7 @@ def unit_of(name: str, physical: bool) -> str:
     return found.unit if physical else found.grid_unit
 
 
-def _as_fields(fields: Any) -> Tensor:
+def as_fields(fields: Any) -> Tensor:
     """Input to a tensor (N, H, W), not yet converted to float32."""
     if not isinstance(fields, Tensor):
         array = np.asarray(fields)
@@ -234,7 +249,7 @@ def _as_fields(fields: Any) -> Tensor:
     return fields.detach()
 
 
-def _as_scale(scale_mm: Any, n: int, device: torch.device) -> Tensor | None:
+def as_scale(scale_mm: Any, n: int, device: torch.device) -> Tensor | None:
     """Scale to (n, 2) float64 Mm per pixel, (y, x), or None."""
     if scale_mm is None:
         return None
@@ -244,7 +259,10 @@ def _as_scale(scale_mm: Any, n: int, device: torch.device) -> Tensor | None:
     if scale.shape not in ((2,), (n, 2)):
         raise ValueError(f"scale_mm must be (y, x) or of shape ({n}, 2), got shape {tuple(scale.shape)}")
     if not bool((torch.isfinite(scale) & (scale > 0)).all()):
-        raise ValueError("scale_mm must be positive and finite in both axes; pass None for a grid without scale")
+        bad = scale[~(torch.isfinite(scale) & (scale > 0)).expand_as(scale)][0].item()
+        raise ValueError(
+            f"scale_mm must be positive and finite in both axes, got {bad:g}; pass None for a grid without scale"
+        )
     return scale.expand(n, 2)
 
 
@@ -279,9 +297,9 @@ def measure(
     """
     wanted = list(parameters()) if names is None else [names] if isinstance(names, str) else list(names)
     chosen = [get_parameter(name) for name in wanted]
-    batch = _as_fields(fields)
+    batch = as_fields(fields)
     n, height, width = batch.shape
-    scale = _as_scale(scale_mm, n, batch.device)
+    scale = as_scale(scale_mm, n, batch.device)
     out = {p.name: torch.empty(n, dtype=torch.float64, device=batch.device) for p in chosen}
     step = max(1, _CHUNK_PIXELS.get(batch.device.type, 2**22) // (height * width))
     quick = fast.covered(chosen) if batch.device.type == "cpu" and fast.available() else []
