@@ -89,7 +89,9 @@ def _contour(fields: Tensor, scale: Tensor | None, size: int) -> tuple[Tensor, T
     near = overlap(fields, size)
     cell = near[:, 1:, 1:] | near[:, 1:, :-1] | near[:, :-1, 1:] | near[:, :-1, :-1]
     positive = fields > 0
-    count = sum(positive[:, y : y + cell.shape[1], x : x + cell.shape[2]].to(torch.uint8) for y in (0, 1) for x in (0, 1))
+    count = sum(
+        positive[:, y : y + cell.shape[1], x : x + cell.shape[2]].to(torch.uint8) for y in (0, 1) for x in (0, 1)
+    )
     patch, y, x = (cell & (count > 0) & (count < 4)).nonzero(as_tuple=True)
     a, b, c, d = (fields[patch, y + j, x + i].to(torch.float64) for j in (0, 1) for i in (0, 1))
     ones = torch.ones_like(a)

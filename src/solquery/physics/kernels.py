@@ -439,7 +439,9 @@ def measure_patches(raw, clean, scale, blocks, reach, out, sigma, gradient, r, l
             row[9] = _sum_where(field, near)
         if sigma:
             used = _histogram(raw[i], counts, others, index)
-            row[10] = _fit(counts[:_BINS], used, density, squares, tables[0], tables[1], tables[2], tables[3], tables[4], tables[5])
+            row[10] = _fit(
+                counts[:_BINS], used, density, squares, tables[0], tables[1], tables[2], tables[3], tables[4], tables[5]
+            )
         if gradient:
             row[11] = _gradient(field, scale[i, 0], scale[i, 1])
         if lines and meet:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-__all__ = ["HeaderValue", "MM2_PER_MICROHEMISPHERE", "MM_PER_DEGREE", "header_values"]
+__all__ = ["MM2_PER_MICROHEMISPHERE", "MM_PER_DEGREE", "HeaderValue", "header_values", "number_or_nan"]
 
 #: a degree of arc on the Sun, by the scale of SHARP CEA maps (0.03 degrees are 0.364425 Mm)
 MM_PER_DEGREE = 0.364425 / 0.03
@@ -22,7 +22,8 @@ class HeaderValue(NamedTuple):
     keyword: str
 
 
-def _number(value: Any) -> float:
+def number_or_nan(value: Any) -> float:
+    """A keyword as a number; NaN for text, blanks and what is not there."""
     try:
         return float(value)
     except (TypeError, ValueError):
@@ -37,12 +38,12 @@ def header_values(keywords: Mapping[str, Any]) -> dict[str, HeaderValue]:
     of the polarities, LATFWTPO, LONFWTPO, LATFWTNE and LONFWTNE.
     """
     got = {
-        "tuf": HeaderValue(_number(keywords.get("USFLUX")), "Mx", "USFLUX"),
-        "area": HeaderValue(_number(keywords.get("AREA_ACR")) * MM2_PER_MICROHEMISPHERE, "Mm2", "AREA_ACR"),
-        "r_value": HeaderValue(_number(keywords.get("R_VALUE")), "", "R_VALUE"),
+        "tuf": HeaderValue(number_or_nan(keywords.get("USFLUX")), "Mx", "USFLUX"),
+        "area": HeaderValue(number_or_nan(keywords.get("AREA_ACR")) * MM2_PER_MICROHEMISPHERE, "Mm2", "AREA_ACR"),
+        "r_value": HeaderValue(number_or_nan(keywords.get("R_VALUE")), "", "R_VALUE"),
     }
     plus, minus = (
-        [_number(keywords.get(f"{axis}FWT{sign}")) for axis in ("LAT", "LON")] for sign in ("PO", "NE")
+        [number_or_nan(keywords.get(f"{axis}FWT{sign}")) for axis in ("LAT", "LON")] for sign in ("PO", "NE")
     )
     north = plus[0] - minus[0]
     west = (plus[1] - minus[1]) * math.cos(math.radians(0.5 * (plus[0] + minus[0])))

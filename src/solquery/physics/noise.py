@@ -75,7 +75,9 @@ def uncertainty(
     source = np.random.default_rng(seed)
     draws: dict[str, list[Tensor]] = {name: [] for name in wanted}
     for _ in range(samples):
-        shaken = batch + torch.from_numpy(source.standard_normal(batch.shape, dtype=np.float32) * noise).to(batch.device)
+        shaken = batch + torch.from_numpy(source.standard_normal(batch.shape, dtype=np.float32) * noise).to(
+            batch.device
+        )
         for name, values in measure(shaken, scale_mm, wanted).items():
             draws[name].append(values)
     out = {}

@@ -62,7 +62,9 @@ def load_plugin(path: str | os.PathLike[str]) -> tuple[str, ...]:
         spec.loader.exec_module(module)
         names = tuple(name for name in registry.parameters(on_demand=True) if name not in before)
         if not names:
-            raise PluginError(f"{file} registers no parameter; decorate a function with @solquery.parameter(name, unit)")
+            raise PluginError(
+                f"{file} registers no parameter; decorate a function with @solquery.parameter(name, unit)"
+            )
     except PluginError:
         registry.restore(before)
         raise

@@ -9,8 +9,8 @@ import astropy.units as u
 import numpy as np
 
 from ..patch import Patch
-from .registry import get_parameter, measure, parameters, unit_of
 from .noise import uncertainty
+from .registry import get_parameter, measure, parameters, unit_of
 
 if TYPE_CHECKING:
     from astropy.table import QTable
@@ -34,9 +34,7 @@ def _bare(fields: Any, scale_mm: Any) -> tuple[Any, Any]:
     return fields, scale_mm
 
 
-def quantities(
-    fields: Any, scale: Any = None, names: Iterable[str] | str | None = None
-) -> dict[str, u.Quantity]:
+def quantities(fields: Any, scale: Any = None, names: Iterable[str] | str | None = None) -> dict[str, u.Quantity]:
     """Measure a patch, as astropy Quantities.
 
     Parameters
@@ -92,7 +90,9 @@ def qtable(
         for name in wanted:
             values[name].append(float(got[name][0]) if name in got else float("nan"))
             errors[name].append(float(wrong[name][0]) if name in wrong else float("nan"))
-    table = QTable({key: [str(getattr(p, key)) for p in rows] for key in ("id", "region", "source", "quantity", "t_rec")})
+    table = QTable(
+        {key: [str(getattr(p, key)) for p in rows] for key in ("id", "region", "source", "quantity", "t_rec")}
+    )
     table["mu"] = [p.mu for p in rows]
     for name in wanted:
         about = get_parameter(name)
