@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from .archive.store import Archive
+    from .bundle import Bundle
     from .retrieval.index import Match
 
 __all__ = ["register"]

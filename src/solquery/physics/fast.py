@@ -11,6 +11,7 @@ import os
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache, lru_cache
+from itertools import pairwise
 from types import ModuleType
 from typing import TYPE_CHECKING
 
@@ -118,7 +119,7 @@ def measure_fast(fields: Tensor, scale: Tensor | None, names: set[str]) -> tuple
     threads = min(torch.get_num_threads(), n)
     if threads > 1 and raw.size > 2**16:
         edges = np.linspace(0, n, threads + 1).astype(int)
-        list(_pool(threads).map(work, [slice(a, b) for a, b in zip(edges[:-1], edges[1:], strict=True)]))
+        list(_pool(threads).map(work, [slice(a, b) for a, b in pairwise(edges)]))
     else:
         work(slice(0, n))
     got = {name: torch.from_numpy(values) for name, values in _finished(sums, scale, kernels).items() if name in names}

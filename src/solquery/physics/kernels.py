@@ -265,8 +265,8 @@ def _residual(density, squares, low_edge, width, mean, sigma, edge_cdf, pdf, z, 
 @njit(**_EXACT)
 def _window(mean, sigma, low_edge, width, bins):
     """First and last edge between which a normal density is more than nothing."""
-    low = int(math.floor((mean - 7.0 * sigma - low_edge) / width))
-    high = int(math.ceil((mean + 7.0 * sigma - low_edge) / width))
+    low = math.floor((mean - 7.0 * sigma - low_edge) / width)
+    high = math.ceil((mean + 7.0 * sigma - low_edge) / width)
     low = min(max(low, 0), bins)
     return low, max(min(high, bins), low)
 
