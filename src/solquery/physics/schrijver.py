@@ -18,12 +18,12 @@ WEIGHT_FWHM_MM = 15.0
 
 
 def _smoothing(length: int, step_mm: Tensor) -> Tensor:
-    """Gaussian weights (N, length, length) float32 over a line of pixels of `step_mm` (N,), of area one."""
+    """Gaussian weights (N, length, length) float64 over a line of pixels of `step_mm` (N,), of area one."""
     sigma = WEIGHT_FWHM_MM / (2.0 * math.sqrt(2.0 * math.log(2.0))) / step_mm
     place = torch.arange(length, dtype=torch.float64, device=step_mm.device)
     apart = place[:, None] - place[None, :]
     bell = torch.exp(-0.5 * (apart / sigma[:, None, None]).square()) / (math.sqrt(2.0 * math.pi) * sigma[:, None, None])
-    return bell.to(torch.float32)
+    return bell
 
 
 def weighted_field(fields: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
@@ -31,8 +31,9 @@ def weighted_field(fields: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
     total = torch.zeros(len(fields), dtype=torch.float64, device=fields.device)
     area = torch.zeros_like(total)
     for mine, coarse, step in coarsened(fields, scale):
-        near = overlap(coarse, LINE_DILATION_PX).to(torch.float32)
-        weight = _smoothing(coarse.shape[1], step[:, 0]) @ near @ _smoothing(coarse.shape[2], step[:, 1])
+        near = overlap(coarse, LINE_DILATION_PX).to(coarse.dtype)
+        rows, columns = (_smoothing(coarse.shape[k + 1], step[:, k]).to(coarse.dtype) for k in (0, 1))
+        weight = rows @ near @ columns
         total[mine] = (weight * coarse.abs()).sum((1, 2), dtype=torch.float64)
         area[mine] = step[:, 0] * step[:, 1]
     return total, area
