@@ -20,8 +20,9 @@ def by_hand(field, pixel_mm, block):
 
 @pytest.mark.parametrize(("pixel", "block"), [(0.364425, 4), (0.75, 2), (1.45, 1), (2.0, 1)])
 def test_r_agrees_with_the_definition_written_out(pixel, block):
-    y, x = np.mgrid[:90, :120].astype(float)
-    field = 900 * np.exp(-((y - 45) ** 2 + (x - 50) ** 2) / 200) - 900 * np.exp(-((y - 45) ** 2 + (x - 70) ** 2) / 200)
+    y, x = np.mgrid[:90, :120] * pixel
+    y, x = y - y.mean(), x - x.mean()
+    field = 2500 * (np.exp(-((x + 5) ** 2 + y**2) / 72) - np.exp(-((x - 5) ** 2 + y**2) / 72))
     got = {k: v.item() for k, v in measure(field, (pixel, pixel), ["r_schrijver", "r_value"]).items()}
     wanted = by_hand(field, pixel, block)
     assert wanted > 1000
