@@ -36,7 +36,7 @@ __all__ = [
 
 Definition = Callable[[Tensor, Tensor | None], Tensor]
 
-#: pixels worked on at a time: a megabyte or two of float32 stays in the cache of one core, a GPU wants more
+#: pixels worked on at a time: a few megabytes of float32, shared out over the threads; a GPU wants more
 _CHUNK_PIXELS = {"cpu": 2**20, "cuda": 2**26}
 
 
