@@ -17,9 +17,14 @@ if TYPE_CHECKING:
     from .bundle import Bundle, BundleError
     from .config import AugmentConfig, EncoderConfig, GeneratorConfig, Preset, get_preset
     from .errors import SolqueryError
+    from .extension import extend_directions
+    from .generator.networks import register_generator
     from .generator.training import TrainingError, load_run, train_generator
     from .patch import Patch
+    from .physics.noise import uncertainty
+    from .physics.plugins import PluginError, load_plugin
     from .physics.registry import Parameter, UnknownParameter, get_parameter, measure, parameter, parameters, unit_of
+    from .physics.units import qtable, quantities
     from .retrieval.baselines import search_parameters
     from .retrieval.embedding import embed, embed_archive
     from .retrieval.hybrid import search_hybrid
@@ -56,6 +61,7 @@ __all__ = [
     "OutOfReach",
     "Parameter",
     "Patch",
+    "PluginError",
     "Preset",
     "SearchError",
     "SolqueryError",
@@ -70,6 +76,7 @@ __all__ = [
     "embed",
     "embed_archive",
     "encode_latent",
+    "extend_directions",
     "fit_directions",
     "follow",
     "generate",
@@ -78,6 +85,7 @@ __all__ = [
     "invert",
     "leak_table",
     "load_encoder",
+    "load_plugin",
     "load_run",
     "measure",
     "parameter",
@@ -85,7 +93,10 @@ __all__ = [
     "parse_description",
     "prepare",
     "prepare_many",
+    "qtable",
+    "quantities",
     "read_sharp",
+    "register_generator",
     "render",
     "resize",
     "run_demo",
@@ -101,6 +112,7 @@ __all__ = [
     "strip",
     "train_encoder",
     "train_generator",
+    "uncertainty",
     "unit_of",
     "vocabulary",
     "write_fits",
@@ -116,9 +128,14 @@ _HOME = {
     "bundle": "Bundle BundleError",
     "config": "AugmentConfig EncoderConfig GeneratorConfig Preset get_preset",
     "errors": "SolqueryError",
+    "extension": "extend_directions",
+    "generator.networks": "register_generator",
     "generator.training": "TrainingError load_run train_generator",
     "patch": "Patch",
     "physics": "Parameter UnknownParameter get_parameter measure parameter parameters unit_of",
+    "physics.noise": "uncertainty",
+    "physics.plugins": "PluginError load_plugin",
+    "physics.units": "qtable quantities",
     "retrieval.baselines": "search_parameters",
     "retrieval.embedding": "embed embed_archive",
     "retrieval.hybrid": "search_hybrid",

@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from . import cli_app, cli_archive, cli_fetch, cli_quality, cli_search, cli_steering, cli_training
+from . import cli_app, cli_archive, cli_fetch, cli_params, cli_quality, cli_search, cli_steering, cli_training
 from .cli_input import fits_files, read_patches, refusal
-from .cli_output import Reporter, emit, note, plain, quantities, readable, table
+from .cli_output import Reporter, emit, note, plain, readable, table
+from .cli_plugins import hoisted, load_models, load_plugins
 from .errors import SolqueryError
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ class _Group(TyperGroup):
         end = args.index("--") if "--" in args else len(args)
         if "--debug" in args[:end]:
             args = ["--debug", *(a for a in args[:end] if a != "--debug"), *args[end:]]
-        return super().parse_args(ctx, args)
+        return super().parse_args(ctx, hoisted(args))
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -86,22 +87,34 @@ def _version(wanted: bool) -> None:
 @app.callback()
 def solquery(
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    plugin: Annotated[
+        list[Path] | None,
+        typer.Option("--plugin", help="Python file with parameters of your own; before or behind the verb."),
+    ] = None,
     version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it.")] = False,
 ) -> None:
     """Ask an archive of solar active regions by describing one: generate it, steer it, find the real ones."""
+    load_plugins(plugin or ())
 
 
 @app.command()
 def demo(
     out: Annotated[Path, typer.Option(help="Folder for report.html, summary.json and the archive.")] = Path("demo"),
     queries: Annotated[int, typer.Option(min=1, help="Random queries in the study of retrieval.")] = 1000,
+    preset: Annotated[
+        str | None, typer.Option(help="Use the shipped bundle of this name: physical, quick, paper.")
+    ] = None,
+    bundle: Annotated[str | None, typer.Option(help="Name or folder of a bundle.")] = None,
     json: Json = False,
 ) -> None:
-    """Run the whole chain once and write a report."""
+    """Run the whole chain once and write a report; with --preset paper, on the paper's own networks."""
     from .study.demo import run_demo
 
+    if preset is not None and bundle is not None:
+        raise typer.BadParameter("--preset and --bundle exclude each other")
+    models = load_models(preset or bundle)
     with Reporter("demo") as report:
-        summary = run_demo(out, queries, report)
+        summary = run_demo(out, queries, report, models)
     if json:
         emit(summary)
     else:
@@ -226,42 +239,6 @@ def _add(store: Archive, patches: list[Patch]) -> tuple[int, int, list[dict[str,
 
 
 @app.command()
-def params(
-    files: Annotated[list[Path], typer.Argument(help="SHARP FITS files, or directories of them.")],
-    only: Annotated[list[str] | None, typer.Option("--param", help="Only this parameter; may be repeated.")] = None,
-    json: Json = False,
-) -> None:
-    """Measure the physical parameters of observations at their native scale."""
-    from .physics import get_parameter, measure
-
-    names = [get_parameter(name).name for name in only] if only else None
-    patches, refused = read_patches(fits_files(files), strict_quality=False)
-    records = []
-    for patch in patches:
-        got = measure(patch.field, patch.scale_mm, names)
-        records.append(
-            {
-                "id": patch.id,
-                "region": patch.region,
-                "parameters": quantities({n: v[0] for n, v in got.items()}, physical=patch.scale_mm is not None),
-                "keywords": patch.keywords,
-                "quantity": patch.quantity,
-                "mu": patch.mu,
-                "quality": patch.quality,
-                "file": patch.file,
-            }
-        )
-    if not records:
-        raise SolqueryError(f"none of the {len(refused)} files could be read; the reasons are above")
-    if json:
-        emit({"patches": records, "refused": refused})
-        return
-    for record in records:
-        rows = [(name, readable(entry)) for name, entry in record["parameters"].items()]
-        table(["parameter", "value"], rows, title=f"{record['id']} ({record['region']}, {record['quantity']})")
-
-
-@app.command()
 def info(
     archive: Annotated[str | None, typer.Option(help="Directory or URI of an archive.")] = None,
     preset: Annotated[str | None, typer.Option(help="Name of a preset.")] = None,
@@ -311,6 +288,7 @@ def _flat(document: dict[str, Any], before: str = "") -> Iterator[tuple[str, str
             yield before + key, "–" if value is None else str(value)
 
 
+cli_params.register(app)
 cli_quality.register(app)
 cli_training.register(app)
 cli_steering.register(app)

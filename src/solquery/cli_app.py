@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from .cli_output import Reporter, note
+from .cli_plugins import load_models, measured_in
 from .cli_steering import BundleName
 from .errors import SolqueryError
 
@@ -44,15 +45,16 @@ def serve(
 
     from .app.security import is_loopback
     from .archive.store import Archive
-    from .bundle import Bundle
     from .steering import SteeringWarning
 
     if token is not None and (len(token) < 16 or not token.isascii() or not token.isalnum()):
         raise typer.BadParameter("a token is made of 16 or more letters and digits")
     if token is None and not is_loopback(host):
         token = secrets.token_hex(24)
-    models = Bundle.load(bundle)
+    models = load_models(bundle)
     store = Archive.open(archive) if archive is not None else None
+    if store is not None:
+        measured_in(store)
     # requests run side by side: one thread each
     torch.set_num_threads(1)
     warnings.simplefilter("ignore", SteeringWarning)

@@ -198,4 +198,7 @@ class Reporter:
         """One line of statistics of a trainer."""
         total = entry.get("of_images") or entry.get("planned") or 0
         shown = [f"{k} {v:.4g}" for k, v in entry.items() if isinstance(v, float) and k not in ("of_images", "planned")]
+        if entry.get("seconds_left"):
+            minutes = math.ceil(entry["seconds_left"] / 60)
+            shown.append(f"{minutes // 60} h {minutes % 60:02d} min left")
         self(f"{entry['images']:,} images, " + ", ".join(shown), entry["images"] / total if total else 0.0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 import typer
@@ -13,6 +13,9 @@ from .cli_input import read_npy
 from .cli_output import Reporter, emit, note, table, write_file, write_json
 from .cli_steering import Json, Seed
 from .errors import SolqueryError
+
+if TYPE_CHECKING:
+    from .bundle import Bundle
 
 __all__ = ["register"]
 
@@ -29,8 +32,12 @@ def quality(
     where: Annotated[str | None, typer.Option(help="Which of its patches, in SQL.")] = None,
     n: Annotated[int, typer.Option("-n", min=100, help="Patches of each kind, at most.")] = 2000,
     train: Annotated[
-        Path | None, typer.Option(help="Training patches (.npy, preset units): tests for memorised ones.")
+        Path | None,
+        typer.Option(help="Training archive, or patches (.npy, preset units): tests for memorised ones."),
     ] = None,
+    critic_steps: Annotated[
+        int, typer.Option(min=0, help="Training of the discriminator that is to tell generated from real; 0: none.")
+    ] = 150,
     out: Annotated[Path | None, typer.Option(help="Folder for quality.json and quality.png.")] = None,
     seed: Seed = 0,
     json: Json = False,
@@ -45,13 +52,9 @@ def quality(
     models, store = Bundle.load(bundle), Archive.open(archive)
     patches = None
     if train is not None:
-        patches = read_npy(train, mmap=True)
-        if patches.ndim != 3 or tuple(patches.shape[1:]) != tuple(models.preset.shape):
-            raise SolqueryError(f"{train} has shape {patches.shape}, not (N, {models.preset.shape[0]}, …)")
-        rows = np.sort(np.random.default_rng(seed).permutation(len(patches))[:10_000])
-        patches = np.asarray(patches[rows], np.float32)
+        patches = _training_patches(train, models, seed)
     with Reporter("quality") as report:
-        study = run_quality(store, models, n, seed, where, patches, report)
+        study = run_quality(store, models, n, seed, where, patches, report, critic_steps=critic_steps)
     document = {**study.document, "seconds": time.monotonic() - began}
     if out is not None:
         write_json(out / "quality.json", document)
@@ -61,9 +64,13 @@ def quality(
         emit(document)
         return
     table(
-        ["parameter", "KS", "floor", "Wasserstein", "floor"],
+        ["parameter", "KS", "floor", "Wasserstein", "floor", "reached", "weakest 10 %", "strongest 10 %"],
         [
-            (name, *(f"{entry[key]:.3f}" for key in ("ks", "ks_floor", "wasserstein", "wasserstein_floor")))
+            (
+                name,
+                *(f"{entry[key]:.3f}" for key in ("ks", "ks_floor", "wasserstein", "wasserstein_floor")),
+                *(f"{entry[key]:.0%}" for key in ("reached", "weak", "strong")),
+            )
             for name, entry in document["parameters"].items()
         ],
     )
@@ -71,11 +78,34 @@ def quality(
     rows = [("median KS", f"{document['median_ks']:.3f}", f"{document['median_ks_floor']:.3f}")]
     rows += [(key, f"{document[key]:.3f}", f"{document['floor'][key]:.3f}") for key in keys]
     rows += [("spectrum (dex)", f"{document['spectrum_dex']:.3f}", f"{document['spectrum_dex_floor']:.3f}")]
+    if document["discriminator_accuracy"] is not None:
+        told = (document["discriminator_accuracy"], document["discriminator_accuracy_floor"])
+        rows += [("discriminator accuracy", *(f"{value:.3f}" for value in told))]
     table(["measure", "generated", "floor"], rows)
+    tuf = document["parameters"]["tuf"]
+    spans = "spans" if tuf["spans"] else "does not span"
+    typer.echo(
+        f"generated TUF {spans} the archive's 1st to 99th percentile; {tuf['weak']:.0%} of it lies in the archive's "
+        f"weakest tenth, {tuf['strong']:.0%} in the strongest"
+    )
     if document["memorisation"] is not None:
         memory = document["memorisation"]
         verdict = "copies training patches" if memory["memorised"] else "no sign of memorised patches"
         typer.echo(f"{verdict}: a generated patch is closer to training in {memory['closer']:.0%} of pairs")
+
+
+def _training_patches(train: Path, models: Bundle, seed: int) -> np.ndarray:
+    """At most 10,000 of them (T, H, W) in preset units, from an archive or a file."""
+    if train.is_dir():
+        from .archive.store import Archive
+
+        patches = Archive.open(train).prepared_memmap(models.preset)[1]
+    else:
+        patches = read_npy(train, mmap=True)
+        if patches.ndim != 3 or tuple(patches.shape[1:]) != tuple(models.preset.shape):
+            raise SolqueryError(f"{train} has shape {patches.shape}, not (N, {models.preset.shape[0]}, …)")
+    rows = np.sort(np.random.default_rng(seed).permutation(len(patches))[:10_000])
+    return np.asarray(patches[rows], np.float32)
 
 
 def leaks(

@@ -12,6 +12,7 @@ import typer
 
 from .cli_input import Query, asked_of, read_query
 from .cli_output import Reporter, emit, note, picture, quantities, readable, table, write_file
+from .cli_plugins import load_models, measured_in
 from .cli_steering import BundleName, Describe, Json, Seed, Settings, answer_record, measured_on_grid
 from .errors import SolqueryError
 
@@ -100,12 +101,12 @@ def search(
 ) -> None:
     """Find the patches of an archive that look most like the query."""
     from .archive.store import Archive
-    from .bundle import Bundle
 
     if (query is None) == (describe is None and not settings):
         raise typer.BadParameter("give either a QUERY, or --describe or --set")
     store = Archive.open(archive)
-    models = Bundle.load(bundle)
+    models = load_models(bundle)
+    measured_in(store)
     if models.encoder is None:
         raise SolqueryError(f"bundle {models.name!r} has no encoder to search with; choose one that has")
     if not store.ids(where):

@@ -22,6 +22,7 @@ from .cli_output import (
     write_file,
     write_json,
 )
+from .cli_plugins import load_models
 from .errors import SolqueryError
 
 if TYPE_CHECKING:
@@ -169,11 +170,10 @@ def generate(
     import numpy as np
 
     from .archive.fits import write_fits
-    from .bundle import Bundle
     from .patch import Patch
     from .steering.targeting import generate as generated
 
-    models = Bundle.load(bundle)
+    models = load_models(bundle)
     asked = asked_of(describe, settings or [], models)
     began = time.monotonic()
     with Reporter("generating"):
@@ -257,11 +257,10 @@ def edit(
 
     import numpy as np
 
-    from .bundle import Bundle
     from .steering.editing import directions_of, strip
     from .steering.following import follow
 
-    models = Bundle.load(bundle)
+    models = load_models(bundle)
     fitted = directions_of(models)
     held = tuple(hold or ())
     fitted.normal(param, held)  # names and conflicts before any work
@@ -321,10 +320,9 @@ def invert(
     import numpy as np
 
     from .archive.prepare import prepare
-    from .bundle import Bundle
     from .steering.inversion import invert as inverted
 
-    models = Bundle.load(bundle)
+    models = load_models(bundle)
     patches, refused = read_patches(fits_files(files), strict_quality=False)
     if not patches:
         raise SolqueryError(f"none of the {len(refused)} files could be read; the reasons are above")

@@ -5,7 +5,10 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json as json_
+import os
+import sys
 import time
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -21,10 +24,14 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import nn
 
+    from .archive.store import Archive
     from .bundle import Bundle
     from .config import EncoderConfig, GeneratorConfig, Preset
 
 __all__ = ["preset_info", "register"]
+
+#: regions below which training is refused, and below which it is doubtful
+FEWEST_REGIONS, ENOUGH_REGIONS = 2, 50
 
 train_app = typer.Typer(help="Train a generator or an encoder in a run folder; the same command resumes.")
 bundle_app = typer.Typer(help="Bundles: a trained generator and encoder with directions.")
@@ -34,6 +41,7 @@ def register(app: typer.Typer) -> None:
     """Add the verbs of this file."""
     train_app.command("generator")(train_generator)
     train_app.command("encoder")(train_encoder)
+    train_app.command("choose")(choose)
     bundle_app.command("build")(build)
     cli_native.register(bundle_app)
     app.add_typer(train_app, name="train", no_args_is_help=True)
@@ -51,6 +59,14 @@ Minutes = Annotated[float | None, typer.Option(min=0.0, help="Stop this call aft
 Until = Annotated[int | None, typer.Option(min=1, help="Stop this call at so many images; the plan stays.")]
 Seed = Annotated[int, typer.Option(min=0, help="The same seed gives the same run on a CPU.")]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1 …; auto takes a GPU where there is one.")]
+Devices = Annotated[int, typer.Option(min=1, help="Processes that share every batch, one for each GPU (or CPU core).")]
+Precision = Annotated[str | None, typer.Option(help="fp32 or bf16, instead of the preset's.")]
+Rate = Annotated[float | None, typer.Option("--learning-rate", help="Instead of the preset's.")]
+Shared = Annotated[
+    bool | None,
+    typer.Option("--shared-batch/--own-batches", help="One generated batch for both steps of an iteration: faster."),
+]
+PictureEvery = Annotated[int, typer.Option(min=1, help="Steps between pictures of the same 36 latents.")]
 Dry = Annotated[bool, typer.Option("--dry-run", help="Print the resolved configuration and stop.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 
@@ -67,24 +83,51 @@ def train_generator(
     until_images: Until = None,
     seed: Seed = 0,
     device: Device = "auto",
+    devices: Devices = 1,
+    precision: Precision = None,
+    learning_rate: Rate = None,
+    shared_batch: Shared = None,
+    picture_every: PictureEvery = 500,
     dry_run: Dry = False,
     json: Json = False,
 ) -> None:
     """Train a generator on the patches of an archive."""
-    chosen, config = _plan(preset, "generator", images, epochs)
+    changes = {"precision": precision, "learning_rate": learning_rate, "shared_batch": shared_batch}
+    chosen, config = _plan(preset, "generator", images, epochs, changes)
     if dry_run:
         emit(_resolved("generator", chosen, config, run, archive, data, seed, device, minutes, until_images))
         return
-    folder, patches = _ready(chosen, archive, where, data, run)
-    from .generator.training import train_generator as train
+    place = _device(device, devices)
+    with _one_voice() as leads:
+        folder, patches = _ready(chosen, archive, where, data, run)
+        if devices > 1 and "WORLD_SIZE" not in os.environ:
+            from .generator.team import launch
 
-    began, place = time.monotonic(), _device(device)
-    with _resumable("training the generator", folder) as report:
-        weights = train(
-            config, patches, folder, chosen.shape,
-            seed=seed, device=place, until_images=until_images, minutes=minutes, progress=report.training,
-        )  # fmt: skip
-    _trained(folder, {"weights": str(weights)}, time.monotonic() - began, json)
+            raise typer.Exit(launch(devices, sys.argv[1:]))
+        from .archive.cache import preset_key
+        from .generator.training import train_generator as train
+
+        began = time.monotonic()
+        with _resumable("training the generator", folder) as report:
+            weights = train(
+                config, patches, folder, chosen.shape,
+                seed=seed, device=place, until_images=until_images, minutes=minutes, picture_steps=picture_every,
+                progress=report.training, provenance={"preset": chosen.name, "prepared": preset_key(chosen)},
+            )  # fmt: skip
+    if leads:
+        _trained(folder, {"weights": str(weights)}, time.monotonic() - began, json)
+
+
+@contextlib.contextmanager
+def _one_voice() -> Iterator[bool]:
+    """Whether this process speaks for all that `torchrun` started; an error of all of them is told once."""
+    leads = os.environ.get("RANK", "0") == "0"
+    try:
+        yield leads
+    except Exception:
+        if not leads:
+            time.sleep(3.0)  # by then torchrun has ended this process, if it was the first one's error too
+        raise
 
 
 def train_encoder(
@@ -121,8 +164,51 @@ def train_encoder(
     _trained(folder, more, time.monotonic() - began, json)
 
 
-def _plan(name: str, kind: str, images: int | None, epochs: int | None) -> tuple[Preset, Any]:
-    """The preset and its settings for one trainer, with what the command line changes."""
+def choose(
+    run: Annotated[Path, typer.Argument(help="Run folder of `train generator`.")],
+    by: Annotated[
+        str, typer.Option(help="quality: held-out regions; paper: the discriminator's accuracy.")
+    ] = "quality",
+    archive: Annotated[str | None, typer.Option(help="Archive of held-out regions.")] = None,
+    where: Annotated[str | None, typer.Option(help="Which of its patches, in SQL.")] = None,
+    encoder: Annotated[
+        str | None, typer.Option(help="Bundle whose encoder compares; the shipped default without it.")
+    ] = None,
+    n: Annotated[int, typer.Option("-n", min=100, help="Patches of each kind, for each checkpoint.")] = 500,
+    preset: Annotated[str | None, typer.Option(help="Of the run, where its folder does not say.")] = None,
+    seed: Seed = 0,
+    json: Json = False,
+) -> None:
+    """Choose which checkpoint of a run is used, and write down why."""
+    if by not in ("quality", "paper"):
+        raise typer.BadParameter(f"--by takes quality or paper, not {by!r}")
+    if by == "quality" and archive is None:
+        raise typer.BadParameter("choosing by quality needs --archive DIR, of regions that the run has not seen")
+    from .study.choice import choose_checkpoint
+
+    store, models = None, None
+    if by == "quality":
+        from .archive.store import Archive
+        from .bundle import Bundle
+
+        store, models = Archive.open(archive), Bundle.load(encoder)
+    with Reporter("choosing") as report:
+        document = choose_checkpoint(
+            run, store, models, by, preset=preset, count=n, seed=seed, where=where, progress=report
+        )
+    if json:
+        emit({"run": str(run), **document})
+        return
+    columns = list(document["table"][0])
+    rows = [[f"{v:,}" if isinstance(v, int) else f"{v:.3f}" for v in row.values()] for row in document["table"]]
+    table(columns, rows)
+    typer.echo(f"{document['why']}; written to {run / 'choice.json'}")
+
+
+def _plan(
+    name: str, kind: str, images: int | None, epochs: int | None, changes: dict[str, Any] | None = None
+) -> tuple[Preset, Any]:
+    """The preset and its settings for one trainer, with what the command line changes (None: nothing)."""
     from .config import get_preset
 
     if images is not None and epochs is not None:
@@ -133,7 +219,11 @@ def _plan(name: str, kind: str, images: int | None, epochs: int | None) -> tuple
         config = dataclasses.replace(config, epochs=epochs, images=None)
     if images is not None:
         config = dataclasses.replace(config, images=images)
-    return preset, config
+    changed = {key: value for key, value in (changes or {}).items() if value is not None}
+    try:
+        return preset, dataclasses.replace(config, **changed)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
 
 
 def _resolved(
@@ -157,17 +247,19 @@ def _resolved(
     }
 
 
-def _device(name: str) -> str:
+def _device(name: str, count: int = 1) -> str:
     import torch
 
     if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
+        name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         kind = torch.device(name).type
     except RuntimeError:
         raise SolqueryError(f"no device named {name!r}; use auto, cpu or cuda") from None
     if kind == "cuda" and not torch.cuda.is_available():
         raise SolqueryError(f"device {name!r} cannot be had: torch sees no GPU here; use --device cpu")
+    if kind == "cuda" and count > torch.cuda.device_count():
+        raise SolqueryError(f"there are {torch.cuda.device_count()} GPUs here, not {count}; lower --devices")
     return name
 
 
@@ -192,14 +284,43 @@ def _ready(
             raise SolqueryError(
                 f"{data} is not in preset units, which end at {preset.limit:g}; prepare the patches with this preset"
             )
+        _check_prepared(data, preset)
         return run, array
     from .archive.store import Archive
 
     store = Archive.open(archive)
+    _check_regions(store, where)
     note(f"preparing the patches of {store.uri}")
     if where is None and store.path is not None:
         return run, store.prepared_memmap(preset)[1]
     return run, store.prepared(preset, where)[1]
+
+
+def _check_prepared(data: Path, preset: Preset) -> None:
+    """A file that an archive has prepared carries its preset in its name."""
+    from .archive.cache import is_prepared_file, preset_key
+
+    if is_prepared_file(data) and not data.name.startswith(f"{preset_key(preset)}-"):
+        raise SolqueryError(
+            f"{data} was prepared with another preset, or another definition of {preset.name!r}; name that one with "
+            "--preset, or give the archive with --archive"
+        )
+
+
+def _check_regions(store: Archive, where: str | None) -> None:
+    """Frames of one region are near copies of each other: what counts is the number of regions."""
+    regions = len(set(store.table(["region"], where)["region"].to_pylist()))
+    if regions < FEWEST_REGIONS:
+        raise SolqueryError(
+            f"{store.uri} has patches of {regions} region{'s' * (regions != 1)} to train on, of which a generator can "
+            f"only learn copies; add regions, or a `where` that keeps {FEWEST_REGIONS} or more"
+        )
+    if regions < ENOUGH_REGIONS:
+        warnings.warn(
+            f"{store.uri} has patches of {regions} regions to train on: with fewer than {ENOUGH_REGIONS} a generator "
+            "is likely to learn them by heart; `solquery quality --train` tells",
+            stacklevel=2,
+        )
 
 
 @contextlib.contextmanager
@@ -276,6 +397,9 @@ def build(
             f"{base.shape[1]}; name the preset it was trained with"
         )
     provenance: dict[str, Any] = {"generator": _story(generator)}
+    trained_as = provenance["generator"].get("provenance", {}).get("preset", base.name)
+    if trained_as != base.name:
+        raise SolqueryError(f"{generator} was trained with preset {trained_as!r}; build with --preset {trained_as}")
     encoder_config, encoder_network, shared = base.encoder, None, None
     if encoder is not None:
         encoder_config, encoder_network, shared, provenance["encoder"] = _encoder(encoder, out)

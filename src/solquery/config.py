@@ -61,6 +61,9 @@ class GeneratorConfig:
     limit: float = 1.0
     #: network units below which what is made fades to nothing, for grids that reach beyond the observation
     hush: float = 0.0
+    #: one generated batch serves both steps of an iteration (faster), instead of one each (losses but `vae-gan`, whose
+    #: two steps always share)
+    shared_batch: bool = False
 
     def __post_init__(self) -> None:
         _require(self.latent_dim >= 1, f"latent_dim must be at least 1, got {self.latent_dim}")
@@ -109,6 +112,15 @@ class EncoderConfig:
     temperature: float = 0.1
     #: the network looks at block means of this many pixels a side; 1: at every pixel
     downsample: int = 1
+    #: the network looks at the four Haar bands of the field and of its logarithm, at half the side: nothing is averaged
+    #: away, and texture is seen beside layout
+    bands: bool = False
+    #: parameters that some numbers of the embedding are taught to follow, so that a search keeps them
+    physics: tuple[str, ...] = ()
+    #: numbers of the embedding for each of them
+    physics_dims: int = 3
+    #: weight of that lesson beside the loss
+    physics_weight: float = 1.0
     augment: AugmentConfig = field(default_factory=AugmentConfig)
 
     def __post_init__(self) -> None:
@@ -119,6 +131,11 @@ class EncoderConfig:
         _require(self.loss in ("simsiam", "contrastive"), f"loss must be simsiam or contrastive, got {self.loss!r}")
         _require(self.temperature > 0, f"temperature must be positive, got {self.temperature}")
         _require(self.downsample >= 1, f"downsample must be at least 1, got {self.downsample}")
+        _require(self.downsample == 1 or not self.bands, "bands and downsample exclude each other")
+        taught = len(self.physics) * self.physics_dims
+        _require(
+            taught <= self.embedding_dim, f"physics takes {taught} numbers of {self.embedding_dim}; lower physics_dims"
+        )
 
 
 @dataclass(frozen=True)
@@ -214,6 +231,15 @@ _QUICK_ENCODER = EncoderConfig(
     downsample=2,
 )
 
+_PHYSICAL_ENCODER = replace(
+    _QUICK_ENCODER,
+    downsample=1,
+    bands=True,
+    physics=("tuf", "r", "psep", "tpf", "tnf", "sigma", "alpha", "grad"),
+    physics_dims=4,
+    physics_weight=2.0,
+)
+
 PRESETS: dict[str, Preset] = {
     "paper": Preset("paper"),
     # the paper's data and encoder with a generator that learns faster per second (see generator/pyramid.py)
@@ -231,7 +257,7 @@ PRESETS: dict[str, Preset] = {
         generator=replace(
             _QUICK_GENERATOR, limit=4.0, hush=0.0015, anchors=("tuf", "r", "psep", "sigma", "tilt", "net_flux")
         ),
-        encoder=_QUICK_ENCODER,
+        encoder=_PHYSICAL_ENCODER,
     ),
     "tiny": Preset(
         "tiny",

@@ -50,6 +50,54 @@ def test_training_on_prepared_patches(room, tmp_path):
     assert "no device" in failure(*command, tmp_path / "good.npy", "--device", "abacus")
 
 
+def test_options_change_the_preset_and_wrong_ones_are_refused(tmp_path):
+    command = ("train", "generator", "--preset", "tiny", "--device", "cpu", "--dry-run")
+    options = ("--precision", "bf16", "--learning-rate", 1e-4, "--shared-batch")
+    about = json.loads(call(*command, *options)[0])["generator"]
+    assert (about["precision"], about["learning_rate"], about["shared_batch"]) == ("bf16", 1e-4, True)
+    for wrong in (("--precision", "fp8"), ("--learning-rate", -1), ("--devices", 0)):
+        call(*command, *wrong, code=2)
+
+
+def test_the_live_line_tells_losses_rate_and_time_left(tmp_path):
+    np.save(tmp_path / "data.npy", np.random.default_rng(0).uniform(-1, 1, (32, 32, 32)).astype(np.float16))
+    command = ("train", "generator", "--preset", "tiny", "--epochs", 40, "--device", "cpu", "--until-images", 64)
+    _, err = call(*command, "--run", tmp_path / "run", "--data", tmp_path / "data.npy", "--picture-every", 2)
+    assert all(word in err for word in ("loss_g", "loss_d", "images_per_s", "images,"))
+    lines = [json.loads(line) for line in (tmp_path / "run" / "stats.jsonl").read_text().splitlines()]
+    assert [line["images"] for line in lines] == [32, 64] and lines[0]["seconds_left"] >= 0
+    assert [p.name for p in sorted((tmp_path / "run" / "samples").iterdir())] == ["000000032.png", "000000064.png"]
+
+
+def test_patches_of_another_preset_and_of_one_region_are_refused(room, tmp_path):
+    from solquery.archive import Archive
+    from solquery.config import get_preset
+
+    tiny = Archive.open(room / "archive").prepared_memmap(get_preset("tiny"))[1]
+    other = tmp_path / "quick-0123456789-0123456789abcdef.npy"  # a name such as an archive gives
+    np.save(other, tiny)
+    command = ("train", "generator", "--preset", "tiny", "--device", "cpu", "--run", tmp_path / "run")
+    assert "another preset" in failure(*command, "--data", other)
+    one = Archive.open(room / "archive").table(["region"])["region"][0].as_py()
+    assert "1 region" in failure(*command, "--archive", room / "archive", "--where", f"region = '{one}'")
+    _, err = call(*command, "--archive", room / "archive", "--epochs", 1)
+    assert "8 regions" in err and "learn them by heart" in err
+    # nor is a run of one preset built into a bundle of another
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    config["provenance"]["preset"] = "physical"
+    (tmp_path / "run" / "config.json").write_text(json.dumps(config))
+    build = ("bundle", "build", "--name", "x", "--out", tmp_path / "b", "--generator", tmp_path / "run")
+    assert "trained with preset 'physical'" in failure(*build, "--preset", "tiny")
+
+
+def test_choosing_a_checkpoint_by_the_papers_rule(room):
+    told = document("train", "choose", room / "run-g", "--by", "paper")
+    assert told["by"] == "paper" and told["table"] and "tells generated from real least well" in told["why"]
+    assert json.loads((room / "run-g" / "choice.json").read_text())["why"] == told["why"]
+    call("train", "choose", room / "run-g", code=2)  # by quality, but of which archive?
+    call("train", "choose", room / "run-g", "--by", "eye", code=2)
+
+
 def test_bundle_build_tells_what_does_not_fit(room, bundle, tmp_path):
     command = ("bundle", "build", "--name", "x", "--out", tmp_path / "b", "--generator")
     assert "128 x 128" in failure(*command, room / "run-g", "--preset", "paper")
@@ -70,7 +118,11 @@ def test_quality_wants_enough_patches(room):
 def test_quality_writes_a_table_and_a_figure(room, tmp_path):
     archive, out = tmp_path / "archive", tmp_path / "out"
     call("simulate", "--regions", 10, "--frames", 10, "--seed", 6, "--archive", archive, "--workers", 1)
-    got = document("quality", room / "bundle", "--archive", archive, "-n", 100, "--out", out)
+    got = document(
+        "quality", room / "bundle", "--archive", archive, "-n", 100, "--out", out, "--train", room / "archive"
+    )
+    assert got["memorisation"]["median_generated"] > 0 and 0 <= got["discriminator_accuracy"] <= 1
+    assert {"spans", "reached", "weak", "strong"} <= set(got["parameters"]["tuf"])
     assert set(got["parameters"]) == {"tuf", "r", "psep", "tpf", "tnf", "sigma", "alpha", "grad"}
     assert all(0 <= entry["ks"] <= 1 for entry in got["parameters"].values())
     assert (out / "quality.png").read_bytes().startswith(PNG)

@@ -3,12 +3,14 @@
 import numpy as np
 import pytest
 
+from solquery.generator.critic import critic_accuracy
 from solquery.generator.quality import (
     compare_embeddings,
     compare_parameters,
     halves,
     memorisation,
     radial_spectrum,
+    reach,
     spectrum_distance,
 )
 
@@ -96,3 +98,30 @@ def test_copies_of_training_patches_are_found():
 def test_a_parameter_that_is_never_defined_has_nothing_in_common():
     got = compare_parameters({"r": np.full(100, np.nan)}, {"r": np.arange(100.0)}, _regions(100))["r"]
     assert got["ks"] == 1.0 and np.isnan(got["wasserstein"])
+
+
+def test_reach_tells_weak_and_strong_from_the_middle():
+    rng = np.random.default_rng(5)
+    held = rng.lognormal(size=4000)
+    whole, middle = reach(rng.lognormal(size=4000), held), reach(np.exp(0.3 * rng.normal(size=4000)), held)
+    assert whole["spans"] and whole["reached"] == 1.0
+    assert (whole["weak"], whole["strong"]) == (pytest.approx(0.1, abs=0.02), pytest.approx(0.1, abs=0.02))
+    assert not middle["spans"] and middle["reached"] < 0.9 and max(middle["weak"], middle["strong"]) < 0.01
+    assert reach(np.full(10, np.nan), held)["reached"] == 0.0
+    # where most values are equal, as R of regions without a sharp line, the slices between them ask for nothing
+    zeros = np.r_[np.zeros(900), rng.lognormal(size=100)]
+    assert reach(zeros[::2], zeros)["reached"] == 1.0
+
+
+def test_a_fresh_discriminator_tells_noise_from_blobs_and_blobs_from_blobs_by_chance():
+    y, x = np.mgrid[:32, :32]
+    rng = np.random.default_rng(6)
+
+    def blobs(n):
+        return np.stack([np.exp(-((y - a) ** 2 + (x - b) ** 2) / 18) for a, b in rng.uniform(8, 24, (n, 2))])
+
+    held, halves = blobs(160), (np.arange(80), np.arange(80, 160))
+    noise = rng.normal(0, 0.2, (120, 32, 32))
+    found = critic_accuracy(noise, held, halves, steps=60)
+    assert found["accuracy"] > 0.95 and abs(found["floor"] - 0.5) < 0.15
+    assert abs(critic_accuracy(blobs(120), held, halves, steps=60)["accuracy"] - 0.5) < 0.15

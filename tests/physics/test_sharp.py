@@ -76,3 +76,30 @@ def test_harp_377_texture_on_the_grid():
     assert got["sigma"] == pytest.approx(18.5, rel=0.1)
     assert got["alpha"] == pytest.approx(-2.2, abs=0.1)
     assert got["grad"] == pytest.approx(43, rel=0.06)
+
+
+def test_harp_377_centres_over_the_pixels_of_the_header():
+    """Over the pixels that USFLUX counts, separation within 5 % and tilt within 3 degrees of the header's centres."""
+    from solquery.physics import header_values
+
+    br, header = harp377("Br")
+    bitmap, confidence = harp377("bitmap")[0], harp377("conf_disambig")[0]
+    told = header_values(header)
+    inside = np.where((bitmap >= 30) & (confidence >= 70), br, 0.0)
+    got = {k: v.item() for k, v in measure(inside, (CEA_PIXEL_MM, CEA_PIXEL_MM)).items()}
+    assert got["tuf"] == pytest.approx(told["tuf"].value, rel=1e-3)
+    assert got["psep"] == pytest.approx(told["psep"].value, rel=0.05)
+    assert got["tilt"] == pytest.approx(told["tilt"].value, abs=3.0)
+    assert got["polarity"] == told["polarity"].value
+
+
+def test_harp_377_is_seen_at_its_mu():
+    from solquery.archive import read_sharp
+
+    path = HARP377 / "hmi.sharp_cea_720s.377.20110215_020000_TAI.Br.fits"
+    if not path.exists():
+        pytest.skip("the images of HARP 377 are not here")
+    patch = read_sharp(path)
+    lat, lon, tip = np.radians([patch.latitude_deg, patch.longitude_deg, patch.b0_deg])
+    assert patch.mu == pytest.approx(0.945, abs=1e-3)
+    assert patch.mu == pytest.approx(np.sin(tip) * np.sin(lat) + np.cos(tip) * np.cos(lat) * np.cos(lon), abs=1e-3)

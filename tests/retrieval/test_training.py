@@ -17,6 +17,7 @@ import solquery
 from solquery.config import AugmentConfig, EncoderConfig
 from solquery.retrieval.augment import augment, seeded_generator
 from solquery.retrieval.encoder import build_encoder
+from solquery.retrieval.lessons import lesson_loss
 from solquery.retrieval.losses import contrastive, negative_cosine
 from solquery.retrieval.training import (
     CollapseWarning,
@@ -231,3 +232,36 @@ def test_the_exported_encoder_is_that_of_the_run(data, tmp_path):
     encoder = load_encoder(tmp_path)
     assert not encoder.training
     assert same(encoder.state_dict(), export_encoder(tmp_path))
+
+
+def test_what_is_not_known_is_not_taught():
+    z = torch.tensor([[1.0, 2.0, 9.0], [3.0, 4.0, 9.0]], requires_grad=True)
+    taught = torch.tensor([[0.0, float("nan")], [3.0, 2.0]])
+    loss = lesson_loss(z, taught)
+    assert loss.item() == pytest.approx((1.0 + 0.0 + 4.0) / 3)
+    loss.backward()
+    assert z.grad[0, 1] == 0.0 and (z.grad[:, 2] == 0.0).all() and torch.isfinite(z.grad).all()
+
+
+def test_taught_numbers_follow_the_parameter_on_unseen_patches(tmp_path):
+    """Rank correlation of unsigned flux with the number that was taught it, and with one that was not."""
+    rng = np.random.default_rng(6)
+    strength = rng.uniform(0.2, 1.0, 320)
+    patches = smooth_fields(320, size=32, seed=4, sigma=2.0) * strength[:, None, None]
+    cfg = dataclasses.replace(
+        CFG, width=8, embedding_dim=8, batch=32, images=32 * 100, learning_rate=0.05, bands=True,
+        physics=("tuf",), physics_dims=1, physics_weight=2.0,
+    )  # fmt: skip
+    train_encoder(cfg, patches[:256].astype(np.float32), tmp_path, device="cpu")
+    with torch.no_grad():
+        z = load_encoder(tmp_path)(torch.from_numpy(patches[256:]).float().unsqueeze(1))
+    flux = torch.from_numpy(np.abs(patches[256:]).sum((1, 2)))
+    found = np.corrcoef(z[:, 0].argsort().argsort(), flux.argsort().argsort())[0, 1]
+    assert found > 0.8
+
+
+def test_lessons_need_room_in_the_embedding():
+    with pytest.raises(ValueError, match="physics takes 12 numbers of 8"):
+        dataclasses.replace(CFG, physics=("tuf", "r", "psep", "tpf"), physics_dims=3)
+    with pytest.raises(ValueError, match="exclude each other"):
+        dataclasses.replace(CFG, bands=True, downsample=2)

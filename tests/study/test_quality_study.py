@@ -49,6 +49,7 @@ def test_a_replayed_archive_is_real_and_found_out_as_copied(archive):
     assert got["median_ks"] < 0.2 and got["precision"] > 0.9 and got["spectrum_dex"] < 0.1
     # held-out and training patches are the same here: neither is closer
     assert got["memorisation"]["median_generated"] == pytest.approx(0.0, abs=1e-5)
+    assert got["parameters"]["tuf"]["reached"] == 1.0 and 0.3 < got["discriminator_accuracy"] < 0.8
     assert got["held_out"] == 120 and got["regions"] == 12
     json.dumps(got, allow_nan=False)
     assert png(figure_quality(study)).startswith(b"\x89PNG")
@@ -58,7 +59,8 @@ def test_noise_is_not_taken_for_the_sun(archive):
     noise = np.random.default_rng(0).normal(0, 0.05, (50, 32, 32)).astype(np.float32)
     got = run_quality(archive, Bundle("noise", "tiny", _Replay(noise), _Coarse()), count=120).document
     assert got["median_ks"] > 0.5 and got["recall"] < 0.3
-    assert got["median_ks"] > 2 * got["median_ks_floor"]
+    assert got["median_ks"] > 2 * got["median_ks_floor"] and got["discriminator_accuracy"] > 0.65
+    assert got["parameters"]["tuf"]["reached"] < 0.3 and not got["parameters"]["tuf"]["spans"]
 
 
 def test_too_few_patches_are_refused_with_a_way_out(archive):

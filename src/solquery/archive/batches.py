@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from ..config import Preset, get_preset
 from .prepare import prepare
@@ -60,18 +62,16 @@ def batches(
     if size < 1:
         raise ValueError(f"a batch has at least one patch, got {size}")
     preset = get_preset(preset)
-    stored = None
-    if archive.path is not None:
-        known, stored = archive.prepared_memmap(preset)
-    ids = archive.ids(where)
-    places = np.arange(len(ids))
-    if stored is not None and where:
-        at = {patch_id: k for k, patch_id in enumerate(known)}
-        # a patch that came in between has no prepared row yet
-        ids = [patch_id for patch_id in ids if patch_id in at]
-        places = np.array([at[patch_id] for patch_id in ids], dtype=int)
-    elif stored is not None:
-        ids, places = known, np.arange(len(known))
+    if archive.path is None:
+        ids, stored, places = archive.table(["id"], where)["id"], None, None
+    else:
+        ids, stored = archive.prepared_rows(preset)
+        places = np.arange(len(ids))
+        if where:
+            # a patch that came in between has no prepared row yet
+            found = pc.index_in(archive.table(["id"], where)["id"], value_set=ids.combine_chunks())
+            places = pc.drop_null(found).to_numpy()
+            ids = ids.take(pa.array(places))
     order = np.arange(len(ids))
     if seed is not None:
         np.random.default_rng(seed).shuffle(order)
@@ -79,9 +79,10 @@ def batches(
         chosen = order[start : start + size]
         if drop_last and len(chosen) < size:
             return
-        named = [ids[k] for k in chosen]
+        named = ids.take(pa.array(chosen)).to_pylist()
         if stored is not None:
-            x = stored[places[chosen]].astype(np.float32)
+            # torch turns halves into floats nine times as fast as numpy
+            x = torch.from_numpy(stored[places[chosen]]).float()
         else:
-            x = np.stack([prepare(patch, preset) for patch in archive.patches(ids=named)])
-        yield Batch(named, torch.from_numpy(x)[:, None])
+            x = torch.from_numpy(np.stack([prepare(patch, preset) for patch in archive.patches(ids=named)]))
+        yield Batch(named, x[:, None])

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from ..patch import Patch
 from . import records
@@ -40,14 +42,14 @@ def read_patches(fields: Any, rows: pa.Table, uri: str) -> Iterator[Patch]:
             data = _by_id(fields.search().where(named).select(["id", "field"]).to_arrow())
             yield from (_patch(row, data, uri) for row in rows.to_pylist())
         return
-    place = _places(fields)
+    place = _places(fields, rows["id"])
     for start in range(0, len(rows), READ_AHEAD):
         part = rows.slice(start, READ_AHEAD).to_pylist()
-        data = _taken(fields, part, place)
+        data = _taken(fields, place[start : start + READ_AHEAD])
         if any(row["id"] not in data for row in part):
             # the table was compacted while it was being read, and rows have moved
-            place = _places(fields)
-            data = _taken(fields, part, place)
+            place = _places(fields, rows["id"])
+            data = _taken(fields, place[start : start + READ_AHEAD])
         yield from (_patch(row, data, uri) for row in part)
 
 
@@ -55,15 +57,16 @@ def _by_id(found: pa.Table) -> dict[str, bytes]:
     return dict(zip(found["id"].to_pylist(), found["field"].to_pylist(), strict=True))
 
 
-def _places(fields: Any) -> dict[str, int]:
-    """Lance's row number of every field; finding rows by number needs no scan."""
+def _places(fields: Any, ids: pa.ChunkedArray) -> np.ndarray:
+    """(N,) Lance's row number of the field of each id, -1 where there is none; no scan finds them later."""
     found = fields.search().select(["id"]).with_row_id(True).to_arrow()
-    return dict(zip(found["id"].to_pylist(), found["_rowid"].to_pylist(), strict=True))
+    at = pc.index_in(ids, value_set=found["id"].combine_chunks())
+    return pc.fill_null(found["_rowid"].take(at).cast(pa.int64()), -1).to_numpy()
 
 
-def _taken(fields: Any, part: list[dict[str, Any]], place: dict[str, int]) -> dict[str, bytes]:
-    numbers = sorted({place[row["id"]] for row in part if row["id"] in place})
-    return _by_id(fields.take_row_ids(numbers).select(["id", "field"]).to_arrow()) if numbers else {}
+def _taken(fields: Any, numbers: np.ndarray) -> dict[str, bytes]:
+    known = np.unique(numbers[numbers >= 0]).tolist()
+    return _by_id(fields.take_row_ids(known).select(["id", "field"]).to_arrow()) if known else {}
 
 
 def _patch(row: dict[str, Any], data: dict[str, bytes], uri: str) -> Patch:

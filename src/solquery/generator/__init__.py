@@ -1,7 +1,8 @@
 """Generators: networks, losses and training (paper, sections 3 and 4)."""
 
-from .networks import architectures, build_discriminator, build_generator, register
-from .training import CollapseWarning, TrainingError, discriminator_accuracy, load_run, train_generator
+from .networks import architectures, build_discriminator, build_generator, register, register_generator
+from .training import TrainingError, discriminator_accuracy, load_run, train_generator
+from .variety import CollapseWarning, diversity
 
 __all__ = [
     "CollapseWarning",
@@ -10,7 +11,9 @@ __all__ = [
     "build_discriminator",
     "build_generator",
     "discriminator_accuracy",
+    "diversity",
     "load_run",
     "register",
+    "register_generator",
     "train_generator",
 ]

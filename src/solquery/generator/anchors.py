@@ -17,7 +17,7 @@ import torch
 from scipy.special import ndtri
 from scipy.stats import rankdata
 
-__all__ = ["anchor_scores"]
+__all__ = ["anchor_scores", "parameter_scores"]
 
 
 def _normal_score(values: np.ndarray) -> np.ndarray:
@@ -27,6 +27,24 @@ def _normal_score(values: np.ndarray) -> np.ndarray:
     if known.any():
         score[known] = ndtri((rankdata(values[known]) - 0.5) / known.sum())
     return score
+
+
+def parameter_scores(data: Any, names: tuple[str, ...], unit_gauss: float = 1000.0, batch: int = 256) -> np.ndarray:
+    """(N, P) float32 normal scores of parameters of patches (N, H, W) in network units; NaN where one is unknown."""
+    columns = _measured(data, names, unit_gauss, batch)
+    scores = [np.where(np.isfinite(values), _normal_score(values), np.nan) for values in columns]
+    return np.column_stack(scores).astype(np.float32)
+
+
+def _measured(data: Any, names: tuple[str, ...], unit_gauss: float, batch: int) -> list[np.ndarray]:
+    from ..physics import measure
+
+    columns: dict[str, list[np.ndarray]] = {name: [] for name in names}
+    for start in range(0, len(data), batch):
+        fields = torch.as_tensor(np.asarray(data[start : start + batch], np.float32)) * unit_gauss
+        for name, values in measure(fields, names=list(names)).items():
+            columns[name].append(values.cpu().numpy())
+    return [np.concatenate(columns[name]) for name in names]
 
 
 def anchor_scores(data: Any, names: tuple[str, ...], unit_gauss: float, batch: int = 256) -> np.ndarray:
@@ -43,14 +61,7 @@ def anchor_scores(data: Any, names: tuple[str, ...], unit_gauss: float, batch: i
     -------
     (N, A) float32: standard normal scores, uncorrelated with each other over the data.
     """
-    from ..physics import measure
-
-    columns: dict[str, list[np.ndarray]] = {name: [] for name in names}
-    for start in range(0, len(data), batch):
-        fields = torch.as_tensor(np.asarray(data[start : start + batch], np.float32)) * unit_gauss
-        for name, values in measure(fields, names=list(names)).items():
-            columns[name].append(values.cpu().numpy())
-    scores = np.column_stack([_normal_score(np.concatenate(columns[name])) for name in names])
+    scores = np.column_stack([_normal_score(values) for values in _measured(data, names, unit_gauss, batch)])
     scores = scores / np.maximum(scores.std(0), 1e-9)
     # Gram-Schmidt in the order given: each anchor keeps what the earlier ones do not explain
     for k in range(1, scores.shape[1]):

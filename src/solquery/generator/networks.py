@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from ..config import GeneratorConfig
+from .strided import double, double_thin, halve_thin
 
 __all__ = [
     "PaperDiscriminator",
@@ -20,14 +21,24 @@ __all__ = [
     "build_discriminator",
     "build_generator",
     "register",
+    "register_generator",
 ]
 
 _ARCHITECTURES: dict[str, tuple[Callable[..., nn.Module], Callable[..., nn.Module]]] = {}
 
 
-def register(name: str, generator: Callable[..., nn.Module], discriminator: Callable[..., nn.Module]) -> None:
-    """Make an architecture known as `name`; both are called with (GeneratorConfig, (H, W))."""
-    _ARCHITECTURES[name] = (generator, discriminator)
+def register_generator(
+    name: str, generator: Callable[..., nn.Module], discriminator: Callable[..., nn.Module] | None = None
+) -> None:
+    """Make an architecture known as `name`; both are called with (GeneratorConfig, (H, W)).
+
+    Without a discriminator of its own it is trained against the paper's. A name that is known already is replaced.
+    """
+    _ARCHITECTURES[name] = (generator, discriminator or PaperDiscriminator)
+
+
+#: the same, inside this room
+register = register_generator
 
 
 def architectures() -> list[str]:
@@ -39,7 +50,10 @@ def architectures() -> list[str]:
 
 def _lookup(name: str) -> tuple[Callable[..., nn.Module], Callable[..., nn.Module]]:
     if name not in architectures():
-        raise ValueError(f"no generator architecture named {name!r}; there are: {', '.join(architectures())}")
+        raise ValueError(
+            f"no generator architecture named {name!r}; there are: {', '.join(architectures())}; "
+            "one of your own must be registered first (docs/plug-in-generator.md)"
+        )
     return _ARCHITECTURES[name]
 
 
@@ -76,14 +90,22 @@ class PaperGenerator(nn.Module):
         self.up1 = nn.ConvTranspose2d(w, w, 3, stride=2)
         self.up2 = nn.ConvTranspose2d(w, w // 2, 3, stride=2)
         self.up3 = nn.ConvTranspose2d(w // 2, 1, 3, stride=2)
-        self.activation = nn.LeakyReLU(0.2)
+        self.activation = nn.LeakyReLU(0.2, inplace=True)
 
     def forward(self, z: torch.Tensor) -> torch.Tensor:
         x = self.activation(self.linear(z)).view(-1, self.width, *self.seed)
-        x = self.activation(self.up1(x))
-        x = self.activation(self.up2(x))
+        x = self.activation(double(x, self.up1.weight, self.up1.bias))
+        x = self.activation(double(x, self.up2.weight, self.up2.bias))
         x = nn.functional.pad(x, (1, 1, 1, 1))
-        return torch.tanh(self.up3(x))[:, :, : self.shape[0], : self.shape[1]]
+        x = double_thin(x, self.up3.weight, self.up3.bias)
+        return torch.tanh(x[:, :, : self.shape[0], : self.shape[1]])
+
+
+class _ThinConv(nn.Conv2d):
+    """The same layer, weights and all, whose gradient with respect to the patch is cheaper on a CPU."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return halve_thin(x, self.weight, self.bias)
 
 
 class PaperDiscriminator(nn.Module):
@@ -93,6 +115,9 @@ class PaperDiscriminator(nn.Module):
     computed without overflow), so that `torch.sigmoid` of this output is the paper's.
     """
 
+    #: no patch of a batch bears on the logit of another, so that a batch may go through in parts
+    one_by_one = True
+
     def __init__(self, config: GeneratorConfig, shape: tuple[int, int]) -> None:
         super().__init__()
         w = config.width
@@ -100,7 +125,7 @@ class PaperDiscriminator(nn.Module):
         for _ in range(3):
             sides = [(side - 3) // 2 + 1 for side in sides]
         self.features = nn.Sequential(
-            nn.Conv2d(1, w // 2, 3, stride=2), nn.LeakyReLU(0.2),
+            _ThinConv(1, w // 2, 3, stride=2), nn.LeakyReLU(0.2),
             nn.Conv2d(w // 2, w, 3, stride=2), nn.LeakyReLU(0.2),
             nn.Conv2d(w, w, 3, stride=2), nn.LeakyReLU(0.2),
             nn.Flatten(),

@@ -24,6 +24,7 @@ __all__ = [
     "halves",
     "memorisation",
     "radial_spectrum",
+    "reach",
     "spectrum_distance",
 ]
 
@@ -76,8 +77,9 @@ def compare_parameters(
 
     Returns
     -------
-    Parameter name to `ks`, `wasserstein` (in standard deviations of the held-out), both with `_floor`, and
-    `percentiles`: where the held-out 1st and 99th percentile lie among the generated, in per cent.
+    Parameter name to `ks`, `wasserstein` (in standard deviations of the held-out), both with `_floor`,
+    `percentiles`: where the held-out 1st and 99th percentile lie among the generated, in per cent, and what
+    `reach` says.
     """
     one, other = halves(regions, seed)
     out = {}
@@ -92,8 +94,42 @@ def compare_parameters(
             "wasserstein": wasserstein,
             "wasserstein_floor": wasserstein_floor,
             "percentiles": [100.0 * float((known < end).mean()) for end in ends] if len(known) else [],
+            **reach(drawn, values),
         }
     return out
+
+
+def reach(made: np.ndarray, held: np.ndarray, slices: int = 20) -> dict[str, Any]:
+    """Does a generator reach what there is, the weak and the strong included?
+
+    Parameters
+    ----------
+    made, held
+        (N,) and (M,) values of one parameter; NaN is left out.
+    slices
+        Parts of equal number into which the held-out values are cut.
+
+    Returns
+    -------
+    `spans`: whether generated values lie on both sides of the held-out 1st to 99th percentile; `reached`: share of the
+    slices into which at least a tenth of the patches fall that should; `weak` and `strong`: share of generated values
+    below the held-out 10th and above the 90th percentile, 0.1 each when all is well.
+    """
+    made, held = made[np.isfinite(made)], held[np.isfinite(held)]
+    if not len(made) or not len(held):
+        return {"spans": False, "reached": 0.0, "weak": 0.0, "strong": 0.0}
+    low, tenth, ninetieth, high = np.percentile(held, (1, 10, 90, 99))
+    edges = np.quantile(held, np.linspace(0, 1, slices + 1)[1:-1])
+    counts = np.bincount(np.searchsorted(edges, made), minlength=slices)
+    there = np.bincount(np.searchsorted(edges, held), minlength=slices)  # many equal values fill one slice alone
+    wanted = there > 0
+    enough = counts[wanted] / len(made) >= 0.1 * there[wanted] / len(held)
+    return {
+        "spans": bool(made.min() <= low and made.max() >= high),
+        "reached": float(enough.mean()),
+        "weak": float((made < tenth).mean()),
+        "strong": float((made > ninetieth).mean()),
+    }
 
 
 def _standardised(made: np.ndarray, held: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import math
 import pickle
-import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
@@ -29,6 +28,9 @@ from .inference import InferenceNetwork, build_inference
 from .networks import build_generator
 from .pyramid import compress, expand, haar_split
 from .runs import RunFolder, TrainingError, batch_order, export_weights
+from .team import Team, team_of
+from .variety import Diversity
+from .watch import Watch
 
 __all__ = ["PatchDiscriminator", "train_vaegan"]
 
@@ -97,10 +99,10 @@ def _reconstruction(made: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
     return total
 
 
-def _unlikeness(made: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
+def _unlikeness(made: torch.Tensor, real: torch.Tensor, team: Team) -> torch.Tensor:
     """Squared difference of features averaged over 4 x 4 blocks of the image, relative to the real ones' square."""
     a, b = (F.adaptive_avg_pool2d(x.float(), 4) for x in (made, real))
-    return (a - b).square().mean() / b.square().mean().clamp_min(1e-8)
+    return (a - b).square().mean() / team.mean(b.square().mean()).clamp_min(1e-8)
 
 
 def _divergence(mean: torch.Tensor, log_variance: torch.Tensor) -> torch.Tensor:
@@ -157,8 +159,9 @@ def train_vaegan(
     until_images: int | None = None,
     minutes: float | None = None,
     checkpoint_seconds: float = 120.0,
-    sample_seconds: float = 300.0,
+    picture_steps: int = 500,
     progress: Callable[[dict[str, Any]], None] | None = None,
+    provenance: dict[str, Any] | None = None,
     start: str | Path | None = None,
 ) -> Path:
     """As `train_generator`, for `loss="vae-gan"`; `grow_images` are the images shown at the coarser levels.
@@ -166,8 +169,20 @@ def train_vaegan(
     The discriminator joins at the finest level, over `fade_images` images. `start` is the checkpoint of another run
     of the same networks whose weights a new run begins with: what faint network and spots look like is learned once.
     """
-    place = torch.device(device)
-    folder = RunFolder(run, config, shape, seed, data)
+    with team_of(device) as team, RunFolder(run, config, shape, seed, data, team, provenance) as folder:
+        if team.size > 1 and config.batch % (2 * team.size):
+            raise TrainingError(f"half a batch of {config.batch} has no equal shares for {team.size} devices")
+        return _train(
+            config, data, shape, folder, team, seed=seed, until_images=until_images, minutes=minutes,
+            checkpoint_seconds=checkpoint_seconds, picture_steps=picture_steps, progress=progress, start=start,
+        )  # fmt: skip
+
+
+def _train(
+    config: GeneratorConfig, data: Any, shape: tuple[int, int], folder: RunFolder, team: Team, *, seed: int,
+    until_images: int | None, start: str | Path | None, **watched: Any,
+) -> Path:  # fmt: skip
+    place = team.device
     parts = _parts(config, shape, seed, place)
     generator, inference, discriminator = parts["generator"], parts["inference"], parts["discriminator"]
     average = folder.averaged(generator)
@@ -176,7 +191,7 @@ def train_vaegan(
     optimise_d = torch.optim.Adam(discriminator.parameters(), lr=config.learning_rate / 2, betas=tuple(config.betas))
     random = torch.Generator().manual_seed(seed + 1)
     held = {**parts, "average": average, "optimise_g": optimise_g, "optimise_d": optimise_d}
-    step = folder.resume(held, random, place)
+    step = folder.resume(held, random, place)["step"]
     if step == 0 and start is not None:
         _begin_with(start, {**parts, "average": average})
     anchors = torch.as_tensor(anchor_scores(data, config.anchors, config.unit_gauss)) if config.anchors else None
@@ -190,16 +205,15 @@ def train_vaegan(
     autocast = torch.autocast(place.type, torch.bfloat16) if config.precision == "bf16" else nullcontext()
     decay = 0.5 ** (batch / max(config.ema_halflife_images, 1)) if config.ema_halflife_images else 0.0
     first = generator.levels - len(config.grow_images)
-    began = last_save = last_sample = time.monotonic()
-    step0, epoch_now, order = step, -1, np.empty(0, int)
-    sums: dict[str, float] = {}
-    summed = 0
+    watch = Watch(folder, step, steps, per_epoch, Diversity(data, seed), **watched)
+    epoch_now, order, level = -1, np.empty(0, int), None
 
-    while step < steps and (minutes is None or time.monotonic() - began < 60 * minutes):
+    while watch.goes_on:
+        step = watch.step
         epoch, within = divmod(step, per_epoch)
         if epoch != epoch_now:
             epoch_now, order = epoch, batch_order(seed, epoch, count)
-        chosen = np.sort(order[within * batch : (within + 1) * batch])
+        chosen = team.share(np.sort(order[within * batch : (within + 1) * batch]))
         full = torch.as_tensor(np.asarray(data[chosen], np.float32))[:, None].to(place)
         images, level = step * batch, first
         for spent in config.grow_images:
@@ -211,8 +225,8 @@ def train_vaegan(
         side = 8 * 2**level
         real = F.avg_pool2d(full, full.shape[-1] // side)
         seen = F.avg_pool2d(full, full.shape[-1] // inference.side)
-        noise = torch.randn(batch, config.latent_dim, generator=random).to(place)
-        prior = torch.randn(batch // 2, config.latent_dim, generator=random).to(place)
+        noise = team.share(torch.randn(batch, config.latent_dim, generator=random)).to(place)
+        prior = team.share(torch.randn(batch // 2, config.latent_dim, generator=random)).to(place)
 
         with autocast:
             mean, log_variance = inference(seen)
@@ -221,7 +235,7 @@ def train_vaegan(
                 known = anchors[torch.as_tensor(chosen)].to(place) + ANCHOR_BLUR * noise[:, :free]
                 z = torch.cat([known, z[:, free:]], dim=1)
             # with a discriminator, half of what is made are reconstructions, half draws from the prior
-            kept = batch - len(prior) if adversarial else batch
+            kept = len(real) - len(prior) if adversarial else len(real)
             made = generator(torch.cat([z[:kept], prior]) if adversarial else z, level=level)
             rebuilt, drawn = made[:kept], made[kept:]
             nats, divergence = (
@@ -255,6 +269,7 @@ def train_vaegan(
                 total = total + 0.5 * config.r1 * R1_EVERY * slope.square().sum((1, 2, 3)).mean()
             optimise_d.zero_grad(set_to_none=True)
             total.backward()
+            team.average_gradients(discriminator.parameters())
             optimise_d.step()
             discriminator.requires_grad_(False)
             with autocast:
@@ -263,34 +278,30 @@ def train_vaegan(
                     on_real = discriminator.judge(real_features)
                 features = discriminator.features(judged)
                 loss_g = _pairwise(discriminator.judge(features), on_real)
-            texture = _unlikeness(features[:kept], real_features[:kept])
+            texture = _unlikeness(features[:kept], real_features[:kept], team)
             loss = loss + adversarial * (loss_g + texture)
             values["texture"] = float(texture.detach())
             values |= {"loss_d": float(loss_d.detach()), "loss_g": float(loss_g.detach())}
         optimise_g.zero_grad(set_to_none=True)
         loss.backward()
+        team.average_gradients(both)
         nn.utils.clip_grad_norm_(both, 5.0)
         optimise_g.step()
         discriminator.requires_grad_(True)
         folder.update(average, generator, min(decay, (step + 1) / (step + 10)))
-        step += 1
-        folder.check(values, step)
-        sums = {name: sums.get(name, 0.0) + value for name, value in values.items()}
-        summed += 1
-        if step % 100 == 0 or step % per_epoch == 0 or step == steps:
-            rate = (step - step0) * batch / max(time.monotonic() - began, 1e-9)
-            means = {name: total / summed for name, total in sums.items()}
-            sums, summed = {}, 0
-            folder.line(means, step, side=side, images_per_s=round(rate, 2), of_images=steps * batch, report=progress)
-        now = time.monotonic()
-        if now - last_save > checkpoint_seconds:
-            folder.save(held, random, step)
-            last_save = now
-        if now - last_sample > sample_seconds:
-            folder.picture(average, step, level, place)
-            last_sample = now
+        watch.after(values)
+        if watch.line_due:
+            watch.line(average, level, side=side)
+        if level == generator.levels:
+            folder.keep(watch.step, generator=average, inference=inference)
+        if watch.save_due:
+            folder.save(held, random, watch.step)
+        watch.pictures(average, level)
 
-    folder.save(held, random, step)
-    folder.picture(average, step, None, place)
-    export_weights(inference, folder.path / "checkpoints" / "inference.safetensors")
+    folder.save(held, random, watch.step)
+    if level == generator.levels:
+        folder.keep(watch.step, last=True, generator=average, inference=inference)
+    folder.picture(average, watch.step, None, place)
+    if team.leads:
+        export_weights(inference, folder.path / "checkpoints" / "inference.safetensors")
     return folder.export(average)

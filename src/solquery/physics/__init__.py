@@ -1,12 +1,17 @@
 """Physical parameters of magnetic patches: definitions, units and batched measurement.
 
-``measure(fields, scale_mm)`` gives every registered parameter; `parameter` adds one.
+``measure(fields, scale_mm)`` gives every registered parameter; `parameter` adds one, in a file of your own too
+(`load_plugin`). `quantities` and `qtable` give astropy Quantities, `uncertainty` standard errors.
 """
 
 from __future__ import annotations
 
-# importing a module of definitions is what registers them
-from . import geometry, integral, texture
+from importlib import import_module
+from typing import Any
+
+# importing a module of definitions is what registers them; their order here is that of every table
+from . import geometry, integral, inversion_lines, schrijver, texture, transport
+from .plugins import PluginError, load_from_environment, load_plugin, plugin_names
 from .registry import (
     DuplicateParameter,
     Parameter,
@@ -20,14 +25,53 @@ from .registry import (
 
 __all__ = [
     "DuplicateParameter",
+    "Laws",
     "Parameter",
+    "PluginError",
     "UnknownParameter",
     "geometry",
     "get_parameter",
+    "hale",
+    "header_values",
     "integral",
+    "inversion_lines",
+    "joy",
+    "laws",
+    "load_plugin",
     "measure",
     "parameter",
     "parameters",
+    "plugin_names",
+    "qtable",
+    "quantities",
+    "schrijver",
+    "smooth_measure",
+    "solar_cycle",
     "texture",
+    "transport",
+    "uncertainty",
     "unit_of",
 ]
+
+#: what is not needed for measuring is loaded when it is used
+_HOME = {
+    "Laws": "bipole_laws",
+    "hale": "bipole_laws",
+    "header_values": "keywords",
+    "joy": "bipole_laws",
+    "laws": "bipole_laws",
+    "qtable": "units",
+    "quantities": "units",
+    "smooth_measure": "smooth",
+    "solar_cycle": "bipole_laws",
+    "uncertainty": "noise",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{_HOME[name]}", __name__), name)
+
+
+load_from_environment()

@@ -17,22 +17,27 @@ import torch
 from torch import Tensor
 
 from ..errors import SolqueryError
+from . import fast
 
 __all__ = [
     "DuplicateParameter",
     "Parameter",
     "UnknownParameter",
+    "as_fields",
+    "as_scale",
     "get_parameter",
     "measure",
     "parameter",
     "parameters",
+    "restore",
+    "snapshot",
     "unit_of",
 ]
 
 Definition = Callable[[Tensor, Tensor | None], Tensor]
 
-#: pixels worked on at a time: a megabyte or two of float32 stays in the cache of one core, a GPU wants more
-_CHUNK_PIXELS = {"cpu": 2**18, "cuda": 2**26}
+#: pixels worked on at a time: a few megabytes of float32, shared out over the threads; a GPU wants more
+_CHUNK_PIXELS = {"cpu": 2**20, "cuda": 2**26}
 
 
 class UnknownParameter(SolqueryError, ValueError):
@@ -65,6 +70,14 @@ class Parameter:
         The docstring of `function`.
     missing
         ``"zero"``: NaN pixels reach `function` as 0 G; ``"keep"``: they reach it as NaN.
+    formula
+        The definition in one line.
+    domain
+        Where it can be trusted.
+    without
+        What it is where its ingredients are not there: an empty text means 0.
+    default
+        Whether `measure` and archives measure it when nobody names it; False for what is costly or not for steering.
     """
 
     name: str
@@ -76,6 +89,17 @@ class Parameter:
     source: str = ""
     definition: str = ""
     missing: str = "zero"
+    formula: str = ""
+    domain: str = ""
+    without: str = ""
+    default: bool = True
+
+    @property
+    def differentiable(self) -> bool:
+        """Whether `solquery.physics.smooth` has a version of it with useful gradients."""
+        from .smooth import SMOOTH
+
+        return self.name in SMOOTH
 
     def __call__(self, fields: Any, scale_mm: Any = None) -> Tensor:
         """Values (N,) float64 of this one parameter; see `measure` for the arguments."""
@@ -94,6 +118,10 @@ def parameter(
     title: str | None = None,
     source: str = "",
     missing: str = "zero",
+    formula: str = "",
+    domain: str = "",
+    without: str = "",
+    default: bool = True,
     replace: bool = False,
 ) -> Callable[[Definition], Definition]:
     """Register the decorated function as the definition of parameter `name`.
@@ -108,6 +136,10 @@ def parameter(
         For tables, labels and the record; symbol and title default to the name.
     missing
         ``"zero"`` (default) if missing pixels count as 0 G, ``"keep"`` if the function deals with NaN itself.
+    formula, domain, without
+        For the record: the definition in one line, where it can be trusted, and what it is where it does not exist.
+    default
+        False for a parameter that is measured only when it is named.
     replace
         Allow an existing definition of that name to be replaced, as when a notebook cell is run again.
 
@@ -149,15 +181,33 @@ def parameter(
             source=source,
             definition=inspect.getdoc(function) or "",
             missing=missing,
+            formula=formula,
+            domain=domain,
+            without=without,
+            default=default,
         )
         return function
 
     return register
 
 
-def parameters() -> dict[str, Parameter]:
-    """All registered parameters by name, in the order of their registration (a copy)."""
+def parameters(on_demand: bool = False) -> dict[str, Parameter]:
+    """Registered parameters by name, in the order of their registration (a copy).
+
+    Those that are measured only when they are named (``default=False``) are among them if `on_demand` is true.
+    """
+    return {name: p for name, p in _REGISTRY.items() if p.default or on_demand}
+
+
+def snapshot() -> dict[str, Parameter]:
+    """The registry as it stands, for `restore`."""
     return dict(_REGISTRY)
+
+
+def restore(before: dict[str, Parameter]) -> None:
+    """Make the registry what it was at a `snapshot`."""
+    _REGISTRY.clear()
+    _REGISTRY.update(before)
 
 
 def get_parameter(name: str) -> Parameter:
@@ -182,7 +232,7 @@ def unit_of(name: str, physical: bool) -> str:
     return found.unit if physical else found.grid_unit
 
 
-def _as_fields(fields: Any) -> Tensor:
+def as_fields(fields: Any) -> Tensor:
     """Input to a tensor (N, H, W), not yet converted to float32."""
     if not isinstance(fields, Tensor):
         array = np.asarray(fields)
@@ -199,7 +249,7 @@ def _as_fields(fields: Any) -> Tensor:
     return fields.detach()
 
 
-def _as_scale(scale_mm: Any, n: int, device: torch.device) -> Tensor | None:
+def as_scale(scale_mm: Any, n: int, device: torch.device) -> Tensor | None:
     """Scale to (n, 2) float64 Mm per pixel, (y, x), or None."""
     if scale_mm is None:
         return None
@@ -209,7 +259,10 @@ def _as_scale(scale_mm: Any, n: int, device: torch.device) -> Tensor | None:
     if scale.shape not in ((2,), (n, 2)):
         raise ValueError(f"scale_mm must be (y, x) or of shape ({n}, 2), got shape {tuple(scale.shape)}")
     if not bool((torch.isfinite(scale) & (scale > 0)).all()):
-        raise ValueError("scale_mm must be positive and finite in both axes; pass None for a grid without scale")
+        bad = scale[~(torch.isfinite(scale) & (scale > 0)).expand_as(scale)][0].item()
+        raise ValueError(
+            f"scale_mm must be positive and finite in both axes, got {bad:g}; pass None for a grid without scale"
+        )
     return scale.expand(n, 2)
 
 
@@ -229,7 +282,7 @@ def measure(
         Megametres per pixel as (y, x) for all, or (N, 2); None where the grid has no physical scale: the results
         are then in `grid_unit` (gauss and pixels).
     names
-        Which parameters; None for all.
+        Which parameters; None for all but those that are measured on demand only.
 
     Returns
     -------
@@ -242,21 +295,29 @@ def measure(
     ValueError
         When shape or scale do not fit.
     """
-    wanted = list(_REGISTRY) if names is None else [names] if isinstance(names, str) else list(names)
+    wanted = list(parameters()) if names is None else [names] if isinstance(names, str) else list(names)
     chosen = [get_parameter(name) for name in wanted]
-    batch = _as_fields(fields)
+    batch = as_fields(fields)
     n, height, width = batch.shape
-    scale = _as_scale(scale_mm, n, batch.device)
+    scale = as_scale(scale_mm, n, batch.device)
     out = {p.name: torch.empty(n, dtype=torch.float64, device=batch.device) for p in chosen}
     step = max(1, _CHUNK_PIXELS.get(batch.device.type, 2**22) // (height * width))
+    quick = fast.covered(chosen) if batch.device.type == "cpu" and fast.available() else []
+    others = [p for p in chosen if p not in quick]
     with torch.no_grad():
         for start in range(0, n, step):
             part = slice(start, start + step)
             raw = batch[part].to(torch.float32)
-            finite = torch.nan_to_num(raw, nan=0.0, posinf=0.0, neginf=0.0)
             here = None if scale is None else scale[part]
-            for p in chosen:
-                values = p.function(finite if p.missing == "zero" else raw, here)
+            if quick:
+                got, finite = fast.measure_fast(raw, here, {p.name for p in quick})
+                for p in quick:
+                    out[p.name][part] = got[p.name]
+            else:
+                finite = torch.nan_to_num(raw, nan=0.0, posinf=0.0, neginf=0.0)
+            for p in others:
+                given = finite if p.missing == "zero" else torch.where(torch.isfinite(raw), raw, torch.nan)
+                values = p.function(given, here)
                 if values.shape != (len(raw),):
                     raise ValueError(
                         f"parameter {p.name!r} returned shape {tuple(values.shape)} for {len(raw)} patches; "

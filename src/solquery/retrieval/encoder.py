@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..config import EncoderConfig
+from ..generator.pyramid import compress, haar_split
 
 __all__ = ["Encoder", "Predictor", "ResNet18", "build_encoder", "build_predictor"]
 
@@ -35,25 +36,25 @@ class _Block(nn.Module):
 
 
 class ResNet18(nn.Module):
-    """ResNet-18 for one channel, up to the global average: (N, 1, H, W) -> (N, 8 * width).
+    """ResNet-18 up to the global average: (N, channels, H, W) -> (N, 8 * width).
 
-    With `width` 64 it is the network of the paper: 11,170,240 parameters, 512 features.
+    With one channel and `width` 64 it is the network of the paper: 11,170,240 parameters, 512 features.
     """
 
-    def __init__(self, width: int = 64) -> None:
+    def __init__(self, width: int = 64, channels: int = 1, kernel: int = 7) -> None:
         super().__init__()
         self.features = 8 * width
         self.stem = nn.Sequential(
-            nn.Conv2d(1, width, 7, 2, 3, bias=False),
+            nn.Conv2d(channels, width, kernel, 2, kernel // 2, bias=False),
             nn.BatchNorm2d(width),
             nn.ReLU(inplace=True),
             nn.MaxPool2d(3, 2, 1),
         )
-        blocks, channels = [], width
+        blocks, narrower = [], width
         for stage in range(4):
             wider = width * 2**stage
-            blocks += [_Block(channels, wider, 1 if stage == 0 else 2), _Block(wider, wider, 1)]
-            channels = wider
+            blocks += [_Block(narrower, wider, 1 if stage == 0 else 2), _Block(wider, wider, 1)]
+            narrower = wider
         self.blocks = nn.Sequential(*blocks)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
@@ -78,7 +79,8 @@ class Encoder(nn.Module):
         super().__init__()
         self.embedding_dim = cfg.embedding_dim
         self.downsample = cfg.downsample
-        self.backbone = ResNet18(cfg.width)
+        self.bands = cfg.bands
+        self.backbone = ResNet18(cfg.width, 8, 5) if cfg.bands else ResNet18(cfg.width)
         self.projection = nn.Sequential(
             nn.Linear(self.backbone.features, cfg.projection_hidden, bias=False),
             nn.BatchNorm1d(cfg.projection_hidden),
@@ -88,6 +90,10 @@ class Encoder(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
+        if self.bands:
+            # layout and strength from the field, texture and network from its logarithm
+            x = torch.cat([haar_split(4.0 * x), haar_split(4.0 * compress(x))], dim=1)
+            x = x.contiguous(memory_format=torch.channels_last)
         if self.downsample > 1:
             x = F.avg_pool2d(x, self.downsample)
         return self.projection(self.backbone(x))

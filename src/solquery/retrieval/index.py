@@ -243,9 +243,11 @@ def checked_query(query: Any, bundle: Bundle) -> np.ndarray:
     if np.isnan(x).all():
         raise SearchError("the query is NaN everywhere; there is nothing to search for")
     x = np.nan_to_num(x, nan=0.0)
-    if np.abs(x).max() > 1.001:
+    limit = bundle.preset.limit
+    if np.abs(x).max() > 1.001 * limit:
         raise SearchError(
-            f"the query reaches {np.abs(x).max():.4g}, preset units end at 1; convert gauss with preset.from_gauss"
+            f"the query reaches {np.abs(x).max():.4g}, preset units end at {limit:g}; convert gauss with "
+            "preset.from_gauss"
         )
     return x
 

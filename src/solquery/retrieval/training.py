@@ -30,6 +30,7 @@ from ..config import AugmentConfig, EncoderConfig
 from ..errors import SolqueryError
 from .augment import augment, seeded_generator
 from .encoder import Encoder, build_encoder, build_predictor
+from .lessons import lesson_loss, lessons_of
 from .losses import LOSSES
 
 __all__ = [
@@ -171,12 +172,16 @@ class _Batches:
             # one copy to the accelerator instead of one per step
             self._resident = torch.from_numpy(np.asarray(data, dtype=np.float16)).to(device)
 
-    def __call__(self, step: int) -> Tensor:
+    def index(self, step: int) -> np.ndarray:
+        """Rows of the batch of a step."""
         epoch, k = divmod(step, self.per_epoch)
         if epoch != self._epoch:
             self._order = np.random.default_rng([self.seed, _ORDER, epoch]).permutation(len(self.data))
             self._epoch = epoch
-        index = np.sort(self._order[k * self.batch : (k + 1) * self.batch])  # sorted: friendly to a memory map
+        return np.sort(self._order[k * self.batch : (k + 1) * self.batch])  # sorted: friendly to a memory map
+
+    def __call__(self, step: int) -> Tensor:
+        index = self.index(step)
         if self._resident is not None:
             return self._resident[torch.from_numpy(index).to(self.device)].float().unsqueeze(1)
         x = np.asarray(self.data[index], dtype=np.float32)
@@ -284,6 +289,7 @@ def train_encoder(
             os.fsync(file.fileno())
         os.replace(part, run / "checkpoints" / "last.pt")
 
+    lessons = lessons_of(cfg, data)
     # settings of EncoderConfig; one without them is the paper's
     objective, temperature = LOSSES[cfg.loss], cfg.temperature
     losses: list[Tensor] = []
@@ -295,12 +301,15 @@ def train_encoder(
         for group, rate in zip(optimizer.param_groups, _rates(cfg, step, steps), strict=True):
             group["lr"] = rate
         x = batches(step)
+        taught = None if lessons is None else lessons[torch.from_numpy(batches.index(step))].to(where)
         generator = seeded_generator(seed, _VIEWS, step)
         one, two = augment(x, cfg.augment, generator), augment(x, cfg.augment, generator)
         one, two = (v.contiguous(memory_format=torch.channels_last) for v in (one, two))
         with torch.autocast(where.type, torch.bfloat16, enabled=cfg.precision == "bf16"):
             z1, z2 = encoder(one), encoder(two)
             loss = objective(z1, z2, predictor, temperature)
+        if taught is not None:
+            loss = loss + cfg.physics_weight * 0.5 * (lesson_loss(z1, taught) + lesson_loss(z2, taught))
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
@@ -373,6 +382,7 @@ def _picture(encoder: Encoder, data: Any, path: Path, device: torch.device, rows
 def _config(run: Path) -> EncoderConfig:
     values = dict(_read_config(run)["encoder"])
     views = dict(values.pop("augment"))
+    values["physics"] = tuple(values.get("physics", ()))
     return EncoderConfig(**values, augment=AugmentConfig(**(views | {"zoom": tuple(views["zoom"])})))
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..physics import get_parameter
+from ..physics import get_parameter, plugin_names
 from ..steering.vocabulary import measured_names, with_derived
 from .demo_wording import RELATIONS, SHOWN, gauss, heading, kind_of, on_grid, picture_of, symbol, text_of
 from .figures import METHOD_LABELS, figure_correlations, figure_joint, figure_patch
@@ -109,7 +109,7 @@ def real_section(f: Findings) -> str:
         Picture(gauss(f, inversion.x), "generated", "Reconstruction", again, physical=f.physical),
         raised,
     ]
-    columns = (*SHOWN, "sigma", "alpha", "grad")
+    columns = (*SHOWN, "sigma", "alpha", "grad", *(name for name in plugin_names() if name in f.real_values))
     power = max(float(np.mean(np.square(f.real_x))), 1e-12)
     rows = [
         [label, badge(kind), *(escape(parameter_text(name, values[name], f.physical)) for name in columns)]

@@ -11,6 +11,7 @@ import torch
 from matplotlib.figure import Figure
 
 from ..errors import SolqueryError
+from ..generator.critic import critic_accuracy
 from ..generator.quality import (
     compare_embeddings,
     compare_parameters,
@@ -30,7 +31,15 @@ if TYPE_CHECKING:
     from ..bundle import Bundle
     from ..steering import LeakTable
 
-__all__ = ["QualityError", "QualityStudy", "figure_leaks", "figure_quality", "run_quality"]
+__all__ = [
+    "HeldOut",
+    "QualityError",
+    "QualityStudy",
+    "figure_leaks",
+    "figure_quality",
+    "read_held_out",
+    "run_quality",
+]
 
 Progress = Callable[[str, float], None]
 #: generated patches whose nearest training patch is looked for
@@ -49,7 +58,7 @@ class QualityStudy:
     Attributes
     ----------
     made, held
-        Parameter name to (N,) and (M,), in gauss and pixels.
+        Parameter name to (N,) and (M,), in the units of the grid.
     spectra
         Mean radial power spectra of generated and held-out patches, (H/2 - 1,) each.
     document
@@ -62,6 +71,29 @@ class QualityStudy:
     document: dict[str, Any] = field(repr=False)
 
 
+@dataclass(frozen=True)
+class HeldOut:
+    """Patches of an archive that generated ones are held against.
+
+    Attributes
+    ----------
+    x, regions
+        (M, H, W) in preset units, and the region of each.
+    values
+        Parameter name to (M,).
+    embeddings
+        (M, D) of an encoder.
+    halves
+        Rows of two halves in which no region occurs twice.
+    """
+
+    x: np.ndarray = field(repr=False)
+    regions: np.ndarray = field(repr=False)
+    values: dict[str, np.ndarray] = field(repr=False)
+    embeddings: np.ndarray = field(repr=False)
+    halves: tuple[np.ndarray, np.ndarray] = field(repr=False)
+
+
 def _measured(bundle: Bundle, x: np.ndarray) -> dict[str, np.ndarray]:
     parts: dict[str, list[np.ndarray]] = {name: [] for name in PARAMETERS}
     for start in range(0, len(x), 256):
@@ -71,10 +103,19 @@ def _measured(bundle: Bundle, x: np.ndarray) -> dict[str, np.ndarray]:
     return {name: np.concatenate(values).astype(np.float64) for name, values in parts.items()}
 
 
-def _held_out(
-    archive: Archive, bundle: Bundle, where: str | None, count: int, rng: np.random.Generator
-) -> tuple[list[str], np.ndarray, np.ndarray]:
-    """Ids, regions and patches (M, H, W) in preset units of at most `count` patches, drawn blindly."""
+def read_held_out(
+    archive: Archive, bundle: Bundle, count: int = 2_000, seed: int = 0, where: str | None = None
+) -> HeldOut:
+    """At most `count` patches of the archive, drawn blindly, measured and embedded as `run_quality` needs them.
+
+    Raises
+    ------
+    QualityError
+        When the archive holds fewer than 100 such patches, or those of one region only, or the bundle no encoder.
+    """
+    if bundle.encoder is None:
+        raise QualityError(f"bundle {bundle.name!r} has no encoder, in whose space patches could be compared")
+    rng = np.random.default_rng(seed)
     table = archive.table(["id", "region"], where)
     if table.num_rows < _FEWEST:
         raise QualityError(
@@ -84,9 +125,14 @@ def _held_out(
     rows = np.sort(rng.permutation(table.num_rows)[:count])
     ids = [str(name) for name in np.asarray(table["id"].to_pylist())[rows]]
     regions = np.asarray(table["region"].to_pylist())[rows]
+    try:
+        both = halves(list(regions), seed)
+    except ValueError as error:
+        raise QualityError(f"{error}; give an archive of more regions") from None
     names, x = archive.prepared(bundle.preset, ids=ids)
     order = {name: k for k, name in enumerate(names)}
-    return ids, regions, np.asarray(x, np.float32)[[order[name] for name in ids]]
+    x = np.asarray(x, np.float32)[[order[name] for name in ids]]
+    return HeldOut(x, regions, _measured(bundle, x), embed(bundle.encoder, x), both)
 
 
 def run_quality(
@@ -97,6 +143,8 @@ def run_quality(
     where: str | None = None,
     train: Any = None,
     progress: Progress | None = None,
+    held: HeldOut | None = None,
+    critic_steps: int = 150,
 ) -> QualityStudy:
     """Compare `count` generated patches with as many held-out ones.
 
@@ -112,6 +160,10 @@ def run_quality(
         Which patches of the archive are compared, in SQL.
     train
         (T, H, W) training patches in preset units, for the test of memorisation; None leaves it out.
+    held
+        What `read_held_out` gave for a bundle of the same preset and encoder, to read it once for many generators.
+    critic_steps
+        For how long a fresh discriminator is trained to tell generated from held-out; 0 leaves it out.
 
     Raises
     ------
@@ -119,29 +171,28 @@ def run_quality(
         When the archive holds fewer than 100 such patches, or those of one region only, or the bundle no encoder.
     """
     tell = progress or (lambda text, fraction: None)
-    if bundle.encoder is None:
-        raise QualityError(f"bundle {bundle.name!r} has no encoder, in whose space patches could be compared")
-    rng = np.random.default_rng(seed)
     tell("reading held-out patches", 0.0)
-    _, regions, held_x = _held_out(archive, bundle, where, count, rng)
-    try:
-        one, other = halves(list(regions), seed)
-    except ValueError as error:
-        raise QualityError(f"{error}; give an archive of more regions") from None
-    tell("generating", 0.1)
+    held = held or read_held_out(archive, bundle, count, seed, where)
+    one, other = held.halves
+    regions = list(held.regions)
+    tell("generating", 0.2)
     z = torch.randn(count, int(bundle.generator.latent_dim), generator=torch.Generator().manual_seed(seed))
     made_x = render(bundle.generator, z, bundle.preset.shape)[:, 0].numpy()
     tell("measuring", 0.3)
-    made, held = _measured(bundle, made_x), _measured(bundle, held_x)
-    tell("embedding", 0.6)
-    made_e, held_e = embed(bundle.encoder, made_x), embed(bundle.encoder, held_x)
-    parameters = compare_parameters(made, held, list(regions), seed)
-    space = compare_embeddings(made_e, held_e, list(regions), seed)
+    made = _measured(bundle, made_x)
+    tell("embedding", 0.5)
+    made_e = embed(bundle.encoder, made_x)
+    parameters = compare_parameters(made, held.values, regions, seed)
+    space = compare_embeddings(made_e, held.embeddings, regions, seed)
     memory = None
     if train is not None:
-        tell("looking for copies of training patches", 0.8)
-        memory = memorisation(made_e[:_MEMORY], held_e, embed(bundle.encoder, np.asarray(train)))
+        tell("looking for copies of training patches", 0.6)
+        memory = memorisation(made_e[:_MEMORY], held.embeddings, embed(bundle.encoder, np.asarray(train)))
         memory.pop("nearest")
+    judge = None
+    if critic_steps:
+        tell("training a discriminator to tell generated from held-out", 0.7)
+        judge = critic_accuracy(made_x, held.x, held.halves, steps=critic_steps, seed=seed)
     document = {
         "bundle": bundle.name,
         "hash": bundle.hash,
@@ -149,19 +200,22 @@ def run_quality(
         "archive": archive.uri,
         "where": where,
         "generated": len(made_x),
-        "held_out": len(held_x),
-        "regions": len(np.unique(regions)),
+        "held_out": len(held.x),
+        "regions": len(np.unique(held.regions)),
         "seed": seed,
         "parameters": parameters,
         "median_ks": float(np.nanmedian([entry["ks"] for entry in parameters.values()])),
         "median_ks_floor": float(np.nanmedian([entry["ks_floor"] for entry in parameters.values()])),
         **space["generated"],
         "floor": space["floor"],
-        "spectrum_dex": spectrum_distance(made_x, held_x),
-        "spectrum_dex_floor": spectrum_distance(held_x[one], held_x[other]),
+        "spectrum_dex": spectrum_distance(made_x, held.x),
+        "spectrum_dex_floor": spectrum_distance(held.x[one], held.x[other]),
+        "discriminator_accuracy": None if judge is None else judge["accuracy"],
+        "discriminator_accuracy_floor": None if judge is None else judge["floor"],
         "memorisation": memory,
     }
-    return QualityStudy(made, held, (radial_spectrum(made_x), radial_spectrum(held_x)), document)
+    spectra = (radial_spectrum(made_x), radial_spectrum(held.x))
+    return QualityStudy(made, held.values, spectra, document)
 
 
 def figure_quality(study: QualityStudy) -> Figure:

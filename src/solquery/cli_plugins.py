@@ -1,0 +1,70 @@
+"""Plug-ins on the command line: loading the files, and giving bundles and archives what they lack of them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .cli_output import Reporter, note
+
+if TYPE_CHECKING:
+    from .archive.store import Archive
+    from .bundle import Bundle
+
+__all__ = ["hoisted", "load_models", "load_plugins", "measured_in"]
+
+
+def hoisted(args: Sequence[str]) -> list[str]:
+    """Arguments with every ``--plugin FILE`` moved before the verb: the option may stand anywhere."""
+    end = list(args).index("--") if "--" in args else len(args)
+    front: list[str] = []
+    rest: list[str] = []
+    k = 0
+    while k < end:
+        if args[k] == "--plugin" and k + 1 < end:
+            front += args[k : k + 2]
+            k += 2
+            continue
+        (front if args[k].startswith("--plugin=") else rest).append(args[k])
+        k += 1
+    return [*front, *rest, *args[end:]]
+
+
+def load_plugins(files: Sequence[Path]) -> None:
+    """Load them here, and name them in the environment for the processes that a verb starts."""
+    from .physics.plugins import ENVIRONMENT, load_plugin
+
+    for file in files:
+        load_plugin(file)
+        there = [part for part in os.environ.get(ENVIRONMENT, "").split(os.pathsep) if part]
+        if str(file.resolve()) not in there:
+            os.environ[ENVIRONMENT] = os.pathsep.join([*there, str(file.resolve())])
+
+
+def load_models(where: str | None) -> Bundle:
+    """A bundle, with a direction for each parameter of the plug-ins."""
+    from .bundle import Bundle
+    from .physics import get_parameter, plugin_names
+
+    bundle = Bundle.load(where)
+    if bundle.directions is not None:
+        missing = [n for n in plugin_names() if n not in bundle.directions.names and get_parameter(n).default]
+        if missing:
+            from .extension import extend_directions
+
+            with Reporter("plug-in") as report:
+                report(f"fitting the direction of {', '.join(missing)}")
+                bundle.directions = extend_directions(bundle, missing)
+    return bundle
+
+
+def measured_in(store: Archive) -> None:
+    """Measure the parameters of plug-ins on an archive that has no column for them yet."""
+    from .physics import get_parameter, plugin_names
+
+    missing = [name for name in plugin_names() if name not in store.columns and get_parameter(name).default]
+    if missing:
+        note(f"measuring {', '.join(missing)} on the {len(store)} patches of {store.uri}")
+        store.measure(missing)

@@ -1,0 +1,149 @@
+"""The heavy definitions once more, fused into one pass over each patch and compiled by numba, for the CPU.
+
+`measure` uses them where numba is installed and the fields are in main memory; they give what the definitions in
+torch give, within rounding, and the tests hold the two against each other. Numba is imported when the first patch is
+measured. Kernels release the interpreter's lock; patches are shared out over as many threads as torch may use.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache, lru_cache
+from itertools import pairwise
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..patch import MX_PER_G_MM2
+
+if TYPE_CHECKING:
+    from .registry import Parameter
+
+__all__ = ["available", "covered", "measure_fast"]
+
+_FLUX = ("tuf", "tpf", "tnf", "net_flux", "r")
+
+
+@cache
+def _kernels() -> ModuleType | None:
+    """The compiled kernels, or None where numba is missing or switched off (``SOLQUERY_NUMBA=0``)."""
+    if os.environ.get("SOLQUERY_NUMBA", "1") == "0":
+        return None
+    try:
+        from . import kernels
+    except ImportError:
+        return None
+    return kernels
+
+
+def available() -> bool:
+    """Whether the compiled kernels can be used."""
+    return _kernels() is not None
+
+
+@cache
+def _originals() -> dict[str, object]:
+    """Name to the definition in torch that a kernel stands for."""
+    from . import geometry, integral, inversion_lines, texture, transport
+
+    modules = {
+        integral: ("tuf", "tpf", "tnf", "net_flux", "area", "imbalance"),
+        geometry: ("psep", "tilt", "polarity", "axis_angle", "r"),
+        texture: ("sigma", "grad", "alpha"),
+        inversion_lines: ("pil_length", "pil_gradient"),
+        transport: ("separation",),
+    }
+    return {name: getattr(module, name) for module, names in modules.items() for name in names}
+
+
+def covered(chosen: Iterable[Parameter]) -> list[Parameter]:
+    """Those of the parameters that the kernels measure: not the ones whose definition a user has replaced."""
+    return [p for p in chosen if _originals().get(p.name) is p.function]
+
+
+@lru_cache(maxsize=32)
+def _basis(height: int, width: int, ratio: float) -> tuple[np.ndarray, ...]:
+    """What `kernels.slopes` wants to know of a grid."""
+    from .texture import ALPHA_CYCLES, spectral_basis
+
+    rows, columns, member = spectral_basis(height, width, ratio, ALPHA_CYCLES, torch.float32, torch.device("cpu"))
+    weight, ring = member.max(2)
+    ring = torch.where(weight > 0, ring, -1)
+    frequency = np.log(np.arange(1.0, member.shape[2] + 1))
+    return rows.numpy(), columns.numpy(), ring.numpy(), weight.numpy(), frequency
+
+
+@cache
+def _pool(threads: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(threads, thread_name_prefix="measure")
+
+
+def measure_fast(fields: Tensor, scale: Tensor | None, names: set[str]) -> tuple[dict[str, Tensor], Tensor]:
+    """Covered parameters of fields (N, H, W) float32 on the CPU, with scale (N, 2) or None.
+
+    Returns
+    -------
+    Name to (N,) float64, and the fields with 0 G where a pixel is missing, which other definitions can go on with.
+    """
+    kernels = _kernels()
+    assert kernels is not None
+    raw = np.ascontiguousarray(fields.numpy())
+    n = len(raw)
+    clean = np.empty_like(raw)
+    steps = np.ones((n, 2)) if scale is None else np.ascontiguousarray(scale.numpy(), dtype=np.float64)
+    sums = np.zeros((n, kernels.COLUMNS))
+    lines = bool(names & {"pil_length", "pil_gradient"})
+    flags = ("sigma" in names, "grad" in names, "r" in names, lines, "separation" in names)
+    from .geometry import R_DILATION_PX
+    from .inversion_lines import LINE_DILATION_PX, block_px
+
+    blocks = block_px(scale, n)
+    reach = (R_DILATION_PX if scale is None else LINE_DILATION_PX) // 2
+
+    # anisotropy of the grid, by which the rings of ALPHA are drawn
+    ratios, kind = np.unique(steps[:, 0] / steps[:, 1], return_inverse=True)
+    bases = [_basis(*raw.shape[1:], float(ratio)) for ratio in ratios] if "alpha" in names else []
+
+    def work(part: slice) -> None:
+        kernels.measure_patches(raw[part], clean[part], steps[part], blocks[part], reach, sums[part], *flags)
+        for k, basis in enumerate(bases):
+            which = np.flatnonzero(kind[part] == k)
+            if len(which):
+                kernels.slopes(clean[part], which, *basis, sums[part])
+
+    threads = min(torch.get_num_threads(), n)
+    if threads > 1 and raw.size > 2**16:
+        edges = np.linspace(0, n, threads + 1).astype(int)
+        list(_pool(threads).map(work, [slice(a, b) for a, b in pairwise(edges)]))
+    else:
+        work(slice(0, n))
+    got = {name: torch.from_numpy(values) for name, values in _finished(sums, scale, kernels).items() if name in names}
+    return got, torch.from_numpy(clean)
+
+
+def _finished(sums: np.ndarray, scale: Tensor | None, kernels: ModuleType) -> dict[str, np.ndarray]:
+    """Parameters from the sums (N, COLUMNS) that the kernels have made."""
+    column = dict(zip(kernels.NAMES, sums.T, strict=True))
+    pixel = np.ones(len(sums)) if scale is None else (scale[:, 0] * scale[:, 1]).numpy()
+    y_mm, x_mm = (1.0, 1.0) if scale is None else scale.numpy().T
+    flux = pixel * MX_PER_G_MM2 if scale is not None else pixel
+    out = {name: column[name] * flux for name in _FLUX}
+    out["area"] = column["count"] * pixel
+    with np.errstate(invalid="ignore", divide="ignore"):
+        dy = (column["plus_y"] / column["tpf"] - column["minus_y"] / column["tnf"]) * y_mm
+        dx = (column["plus_x"] / column["tpf"] - column["minus_x"] / column["tnf"]) * x_mm
+        both = (column["tpf"] > 0) & (column["tnf"] > 0)
+        out["imbalance"] = np.where(both, np.abs(column["net_flux"]) / column["tuf"], np.nan)
+        out["psep"] = np.hypot(dy, dx)
+        leads = np.where(dx == 0, np.nan, np.sign(dx))
+        out["polarity"] = leads
+        out["tilt"] = np.degrees(np.arctan2(dy * leads, dx * leads))
+        apart = np.where((dy == 0) & (dx == 0), np.nan, 1.0)
+        out["axis_angle"] = np.degrees(np.arctan2(dy, dx)) * apart
+    out |= {name: column[name] for name in ("sigma", "grad", "pil_length", "pil_gradient", "separation", "alpha")}
+    return {name: np.ascontiguousarray(values) for name, values in out.items()}

@@ -1,0 +1,588 @@
+"""Compiled kernels: everything about one patch while it is in the cache. Imported by `fast` alone; needs numba."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import njit
+
+from .geometry import R_DILATION_PX
+from .integral import POLARITY_THRESHOLD_GAUSS
+from .texture import EMPTY_GAUSS, EMPTY_PX, SIGMA_BIN_GAUSS, SIGMA_CLIP_GAUSS
+from .transport import CELLS, CUT, SOFTNESS, SWEEPS
+
+__all__ = ["COLUMNS", "NAMES", "SLOPE_COLUMN", "measure_patches", "slopes"]
+
+#: what `measure_patches` writes for each patch, in this order
+NAMES = (
+    "tuf", "tpf", "tnf", "net_flux", "count", "plus_y", "plus_x", "minus_y", "minus_x",
+    "r", "sigma", "grad", "pil_length", "pil_gradient", "separation", "alpha",
+)  # fmt: skip
+COLUMNS = len(NAMES)
+SLOPE_COLUMN = NAMES.index("alpha")
+
+# numbers in float32, so that comparisons are those of the definitions in torch
+_THRESHOLD = np.float32(POLARITY_THRESHOLD_GAUSS)
+_ZERO = np.float32(0.0)
+_CLIP = np.float32(SIGMA_CLIP_GAUSS)
+_BIN = np.float32(SIGMA_BIN_GAUSS)
+_HALF = round(SIGMA_CLIP_GAUSS / SIGMA_BIN_GAUSS)
+_BINS = 2 * _HALF + 1
+_REACH = R_DILATION_PX // 2
+_QUIET = np.float32(EMPTY_GAUSS)
+
+#: the normal distribution and its density from 0 to 7.5 sigma, between which cubics run (to 1e-10)
+_PER_SIGMA = 64
+_GRID = np.arange(int(7.5 * _PER_SIGMA) + 2) / _PER_SIGMA
+_CDF = np.array([0.5 * math.erf(v / math.sqrt(2.0)) for v in _GRID])
+_PDF = np.exp(-0.5 * _GRID**2) / math.sqrt(2.0 * math.pi)
+_SLOPE = -_GRID * _PDF
+
+# sums may be reordered, which is what lets them run in vector registers; NaN and infinity keep their meaning
+_SUMS = {"reassoc", "contract", "nsz", "arcp"}
+_FAST = {"nogil": True, "cache": True, "fastmath": _SUMS, "error_model": "numpy"}
+_EXACT = {"nogil": True, "cache": True, "error_model": "numpy"}
+
+
+@njit(**_FAST)
+def _clean(raw, clean):
+    height, width = raw.shape
+    for y in range(height):
+        for x in range(width):
+            value = raw[y, x]
+            clean[y, x] = value if abs(value) < np.float32(np.inf) else _ZERO
+
+
+@njit(**_FAST)
+def _sums(field, out):
+    """Fluxes, area, first moments of the strong pixels."""
+    height, width = field.shape
+    total = net = plus = minus = count = 0.0
+    plus_y = plus_x = minus_y = minus_x = 0.0
+    for y in range(height):
+        a = b = p = m = px = mx = 0.0
+        k = 0
+        for x in range(width):
+            value = field[y, x]
+            a += abs(value)
+            b += value
+        for x in range(width):
+            value = field[y, x]
+            up = value if value > _THRESHOLD else _ZERO
+            down = -value if -value > _THRESHOLD else _ZERO
+            p += up
+            m += down
+            px += up * np.float64(x)
+            mx += down * np.float64(x)
+            k += abs(value) > _THRESHOLD
+        total += a
+        net += b
+        plus += p
+        minus += m
+        plus_x += px
+        minus_x += mx
+        plus_y += p * y
+        minus_y += m * y
+        count += k
+    out[0], out[1], out[2], out[3], out[4] = total, plus, minus, net, count
+    out[5], out[6], out[7], out[8] = plus_y, plus_x, minus_y, minus_x
+
+
+@njit(**_FAST)
+def _gradient(field, step_y, step_x):
+    """Mean magnitude of the gradient, as `texture.grad`."""
+    height, width = field.shape
+    total = 0.0
+    by_x, by_y = np.float32(1.0 / step_x), np.float32(1.0 / step_y)
+    half = np.float32(0.5)
+    for y in range(height):
+        above, below = min(y + 1, height - 1), max(y - 1, 0)
+        inverse = by_y * half if above - below == 2 else by_y
+        upper, lower, here = field[above], field[below], field[y]
+        row = 0.0
+        for x in range(1, width - 1):
+            dy = (upper[x] - lower[x]) * inverse
+            dx = (here[x + 1] - here[x - 1]) * half * by_x
+            row += math.sqrt(dy * dy + dx * dx)
+        for x, left, right in ((0, 0, 1), (width - 1, width - 2, width - 1)):
+            dy = (upper[x] - lower[x]) * inverse
+            dx = (here[right] - here[left]) * by_x
+            row += math.sqrt(dy * dy + dx * dx)
+        total += row
+    return total / (height * width)
+
+
+@njit(**_EXACT)
+def _overlap(code, reach_y, reach_x, wide, near):
+    """Bits of the pixels within reach: `code` (H, W) grown by a rectangle, into `near`; `wide` is room to work."""
+    height, width = code.shape
+    for y in range(height):
+        source, target = code[y], wide[y]
+        for x in range(width):
+            target[x] = source[x]
+        for step in range(1, min(reach_x, width - 1) + 1):
+            # views, since an index that might be negative keeps the loop out of vector registers
+            shifted, ahead = target[step:], source[step:]
+            for x in range(width - step):
+                target[x] |= ahead[x]
+            for x in range(width - step):
+                shifted[x] |= source[x]
+    for y in range(height):
+        target = near[y]
+        low, high = max(y - reach_y, 0), min(y + reach_y, height - 1)
+        for x in range(width):
+            target[x] = wide[low, x]
+        for other in range(low + 1, high + 1):
+            source = wide[other]
+            for x in range(width):
+                target[x] |= source[x]
+
+
+@njit(**_FAST)
+def _sum_where(field, near):
+    height, width = field.shape
+    total = 0.0
+    for y in range(height):
+        row = 0.0
+        for x in range(width):
+            row += abs(field[y, x]) if near[y, x] == 3 else _ZERO
+        total += row
+    return total
+
+
+@njit(**_FAST)
+def _average(field, by, bx, out):
+    """Means over blocks of by x bx pixels; what lies beyond the border counts as no field."""
+    height, width = field.shape
+    for j in range(out.shape[0]):
+        for k in range(out.shape[1]):
+            total = _ZERO
+            for y in range(j * by, min(j * by + by, height)):
+                for x in range(k * bx, min(k * bx + bx, width)):
+                    total += field[y, x]
+            out[j, k] = total / np.float32(by * bx)
+
+
+@njit(**_EXACT)
+def _lines(field, near, step_y, step_x):
+    """Length of the zero contour in the cells that touch the overlap, and the gradient integrated along it."""
+    height, width = field.shape
+    length = integral = 0.0
+    for y in range(height - 1):
+        for x in range(width - 1):
+            if not (near[y, x] == 3 or near[y, x + 1] == 3 or near[y + 1, x] == 3 or near[y + 1, x + 1] == 3):
+                continue
+            a, b = float(field[y, x]), float(field[y, x + 1])
+            c, d = float(field[y + 1, x]), float(field[y + 1, x + 1])
+            pa, pb, pc, pd = a > 0, b > 0, c > 0, d > 0
+            if pa == pb and pb == pc and pc == pd:
+                continue
+            # where the contour crosses the sides of the cell, in Mm
+            south = a / (a - b) * step_x if pa != pb else 0.0
+            north = c / (c - d) * step_x if pc != pd else 0.0
+            west = a / (a - c) * step_y if pa != pc else 0.0
+            east = b / (b - d) * step_y if pb != pd else 0.0
+            if pa != pb and pc != pd and pa != pc and pb != pd:
+                if (a + b + c + d > 0) == pa:
+                    here = math.hypot(step_x - south, east) + math.hypot(north, step_y - west)
+                else:
+                    here = math.hypot(south, west) + math.hypot(step_x - north, step_y - east)
+            elif pa != pb and pc != pd:
+                here = math.hypot(south - north, step_y)
+            elif pa != pc and pb != pd:
+                here = math.hypot(west - east, step_x)
+            elif pa != pb:
+                here = math.hypot(south, west) if pa != pc else math.hypot(step_x - south, east)
+            else:
+                here = math.hypot(north, step_y - west) if pa != pc else math.hypot(step_x - north, step_y - east)
+            dy, dx = 0.5 * (c + d - a - b) / step_y, 0.5 * (b + d - a - c) / step_x
+            length += here
+            integral += here * math.hypot(dy, dx)
+    return length, integral
+
+
+@njit(**_FAST)
+def _bins_of(row, index):
+    """Bin of each pixel of a row; the bin after the last is for missing pixels."""
+    for x in range(len(row)):
+        value = row[x]
+        known = abs(value) < np.float32(np.inf)
+        value = min(max(value if known else _ZERO, -_CLIP), _CLIP) / _BIN
+        index[x] = np.int32(np.rint(value)) + _HALF if known else _BINS
+
+
+@njit(**_EXACT)
+def _without_empty(raw, field, column, out):
+    """Raw into out with NaN where it is empty (`texture.without_empty`); whether anything is, else out is not written.
+
+    field: raw with 0 where a pixel is missing; column: (width + 4). Every quiet square of EMPTY_PX pixels is empty;
+    what lies beyond the border is quiet. Of a square that continues the one before it, only the new edge is written.
+    """
+    height, width = field.shape
+    half = EMPTY_PX // 2
+    column[:] = 0
+    found = False
+    for y in range(-half, height + half):
+        run, before = 0, False
+        for x in range(-half, width + half):
+            inside = 0 <= y < height and 0 <= x < width
+            run = run + 1 if not inside or abs(field[y, x]) < _QUIET else 0
+            above = column[x + half] >= EMPTY_PX
+            column[x + half] = column[x + half] + 1 if run >= EMPTY_PX else 0
+            here = column[x + half] >= EMPTY_PX
+            if here:
+                if not found:
+                    out[:] = raw
+                    found = True
+                top = y if above and before else y - EMPTY_PX + 1
+                left = x if above and before else x - EMPTY_PX + 1
+                if above and not before:
+                    top = y
+                elif before and not above:
+                    left = x
+                for v in range(max(top, 0), min(y + 1, height)):
+                    for u in range(max(left, 0), min(x + 1, width)):
+                        out[v, u] = np.nan
+            before = here
+    return found
+
+
+@njit(**_EXACT)
+def _histogram(raw, counts, others, index):
+    """Pixels per bin into counts (BINS + 1); how many there are. Two tables, so that equal neighbours do not wait."""
+    height, width = raw.shape
+    counts[:] = 0
+    others[:] = 0
+    for y in range(height):
+        _bins_of(raw[y], index)
+        for x in range(0, width - 1, 2):
+            counts[index[x]] += 1
+            others[index[x + 1]] += 1
+        if width % 2:
+            counts[index[width - 1]] += 1
+    used = 0
+    for k in range(_BINS):
+        counts[k] += others[k]
+        used += counts[k]
+    return used
+
+
+@njit(**_FAST)
+def _normal(z, cdf, pdf, low_edge, width, mean, sigma, low, high):
+    """Standardised edges low … high, the normal distribution there (less one half), and its density."""
+    step = 1.0 / _PER_SIGMA
+    last = np.int64(len(_GRID) - 2)
+    for k in range(low, high + 1):
+        value = (low_edge + k * width - mean) / sigma
+        place = abs(value) * _PER_SIGMA
+        i = min(np.int64(place), last)
+        t = min(place - i, 1.0)
+        f, g = step * _PDF[i], step * _PDF[i + 1]
+        rise = _CDF[i + 1] - _CDF[i]
+        size = _CDF[i] + t * (f + t * (3.0 * rise - 2.0 * f - g + t * (f + g - 2.0 * rise)))
+        cdf[k] = size if value > 0 else -size
+        f, g = step * _SLOPE[i], step * _SLOPE[i + 1]
+        rise = _PDF[i + 1] - _PDF[i]
+        pdf[k] = _PDF[i] + t * (f + t * (3.0 * rise - 2.0 * f - g + t * (f + g - 2.0 * rise)))
+        z[k] = value
+
+
+@njit(**_FAST)
+def _residual(density, squares, low_edge, width, mean, sigma, edge_cdf, pdf, z, low, high):
+    """Sum of squares of model minus density; bins outside low … high, where the model is nothing, from `squares`."""
+    _normal(z, edge_cdf, pdf, low_edge, width, mean, sigma, low, high)
+    cost = squares[low] + (squares[len(density)] - squares[high])
+    for k in range(low, high):
+        error = (edge_cdf[k + 1] - edge_cdf[k]) / width - density[k]
+        cost += error * error
+    return cost
+
+
+@njit(**_EXACT)
+def _window(mean, sigma, low_edge, width, bins):
+    """First and last edge between which a normal density is more than nothing."""
+    low = math.floor((mean - 7.0 * sigma - low_edge) / width)
+    high = math.ceil((mean + 7.0 * sigma - low_edge) / width)
+    low = min(max(low, 0), bins)
+    return low, max(min(high, bins), low)
+
+
+@njit(**_EXACT)
+def _fit(counts, used, density, squares, cdf, pdf, z, trial_cdf, trial_pdf, trial_z):
+    """Width of the normal density closest to a histogram: `texture.fit_gaussian`, step by step, for one patch."""
+    bins = len(counts)
+    filled = 0
+    for k in range(bins):
+        filled += counts[k] > 0
+    if filled < 2:
+        return np.nan
+    width = 2.0 * SIGMA_CLIP_GAUSS / (bins - 1)
+    low_edge = -SIGMA_CLIP_GAUSS - 0.5 * width
+    squares[0] = 0.0
+    for k in range(bins):
+        density[k] = counts[k] / used / width
+        squares[k + 1] = squares[k] + density[k] * density[k]
+    best, where = -1.0, 0
+    for k in range(bins):
+        total = 0.0
+        for j in range(max(k - 2, 0), min(k + 3, bins)):
+            total += density[j]
+        if total > best:
+            best, where = total, k
+    mean = low_edge + (where + 0.5) * width
+    sigma = 1.0 / (math.sqrt(2.0 * math.pi) * best / 5.0)
+    low, high = _window(mean, sigma, low_edge, width, bins)
+    cost = _residual(density, squares, low_edge, width, mean, sigma, cdf, pdf, z, low, high)
+    damping = 1e-3
+    for _ in range(60):
+        a = b = c = u = v = 0.0
+        for k in range(low, high):
+            by_mean = -(pdf[k + 1] - pdf[k]) / width
+            by_width = -(z[k + 1] * pdf[k + 1] - z[k] * pdf[k]) / width
+            error = (cdf[k + 1] - cdf[k]) / width - density[k]
+            a += by_mean * by_mean
+            b += by_mean * by_width
+            c += by_width * by_width
+            u += by_mean * error
+            v += by_width * error
+        a *= 1 + damping
+        c *= 1 + damping
+        determinant = max(a * c - b * b, 2.2250738585072014e-308)
+        step_mean = min(max(-(c * u - b * v) / determinant, -1.0), 1.0)
+        step_width = min(max(-(a * v - b * u) / determinant, -0.7), 0.7)
+        new_mean = mean + step_mean * sigma
+        new_sigma = max(sigma * math.exp(step_width), 0.05 * width)
+        new_low, new_high = _window(new_mean, new_sigma, low_edge, width, bins)
+        new_cost = _residual(
+            density, squares, low_edge, width, new_mean, new_sigma, trial_cdf, trial_pdf, trial_z, new_low, new_high
+        )
+        if new_cost <= cost:
+            mean, sigma, cost, low, high = new_mean, new_sigma, new_cost, new_low, new_high
+            cdf, trial_cdf = trial_cdf, cdf
+            pdf, trial_pdf = trial_pdf, pdf
+            z, trial_z = trial_z, z
+            damping *= 0.2
+        else:
+            damping *= 8.0
+        if abs(step_mean) < 1e-5 and abs(step_width) < 1e-5:
+            break
+    return sigma
+
+
+@njit(**_EXACT)
+def _gather(field, sign, total, mass, y_sum, x_sum, share, y_mean, x_mean):
+    """Cells that hold flux of one sign, as `transport.separation` gathers it; how many there are."""
+    height, width = field.shape
+    mass[:] = 0.0
+    y_sum[:] = 0.0
+    x_sum[:] = 0.0
+    for y in range(height):
+        row = y * CELLS // height * CELLS
+        for x in range(width):
+            value = sign * field[y, x]
+            if value > _THRESHOLD:
+                cell = row + x * CELLS // width
+                mass[cell] += value
+                y_sum[cell] += value * y
+                x_sum[cell] += value * x
+    used, kept = 0, 0.0
+    for cell in range(CELLS * CELLS):
+        if mass[cell] / total > CUT:
+            share[used] = mass[cell] / total
+            y_mean[used], x_mean[used] = y_sum[cell] / mass[cell], x_sum[cell] / mass[cell]
+            kept += share[used]
+            used += 1
+    for k in range(used):
+        share[k] /= kept
+    return used
+
+
+@njit(**_FAST)
+def _separation(a, ay, ax, b, by, bx, step_y, step_x, u, v, kernel, squared):
+    """Geometric mean of the distances over the plan of transport from shares a to shares b."""
+    n, m = len(a), len(b)
+    mean = 0.0
+    for i in range(n):
+        for j in range(m):
+            dy, dx = (ay[i] - by[j]) * step_y, (ax[i] - bx[j]) * step_x
+            squared[i, j] = dy * dy + dx * dx
+            mean += a[i] * squared[i, j] * b[j]
+    floor = step_y * step_x
+    soft = 1.0 / (SOFTNESS * max(mean, floor))
+    for i in range(n):
+        for j in range(m):
+            kernel[i, j] = math.exp(-squared[i, j] * soft)
+    tiny = 2.2250738585072014e-308
+    for j in range(m):
+        v[j] = 1.0
+    for _ in range(SWEEPS):
+        for i in range(n):
+            total = 0.0
+            for j in range(m):
+                total += kernel[i, j] * v[j]
+            u[i] = a[i] / max(total, tiny)
+        for j in range(m):
+            v[j] = 0.0
+        for i in range(n):
+            for j in range(m):
+                v[j] += u[i] * kernel[i, j]
+        for j in range(m):
+            v[j] = b[j] / max(v[j], tiny)
+    weight = total = 0.0
+    for i in range(n):
+        for j in range(m):
+            plan = u[i] * kernel[i, j] * v[j]
+            weight += plan
+            total += plan * 0.5 * math.log(max(squared[i, j], floor))
+    return math.exp(total / weight)
+
+
+@njit(**_EXACT)
+def _mark(field, code):
+    height, width = field.shape
+    for y in range(height):
+        for x in range(width):
+            value = field[y, x]
+            code[y, x] = np.uint8(value > _THRESHOLD) | (np.uint8(value < -_THRESHOLD) << 1)
+
+
+@njit(**_EXACT)
+def measure_patches(raw, clean, scale, blocks, reach, out, sigma, gradient, r, lines, transport):
+    """Everything about the patches raw (N, H, W) float32 into out (N, COLUMNS), and missing pixels as 0 into clean.
+
+    scale (N, 2) float64; blocks (N, 2) pixels to average for inversion lines,
+    whose masks grow by `reach`; five flags say what else than sums
+    is wanted.
+    """
+    n, height, width = raw.shape
+    counts, others = np.empty(_BINS + 1, np.int64), np.empty(_BINS + 1, np.int64)
+    index, column = np.empty(width, np.int32), np.empty(width + EMPTY_PX - 1, np.int64)
+    density, squares = np.empty(_BINS), np.empty(_BINS + 1)
+    tables = np.empty((6, _BINS + 1))
+    code = np.empty((height, width), np.uint8)
+    wide, near, averages = np.empty_like(code), np.empty_like(code), np.empty((height, width), np.float32)
+    room = CELLS * CELLS
+    cells = np.empty((9, room))
+    u, v, plan, squared = np.empty(room), np.empty(room), np.empty((room, room)), np.empty((room, room))
+    for i in range(n):
+        field, row = clean[i], out[i]
+        _clean(raw[i], field)
+        _sums(field, row)
+        meet = row[1] > 0 and row[2] > 0
+        if r and meet:
+            _mark(field, code)
+            _overlap(code, _REACH, _REACH, wide, near)
+            row[9] = _sum_where(field, near)
+        if sigma:
+            seen = averages if _without_empty(raw[i], field, column, averages) else raw[i]
+            used = _histogram(seen, counts, others, index)
+            row[10] = _fit(
+                counts[:_BINS], used, density, squares, tables[0], tables[1], tables[2], tables[3], tables[4], tables[5]
+            )
+        if gradient:
+            row[11] = _gradient(field, scale[i, 0], scale[i, 1])
+        if lines and meet:
+            by, bx = blocks[i, 0], blocks[i, 1]
+            coarse = field
+            if by > 1 or bx > 1:
+                coarse = averages[: (height + by - 1) // by, : (width + bx - 1) // bx]
+                _average(field, by, bx, coarse)
+            high, long = coarse.shape
+            _mark(coarse, code[:high, :long])
+            _overlap(code[:high, :long], reach, reach, wide[:high, :long], near[:high, :long])
+            row[12], row[13] = _lines(coarse, near[:high, :long], scale[i, 0] * by, scale[i, 1] * bx)
+        row[14] = np.nan
+        if transport and meet:
+            mass, y_sum, x_sum = cells[0], cells[1], cells[2]
+            k = _gather(field, np.float32(1), row[1], mass, y_sum, x_sum, cells[3], cells[4], cells[5])
+            m = _gather(field, np.float32(-1), row[2], mass, y_sum, x_sum, cells[6], cells[7], cells[8])
+            row[14] = _separation(
+                cells[3, :k], cells[4, :k], cells[5, :k], cells[6, :m], cells[7, :m], cells[8, :m],
+                scale[i, 0], scale[i, 1], u[:k], v[:m], plan[:k, :m], squared[:k, :m],
+            )  # fmt: skip
+
+
+@njit(**_FAST)
+def _waves(field, mean, rows, columns, half, out):
+    """rows.T @ (field - mean) @ columns, four lines at a time: half (H, 2 Kx), out (2 Ky, 2 Kx), all float32."""
+    height, width = field.shape
+    many = columns.shape[1]
+    half[:] = _ZERO
+    out[:] = _ZERO
+    whole = height // 4 * 4
+    for y in range(0, whole, 4):
+        h0, h1, h2, h3 = half[y], half[y + 1], half[y + 2], half[y + 3]
+        for x in range(width):
+            a, b, c, d = field[y, x] - mean, field[y + 1, x] - mean, field[y + 2, x] - mean, field[y + 3, x] - mean
+            wave = columns[x]
+            for k in range(many):
+                h0[k] += a * wave[k]
+                h1[k] += b * wave[k]
+                h2[k] += c * wave[k]
+                h3[k] += d * wave[k]
+        for j in range(len(out)):
+            a, b, c, d = rows[y, j], rows[y + 1, j], rows[y + 2, j], rows[y + 3, j]
+            sums = out[j]
+            for k in range(many):
+                sums[k] += a * h0[k] + b * h1[k] + c * h2[k] + d * h3[k]
+    for y in range(whole, height):
+        h0 = half[y]
+        for x in range(width):
+            a, wave = field[y, x] - mean, columns[x]
+            for k in range(many):
+                h0[k] += a * wave[k]
+        for j in range(len(out)):
+            a, sums = rows[y, j], out[j]
+            for k in range(many):
+                sums[k] += a * h0[k]
+
+
+@njit(**_EXACT)
+def slopes(clean, which, rows, columns, ring_of, weight, frequency, out):
+    """ALPHA of the patches `which` of clean (N, H, W) into the column of out; waves as of `spectral_basis`.
+
+    ring_of, weight (Ky, Kx): the ring that a mode belongs to, or -1, and its share of the mean over that ring;
+    frequency (K,): the logarithm of 1, 2, …
+    """
+    _, height, width = clean.shape
+    (n_y, n_x), rings = weight.shape, len(frequency)
+    half = np.empty((height, columns.shape[1]), np.float32)
+    waves = np.empty((rows.shape[1], columns.shape[1]), np.float32)
+    power = np.empty(rings)
+    for i in which:
+        field = clean[i]
+        squares = 0.0
+        for y in range(height):
+            squares += _squares(field[y])
+        _waves(field, np.float32(out[i, 3] / (height * width)), rows, columns, half, waves)
+        power[:] = 0.0
+        for j in range(n_y):
+            for k in range(n_x):
+                ring = ring_of[j, k]
+                if ring >= 0:
+                    mode = 0.0
+                    for part in range(4):
+                        mode += np.float64(waves[j + (part // 2) * n_y, k + (part % 2) * n_x]) ** 2
+                    power[ring] += mode * weight[j, k]
+        used, mean_x, mean_y = 0, 0.0, 0.0
+        for ring in range(rings):
+            if power[ring] > 1e-12 * squares:
+                used += 1
+                mean_x += frequency[ring]
+                mean_y += math.log(power[ring])
+        above = below = 0.0
+        for ring in range(rings):
+            if power[ring] > 1e-12 * squares:
+                x = frequency[ring] - mean_x / used
+                above += x * (math.log(power[ring]) - mean_y / used)
+                below += x * x
+        out[i, SLOPE_COLUMN] = above / below if used >= 3 else np.nan
+
+
+@njit(**_FAST)
+def _squares(row):
+    total = 0.0
+    for x in range(len(row)):
+        total += row[x] * row[x]
+    return total

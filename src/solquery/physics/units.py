@@ -1,0 +1,106 @@
+"""Parameters as astropy Quantities, and tables of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import astropy.units as u
+import numpy as np
+
+from ..patch import Patch
+from .noise import uncertainty
+from .registry import get_parameter, measure, parameters, unit_of
+
+if TYPE_CHECKING:
+    from astropy.table import QTable
+
+__all__ = ["qtable", "quantities"]
+
+
+def _bare(fields: Any, scale_mm: Any) -> tuple[Any, Any]:
+    """Fields in G and scale in Mm per pixel, from a `Patch`, Quantities or bare numbers."""
+    if isinstance(fields, Patch):
+        if scale_mm is not None:
+            raise ValueError("a Patch has its own scale; do not give another one")
+        return fields.field, fields.scale_mm
+    if isinstance(fields, u.Quantity):
+        fields = fields.to_value(u.G)
+    if isinstance(scale_mm, u.Quantity):
+        per_pixel = u.Mm / u.pix
+        scale_mm = scale_mm.to_value(per_pixel if scale_mm.unit.is_equivalent(per_pixel) else u.Mm)
+        if np.ndim(scale_mm) == 0:
+            scale_mm = (float(scale_mm), float(scale_mm))
+    return fields, scale_mm
+
+
+def quantities(fields: Any, scale: Any = None, names: Iterable[str] | str | None = None) -> dict[str, u.Quantity]:
+    """Measure a patch, as astropy Quantities.
+
+    Parameters
+    ----------
+    fields
+        A `Patch` (with its scale), or as `measure` takes them, bare numbers in gauss or a Quantity of magnetic field.
+    scale
+        Megametres per pixel (y, x), bare or a Quantity (``0.5 * u.Mm``, ``0.5 * u.Mm / u.pix``, ``364 * u.km``); None
+        for a grid without scale.
+    names
+        Which parameters; None for all but those measured on demand only.
+
+    Returns
+    -------
+    Name to Quantity, scalar for one field, (N,) for a batch, in Mx, Mm, … with a scale and in G pix, pix, … without.
+
+    Raises
+    ------
+    astropy.units.UnitConversionError
+        For a field that is no magnetic field, or a scale that is no length.
+    """
+    bare, scale_mm = _bare(fields, scale)
+    single = np.ndim(bare) == 2
+    out = {}
+    for name, values in measure(bare, scale_mm, names).items():
+        unit = u.Unit(unit_of(name, scale_mm is not None))
+        out[name] = (values[0].item() if single else values.cpu().numpy()) * unit
+    return out
+
+
+def qtable(
+    patches: Iterable[Patch],
+    names: Iterable[str] | None = None,
+    noise_gauss: float | None = None,
+    more: Mapping[str, Iterable[Any]] | None = None,
+) -> QTable:
+    """Parameters of patches at their native scale as an astropy QTable, one row a patch.
+
+    Columns: id, region, source, quantity, t_rec, mu, then a Quantity per parameter and, with `noise_gauss`, its
+    standard error as ``<name>_error``, then the columns of `more`. A patch without scale has NaN where a unit needs
+    one. ``table.write("out.ecsv")`` keeps units and definitions.
+    """
+    from astropy.table import QTable
+
+    rows = list(patches)
+    wanted = [get_parameter(name).name for name in names] if names is not None else list(parameters())
+    values: dict[str, list[float]] = {name: [] for name in wanted}
+    errors: dict[str, list[float]] = {name: [] for name in wanted}
+    for patch in rows:
+        known = [n for n in wanted if patch.scale_mm is not None or unit_of(n, True) == unit_of(n, False)]
+        got = measure(patch.field, patch.scale_mm, known)
+        wrong = {} if noise_gauss is None else uncertainty(patch.field, patch.scale_mm, noise_gauss, known)
+        for name in wanted:
+            values[name].append(float(got[name][0]) if name in got else float("nan"))
+            errors[name].append(float(wrong[name][0]) if name in wrong else float("nan"))
+    table = QTable(
+        {key: [str(getattr(p, key)) for p in rows] for key in ("id", "region", "source", "quantity", "t_rec")}
+    )
+    table["mu"] = [p.mu for p in rows]
+    for name in wanted:
+        about = get_parameter(name)
+        table[name] = np.array(values[name]) * u.Unit(about.unit)
+        table[name].info.description = f"{about.title}: {about.formula}" if about.formula else about.title
+        if noise_gauss is not None:
+            table[f"{name}_error"] = np.array(errors[name]) * u.Unit(about.unit)
+            table[f"{name}_error"].info.description = f"standard error at {noise_gauss:g} G per pixel"
+    for key, column in (more or {}).items():
+        table[key] = column
+    return table

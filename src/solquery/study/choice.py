@@ -1,0 +1,188 @@
+"""Which checkpoint of a run to use: chosen by held-out regions, or by the paper's rule; with the reasons written down.
+
+By quality, every kept checkpoint is held beside the same held-out patches and ranked in each of six measures; the
+smallest mean rank wins, and of equal ones the later. By the paper's rule it is the epoch, among the first 100, for
+which the run's own discriminator tells generated from real least well (paper, section 4).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from safetensors.torch import load_file
+
+from ..bundle import Bundle
+from ..config import get_preset
+from ..errors import SolqueryError
+from ..generator.networks import build_generator
+from ..generator.runs import write_then_rename
+from ..generator.training import read_settings
+from .quality import read_held_out, run_quality
+
+if TYPE_CHECKING:
+    from ..archive.store import Archive
+
+__all__ = ["MEASURES", "ChoiceError", "choose_checkpoint", "mean_ranks"]
+
+#: measures a checkpoint is ranked in, and whether more is better
+MEASURES = {
+    "median_ks": False,
+    "frechet": False,
+    "recall": True,
+    "coverage": True,
+    "spectrum_dex": False,
+    "tuf_reached": True,
+}
+
+
+class ChoiceError(SolqueryError):
+    """There is nothing to choose from."""
+
+
+def mean_ranks(table: list[dict[str, Any]]) -> list[float]:
+    """Mean over the measures of each row's rank, from 1; equal values share their mean rank."""
+    from scipy.stats import rankdata
+
+    ranks = []
+    for name, more_is_better in MEASURES.items():
+        values = np.array([row[name] for row in table], float)
+        ranks.append(rankdata(-values if more_is_better else values))
+    return np.mean(ranks, axis=0).tolist()
+
+
+def _kept(run: Path) -> dict[int, Path]:
+    """Images shown to the generator's weights at that point."""
+    files = sorted((run / "checkpoints" / "kept").glob("*-generator.safetensors"))
+    return {int(file.name.split("-")[0]): file for file in files}
+
+
+def _lines(run: Path) -> list[dict[str, Any]]:
+    path = run / "stats.jsonl"
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def choose_checkpoint(
+    run: str | Path,
+    archive: Archive | None = None,
+    encoder: Bundle | None = None,
+    by: str = "quality",
+    *,
+    preset: str | None = None,
+    count: int = 500,
+    seed: int = 0,
+    where: str | None = None,
+    progress: Callable[[str, float], None] | None = None,
+) -> dict[str, Any]:
+    """Choose a checkpoint; it becomes `checkpoints/generator.safetensors` of the run.
+
+    Parameters
+    ----------
+    run
+        Run folder of a generator.
+    archive, where
+        Held-out patches, of regions that the run was not trained on; by quality only.
+    encoder
+        A bundle whose encoder gives the space of comparison; by quality only.
+    by
+        ``quality`` or ``paper``.
+    preset
+        Of the run, where its folder does not say.
+    count, seed
+        Patches of each kind; of the draw.
+
+    Returns
+    -------
+    What is written to the run's `choice.json`: `by`, `chosen` (images and file), `why`, and the `table`.
+
+    Raises
+    ------
+    ChoiceError
+        When the run kept nothing to choose from, or what the choice needs was not given.
+    """
+    run = Path(run)
+    if by not in ("quality", "paper"):
+        raise ChoiceError(f"checkpoints are chosen by quality or paper, not by {by!r}")
+    config, shape, resolved = read_settings(run)
+    if by == "paper":
+        document = _by_paper(run, config.choose_within_epochs)
+    else:
+        if archive is None or encoder is None:
+            raise ChoiceError("choosing by quality needs an archive of held-out regions and a bundle with an encoder")
+        files = _kept(run)
+        if not files:
+            raise ChoiceError(f"{run} has kept no checkpoints to choose from: train it for longer")
+        base = get_preset(preset or resolved.get("provenance", {}).get("preset") or encoder.preset.name)
+        full = dataclasses.replace(base, generator=config, encoder=encoder.preset.encoder)
+        held, table = None, []
+        for k, (images, file) in enumerate(files.items()):
+            if progress is not None:
+                progress(f"checkpoint {k + 1} of {len(files)}", k / len(files))
+            network = build_generator(config, shape)
+            network.load_state_dict(load_file(file))
+            bundle = Bundle("candidate", full, network, encoder.encoder)
+            held = held or read_held_out(archive, bundle, count, seed, where)
+            got = run_quality(archive, bundle, len(held.x), seed, where, held=held, critic_steps=0).document
+            row = {name: got[name] for name in MEASURES if name in got}
+            table.append({"images": images, **row, "tuf_reached": got["parameters"]["tuf"]["reached"]})
+            floor = {"median_ks": got["median_ks_floor"], "spectrum_dex": got["spectrum_dex_floor"], **got["floor"]}
+        for row, rank in zip(table, mean_ranks(table), strict=True):
+            row["mean_rank"] = round(rank, 3)
+        best = min(table, key=lambda row: (row["mean_rank"], -row["images"]))
+        document = {
+            "by": "quality",
+            "chosen": {"images": best["images"], "file": str(files[best["images"]].relative_to(run))},
+            "why": f"of {len(table)} checkpoints the one after {best['images']:,} images has the smallest mean rank, "
+            f"{best['mean_rank']:.2f}, in {', '.join(MEASURES)}, beside {len(held.x)} held-out patches of "
+            f"{len(np.unique(held.regions))} regions",
+            "archive": archive.uri,
+            "where": where,
+            "encoder": {"bundle": encoder.name, "hash": encoder.encoder_hash},
+            "seed": seed,
+            "floor": {name: floor[name] for name in MEASURES if name in floor},
+            "table": table,
+        }
+    _install(run, run / document["chosen"]["file"])
+    text = json.dumps(document, indent=1, ensure_ascii=False) + "\n"
+    write_then_rename(run / "choice.json", text.encode())
+    return document
+
+
+def _by_paper(run: Path, within: int) -> dict[str, Any]:
+    table = [
+        {"images": line["images"], "epoch": round(line["epoch"]), "discriminator_accuracy": accuracy}
+        for line in _lines(run)
+        if (accuracy := line.get("discriminator_accuracy")) is not None
+    ]
+    file = run / "checkpoints" / "chosen.safetensors"
+    among = [row for row in table if row["epoch"] <= within]
+    if not among or not file.exists():
+        raise ChoiceError(
+            f"{run} has no epoch judged by its discriminator, as the paper's rule needs (loss 'bce', one epoch at "
+            "least): choose by quality"
+        )
+    best = min(among, key=lambda row: row["discriminator_accuracy"])
+    return {
+        "by": "paper",
+        "chosen": {"images": best["images"], "epoch": best["epoch"], "file": str(file.relative_to(run))},
+        "why": f"of the first {len(among)} epochs (at most {within}), in epoch {best['epoch']} the run's discriminator "
+        f"tells generated from real least well: accuracy {best['discriminator_accuracy']:.3f}",
+        "table": table,
+    }
+
+
+def _install(run: Path, file: Path) -> None:
+    """The chosen weights, and the inference network of the same moment, in the place that the other verbs read."""
+    pairs = [(file, "generator.safetensors")]
+    beside = file.with_name(file.name.replace("-generator", "-inference"))
+    if beside != file and beside.exists():
+        pairs.append((beside, "inference.safetensors"))
+    for source, name in pairs:
+        part = run / "checkpoints" / f"{name}.part"
+        shutil.copyfile(source, part)
+        part.replace(run / "checkpoints" / name)

@@ -1,0 +1,84 @@
+"""Every code block of docs/plug-in-generator.md is run, in its order, in an empty folder."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from solquery.bundle import Bundle, BundleError
+from solquery.generator import networks
+
+PAGE = Path(__file__).parents[2] / "docs" / "plug-in-generator.md"
+
+
+def _blocks():
+    return re.findall(r"^```(\w+)\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("plug-in")
+
+
+@pytest.fixture(scope="module")
+def told(folder):
+    """What the page's Python leaves behind."""
+    (first, module), *rest = _blocks()
+    assert first == "python" and module.startswith("# my_generator.py\n")
+    (folder / "my_generator.py").write_text(module)
+    space, before = {}, Path.cwd()
+    sys.path.insert(0, str(folder))
+    os.chdir(folder)
+    try:
+        for language, code in rest:
+            if language == "python":
+                exec(compile(code, str(PAGE), "exec"), space)  # the page is the program
+    finally:
+        os.chdir(before)
+        sys.path.remove(str(folder))
+        sys.modules.pop("my_generator", None)
+    yield space
+    networks._ARCHITECTURES.pop("pca", None)
+
+
+def test_the_generator_takes_about_thirty_lines():
+    code = [line for line in _blocks()[0][1].splitlines() if line.strip() and not line.lstrip().startswith("#")]
+    assert len(code) <= 30
+
+
+def test_everything_downstream_works_with_it(told, folder, monkeypatch):
+    monkeypatch.chdir(folder)  # the page's archive has a relative path
+    bundle, answer, found = told["bundle"], told["answer"], told["found"]
+    assert type(bundle.generator).__name__ == "PcaDecoder" and bundle.directions is not None
+    # the tensors came back as they went in
+    assert np.array_equal(bundle.generator.components.numpy(), told["decoder"].components.numpy())
+    assert answer.got["tuf"] == pytest.approx(told["middle"], rel=0.25)
+    # inverted: better than the mean patch, which is what a latent of zeros gives
+    x = np.asarray(told["archive"].prepared(bundle.preset)[1][0], np.float32)
+    assert found.mse < 0.8 * np.square(x - bundle.generator.mean.view(128, 128).numpy()).mean()
+    assert len({match.region for match in told["search"](told["archive"], bundle, answer.x, k=3)}) == 3
+
+
+def test_without_the_import_the_bundle_says_what_is_missing(told, folder, monkeypatch):
+    monkeypatch.delitem(networks._ARCHITECTURES, "pca")
+    with pytest.raises(BundleError, match=r"no generator architecture named 'pca'.*registered first"):
+        Bundle.load(folder / "bundles" / "pca")
+
+
+def test_the_command_line_works_with_it(told, folder):
+    lines = [line for language, code in _blocks() if language == "sh" for line in code.splitlines()]
+    assert lines
+    for line in lines:
+        program, *words = shlex.split(line)
+        assert program == "python"
+        done = subprocess.run([sys.executable, *words], cwd=folder, capture_output=True, text=True, check=False)
+        assert done.returncode == 0 and done.stdout.lstrip().startswith("{"), done.stderr[-2000:]
+
+
+def test_no_block_is_left_out():
+    assert {language for language, _ in _blocks()} == {"python", "sh"}

@@ -1,0 +1,93 @@
+"""The paper's networks computed in another order: the same numbers, and the same gradients."""
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.nn import functional as F
+
+from solquery.config import get_preset
+from solquery.generator import build_discriminator, build_generator, training
+from solquery.generator.strided import double, double_thin, halve_thin
+
+BENCHMARK = Path(__file__).parents[2] / "benchmarks" / "training.py"
+
+
+@settings(max_examples=25)
+@given(st.integers(1, 3), st.integers(1, 9), st.integers(2, 11), st.integers(2, 11), st.integers(0, 2**31 - 1))
+def test_each_layer_is_the_one_of_torch(n, channels, height, width, seed):
+    random = torch.Generator().manual_seed(seed)
+
+    def draw(*shape):
+        return torch.randn(*shape, generator=random, dtype=torch.float64)
+
+    coarse, fine = draw(n, channels, height, width), draw(n, 1, 2 * height + 1, 2 * width + 2)
+    weight, thin, bias = draw(channels, 2, 3, 3), draw(channels, 1, 3, 3), draw(1)
+    assert torch.allclose(double(coarse, weight, draw(2) * 0), F.conv_transpose2d(coarse, weight, stride=2))
+    assert torch.allclose(double_thin(coarse, thin, bias), F.conv_transpose2d(coarse, thin, bias, stride=2))
+    bias = draw(channels)
+    assert torch.allclose(halve_thin(fine, thin, bias), F.conv2d(fine, thin, bias, stride=2))
+
+
+def test_first_and_second_derivatives_are_right():
+    random = torch.Generator().manual_seed(0)
+
+    def draw(*shape):
+        return torch.randn(*shape, generator=random, dtype=torch.float64, requires_grad=True)
+
+    for function, arguments in (
+        (double, (draw(2, 3, 4, 3), draw(3, 2, 3, 3), draw(2))),
+        (double_thin, (draw(2, 3, 4, 3), draw(3, 1, 3, 3), draw(1))),
+        (halve_thin, (draw(2, 1, 8, 7), draw(3, 1, 3, 3), draw(3))),
+    ):
+        assert torch.autograd.gradcheck(function, arguments)
+        assert torch.autograd.gradgradcheck(function, arguments)  # the gradient penalty R1 needs them
+
+
+@pytest.fixture(scope="module")
+def benchmark():
+    spec = importlib.util.spec_from_file_location("benchmark_training", BENCHMARK)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_gradients_of_both_steps_are_those_of_the_plain_loop(benchmark, monkeypatch):
+    monkeypatch.setattr(benchmark, "BATCH", 8)
+    monkeypatch.setattr(training, "MICRO_BATCH", 4)  # two parts, whose sizes bear on the mean
+    errors = benchmark.gradient_errors()
+    assert all(ours < 1e-5 for ours, _ in errors.values()), errors
+    # and in double precision, kinks and all, nothing is left but the logits' float32
+    errors = benchmark.gradient_errors(torch.float64)
+    assert all(ours < 1e-6 for ours, _ in errors.values()), errors
+
+
+def test_the_papers_networks_give_what_plain_layers_give(benchmark):
+    preset = get_preset("paper")
+    torch.manual_seed(3)
+    generator, discriminator = (build(preset.generator) for build in (build_generator, build_discriminator))
+    plain_g, plain_d = benchmark.PlainGenerator(), benchmark.plain_discriminator()
+    plain_g.load_state_dict(generator.state_dict())
+    plain_d.load_state_dict({k.replace("features.", ""): v for k, v in discriminator.state_dict().items()})
+    with torch.no_grad():
+        z = torch.randn(3, 100)
+        x = plain_g(z)
+        assert torch.allclose(generator(z), x, atol=1e-6)
+        assert torch.allclose(discriminator(x), plain_d(x), atol=1e-6)
+
+
+def test_a_shared_batch_is_another_training(benchmark):
+    """Off by default: with it, the generator learns from the patches that the discriminator has just been shown."""
+    real = 0.1 * torch.randn(32, 1, 128, 128, generator=torch.Generator().manual_seed(0))
+    weights = []
+    for shared in (False, True):
+        torch.manual_seed(0)
+        trainer = benchmark.Ours(torch.device("cpu"), shared)
+        trainer.step(real)
+        weights.append(trainer.state.generator.linear.weight.detach())
+        assert trainer.state.config.shared_batch is shared
+    assert not get_preset("paper").generator.shared_batch
+    assert not torch.allclose(*weights)
