@@ -14,6 +14,7 @@ from .cli_steering import Json
 
 if TYPE_CHECKING:
     from .archive.store import Archive
+    from .bundle import Bundle
 
 __all__ = ["register"]
 
@@ -31,6 +32,9 @@ def reproduce(
     run: Annotated[
         list[Path] | None, typer.Option(help="Run folder whose training curves are drawn; may be repeated.")
     ] = None,
+    train: Annotated[
+        bool, typer.Option("--train", help="Train the preset's networks from nothing, in the folder; resumes.")
+    ] = False,
     quick: Annotated[bool, typer.Option("--quick", help="Fewer of everything: is all in order?")] = False,
     again: Annotated[bool, typer.Option("--again", help="Do finished stages again.")] = False,
     json: Json = False,
@@ -41,12 +45,16 @@ def reproduce(
 
     if preset is not None and bundle is not None:
         raise typer.BadParameter("--preset and --bundle exclude each other")
+    if train and bundle is not None:
+        raise typer.BadParameter("--train makes a bundle of its own; give --preset, not --bundle")
     began = time.monotonic()
     plan = QUICK if quick else FULL
-    models = load_models(bundle or preset)
+    runs = list(run or ())
     with Reporter("reproducing") as report:
+        models, trained = _models(preset, bundle, train, quick, out, report)
+        runs += trained
         store = _archive(archive, out, quick, report)
-        results = work(store, models, out, plan, run or (), report, again)
+        results = work(store, models, out, plan, runs, report, again)
     skipped = results.pop("skipped")
     if skipped:
         note(f"done before and unchanged: {', '.join(skipped)}")
@@ -55,6 +63,23 @@ def reproduce(
         return
     table(["", "correlation", "paper", "here", "95 %"], [_row(row) for row in results["table"]])
     typer.echo(f"report:  {out / 'report.html'}\nresults: {out / 'results.json'}")
+
+
+def _models(
+    preset: str | None, bundle: str | None, train: bool, quick: bool, out: Path, report: Reporter
+) -> tuple[Bundle, list[Path]]:
+    """The bundle asked for; where none of the preset ships, or on demand, one trained here, with its runs."""
+    from .bundle import DEFAULT, Bundle
+    from .config import get_preset
+
+    if not train and (bundle is not None or preset is None or preset in Bundle.list()):
+        return load_models(bundle or preset), []
+    chosen = get_preset(preset or DEFAULT)
+    if not train:
+        note(f"no bundle of preset {chosen.name!r} ships with this version: training one; stop and resume as you like")
+    from .study.reproduce_training import FULL_TRAINING, QUICK_TRAINING, trained_bundle
+
+    return trained_bundle(out, chosen, QUICK_TRAINING if quick else FULL_TRAINING, report)
 
 
 def _row(row: dict[str, Any]) -> tuple[str, ...]:

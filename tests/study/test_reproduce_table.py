@@ -1,5 +1,7 @@
 """Intervals that know which pairs belong together, and the table in the README."""
 
+import json
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -58,13 +60,11 @@ def _rows():
 
 
 def test_the_readme_gets_the_table_between_its_markers_and_nothing_else(tmp_path):
-    import json
-
     results, readme = tmp_path / "results.json", tmp_path / "README.md"
     results.write_text(json.dumps({"table": _rows(), "stages": {"table": {"data": "made data"}}}))
     readme.write_text("before\n<!-- reproduce:begin -->\nold\n<!-- reproduce:end -->\nafter\n")
     for _ in range(2):
-        subprocess.run([sys.executable, str(SCRIPT), str(results), str(readme)], check=True)
+        assert runpy.run_path(str(SCRIPT))["main"](results, readme) == 0
     text = readme.read_text()
     assert text.startswith("before\n<!-- reproduce:begin -->\n")
     assert text.endswith("<!-- reproduce:end -->\nafter\n")

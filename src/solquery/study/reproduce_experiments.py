@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +31,7 @@ from .reproduce_table import comparison
 from .retrieval import METHODS, PAPER, RetrievalStudy, correlate, run_retrieval
 
 if TYPE_CHECKING:
+    from ..steering import Directions
     from .reproduce import Study
 
 Folders = Mapping[str, Path]
@@ -55,6 +56,11 @@ _CURVES = ("loss_g", "loss_d", "discriminator_accuracy", "nats", "kl", "texture"
 
 def _number(value: Any) -> float | None:
     return float(value) if math.isfinite(float(value)) else None
+
+
+def _fitted(d: Directions, names: Iterable[str]) -> list[str]:
+    """Those of the names that have a direction: a generator barely trained may not have all."""
+    return [name for name in names if name in d.names]
 
 
 def training(study: Study, folder: Path, before: Folders) -> dict[str, Any]:
@@ -129,7 +135,7 @@ def directions(study: Study, folder: Path, before: Folders) -> dict[str, Any]:
         for k, name in enumerate(d.names)
     }
     cosines = d.cosines()
-    names = [name for name in (*_WATCHED, "polarity") if name in d.names]
+    names = _fitted(d, (*_WATCHED, "polarity"))
     table = {a: {b: float(cosines[d.index(a), d.index(b)]) for b in names} for a in names}
     return {"accuracies": rows, "cosines": table}
 
@@ -142,7 +148,7 @@ def figure4(study: Study, folder: Path, before: Folders) -> dict[str, Any]:
     gauss = study.gauss(x)
     measured = {k: v.numpy() for k, v in measure(gauss, study.bundle.preset.scale_mm, ("tuf", "polarity")).items()}
     out: dict[str, Any] = {"latents": len(z), "planes": {}}
-    for name in ("tuf", "polarity"):
+    for name in _fitted(d, ("tuf", "polarity")):
         k = d.index(name)
         flat = project(z, d.normals[k], float(d.intercepts[k]), best_axes(d.normals[k]))
         known = np.isfinite(measured[name])
@@ -160,14 +166,17 @@ def figure5(study: Study, folder: Path, before: Folders) -> dict[str, Any]:
     names = [*_WATCHED, "polarity"]
     values = measure_latents(study.bundle.generator, study.bundle.preset, z, names)
     # begins in the middle of what the generator makes, so that both ends stay near the prior
-    ranks = np.stack([np.abs(d.percentile(name, values[name]) - 50.0) for name in _WATCHED])
+    watched = _fitted(d, _WATCHED)
+    ranks = np.stack([np.abs(d.percentile(name, values[name]) - 50.0) for name in watched])
     start = z[int(np.argmin(np.nan_to_num(ranks, nan=100.0).max(0)))]
     drawn, rows = [], []
     for name, hold in STRIPS:
+        if len(_fitted(d, (name, *hold))) < 1 + len(hold):
+            continue
         one = strip(study.bundle, start, name, hold, np.linspace(-_REACH, _REACH, _STEPS))
-        percent = {other: np.asarray(d.percentile(other, one.values[other])) for other in _WATCHED}
+        percent = {other: np.asarray(d.percentile(other, one.values[other])) for other in watched}
         drawn.append((one, study.gauss(one.x[:, 0]), percent))
-        curves = {other: [_number(v) for v in one.values[other]] for other in names}
+        curves = {other: [_number(v) for v in one.values[other]] for other in _fitted(d, names)}
         rows.append({"name": name, "hold": list(hold), "eps": one.eps.tolist(), "values": curves})
         rows[-1]["effect"] = _effect(study, z, name, hold)
     return {"file": write_figure(figure_strips(drawn), folder / "strips.png", 110, 96), "strips": rows,
@@ -185,7 +194,7 @@ def _effect(study: Study, z: np.ndarray, name: str, hold: tuple[str, ...]) -> di
     for other in _WATCHED:
         change = values[other][len(z) :] - values[other][: len(z)]
         change = change[np.isfinite(change)]
-        spread = d.quantile(other, 84) - d.quantile(other, 16)
+        spread = d.quantile(other, 84) - d.quantile(other, 16) if other in d.names else 0.0
         out[other] = _number(np.median(change) / spread) if len(change) and spread > 0 else None
     first, last = values["polarity"][: len(z)], values["polarity"][len(z) :]
     known = np.isfinite(first) & np.isfinite(last)

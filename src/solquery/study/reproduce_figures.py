@@ -202,7 +202,7 @@ def figure_strips(strips: Sequence[tuple[Strip, np.ndarray, Mapping[str, np.ndar
     frames
         How many of the K patches are shown.
     """
-    figure = Figure(figsize=(7.6, 2.15 * len(strips) + 0.2), layout="constrained")
+    figure = Figure(figsize=(7.6, 2.2 * len(strips) + 0.3), layout="constrained")
     outer = figure.add_gridspec(len(strips), 1)
     for row, (one, gauss, ranks) in enumerate(strips):
         inner = outer[row].subgridspec(2, frames, height_ratios=(1.0, 0.78), hspace=0.0, wspace=0.03)
@@ -252,8 +252,8 @@ def figure_inversions(
         (N,) of the whole sample; error in (1000 G)².
     """
     k = len(real_gauss)
-    figure = Figure(figsize=(8.6, 2.9), layout="constrained")
-    grid = figure.add_gridspec(2, k + 3, width_ratios=(*[1] * k, 0.25, 1.6, 1.6))
+    figure = Figure(figsize=(8.6, 2.5), layout="constrained")
+    grid = figure.add_gridspec(2, k + 2, width_ratios=(*[1] * k, 0.1, 2.6))
     for column in range(k):
         for row, field in enumerate((real_gauss[column], made_gauss[column])):
             axes = figure.add_subplot(grid[row, column])
@@ -311,7 +311,7 @@ def figure_curves(curves: Mapping[str, Sequence[tuple[float, float]]], title: st
     """Training statistics against images shown, each in a panel of its own, with the chosen checkpoint marked."""
     count = max(1, len(curves))
     figure = Figure(figsize=(7.6, 0.5 + 1.35 * -(-count // 2)), layout="constrained")
-    grid = figure.subplots(-(-count // 2), min(2, count), squeeze=False, sharex=True)
+    grid = figure.subplots(-(-count // 2), min(2, count), squeeze=False)
     for axes in grid.flat[len(curves) :]:
         axes.set_axis_off()
     for axes, (name, points) in zip(grid.flat, curves.items(), strict=False):
@@ -321,7 +321,8 @@ def figure_curves(curves: Mapping[str, Sequence[tuple[float, float]]], title: st
             axes.axvline(chosen / 1000, color="#d62728", linewidth=1.0, linestyle="--")
         axes.set_title(name.replace("_", " "), **_SMALL)
         axes.tick_params(labelsize=7)
-    for axes in grid[-1]:
+    # the last panel of each column; the one above an empty place is the last of its own
+    for axes in grid.flat[max(0, len(curves) - grid.shape[1]) : len(curves)]:
         axes.set_xlabel("thousand images shown", **_SMALL)
     figure.suptitle(title, fontsize=9.5)
     return figure
