@@ -130,7 +130,7 @@ def _stages(study: Study) -> Sequence[tuple[str, Mapping[str, Any], Callable[...
     plan, models = study.plan, {"bundle": _bundle_key(study.bundle), "code": _code(), "seed": study.plan.seed}
     data = {**models, "archive": _archive_key(study.archive)}
     asked = {**data, "queries": plan.queries}
-    runs = {run.name: _run_key(run) for run in study.runs}
+    runs = [[run.name, _run_key(run)] for run in study.runs]
     return (
         ("training", {**models, "runs": runs}, experiments.training),
         ("figure2", {**models, "zoo": plan.zoo}, experiments.figure2),

@@ -144,8 +144,9 @@ def _training(result: Results, folder: Path) -> str:
     return section("", "Training", rule, *parts)
 
 
-def _zoo(stages: Results, folders: Mapping[str, Path]) -> str:
+def _zoo(stages: Results, folders: Mapping[str, Path], physical: bool) -> str:
     two, three = stages["figure2"], stages["figure3"]
+    measured = ", ".join(f"{_symbol(n)} {quantity(v, unit_of(n, physical))}" for n, v in three["values"].items())
     return section(
         "Fig. 2",
         f"{two['patches']} random patches",
@@ -155,7 +156,8 @@ def _zoo(stages: Results, folders: Mapping[str, Path]) -> str:
         "Fig. 3",
         "From patch to parameters",
         "<p>Top: one of the patches with contours at ±150 G, the pixels beyond them with the line between the two "
-        "centroids, whose length is PSEP, and the pixels near strong-gradient inversion lines over which R is summed. "
+        "centroids, whose length is PSEP, and the pixels near strong-gradient inversion lines over which R is summed: "
+        f"{escape(measured)}. "
         f"Below: thresholds and centroids of all {three['patches']}. PSEP does not exist in {three['without_psep']} "
         f"of them, where a polarity is missing; R is 0 in {three['without_r']}.</p>",
         _plate(folders["figure3"], three["file"], "thresholded patches with lines between the centroids"),
@@ -233,15 +235,16 @@ def _inversions(result: Results, folder: Path) -> str:
         if low is None or high is None:
             return "unknown"
         word = "rises" if low > 0 else "falls" if high < 0 else "neither rises nor falls beyond chance"
-        return f"{word} (Spearman {_text(test['spearman'])}, 95 % {_text(low)} to {_text(high)})"
+        return f"{word} (Spearman {_text(test['spearman'])}, 95 % interval {_text(low)} to {_text(high)})"
 
     return section(
         "Fig. 6",
         "Error and place on the disk",
         f"<p>{result['patches']} patches of {result['regions']} regions of the archive, each with the patch that the "
         "generator comes closest with. The paper finds that the error grows toward the limb, where noise grows that "
-        f"a generator does not make. Here the error {says(result['error'])} with the angle from disk centre; as a "
-        f"share of the patch's own power it {says(result['share'])}, median {_share(result['share']['median'])}. "
+        f"a generator does not make. Here, with growing angle from disk centre, the error "
+        f"{says(result['error'])}; as a share of the patch's own power it {says(result['share'])}, median "
+        f"{_share(result['share']['median'])}. "
         f"{_share(result['beyond_60_degrees'])} of the sample lie beyond 60° (paper: under 25 % of its data).</p>",
         _plate(folder, result["file"], "patches, their approximations, and error against angle"),
     )
@@ -309,12 +312,12 @@ def _table(results: Results) -> str:
                 f"<b>{_text(row['ours'])}</b>",
                 f"{_text(row['low'])} … {_text(row['high'])}",
                 _text(row["difference"], sign=True),
-                "within" if inside else "paper higher" if below else "paper lower" if row["low"] is not None else "–",
+                "inside" if inside else "above" if below else "below" if row["low"] is not None else "–",
                 f"{row['pairs']:,}",
             ]
         )
     data = results["stages"]["table"]["data"]
-    head = ["Parameter", "Correlation", "Paper", "Here", "95 %", "Difference", "Paper's value", "Pairs"]
+    head = ["Parameter", "Correlation", "Paper", "Here", "95 % interval", "Difference", "Paper's is", "Pairs"]
     return section(
         "",
         "The paper's numbers and ours",
@@ -326,16 +329,13 @@ def _table(results: Results) -> str:
 
 def _facts(results: Results) -> str:
     tuf = next(row for row in results["table"] if (row["parameter"], row["statistic"]) == ("tuf", "pearson"))
-    archive, three = results["archive"], results["stages"]["figure3"]["values"]
+    archive, accuracies = results["archive"], results["stages"]["directions"]["accuracies"]
     facts: Sequence[tuple[str, str]] = (
         (f"{archive['patches']:,}", "patches: " + ", ".join(f"{n:,} {k}" for k, n in archive["sources"].items())),
         (f"{archive['regions']:,}", "regions"),
         (f"{results['stages']['queries']['queries']:,}", "generated queries"),
         (_text(tuf["ours"]), "Pearson correlation of TUF, query and match (paper: 0.78)"),
-        (
-            quantity(three["tuf"], unit_of("tuf", results["bundle"]["physical"])),
-            "TUF of the patch in Figure 3: the unit of this grid",
-        ),
+        (_share(accuracies["tuf"]["accuracy"]), "accuracy of the decision boundary of TUF (paper: not given)"),
     )
     return '<div class="facts">' + "".join(f"<div><strong>{a}</strong>{escape(b)}</div>" for a, b in facts) + "</div>"
 
@@ -360,7 +360,7 @@ def render(results: Results, folders: Mapping[str, Path]) -> str:
         _table(results),
         section("", "What differs from the paper", f"<ul>{differ}</ul>"),
         _training(stages["training"], folders["training"]),
-        _zoo(stages, folders),
+        _zoo(stages, folders, bundle["physical"]),
         _directions(stages["directions"]),
         _planes(stages["figure4"], folders["figure4"]),
         _strips(stages["figure5"], folders["figure5"]),
