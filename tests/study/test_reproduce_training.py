@@ -1,9 +1,12 @@
 """From nothing: an archive and a bundle made in the folder, and used again when they are there."""
 
 import functools
+import json
 
 import pytest
+from typer.testing import CliRunner
 
+from solquery.cli import app
 from solquery.config import get_preset
 from solquery.study import reproduce_training as module
 
@@ -39,3 +42,30 @@ def test_networks_are_trained_once_on_regions_that_are_not_searched(one_process,
     again, _ = module.trained_bundle(tmp_path, get_preset("tiny"), plan)
     assert again.hash == bundle.hash
     assert again.encoder_hash == bundle.encoder_hash
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_the_command_trains_and_reports_from_nothing(one_process, tmp_path, monkeypatch):
+    from solquery.study import reproduce as study
+
+    monkeypatch.setattr(module, "QUICK_TRAINING", module.Training(regions=4, frames=4, images=64, latents=300))
+    tiny = study.Plan(queries=12, zoo=8, plane=30, inversions=4, starts=1, steps=2, resamples=10, effects=4)
+    monkeypatch.setattr(study, "QUICK", tiny)
+    archive = module.simulated_archive(tmp_path, 3, 2, samples=False)
+    args = ["reproduce", "--quick", "--train", "--preset", "tiny", "--archive", archive.uri, "--out", str(tmp_path)]
+    first = CliRunner().invoke(app, [*args, "--json"])
+    assert first.exit_code == 0, first.stderr
+    document = json.loads(first.stdout)
+    assert (tmp_path / "report.html").is_file()
+    assert document["skipped"] == []
+    assert [run["run"] for run in document["stages"]["training"]["runs"]] == ["generator", "encoder"]
+    assert document["archive"]["patches"] == 6
+    again = CliRunner().invoke(app, args)
+    assert again.exit_code == 0, again.stderr
+    assert "done before and unchanged: training, figure2" in again.stderr
+
+
+def test_training_excludes_a_bundle(tmp_path):
+    done = CliRunner().invoke(app, ["reproduce", "--train", "--bundle", "quick", "--out", str(tmp_path / "x")])
+    assert done.exit_code == 2
+    assert not (tmp_path / "x").exists()
