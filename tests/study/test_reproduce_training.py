@@ -53,7 +53,7 @@ def test_the_command_trains_and_reports_from_nothing(one_process, tmp_path, monk
     monkeypatch.setattr(study, "QUICK", tiny)
     archive = module.simulated_archive(tmp_path, 3, 2, samples=False)
     args = ["reproduce", "--quick", "--train", "--preset", "tiny", "--archive", archive.uri, "--out", str(tmp_path)]
-    first = CliRunner().invoke(app, [*args, "--json"])
+    first = CliRunner().invoke(app, [*args, "--json"], catch_exceptions=False)
     assert first.exit_code == 0, first.stderr
     document = json.loads(first.stdout)
     assert (tmp_path / "report.html").is_file()
