@@ -14,6 +14,7 @@ from .cli_input import asked_of, fits_files, read_npy, read_patches, read_query
 from .cli_output import (
     Reporter,
     emit,
+    note,
     picture,
     quantities,
     quantity,
@@ -149,6 +150,7 @@ def answer_record(answer: Answer, physical: bool = False) -> dict[str, Any]:
         "got": quantities(answer.got, physical),
         "verdict": answer.verdict,
         "z_norm": answer.z_norm,
+        "prior_percentile": answer.prior_percentile,
     }
     return record | ({"held": quantities(answer.held, physical)} if answer.held else {})
 
@@ -159,6 +161,9 @@ def generate(
     settings: Settings = None,
     hold: Hold = None,
     n: Annotated[int, typer.Option("-n", min=1, help="How many different patches.")] = 1,
+    nearest: Annotated[
+        bool, typer.Option("--nearest", help="Out of reach: give what comes nearest instead of an error.")
+    ] = False,
     seed: Seed = 0,
     out: Annotated[Path, typer.Option(help="Folder for FITS, latent (.npy) and PNG of each.")] = Path("generated"),
     json: Json = False,
@@ -177,7 +182,7 @@ def generate(
     asked = asked_of(describe, settings or [], models)
     began = time.monotonic()
     with Reporter("generating"):
-        answers = generated(models, asked, n, tuple(hold or ()), seed)
+        answers = generated(models, asked, n, tuple(hold or ()), seed, nearest=nearest)
     seconds = time.monotonic() - began
     records = []
     out.mkdir(parents=True, exist_ok=True)
@@ -197,6 +202,8 @@ def generate(
             | files
             | {"latent": str(out / f"{name}.npy")}
         )
+    if not any(answer.verdict == "met" for answer in answers):
+        _say_nearest(records[0])
     if json:
         emit({"answers": records, "bundle": models.name, "seed": seed, "seconds": seconds})
         return
@@ -204,6 +211,14 @@ def generate(
         names = [*record["asked"], *(name for name in record["got"] if name not in record["asked"])]
         lines = [(name, readable(record["asked"].get(name)), readable(record["got"].get(name))) for name in names]
         table(["parameter", "asked", "got"], lines, title=f"{record['file']}: {record['verdict']}")
+
+
+def _say_nearest(record: dict[str, Any]) -> None:
+    """Tell on stderr that what was asked is not met, with asked and got side by side."""
+    pairs = [
+        f"{name} {readable(entry)} gives {readable(record['got'].get(name))}" for name, entry in record["asked"].items()
+    ]
+    note(f"solquery: no patch has all that was asked; the nearest: {', '.join(pairs)}")
 
 
 def _start(models: Bundle, start: Path | None, describe: str | None, settings: list[str], seed: int) -> np.ndarray:

@@ -18,7 +18,7 @@ from ..physics import measure
 from .editing import Strip, directions_of, warn_if_far
 from .judge import reach
 from .latents import SteeringError, as_latents, render
-from .targeting import Search
+from .solving import Search
 from .vocabulary import as_target
 
 __all__ = ["follow"]
