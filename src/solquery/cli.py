@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from . import cli_app, cli_archive, cli_fetch, cli_quality, cli_search, cli_steering, cli_training
+from . import cli_app, cli_archive, cli_fetch, cli_quality, cli_search, cli_steering, cli_study, cli_training
 from .cli_input import fits_files, read_patches, refusal
 from .cli_output import Reporter, emit, note, plain, quantities, readable, table
 from .errors import SolqueryError
@@ -318,6 +318,7 @@ cli_search.register(app)
 cli_fetch.register(app)
 cli_archive.register(app)
 cli_app.register(app)
+cli_study.register(app)
 
 
 def main() -> None:

@@ -45,6 +45,10 @@ Seed = Annotated[int, typer.Option(min=0, help="The same seed gives the same res
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 
 
+#: patches inverted together
+_LOT = 32
+
+
 def register(app: typer.Typer) -> None:
     """Add the verbs of this file."""
     for verb in (directions, generate, edit, invert):
@@ -346,10 +350,14 @@ def invert(
     began = time.monotonic()
     records = []
     with Reporter("inverting") as report:
-        for k, patch in enumerate(patches):
-            report.count(k, len(patches))
-            x = prepare(patch, models.preset)
-            found = inverted(models, x, starts, steps, seed)[0]
+        grids = [prepare(patch, models.preset) for patch in patches]
+        answers: list[Any] = []
+        # many at a time, and none waits for all
+        for first in range(0, len(grids), _LOT):
+            report.count(first, len(grids))
+            answers += inverted(models, np.stack(grids[first : first + _LOT]), starts, steps, seed)
+        for patch, x, found in zip(patches, grids, answers, strict=True):
+            original, rebuilt = measured_on_grid(models, x), measured_on_grid(models, found.x)
             latent = io.BytesIO()
             np.save(latent, found.z)
             stem = out / patch.id.replace("/", "_")
@@ -363,8 +371,10 @@ def invert(
                     "region": patch.region,
                     "mse": found.mse,
                     "z_norm": found.z_norm,
-                    "parameters": quantities(measured_on_grid(models, x), models.preset.physical),
-                    "reconstructed": quantities(measured_on_grid(models, found.x), models.preset.physical),
+                    "unexplained": found.unexplained,
+                    "parameters": quantities(original, models.preset.physical),
+                    "reconstructed": quantities(rebuilt, models.preset.physical),
+                    "errors": quantities({k: rebuilt[k] - original[k] for k in original}, models.preset.physical),
                     "start_mse": found.start_mse,
                     "file": patch.file,
                     "picture": str(shown),

@@ -44,20 +44,24 @@ class Search:
         self.hold = list(hold)
         self.names = [*targets, *(name for name in hold if name not in targets)]
         self.measured = measured_names(self.names)
+        # two values have no slope: such a parameter stays the same, or the step is not taken
+        self.binary = [j for j, name in enumerate(self.hold) if self.directions.is_binary(name)]
+        hard = {*self.judge.hard, *(self.hold[j] for j in self.binary)}
         #: those whose slopes are needed: what is hard is a condition, not a residual
-        self.sloped = [name for name in self.measured if name not in self.judge.hard]
+        self.sloped = [name for name in self.measured if name not in hard]
         self.low, self.high = prior_norm_range(self.directions.latent_dim)
         self.basis = torch.from_numpy(self._basis()).float()
         spread = [self.directions.quantile(k, 84) - self.directions.quantile(k, 16) for k in self.hold]
         # a held parameter may drift by a twentieth of its usual spread before it costs as much as a tolerance
         self.hold_tolerance = np.maximum(0.025 * np.array(spread), 1e-9)
+        self.hold_tolerance[self.binary] = np.inf
 
     def _basis(self) -> np.ndarray:
         """Orthonormal basis of the normals concerned, for parameters that have no slope but by trial."""
         moved: list[str] = []
         for name in self.names:
             moved += DERIVED[name].moved_by if name in DERIVED else (name,)
-        soft = [name for name in dict.fromkeys(moved) if name not in self.judge.hard]
+        soft = [name for name in dict.fromkeys(moved) if name in self.sloped]
         normals = [self.directions.normals[self.directions.index(name)] for name in soft]
         dim = self.directions.latent_dim
         return span_basis(np.stack(normals, axis=1)) if normals else np.zeros((dim, 0))
@@ -76,7 +80,10 @@ class Search:
     def cost(self, values: Mapping[str, np.ndarray], held: np.ndarray) -> np.ndarray:
         """(K,) sum of squares; infinite where a quantity is unknown or a hard condition broken."""
         total = np.square(self.residual(values, held)).sum(1)
-        return np.where(self.judge.allowed(values) & ~np.isnan(total), total, np.inf)
+        kept = self.judge.allowed(values) & ~np.isnan(total)
+        for j in self.binary:
+            kept &= np.asarray(values[self.hold[j]]) == held[:, j]
+        return np.where(kept, total, np.inf)
 
     def slopes(self, z: torch.Tensor, values: Mapping[str, np.ndarray], held: np.ndarray) -> np.ndarray:
         """(K, M, D) derivatives of the residuals, by those of the parameters that they are made of."""

@@ -19,7 +19,6 @@ from .judge import Judge, OutOfReach, check_conflicts, check_reach, nearest_reac
 from .latents import SteeringError, as_latents, render
 from .solving import GOOD_ENOUGH, Search
 from .vocabulary import (
-    DERIVED,
     Target,
     as_target,
     measured_names,
@@ -114,7 +113,7 @@ def _searched(search: Search, n: int, seed: int) -> tuple[torch.Tensor, np.ndarr
 
 
 def _pick(z: np.ndarray, cost: np.ndarray, met: np.ndarray, n: int) -> list[int]:
-    """Indices of n answers: the best first, then the least alike of those that are close, then of those that will do."""
+    """Indices of n answers: the best first, then the least alike of those that are close, then the others."""
     grade = np.where(cost <= _CLOSE, 0, np.where(met, 1, 2))
     order = [int(k) for k in np.lexsort((cost, grade)) if np.isfinite(cost[k])]
     unit = z / np.linalg.norm(z, axis=1, keepdims=True).clip(1e-12)
