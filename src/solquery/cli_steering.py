@@ -1,9 +1,8 @@
-"""Verbs that steer a generator: `directions`, `generate`, `edit`, `invert`."""
+"""Verbs that steer a generator: `generate`, `edit`, `invert`."""
 
 from __future__ import annotations
 
 import dataclasses
-import json as json_
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
     from .steering.directions import Directions
     from .steering.targeting import Answer
 
-__all__ = ["answer_record", "bundle_info", "measured_on_grid", "register"]
+__all__ = ["answer_record", "bundle_info", "direction_rows", "measured_on_grid", "register"]
 
 
 BundleName = Annotated[str | None, typer.Option("--bundle", help="Name or folder; the shipped default without it.")]
@@ -51,7 +50,7 @@ _LOT = 32
 
 def register(app: typer.Typer) -> None:
     """Add the verbs of this file."""
-    for verb in (directions, generate, edit, invert):
+    for verb in (generate, edit, invert):
         app.command()(verb)
 
 
@@ -80,10 +79,10 @@ def bundle_info(where: str) -> dict[str, Any]:
     if bundle.encoder is not None:
         document["encoder"]["hash"] = bundle.encoder_hash
     fitted = bundle.directions
-    return document | {"directions": None if fitted is None else _direction_rows(fitted), **bundle.metadata}
+    return document | {"directions": None if fitted is None else direction_rows(fitted), **bundle.metadata}
 
 
-def _direction_rows(fitted: Directions) -> dict[str, dict[str, Any]]:
+def direction_rows(fitted: Directions) -> dict[str, dict[str, Any]]:
     return {
         name: {
             "accuracy": float(fitted.accuracies[k]),
@@ -93,56 +92,6 @@ def _direction_rows(fitted: Directions) -> dict[str, dict[str, Any]]:
         }
         for k, name in enumerate(fitted.names)
     }
-
-
-def directions(
-    bundle: BundleName = None,
-    n: Annotated[int, typer.Option("-n", min=100, help="Latents to sample and measure.")] = 10_000,
-    seed: Seed = 0,
-    save: Annotated[bool, typer.Option("--save", help="Write them into the bundle's folder.")] = False,
-    json: Json = False,
-) -> None:
-    """Fit the direction of every parameter in latent space: accuracies, and cosines between every two."""
-    from .bundle import Bundle
-    from .steering.directions import fit_directions, sample_latents
-
-    if save and (bundle is None or not Path(bundle).is_dir()):
-        raise typer.BadParameter("--save needs --bundle FOLDER; a shipped bundle is not changed")
-    models = Bundle.load(bundle)
-    began = time.monotonic()
-    with Reporter("fitting directions") as report:
-        report(f"{n:,} patches of bundle {models.name!r}")
-        fitted = fit_directions(sample_latents(models.generator, models.preset, n, seed), seed=seed)
-    if save:
-        models.directions = fitted
-        models.metadata["metrics"]["direction_accuracy"] = {
-            name: float(a) for name, a in zip(fitted.names, fitted.accuracies, strict=True)
-        }
-        # an encoder that lies in another bundle stays there
-        manifest = json_.loads((Path(bundle) / "bundle.json").read_text())
-        models.save(bundle, encoder_from=(manifest.get("encoder") or {}).get("from"))
-    cosines = fitted.cosines()
-    rows = _direction_rows(fitted)
-    if json:
-        emit(
-            {
-                "bundle": models.name,
-                "directions": rows,
-                "cosines": {
-                    a: {b: float(cosines[i, j]) for j, b in enumerate(fitted.names)} for i, a in enumerate(fitted.names)
-                },
-                "n": n,
-                "seed": seed,
-                "saved": str(bundle) if save else None,
-                "seconds": time.monotonic() - began,
-            }
-        )
-        return
-    lines = [(k, f"{r['accuracy']:.3f}", f"{r['chance']:.3f}", readable(r["median"])) for k, r in rows.items()]
-    table(["direction", "accuracy", "chance", "median"], lines)
-    typer.echo("")
-    matrix = [(a, *(f"{c:.2f}" for c in cosines[i])) for i, a in enumerate(fitted.names)]
-    table(["cosine", *fitted.names], matrix)
 
 
 def answer_record(answer: Answer, physical: bool = False) -> dict[str, Any]:
@@ -168,6 +117,14 @@ def generate(
     nearest: Annotated[
         bool, typer.Option("--nearest", help="Out of reach: give what comes nearest instead of an error.")
     ] = False,
+    hale: Annotated[str | None, typer.Option(help="normal or anti: which polarity leads, by Hale's law.")] = None,
+    joy: Annotated[str | None, typer.Option(help="normal or anti: the sense of the tilt, by Joy's law.")] = None,
+    complexity: Annotated[str | None, typer.Option(help="low or high: flux near inversion lines.")] = None,
+    hemisphere: Annotated[str, typer.Option(help="north or south, for --hale and --joy.")] = "north",
+    cycle: Annotated[int, typer.Option(min=1, help="Number of the activity cycle, for --hale.")] = 24,
+    class_direction: Annotated[
+        Path | None, typer.Option(help="More of a class: a file of `solquery directions labels`.")
+    ] = None,
     seed: Seed = 0,
     out: Annotated[Path, typer.Option(help="Folder for FITS, latent (.npy) and PNG of each.")] = Path("generated"),
     json: Json = False,
@@ -183,10 +140,24 @@ def generate(
     from .steering.targeting import generate as generated
 
     models = Bundle.load(bundle)
-    asked = asked_of(describe, settings or [], models)
+    named = hale or joy or complexity
+    if class_direction is not None and (named or describe or settings or hold):
+        raise typer.BadParameter("--class-direction excludes --set, --describe, --hold, --hale, --joy and --complexity")
+    asked: dict[str, Any] = {}
+    if named:
+        from .steering.rogue import named_targets
+
+        asked |= named_targets(models, hale, joy, complexity, hemisphere, cycle)
+    if describe or settings or (not named and class_direction is None):
+        asked |= asked_of(describe, settings or [], models)
     began = time.monotonic()
     with Reporter("generating"):
-        answers = generated(models, asked, n, tuple(hold or ()), seed, nearest=nearest)
+        if class_direction is not None:
+            from .steering.class_direction import ClassDirection, class_examples
+
+            answers = class_examples(models, ClassDirection.load(class_direction, models), n, seed)
+        else:
+            answers = generated(models, asked, n, tuple(hold or ()), seed, nearest=nearest)
     seconds = time.monotonic() - began
     records = []
     out.mkdir(parents=True, exist_ok=True)

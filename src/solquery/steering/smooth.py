@@ -26,6 +26,7 @@ __all__ = ["SMOOTH", "latent_slopes"]
 _RAMP_GAUSS = 25.0
 #: length of the trial steps for what cannot be differentiated, in standard deviations of the prior
 _TRIAL = 0.15
+_BATCH = 25
 
 
 def _share(fields: Tensor, sign: int) -> Tensor:
@@ -116,7 +117,9 @@ def latent_slopes(
         for p in frozen:
             p.requires_grad_(False)
         try:
-            slopes, x = _differentiated(generator, preset, z.to(device), names)
+            # small batches: the graph of each is kept in memory
+            parts = [_differentiated(generator, preset, part.to(device), names) for part in z.split(_BATCH)]
+            slopes, x = (torch.cat(found) for found in zip(*parts, strict=True))
         finally:
             for p in frozen:
                 p.requires_grad_(True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -63,13 +64,14 @@ class LimbStudy:
 
         edges = np.array([0, 20, 40, 60, 75, 90.1])
         bins = []
-        for low, high in zip(edges[:-1], edges[1:], strict=True):
+        for low, high in itertools.pairwise(edges):
             rows = (self.angle_deg >= low) & (self.angle_deg < high)
             if rows.any():
                 bins.append(
                     {
                         "from_deg": float(low), "to_deg": float(min(high, 90)), "patches": int(rows.sum()),
-                        "mse": float(np.median(self.mse[rows])), "unexplained": float(np.median(self.unexplained[rows])),
+                        "mse": float(np.median(self.mse[rows])),
+                        "unexplained": float(np.median(self.unexplained[rows])),
                     }
                 )  # fmt: skip
         return {
