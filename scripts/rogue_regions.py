@@ -15,12 +15,11 @@ import numpy as np
 import torch
 from astropy.io import fits
 
-from solquery import Bundle, Patch, measure, render, write_fits
+from solquery import Bundle, Patch, SolqueryError, measure, render, write_fits
 from solquery.physics.geometry import centroids
 from solquery.steering.rogue import draw_latents, named_targets
 
 RSUN_MM = 696.0
-MX_PER_G_MM2 = 1e16
 
 
 def positions(shape: tuple[int, int], scale: tuple[float, float], latitude: float, longitude: float) -> tuple:
@@ -90,9 +89,14 @@ def main() -> None:
     )
     parser.add_argument("--out", type=Path, default=Path("rogue"))
     asked = parser.parse_args()
+    if not (asked.hale or asked.joy or asked.complexity):
+        parser.error("say which law: --hale, --joy or --complexity")
     bundle = Bundle.load(asked.bundle)
     names = (asked.hale, asked.joy, asked.complexity, asked.hemisphere, asked.cycle)
-    z = draw_latents(bundle, named_targets(bundle, *names), asked.number, asked.seed)
+    try:
+        z = draw_latents(bundle, named_targets(bundle, *names), asked.number, asked.seed)
+    except SolqueryError as error:
+        raise SystemExit(f"rogue_regions: {error}") from None
     scale, rng = bundle.preset.scale_mm, np.random.default_rng(asked.seed)
     side = 1.0 if asked.hemisphere == "north" else -1.0
     grid = tuple(int(n) for n in asked.balance.lower().split("x")) if asked.balance else None
@@ -111,9 +115,12 @@ def main() -> None:
         )  # fmt: skip
         mark_synthetic(write_fits(replace(patch, file=f"{name}.fits"), asked.out / f"{name}.fits"))
         got = {key: float(v[0]) for key, v in measure(field, scale).items()}
-        poles = [centroids(torch.from_numpy(field)[None], None, sign)[0].round().int().tolist() for sign in (1, -1)]
-        (y1, x1), (y2, x2) = poles
-        middle = (round((y1 + y2) / 2), round((x1 + x2) / 2))
+        if not np.isfinite(got["psep"]):
+            (asked.out / f"{name}.fits").unlink()
+            print(f"{name} has one polarity only and is left out")
+            continue
+        poles = [centroids(torch.from_numpy(field)[None], None, sign)[0] for sign in (1, -1)]
+        middle = tuple(((poles[0] + poles[1]) / 2).round().int().tolist())
         rows.append(
             {
                 "id": patch.id, "file": f"{name}.fits", "latitude_deg": round(float(lat[middle]), 3),
@@ -128,7 +135,7 @@ def main() -> None:
             sun = balanced(on_sine_latitude(field, lat, lon, scale[0] * scale[1], grid))
             write_whole_sun(asked.out / f"{name}-sun.fits", sun)
     with (asked.out / "bipoles.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
+        writer = csv.DictWriter(file, list(rows[0]) if rows else ["id"])
         writer.writeheader()
         writer.writerows(rows)
     print(f"{len(rows)} regions in {asked.out}, bipoles.csv beside them")
