@@ -6,7 +6,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from command_line import document, failure
 
+from solquery.bundle import Bundle
 from solquery.config import get_preset
 from solquery.steering import (
     SteeringError,
@@ -38,7 +40,7 @@ def test_many_are_led_while_polarity_and_tilt_stay(bundle):
 
 
 def test_local_directions_leak_less_than_linear_ones(bundle):
-    found = leak_table(bundle, ("tuf", "area"), latents=6, step=0.5, exact=True)
+    found = leak_table(bundle, ("tuf", "net_flux"), latents=6, step=0.5, exact=True)
     assert found.exact[0, 1] < found.free[0, 1] / 3
     assert np.isnan(found.exact[0, 0])
     assert {"exact", "drift_exact", "third_by_local"} <= set(found.summary())
@@ -119,3 +121,19 @@ def test_draws_meet_the_laws_and_differ(bundle):
     values = measure_latents(bundle.generator, bundle.preset, z, ["polarity", "tilt"])
     assert (values["polarity"] == -1).all() and (values["tilt"] >= 5).all()
     assert len(np.unique(z.round(3), axis=0)) == 12
+
+
+def test_the_command_line_refuses_laws_on_a_stretching_bundle(tmp_path):
+    out = tmp_path / "out"
+    assert "preset physical" in failure("generate", "--bundle", "quick", "--hale", "anti", "--out", out)
+    assert "holds no class direction" in failure(
+        "generate", "--bundle", "quick", "--class-direction", __file__, "--out", out
+    )
+    assert not out.exists()
+
+
+def test_fit_writes_a_bundle_with_its_study(tmp_path):
+    about = document("directions", "fit", "quick", "--parameters", "tuf", "-n", 100, "--out", tmp_path / "new")
+    again = Bundle.load(tmp_path / "new")
+    assert set(again.directions.names) == set(about["directions"])
+    assert again.metadata["direction_study"]["tuf"]["ridge"]["auc"] == about["study"]["tuf"]["ridge"]["auc"]
