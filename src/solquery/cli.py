@@ -18,7 +18,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from . import cli_app, cli_archive, cli_fetch, cli_params, cli_quality, cli_search, cli_steering, cli_training
+from . import (
+    cli_app,
+    cli_archive,
+    cli_directions,
+    cli_fetch,
+    cli_params,
+    cli_quality,
+    cli_search,
+    cli_steering,
+    cli_study,
+    cli_training,
+)
 from .cli_input import fits_files, read_patches, refusal
 from .cli_output import Reporter, emit, note, plain, readable, table
 from .cli_plugins import hoisted, load_models, load_plugins
@@ -291,11 +302,13 @@ def _flat(document: dict[str, Any], before: str = "") -> Iterator[tuple[str, str
 cli_params.register(app)
 cli_quality.register(app)
 cli_training.register(app)
+cli_directions.register(app)
 cli_steering.register(app)
 cli_search.register(app)
 cli_fetch.register(app)
 cli_archive.register(app)
 cli_app.register(app)
+cli_study.register(app)
 
 
 def main() -> None:
