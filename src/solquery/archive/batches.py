@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from ..config import Preset, get_preset
 from .prepare import prepare
@@ -15,7 +18,7 @@ if TYPE_CHECKING:
 
     from .store import Archive
 
-__all__ = ["Batch", "batches"]
+__all__ = ["Batch", "as_float32", "batches"]
 
 
 class Batch(NamedTuple):
@@ -60,18 +63,15 @@ def batches(
     if size < 1:
         raise ValueError(f"a batch has at least one patch, got {size}")
     preset = get_preset(preset)
-    stored = None
+    stored, places = None, None
     if archive.path is not None:
-        known, stored = archive.prepared_memmap(preset)
-    ids = archive.ids(where)
-    places = np.arange(len(ids))
-    if stored is not None and where:
-        at = {patch_id: k for k, patch_id in enumerate(known)}
-        # a patch that came in between has no prepared row yet
-        ids = [patch_id for patch_id in ids if patch_id in at]
-        places = np.array([at[patch_id] for patch_id in ids], dtype=int)
-    elif stored is not None:
-        ids, places = known, np.arange(len(known))
+        ids, stored = archive.prepared_file(preset)
+        if where:
+            # a patch that came in between has no prepared row yet
+            places = pc.drop_null(pc.index_in(archive._ids(where), value_set=ids))
+            ids, places = ids.take(places), np.asarray(places)
+    else:
+        ids = archive._ids(where)
     order = np.arange(len(ids))
     if seed is not None:
         np.random.default_rng(seed).shuffle(order)
@@ -79,9 +79,21 @@ def batches(
         chosen = order[start : start + size]
         if drop_last and len(chosen) < size:
             return
-        named = [ids[k] for k in chosen]
+        named = ids.take(pa.array(chosen)).to_pylist()
         if stored is not None:
-            x = stored[places[chosen]].astype(np.float32)
+            x = as_float32(stored[chosen if places is None else places[chosen]])
         else:
             x = np.stack([prepare(patch, preset) for patch in archive.patches(ids=named)])
         yield Batch(named, torch.from_numpy(x)[:, None])
+
+
+def as_float32(stored: np.ndarray) -> np.ndarray:
+    """float16 to float32 by torch, whose conversion uses the processor's own and takes a fifth of numpy's time."""
+    import torch
+
+    if not len(stored):
+        return stored.astype(np.float32)
+    with warnings.catch_warnings():
+        # a map of a file cannot be written to, and is not
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+        return torch.from_numpy(stored).to(torch.float32).numpy()

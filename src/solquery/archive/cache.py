@@ -11,27 +11,35 @@ import json
 import os
 import re
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyarrow import feather
 
 from ..config import Preset
 from ..patch import Patch
 from .prepare import prepare
 
-__all__ = ["content_key", "is_prepared_file", "prepare_rows", "prepared", "preset_key"]
+__all__ = ["Make", "content_key", "is_prepared_file", "prepare_rows", "prepared", "preset_key"]
 
+#: prepares the patches of some ids, in their order
+Make = Callable[[list[str]], Iterable[np.ndarray]]
+#: ids that are asked for together, and prepared patches that are copied together
+_AT_A_TIME, _COPIED = 4096, 64
 #: to be raised when `prepare` gives other numbers than before
 METHOD = 1
 
 
-def content_key(keys: Mapping[str, str]) -> str:
-    """SHA-256 of an archive's ids and field checksums."""
+def content_key(keys: pa.Table) -> str:
+    """SHA-256 of an archive's ids and field checksums: columns `id` and `checksum`, sorted by id."""
     digest = hashlib.sha256()
-    for patch_id in sorted(keys):
-        digest.update(f"{patch_id}\0{keys[patch_id]}\n".encode())
+    for part in keys.to_batches(max_chunksize=_AT_A_TIME):
+        pairs = zip(part["id"].to_pylist(), part["checksum"].to_pylist(), strict=True)
+        digest.update("".join(f"{patch_id}\0{checksum}\n" for patch_id, checksum in pairs).encode())
     return digest.hexdigest()
 
 
@@ -44,7 +52,7 @@ def preset_key(preset: Preset) -> str:
 
 def is_prepared_file(path: Path) -> bool:
     """Whether a file in the folder of prepared patches is one of them, and not what a killed writer left."""
-    return re.fullmatch(r"[\w-]+-[0-9a-f]{10}-[0-9a-f]{16}\.(npy|json)", path.name) is not None
+    return re.fullmatch(r"[\w-]+-[0-9a-f]{10}-[0-9a-f]{16}\.(npy|json|arrow)", path.name) is not None
 
 
 def prepare_rows(patches: Iterable[Patch], preset: Preset, n: int) -> np.ndarray:
@@ -55,9 +63,7 @@ def prepare_rows(patches: Iterable[Patch], preset: Preset, n: int) -> np.ndarray
     return out
 
 
-def prepared(
-    folder: Path, preset: Preset, keys: Mapping[str, str], read: Callable[[list[str]], Iterable[Patch]]
-) -> np.ndarray:
+def prepared(folder: Path, preset: Preset, keys: pa.Table, make: Make) -> np.ndarray:
     """The prepared patches of an archive, from `folder` or made now.
 
     Parameters
@@ -65,60 +71,64 @@ def prepared(
     folder
         Where the files lie; made when needed.
     keys
-        Id to checksum, in the order of the rows wanted.
-    read
-        Gives the patches of some ids, in their order.
+        Columns `id` and `checksum` of the rows wanted, sorted by id.
+    make
+        Gives the prepared patches (H, W) of some ids, in their order.
 
     Returns
     -------
     (N, H, W) float16, a read-only map of the file.
     """
     name = preset_key(preset)
-    ids = list(keys)
     path = folder / f"{name}-{content_key(keys)[:16]}.npy"
-    if not ids:
+    if not len(keys):
         return np.zeros((0, *preset.shape), np.float16)
     if path.exists():
         return np.load(path, mmap_mode="r")
     folder.mkdir(parents=True, exist_ok=True)
-    old, before = _latest(folder, name)
+    old, before = _latest(folder, name, keys)
     token = uuid.uuid4().hex
     partial = folder / f".{path.stem}.{token}.npy"
     try:
-        out = np.lib.format.open_memmap(partial, mode="w+", dtype=np.float16, shape=(len(ids), *preset.shape))
-        fresh = []
-        for k, patch_id in enumerate(ids):
-            row = before.get((patch_id, keys[patch_id]))
-            if row is None:
-                fresh.append(k)
-            else:
-                out[k] = old[row]
-        for k, patch in zip(fresh, read([ids[k] for k in fresh]), strict=True):
-            out[k] = prepare(patch, preset)
+        out = np.lib.format.open_memmap(partial, mode="w+", dtype=np.float16, shape=(len(keys), *preset.shape))
+        kept, fresh = np.flatnonzero(before >= 0), np.flatnonzero(before < 0)
+        for start in range(0, len(kept), _COPIED):
+            some = kept[start : start + _COPIED]
+            out[some] = old[before[some]]
+        for start in range(0, len(fresh), _AT_A_TIME):
+            some = fresh[start : start + _AT_A_TIME]
+            asked = keys["id"].take(pa.array(some)).to_pylist()
+            for k, x in zip(some, make(asked), strict=True):
+                out[k] = x
         out.flush()
         del out, old
         stale = [f for f in folder.glob(f"{name}-*") if f.stem != path.stem]
-        listing = partial.with_suffix(".json")
-        listing.write_text(json.dumps([[i, keys[i]] for i in ids]))
-        os.replace(listing, path.with_suffix(".json"))
+        listing = partial.with_suffix(".arrow")
+        feather.write_feather(keys, str(listing), compression="uncompressed")
+        os.replace(listing, path.with_suffix(".arrow"))
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
-        partial.with_suffix(".json").unlink(missing_ok=True)
+        partial.with_suffix(".arrow").unlink(missing_ok=True)
     for file in stale:
         file.unlink(missing_ok=True)
     return np.load(path, mmap_mode="r")
 
 
-def _latest(folder: Path, name: str) -> tuple[np.ndarray | None, dict[tuple[str, str], int]]:
-    """The newest file of a preset and the row of each (id, checksum) in it."""
+def _latest(folder: Path, name: str, keys: pa.Table) -> tuple[np.ndarray | None, np.ndarray]:
+    """The newest file of a preset, and the row in it of each of `keys`, -1 where it has none."""
     files = sorted(folder.glob(f"{name}-*.npy"), key=lambda f: f.stat().st_mtime)
     for file in reversed(files):
         try:
-            rows = {(i, key): k for k, (i, key) in enumerate(json.loads(file.with_suffix(".json").read_text()))}
+            rows = feather.read_table(str(file.with_suffix(".arrow")), memory_map=False)
             array = np.load(file, mmap_mode="r")
-        except (OSError, ValueError):
+            known = _joined(rows)
+        except (OSError, ValueError, KeyError, pa.ArrowException):
             continue
         if len(array) == len(rows):
-            return array, rows
-    return None, {}
+            return array, np.asarray(pc.fill_null(pc.index_in(_joined(keys), value_set=known), -1))
+    return None, np.full(len(keys), -1)
+
+
+def _joined(keys: pa.Table) -> pa.Array:
+    return pc.binary_join_element_wise(keys["id"], keys["checksum"], "\0").combine_chunks()
