@@ -1,4 +1,4 @@
-"""The verbs `archive info`, `check`, `compact`, `export`, `split` and `embed`."""
+"""The verbs `archive info`, `check`, `compact`, `export`, `split`, `embed` and `sql`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .cli_output import Reporter, emit, note, table
+from .cli_output import Reporter, emit, note, plain, table
 from .errors import SolqueryError
 
 if TYPE_CHECKING:
@@ -40,8 +40,10 @@ class Form(enum.StrEnum):
 
 def register(app: typer.Typer) -> None:
     """Add the verbs of this file, as a group."""
-    group = typer.Typer(no_args_is_help=True, help="Look after an archive: info, check, compact, export, split, embed.")
-    for verb in (info, check, compact, export, split, embed):
+    group = typer.Typer(
+        no_args_is_help=True, help="Look after an archive: info, check, compact, export, split, embed, sql."
+    )
+    for verb in (info, check, compact, export, split, embed, sql):
         group.command()(verb)
     app.add_typer(group, name="archive")
 
@@ -204,3 +206,19 @@ def embed(
         emit({"archive": store.uri, "bundle": models.name, "model": models.encoder_hash, **what})
     else:
         typer.echo(f"{store.uri}: {done.embedded:,} patches embedded, {done.already:,} were already")
+
+
+def sql(
+    archive: Place,
+    query: Annotated[str, typer.Argument(help='"SELECT harpnum, max(tuf) FROM patches GROUP BY harpnum"')],
+    json: Json = False,
+) -> None:
+    """Answer one SELECT over the table `patches`, with a row for each patch; nothing is changed."""
+    from .archive.store import Archive
+
+    found = Archive.open(archive).sql(query)
+    rows = found.to_pylist()
+    if json:
+        emit({"archive": archive, "query": query, "columns": found.column_names, "rows": plain(rows)})
+    else:
+        table(found.column_names, [tuple("–" if v is None else str(v) for v in row.values()) for row in rows])

@@ -23,7 +23,9 @@ from ..patch import Patch
 from ..physics import get_parameter, parameters
 from . import batches as batching
 from . import cache, reading, records, summary, tables
+from .places import places, whole
 from .prepare import prepare
+from .sql import sql as asked_in_sql
 from .tables import ArchiveError
 from .writing import AddReport, Writer
 
@@ -173,7 +175,7 @@ class Archive:
         ids = list(ids)
         table = tables.columns_table(ids, columns, self._patches.schema)
         if ids and columns:
-            self._places(table["id"].combine_chunks(), self._ids())
+            places(table["id"].combine_chunks(), self._ids(), self.uri)
             self._writer.set_columns(table)
 
     def measure(self, names: Iterable[str] | None = None) -> None:
@@ -243,28 +245,28 @@ class Archive:
             ) from None
         return found.sort_by("id").select(wanted)
 
+    def sql(self, query: str) -> pa.Table:
+        """The answer to one SELECT over the table ``patches``: metadata, parameters and embeddings, not the fields.
+
+        ``archive.sql("SELECT harpnum, max(tuf) AS flux FROM patches GROUP BY harpnum ORDER BY flux DESC LIMIT 10")``
+
+        Needs DuckDB (``pip install "solquery[sql]"``), whose dialect it speaks. ``*`` leaves out the large columns
+        ``embedding``, ``keywords`` and ``truth``; name them.
+
+        Raises
+        ------
+        ArchiveError
+            For a query that cannot be answered, or would write.
+        """
+        return asked_in_sql(self, query)
+
     def ids(self, where: str | None = None) -> list[str]:
         """Ids in order, of all patches or of those that meet `where`."""
         return self._ids(where).to_pylist()
 
     def _ids(self, where: str | None = None) -> pa.Array:
         """`ids` as Arrow holds them, in a tenth of the room."""
-        return _whole(self.table(["id"], where)["id"])
-
-    def _places(self, asked: pa.Array | Iterable[str], known: pa.Array) -> pa.Array:
-        """Where in `known` each of `asked` is.
-
-        Raises
-        ------
-        ArchiveError
-            Naming the first that is not.
-        """
-        asked = asked if isinstance(asked, pa.Array) else pa.array(list(asked), pa.string())
-        places = pc.index_in(asked, value_set=known)
-        if places.null_count:
-            patch_id = asked.filter(pc.is_null(places))[0].as_py()
-            raise ArchiveError(f"no patch {patch_id!r} in the archive at {self.uri}; `Archive.ids()` lists them")
-        return places
+        return whole(self.table(["id"], where)["id"])
 
     def _chosen(self, where: str | None, ids: Iterable[str] | None) -> pa.Array:
         """Ids of the patches that meet `where` and are among `ids`, in the order of `ids`, else sorted."""
@@ -272,7 +274,7 @@ class Archive:
         if ids is None:
             return found
         asked = ids if isinstance(ids, pa.Array) else pa.array(list(ids), pa.string())
-        self._places(asked, found if where is None else self._ids())
+        places(asked, found if where is None else self._ids(), self.uri)
         return asked.filter(pc.is_in(asked, value_set=found))
 
     def patches(self, where: str | None = None, ids: Iterable[str] | None = None) -> Iterator[Patch]:
@@ -340,7 +342,7 @@ class Archive:
         known, stored = self.prepared_file(preset)
         if wanted.equals(known):
             return wanted.to_pylist(), batching.as_float32(stored)
-        return wanted.to_pylist(), batching.as_float32(stored[np.asarray(self._places(wanted, known))])
+        return wanted.to_pylist(), batching.as_float32(stored[np.asarray(places(wanted, known, self.uri))])
 
     def prepared_memmap(self, preset: Preset | str) -> tuple[list[str], np.ndarray]:
         """Network input of the whole archive, on disk: ids, and (N, H, W) float16, for training on many patches.
@@ -362,7 +364,7 @@ class Archive:
         def make(ids: list[str]) -> Iterator[np.ndarray]:
             return (prepare(patch, preset) for patch in self.patches(ids=ids))
 
-        return _whole(keys["id"]), cache.prepared(self.path / "prepared", preset, keys, make)
+        return whole(keys["id"]), cache.prepared(self.path / "prepared", preset, keys, make)
 
     # ----------------------------------------------------------------- about
 
@@ -394,8 +396,3 @@ class Archive:
         """Remove the prepared patches of a local archive; they are made again when asked for."""
         if self.path is not None:
             shutil.rmtree(self.path / "prepared", ignore_errors=True)
-
-
-def _whole(column: pa.ChunkedArray) -> pa.Array:
-    """A column in one piece."""
-    return column.chunk(0) if column.num_chunks == 1 else pa.concat_arrays(column.chunks or [pa.array([], pa.string())])
