@@ -65,7 +65,7 @@ class _Helper:
         if self._numbers is None:
             self._numbers = _row_numbers(self._table, self._ids)
         numbers = self._numbers[start : start + count]
-        numbers = np.sort(numbers[numbers >= 0]).tolist()
+        numbers = np.unique(numbers[numbers >= 0]).tolist()
         query = self._table.take_row_ids(numbers).select(self._columns) if numbers else None
         found = {} if query is None else {row["id"]: row for row in query.to_arrow().to_pylist()}
         if any(patch_id not in found for patch_id in wanted.to_pylist()):
