@@ -8,12 +8,12 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-import pyarrow as pa
-
 from ..errors import SolqueryError
 from .tables import ArchiveError
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from .store import Archive
 
 __all__ = ["sql"]
@@ -44,11 +44,10 @@ def sql(archive: Archive, query: str) -> pa.Table:
             statements = engine.extract_statements(query)
             if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
                 raise ArchiveError("one SELECT is answered; `Archive.set_columns` writes")
-            found = engine.execute(statements[0]).arrow()
+            return engine.sql(query).to_arrow_table()
         except duckdb.Error as error:
             what = " ".join(str(error).split("\n\n")[0].split())
             raise ArchiveError(f"cannot answer {query!r}: {what}") from None
-    return found if isinstance(found, pa.Table) else found.read_all()
 
 
 def _columns(names: list[str], query: str) -> list[str]:
