@@ -49,7 +49,7 @@ def fill(archive: Archive, rows: int, side: int) -> None:
     row, data = row_of(Patch(field, (0.36, 0.36), "p", "R", "simulated", t_rec="2012.03.06_00:00:00_TAI"), [])
     for start in range(len(archive), rows, 2000):
         named = [{**row, "id": f"p{k:07d}", "region": f"R {k // 27}"} for k in range(start, min(start + 2000, rows))]
-        archive._commit(named, [data] * len(named))
+        archive.add_rows([(row, data) for row in named])
 
 
 def main() -> None:
