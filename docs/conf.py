@@ -1,0 +1,66 @@
+"""Sphinx: `make docs` builds docs/_build/html from Markdown, docstrings and the command line itself."""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from pathlib import Path
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE / "_ext"))
+os.environ["MPLBACKEND"] = "Agg"
+
+from solquery import __version__
+
+project = "Solquery"
+author = "The Solquery developers"
+copyright = f"{author}; data courtesy of NASA/SDO and the HMI science team"
+release = version = __version__
+
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.mathjax",
+    "sphinx.ext.napoleon",
+    "sphinx.ext.viewcode",
+    "sphinx_gallery.gen_gallery",
+    "cli_reference",
+    "registry_reference",
+]
+source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
+exclude_patterns = ["_build", "examples", "gallery/*.ipynb", "gallery/*.py", "gallery/*.zip", "sg_execution_times.rst"]
+templates_path = ["_templates"]
+html_theme = "furo"
+html_title = "Solquery"
+html_static_path: list[str] = []
+default_role = "code"
+
+myst_enable_extensions = ["dollarmath", "deflist", "colon_fence"]
+myst_heading_anchors = 3
+# links from a page to a file of the repository that is no page (a table, a script) are downloads
+myst_all_links_external = False
+
+autosummary_generate = True
+autodoc_member_order = "bysource"
+autodoc_typehints = "signature"
+autodoc_default_options = {"show-inheritance": True}
+napoleon_google_docstring = False
+napoleon_use_rtype = False
+napoleon_use_ivar = True
+
+sphinx_gallery_conf = {
+    "examples_dirs": "examples",
+    "gallery_dirs": "gallery",
+    "filename_pattern": r"/plot_",
+    "within_subsection_order": "FileNameSortKey",
+    "download_all_examples": False,
+    "show_memory": False,
+    "remove_config_comments": True,
+    "abort_on_example_error": True,
+    "matplotlib_animations": False,
+}
+warnings.filterwarnings("ignore", category=DeprecationWarning, module="sphinx_gallery")
+# an example's times and pickles say nothing of the page
+suppress_warnings = ["config.cache"]
