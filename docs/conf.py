@@ -30,7 +30,7 @@ extensions = [
     "registry_reference",
 ]
 source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
-exclude_patterns = ["_build", "examples", "gallery/*.ipynb", "gallery/*.py", "gallery/*.zip", "sg_execution_times.rst"]
+exclude_patterns = ["_build", "examples", "models/notes", "gallery/*.ipynb", "gallery/*.py", "gallery/*.zip", "sg_execution_times.rst"]
 templates_path = ["_templates"]
 html_theme = "furo"
 html_title = "Solquery"
