@@ -75,6 +75,7 @@ cards: $(VENV)/.installed ## Write the model cards from the shipped bundles
 # The pictures and tables that are committed under docs/.
 figures: $(VENV)/.installed ## Make the pictures and tables that are committed under docs/
 	$(BIN)/python scripts/compare_simulated.py --out docs/simulated
+	$(BIN)/python scripts/make_page_pictures.py
 
 clean: ## Remove what was built
 	rm -rf demo build dist docs/_build docs/gallery docs/api/generated .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis src/*.egg-info

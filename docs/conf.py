@@ -36,6 +36,7 @@ html_theme = "furo"
 html_title = "Solquery"
 html_static_path: list[str] = []
 default_role = "code"
+smartquotes = False  # --host is no dash
 
 myst_enable_extensions = ["dollarmath", "deflist", "colon_fence"]
 myst_heading_anchors = 3
@@ -62,5 +63,14 @@ sphinx_gallery_conf = {
     "matplotlib_animations": False,
 }
 warnings.filterwarnings("ignore", category=DeprecationWarning, module="sphinx_gallery")
-# an example's times and pickles say nothing of the page
-suppress_warnings = ["config.cache"]
+# functions in the gallery's settings cannot be cached; some names are offered by two modules
+suppress_warnings = ["config.cache", "ref.python"]
+
+
+def _bars_are_text(app, what, name, obj, options, lines) -> None:
+    """|z| in a docstring is a length, and no substitution of reStructuredText."""
+    lines[:] = [line.replace("|", "\\|") if "``" not in line else line for line in lines]
+
+
+def setup(app) -> None:
+    app.connect("autodoc-process-docstring", _bars_are_text)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import enum
 import re
-from typing import Any
+from pathlib import Path
+from typing import Any, get_args
 
 from docutils import nodes
 from docutils.parsers.rst import Directive
@@ -21,34 +23,29 @@ def verbs(command: Any, path: tuple[str, ...] = ("solquery",)) -> list[tuple[tup
 
 
 def one_line(text: str | None) -> str:
-    """Help as one paragraph of reStructuredText, in which nothing is markup."""
-    return re.sub(r"([\\*`|_])", r"\\\1", " ".join((text or "").split()))
+    """Help as one paragraph of Markdown, in which nothing is markup."""
+    return re.sub(r"([\\*`|_<>\[\]])", r"\\\1", " ".join((text or "").split()))
 
 
 def _option(parameter: Any) -> str:
-    """How an option or argument is written, its choices and default."""
-    kind = getattr(parameter, "param_type_name", "option")
-    if kind == "argument":
-        name = parameter.make_metavar() if not _wants_context(parameter) else (parameter.human_readable_name or "")
-        written = name.strip("[]").rstrip(".")
-    else:
-        written = ", ".join([*parameter.opts, *(f"{off} (off)" for off in parameter.secondary_opts)])
-        if not parameter.is_flag:
-            written += f" {_value(parameter)}"
-    return written
-
-
-def _wants_context(parameter: Any) -> bool:
-    import inspect
-
-    return len(inspect.signature(parameter.make_metavar).parameters) > 0
+    """How an option or argument is written, with what it takes."""
+    if not any(name.startswith("-") for name in parameter.opts):
+        return f"{(parameter.name or '').upper()}{' ...' if parameter.nargs == -1 else ''}"
+    written = ", ".join([*parameter.opts, *(f"{off} (off)" for off in parameter.secondary_opts)])
+    return written if getattr(parameter, "is_flag", False) else f"{written} {_value(parameter)}"
 
 
 def _value(parameter: Any) -> str:
-    choices = getattr(parameter.type, "choices", None)
-    if choices:
-        return "[" + "|".join(str(getattr(choice, "value", choice)) for choice in choices) + "]"
-    return str(getattr(parameter, "metavar", None) or getattr(parameter.type, "name", "value")).upper()
+    """The kind of value, or the choices, in the two ways that versions of typer keep them."""
+    described = getattr(parameter, "type_descriptor", None)
+    if described is None:
+        choices = getattr(parameter.type, "choices", None)
+        return "[" + "|".join(map(str, choices)) + "]" if choices else str(parameter.type.name).upper()
+    kind = described.annotation
+    kind = (get_args(kind) or (kind,))[0]
+    if isinstance(kind, type) and issubclass(kind, enum.Enum):
+        return "[" + "|".join(str(choice.value) for choice in kind) + "]"
+    return {str: "TEXT", int: "INTEGER", float: "NUMBER", Path: "PATH"}.get(kind, "VALUE")
 
 
 def _default(parameter: Any) -> str:
@@ -57,29 +54,28 @@ def _default(parameter: Any) -> str:
         return "required"
     if default is None or default is False or callable(default) or default in ((), []):
         return ""
-    return f"default: {getattr(default, 'value', default)}"
+    return f"default: `{getattr(default, 'value', default)}`"
 
 
 def lines(command: Any) -> list[str]:
-    """reStructuredText of all verbs."""
+    """Markdown of all verbs: a heading each, and its options as a list of definitions."""
     out: list[str] = []
     for path, verb in verbs(command):
-        name = " ".join(path)
-        mark = "-" if len(path) <= 2 else "~"
-        out += ["", f".. _cli-{'-'.join(path)}:", "", name, mark * len(name), "", one_line(verb.help), ""]
+        mark = "##" if len(path) <= 2 else "###"
+        out += ["", f"(cli-{'-'.join(path)})=", f"{mark} {' '.join(path)}", "", one_line(verb.help), ""]
         if getattr(verb, "commands", None):
-            out += ["Verbs: " + ", ".join(f":ref:`{sub} <cli-{'-'.join((*path, sub))}>`" for sub in verb.commands), ""]
+            out += ["Verbs: " + ", ".join(f"[{sub}](#cli-{'-'.join((*path, sub))})" for sub in verb.commands), ""]
         for parameter in verb.params:
             if getattr(parameter, "hidden", False) or "--help" in parameter.opts:
                 continue
-            more = _default(parameter)
-            text = " ".join(filter(None, [one_line(getattr(parameter, "help", "")), f"({one_line(more)})" * bool(more)]))
-            out += [f"``{_option(parameter)}``", f"    {text or 'See above.'}", ""]
+            default = _default(parameter)
+            text = " ".join(filter(None, [one_line(getattr(parameter, "help", "")), f"({default})" if default else ""]))
+            out += [f"`{_option(parameter)}`", f": {text or 'See above.'}", ""]
     return out
 
 
 class CliReference(Directive):
-    """`cli-reference`, without arguments."""
+    """`cli-reference`, without arguments; for a Markdown page."""
 
     def run(self) -> list[nodes.Node]:
         import typer

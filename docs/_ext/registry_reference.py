@@ -11,28 +11,29 @@ from sphinx.application import Sphinx
 
 
 def parameter_lines() -> list[str]:
-    """A definition list of the registered parameters: title, units, definition, source."""
+    """Markdown: a list of the registered parameters with title, units, definition, source."""
     from solquery.physics import parameters
 
     out: list[str] = []
     for found in parameters().values():
         units = [unit or "pure number" for unit in dict.fromkeys((found.unit, found.grid_unit))]
-        out += [f"``{found.name}`` : {found.title} ({', on a bare grid '.join(units)})"]
-        out += [f"    {line}" for line in found.definition.splitlines()]
-        out += ["", f"    Source: {found.source or 'own definition'}", ""]
+        first, *more = found.definition.splitlines() or [""]
+        out += [f"`{found.name}`, {found.title} ({'; on a bare grid '.join(units)})", f": {first}"]
+        out += [f"  {line}".rstrip() for line in more]
+        out += ["", f"  Source: {found.source or 'own definition'}", ""]
     return out
 
 
 def public_lines() -> list[str]:
-    """A table of the names in `solquery` with their home and first line."""
+    """Markdown: a table of the names in `solquery` with their home and first line."""
     import solquery
 
-    out = [".. list-table::", "    :header-rows: 1", "", "    * - Name", "      - What it is"]
+    out = ["| Name | What it is |", "|---|---|"]
     for name in solquery.__all__:
         thing = getattr(solquery, name)
-        first = (thing.__doc__ or "").strip().splitlines()[0]
+        first = (thing.__doc__ or "").strip().splitlines()[0].replace("|", "\\|")
         role = "class" if isinstance(thing, type) else "func"
-        out += [f"    * - :py:{role}:`{name} <{thing.__module__}.{name}>`", f"      - {first}"]
+        out += [f"| {{py:{role}}}`{name} <{thing.__module__}.{name}>` | {first} |"]
     return out
 
 
