@@ -22,16 +22,17 @@ extensions = [
     "myst_parser",
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
-    "sphinx.ext.mathjax",
     "sphinx.ext.napoleon",
     "sphinx.ext.viewcode",
     "sphinx_gallery.gen_gallery",
     "cli_reference",
+    "mathml",
     "registry_reference",
 ]
 source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
 exclude_patterns = ["_build", "examples", "models/notes", "gallery/*.ipynb", "gallery/*.py", "gallery/*.zip", "sg_execution_times.rst"]
 templates_path = ["_templates"]
+html_math_renderer = "mathml"
 html_theme = "furo"
 html_title = "Solquery"
 html_static_path: list[str] = []
