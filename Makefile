@@ -78,4 +78,4 @@ figures: $(VENV)/.installed ## Make the pictures and tables that are committed u
 	$(BIN)/python scripts/make_page_pictures.py
 
 clean: ## Remove what was built
-	rm -rf demo build dist docs/_build docs/gallery docs/api/generated .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis src/*.egg-info
+	rm -rf demo build dist docs/_build docs/gallery docs/project docs/api/generated .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis src/*.egg-info

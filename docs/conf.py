@@ -11,7 +11,7 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE / "_ext"))
 os.environ["MPLBACKEND"] = "Agg"
 
-from solquery import __version__
+from solquery import __version__  # noqa: E402
 
 project = "Solquery"
 author = "The Solquery developers"
@@ -27,10 +27,19 @@ extensions = [
     "sphinx_gallery.gen_gallery",
     "cli_reference",
     "mathml",
+    "project_pages",
     "registry_reference",
 ]
 source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
-exclude_patterns = ["_build", "examples", "models/notes", "gallery/*.ipynb", "gallery/*.py", "gallery/*.zip", "sg_execution_times.rst"]
+exclude_patterns = [
+    "_build",
+    "examples",
+    "models/notes",
+    "gallery/*.ipynb",
+    "gallery/*.py",
+    "gallery/*.zip",
+    "sg_execution_times.rst",
+]
 templates_path = ["_templates"]
 html_math_renderer = "mathml"
 html_theme = "furo"

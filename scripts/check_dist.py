@@ -2,9 +2,9 @@
 
 python scripts/check_dist.py dist
 
-Checks that wheel and sdist are there and not too large, hold what they must and nothing that they must not, that the wheel
-installs with its core dependencies alone, that `import solquery` loads nothing heavy, and that `solquery demo` ends with a
-report. Exits 1 with one line where something is off.
+Checks that wheel and sdist are there and not too large, hold what they must and nothing that they must not, that the
+wheel installs with its core dependencies alone, that `import solquery` loads nothing heavy, and that `solquery demo`
+ends with a report. Exits 1 with one line where something is off.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests" / "support"))
 os.environ["MPLBACKEND"] = "Agg"
 
-from page_blocks import blocks, run
+from page_blocks import blocks, run  # noqa: E402
 
 #: page and the file that its blocks write
 PICTURES = {"how-to/other-images.md": "galaxies.png"}

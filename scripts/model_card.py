@@ -22,9 +22,9 @@ CARDS = ROOT / "docs" / "models"
 LICENCE = """\
 ## Data, credit and licence
 
-Observed patches are courtesy of NASA/SDO and the HMI science team; they are in the public domain, and a publication that
-uses them should say so. Simulated patches are made by `solquery simulate`. The weights have the licence of the package,
-BSD-3-Clause. Nothing in the data concerns people.
+Observed patches are courtesy of NASA/SDO and the HMI science team; they are in the public domain, and a publication
+that uses them should say so. Simulated patches are made by `solquery simulate`. The weights have the licence of the
+package, BSD-3-Clause. Nothing in the data concerns people.
 """
 
 
@@ -70,7 +70,9 @@ def card(document: dict[str, Any], notes: str) -> str:
     preset = document["preset"]
     scale = preset.get("scale_mm")
     grid = f"{preset['shape'][0]} × {preset['shape'][1]} pixels, clipped at {number(preset['clip_gauss'])} G"
-    grid += f", {scale[0]:g} × {scale[1]:g} Mm a pixel" if scale else "; every patch stretched to fit, so without a scale"
+    grid += (
+        f", {scale[0]:g} × {scale[1]:g} Mm a pixel" if scale else "; every patch stretched to fit, so without a scale"
+    )
     megabytes = sum(entry["bytes"] for entry in document["files"].values()) / 1e6
     lines = [
         f"# Bundle `{document['name']}`",

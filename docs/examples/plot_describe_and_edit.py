@@ -2,8 +2,8 @@
 Describe a region, change one thing
 ===================================
 
-A description becomes numbers, and the numbers a patch. Then its unsigned flux is changed along a direction in latent space
-while the separation of the polarities is held.
+A description becomes numbers, and the numbers a patch. Then its unsigned flux is changed along a direction in latent
+space while the separation of the polarities is held.
 """
 
 # sphinx_gallery_thumbnail_number = 2

@@ -41,7 +41,9 @@ figure, axes = plt.subplots(2, 5, figsize=(9, 4.2), layout="constrained")
 queries = (("HARP 856", own, "HARP 856"), ("described", described.x, None))
 for row, (name, query, leave_out) in zip(axes, queries, strict=True):
     show(row[0], query, f"query: {name}")
-    for axis, match in zip(row[1:], solquery.search(archive, bundle, query, k=4, exclude_region=leave_out), strict=True):
+    for axis, match in zip(
+        row[1:], solquery.search(archive, bundle, query, k=4, exclude_region=leave_out), strict=True
+    ):
         (grid,) = solquery.prepare_many([archive.get(match.id)], bundle.preset)
         show(axis, grid, f"{match.region}\n{match.row['source']}, {match.distance:.2f}")
 plt.show()

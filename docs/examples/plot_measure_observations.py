@@ -18,7 +18,8 @@ for patch in patches:
     print(f"{patch.region:32} {got['tuf'].item():.2e} Mx  {got['psep'].item():5.1f} Mm  R {got['r'].item():.2e} Mx")
 
 # %%
-# The field of six of them, each at its own size, in megametres. Grey is no field, white leaves the Sun, black enters it.
+# The field of six of them, each at its own size, in megametres. Grey is no field; white leaves the Sun, black
+# enters it.
 
 figure, axes = plt.subplots(2, 3, figsize=(9, 5), layout="constrained")
 for axis, patch in zip(axes.flat, patches[-6:], strict=True):

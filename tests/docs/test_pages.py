@@ -11,11 +11,10 @@ from importlib.resources import files
 import pytest
 from page_blocks import ROOT, Block, blocks, check, own_registry, run
 
-
 PAGES = sorted(
     page
     for page in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")]
-    if not {"_build", "generated", "gallery"} & set(page.relative_to(ROOT).parts)
+    if not {"_build", "generated", "gallery", "project"} & set(page.relative_to(ROOT).parts)
 )
 
 #: marks of pages that carry none: the front page is read on other sites, too

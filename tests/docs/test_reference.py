@@ -1,4 +1,4 @@
-"""What the documentation writes from the code: the command line, the parameters, the cards; and the records of releases."""
+"""What the documentation writes from the code: command line, parameters, cards; and the records of releases."""
 
 from __future__ import annotations
 
