@@ -236,7 +236,7 @@ def params(
 
     names = [get_parameter(name).name for name in only] if only else None
     patches, refused = read_patches(fits_files(files), strict_quality=False)
-    records = []
+    records: list[dict[str, Any]] = []
     for patch in patches:
         got = measure(patch.field, patch.scale_mm, names)
         records.append(

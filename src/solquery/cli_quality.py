@@ -68,10 +68,10 @@ def quality(
         ],
     )
     keys = ("frechet", "kernel", "precision", "recall", "density", "coverage")
-    rows = [("median KS", f"{document['median_ks']:.3f}", f"{document['median_ks_floor']:.3f}")]
-    rows += [(key, f"{document[key]:.3f}", f"{document['floor'][key]:.3f}") for key in keys]
-    rows += [("spectrum (dex)", f"{document['spectrum_dex']:.3f}", f"{document['spectrum_dex_floor']:.3f}")]
-    table(["measure", "generated", "floor"], rows)
+    lines = [("median KS", f"{document['median_ks']:.3f}", f"{document['median_ks_floor']:.3f}")]
+    lines += [(key, f"{document[key]:.3f}", f"{document['floor'][key]:.3f}") for key in keys]
+    lines += [("spectrum (dex)", f"{document['spectrum_dex']:.3f}", f"{document['spectrum_dex_floor']:.3f}")]
+    table(["measure", "generated", "floor"], lines)
     if document["memorisation"] is not None:
         memory = document["memorisation"]
         verdict = "copies training patches" if memory["memorised"] else "no sign of memorised patches"

@@ -92,7 +92,7 @@ def prepared(
             if row is None:
                 fresh.append(k)
             else:
-                out[k] = old[row]
+                out[k] = old[row]  # type: ignore[index]
         for k, patch in zip(fresh, read([ids[k] for k in fresh]), strict=True):
             out[k] = prepare(patch.field, preset)
         out.flush()

@@ -138,7 +138,7 @@ def ingest_files(
     added = duplicates = done = 0
     refused: list[dict[str, str]] = []
     waiting, base = iter(groups), os.getcwd()
-    asked: dict[str, list[Path]] = {}
+    asked: dict[Any, list[Path]] = {}
 
     def submit(count: int) -> list[Any]:
         out = []

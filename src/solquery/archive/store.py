@@ -257,7 +257,7 @@ class Archive:
         if not names:
             return
         self._parameter_columns()
-        ids, values = [], {name: [] for name in names}
+        ids, values = [], {name: list[Any]() for name in names}
         for patch in self.patches():
             ids.append(patch.id)
             for name, value in records.parameter_values(patch.field, patch.scale_mm, names).items():

@@ -34,7 +34,7 @@ class TrainingError(SolqueryError):
     """Training cannot start or go on."""
 
 
-def write_then_rename(path: Path, write: Callable[[Path], None]) -> None:
+def write_then_rename(path: Path, write: Callable[[Path], Any]) -> None:
     """Write beside `path`, then rename: a reader or a crash never sees half a file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + ".part")

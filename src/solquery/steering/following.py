@@ -25,7 +25,12 @@ __all__ = ["follow"]
 
 
 def _chain(
-    bundle: Any, start: torch.Tensor, held: np.ndarray, name: str, hold: Sequence[str], values: Sequence[float]
+    bundle: Any,
+    start: torch.Tensor,
+    held: np.ndarray,
+    name: str,
+    hold: Sequence[str],
+    values: Sequence[float] | np.ndarray,
 ) -> list[torch.Tensor]:
     """Latents for one value after the other, each solved for from the one before."""
     directions = directions_of(bundle)
