@@ -82,5 +82,20 @@ def _bars_are_text(app, what, name, obj, options, lines) -> None:
     lines[:] = [line.replace("|", "\\|") if "``" not in line else line for line in lines]
 
 
+#: folders whose pages are listed elsewhere, or are none
+_LISTED = ("how-to/", "models/", "api/", "project/", "gallery/", "examples/", "_build/")
+
+
+def _pages_without_a_place(app, docname, source) -> None:
+    """A page that the index does not name yet is listed under "How to", so that a new one is never lost."""
+    if docname != "index":
+        return
+    pages = sorted(path.relative_to(HERE).with_suffix("").as_posix() for path in HERE.rglob("*.md"))
+    named = set(source[0].split())
+    others = [page for page in pages if page != "index" and page not in named and not page.startswith(_LISTED)]
+    source[0] = source[0].replace("<!-- other pages -->", "\n".join(others))
+
+
 def setup(app) -> None:
+    app.connect("source-read", _pages_without_a_place)
     app.connect("autodoc-process-docstring", _bars_are_text)

@@ -104,7 +104,7 @@ BREAKAGES = [
         "generator/training.py",
         "F.softplus(-real).mean() + F.softplus(fake).mean()",
         "F.softplus(real).mean() + F.softplus(fake).mean()",
-        "generator/test_training.py",
+        "generator/test_adversaries.py",
     ),
     Breakage(
         "chosen-epoch",
