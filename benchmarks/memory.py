@@ -12,6 +12,8 @@ import argparse
 import tempfile
 import threading
 import time
+from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
@@ -61,8 +63,8 @@ def main() -> None:
         archive = Archive.create(f"{folder}/archive")
         found = []
         for rows in (asked.rows // 10, asked.rows):
-            jobs = {
-                "adding": lambda rows=rows: fill(archive, rows, asked.side),
+            jobs: dict[str, Callable[[], object]] = {
+                "adding": partial(fill, archive, rows, asked.side),
                 "filtering": lambda: archive.ids("mu IS NULL AND region = 'R 3'"),
                 "batches": lambda: sum(len(b.ids) for b in archive.batches("tiny", 256, seed=1)),
                 "reading all": lambda: sum(1 for _ in archive.patches()),

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -139,7 +139,7 @@ def compact(
     if json:
         emit({"archive": archive, **found})
         return
-    sizes = [found["bytes_before"], found["bytes_after"]]
+    sizes: list[Any] = [found["bytes_before"], found["bytes_after"]]
     change = "" if None in sizes else f", {sizes[0] / 1e6:,.1f} MB before, {sizes[1] / 1e6:,.1f} MB now"
     typer.echo(f"{archive}: {found['orphan_fields']} fields without a row and {found['files']} files removed{change}")
 

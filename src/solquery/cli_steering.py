@@ -72,7 +72,7 @@ def bundle_info(where: str) -> dict[str, Any]:
     from .bundle import Bundle
 
     bundle = Bundle.load(where)
-    document = {"name": bundle.name, "hash": bundle.hash, "preset": dataclasses.asdict(bundle.preset)}
+    document: dict[str, Any] = {"name": bundle.name, "hash": bundle.hash, "preset": dataclasses.asdict(bundle.preset)}
     for kind in ("generator", "encoder"):
         network = getattr(bundle, kind)
         if network is not None:
@@ -159,7 +159,7 @@ def generate(
         else:
             answers = generated(models, asked, n, tuple(hold or ()), seed, nearest=nearest)
     seconds = time.monotonic() - began
-    records = []
+    records: list[dict[str, Any]] = []
     out.mkdir(parents=True, exist_ok=True)
     for k, answer in enumerate(answers):
         name = f"{models.name}-seed{seed}-{k:02d}"
@@ -263,7 +263,7 @@ def edit(
     np.save(latents, made.z)
     shown = [param, *held]
     titles = []
-    frames = []
+    frames: list[dict[str, Any]] = []
     for k, eps in enumerate(made.eps):
         values = quantities({key: column[k] for key, column in made.values.items()}, fitted.physical)
         frames.append({"eps": float(eps), "parameters": values, "z_norm": float(np.linalg.norm(made.z[k]))})
@@ -271,7 +271,7 @@ def edit(
             frames[-1]["asked"] = {param: quantity(made.asked[k], fitted.unit(param))}
         step = f"{eps:+.2g} {'spreads' if exact else 'σ'}"
         titles.append("\n".join([step, *(f"{key} {readable(values[key])}" for key in shown)]))
-    document = {
+    document: dict[str, Any] = {
         "param": param,
         "hold": held,
         "exact": exact,
@@ -284,7 +284,7 @@ def edit(
         "seconds": time.monotonic() - began,
     }
     heading = f"{param} changed" + (f", {', '.join(held)} held" if held else "") + " (generated)"
-    write_file(out / f"{name}.png", picture(made.x[:, 0], models.preset, titles, heading))
+    write_file(out / f"{name}.png", picture(list(made.x[:, 0]), models.preset, titles, heading))
     write_file(out / f"{name}.npy", latents.getvalue())
     write_json(out / f"{name}.json", document)
     if json:
@@ -317,7 +317,7 @@ def invert(
     if not patches:
         raise SolqueryError(f"none of the {len(refused)} files could be read; the reasons are above")
     began = time.monotonic()
-    records = []
+    records: list[dict[str, Any]] = []
     with Reporter("inverting") as report:
         grids = [prepare(patch, models.preset) for patch in patches]
         answers: list[Any] = []
@@ -350,7 +350,7 @@ def invert(
                     "latent": str(kept),
                 }
             )
-    document = {
+    document: dict[str, Any] = {
         "patches": records,
         "refused": refused,
         "bundle": models.name,

@@ -143,7 +143,7 @@ class SearchIn(_Strict):
     k: int = Field(12, ge=1, le=100)
     group: Literal["region", "none"] = Field("region", description="One match per region, or every frame.")
     exclude_own: bool = Field(False, description="Leave out the region of the query.")
-    filters: Filters = Field(default_factory=Filters)
+    filters: Filters = Field(default_factory=Filters)  # type: ignore[arg-type]
     client: Client = None
 
     @model_validator(mode="after")

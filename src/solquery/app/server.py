@@ -43,7 +43,7 @@ _FITS_BODY = {
         "content": {"application/fits": {"schema": {"type": "string", "format": "binary"}}},
     }
 }
-_OTHER_BODIES = {"content": {MEDIA_TYPE: {}, "application/fits": {}}}
+_OTHER_BODIES: dict[str, Any] = {"content": {MEDIA_TYPE: {}, "application/fits": {}}}
 _PROBLEMS: dict[int | str, dict[str, Any]] = {
     code: {"model": m.Problem, "description": text}
     for code, text in {
@@ -249,7 +249,7 @@ def create_app(room: Room, *, token: str | None = None) -> Any:
         if patch is None:
             data = await request.body()
             patch, _ = await work.run(partial(room.read, data, name))
-        document, fields = await long.run(partial(room.invert, patch, starts, steps, seed, prior))
+        document, fields = await long.run(partial(room.invert, str(patch), starts, steps, seed, prior))
         return _shaped(format, document, fields if format == "packed" else fields[1], bytes)
 
     _page(app)

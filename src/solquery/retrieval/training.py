@@ -375,7 +375,7 @@ def _picture(encoder: Encoder, data: Any, path: Path, device: torch.device, rows
     queries = np.linspace(0, len(x) - 1, rows).astype(int)
     nearest = torch.cdist(z[queries], z).topk(min(columns, len(x)), largest=False).indices.cpu().numpy()
     sheet = np.concatenate([np.concatenate(list(x[line][:, ::-1]), axis=1) for line in nearest], axis=0)
-    grey = np.uint8(np.clip(127.5 * (1 + sheet), 0, 255))
+    grey = np.clip(127.5 * (1 + sheet), 0, 255).astype(np.uint8)
     _write(path, b"P5\n%d %d\n255\n" % (grey.shape[1], grey.shape[0]) + grey.tobytes())
 
 

@@ -28,7 +28,12 @@ _STRETCH = 0.5
 
 
 def _chain(
-    bundle: Any, start: torch.Tensor, held: np.ndarray, name: str, hold: Sequence[str], values: Sequence[float]
+    bundle: Any,
+    start: torch.Tensor,
+    held: np.ndarray,
+    name: str,
+    hold: Sequence[str],
+    values: Sequence[float] | np.ndarray,
 ) -> list[torch.Tensor]:
     """Latents for one value after the other, each solved for from the one before."""
     directions = directions_of(bundle)
