@@ -304,6 +304,9 @@ def train_encoder(
         taught = None if lessons is None else lessons[torch.from_numpy(batches.index(step))].to(where)
         generator = seeded_generator(seed, _VIEWS, step)
         one, two = augment(x, cfg.augment, generator), augment(x, cfg.augment, generator)
+        if cfg.augment.plain_share:
+            plain = torch.rand(len(x), generator=generator) < cfg.augment.plain_share
+            two = torch.where(plain[:, None, None, None].to(where), x, two)
         one, two = (v.contiguous(memory_format=torch.channels_last) for v in (one, two))
         with torch.autocast(where.type, torch.bfloat16, enabled=cfg.precision == "bf16"):
             z1, z2 = encoder(one), encoder(two)
