@@ -29,6 +29,7 @@ def main() -> None:
     asked = parser.parse_args()
     bundle = Bundle.load(asked.bundle)
     directions = bundle.directions
+    assert directions is not None, "the bundle has no directions"
     z = torch.randn(asked.latents, directions.latent_dim, generator=torch.Generator().manual_seed(asked.seed))
     out: dict[str, object] = {"bundle": bundle.name, "latents": asked.latents, "spreads": asked.spreads}
     for name, hold in CASES:

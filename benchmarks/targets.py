@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,7 +25,7 @@ NAMES = ["tuf", "psep", "r"]
 def drawn(bundle: Bundle, archive: str | None, number: int, seed: int) -> dict[str, np.ndarray]:
     """Targets (T,) of each parameter."""
     if archive is None:
-        z = torch.randn(3 * number, bundle.directions.latent_dim, generator=torch.Generator().manual_seed(seed))
+        z = torch.randn(3 * number, int(bundle.generator.latent_dim), generator=torch.Generator().manual_seed(seed))
         values = measure_latents(bundle.generator, bundle.preset, z, NAMES)
     else:
         store = Archive.open(archive)
@@ -69,7 +70,7 @@ def main() -> None:
         if bundle.encoder is not None and len(answers) > 1:
             diversity.append(spread_of(bundle, np.stack([a.x for a in answers])))
     error = np.nan_to_num(np.array(errors), nan=np.inf)
-    out = {
+    out: dict[str, Any] = {
         "bundle": bundle.name,
         "targets": len(seconds),
         "answers": len(error),
@@ -82,7 +83,7 @@ def main() -> None:
         "processor_seconds_median": float(np.median(processor)),
     }
     if diversity:
-        z = torch.randn(64, bundle.directions.latent_dim, generator=torch.Generator().manual_seed(asked.seed + 1))
+        z = torch.randn(64, int(bundle.generator.latent_dim), generator=torch.Generator().manual_seed(asked.seed + 1))
         with torch.no_grad():
             random = spread_of(bundle, bundle.generator(z)[:, 0].numpy())
         out |= {"pair_distance": float(np.mean(diversity)), "random_pair_distance": random}

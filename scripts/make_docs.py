@@ -39,7 +39,8 @@ def results(summary: dict) -> str:
         "regions, none of them seen in training except the real samples.",
         "",
         f"Correlation (Pearson / Spearman) between {retrieval['queries']:,} random generated queries and their best "
-        f"match, measured on the grid of bundle `{summary['bundle']['name']}`. Euclidean and Mahalanobis search by (TUF, R, PSEP) itself, so those",
+        f"match, measured on the grid of bundle `{summary['bundle']['name']}`. Euclidean and Mahalanobis search by "
+        "(TUF, R, PSEP) itself, so those",
         "three rows favour them; hybrid ranks by the embedding and the eight parameters together. The paper's column",
         "is for 49,552 observed patches, another archive.",
         "",

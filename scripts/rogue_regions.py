@@ -98,6 +98,7 @@ def main() -> None:
     except SolqueryError as error:
         raise SystemExit(f"rogue_regions: {error}") from None
     scale, rng = bundle.preset.scale_mm, np.random.default_rng(asked.seed)
+    assert scale is not None  # refused above
     side = 1.0 if asked.hemisphere == "north" else -1.0
     grid = tuple(int(n) for n in asked.balance.lower().split("x")) if asked.balance else None
     asked.out.mkdir(parents=True, exist_ok=True)

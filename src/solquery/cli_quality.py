@@ -79,8 +79,8 @@ def quality(
     rows += [(key, f"{document[key]:.3f}", f"{document['floor'][key]:.3f}") for key in keys]
     rows += [("spectrum (dex)", f"{document['spectrum_dex']:.3f}", f"{document['spectrum_dex_floor']:.3f}")]
     if document["discriminator_accuracy"] is not None:
-        told = (document["discriminator_accuracy"], document["discriminator_accuracy_floor"])
-        rows += [("discriminator accuracy", *(f"{value:.3f}" for value in told))]
+        told, floor = document["discriminator_accuracy"], document["discriminator_accuracy_floor"]
+        rows += [("discriminator accuracy", f"{told:.3f}", f"{floor:.3f}")]
     table(["measure", "generated", "floor"], rows)
     tuf = document["parameters"]["tuf"]
     spans = "spans" if tuf["spans"] else "does not span"

@@ -133,7 +133,7 @@ def search(
         from .retrieval.baselines import search_parameters
 
         matches = search_parameters(store, measured, k, by.value, where, group.value, excluded)
-    document = {
+    document: dict[str, Any] = {
         "query": {**found.about, "parameters": quantities(measured, models.preset.physical)},
         "matches": [_match_record(match, models.preset.physical) for match in matches],
         "by": by.value,

@@ -187,7 +187,7 @@ def choose(
     from .study.choice import choose_checkpoint
 
     store, models = None, None
-    if by == "quality":
+    if archive is not None:
         from .archive.store import Archive
         from .bundle import Bundle
 

@@ -93,6 +93,7 @@ def prepared(folder: Path, preset: Preset, keys: pa.Table, make: Make) -> np.nda
         out = np.lib.format.open_memmap(partial, mode="w+", dtype=np.float16, shape=(len(keys), *preset.shape))
         kept, fresh = np.flatnonzero(before >= 0), np.flatnonzero(before < 0)
         for start in range(0, len(kept), _COPIED):
+            assert old is not None  # rows are kept of a file that is there
             some = kept[start : start + _COPIED]
             out[some] = old[before[some]]
         for start in range(0, len(fresh), _AT_A_TIME):

@@ -125,14 +125,14 @@ def each(
         out = []
         for group in islice(waiting, count):
             future = client.submit(task, group, *arguments, pure=False, retries=_RETRIES)
-            asked[future.key] = group
+            asked[str(future.key)] = group
             out.append(future)
         return out
 
     threads = max(sum(client.nthreads().values()), 1)
     pending = as_completed(submit(_AHEAD * threads))
     for future in pending:
-        group = asked.pop(future.key)
+        group = asked.pop(str(future.key))
         try:
             made = future.result()
         except Exception as error:  # whatever a worker raised, or that workers died of it

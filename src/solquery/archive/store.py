@@ -192,7 +192,8 @@ class Archive:
         if not names:
             return
         self._writer.parameter_columns()
-        ids, values = [], {name: [] for name in names}
+        ids: list[str] = []
+        values: dict[str, list[float]] = {name: [] for name in names}
         for patch in self.patches():
             ids.append(patch.id)
             for name, value in records.parameter_values(patch.field, patch.scale_mm, names).items():

@@ -179,7 +179,8 @@ def _on_workers(
     tasks = [ids[k : k + _TASK] for ids in groups.values() for k in range(0, len(ids), _TASK)]
     # once to every worker, not with every task
     shared = client.scatter(bundle, broadcast=True)
-    yield from each(client, columns_of, tasks, archive, shared, batch)
+    for ids, columns in each(client, columns_of, tasks, archive, shared, batch):
+        yield list(ids), columns
 
 
 def columns_of(ids: list[str], archive: Archive, bundle: Bundle, batch: int) -> dict[str, np.ndarray]:

@@ -102,8 +102,8 @@ class ClassDirection:
             record = json.loads(Path(path).read_text())
             if record["format"] != _FORMAT:
                 raise KeyError(_FORMAT)
-            numbers = {key: record[key] for key in ("intercept", "skill", "auc", "chance")}
-            counts = {key: int(record[key]) for key in ("patches", "regions", "positives")}
+            numbers: dict[str, Any] = {key: float(record[key]) for key in ("intercept", "skill", "auc", "chance")}
+            counts: dict[str, Any] = {key: int(record[key]) for key in ("patches", "regions", "positives")}
             normal = np.asarray(record["normal"], np.float64)
         except OSError as error:
             raise SteeringError(f"{path} cannot be read: {error.strerror}") from None
@@ -116,7 +116,7 @@ class ClassDirection:
                 f"{path} was made for bundle {record.get('bundle')!r} as it was then, not for {bundle.name!r}; make it "
                 "again with this one"
             )
-        return cls(normal, **{key: float(value) for key, value in numbers.items()}, **counts)
+        return cls(normal, **numbers, **counts)
 
 
 def class_examples(bundle: Any, direction: ClassDirection, n: int, seed: int = 0, push: float = 1.5) -> list[Answer]:
