@@ -1,4 +1,4 @@
-# The developer's day: make demo, make test, make test-browser, make lint, make figures, make clean.
+# The developer's day. `make` alone lists the verbs: the lines with two hashes.
 PYTHON ?= python3
 # One torch version for everybody; on a machine without a GPU a CPU build of it is enough
 # (see https://pytorch.org/get-started for its index, and pass it as PIP_FLAGS="--index-url ...").
@@ -8,9 +8,13 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 export MPLBACKEND := Agg
 
-.PHONY: demo test test-browser lint figures clean install
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-browser lint types docs coverage test-random dist check-dist cards figures clean install
 
-install: $(VENV)/.installed
+help: ## List the verbs
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+install: $(VENV)/.installed ## Make .venv with the package in it
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
@@ -24,27 +28,54 @@ $(VENV)/.test-installed: pyproject.toml $(VENV)/.installed
 	$(BIN)/pip install --quiet --disable-pip-version-check $(PIP_FLAGS) '$(TORCH)' -e '.[test]'
 	touch $@
 
-demo: $(VENV)/.installed
+$(VENV)/.dev-installed: pyproject.toml $(VENV)/.test-installed
+	$(BIN)/pip install --quiet --disable-pip-version-check $(PIP_FLAGS) '$(TORCH)' -e '.[test,docs,dev]'
+	touch $@
+
+demo: $(VENV)/.installed ## Run the whole chain once; open demo/report.html afterwards
 	$(BIN)/solquery demo --out demo
 
-test: $(VENV)/.test-installed
+test: $(VENV)/.test-installed ## Run the tests, on two processes
 	$(BIN)/python -m pytest -n 2 -q
 
 # The page in a real browser: Debian's chromium (apt-get install chromium), or the one that CHROMIUM names.
-test-browser: $(VENV)/.browser-installed
+test-browser: $(VENV)/.browser-installed ## Test the page in a real browser
 	$(BIN)/python -m pytest -q -m browser tests/app
 
 $(VENV)/.browser-installed: pyproject.toml $(VENV)/.test-installed
 	$(BIN)/pip install --quiet --disable-pip-version-check $(PIP_FLAGS) '$(TORCH)' -e '.[test,browser]'
 	touch $@
 
-lint: $(VENV)/.test-installed
+test-random: $(VENV)/.dev-installed ## Run the tests in random order, on one process (ORDER=seed repeats one)
+	$(BIN)/python -m pytest -q --random-order-bucket=global $(if $(ORDER),--random-order-seed=$(ORDER))
+
+coverage: $(VENV)/.dev-installed ## Lines that the tests run; fails under 90 %
+	$(BIN)/python -m pytest -q --cov=solquery --cov-report=term --cov-fail-under=90
+
+lint: $(VENV)/.test-installed ## Check style: ruff check, ruff format
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-# The pictures and tables that are committed under docs/.
-figures: $(VENV)/.installed
-	$(BIN)/python scripts/compare_simulated.py --out docs/simulated
+types: $(VENV)/.dev-installed ## Check types: mypy
+	$(BIN)/mypy
 
-clean:
-	rm -rf demo build dist .pytest_cache .ruff_cache .hypothesis src/*.egg-info
+docs: $(VENV)/.dev-installed ## Build docs/_build/html; a warning is an error
+	$(BIN)/python scripts/model_card.py --check
+	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
+
+dist: $(VENV)/.dev-installed ## Build wheel and sdist into dist/
+	rm -rf dist && $(BIN)/python -m build --outdir dist .
+
+check-dist: dist ## Install the wheel into an empty environment and run the demo there
+	$(BIN)/python scripts/check_dist.py dist --torch '$(TORCH)' $(if $(PIP_FLAGS),--pip-flags='$(PIP_FLAGS)')
+
+cards: $(VENV)/.installed ## Write the model cards from the shipped bundles
+	$(BIN)/python scripts/model_card.py
+
+# The pictures and tables that are committed under docs/.
+figures: $(VENV)/.installed ## Make the pictures and tables that are committed under docs/
+	$(BIN)/python scripts/compare_simulated.py --out docs/simulated
+	$(BIN)/python scripts/make_page_pictures.py
+
+clean: ## Remove what was built
+	rm -rf demo build dist docs/_build docs/gallery docs/project docs/api/generated .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis src/*.egg-info

@@ -12,6 +12,8 @@ import argparse
 import tempfile
 import threading
 import time
+from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
@@ -49,7 +51,7 @@ def fill(archive: Archive, rows: int, side: int) -> None:
     row, data = row_of(Patch(field, (0.36, 0.36), "p", "R", "simulated", t_rec="2012.03.06_00:00:00_TAI"), [])
     for start in range(len(archive), rows, 2000):
         named = [{**row, "id": f"p{k:07d}", "region": f"R {k // 27}"} for k in range(start, min(start + 2000, rows))]
-        archive._commit(named, [data] * len(named))
+        archive.add_rows([(row, data) for row in named])
 
 
 def main() -> None:
@@ -61,8 +63,8 @@ def main() -> None:
         archive = Archive.create(f"{folder}/archive")
         found = []
         for rows in (asked.rows // 10, asked.rows):
-            jobs = {
-                "adding": lambda rows=rows: fill(archive, rows, asked.side),
+            jobs: dict[str, Callable[[], object]] = {
+                "adding": partial(fill, archive, rows, asked.side),
                 "filtering": lambda: archive.ids("mu IS NULL AND region = 'R 3'"),
                 "batches": lambda: sum(len(b.ids) for b in archive.batches("tiny", 256, seed=1)),
                 "reading all": lambda: sum(1 for _ in archive.patches()),

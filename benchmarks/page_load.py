@@ -113,6 +113,7 @@ def main() -> int:
     line += ["--archive", given.archive] if given.archive else []
     server = subprocess.Popen(line, stdout=subprocess.PIPE, text=True)
     try:
+        assert server.stdout is not None
         netloc = urlsplit(server.stdout.readline().strip()).netloc
         if not netloc:
             print("the server did not start", file=sys.stderr)

@@ -89,7 +89,7 @@ def _add_plain(archive: Archive, patches: list[Patch]) -> None:
 
     for start in range(0, len(patches), 500):
         pairs = [row_of(patch, []) for patch in patches[start : start + 500]]
-        archive._commit([row for row, _ in pairs], [data for _, data in pairs])
+        archive.add_rows(pairs)
 
 
 if __name__ == "__main__":

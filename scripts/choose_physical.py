@@ -15,6 +15,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -37,6 +38,7 @@ ROWS = ("worst", "p5", "median", "mean")
 def followed(patch: Patch, scale: float) -> dict[str, float]:
     """Shares of the flux over 100 G of one patch, and the strongest field on the grid in G."""
     preset = replace(get_preset("physical"), scale_mm=(scale, scale))
+    assert patch.scale_mm is not None
     field = np.nan_to_num(patch.field.astype(np.float32))
     strong = np.where(abs(field) > NOISE_GAUSS, field, 0.0)
     centre = field_centre(field)
@@ -64,10 +66,10 @@ def summary(values: np.ndarray) -> dict[str, float]:
     }
 
 
-def population(patches: list[Patch]) -> dict:
+def population(patches: list[Patch]) -> dict[str, Any]:
     """Sizes of the boxes and, for every candidate scale, what is kept."""
     boxes = np.array([np.array(p.field.shape) * p.scale_mm for p in patches])
-    out = {
+    out: dict[str, Any] = {
         "patches": len(patches),
         "regions": len({p.region for p in patches}),
         "box_mm": {f"p{q}": [round(float(v), 1) for v in np.percentile(boxes, q, axis=0)] for q in (5, 50, 95, 100)},

@@ -18,10 +18,11 @@ import numpy as np
 
 from solquery import Archive, Bundle
 from solquery.archive.prepare import prepare
-from solquery.physics import measure
+from solquery.physics import measure, unit_of
 from solquery.retrieval import search
 from solquery.steering import generate, strip
 from solquery.study.figures import METHOD_LABELS
+from solquery.study.report import quantity
 from solquery.study.retrieval import METHODS
 
 COLOURS = {"generated": "#6b3fb8", "simulated": "#b86514", "real": "#14807a"}
@@ -35,10 +36,11 @@ def results(summary: dict) -> str:
         "",
         "Printed by `solquery demo` with the shipped bundle and written here by `scripts/make_docs.py`. The archive is",
         f"simulated but for {archive['real']} real samples: {archive['patches']:,} patches of {archive['regions']} "
-        "regions, none of them seen in training except eleven samples.",
+        "regions, none of them seen in training except the real samples.",
         "",
         f"Correlation (Pearson / Spearman) between {retrieval['queries']:,} random generated queries and their best "
-        "match, measured on the 128 x 128 grid. Euclidean and Mahalanobis search by (TUF, R, PSEP) itself, so those",
+        f"match, measured on the grid of bundle `{summary['bundle']['name']}`. Euclidean and Mahalanobis search by "
+        "(TUF, R, PSEP) itself, so those",
         "three rows favour them; hybrid ranks by the embedding and the eight parameters together. The paper's column",
         "is for 49,552 observed patches, another archive.",
         "",
@@ -79,15 +81,15 @@ def picture(archive: Archive, bundle: Bundle, words: str, path: Path) -> None:
             side.set(color=COLOURS[source], linewidth=2)
 
     frames = np.asarray(row.x).reshape(7, *bundle.preset.shape)
-    flux = measure(bundle.preset.to_gauss(frames), names=["tuf"])["tuf"].numpy()
+    flux = measure(bundle.preset.to_gauss(frames), bundle.preset.scale_mm, ["tuf"])["tuf"].numpy()
     for axis, frame, value in zip(axes[0], frames, flux, strict=True):
-        show(axis, frame, "generated", f"TUF {value / 1e6:.2f} MG pix")
+        show(axis, frame, "generated", "TUF " + quantity(float(value), unit_of("tuf", bundle.preset.physical)))
     axes[0, 0].set_ylabel("generated:\nflux along its direction,\nR held", fontsize=9)
     show(axes[1, 0], x, "generated", "the query")
     axes[1, 0].set_ylabel(words.replace(", ", ",\n"), fontsize=8)
     for axis, match in zip(axes[1, 1:], matches, strict=True):
         patch = archive.get(match.id)
-        show(axis, prepare(patch.field, bundle.preset), patch.source, f"{patch.source}: {match.region}")
+        show(axis, prepare(patch, bundle.preset), patch.source, f"{patch.source}: {match.region}")
     figure.tight_layout()
     figure.savefig(path, dpi=75)
 

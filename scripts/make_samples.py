@@ -173,6 +173,7 @@ def main() -> None:
     for patch in patches:
         patch = replace(patch, credit=HMI_CREDIT)
         path = write_fits(patch, options.out / f"{patch.id}.fits", quantum_gauss=QUANTUM_GAUSS)
+        assert patch.scale_mm is not None  # a FITS file of HMI has one
         flux = float(np.nansum(np.abs(patch.field)) * patch.scale_mm[0] * patch.scale_mm[1] * 1e16)
         print(
             f"{patch.region:26} {patch.field.shape!s:12} mu {patch.mu:.2f} {flux:.2e} Mx "

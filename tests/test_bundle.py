@@ -244,11 +244,11 @@ def test_nothing_there(tmp_path, shipped):
 
 def test_shipped_bundles_by_name(made, shipped):
     assert Bundle.list() == []
-    quick = Bundle("quick", made.preset, made.generator, made.encoder, made.directions)
-    quick.save(shipped / "quick")
-    Bundle("paper", made.preset, made.generator, made.encoder).save(shipped / "paper", encoder_from="quick")
-    assert Bundle.list() == ["paper", "quick"]
-    assert Bundle.load().name == "quick"
+    default = Bundle("physical", made.preset, made.generator, made.encoder, made.directions)
+    default.save(shipped / "physical")
+    Bundle("paper", made.preset, made.generator, made.encoder).save(shipped / "paper", encoder_from="physical")
+    assert Bundle.list() == ["paper", "physical"]
+    assert Bundle.load().name == "physical"
     assert Bundle.load("paper").name == "paper"
 
 

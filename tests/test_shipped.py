@@ -25,7 +25,7 @@ def test_flux_rises_along_its_direction(bundle):
     for step in (-1.0, -0.5, 0.0, 0.5, 1.0):
         with torch.no_grad():
             x = torch.cat([bundle.generator(part + step * normal) for part in z.split(25)])[:, 0]
-        flux.append(measure(bundle.preset.to_gauss(x), names=["tuf"])["tuf"].numpy())
+        flux.append(measure(bundle.preset.to_gauss(x), bundle.preset.scale_mm, ["tuf"])["tuf"].numpy())
     rising = (np.diff(np.stack(flux), axis=0) > 0).all(0)
     assert rising.sum() >= 95
 
@@ -36,7 +36,7 @@ def test_changed_copy_is_found_first(bundle, change):
     import dataclasses
 
     patches = [p for index in range(100) for p in simulate_region(99, index, 2)]
-    x = np.stack([prepare(patch.field, bundle.preset) for patch in patches])
+    x = np.stack([prepare(patch, bundle.preset) for patch in patches])
     whole = bundle.preset.encoder.augment
     still = dataclasses.replace(whole, shift_px=0.0, zoom=(1.0, 1.0), rotation_deg=0.0, vertical_flip=False)
     only = dataclasses.replace(still, **{change: getattr(whole, change)})

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 __all__ = ["DEFAULT", "Bundle", "BundleError", "state_hash"]
 
 #: the bundle that is used where none is named
-DEFAULT = "quick"
+DEFAULT = "physical"
 SHIPPED = Path(__file__).parent / "bundles"
 
 _OWN_KEYS = ("format", "version", "name", "preset", "generator", "inference", "encoder", "directions", "files", "hash")

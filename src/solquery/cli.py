@@ -21,12 +21,14 @@ from typer.core import TyperGroup
 from . import (
     cli_app,
     cli_archive,
+    cli_directions,
     cli_fetch,
     cli_params,
     cli_quality,
     cli_reproduce,
     cli_search,
     cli_steering,
+    cli_study,
     cli_training,
 )
 from .cli_input import fits_files, read_patches, refusal
@@ -301,12 +303,14 @@ def _flat(document: dict[str, Any], before: str = "") -> Iterator[tuple[str, str
 cli_params.register(app)
 cli_quality.register(app)
 cli_training.register(app)
+cli_directions.register(app)
 cli_steering.register(app)
 cli_search.register(app)
 cli_fetch.register(app)
 cli_archive.register(app)
 cli_app.register(app)
 cli_reproduce.register(app)
+cli_study.register(app)
 
 
 def main() -> None:

@@ -1,18 +1,23 @@
-"""The verbs `archive info`, `check`, `compact`, `export` and `split`."""
+"""The verbs `archive info`, `check`, `compact`, `export`, `split`, `embed` and `sql`."""
 
 from __future__ import annotations
 
 import enum
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .cli_output import Reporter, emit, note, table
+from .cli_output import Reporter, emit, note, plain, table
 from .errors import SolqueryError
 
-__all__ = ["register"]
+if TYPE_CHECKING:
+    from distributed import Client
+
+__all__ = ["Dask", "Workers", "on_workers", "register"]
 
 #: how many problems are named on the terminal; all of them are in the JSON document
 _NAMED = 100
@@ -20,6 +25,9 @@ _NAMED = 100
 Where = Annotated[str | None, typer.Option(help="SQL condition on the columns, e.g. \"source = 'real' AND mu > 0.5\".")]
 Place = Annotated[str, typer.Argument(help="Directory or URI of the archive.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
+
+Workers = Annotated[int | None, typer.Option(min=1, help="Embed in so many processes (Dask).")]
+Dask = Annotated[str | None, typer.Option(help="Address of a Dask scheduler whose workers embed.")]
 
 
 class Form(enum.StrEnum):
@@ -32,10 +40,26 @@ class Form(enum.StrEnum):
 
 def register(app: typer.Typer) -> None:
     """Add the verbs of this file, as a group."""
-    group = typer.Typer(no_args_is_help=True, help="Look after an archive: info, check, compact, export, split.")
-    for verb in (info, check, compact, export, split):
+    group = typer.Typer(
+        no_args_is_help=True, help="Look after an archive: info, check, compact, export, split, embed, sql."
+    )
+    for verb in (info, check, compact, export, split, embed, sql):
         group.command()(verb)
     app.add_typer(group, name="archive")
+
+
+@contextmanager
+def on_workers(workers: int | None, scheduler: str | None) -> Iterator[Client | None]:
+    """A Dask client where one is asked for, else None."""
+    if workers is not None and scheduler is not None:
+        raise typer.BadParameter("--workers and --dask exclude each other: a scheduler has its own workers")
+    if workers is None and scheduler is None:
+        yield None
+        return
+    from .archive.distribute import cluster
+
+    with cluster(workers, scheduler) as client:
+        yield client
 
 
 def info(archive: Place, where: Where = None, json: Json = False) -> None:
@@ -115,7 +139,7 @@ def compact(
     if json:
         emit({"archive": archive, **found})
         return
-    sizes = [found["bytes_before"], found["bytes_after"]]
+    sizes: list[Any] = [found["bytes_before"], found["bytes_after"]]
     change = "" if None in sizes else f", {sizes[0] / 1e6:,.1f} MB before, {sizes[1] / 1e6:,.1f} MB now"
     typer.echo(f"{archive}: {found['orphan_fields']} fields without a row and {found['files']} files removed{change}")
 
@@ -157,3 +181,44 @@ def split(
         return
     table(["", "patches", "regions"], [(part, f"{n['patches']:,}", f"{n['regions']:,}") for part, n in found.items()])
     note("use it as --where \"split = 'train'\"")
+
+
+def embed(
+    archive: Place,
+    bundle: Annotated[str | None, typer.Option(help="Model to embed with; the shipped one by default.")] = None,
+    again: Annotated[bool, typer.Option("--again", help="Also what is embedded with this model already.")] = False,
+    workers: Workers = None,
+    dask: Dask = None,
+    json: Json = False,
+) -> None:
+    """Embed every patch, as the first search does; the same command goes on where it was cut short."""
+    from .archive.store import Archive
+    from .bundle import Bundle
+    from .retrieval.embedding import embed_archive
+
+    store, models = Archive.open(archive), Bundle.load(bundle)
+    if models.encoder is None:
+        raise SolqueryError(f"bundle {models.name!r} has no encoder to embed with; choose one that has")
+    with Reporter("embedding") as report, on_workers(workers, dask) as client:
+        done = embed_archive(store, models, report.count, again=again, client=client)
+    if json:
+        what = {"embedded": done.embedded, "already": done.already, "seconds": done.seconds}
+        emit({"archive": store.uri, "bundle": models.name, "model": models.encoder_hash, **what})
+    else:
+        typer.echo(f"{store.uri}: {done.embedded:,} patches embedded, {done.already:,} were already")
+
+
+def sql(
+    archive: Place,
+    query: Annotated[str, typer.Argument(help='"SELECT harpnum, max(tuf) FROM patches GROUP BY harpnum"')],
+    json: Json = False,
+) -> None:
+    """Answer one SELECT over the table `patches`, with a row for each patch; nothing is changed."""
+    from .archive.store import Archive
+
+    found = Archive.open(archive).sql(query)
+    rows = found.to_pylist()
+    if json:
+        emit({"archive": archive, "query": query, "columns": found.column_names, "rows": plain(rows)})
+    else:
+        table(found.column_names, [tuple("–" if v is None else str(v) for v in row.values()) for row in rows])

@@ -64,7 +64,7 @@ def _target(text: str, directions: Directions) -> Target:
     """One ``name=value[unit]`` (or ``<=``, ``>=``) in the unit of the grid."""
     import astropy.units as u
 
-    from .steering.vocabulary import DERIVED, Target, as_target, unit_of_target
+    from .steering.vocabulary import DERIVED, Target, as_target, in_grid_unit
 
     found = _SETTING.fullmatch(text)
     if found is None:
@@ -73,14 +73,17 @@ def _target(text: str, directions: Directions) -> Target:
     if name not in DERIVED:
         directions.index(name)
     if found["unit"]:
-        wanted = unit_of_target(name, directions.physical)
         try:
-            number = float((number * u.Unit(found["unit"])).to_value(u.Unit(wanted)))
-        except (ValueError, TypeError, u.UnitConversionError):
+            given = number * u.Unit(found["unit"])
+        except (ValueError, TypeError):
             raise SolqueryError(
-                f"--set {text!r}: {name} of a generated patch is in {wanted or 'no unit'}, not {found['unit']!r}"
-                + ("" if directions.physical else "; its grid has no physical scale")
+                f"--set {text!r}: there is no unit {found['unit']!r}; {name} is in "
+                f"{directions.unit(name) if name not in DERIVED else DERIVED[name].unit or 'no unit'}"
             ) from None
+        try:
+            number = in_grid_unit(name, given, directions.physical)
+        except SolqueryError as error:
+            raise SolqueryError(f"--set {text!r}: {error}") from None
     return as_target(name, Target(name, number, found["relation"]), directions)
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .cli_archive import Dask, Workers, on_workers
 from .cli_input import Query, asked_of, read_query
 from .cli_output import Reporter, emit, note, picture, quantities, readable, table, write_file
 from .cli_plugins import load_models, measured_in
@@ -97,6 +98,8 @@ def search(
     ] = None,
     exclude_own: Annotated[bool, typer.Option("--exclude-own", help="Leave out the query's own region.")] = False,
     out: Annotated[Path | None, typer.Option(help="Folder for a picture of query and matches.")] = None,
+    workers: Workers = None,
+    dask: Dask = None,
     json: Json = False,
 ) -> None:
     """Find the patches of an archive that look most like the query."""
@@ -115,7 +118,7 @@ def search(
     shares = _shares(by, weights or [])
     found = _asked_query(models, describe, settings or [], seed) if query is None else read_query(query, store, models)
     measured = measured_on_grid(models, found.x)
-    _embedded(store, models)
+    _embedded(store, models, workers, dask)
     began = time.monotonic()
     excluded = found.region if exclude_own else None
     if by is By.ssl:
@@ -130,7 +133,7 @@ def search(
         from .retrieval.baselines import search_parameters
 
         matches = search_parameters(store, measured, k, by.value, where, group.value, excluded)
-    document = {
+    document: dict[str, Any] = {
         "query": {**found.about, "parameters": quantities(measured, models.preset.physical)},
         "matches": [_match_record(match, models.preset.physical) for match in matches],
         "by": by.value,
@@ -174,12 +177,12 @@ def _cells(values: Mapping[str, Any]) -> list[str]:
     return [readable(values.get(name)) for name in _SHOWN]
 
 
-def _embedded(store: Archive, models: Bundle) -> None:
+def _embedded(store: Archive, models: Bundle, workers: int | None, scheduler: str | None) -> None:
     """Embed what has no embedding of this encoder yet."""
     from .retrieval.embedding import embed_archive
 
-    with Reporter("embedding the archive") as report:
-        done = embed_archive(store, models, report.count)
+    with Reporter("embedding the archive") as report, on_workers(workers, scheduler) as client:
+        done = embed_archive(store, models, report.count, client=client)
     if done.embedded:
         note(f"embedded {done.embedded:,} patches in {done.seconds:.0f} s; they stay in the archive")
 

@@ -1,9 +1,8 @@
-"""Verbs that steer a generator: `directions`, `generate`, `edit`, `invert`."""
+"""Verbs that steer a generator: `generate`, `edit`, `invert`."""
 
 from __future__ import annotations
 
 import dataclasses
-import json as json_
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,6 +13,7 @@ from .cli_input import asked_of, fits_files, read_npy, read_patches, read_query
 from .cli_output import (
     Reporter,
     emit,
+    note,
     picture,
     quantities,
     quantity,
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from .steering.directions import Directions
     from .steering.targeting import Answer
 
-__all__ = ["answer_record", "bundle_info", "measured_on_grid", "register"]
+__all__ = ["answer_record", "bundle_info", "direction_rows", "measured_on_grid", "register"]
 
 
 BundleName = Annotated[str | None, typer.Option("--bundle", help="Name or folder; the shipped default without it.")]
@@ -45,9 +45,13 @@ Seed = Annotated[int, typer.Option(min=0, help="The same seed gives the same res
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 
 
+#: patches inverted together
+_LOT = 32
+
+
 def register(app: typer.Typer) -> None:
     """Add the verbs of this file."""
-    for verb in (directions, generate, edit, invert):
+    for verb in (generate, edit, invert):
         app.command()(verb)
 
 
@@ -68,7 +72,7 @@ def bundle_info(where: str) -> dict[str, Any]:
     from .bundle import Bundle
 
     bundle = Bundle.load(where)
-    document = {"name": bundle.name, "hash": bundle.hash, "preset": dataclasses.asdict(bundle.preset)}
+    document: dict[str, Any] = {"name": bundle.name, "hash": bundle.hash, "preset": dataclasses.asdict(bundle.preset)}
     for kind in ("generator", "encoder"):
         network = getattr(bundle, kind)
         if network is not None:
@@ -76,10 +80,10 @@ def bundle_info(where: str) -> dict[str, Any]:
     if bundle.encoder is not None:
         document["encoder"]["hash"] = bundle.encoder_hash
     fitted = bundle.directions
-    return document | {"directions": None if fitted is None else _direction_rows(fitted), **bundle.metadata}
+    return document | {"directions": None if fitted is None else direction_rows(fitted), **bundle.metadata}
 
 
-def _direction_rows(fitted: Directions) -> dict[str, dict[str, Any]]:
+def direction_rows(fitted: Directions) -> dict[str, dict[str, Any]]:
     return {
         name: {
             "accuracy": float(fitted.accuracies[k]),
@@ -91,56 +95,6 @@ def _direction_rows(fitted: Directions) -> dict[str, dict[str, Any]]:
     }
 
 
-def directions(
-    bundle: BundleName = None,
-    n: Annotated[int, typer.Option("-n", min=100, help="Latents to sample and measure.")] = 10_000,
-    seed: Seed = 0,
-    save: Annotated[bool, typer.Option("--save", help="Write them into the bundle's folder.")] = False,
-    json: Json = False,
-) -> None:
-    """Fit the direction of every parameter in latent space: accuracies, and cosines between every two."""
-    from .bundle import Bundle
-    from .steering.directions import fit_directions, sample_latents
-
-    if save and (bundle is None or not Path(bundle).is_dir()):
-        raise typer.BadParameter("--save needs --bundle FOLDER; a shipped bundle is not changed")
-    models = Bundle.load(bundle)
-    began = time.monotonic()
-    with Reporter("fitting directions") as report:
-        report(f"{n:,} patches of bundle {models.name!r}")
-        fitted = fit_directions(sample_latents(models.generator, models.preset, n, seed), seed=seed)
-    if save:
-        models.directions = fitted
-        models.metadata["metrics"]["direction_accuracy"] = {
-            name: float(a) for name, a in zip(fitted.names, fitted.accuracies, strict=True)
-        }
-        # an encoder that lies in another bundle stays there
-        manifest = json_.loads((Path(bundle) / "bundle.json").read_text())
-        models.save(bundle, encoder_from=(manifest.get("encoder") or {}).get("from"))
-    cosines = fitted.cosines()
-    rows = _direction_rows(fitted)
-    if json:
-        emit(
-            {
-                "bundle": models.name,
-                "directions": rows,
-                "cosines": {
-                    a: {b: float(cosines[i, j]) for j, b in enumerate(fitted.names)} for i, a in enumerate(fitted.names)
-                },
-                "n": n,
-                "seed": seed,
-                "saved": str(bundle) if save else None,
-                "seconds": time.monotonic() - began,
-            }
-        )
-        return
-    lines = [(k, f"{r['accuracy']:.3f}", f"{r['chance']:.3f}", readable(r["median"])) for k, r in rows.items()]
-    table(["direction", "accuracy", "chance", "median"], lines)
-    typer.echo("")
-    matrix = [(a, *(f"{c:.2f}" for c in cosines[i])) for i, a in enumerate(fitted.names)]
-    table(["cosine", *fitted.names], matrix)
-
-
 def answer_record(answer: Answer, physical: bool = False) -> dict[str, Any]:
     asked = quantities(answer.asked, physical)
     for name, entry in asked.items():
@@ -150,6 +104,7 @@ def answer_record(answer: Answer, physical: bool = False) -> dict[str, Any]:
         "got": quantities(answer.got, physical),
         "verdict": answer.verdict,
         "z_norm": answer.z_norm,
+        "prior_percentile": answer.prior_percentile,
     }
     return record | ({"held": quantities(answer.held, physical)} if answer.held else {})
 
@@ -160,6 +115,17 @@ def generate(
     settings: Settings = None,
     hold: Hold = None,
     n: Annotated[int, typer.Option("-n", min=1, help="How many different patches.")] = 1,
+    nearest: Annotated[
+        bool, typer.Option("--nearest", help="Out of reach: give what comes nearest instead of an error.")
+    ] = False,
+    hale: Annotated[str | None, typer.Option(help="normal or anti: which polarity leads, by Hale's law.")] = None,
+    joy: Annotated[str | None, typer.Option(help="normal or anti: the sense of the tilt, by Joy's law.")] = None,
+    complexity: Annotated[str | None, typer.Option(help="low or high: flux near inversion lines.")] = None,
+    hemisphere: Annotated[str, typer.Option(help="north or south, for --hale and --joy.")] = "north",
+    cycle: Annotated[int, typer.Option(min=1, help="Number of the activity cycle, for --hale.")] = 24,
+    class_direction: Annotated[
+        Path | None, typer.Option(help="More of a class: a file of `solquery directions labels`.")
+    ] = None,
     seed: Seed = 0,
     out: Annotated[Path, typer.Option(help="Folder for FITS, latent (.npy) and PNG of each.")] = Path("generated"),
     json: Json = False,
@@ -174,12 +140,26 @@ def generate(
     from .steering.targeting import generate as generated
 
     models = load_models(bundle)
-    asked = asked_of(describe, settings or [], models)
+    named = hale or joy or complexity
+    if class_direction is not None and (named or describe or settings or hold):
+        raise typer.BadParameter("--class-direction excludes --set, --describe, --hold, --hale, --joy and --complexity")
+    asked: dict[str, Any] = {}
+    if named:
+        from .steering.rogue import named_targets
+
+        asked |= named_targets(models, hale, joy, complexity, hemisphere, cycle)
+    if describe or settings or (not named and class_direction is None):
+        asked |= asked_of(describe, settings or [], models)
     began = time.monotonic()
     with Reporter("generating"):
-        answers = generated(models, asked, n, tuple(hold or ()), seed)
+        if class_direction is not None:
+            from .steering.class_direction import ClassDirection, class_examples
+
+            answers = class_examples(models, ClassDirection.load(class_direction, models), n, seed)
+        else:
+            answers = generated(models, asked, n, tuple(hold or ()), seed, nearest=nearest)
     seconds = time.monotonic() - began
-    records = []
+    records: list[dict[str, Any]] = []
     out.mkdir(parents=True, exist_ok=True)
     for k, answer in enumerate(answers):
         name = f"{models.name}-seed{seed}-{k:02d}"
@@ -197,6 +177,8 @@ def generate(
             | files
             | {"latent": str(out / f"{name}.npy")}
         )
+    if not any(answer.verdict == "met" for answer in answers):
+        _say_nearest(records[0])
     if json:
         emit({"answers": records, "bundle": models.name, "seed": seed, "seconds": seconds})
         return
@@ -204,6 +186,14 @@ def generate(
         names = [*record["asked"], *(name for name in record["got"] if name not in record["asked"])]
         lines = [(name, readable(record["asked"].get(name)), readable(record["got"].get(name))) for name in names]
         table(["parameter", "asked", "got"], lines, title=f"{record['file']}: {record['verdict']}")
+
+
+def _say_nearest(record: dict[str, Any]) -> None:
+    """Tell on stderr that what was asked is not met, with asked and got side by side."""
+    pairs = [
+        f"{name} {readable(entry)} gives {readable(record['got'].get(name))}" for name, entry in record["asked"].items()
+    ]
+    note(f"solquery: no patch has all that was asked; the nearest: {', '.join(pairs)}")
 
 
 def _start(models: Bundle, start: Path | None, describe: str | None, settings: list[str], seed: int) -> np.ndarray:
@@ -273,7 +263,7 @@ def edit(
     np.save(latents, made.z)
     shown = [param, *held]
     titles = []
-    frames = []
+    frames: list[dict[str, Any]] = []
     for k, eps in enumerate(made.eps):
         values = quantities({key: column[k] for key, column in made.values.items()}, fitted.physical)
         frames.append({"eps": float(eps), "parameters": values, "z_norm": float(np.linalg.norm(made.z[k]))})
@@ -281,7 +271,7 @@ def edit(
             frames[-1]["asked"] = {param: quantity(made.asked[k], fitted.unit(param))}
         step = f"{eps:+.2g} {'spreads' if exact else 'σ'}"
         titles.append("\n".join([step, *(f"{key} {readable(values[key])}" for key in shown)]))
-    document = {
+    document: dict[str, Any] = {
         "param": param,
         "hold": held,
         "exact": exact,
@@ -294,7 +284,7 @@ def edit(
         "seconds": time.monotonic() - began,
     }
     heading = f"{param} changed" + (f", {', '.join(held)} held" if held else "") + " (generated)"
-    write_file(out / f"{name}.png", picture(made.x[:, 0], models.preset, titles, heading))
+    write_file(out / f"{name}.png", picture(list(made.x[:, 0]), models.preset, titles, heading))
     write_file(out / f"{name}.npy", latents.getvalue())
     write_json(out / f"{name}.json", document)
     if json:
@@ -327,12 +317,16 @@ def invert(
     if not patches:
         raise SolqueryError(f"none of the {len(refused)} files could be read; the reasons are above")
     began = time.monotonic()
-    records = []
+    records: list[dict[str, Any]] = []
     with Reporter("inverting") as report:
-        for k, patch in enumerate(patches):
-            report.count(k, len(patches))
-            x = prepare(patch, models.preset)
-            found = inverted(models, x, starts, steps, seed)[0]
+        grids = [prepare(patch, models.preset) for patch in patches]
+        answers: list[Any] = []
+        # many at a time, and none waits for all
+        for first in range(0, len(grids), _LOT):
+            report.count(first, len(grids))
+            answers += inverted(models, np.stack(grids[first : first + _LOT]), starts, steps, seed)
+        for patch, x, found in zip(patches, grids, answers, strict=True):
+            original, rebuilt = measured_on_grid(models, x), measured_on_grid(models, found.x)
             latent = io.BytesIO()
             np.save(latent, found.z)
             stem = out / patch.id.replace("/", "_")
@@ -346,15 +340,17 @@ def invert(
                     "region": patch.region,
                     "mse": found.mse,
                     "z_norm": found.z_norm,
-                    "parameters": quantities(measured_on_grid(models, x), models.preset.physical),
-                    "reconstructed": quantities(measured_on_grid(models, found.x), models.preset.physical),
+                    "unexplained": found.unexplained,
+                    "parameters": quantities(original, models.preset.physical),
+                    "reconstructed": quantities(rebuilt, models.preset.physical),
+                    "errors": quantities({k: rebuilt[k] - original[k] for k in original}, models.preset.physical),
                     "start_mse": found.start_mse,
                     "file": patch.file,
                     "picture": str(shown),
                     "latent": str(kept),
                 }
             )
-    document = {
+    document: dict[str, Any] = {
         "patches": records,
         "refused": refused,
         "bundle": models.name,

@@ -187,7 +187,7 @@ def choose(
     from .study.choice import choose_checkpoint
 
     store, models = None, None
-    if by == "quality":
+    if archive is not None:
         from .archive.store import Archive
         from .bundle import Bundle
 
@@ -288,6 +288,7 @@ def _ready(
         return run, array
     from .archive.store import Archive
 
+    assert archive is not None  # one of the two was given
     store = Archive.open(archive)
     _check_regions(store, where)
     note(f"preparing the patches of {store.uri}")
@@ -404,7 +405,7 @@ def build(
     if encoder is not None:
         encoder_config, encoder_network, shared, provenance["encoder"] = _encoder(encoder, out)
     full = dataclasses.replace(base, generator=config, encoder=encoder_config)
-    inference = load_inference(generator, config, tuple(shape))
+    inference = load_inference(generator, config, (shape[0], shape[1]))
     bundle = Bundle(name, full, network, encoder_network, None, {"provenance": provenance}, inference)
     if directions:
         with Reporter("fitting directions") as report:
@@ -418,7 +419,7 @@ def build(
 
 def _built(bundle: Bundle, out: Path, shared: str | None, json: bool) -> None:
     accuracy = bundle.metadata["metrics"].get("direction_accuracy", {})
-    document = {
+    document: dict[str, Any] = {
         "bundle": str(out),
         "name": bundle.name,
         "preset": bundle.preset.name,

@@ -83,10 +83,14 @@ class AugmentConfig:
     zoom: tuple[float, float] = (0.8, 1.2)
     rotation_deg: float = 20.0
     vertical_flip: bool = True
+    #: share of second views in training that are the patch as it is: what is searched has not been through the
+    #: interpolation that every changed copy has, and a network that sees texture must not tell them apart by that
+    plain_share: float = 0.0
 
     def __post_init__(self) -> None:
         _require(self.shift_px >= 0, f"shift_px must not be negative, got {self.shift_px}")
         _require(0 < self.zoom[0] <= 1 <= self.zoom[1], f"zoom must enclose 1, got {self.zoom}")
+        _require(0 <= self.plain_share <= 1, f"plain_share must lie within 0 and 1, got {self.plain_share}")
         _require(self.rotation_deg >= 0, f"rotation_deg must not be negative, got {self.rotation_deg}")
 
 
@@ -112,8 +116,7 @@ class EncoderConfig:
     temperature: float = 0.1
     #: the network looks at block means of this many pixels a side; 1: at every pixel
     downsample: int = 1
-    #: the network looks at the four Haar bands of the field and of its logarithm, at half the side: nothing is averaged
-    #: away, and texture is seen beside layout
+    #: the network looks at block means of the field and of its logarithm, and at how much texture lies within a block
     bands: bool = False
     #: parameters that some numbers of the embedding are taught to follow, so that a search keeps them
     physics: tuple[str, ...] = ()
@@ -235,9 +238,11 @@ _PHYSICAL_ENCODER = replace(
     _QUICK_ENCODER,
     downsample=1,
     bands=True,
-    physics=("tuf", "r", "psep", "tpf", "tnf", "sigma", "alpha", "grad"),
-    physics_dims=4,
-    physics_weight=2.0,
+    # R and SIGMA twice: they are what a search by look alone loses
+    physics=("tuf", "r", "r", "psep", "tpf", "tnf", "sigma", "sigma", "alpha", "grad"),
+    physics_dims=2,
+    physics_weight=1.0,
+    augment=AugmentConfig(plain_share=0.5),
 )
 
 PRESETS: dict[str, Preset] = {

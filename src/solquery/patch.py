@@ -61,8 +61,9 @@ class Patch:
     b0_deg: float = float("nan")
     mu: float = float("nan")
     quality: int = 0
-    keywords: dict[str, Any] = field(default_factory=dict)
-    truth: dict[str, Any] = field(default_factory=dict)
+    # the attribute `field` is an annotation only: the name is still that of dataclasses here
+    keywords: dict[str, Any] = field(default_factory=dict)  # type: ignore[operator]
+    truth: dict[str, Any] = field(default_factory=dict)  # type: ignore[operator]
     credit: str = ""
     file: str = ""
 

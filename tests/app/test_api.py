@@ -7,6 +7,7 @@ import json
 
 import numpy as np
 import pytest
+import torch
 
 from solquery.app.packed import MEDIA_TYPE, pack, unpack
 from solquery.archive import read_sharp
@@ -259,6 +260,28 @@ def test_without_an_archive_patches_are_made_and_search_says_why_not(bundle):
         assert ok(client.get("/api/parameters")).json()["parameters"]["tuf"]["archive"] is None
         ok(client.post("/api/edit", json={"z": latent(1)}))
         assert "--archive" in refused(client.post("/api/search", json={"z": latent(1)}), 404)
+
+
+def test_matches_are_placed_in_the_latent_space_where_the_model_can(client, room, bundle):
+    from starlette.testclient import TestClient
+
+    from solquery import decode_latent
+    from solquery.app import Room, create_app
+    from solquery.bundle import Bundle
+    from solquery.generator.inference import InferenceNetwork
+
+    ids = [str(i) for i in room.catalogue.ids[:3]]
+    assert "no inference network" in refused(client.post("/api/estimate", json={"ids": ids}), 404)
+    network = InferenceNetwork(16, side=32, width=8)
+    able = Bundle("able", bundle.preset, bundle.generator, bundle.encoder, bundle.directions, {}, network)
+    with TestClient(create_app(Room(able, room.catalogue.archive)), base_url="http://localhost") as asked:
+        assert asked.get("/api/health").json()["bundle"]["estimates"]
+        found = ok(asked.post("/api/estimate", json={"ids": ids})).json()["estimates"]
+        x = np.stack([room.catalogue.picture(i) for i in ids])
+        expected = network.guess(torch.from_numpy(x)).numpy()
+        np.testing.assert_allclose(np.stack([decode_latent(found[i], 16) for i in ids]), expected, atol=1e-5)
+        refused(asked.post("/api/estimate", json={"ids": ["nobody"]}), 404)
+        refused(asked.post("/api/estimate", json={"ids": []}), 422)
 
 
 def test_patches_added_while_it_runs_are_seen(bundle, tmp_path):

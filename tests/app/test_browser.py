@@ -318,7 +318,7 @@ def test_a_link_to_a_forgotten_upload_shows_what_was_made_of_it(opened):
     z = re.search(r"z=([\w-]+)", page.url)[1]
     other = opened(hash=f"#upload=upload-0&name=mine.fits&z={z}")
     assert picture(other) == picture(page) and "mine.fits" in other.inner_text("#title")
-    assert "open it again" in other.inner_text("#notice")
+    assert "not part of the link" in other.inner_text("#notice")
 
 
 @pytest.mark.parametrize(

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import time
 import warnings
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
+import torch
 from typer.testing import CliRunner
 
 from solquery.archive.distribute import by_region, ingest_files, rows_of_files
 from solquery.archive.store import Archive
 from solquery.archive.verify import verify
 from solquery.cli import app
+from solquery.config import get_preset
 from solquery.errors import SolqueryError
 from solquery.physics import parameters
+from solquery.retrieval import build_encoder, embed_archive
 
 distributed = pytest.importorskip("distributed")
 # Dask leaves sockets to the collector when a worker goes
@@ -103,6 +109,29 @@ def test_a_lost_worker_costs_only_its_task(files, serial, client, tmp_path):
     report = ingest_files(files, str(tmp_path / "a"), client, progress=kill_one)
     assert lost and (report.added, report.duplicates) == (30, 1)
     assert Archive.open(tmp_path / "a").content_hash() == serial.content_hash()
+
+
+def test_workers_embed_as_one_process_does(serial, client, tmp_path):
+    torch.manual_seed(0)
+    preset = get_preset("tiny")
+    models = SimpleNamespace(preset=preset, encoder=build_encoder(preset.encoder).eval(), encoder_hash="tiny")
+    alone = Archive.open(shutil.copytree(serial.path, tmp_path / "alone"))
+    many = Archive.open(shutil.copytree(serial.path, tmp_path / "many"))
+    embed_archive(alone, models)
+    seen = []
+    report = embed_archive(many, models, lambda done, total: seen.append((done, total)), client=client)
+    assert (report.embedded, report.already) == (30, 0) and seen[-1] == (30, 30) and len(seen) >= 5
+    one, other = alone.table(), many.table()
+    assert one.column_names == other.column_names
+    for name in one.column_names:
+        if name == "embedding":
+            vectors = [np.array(table[name].to_pylist()) for table in (one, other)]
+            np.testing.assert_allclose(*vectors, atol=1e-5)
+        elif name.startswith("grid_") and name != "grid_preset":
+            np.testing.assert_allclose(*(t[name].to_numpy().astype(float) for t in (one, other)), rtol=1e-5)
+        else:
+            assert one[name].to_pylist() == other[name].to_pylist(), name
+    assert embed_archive(many, models, client=client).embedded == 0
 
 
 def test_a_scheduler_that_is_not_there_is_named(files, tmp_path, monkeypatch):

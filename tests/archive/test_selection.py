@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from jsoc_stand_in import StandIn, fits_bytes, frame
 
 from solquery.archive.fits import UnreadableFits
-from solquery.archive.frames import query_keywords, read_frame, sums_fault
+from solquery.archive.frames import query_keywords, read_frame
 from solquery.archive.selection import (
     LONGEST_RECORD_SET,
     Ask,
@@ -29,6 +29,7 @@ from solquery.archive.selection import (
     tai_of,
     windows,
 )
+from solquery.archive.sums import sums_fault
 from solquery.errors import SolqueryError
 
 START = datetime(2012, 3, 6)

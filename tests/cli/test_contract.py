@@ -19,7 +19,7 @@ from solquery.physics import measure
 
 
 def test_demo_prints_the_summary(monkeypatch, tmp_path):
-    def run(out, queries, progress):
+    def run(out, queries, progress, bundle):
         progress("working", 0.5)
         return {"report": str(out / "report.html"), "queries": queries, "seconds": float("nan")}
 

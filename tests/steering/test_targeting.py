@@ -1,10 +1,14 @@
+import astropy.units as u
 import numpy as np
 import pytest
+import torch
 
 from solquery.errors import SolqueryError
 from solquery.physics import UnknownParameter, measure
 from solquery.steering import OutOfReach, SteeringError, Target, UnknownWord, generate, parse_description, reach
-from solquery.steering.latents import prior_norm_range
+from solquery.steering.judge import check_conflicts
+from solquery.steering.latents import measure_latents, prior_norm_range
+from solquery.steering.smooth import latent_slopes
 from solquery.steering.vocabulary import VOCABULARY
 
 
@@ -42,8 +46,8 @@ def test_several_numbers_at_once_and_the_polarity(bundle):
 
 
 def test_polarity_is_kept_even_where_the_rest_cannot_be_met(bundle):
-    # the strongest patch and the smallest separation and the largest R do not go together
-    asked = {"tuf": reach(bundle.directions, "tuf")[0], "r": reach(bundle.directions, "r")[1], "polarity": 1}
+    # the weakest patch and the largest area do not go together
+    asked = {"tuf": reach(bundle.directions, "tuf")[0], "area": reach(bundle.directions, "area")[1], "polarity": 1}
     for answer in generate(bundle, asked, n=3):
         assert answer.verdict == "nearest"
         assert answer.got["polarity"] == 1.0
@@ -182,3 +186,46 @@ def test_a_target_must_be_for_its_parameter(bundle):
     (answer,) = generate(bundle, {"tuf": Target("tuf", 30_000.0, ">=")})
     assert answer.got["tuf"] >= 30_000
     assert answer.verdict == "met"
+
+
+def test_quantities_are_converted_and_what_does_not_fit_is_refused(bundle):
+    (answer,) = generate(bundle, {"tuf": 30 * u.Unit("kG pix"), "tilt": 0.1 * u.rad})
+    assert answer.asked == {"tuf": pytest.approx(30_000), "tilt": pytest.approx(np.degrees(0.1))}
+    assert answer.got["tuf"] == pytest.approx(30_000, rel=0.02)
+    with pytest.raises(SteeringError, match="in G pix, not Mx; its grid has no physical scale"):
+        generate(bundle, {"tuf": 3e22 * u.Unit("Mx")})
+    with pytest.raises(SteeringError, match="in pix, not deg"):
+        generate(bundle, {"psep": 3 * u.deg})
+
+
+def test_out_of_reach_gives_the_nearest_when_asked_to(bundle):
+    high = reach(bundle.directions, "tuf")[1]
+    with pytest.raises(OutOfReach) as error:
+        generate(bundle, {"tuf": 10 * high})
+    assert error.value.nearest == {"tuf": high}
+    (answer,) = generate(bundle, {"tuf": 10 * high}, nearest=True)
+    assert answer.asked["tuf"] == 10 * high
+    assert answer.verdict == "nearest"
+    assert answer.got["tuf"] > bundle.directions.quantile("tuf", 95)
+
+
+@pytest.mark.parametrize("asked", [{"tuf": 1e4, "r": 2e4}, {"tuf": 1e4, "tpf": 7e3, "tnf": 7e3}])
+def test_numbers_that_contradict_each_other_are_refused(asked):
+    with pytest.raises(OutOfReach, match="part"):
+        check_conflicts({name: Target(name, value) for name, value in asked.items()})
+
+
+def test_reach_of_the_tilt_ends_at_a_right_angle(bundle):
+    low, high = reach(bundle.directions, "tilt")
+    assert -90.0 <= low < high <= 90.0
+
+
+def test_slopes_of_smooth_parameters_point_where_the_measured_ones_rise(bundle):
+    z = torch.tensor([[0.5, 0.2, 1.0, 0.4, 0.1, 0.3, -0.2, 0.5]])
+    names = ["tuf", "psep", "tilt", "tpf", "net_flux"]
+    slopes, _ = latent_slopes(bundle.generator, bundle.preset, z, names)
+    for k, name in enumerate(names):
+        step = 0.05 * slopes[0, k] / slopes[0, k].norm()
+        values = measure_latents(bundle.generator, bundle.preset, torch.cat([z - step, z + step]), [name])[name]
+        measured = (values[1] - values[0]) / 0.1
+        assert measured == pytest.approx(float(slopes[0, k].norm()), rel=0.35), name

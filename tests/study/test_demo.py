@@ -103,7 +103,8 @@ def test_strips_change_what_they_should(demo):
     ]  # fmt: skip
     assert all(len(s["values"]["tuf"]) == len(s["steps"]) == 7 for s in strips)
     tuf, psep = (np.array(strips[k]["values"][name]) for k, name in ((0, "tuf"), (2, "psep")))
-    assert (np.diff(tuf) > 0).all() and psep[-1] > psep[0]
+    # the drawn spots saturate at the strong end
+    assert (np.diff(tuf[:5]) > 0).all() and tuf[-1] > 1.5 * tuf[0] and psep[-1] > psep[0]
     assert strips[0]["effect_on_random_latents"]["tuf"] > 1
 
 

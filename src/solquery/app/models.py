@@ -11,6 +11,8 @@ __all__ = [
     "AnswerOut",
     "CloudOut",
     "EditIn",
+    "EstimateIn",
+    "EstimateOut",
     "FieldOut",
     "Filters",
     "GenerateIn",
@@ -141,7 +143,7 @@ class SearchIn(_Strict):
     k: int = Field(12, ge=1, le=100)
     group: Literal["region", "none"] = Field("region", description="One match per region, or every frame.")
     exclude_own: bool = Field(False, description="Leave out the region of the query.")
-    filters: Filters = Field(default_factory=Filters)
+    filters: Filters = Field(default_factory=Filters)  # type: ignore[arg-type]
     client: Client = None
 
     @model_validator(mode="after")
@@ -149,6 +151,19 @@ class SearchIn(_Strict):
         if sum(part is not None for part in (self.z, self.patch, self.upload)) != 1:
             raise ValueError("give exactly one of z, patch and upload")
         return self
+
+
+class EstimateIn(_Strict):
+    """Patches of the archive, or uploads, whose place in the latent space is asked for."""
+
+    ids: list[Identifier] = Field(min_length=1, max_length=100)
+    client: Client = None
+
+
+class EstimateOut(BaseModel):
+    """Latents by id, each an estimate in one pass of the inference network; `/api/invert` comes closer."""
+
+    estimates: dict[str, str]
 
 
 class AnswerOut(BaseModel):

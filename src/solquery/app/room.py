@@ -6,7 +6,7 @@ import tempfile
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,21 +25,19 @@ from ..physics import get_parameter, measure, parameters
 from ..retrieval import embed_archive
 from ..steering import (
     Answer,
-    Directions,
-    best_axes,
     decode_latent,
     encode_latent,
     generate,
     invert,
     parse_description,
     prior_norm_range,
-    project,
     steer,
     vocabulary,
 )
 from .catalogue import Catalogue
 from .filters import where_of
 from .models import EditIn, GenerateIn, SearchIn
+from .overview import map_of, parameters_of
 from .recipe import recipe
 from .uploads import Uploads, read_upload
 
@@ -50,7 +48,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Missing", "Room"]
 
-_MAP_POINTS = 1_200
 #: 64 kB each on a grid of 128 x 128
 _PICTURES = 256
 #: what a match tells of its row
@@ -125,6 +122,7 @@ class Room:
                 "unit_gauss": float(preset.unit_gauss),
                 "scale_mm": self.scale_mm,
                 "latent_dim": self.directions.latent_dim,
+                "estimates": getattr(self.bundle, "inference", None) is not None,
             },
             "archive": None if self.catalogue is None else self.catalogue.about(),
             "vocabulary": vocabulary(),
@@ -145,58 +143,11 @@ class Room:
 
     def parameters(self) -> dict[str, Any]:
         """Every parameter with a direction: what it is, how far it reaches, what the archive holds of it."""
-        out = {}
-        fitted: Directions = self.directions
-        for k, name in enumerate(fitted.names):
-            about = get_parameter(name)
-            low, high = fitted.quantile(name, 0), fitted.quantile(name, 100)
-            seen = fitted.table.values[name]
-            shown = (low, high)
-            if self.catalogue is not None and not fitted.is_binary(name):
-                archive = self.catalogue.grid(name)
-                archive = archive[np.isfinite(archive)]
-                if len(archive):
-                    shown = (min(low, float(np.quantile(archive, 0.01))), max(high, float(np.quantile(archive, 0.99))))
-            edges = np.linspace(*shown, 41)
-            out[name] = {
-                "title": about.title,
-                "symbol": about.symbol,
-                "unit": fitted.unit(name),
-                "native_unit": about.unit,
-                "definition": about.definition,
-                "source": about.source,
-                "reach": [low, high],
-                "shown": list(shown),
-                "median": fitted.quantile(name, 50),
-                "spread": fitted.quantile(name, 84) - fitted.quantile(name, 16),
-                "binary": fitted.is_binary(name),
-                "accuracy": float(fitted.accuracies[k]),
-                "chance": float(fitted.chances[k]),
-                "generated": np.histogram(seen[np.isfinite(seen)], edges)[0].tolist(),
-                "archive": None if self.catalogue is None else self.catalogue.histogram(name, *shown),
-            }
-        return {"parameters": plain(out)}
+        return parameters_of(self.directions, self.catalogue)
 
     def map(self, name: str) -> dict[str, Any]:
         """The latent space seen so that the boundary of a parameter is a line."""
-        fitted = self.directions
-        k = fitted.index(name)
-        normal, table = fitted.normals[k], fitted.table
-        rows = np.random.default_rng(0).permutation(len(table))[:_MAP_POINTS]
-        view = project(table.z[rows], normal, float(fitted.intercepts[k]), best_axes(normal))
-        values = table.values[name][rows]
-        known = np.isfinite(values)
-        return {
-            "parameter": name,
-            "points": plain(np.round(view.points[known], 4)),
-            "above": plain(values[known] > fitted.medians[k]),
-            "slope": float(view.slope),
-            "offset": float(view.offset),
-            "axes": list(view.axes),
-            "normal": plain(normal.astype(np.float64)),
-            "intercept": float(fitted.intercepts[k]),
-            "threshold": quantity(fitted.medians[k], fitted.unit(name)),
-        }
+        return map_of(self.directions, name)
 
     def cloud(self, x: str, y: str) -> dict[str, Any]:
         """Two grid parameters of the archive's patches."""
@@ -329,6 +280,23 @@ class Room:
             "seconds": time.monotonic() - began,
         }
         return document, np.stack([original, made])
+
+    def estimate(self, ids: Sequence[str]) -> dict[str, Any]:
+        """Latents of patches as the bundle's inference network guesses them in one pass, to draw them in the map.
+
+        Estimates: an inversion, which takes seconds for each, comes closer.
+
+        Raises
+        ------
+        Missing
+            When the bundle has no such network, or a patch is not here.
+        """
+        network = getattr(self.bundle, "inference", None)
+        if network is None:
+            raise Missing(f"bundle {self.bundle.name!r} has no inference network to estimate latents with")
+        x = np.stack([np.asarray(self._x(patch_id), np.float32) for patch_id in ids])
+        guessed = network.guess(torch.from_numpy(np.nan_to_num(x))).numpy()
+        return {"estimates": {patch_id: encode_latent(z) for patch_id, z in zip(ids, guessed, strict=True)}}
 
     # ---------------------------------------------------------------- search
 

@@ -43,7 +43,7 @@ _FITS_BODY = {
         "content": {"application/fits": {"schema": {"type": "string", "format": "binary"}}},
     }
 }
-_OTHER_BODIES = {"content": {MEDIA_TYPE: {}, "application/fits": {}}}
+_OTHER_BODIES: dict[str, Any] = {"content": {MEDIA_TYPE: {}, "application/fits": {}}}
 _PROBLEMS: dict[int | str, dict[str, Any]] = {
     code: {"model": m.Problem, "description": text}
     for code, text in {
@@ -204,6 +204,11 @@ def create_app(room: Room, *, token: str | None = None) -> Any:
         """The patches of the archive that look most like a query."""
         return JSONResponse(await work.run(partial(room.search, asked), _of(asked.client, "search")))
 
+    @app.post("/api/estimate", response_model=m.EstimateOut)
+    async def estimate(asked: m.EstimateIn) -> Any:
+        """Where patches lie in the latent space, estimated in one pass; 404 where the bundle cannot."""
+        return JSONResponse(await work.run(partial(room.estimate, asked.ids), _of(asked.client, "estimate")))
+
     @app.post("/api/patch", response_model=m.PatchOut, openapi_extra=_FITS_BODY, responses={200: _OTHER_BODIES})
     async def read(request: Request, name: Annotated[str, Query(max_length=200)] = "", format: Format = "json") -> Any:
         """Read an observation: a FITS file as the body. It is remembered for a while, by the id that comes back."""
@@ -244,7 +249,7 @@ def create_app(room: Room, *, token: str | None = None) -> Any:
         if patch is None:
             data = await request.body()
             patch, _ = await work.run(partial(room.read, data, name))
-        document, fields = await long.run(partial(room.invert, patch, starts, steps, seed, prior))
+        document, fields = await long.run(partial(room.invert, str(patch), starts, steps, seed, prior))
         return _shaped(format, document, fields if format == "packed" else fields[1], bytes)
 
     _page(app)

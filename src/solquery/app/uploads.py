@@ -103,8 +103,8 @@ def check_declared(data: bytes) -> None:
                     f"declares {pixels:.3g} pixels, this page reads up to {_PIXEL_LIMIT:.3g}; "
                     "use `solquery ingest` for a larger image"
                 )
-        axes = found.get("NAXIS", 0)
-        size = abs(found.get("BITPIX", 8)) // 8 * _product(found, "NAXIS", axes) if axes else 0
+        sides = found.get("NAXIS", 0)
+        size = abs(found.get("BITPIX", 8)) // 8 * _product(found, "NAXIS", sides) if sides else 0
         size = found.get("GCOUNT", 1) * (size + max(found.get("PCOUNT", 0), 0) * abs(found.get("BITPIX", 8)) // 8)
         if size < 0 or start + size > len(data):
             raise UnreadableFits("is cut short; download it again")

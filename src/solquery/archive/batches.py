@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
     from .store import Archive
 
-__all__ = ["Batch", "batches"]
+__all__ = ["Batch", "as_float32", "batches"]
 
 
 class Batch(NamedTuple):
@@ -62,16 +63,15 @@ def batches(
     if size < 1:
         raise ValueError(f"a batch has at least one patch, got {size}")
     preset = get_preset(preset)
-    if archive.path is None:
-        ids, stored, places = archive.table(["id"], where)["id"], None, None
-    else:
-        ids, stored = archive.prepared_rows(preset)
-        places = np.arange(len(ids))
+    stored, places = None, None
+    if archive.path is not None:
+        ids, stored = archive.prepared_file(preset)
         if where:
             # a patch that came in between has no prepared row yet
-            found = pc.index_in(archive.table(["id"], where)["id"], value_set=ids.combine_chunks())
-            places = pc.drop_null(found).to_numpy()
-            ids = ids.take(pa.array(places))
+            places = pc.drop_null(pc.index_in(archive._ids(where), value_set=ids))
+            ids, places = ids.take(places), np.asarray(places)
+    else:
+        ids = archive._ids(where)
     order = np.arange(len(ids))
     if seed is not None:
         np.random.default_rng(seed).shuffle(order)
@@ -81,8 +81,19 @@ def batches(
             return
         named = ids.take(pa.array(chosen)).to_pylist()
         if stored is not None:
-            # torch turns halves into floats nine times as fast as numpy
-            x = torch.from_numpy(stored[places[chosen]]).float()
+            x = as_float32(stored[chosen if places is None else places[chosen]])
         else:
-            x = torch.from_numpy(np.stack([prepare(patch, preset) for patch in archive.patches(ids=named)]))
-        yield Batch(named, x[:, None])
+            x = np.stack([prepare(patch, preset) for patch in archive.patches(ids=named)])
+        yield Batch(named, torch.from_numpy(x)[:, None])
+
+
+def as_float32(stored: np.ndarray) -> np.ndarray:
+    """float16 to float32, by torch, which has the processor's vector instructions do it."""
+    import torch
+
+    if not len(stored):
+        return stored.astype(np.float32)
+    with warnings.catch_warnings():
+        # a map of a file cannot be written to, and is not
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+        return torch.from_numpy(stored).to(torch.float32).numpy()

@@ -24,22 +24,22 @@ from ..config import Preset
 from ..patch import Patch
 from .prepare import prepare
 
-__all__ = ["content_key", "is_prepared_file", "prepare_rows", "prepared", "preset_key"]
+__all__ = ["Make", "content_key", "is_prepared_file", "prepare_rows", "prepared", "preset_key"]
 
+#: prepares the patches of some ids, in their order
+Make = Callable[[list[str]], Iterable[np.ndarray]]
+#: ids that are asked for together, and prepared patches that are copied together
+_AT_A_TIME, _COPIED = 4096, 64
 #: to be raised when `prepare` gives other numbers than before
 METHOD = 1
 
 
-#: rows at a time that are held as Python objects; as such they take ten times the room
-_LOT = 4096
-
-
-def content_key(listing: pa.Table) -> str:
-    """SHA-256 of an archive's ids and field checksums: columns ``id``, in order, and ``checksum``."""
+def content_key(keys: pa.Table) -> str:
+    """SHA-256 of an archive's ids and field checksums: columns `id` and `checksum`, sorted by id."""
     digest = hashlib.sha256()
-    for part in listing.to_batches(max_chunksize=_LOT):
-        for patch_id, mark in zip(part["id"].to_pylist(), part["checksum"].to_pylist(), strict=True):
-            digest.update(f"{patch_id}\0{mark}\n".encode())
+    for part in keys.to_batches(max_chunksize=_AT_A_TIME):
+        pairs = zip(part["id"].to_pylist(), part["checksum"].to_pylist(), strict=True)
+        digest.update("".join(f"{patch_id}\0{checksum}\n" for patch_id, checksum in pairs).encode())
     return digest.hexdigest()
 
 
@@ -52,7 +52,7 @@ def preset_key(preset: Preset) -> str:
 
 def is_prepared_file(path: Path) -> bool:
     """Whether a file in the folder of prepared patches is one of them, and not what a killed writer left."""
-    return re.fullmatch(r"[\w-]+-[0-9a-f]{10}-[0-9a-f]{16}\.(npy|arrow|json)", path.name) is not None
+    return re.fullmatch(r"[\w-]+-[0-9a-f]{10}-[0-9a-f]{16}\.(npy|json|arrow)", path.name) is not None
 
 
 def prepare_rows(patches: Iterable[Patch], preset: Preset, n: int) -> np.ndarray:
@@ -63,81 +63,73 @@ def prepare_rows(patches: Iterable[Patch], preset: Preset, n: int) -> np.ndarray
     return out
 
 
-def prepared(
-    folder: Path, preset: Preset, listing: pa.Table, read: Callable[[list[str]], Iterable[Patch]]
-) -> np.ndarray:
+def prepared(folder: Path, preset: Preset, keys: pa.Table, make: Make) -> np.ndarray:
     """The prepared patches of an archive, from `folder` or made now.
 
     Parameters
     ----------
     folder
         Where the files lie; made when needed.
-    listing
-        Columns ``id`` and ``checksum``, in the order of the rows wanted.
-    read
-        Gives the patches of some ids, in their order.
+    keys
+        Columns `id` and `checksum` of the rows wanted, sorted by id.
+    make
+        Gives the prepared patches (H, W) of some ids, in their order.
 
     Returns
     -------
     (N, H, W) float16, a read-only map of the file.
     """
     name = preset_key(preset)
-    n = len(listing)
-    path = folder / f"{name}-{content_key(listing)[:16]}.npy"
-    if not n:
+    path = folder / f"{name}-{content_key(keys)[:16]}.npy"
+    if not len(keys):
         return np.zeros((0, *preset.shape), np.float16)
     if path.exists():
         return np.load(path, mmap_mode="r")
     folder.mkdir(parents=True, exist_ok=True)
-    old, before = _latest(folder, name)
+    old, before = _latest(folder, name, keys)
     token = uuid.uuid4().hex
     partial = folder / f".{path.stem}.{token}.npy"
-    part = partial.with_suffix(".arrow")
     try:
-        out = np.lib.format.open_memmap(partial, mode="w+", dtype=np.float16, shape=(n, *preset.shape))
-        place = np.full(n, -1) if before is None else _places(listing, before)
-        for start in range(0, n, _LOT):
-            rows = place[start : start + _LOT]
-            known = np.flatnonzero(rows >= 0)
-            if len(known):
-                out[start + known] = old[rows[known]]
-            fresh = start + np.flatnonzero(rows < 0)
-            ids = listing["id"].take(pa.array(fresh)).to_pylist()
-            for k, patch in zip(fresh, read(ids) if ids else (), strict=True):
-                out[k] = prepare(patch, preset)
+        out = np.lib.format.open_memmap(partial, mode="w+", dtype=np.float16, shape=(len(keys), *preset.shape))
+        kept, fresh = np.flatnonzero(before >= 0), np.flatnonzero(before < 0)
+        for start in range(0, len(kept), _COPIED):
+            assert old is not None  # rows are kept of a file that is there
+            some = kept[start : start + _COPIED]
+            out[some] = old[before[some]]
+        for start in range(0, len(fresh), _AT_A_TIME):
+            some = fresh[start : start + _AT_A_TIME]
+            asked = keys["id"].take(pa.array(some)).to_pylist()
+            for k, x in zip(some, make(asked), strict=True):
+                out[k] = x
         out.flush()
         del out, old
         stale = [f for f in folder.glob(f"{name}-*") if f.stem != path.stem]
-        feather.write_feather(listing.select(["id", "checksum"]), part)
-        os.replace(part, path.with_suffix(".arrow"))
+        listing = partial.with_suffix(".arrow")
+        feather.write_feather(keys, str(listing), compression="uncompressed")
+        os.replace(listing, path.with_suffix(".arrow"))
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
-        part.unlink(missing_ok=True)
+        partial.with_suffix(".arrow").unlink(missing_ok=True)
     for file in stale:
         file.unlink(missing_ok=True)
     return np.load(path, mmap_mode="r")
 
 
-def _places(listing: pa.Table, before: pa.Table) -> np.ndarray:
-    """(N,) row of each (id, checksum) of `listing` in `before`; -1 where it is not there."""
-
-    def joined(table: pa.Table) -> pa.ChunkedArray:
-        return pc.binary_join_element_wise(table["id"], table["checksum"], "\0")
-
-    found = pc.index_in(joined(listing), value_set=joined(before).combine_chunks())
-    return pc.fill_null(found, -1).to_numpy()
-
-
-def _latest(folder: Path, name: str) -> tuple[np.ndarray | None, pa.Table | None]:
-    """The newest file of a preset and the listing of its rows."""
+def _latest(folder: Path, name: str, keys: pa.Table) -> tuple[np.ndarray | None, np.ndarray]:
+    """The newest file of a preset, and the row in it of each of `keys`, -1 where it has none."""
     files = sorted(folder.glob(f"{name}-*.npy"), key=lambda f: f.stat().st_mtime)
     for file in reversed(files):
         try:
-            rows = feather.read_table(file.with_suffix(".arrow"))
+            rows = feather.read_table(str(file.with_suffix(".arrow")), memory_map=False)
             array = np.load(file, mmap_mode="r")
-        except (OSError, ValueError):
+            known = _joined(rows)
+        except (OSError, ValueError, KeyError, pa.ArrowException):
             continue
-        if len(array) == len(rows) and {"id", "checksum"} <= set(rows.column_names):
-            return array, rows
-    return None, None
+        if len(array) == len(rows):
+            return array, np.asarray(pc.fill_null(pc.index_in(_joined(keys), value_set=known), -1))
+    return None, np.full(len(keys), -1)
+
+
+def _joined(keys: pa.Table) -> pa.Array:
+    return pc.binary_join_element_wise(keys["id"], keys["checksum"], "\0").combine_chunks()

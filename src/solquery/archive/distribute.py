@@ -13,6 +13,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -26,7 +27,7 @@ from .store import Archive
 if TYPE_CHECKING:
     from distributed import Client
 
-__all__ = ["DistributedReport", "by_region", "cluster", "ingest_files", "rows_of_files"]
+__all__ = ["DistributedReport", "by_region", "cluster", "each", "ingest_files", "rows_of_files"]
 
 #: a task that fails by itself (not by a lost worker) is tried again so often
 _RETRIES = 2
@@ -103,6 +104,47 @@ def cluster(workers: int | None = None, scheduler: str | None = None) -> Iterato
         yield client
 
 
+def each(
+    client: Client, task: Callable[..., Any], groups: Iterable[Sequence[Any]], *arguments: Any
+) -> Iterator[tuple[Sequence[Any], Any]]:
+    """Every group with what ``task(group, *arguments)`` makes of it on some worker, as they come.
+
+    A few tasks for each thread are on their way at a time, so that neither they nor their results pile up.
+
+    Raises
+    ------
+    SolqueryError
+        When a task fails again and again, naming the first of its group.
+    """
+    from distributed import as_completed
+
+    waiting = iter(groups)
+    asked: dict[str, Sequence[Any]] = {}
+
+    def submit(count: int) -> list[Any]:
+        out = []
+        for group in islice(waiting, count):
+            future = client.submit(task, group, *arguments, pure=False, retries=_RETRIES)
+            asked[str(future.key)] = group
+            out.append(future)
+        return out
+
+    threads = max(sum(client.nthreads().values()), 1)
+    pending = as_completed(submit(_AHEAD * threads))
+    for future in pending:
+        group = asked.pop(str(future.key))
+        try:
+            made = future.result()
+        except Exception as error:  # whatever a worker raised, or that workers died of it
+            raise SolqueryError(
+                f"{group[0]} and {len(group) - 1} others of its region could not be done by any worker "
+                f"({(str(error).splitlines() or [type(error).__name__])[0]}); what came before is in the archive"
+            ) from error
+        yield group, made
+        for more in submit(1):
+            pending.add(more)
+
+
 def ingest_files(
     paths: Sequence[Path],
     archive: str,
@@ -130,35 +172,11 @@ def ingest_files(
     SolqueryError
         When a task fails again and again, naming one of its files.
     """
-    from distributed import as_completed
-
     groups = by_region(paths)
-    names = list(parameters())
     store = Archive.open(archive) if Archive.exists(archive) else None
     added = duplicates = done = 0
     refused: list[dict[str, str]] = []
-    waiting, base = iter(groups), os.getcwd()
-    asked: dict[str, list[Path]] = {}
-
-    def submit(count: int) -> list[Any]:
-        out = []
-        for _, group in zip(range(count), waiting, strict=False):
-            future = client.submit(rows_of_files, group, names, strict_quality, base, pure=False, retries=_RETRIES)
-            asked[future.key] = group
-            out.append(future)
-        return out
-
-    threads = max(sum(client.nthreads().values()), 1)
-    pending = as_completed(submit(_AHEAD * threads))
-    for future in pending:
-        group = asked.pop(future.key)
-        try:
-            kept, bad = future.result()
-        except Exception as error:  # whatever a worker raised, or that workers died of it
-            raise SolqueryError(
-                f"{group[0]} and {len(group) - 1} other files of its region could not be read by any worker "
-                f"({(str(error).splitlines() or [type(error).__name__])[0]}); what came before is in the archive"
-            ) from error
+    for group, (kept, bad) in each(client, rows_of_files, groups, list(parameters()), strict_quality, os.getcwd()):
         if kept:
             store = Archive.create(archive) if store is None else store
             report = store.add_rows(kept)
@@ -166,6 +184,4 @@ def ingest_files(
         refused += bad
         done += len(group)
         progress(done, len(paths))
-        for more in submit(1):
-            pending.add(more)
     return DistributedReport(added, duplicates, sorted(refused, key=lambda entry: entry["file"]))

@@ -26,6 +26,7 @@ from astropy.io.fits.verify import VerifyWarning
 from ..errors import SolqueryError
 from ..patch import Patch
 from . import header as hd
+from .sums import data_fault
 
 __all__ = ["UnreadableFits", "load_image", "map_of", "patch_of_image", "quality_fault", "read_sharp", "write_fits"]
 
@@ -83,6 +84,9 @@ def read_sharp(path: str | Path, *, strict_quality: bool = True) -> Patch:
         image, keywords = load_image(path)
     except UnreadableFits as error:
         raise UnreadableFits(f"{path}: {error}") from error.__cause__
+    fault = data_fault(path)
+    if fault:
+        raise UnreadableFits(f"{path}: {fault}")
     try:
         return patch_of_image(path, image, keywords, strict_quality)
     except UnreadableFits as error:

@@ -5,22 +5,18 @@ An as-is file of JSOC carries no keywords, so those of the query stand in; where
 
 from __future__ import annotations
 
-import io
-import warnings
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from astropy.io import fits
-
 from ..patch import Patch
 from . import header as hd
 from .fits import UnreadableFits, load_image, patch_of_image
 from .selection import Record, same_time
+from .sums import sums_fault
 
-__all__ = ["query_keywords", "read_frame", "sums_fault"]
+__all__ = ["query_keywords", "read_frame"]
 
 #: how a query writes the keywords that FITS writes otherwise
 _FITS_NAME = {"DATE__OBS": "DATE-OBS"}
@@ -42,37 +38,6 @@ def query_keywords(record: Record) -> dict[str, Any]:
         else:
             found[_FITS_NAME.get(key, key)] = real
     return found
-
-
-def _ones_sum(data: bytes) -> int:
-    """32-bit ones' complement sum of FITS blocks (FITS standard 4.0, appendix J)."""
-    total = int(np.frombuffer(data, dtype=">u4").sum(dtype=np.uint64))
-    while total >> 32:
-        total = (total & 0xFFFFFFFF) + (total >> 32)
-    return total
-
-
-def sums_fault(path: Path) -> str | None:
-    """What the checksums inside a FITS file say against it; None where they agree or there are none.
-
-    They are taken over the bytes as they lie in the file: astropy mends cards such as JSOC's USFLUX while it reads,
-    and then finds the mended header at odds with its checksum.
-    """
-    try:
-        content = path.read_bytes()
-        with warnings.catch_warnings(), fits.open(io.BytesIO(content), disable_image_compression=True) as units:
-            warnings.simplefilter("ignore")
-            for unit in units:
-                at = unit.fileinfo()
-                header = content[at["hdrLoc"] : at["datLoc"]]
-                data = content[at["datLoc"] : at["datLoc"] + at["datSpan"]]
-                datasum = hd.whole(unit.header.get("DATASUM"))
-                wrong = datasum is not None and _ones_sum(data) != datasum
-                if wrong or ("CHECKSUM" in unit.header and _ones_sum(header + data) != 0xFFFFFFFF):
-                    return "does not agree with the checksum inside it: bytes have changed on the way"
-    except Exception as error:  # astropy raises many kinds for one damaged file
-        return f"cannot be read ({(str(error).splitlines() or [type(error).__name__])[0]})"
-    return None
 
 
 def _same(found: Mapping[str, Any], record: Record) -> None:

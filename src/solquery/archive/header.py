@@ -188,7 +188,7 @@ def place_of(keywords: Mapping[str, Any], shape: tuple[int, int]) -> dict[str, f
     """Place of the centre: Stonyhurst latitude and longitude, Carrington longitude, B0, and mu; NaN where unknown.
 
     Heliocentric mu = sin B0 sin(latitude) + cos B0 cos(latitude) cos(longitude). The reference pixel of a SHARP is
-    its centre; another one is moved there along the patch's own axes, which is exact near the centre only.
+    its centre; from another one the centre is reached by the oblique cylindrical equal-area projection about it.
     """
     nominal = nominal_of(keywords)
     kind = "" if "place" in nominal else text(keywords.get("CTYPE1")).upper()
@@ -197,17 +197,19 @@ def place_of(keywords: Mapping[str, Any], shape: tuple[int, int]) -> dict[str, f
         b0 = number(keywords.get("HGLT_OBS"))
     if "b0" in nominal:
         b0 = math.nan
-    reference = {}
+    values, offs = [], []
     for axis, n in ((1, shape[1]), (2, shape[0])):
-        value, pixel = number(keywords.get(f"CRVAL{axis}")), number(keywords.get(f"CRPIX{axis}"))
+        pixel = number(keywords.get(f"CRPIX{axis}"))
         off = 0.0 if math.isnan(pixel) else ((n + 1) / 2 - pixel) * _degrees(keywords, axis)
-        reference[axis] = value + (0.0 if math.isnan(off) else off)
+        values.append(number(keywords.get(f"CRVAL{axis}")))
+        offs.append(0.0 if math.isnan(off) else off)
+    here_longitude, here_latitude = _moved(values[0], values[1], offs[0], offs[1])
     carrington = longitude = latitude = math.nan
     if kind.startswith("CRLN"):
-        carrington, latitude = reference[1], reference[2]
+        carrington, latitude = here_longitude, here_latitude
         longitude = (carrington - observer + 180.0) % 360.0 - 180.0
     elif kind.startswith("HGLN"):
-        longitude, latitude = (reference[1] + 180.0) % 360.0 - 180.0, reference[2]
+        longitude, latitude = (here_longitude + 180.0) % 360.0 - 180.0, here_latitude
         carrington = longitude + observer
     if not abs(latitude) <= 90:
         latitude = math.nan
@@ -220,6 +222,25 @@ def place_of(keywords: Mapping[str, Any], shape: tuple[int, int]) -> dict[str, f
         "b0_deg": b0,
         "mu": mu,
     }
+
+
+def _moved(longitude: float, latitude: float, x: float, y: float) -> tuple[float, float]:
+    """Longitude and latitude of the point at (x, y), in degrees, of the equal-area cylinder about a place.
+
+    The cylinder touches along the great circle through the place that runs east (Calabretta & Greisen 2002, CEA with
+    its native reference point there): x is the native longitude, y the sine of the native latitude.
+    """
+    if x == 0.0 and y == 0.0:
+        return longitude, latitude
+    if math.isnan(latitude):
+        return longitude + x, latitude
+    a, s, at = math.radians(x), math.radians(y), math.radians(latitude)
+    if not (math.isfinite(a) and math.isfinite(at) and abs(s) <= 1.0):
+        return math.nan, math.nan
+    c = math.sqrt(1.0 - s * s)
+    sine = s * math.cos(at) + c * math.cos(a) * math.sin(at)
+    east, north = c * math.sin(a), c * math.cos(a) * math.cos(at) - s * math.sin(at)
+    return longitude + math.degrees(math.atan2(east, north)), math.degrees(math.asin(max(-1.0, min(1.0, sine))))
 
 
 def noaa_of(keywords: Mapping[str, Any]) -> tuple[int, ...]:

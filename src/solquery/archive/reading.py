@@ -17,59 +17,80 @@ __all__ = ["READ_AHEAD", "read_patches"]
 
 #: how many fields are held in memory at a time when an archive is read through
 READ_AHEAD = 64
+#: and how many rows of metadata, some kilobytes each
+ROWS_AHEAD = 1024
 
 
-def read_patches(fields: Any, rows: pa.Table, uri: str) -> Iterator[Patch]:
-    """The patches of `rows`, in their order, in bounded memory.
+def read_patches(patches: Any, fields: Any, ids: pa.Array, uri: str) -> Iterator[Patch]:
+    """The patches of `ids`, in their order.
+
+    What is held of all of them is their ids and two row numbers; rows and fields come a helping at a time.
 
     Parameters
     ----------
-    fields
-        Lance table of the fields.
-    rows
-        Metadata, with the columns `records.METADATA`.
+    patches, fields
+        Lance tables of the metadata and of the fields.
+    ids
+        Which; every one has a row.
     uri
         Where the archive is, for messages.
 
     Raises
     ------
     ArchiveError
-        When a field is missing or has another size than its row says.
+        When a row or a field is missing, or a field has another size than its row says.
     """
-    if len(rows) <= READ_AHEAD:
-        if len(rows):
-            named = f"id IN ({quoted(rows['id'].to_pylist())})"
-            data = _by_id(fields.search().where(named).select(["id", "field"]).to_arrow())
-            yield from (_patch(row, data, uri) for row in rows.to_pylist())
-        return
-    place = _places(fields, rows["id"])
-    for start in range(0, len(rows), READ_AHEAD):
-        part = rows.slice(start, READ_AHEAD).to_pylist()
-        data = _taken(fields, place[start : start + READ_AHEAD])
-        if any(row["id"] not in data for row in part):
-            # the table was compacted while it was being read, and rows have moved
-            place = _places(fields, rows["id"])
-            data = _taken(fields, place[start : start + READ_AHEAD])
-        yield from (_patch(row, data, uri) for row in part)
+    columns = [name for name in records.METADATA if name in patches.schema.names]
+    rows, data = _Helper(patches, columns, ids), _Helper(fields, ["id", "field"], ids)
+    for start in range(0, len(ids), ROWS_AHEAD):
+        about = rows.helping(start, ROWS_AHEAD)
+        for at in range(start, min(start + ROWS_AHEAD, len(ids)), READ_AHEAD):
+            here = ids.slice(at, min(READ_AHEAD, start + ROWS_AHEAD - at)).to_pylist()
+            held = data.helping(at, len(here))
+            for patch_id in here:
+                yield _patch(about.get(patch_id), held.get(patch_id), patch_id, uri)
 
 
-def _by_id(found: pa.Table) -> dict[str, bytes]:
-    return dict(zip(found["id"].to_pylist(), found["field"].to_pylist(), strict=True))
+class _Helper:
+    """Rows of one table by id, a helping at a time; the table may change meanwhile."""
+
+    def __init__(self, table: Any, columns: list[str], ids: pa.Array) -> None:
+        self._table, self._columns, self._ids = table, columns, ids
+        self._numbers: np.ndarray | None = None
+
+    def helping(self, start: int, count: int) -> dict[str, dict[str, Any]]:
+        wanted = self._ids.slice(start, count)
+        if len(self._ids) <= READ_AHEAD:
+            return self._named(wanted)
+        if self._numbers is None:
+            self._numbers = _row_numbers(self._table, self._ids)
+        numbers = self._numbers[start : start + count]
+        numbers = np.unique(numbers[numbers >= 0]).tolist()
+        query = self._table.take_row_ids(numbers).select(self._columns) if numbers else None
+        found = {} if query is None else {row["id"]: row for row in query.to_arrow().to_pylist()}
+        if any(patch_id not in found for patch_id in wanted.to_pylist()):
+            # the table was compacted or changed while it was being read, and rows have moved
+            self._numbers = None
+            return self._named(wanted)
+        return found
+
+    def _named(self, wanted: pa.Array) -> dict[str, dict[str, Any]]:
+        if not len(wanted):
+            return {}
+        query = self._table.search().where(f"id IN ({quoted(wanted.to_pylist())})").select(self._columns)
+        return {row["id"]: row for row in query.to_arrow().to_pylist()}
 
 
-def _places(fields: Any, ids: pa.ChunkedArray) -> np.ndarray:
-    """(N,) Lance's row number of the field of each id, -1 where there is none; no scan finds them later."""
-    found = fields.search().select(["id"]).with_row_id(True).to_arrow()
-    at = pc.index_in(ids, value_set=found["id"].combine_chunks())
-    return pc.fill_null(found["_rowid"].take(at).cast(pa.int64()), -1).to_numpy()
+def _row_numbers(table: Any, ids: pa.Array) -> np.ndarray:
+    """Lance's number of the row of every id, -1 where there is none; finding rows by number needs no scan."""
+    found = table.search().select(["id"]).with_row_id(True).to_arrow()
+    place = pc.index_in(ids, value_set=found["id"].combine_chunks())
+    return np.asarray(pc.fill_null(found["_rowid"].cast(pa.int64()).take(place), -1))
 
 
-def _taken(fields: Any, numbers: np.ndarray) -> dict[str, bytes]:
-    known = np.unique(numbers[numbers >= 0]).tolist()
-    return _by_id(fields.take_row_ids(known).select(["id", "field"]).to_arrow()) if known else {}
-
-
-def _patch(row: dict[str, Any], data: dict[str, bytes], uri: str) -> Patch:
-    if row["id"] not in data or len(data[row["id"]]) != 2 * row["ny"] * row["nx"]:
-        raise ArchiveError(f"the archive at {uri} is damaged: {row['id']} has no field; make a new archive")
-    return records.patch_of(row, data[row["id"]])
+def _patch(row: dict[str, Any] | None, field: dict[str, Any] | None, patch_id: str, uri: str) -> Patch:
+    data = None if field is None else field["field"]
+    if row is None or data is None or len(data) != 2 * row["ny"] * row["nx"]:
+        what = "row" if row is None else "field"
+        raise ArchiveError(f"the archive at {uri} is damaged: {patch_id} has no {what}; make a new archive")
+    return records.patch_of(row, data)

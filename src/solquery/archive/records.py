@@ -195,7 +195,7 @@ def row_of(patch: Patch, names: list[str]) -> tuple[dict[str, Any], bytes]:
 def patch_of(row: dict[str, Any], data: bytes) -> Patch:
     """The patch that `row_of` took apart."""
 
-    def real(name: str) -> float:
+    def real(name: str) -> Any:
         return float("nan") if row[name] is None else row[name]
 
     return Patch(

@@ -244,7 +244,7 @@ class Record:
     def shape(self) -> tuple[int, int] | None:
         """(ny, nx) from the reference pixel, which lies in the centre of a SHARP; None where it is not known."""
         sides = [2 * hd.number(self.keywords.get(f"CRPIX{axis}")) - 1 for axis in (2, 1)]
-        return tuple(int(n) for n in sides) if all(n > 0 and n == int(n) for n in sides) else None
+        return (int(sides[0]), int(sides[1])) if all(n > 0 and n == int(n) for n in sides) else None
 
 
 def record_of(row: Mapping[str, Any], segment: str) -> Record | None:

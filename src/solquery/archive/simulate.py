@@ -17,6 +17,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from multiprocessing import get_context
+from typing import Any
 
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
@@ -201,7 +202,12 @@ def _frame_sources(
             continue
         angle = np.radians(bipole.tilt_deg)
         half = 0.5 * separation * np.array([np.sin(angle), np.cos(angle)])
-        state = {"separation_mm": separation, "emerged": emerged, "spot_mx": [0.0, 0.0], "small_mx": [0.0, 0.0]}
+        state: dict[str, Any] = {
+            "separation_mm": separation,
+            "emerged": emerged,
+            "spot_mx": [0.0, 0.0],
+            "small_mx": [0.0, 0.0],
+        }
         for side, (direction, sign) in enumerate(((1, bipole.leading_sign), (-1, -bipole.leading_sign))):
             centre = bipole.centre_mm + direction * half
             past_peak = max(t - bipole.rise_days, 0.0)

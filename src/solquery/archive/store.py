@@ -12,7 +12,7 @@ import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -23,22 +23,16 @@ from ..patch import Patch
 from ..physics import get_parameter, parameters
 from . import batches as batching
 from . import cache, reading, records, summary, tables
+from .places import places, whole
+from .prepare import prepare
+from .sql import sql as asked_in_sql
 from .tables import ArchiveError
+from .writing import AddReport, Writer
 
 if TYPE_CHECKING:
     from sunpy.map import GenericMap
 
 __all__ = ["AddReport", "Archive", "ArchiveError"]
-
-#: patches that are named in a query, instead of reading the metadata of all
-_ASKED_BY_NAME = 4096
-
-
-class AddReport(NamedTuple):
-    """What `Archive.add` did."""
-
-    added: int
-    duplicates: int
 
 
 class Archive:
@@ -61,6 +55,8 @@ class Archive:
         self.path = tables.local_path(uri)
         self._patches = patches
         self._fields = fields
+        self._writer = Writer(patches, fields)
+        self._seen: tuple[int, pa.Table] | None = None
         self._hash: tuple[int, str] | None = None
 
     def __repr__(self) -> str:
@@ -145,27 +141,7 @@ class Archive:
         """
         if batch < 1:
             raise ValueError(f"batch must be at least 1, got {batch}")
-        names = self._parameter_columns()
-        seen = set(self.ids())
-        added = duplicates = 0
-        rows: list[dict[str, Any]] = []
-        data: list[bytes] = []
-        for patch in patches:
-            if patch.id in seen:
-                duplicates += 1
-                continue
-            row, encoded = records.row_of(patch, names)
-            seen.add(patch.id)
-            rows.append(row)
-            data.append(encoded)
-            if len(rows) == batch:
-                new = self._commit(rows, data)
-                added, duplicates = added + new, duplicates + len(rows) - new
-                rows, data = [], []
-        if rows:
-            new = self._commit(rows, data)
-            added, duplicates = added + new, duplicates + len(rows) - new
-        return AddReport(added, duplicates)
+        return self._writer.add(patches, batch)
 
     def add_rows(self, pairs: Sequence[tuple[dict[str, Any], bytes]]) -> AddReport:
         """Add finished rows with their encoded fields, as `records.row_of` makes them, in one commit.
@@ -173,41 +149,7 @@ class Archive:
         For rows that were made elsewhere, by workers of a cluster; an id that is there already, or comes twice, counts
         as a duplicate.
         """
-        self._parameter_columns()
-        first: dict[str, tuple[dict[str, Any], bytes]] = {}
-        for row, data in pairs:
-            first.setdefault(row["id"], (row, data))
-        new = self._commit([row for row, _ in first.values()], [data for _, data in first.values()]) if first else 0
-        return AddReport(new, len(pairs) - new)
-
-    def _parameter_columns(self) -> list[str]:
-        """Names of all registered parameters, after making sure that each has its column.
-
-        An archive of an earlier version lacks some columns of the metadata, too; there its rows hold null.
-        """
-        present = set(self._patches.schema.names)
-        wanted = {**records.METADATA, **dict.fromkeys(parameters(), pa.float64())}
-        new = [pa.field(name, kind) for name, kind in wanted.items() if name not in present]
-        if new:
-            self._patches.add_columns(new)
-        return list(parameters())
-
-    def _commit(self, rows: list[dict[str, Any]], data: list[bytes]) -> int:
-        # what another process has added meanwhile keeps its own field
-        there = set(self.ids(f"id IN ({tables.quoted(row['id'] for row in rows)})"))
-        fresh = [k for k, row in enumerate(rows) if row["id"] not in there]
-        if not fresh:
-            return 0
-        rows, data = [rows[k] for k in fresh], [data[k] for k in fresh]
-        fields = pa.table({"id": [row["id"] for row in rows], "field": data}, schema=tables.FIELDS_SCHEMA)
-        # an id whose row was never written may have left its field behind: the one that comes with the row counts
-        self._fields.merge_insert("id").when_matched_update_all().when_not_matched_insert_all().execute(fields)
-        present = self._patches.schema
-        kinds = pa.schema([present.field(name) for name in rows[0]])
-        table = pa.Table.from_pylist(rows, schema=kinds)
-        # columns that are filled in later start as null
-        result = self._patches.merge_insert("id").when_not_matched_insert_all().execute(table)
-        return result.num_inserted_rows
+        return self._writer.add_rows(pairs)
 
     def set_columns(self, ids: Sequence[str], columns: Mapping[str, Any]) -> None:
         """Write columns such as ``embedding`` for some patches; the other patches keep what they have, or null.
@@ -230,21 +172,11 @@ class Archive:
         ValueError
             When lengths differ, a name is no lower-case identifier, or values do not fit the column's type.
         """
-        ids, there = list(ids), self._patches.schema
-        table = tables.columns_table(ids, columns, there)
-        if not ids or not columns:
-            return
-        self._check_known(ids, self.ids())
-        known = [name for name in columns if name in there.names]
-        if any(tables.vector_length(there.field(n).type) != tables.vector_length(table[n].type) for n in known):
-            # a writer killed here leaves no row that claims an embedding it has lost
-            begun = [name for name in known if name not in parameters()]
-            self._patches.drop_columns(begun)
-            known = [name for name in known if name not in begun]
-        new = [pa.field(name, table[name].type) for name in columns if name not in known]
-        if new:
-            self._patches.add_columns(new)
-        self._patches.merge_insert("id").when_matched_update_all().execute(table)
+        ids = list(ids)
+        table = tables.columns_table(ids, columns, self._patches.schema)
+        if ids and columns:
+            places(table["id"].combine_chunks(), self._ids(), self.uri)
+            self._writer.set_columns(table)
 
     def measure(self, names: Iterable[str] | None = None) -> None:
         """Measure parameters at native scale for every patch, as after registering a new one.
@@ -259,8 +191,9 @@ class Archive:
         names = [get_parameter(name).name for name in names]
         if not names:
             return
-        self._parameter_columns()
-        ids, values = [], {name: [] for name in names}
+        self._writer.parameter_columns()
+        ids: list[str] = []
+        values: dict[str, list[float]] = {name: [] for name in names}
         for patch in self.patches():
             ids.append(patch.id)
             for name, value in records.parameter_values(patch.field, patch.scale_mm, names).items():
@@ -313,31 +246,37 @@ class Archive:
             ) from None
         return found.sort_by("id").select(wanted)
 
+    def sql(self, query: str) -> pa.Table:
+        """The answer to one SELECT over the table ``patches``: metadata, parameters and embeddings, not the fields.
+
+        ``archive.sql("SELECT harpnum, max(tuf) AS flux FROM patches GROUP BY harpnum ORDER BY flux DESC LIMIT 10")``
+
+        Needs DuckDB (``pip install "solquery[sql]"``), whose dialect it speaks. ``*`` leaves out the large columns
+        ``embedding``, ``keywords`` and ``truth``; name them.
+
+        Raises
+        ------
+        ArchiveError
+            For a query that cannot be answered, or would write.
+        """
+        return asked_in_sql(self, query)
+
     def ids(self, where: str | None = None) -> list[str]:
         """Ids in order, of all patches or of those that meet `where`."""
-        return self.table(["id"], where)["id"].to_pylist()
+        return self._ids(where).to_pylist()
 
-    def _check_known(self, asked: Iterable[str], known: Iterable[str]) -> None:
-        known = set(known)
-        for patch_id in asked:
-            if patch_id not in known:
-                raise ArchiveError(f"no patch {patch_id!r} in the archive at {self.uri}; `Archive.ids()` lists them")
+    def _ids(self, where: str | None = None) -> pa.Array:
+        """`ids` as Arrow holds them, in a tenth of the room."""
+        return whole(self.table(["id"], where)["id"])
 
-    def _rows(self, where: str | None, ids: Iterable[str] | None) -> pa.Table:
-        """Metadata of the patches that meet `where` and are among `ids`, in the order of `ids`, else sorted."""
-        columns = [name for name in records.METADATA if name in self._patches.schema.names]
+    def _chosen(self, where: str | None, ids: Iterable[str] | None) -> pa.Array:
+        """Ids of the patches that meet `where` and are among `ids`, in the order of `ids`, else sorted."""
+        found = self._ids(where)
         if ids is None:
-            return self.table(columns, where)
-        asked = list(ids)
-        if where is None:
-            few = len(asked) <= _ASKED_BY_NAME
-            rows = self.table(columns, f"id IN ({tables.quoted(asked)})" if few and asked else None)
-            self._check_known(asked, rows["id"].to_pylist())
-        else:
-            rows = self.table(columns, where)
-            self._check_known(asked, self.ids())
-        place = pc.index_in(pa.array(asked, pa.string()), value_set=rows["id"].combine_chunks())
-        return rows.take(pc.drop_null(place))
+            return found
+        asked = ids if isinstance(ids, pa.Array) else pa.array(list(ids), pa.string())
+        places(asked, found if where is None else self._ids(), self.uri)
+        return asked.filter(pc.is_in(asked, value_set=found))
 
     def patches(self, where: str | None = None, ids: Iterable[str] | None = None) -> Iterator[Patch]:
         """Patches one by one, sorted by id, or in the order of `ids`; see `table` for `where`.
@@ -347,15 +286,7 @@ class Archive:
         ArchiveError
             For an unknown id or a filter that cannot be read; at once, before the first patch.
         """
-        if ids is not None:
-            return reading.read_patches(self._fields, self._rows(where, ids), self.uri)
-        return self._in_lots(self.table(["id"], where)["id"])
-
-    def _in_lots(self, ids: pa.ChunkedArray) -> Iterator[Patch]:
-        """Patches of many ids; the metadata of a few thousand are held at a time."""
-        for start in range(0, len(ids), _ASKED_BY_NAME):
-            lot = ids.slice(start, _ASKED_BY_NAME).to_pylist()
-            yield from reading.read_patches(self._fields, self._rows(None, lot), self.uri)
+        return reading.read_patches(self._patches, self._fields, self._chosen(where, ids), self.uri)
 
     def batches(
         self,
@@ -405,14 +336,14 @@ class Archive:
         float16 (within 0.0005 of the exact value), and redo only what has changed.
         """
         preset = get_preset(preset)
-        wanted = self._rows(where, ids)["id"].to_pylist()
+        wanted = self._chosen(where, ids)
         if self.path is None:
-            return wanted, cache.prepare_rows(self.patches(ids=wanted), preset, len(wanted)).astype(np.float32)
-        known, stored = self.prepared_memmap(preset)
-        if wanted == known:
-            return wanted, stored.astype(np.float32)
-        place = {patch_id: k for k, patch_id in enumerate(known)}
-        return wanted, stored[[place[i] for i in wanted]].astype(np.float32)
+            asked = wanted.to_pylist()
+            return asked, cache.prepare_rows(self.patches(ids=asked), preset, len(asked)).astype(np.float32)
+        known, stored = self.prepared_file(preset)
+        if wanted.equals(known):
+            return wanted.to_pylist(), batching.as_float32(stored)
+        return wanted.to_pylist(), batching.as_float32(stored[np.asarray(places(wanted, known, self.uri))])
 
     def prepared_memmap(self, preset: Preset | str) -> tuple[list[str], np.ndarray]:
         """Network input of the whole archive, on disk: ids, and (N, H, W) float16, for training on many patches.
@@ -422,16 +353,19 @@ class Archive:
         ArchiveError
             For an archive in an object store: copy it to a local directory first, or use `prepared`.
         """
-        known, stored = self.prepared_rows(preset)
+        known, stored = self.prepared_file(preset)
         return known.to_pylist(), stored
 
-    def prepared_rows(self, preset: Preset | str) -> tuple[pa.ChunkedArray, np.ndarray]:
-        """As `prepared_memmap`, the ids as an arrow column: of a large archive, a tenth of the room of a list."""
+    def prepared_file(self, preset: Preset | str) -> tuple[pa.Array, np.ndarray]:
+        """`prepared_memmap` with the ids as Arrow holds them."""
         if self.path is None:
             raise ArchiveError(f"{self.uri} is not local; use Archive.prepared, or copy the archive to a directory")
-        listing = self._checksums()
-        stored = cache.prepared(self.path / "prepared", get_preset(preset), listing, lambda ids: self.patches(ids=ids))
-        return listing["id"], stored
+        preset, keys = get_preset(preset), self._keys()
+
+        def make(ids: list[str]) -> Iterator[np.ndarray]:
+            return (prepare(patch, preset) for patch in self.patches(ids=ids))
+
+        return whole(keys["id"]), cache.prepared(self.path / "prepared", preset, keys, make)
 
     # ----------------------------------------------------------------- about
 
@@ -439,11 +373,15 @@ class Archive:
         """SHA-256 over ids and fields; it does not depend on the order in which they were added."""
         version = self._patches.version
         if self._hash is None or self._hash[0] != version:
-            self._hash = version, cache.content_key(self._checksums())
+            self._hash = version, cache.content_key(self._keys())
         return self._hash[1]
 
-    def _checksums(self) -> pa.Table:
-        return self.table(["id", "checksum"])
+    def _keys(self) -> pa.Table:
+        """Ids and checksums, sorted; asked for again when the archive has changed."""
+        version = self._patches.version
+        if self._seen is None or self._seen[0] != version:
+            self._seen = version, self.table(["id", "checksum"]).combine_chunks()
+        return self._seen[1]
 
     def info(self) -> dict[str, Any]:
         """What is in the archive, ready for JSON: counts, time range (UTC), parameters, embeddings, bytes on disk."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ __all__ = [
 ]
 
 PATCHES, FIELDS = "patches", "fields"
+_CACHE_BYTES = 64 * 2**20
 FIELDS_SCHEMA = pa.schema([pa.field("id", pa.string(), nullable=False), pa.field("field", pa.large_binary())])
 
 
@@ -44,6 +46,12 @@ def local_path(uri: str) -> Path | None:
     return None if "://" in uri else Path(uri).expanduser()
 
 
+@lru_cache(maxsize=1)
+def _session() -> lancedb.Session:
+    """What all archives of a process share; Lance's own limits for its caches are gigabytes."""
+    return lancedb.Session(index_cache_size_bytes=_CACHE_BYTES, metadata_cache_size_bytes=_CACHE_BYTES)
+
+
 def _connect(uri: str | Path) -> tuple[str, Any, list[str]]:
     """The address as Lance takes it, the connection, and the tables that are there."""
     path = local_path(str(uri))
@@ -51,7 +59,7 @@ def _connect(uri: str | Path) -> tuple[str, Any, list[str]]:
     if path is not None and path.exists() and not path.is_dir():
         raise ArchiveError(f"{uri} is a file; an archive is a directory: give another place")
     # no interval: a handle sees at once what other processes have committed
-    database = lancedb.connect(uri, read_consistency_interval=timedelta(0))
+    database = lancedb.connect(uri, read_consistency_interval=timedelta(0), session=_session())
     return uri, database, list(database.list_tables().tables)
 
 

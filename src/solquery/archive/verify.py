@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import sqlite3
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from ..patch import observation_time
 from . import records
@@ -61,22 +62,28 @@ def verify(archive: Archive, progress: Any = lambda done, total: None) -> list[P
     """
     present = archive.columns
     columns = [name for name in records.METADATA if name in present and name not in ("keywords", "truth")]
-    rows = {}
-    found: list[Problem] = []
     table = archive.table(columns)
-    for patch_id, count in Counter(table["id"].to_pylist()).items():
-        if count > 1:
-            found.append(Problem(patch_id, f"is there {count} times"))
+    found = [Problem(patch_id, f"is there {count} times") for patch_id, count in _repeated(table["id"])]
     # a few rows at a time: as Python objects they take ten times the room
     for part in table.to_batches(max_chunksize=_ROWS_AT_A_TIME):
         for row in part.to_pylist():
-            rows[row["id"]] = (row["ny"], row["nx"], row["checksum"], row["missing_fraction"])
             found += [Problem(row["id"], what) for what in _faults_of(row)]
+    rows = table.select(["id", "ny", "nx", "checksum", "missing_fraction"]).combine_chunks()
+    del table
     found += _field_problems(archive, rows, progress)
     if archive.path is not None:
         found += _orphan_files(archive.path)
-        found += _manifest_problems(archive.path / "fetch", set(rows))
+        found += _manifest_problems(archive.path / "fetch", rows["id"])
     return sorted(set(found))
+
+
+def _repeated(ids: pa.ChunkedArray) -> list[tuple[str, int]]:
+    """Ids that are there more than once, and how often."""
+    if pc.count_distinct(ids).as_py() == len(ids):
+        return []
+    counts = pc.value_counts(ids)
+    several = counts.filter(pc.greater(counts.field("counts"), 1))
+    return [(entry["values"], entry["counts"]) for entry in several.to_pylist()]
 
 
 def _faults_of(row: dict[str, Any]) -> Iterator[str]:
@@ -96,21 +103,29 @@ def _faults_of(row: dict[str, Any]) -> Iterator[str]:
         yield f"t_utc {row['t_utc']} is not {row['t_rec']}"
 
 
-def _field_problems(archive: Archive, rows: dict[str, tuple], progress: Any) -> list[Problem]:
-    found: list[Problem] = []
-    seen: Counter[str] = Counter()
-    total = archive._fields.count_rows()
-    query = archive._fields.search().select(["id", "field"])
+def _field_problems(archive: Archive, rows: pa.Table, progress: Any) -> list[Problem]:
+    fields = archive._fields
+    stored = fields.search().select(["id"]).to_arrow()["id"]
+    found = [Problem(i, f"has {count} fields") for i, count in _repeated(stored)]
+    bare = rows["id"].filter(pc.invert(pc.is_in(rows["id"], value_set=stored.combine_chunks())))
+    found += [Problem(i, "has a row and no field") for i in bare.to_pylist()]
+    place = pc.index_in(stored, value_set=rows["id"].combine_chunks()).combine_chunks()
+    total, done = len(stored), 0
+    query = fields.search().select(["id", "field"])
     for batch in query.to_batches(batch_size=_FIELDS_AT_A_TIME):
-        for patch_id, data in zip(batch["id"].to_pylist(), batch["field"].to_pylist(), strict=True):
-            seen[patch_id] += 1
-            row = rows.get(patch_id)
-            what = "has a field and no row; `solquery archive compact` removes it" if row is None else _bad(data, *row)
+        named = batch["id"].to_pylist()
+        here = place.slice(done, len(named))
+        if not stored.slice(done, len(named)).combine_chunks().equals(batch["id"]):
+            # somebody has added or compacted since the ids were read
+            here = pc.index_in(batch["id"], value_set=rows["id"].combine_chunks())
+        about = rows.take(pc.fill_null(here, 0)).drop_columns("id").to_pylist() if len(rows) else [{}] * len(named)
+        for patch_id, data, at, row in zip(named, batch["field"], here.to_pylist(), about, strict=True):
+            orphan = "has a field and no row; `solquery archive compact` removes it"
+            what = orphan if at is None else _bad(data.as_py(), *row.values())
             if what:
                 found.append(Problem(patch_id, what))
-        progress(min(sum(seen.values()), total), total)
-    found += [Problem(i, f"has {count} fields") for i, count in seen.items() if count > 1]
-    found += [Problem(i, "has a row and no field") for i in rows if i not in seen]
+        done += len(named)
+        progress(min(done, total), total)
     return found
 
 
@@ -170,13 +185,13 @@ def _staged_names(folder: Path) -> set[str] | None:
     return None if rows is None else {Record(*row).file_name for row in rows}
 
 
-def _manifest_problems(folder: Path, ids: set[str]) -> Iterator[Problem]:
+def _manifest_problems(folder: Path, ids: pa.ChunkedArray) -> Iterator[Problem]:
     from .selection import Record
 
     rows = _read(folder, "SELECT harpnum, t_rec, segment FROM frames WHERE state = 'done'")
     if rows is None:
         yield Problem("fetch/manifest.sqlite", "cannot be read: a fetch is running, or it is damaged")
         return
-    for row in rows:
-        if Record(*row).patch_id not in ids:
-            yield Problem(Record(*row).patch_id, "was fetched and is not in the archive; fetch it again")
+    done = pa.array([Record(*row).patch_id for row in rows], pa.string())
+    for patch_id in done.filter(pc.invert(pc.is_in(done, value_set=ids.combine_chunks()))).to_pylist():
+        yield Problem(patch_id, "was fetched and is not in the archive; fetch it again")

@@ -63,7 +63,7 @@ def _distances(a: np.ndarray, b: np.ndarray) -> tuple[float, float]:
 
 def compare_parameters(
     made: Mapping[str, np.ndarray], held: Mapping[str, np.ndarray], regions: Sequence[str], seed: int = 0
-) -> dict[str, dict[str, float]]:
+) -> dict[str, dict[str, Any]]:
     """Distances between the parameters of generated and held-out patches.
 
     Parameters
@@ -82,7 +82,7 @@ def compare_parameters(
     `reach` says.
     """
     one, other = halves(regions, seed)
-    out = {}
+    out: dict[str, dict[str, Any]] = {}
     for name, values in held.items():
         values, drawn = np.asarray(values, np.float64), np.asarray(made[name], np.float64)
         ks, wasserstein = _distances(drawn, values)

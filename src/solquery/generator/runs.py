@@ -267,7 +267,7 @@ class RunFolder:
         packed |= {"random": random.get_state(), "torch_random": torch.get_rng_state(), "step": step, **noted}
         content = io.BytesIO()
         torch.save(packed, content)
-        write_then_rename(self.checkpoint, content.getbuffer())
+        write_then_rename(self.checkpoint, content.getvalue())
 
     def check(self, values: dict[str, float], step: int) -> None:
         """Stop at a loss that is no longer finite; the last good checkpoint stays."""

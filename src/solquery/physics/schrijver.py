@@ -31,6 +31,7 @@ def weighted_field(fields: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
     total = torch.zeros(len(fields), dtype=torch.float64, device=fields.device)
     area = torch.zeros_like(total)
     for mine, coarse, step in coarsened(fields, scale):
+        assert step is not None  # there is a scale
         near = overlap(coarse, LINE_DILATION_PX).to(coarse.dtype)
         rows, columns = (_smoothing(coarse.shape[k + 1], step[:, k]).to(coarse.dtype) for k in (0, 1))
         weight = rows @ near @ columns

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,12 +15,15 @@ from torch import nn
 from ..physics import measure
 
 if TYPE_CHECKING:
+    from distributed import Client
+
     from ..archive.store import Archive
     from ..bundle import Bundle
 
 __all__ = ["EmbedReport", "embed", "embed_archive"]
 
-_CHUNK = 512  # patches between two reports of progress
+#: patches between two reports of progress, in a commit, and in a task of a cluster
+_CHUNK, _COMMIT, _TASK = 512, 4096, 64
 
 
 @dataclass(frozen=True)
@@ -91,12 +95,14 @@ def embed_archive(
     *,
     again: bool = False,
     batch: int = 64,
+    client: Client | None = None,
 ) -> EmbedReport:
     """Store the embedding of every patch that has none of this bundle's encoder, and its parameters on the grid.
 
     Columns written: ``embedding`` (D float32), ``embedding_model`` (`bundle.encoder_hash`), ``grid_preset`` and, for
     every registered parameter, ``grid_<name>``, measured in G and pixels on the grid of the preset, which is what
-    the parameters of a generated patch can be compared with.
+    the parameters of a generated patch can be compared with. They are committed some thousand patches at a time:
+    memory does not grow with the archive, and a call that was cut short goes on where it was.
 
     Parameters
     ----------
@@ -106,13 +112,15 @@ def embed_archive(
         Called with (patches done, patches to do).
     again
         Also those that have an embedding of this encoder, e.g. after a parameter was added.
+    client
+        Of a Dask cluster (`solquery.archive.distribute.cluster`) whose workers read, prepare, measure and embed, a
+        region at a time; they must reach the archive under the same name. This process commits.
 
     Returns
     -------
     EmbedReport
     """
     began = time.monotonic()
-    preset = bundle.preset
     columns = set(archive.table(where="id IS NULL").column_names)
     wanted = ["id"] + (["embedding_model"] if "embedding_model" in columns else [])
     table = archive.table(columns=wanted)
@@ -121,21 +129,64 @@ def embed_archive(
     todo = [i for i, model in zip(ids, models, strict=True) if again or model != bundle.encoder_hash]
     if not todo:
         return EmbedReport(0, len(ids), time.monotonic() - began)
-    # the whole archive is cached as one memory map, a part of it is not
-    todo, x = archive.prepared(preset) if len(todo) == len(ids) else archive.prepared(preset, ids=todo)
-    vectors, measured = [], []
-    for start in range(0, len(todo), _CHUNK):
-        part = np.nan_to_num(np.array(x[start : start + _CHUNK], dtype=np.float32), nan=0.0)
-        vectors.append(embed(bundle.encoder, part, batch))
-        measured.append(measure(preset.to_gauss(part), preset.scale_mm))
+    ids_of, values_of, held, done = [], [], 0, 0
+    made = _here(archive, bundle, todo, batch) if client is None else _on_workers(archive, bundle, todo, batch, client)
+    for some, values in made:
+        ids_of += some
+        values_of.append(values)
+        held, done = held + len(some), done + len(some)
+        if held >= _COMMIT or done == len(todo):
+            _store(archive, bundle, ids_of, values_of)
+            ids_of, values_of, held = [], [], 0
         if progress is not None:
-            progress(min(start + _CHUNK, len(todo)), len(todo))
-    values: dict[str, Any] = {
-        f"grid_{name}": np.concatenate([np.asarray(m[name], dtype=np.float64) for m in measured])
-        for name in measured[0]
-    }
-    values["grid_preset"] = [preset.name] * len(todo)
-    values["embedding"] = np.concatenate(vectors)
-    values["embedding_model"] = [bundle.encoder_hash] * len(todo)
-    archive.set_columns(list(todo), values)
+            progress(done, len(todo))
     return EmbedReport(len(todo), len(ids) - len(todo), time.monotonic() - began)
+
+
+def _columns(bundle: Bundle, x: np.ndarray, batch: int) -> dict[str, np.ndarray]:
+    """Embedding (N, D) and grid parameters (N,) of prepared patches (N, H, W)."""
+    x = np.nan_to_num(np.asarray(x, dtype=np.float32), nan=0.0)
+    measured = measure(bundle.preset.to_gauss(x), bundle.preset.scale_mm)
+    values = {f"grid_{name}": np.asarray(column, dtype=np.float64) for name, column in measured.items()}
+    return {**values, "embedding": embed(bundle.encoder, x, batch)}
+
+
+def _store(archive: Archive, bundle: Bundle, ids: list[str], parts: list[dict[str, np.ndarray]]) -> None:
+    values: dict[str, Any] = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    values["grid_preset"] = [bundle.preset.name] * len(ids)
+    values["embedding_model"] = [bundle.encoder_hash] * len(ids)
+    archive.set_columns(ids, values)
+
+
+def _here(
+    archive: Archive, bundle: Bundle, todo: list[str], batch: int
+) -> Iterator[tuple[list[str], dict[str, np.ndarray]]]:
+    for start in range(0, len(todo), _CHUNK):
+        ids, x = archive.prepared(bundle.preset, ids=todo[start : start + _CHUNK])
+        yield list(ids), _columns(bundle, x, batch)
+
+
+def _on_workers(
+    archive: Archive, bundle: Bundle, todo: list[str], batch: int, client: Client
+) -> Iterator[tuple[list[str], dict[str, np.ndarray]]]:
+    from ..archive.distribute import each
+
+    wanted, groups = set(todo), defaultdict(list)
+    rows = archive.table(["id", "region"])
+    for patch_id, region in zip(rows["id"].to_pylist(), rows["region"].to_pylist(), strict=True):
+        if patch_id in wanted:
+            groups[region].append(patch_id)
+    tasks = [ids[k : k + _TASK] for ids in groups.values() for k in range(0, len(ids), _TASK)]
+    # once to every worker, not with every task
+    shared = client.scatter(bundle, broadcast=True)
+    for ids, columns in each(client, columns_of, tasks, archive, shared, batch):
+        yield list(ids), columns
+
+
+def columns_of(ids: list[str], archive: Archive, bundle: Bundle, batch: int) -> dict[str, np.ndarray]:
+    """One task of a cluster: patches read from the archive, prepared, measured on the grid, and embedded."""
+    from ..archive.cache import prepare_rows
+
+    # rounded as in the file of prepared patches, so that the numbers are those of a single process
+    x = prepare_rows(archive.patches(ids=ids), bundle.preset, len(ids))
+    return _columns(bundle, x, batch)

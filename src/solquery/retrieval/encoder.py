@@ -80,7 +80,7 @@ class Encoder(nn.Module):
         self.embedding_dim = cfg.embedding_dim
         self.downsample = cfg.downsample
         self.bands = cfg.bands
-        self.backbone = ResNet18(cfg.width, 8, 5) if cfg.bands else ResNet18(cfg.width)
+        self.backbone = ResNet18(cfg.width, 3) if cfg.bands else ResNet18(cfg.width)
         self.projection = nn.Sequential(
             nn.Linear(self.backbone.features, cfg.projection_hidden, bias=False),
             nn.BatchNorm1d(cfg.projection_hidden),
@@ -91,8 +91,11 @@ class Encoder(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         if self.bands:
-            # layout and strength from the field, texture and network from its logarithm
-            x = torch.cat([haar_split(4.0 * x), haar_split(4.0 * compress(x))], dim=1)
+            # layout and strength from block means of the field and of its logarithm; of the texture below a block only
+            # its amount, which stays the same when the patch is shifted by half a block
+            mean, *detail = haar_split(4.0 * compress(x)).split(1, dim=1)
+            amount = torch.stack(detail).square().sum(0).add(1e-6).sqrt()
+            x = torch.cat([F.avg_pool2d(4.0 * x, 2), mean, amount], dim=1)
             x = x.contiguous(memory_format=torch.channels_last)
         if self.downsample > 1:
             x = F.avg_pool2d(x, self.downsample)

@@ -304,6 +304,9 @@ def train_encoder(
         taught = None if lessons is None else lessons[torch.from_numpy(batches.index(step))].to(where)
         generator = seeded_generator(seed, _VIEWS, step)
         one, two = augment(x, cfg.augment, generator), augment(x, cfg.augment, generator)
+        if cfg.augment.plain_share:
+            plain = torch.rand(len(x), generator=generator) < cfg.augment.plain_share
+            two = torch.where(plain[:, None, None, None].to(where), x, two)
         one, two = (v.contiguous(memory_format=torch.channels_last) for v in (one, two))
         with torch.autocast(where.type, torch.bfloat16, enabled=cfg.precision == "bf16"):
             z1, z2 = encoder(one), encoder(two)
@@ -375,7 +378,7 @@ def _picture(encoder: Encoder, data: Any, path: Path, device: torch.device, rows
     queries = np.linspace(0, len(x) - 1, rows).astype(int)
     nearest = torch.cdist(z[queries], z).topk(min(columns, len(x)), largest=False).indices.cpu().numpy()
     sheet = np.concatenate([np.concatenate(list(x[line][:, ::-1]), axis=1) for line in nearest], axis=0)
-    grey = np.uint8(np.clip(127.5 * (1 + sheet), 0, 255))
+    grey = np.clip(127.5 * (1 + sheet), 0, 255).astype(np.uint8)
     _write(path, b"P5\n%d %d\n255\n" % (grey.shape[1], grey.shape[0]) + grey.tobytes())
 
 

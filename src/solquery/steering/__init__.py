@@ -10,7 +10,7 @@ from .conditional import NothingLeft, conditional_normal, orthogonal_complement
 from .direct import HOLD_SLACK, steer
 from .directions import Directions, NoDirection, fit_directions
 from .editing import Strip, shift, strip
-from .following import follow
+from .following import follow, follow_many
 from .inversion import Inversion, invert
 from .latent_text import decode_latent, encode_latent
 from .latents import (
@@ -22,7 +22,7 @@ from .latents import (
     render,
     sample_latents,
 )
-from .leak import LeakTable, leak_table
+from .leak import LeakTable, leak_table, local_changes
 from .projection import Projection, best_axes, project
 from .targeting import Answer, OutOfReach, generate, reach
 from .vocabulary import Target, UnknownWord, parse_description, vocabulary
@@ -49,9 +49,11 @@ __all__ = [
     "encode_latent",
     "fit_directions",
     "follow",
+    "follow_many",
     "generate",
     "invert",
     "leak_table",
+    "local_changes",
     "measure_latents",
     "orthogonal_complement",
     "parse_description",

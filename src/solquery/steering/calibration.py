@@ -19,7 +19,7 @@ def quantile_grid(values: np.ndarray) -> np.ndarray:
     """The 0th, 1st, ... 100th percentile (101,) of the values (N,) that are not NaN."""
     known = values[np.isfinite(values)]
     # between two values there is none of a parameter that takes two: which polarity leads
-    method = "lower" if len(np.unique(known)) <= 2 else "linear"
+    method: Any = "lower" if len(np.unique(known)) <= 2 else "linear"
     return np.percentile(known, np.arange(101.0), method=method)
 
 

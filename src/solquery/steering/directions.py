@@ -72,7 +72,9 @@ class Directions:
         p = len(self.names)
         if self.normals.ndim != 2 or len(self.normals) != p:
             raise ValueError(f"normals have shape {self.normals.shape} for {p} parameters")
-        shapes = {name: (p,) for name in ("intercepts", "accuracies", "chances", "medians", "dropped")}
+        shapes: dict[str, tuple[int, ...]] = {
+            name: (p,) for name in ("intercepts", "accuracies", "chances", "medians", "dropped")
+        }
         shapes |= {"quantiles": (p, 101), "positions": (p, KNOTS), "expected": (p, KNOTS)}
         for name, shape in shapes.items():
             if getattr(self, name).shape != shape:

@@ -18,14 +18,22 @@ from ..physics import measure
 from .editing import Strip, directions_of, warn_if_far
 from .judge import reach
 from .latents import SteeringError, as_latents, render
-from .targeting import Search
+from .solving import Search
 from .vocabulary import as_target
 
-__all__ = ["follow"]
+__all__ = ["follow", "follow_many"]
+
+#: longest stretch solved for at once, in spreads of the parameter that is led
+_STRETCH = 0.5
 
 
 def _chain(
-    bundle: Any, start: torch.Tensor, held: np.ndarray, name: str, hold: Sequence[str], values: Sequence[float]
+    bundle: Any,
+    start: torch.Tensor,
+    held: np.ndarray,
+    name: str,
+    hold: Sequence[str],
+    values: Sequence[float] | np.ndarray,
 ) -> list[torch.Tensor]:
     """Latents for one value after the other, each solved for from the one before."""
     directions = directions_of(bundle)
@@ -35,6 +43,41 @@ def _chain(
         z, _, _ = search.refine(z.clone(), 1, held)
         found.append(z)
     return found
+
+
+def follow_many(bundle: Any, z: Any, name: str, hold: Sequence[str], spreads: float) -> torch.Tensor:
+    """Lead one parameter of many latents at once by so many spreads, others held as they are measured on each.
+
+    In stretches of half a spread, each solved for from the one before with slopes found at the spot: the step is the
+    shortest that changes the one and leaves the others, the gradient projected on the complement of the held ones.
+
+    Parameters
+    ----------
+    bundle
+        With generator, preset and directions.
+    z
+        (N, D).
+    name, hold
+        The parameter to lead, and those to hold; what is undefined on a patch leaves that latent where it is.
+    spreads
+        How far, with its sign; what the generator does not reach is cut back to what it does.
+
+    Returns
+    -------
+    (N, D) latents.
+    """
+    directions = directions_of(bundle)
+    now = torch.from_numpy(as_latents(z, directions.latent_dim).copy())
+    search = Search(bundle, {}, (name, *hold))
+    held = search.held_values(search.values(now))
+    first = held[:, 0].copy()
+    spread = 0.5 * (directions.quantile(name, 84) - directions.quantile(name, 16))
+    low, high = reach(directions, name)
+    stretches = max(1, int(np.ceil(abs(spreads) / _STRETCH - 1e-9)))
+    for k in range(1, stretches + 1):
+        held[:, 0] = np.clip(first + spreads * spread * k / stretches, low, high)
+        now, _, _ = search.refine(now, len(now), held)
+    return now
 
 
 def follow(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from .editing import warn_if_far
-from .latents import SteeringError, as_latents, evaluating, render
+from .latents import SteeringError, SteeringWarning, as_latents, evaluating, render
 
 __all__ = ["Inversion", "invert"]
 
@@ -19,6 +21,8 @@ __all__ = ["Inversion", "invert"]
 _SCREENED = 256
 #: patches refined at a time
 _PATCHES = 8
+#: unexplained share of the power beyond which a patch is like nothing that the generator makes
+_FAR = 0.8
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,8 @@ class Inversion:
     z_norm: float
     x: np.ndarray
     start_mse: np.ndarray
+    #: share of the patch's power that the reconstruction leaves unexplained; 1: an empty patch would do as well
+    unexplained: float = float("nan")
 
 
 def _targets(x: Any, shape: tuple[int, int]) -> Tensor:
@@ -159,7 +165,8 @@ def invert(
     Warns
     -----
     SteeringWarning
-        When a latent ends far from the prior.
+        When a latent ends far from the prior, or the closest patch leaves most of the power unexplained: the patch
+        is unlike what the generator was trained on. The answer is given all the same.
 
     Raises
     ------
@@ -192,13 +199,33 @@ def invert(
                     best = int(errors.argmin())
                     image = render(generator, rows[best][None], bundle.preset.shape)[0, 0].numpy()
                     found = rows[best].numpy()
+                    power = float(part[len(answers) % _PATCHES].square().mean())
                     answers.append(
                         Inversion(
-                            found, float(errors[best]), float(np.linalg.norm(found)), image, errors.sort()[0].numpy()
+                            found,
+                            float(errors[best]),
+                            float(np.linalg.norm(found)),
+                            image,
+                            errors.sort()[0].numpy(),
+                            float(errors[best]) / max(power, 1e-12),
                         )
                     )
         finally:
             for p in frozen:
                 p.requires_grad_(True)
     warn_if_far(np.stack([answer.z for answer in answers]), "the latent vector found")
+    _warn_if_strange(answers)
     return answers
+
+
+def _warn_if_strange(answers: Sequence[Inversion]) -> None:
+    strange = [k for k, answer in enumerate(answers) if answer.unexplained > _FAR]
+    if strange:
+        worst = max(answers[k].unexplained for k in strange)
+        which = "the patch is" if len(answers) == 1 else f"{len(strange)} of {len(answers)} patches are"
+        warnings.warn(
+            f"{which} far from what this generator makes: its closest patch leaves up to {worst:.0%} of the power "
+            "unexplained; do not rely on the reconstruction",
+            SteeringWarning,
+            stacklevel=3,
+        )

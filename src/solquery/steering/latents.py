@@ -117,7 +117,7 @@ def _device(generator: Callable[[Tensor], Tensor]) -> torch.device:
 
 
 @contextlib.contextmanager
-def evaluating(generator: Callable[[Tensor], Tensor]) -> Iterator[torch.device]:
+def evaluating(generator: Any) -> Iterator[torch.device]:
     """Put a network into evaluation mode for a while; yields its device."""
     training = isinstance(generator, nn.Module) and generator.training
     if training:

@@ -6,6 +6,7 @@ the parameters change by, in units of their spreads among generated patches, is 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,9 +16,13 @@ import torch
 from .conditional import NothingLeft
 from .directions import Directions
 from .editing import directions_of, shift
+from .following import follow_many
 from .latents import measure_latents
 
-__all__ = ["LeakTable", "leak_table", "spreads"]
+__all__ = ["LeakTable", "leak_table", "local_changes", "spreads"]
+
+#: how far local directions lead a parameter forth and back, in its spreads
+_LED = 0.75
 
 
 @dataclass(frozen=True)
@@ -39,6 +44,9 @@ class LeakTable:
         (P,) spreads that the moved parameter itself changes by per unit of latent space.
     latents, step
         How many, and how far forth and back.
+    exact, drift_exact
+        (P, P) as `held` and `drift_held` where the held parameter is held by local directions (`follow_many`); None
+        where that was not measured.
     """
 
     names: tuple[str, ...]
@@ -49,6 +57,8 @@ class LeakTable:
     gain: np.ndarray
     latents: int
     step: float
+    exact: np.ndarray | None = None
+    drift_exact: np.ndarray | None = None
 
     def summary(self) -> dict[str, Any]:
         """JSON: a mapping of moved to measured parameter for each table, and what holding leaves of a leak."""
@@ -61,7 +71,18 @@ class LeakTable:
 
         off = ~np.eye(len(self.names), dtype=bool) & np.isfinite(self.held) & np.isfinite(self.free)
         off_drift = off & (np.abs(self.drift_free) > 0.1) & np.isfinite(self.drift_held)
-        return {
+        exact: dict[str, Any] = {}
+        if self.exact is not None and self.drift_exact is not None:
+            known = off & np.isfinite(self.exact)
+            exact = {
+                "exact": nested(self.exact),
+                "drift_exact": nested(self.drift_exact),
+                "median_exact": float(np.median(self.exact[known])) if known.any() else None,
+                # which leaks come down to a third by a linear direction, and which need the local ones
+                "third_by_direction": float((self.held[known] <= self.free[known] / 3).mean()) if known.any() else None,
+                "third_by_local": float((self.exact[known] <= self.free[known] / 3).mean()) if known.any() else None,
+            }
+        return exact | {
             "free": nested(self.free),
             "held": nested(self.held),
             "drift_free": nested(self.drift_free),
@@ -99,8 +120,24 @@ def _mean(values: np.ndarray) -> np.ndarray:
     return np.where(count > 0, np.where(known, values, 0.0).sum(0) / np.maximum(count, 1), np.nan)
 
 
+def local_changes(
+    bundle: Any, z: np.ndarray, name: str, hold: tuple[str, ...], spreads_moved: float, names: tuple[str, ...]
+) -> np.ndarray:
+    """(N, P) changes of the parameters, per end, `name` led forth and back by local directions, others held."""
+    ends = torch.cat([follow_many(bundle, z, name, hold, way * spreads_moved) for way in (1.0, -1.0)])
+    values = measure_latents(bundle.generator, bundle.preset, ends, list(names))
+    table = np.stack([np.asarray(values[key], np.float64) for key in names], axis=1)
+    return 0.5 * (table[: len(z)] - table[len(z) :])
+
+
 def leak_table(
-    bundle: Any, names: tuple[str, ...] | None = None, latents: int = 32, step: float = 0.75, seed: int = 0
+    bundle: Any,
+    names: tuple[str, ...] | None = None,
+    latents: int = 32,
+    step: float = 0.75,
+    seed: int = 0,
+    exact: bool = False,
+    report: Callable[[int, int], None] = lambda done, total: None,
 ) -> LeakTable:
     """Measure the leak of every direction into every parameter, free and held.
 
@@ -112,6 +149,11 @@ def leak_table(
         Parameters to look at; None for all that have a direction.
     latents, step, seed
         Latents drawn from the prior, how far each is moved forth and back, and the seed of the draw.
+    exact
+        Measure as well what is left when local directions hold (`follow_many`), by three quarters of a spread forth
+        and back. Some hundred times the work.
+    report
+        Told how many of the pairs are done.
 
     Returns
     -------
@@ -144,4 +186,12 @@ def leak_table(
                 continue
             rms, drift = against(_changes(bundle, z, normal, step, names), i)
             held[i, j], drift_held[i, j] = rms[j], drift[j]
-    return LeakTable(names, free, held, drift_free, drift_held, gain, latents, step)
+    if not exact:
+        return LeakTable(names, free, held, drift_free, drift_held, gain, latents, step)
+    left, drift_left = np.full((p, p), np.nan), np.full((p, p), np.nan)
+    pairs = [(i, j) for i in range(p) for j in range(p) if i != j and not directions.is_binary(names[i])]
+    for done, (i, j) in enumerate(pairs):
+        report(done, len(pairs))
+        rms, drift = against(local_changes(bundle, z, names[i], (names[j],), _LED, names), i)
+        left[i, j], drift_left[i, j] = rms[j], drift[j]
+    return LeakTable(names, free, held, drift_free, drift_held, gain, latents, step, left, drift_left)

@@ -14,12 +14,11 @@ import numpy as np
 import torch
 
 from ..physics import measure
-from .conditional import span_basis
 from .editing import directions_of
-from .judge import Judge, OutOfReach, check_reach, reach
-from .latents import SteeringError, as_latents, clamp_norm, measure_latents, prior_norm_range, render
+from .judge import Judge, OutOfReach, check_conflicts, check_reach, nearest_reachable, reach
+from .latents import SteeringError, as_latents, render
+from .solving import GOOD_ENOUGH, Search
 from .vocabulary import (
-    DERIVED,
     Target,
     as_target,
     measured_names,
@@ -29,10 +28,11 @@ from .vocabulary import (
 
 __all__ = ["Answer", "OutOfReach", "Target", "generate", "parse_description", "reach"]
 
-_ROUNDS = 12
-#: length of the trial step for the slopes, and the longest step, in standard deviations of the prior
-_TRIAL = 0.15
-_LONGEST = 1.5
+#: candidates beyond the number wanted, and how many lots of them are tried
+_SPARE = 3
+_LOTS = 3
+#: cost up to which answers are equally good, and the least alike of them are chosen
+_CLOSE = 3 * GOOD_ENOUGH
 
 
 @dataclass(frozen=True)
@@ -69,133 +69,23 @@ class Answer:
     held: dict[str, float]
     targets: dict[str, Target]
 
+    @property
+    def prior_percentile(self) -> float:
+        """Where the length of `z` lies among those that the prior gives, 0 to 100: far from both ends is near it."""
+        from scipy.stats import chi
 
-class Search:
-    """Refines candidates by damped Newton steps within the span of the directions concerned."""
-
-    def __init__(self, bundle: Any, targets: Mapping[str, Target], hold: Sequence[str]) -> None:
-        self.bundle = bundle
-        self.directions = directions_of(bundle)
-        self.judge = Judge(targets, self.directions)
-        self.hold = list(hold)
-        self.names = [*targets, *(name for name in hold if name not in targets)]
-        self.measured = measured_names(self.names)
-        self.low, self.high = prior_norm_range(self.directions.latent_dim)
-        self.basis = torch.from_numpy(self._basis(targets)).float()
-        spread = [self.directions.quantile(k, 84) - self.directions.quantile(k, 16) for k in self.hold]
-        # a held parameter may drift by a twentieth of its usual spread before it costs as much as a tolerance
-        self.hold_tolerance = np.maximum(0.025 * np.array(spread), 1e-9)
-
-    def _basis(self, targets: Mapping[str, Target]) -> np.ndarray:
-        """Orthonormal basis of the normals that may be moved along.
-
-        With nothing held these are the asked ones. A held normal is in the span too, and the held parameter among the
-        residuals: the slope at the spot tells better than the global normal which combination leaves it alone.
-        """
-        moved: list[str] = []
-        for name in self.names:
-            moved += DERIVED[name].moved_by if name in DERIVED else (name,)
-        soft = [name for name in dict.fromkeys(moved) if name not in self.judge.hard]
-        normals = [self.directions.normals[self.directions.index(name)] for name in soft]
-        dim = self.directions.latent_dim
-        return span_basis(np.stack(normals, axis=1)) if normals else np.zeros((dim, 0))
-
-    def values(self, z: torch.Tensor) -> dict[str, np.ndarray]:
-        """Quantities (K,) measured on the patches of latents (K, D)."""
-        measured = measure_latents(self.bundle.generator, self.bundle.preset, z, self.measured)
-        return with_derived(measured, self.names)
-
-    def residual(self, values: Mapping[str, np.ndarray], held: np.ndarray) -> np.ndarray:
-        """(K, M) asked and held deviations in units of their tolerances."""
-        asked = self.judge.residual(values)
-        kept = [(values[k] - held[:, j]) / self.hold_tolerance[j] for j, k in enumerate(self.hold)]
-        return np.concatenate([asked, np.stack(kept, axis=1)], axis=1) if kept else asked
-
-    def cost(self, values: Mapping[str, np.ndarray], held: np.ndarray) -> np.ndarray:
-        """(K,) sum of squares; infinite where a quantity is unknown or a hard condition broken."""
-        total = np.square(self.residual(values, held)).sum(1)
-        return np.where(self.judge.allowed(values) & ~np.isnan(total), total, np.inf)
-
-    def _step(self, z: torch.Tensor, residual: np.ndarray, held: np.ndarray, damping: np.ndarray) -> np.ndarray:
-        """(K, P) damped Gauss-Newton steps from slopes measured at each candidate."""
-        k, p = len(z), self.basis.shape[1]
-        probes = (z[:, None] + _TRIAL * self.basis.T[None]).reshape(k * p, -1)
-        there = self.residual(self.values(probes), np.repeat(held, p, axis=0)).reshape(k, p, -1)
-        slopes = np.nan_to_num((there - residual[:, None]) / _TRIAL).transpose(0, 2, 1)
-        normal = slopes.transpose(0, 2, 1) @ slopes
-        scale = np.einsum("kpp->kp", normal).max(1) + 1e-9
-        normal = normal + (damping * scale)[:, None, None] * np.eye(p)
-        step = -np.linalg.solve(normal, slopes.transpose(0, 2, 1) @ residual[:, :, None])[:, :, 0]
-        length = np.linalg.norm(step, axis=1, keepdims=True)
-        return step * np.minimum(1.0, _LONGEST / np.maximum(length, 1e-12))
-
-    def held_values(self, values: Mapping[str, np.ndarray]) -> np.ndarray:
-        """(K, H) held parameters among measured quantities."""
-        rows = [values[k] for k in self.hold]
-        return np.stack(rows, axis=1) if rows else np.zeros((len(next(iter(values.values()))), 0))
-
-    def across(self, start: torch.Tensor) -> tuple[torch.Tensor, np.ndarray]:
-        """Candidates (K, D) from one latent (1, D), and the held values (K, H) of that latent.
-
-        Where it breaks a hard condition (polarity), steps across that boundary, the held ones left alone.
-        """
-        held = self.held_values(self.values(start))
-        z = start
-        for name, target in self.judge.hard.items():
-            if self.judge.allowed(self.values(start)).all():
-                break
-            sign = 1.0 if target.value > self.directions.medians[self.directions.index(name)] else -1.0
-            normal = torch.from_numpy(self.directions.normal(name, self.hold))
-            side = float(self.directions.position(start[0].numpy(), name))
-            steps = torch.linspace(0.0, abs(side) + 3.0, 13)[:, None]
-            z = (z[:, None] + sign * steps * normal).flatten(0, 1)
-        return z, np.repeat(held, len(z), axis=0)
-
-    def refine(
-        self, z: torch.Tensor, enough: int, held: np.ndarray | None = None
-    ) -> tuple[torch.Tensor, np.ndarray, np.ndarray]:
-        """Refined latents (K, D), their costs (K,), and the held values (K, H): those of `z` unless given.
-
-        Stops when `enough` candidates hit their targets well within tolerance, or nothing improves.
-        """
-        z = clamp_norm(z, self.low, self.high)
-        values = self.values(z)
-        if held is None:
-            held = self.held_values(values)
-        cost = self.cost(values, held)
-        damping = np.full(len(z), 1e-3)
-        fractions = np.array([1.0, 0.5, 0.2])
-        for _ in range(_ROUNDS):
-            # a tenth of the tolerance: better than asked, at no price where a step more does it
-            open_ = np.flatnonzero(np.isfinite(cost) & (cost > 0.01) & (damping < 1e3))
-            if self.basis.shape[1] == 0 or len(open_) == 0 or int((cost <= 0.01).sum()) >= enough:
-                break
-            residual = self.residual({name: v[open_] for name, v in values.items()}, held[open_])
-            step = self._step(z[open_], residual, held[open_], damping[open_])
-            moves = torch.from_numpy(fractions[None, :, None] * step[:, None]).float() @ self.basis.T
-            trials = clamp_norm((z[open_, None] + moves).flatten(0, 1), self.low, self.high)
-            trial_values = self.values(trials)
-            trial_cost = self.cost(trial_values, np.repeat(held[open_], len(fractions), axis=0))
-            best = trial_cost.reshape(-1, len(fractions)).argmin(1) + len(fractions) * np.arange(len(open_))
-            gained = trial_cost[best] < cost[open_]
-            rows, chosen = open_[gained], best[gained]
-            z[rows], cost[rows] = trials[chosen], trial_cost[chosen]
-            for name in values:
-                values[name][rows] = trial_values[name][chosen]
-            damping[rows] = np.maximum(damping[rows] * 0.3, 1e-4)
-            damping[open_[~gained]] *= 10.0
-        return z, cost, held
+        return 100.0 * float(chi.cdf(self.z_norm, len(self.z)))
 
 
 def _starts(search: Search, number: int, seed: int) -> torch.Tensor:
-    """(K, D): latents of the look-up table close to what is asked, drawn from a pool four times as large."""
+    """(K, D): at most `number` latents of the look-up table close to what is asked, in an order drawn by the seed."""
     table = search.directions.table
     values = with_derived(table.values, search.names)
     asked = search.judge.residual(values)
     # tails of a few tolerances and of hundreds should not differ: far is far
     distance = np.log1p(np.abs(asked)).sum(1)
     distance = np.where(search.judge.allowed(values) & ~np.isnan(distance), distance, np.inf)
-    pool = np.argsort(distance, kind="stable")[: 4 * number]
+    pool = np.argsort(distance, kind="stable")[:number]
     pool = pool[np.isfinite(distance[pool])]
     if len(pool) == 0:
         everything = {**search.judge.hard, **search.judge.soft}
@@ -204,20 +94,35 @@ def _starts(search: Search, number: int, seed: int) -> torch.Tensor:
             f"no patch of bundle {search.bundle.name!r} comes near {names}; ask for less at once, or train a generator "
             "on such regions"
         )
-    draw = np.random.default_rng(seed).permutation(len(pool))[:number]
-    return torch.from_numpy(table.z[pool[draw]].copy())
+    return torch.from_numpy(table.z[np.random.default_rng(seed).permutation(pool)].copy())
+
+
+def _searched(search: Search, n: int, seed: int) -> tuple[torch.Tensor, np.ndarray, np.ndarray]:
+    """Refined latents, their costs and held values, lot after lot until `n` of them are good."""
+    size = n + _SPARE
+    starts = _starts(search, max(16, _LOTS * size), seed)
+    lots: list[tuple[torch.Tensor, np.ndarray, np.ndarray]] = []
+    missing = n
+    for lot in starts.split(size)[:_LOTS]:
+        lots.append(search.refine(lot, missing))
+        missing = n - sum(int((cost <= GOOD_ENOUGH).sum()) for _, cost, _ in lots)
+        if missing <= 0:
+            break
+    z, cost, held = zip(*lots, strict=True)
+    return torch.cat(z), np.concatenate(cost), np.concatenate(held)
 
 
 def _pick(z: np.ndarray, cost: np.ndarray, met: np.ndarray, n: int) -> list[int]:
-    """Indices of n answers: the best first, then among those that meet what was asked the least alike."""
-    order = [int(k) for k in np.lexsort((cost, ~met)) if np.isfinite(cost[k])]
+    """Indices of n answers: the best first, then the least alike of those that are close, then the others."""
+    grade = np.where(cost <= _CLOSE, 0, np.where(met, 1, 2))
+    order = [int(k) for k in np.lexsort((cost, grade)) if np.isfinite(cost[k])]
     unit = z / np.linalg.norm(z, axis=1, keepdims=True).clip(1e-12)
     chosen = order[:1]
     while len(chosen) < min(n, len(order)):
         rest = [k for k in order if k not in chosen]
-        good = [k for k in rest if met[k]]
-        if good:
-            chosen.append(min(good, key=lambda k: float((unit[k] @ unit[chosen].T).max())))
+        same = [k for k in rest if grade[k] == grade[rest[0]]]
+        if grade[rest[0]] == 0:
+            chosen.append(min(same, key=lambda k: float((unit[k] @ unit[chosen].T).max())))
         else:
             chosen.append(rest[0])
     return chosen
@@ -231,6 +136,7 @@ def generate(
     seed: int = 0,
     *,
     start: Any = None,
+    nearest: bool = False,
 ) -> list[Answer]:
     """Patches with the properties asked for.
 
@@ -239,8 +145,8 @@ def generate(
     bundle
         With generator, preset and directions.
     asked
-        Parameter to number (Mx and Mm where the preset has a scale, else gauss and pixels) or `Target`; or a
-        description in words.
+        Parameter to number (Mx and Mm where the preset has a scale, else gauss and pixels), astropy quantity or
+        `Target`; or a description in words.
     n
         How many different patches.
     hold
@@ -249,6 +155,9 @@ def generate(
         Which of the near latents to start from; the same seed gives the same answers.
     start
         (D,) latent of a patch to change, instead of a search through the look-up table.
+    nearest
+        Of a number outside what the generator reaches, take the nearest that it does reach instead of an error; the
+        answer still says what was asked, and its verdict is ``"nearest"``.
 
     Returns
     -------
@@ -257,7 +166,8 @@ def generate(
     Raises
     ------
     OutOfReach
-        When a number lies outside what the generator reaches, with the range that it does.
+        When a number lies outside what the generator reaches, with the range that it does; when numbers contradict
+        each other whatever the patch.
     UnknownParameter, NoDirection, UnknownWord, SteeringError
         When what is asked is not understood.
     """
@@ -274,11 +184,18 @@ def generate(
         if name in targets:
             raise SteeringError(f"{name!r} is both asked for and held; leave one out")
         directions.index(name)
-    check_reach(targets, directions, bundle.name)
+    check_conflicts(targets)
+    aims = dict(targets)
+    if nearest:
+        for name, target in targets.items():
+            value = nearest_reachable(target, directions)
+            aims[name] = target if value is None else Target(name, value, "=", target.word)
+    else:
+        check_reach(targets, directions, bundle.name)
 
-    search = Search(bundle, targets, held)
+    search = Search(bundle, aims, held)
     if start is None:
-        z, cost, start_values = search.refine(_starts(search, max(12, 3 * n), seed), n)
+        z, cost, start_values = _searched(search, n, seed)
     else:
         one = torch.from_numpy(as_latents(start, directions.latent_dim)[:1].copy())
         z0, before = search.across(one)
@@ -297,7 +214,8 @@ def generate(
     measured = measure(bundle.preset.to_gauss(x), bundle.preset.scale_mm, measured_names(everything))
     got = with_derived({name: value.numpy() for name, value in measured.items()}, everything)
     rows = [{name: float(values[k]) for name, values in got.items()} for k in range(len(z))]
-    met = np.array([search.judge.met(row) for row in rows])
+    met = np.array([Judge(targets, directions).met(row) for row in rows])
+    picked = _pick(z.numpy(), cost, met, n)
     norms = z.norm(dim=1)
     return [
         Answer(
@@ -310,5 +228,5 @@ def generate(
             held={name: float(start_values[k, j]) for j, name in enumerate(held)},
             targets=dict(targets),
         )
-        for k in _pick(z.numpy(), cost, met, n)
+        for k in picked
     ]

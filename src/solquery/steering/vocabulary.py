@@ -21,6 +21,7 @@ __all__ = [
     "Target",
     "UnknownWord",
     "as_target",
+    "in_grid_unit",
     "measured_names",
     "parse_description",
     "vocabulary",
@@ -155,8 +156,29 @@ def _check(name: str, directions: Directions) -> None:
         directions.index(needed)
 
 
+def in_grid_unit(name: str, asked: Any, physical: bool) -> float:
+    """A quantity (astropy) as a number in the unit that generated patches are measured in.
+
+    Raises
+    ------
+    SteeringError
+        When its unit is of another kind, saying what fits.
+    """
+    import astropy.units as u
+
+    wanted = unit_of_target(name, physical)
+    try:
+        return float(asked.to_value(u.Unit(wanted)))
+    except (ValueError, TypeError, u.UnitConversionError):
+        unit = str(asked.unit) or "no unit"
+        raise SteeringError(
+            f"{name} of a generated patch is in {wanted or 'no unit'}, not {unit}"
+            + ("" if physical else "; its grid has no physical scale, choose a bundle of preset physical for Mx and Mm")
+        ) from None
+
+
 def as_target(name: str, asked: Any, directions: Directions) -> Target:
-    """A `Target` from a number in the grid's unit or from a `Target`, checked against the directions.
+    """A `Target` from a number in the grid's unit, a quantity or a `Target`, checked against the directions.
 
     Raises
     ------
@@ -171,6 +193,8 @@ def as_target(name: str, asked: Any, directions: Directions) -> Target:
             raise ValueError(f"the target of {name!r} is one for {asked.name!r}")
         target = asked
     else:
+        if hasattr(asked, "to_value"):
+            asked = in_grid_unit(name, asked, directions.physical)
         try:
             target = Target(name, float(asked))
         except (TypeError, ValueError) as error:

@@ -131,6 +131,7 @@ def choose_checkpoint(
             row = {name: got[name] for name in MEASURES if name in got}
             table.append({"images": images, **row, "tuf_reached": got["parameters"]["tuf"]["reached"]})
             floor = {"median_ks": got["median_ks_floor"], "spectrum_dex": got["spectrum_dex_floor"], **got["floor"]}
+        assert held is not None  # a run without checkpoints was refused above
         for row, rank in zip(table, mean_ranks(table), strict=True):
             row["mean_rank"] = round(rank, 3)
         best = min(table, key=lambda row: (row["mean_rank"], -row["images"]))

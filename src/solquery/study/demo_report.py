@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from html import escape
 from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -110,7 +110,8 @@ def _generator_text(f: Findings) -> str:
 
 def _encoder_text(f: Findings) -> str:
     config = f.bundle.preset.encoder
-    size = sum(p.numel() for p in f.bundle.encoder.parameters())
+    encoder: Any = f.bundle.encoder
+    size = sum(p.numel() for p in encoder.parameters())
     text = (
         f"<p>The embedding that searches comes from a residual network of {size / 1e6:.2f} million weights, trained "
         "without labels to give two changed copies of one patch the same place: shifted, zoomed, rotated, flipped "
@@ -238,7 +239,7 @@ def _asked(f: Findings) -> str:
     )
 
 
-def _change(s: Mapping[str, Sequence[float]], name: str, physical: bool) -> str:
+def _change(s: Mapping[str, Any], name: str, physical: bool) -> str:
     first, last = float(s[name][0]), float(s[name][-1])
     return f"{symbol(name)} {parameter_text(name, first, physical)} → {parameter_text(name, last, physical)}"
 

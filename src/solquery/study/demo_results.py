@@ -26,6 +26,7 @@ _ROWS = 5
 
 def _columns_text(f: Findings) -> str:
     if f.physical:
+        assert f.bundle.preset.scale_mm is not None
         scale = f.bundle.preset.scale_mm[0]
         return (
             f"<p>All columns but the last two are measured on the grid of {scale:.2f} Mm per pixel, where generated "

@@ -127,7 +127,7 @@ class Picture:
     field: np.ndarray
     kind: str
     title: str = ""
-    values: Mapping[str, float] = field(default_factory=dict)
+    values: Mapping[str, float] = field(default_factory=dict)  # type: ignore[operator]
     lines: Sequence[str] = ()
     physical: bool = False
 

@@ -16,6 +16,8 @@ const LIMIT_BYTES = 32 * 2 ** 20;
 
 let health, about, state, first = null;
 const history = new History();
+// estimated latents of matches, by id
+const placed = new Map();
 // what the server said of the state: fields, parameters, matches
 let now = { got: {}, matches: [], recipe: null };
 let panel, stage, matches, maps, filters, compare, turn = 0, hand = null, written = "";
@@ -177,7 +179,20 @@ async function search(mine = turn) {
     if (found.matches.length) matches.show(found.matches);
     else matches.say("No patch meets the filters. Widen them.");
     maps.update({ got: now.got, matches: now.matches, z: state.query.z, trail: history.trail() });
+    place(mine);
   } catch (error) { if (mine === turn && error.kind !== "superseded") matches.say(error.message); } finally { byId("found").removeAttribute("aria-busy"); }
+}
+
+/** Where the matches lie in the latent space, as far as the model can tell. */
+async function place(mine) {
+  const wanted = now.matches.map((match) => match.id).filter((id) => !placed.has(id));
+  if (wanted.length && health.bundle.estimates) {
+    try {
+      const { estimates } = await postJson("/api/estimate", { ids: wanted });
+      for (const [id, z] of Object.entries(estimates)) placed.set(id, z);
+    } catch { return; /* the map does without */ }
+  }
+  if (mine === turn) maps.place(placed);
 }
 
 // ------------------------------------------------------------------ doing
@@ -376,6 +391,7 @@ function build() {
   byId("phrases").append(...Object.entries(health.vocabulary).map(([phrase, meaning]) => make("option", { value: phrase }, meaning)));
   const clip = health.bundle.limit_gauss;
   byId("limit").append(...[100, 200, 500, 1000, 1500, 3000].filter((v) => v !== clip).concat(clip).sort((x, y) => x - y).map((v) => make("option", { value: v }, `±${v} G`)));
+  byId("placed").hidden = !(health.bundle.estimates && health.archive);
   const a = health.archive, many = (n) => n.toLocaleString("en");
   byId("about").textContent = a ? `${many(a.patches)} patches of ${many(a.regions)} regions: ${many(a.real)} real, ${many(a.simulated)} simulated. Model: ${health.bundle.name}.` : `No archive. Model: ${health.bundle.name}.`;
 }
@@ -395,12 +411,13 @@ async function begin() {
     if (lost.kind === "upload" && lost.z) {
       // the file is not in the link, but what the model made of it is
       state.query = { kind: "z", z: lost.z, from: lost.name };
+      state.look.view = "grid";
     } else {
       state.query = { kind: "z", z: first };
       state.asked = {}; state.locks = {};
     }
     await load();
-    notice(lost.kind === "upload" ? `${lost.name} is not here any more; open it again to search by it.` : `The link cannot be shown: ${error.message}`);
+    notice(lost.kind === "upload" ? lost.z ? `${lost.name} itself is not part of the link: this is the model's reconstruction of it, which can be changed and searched with. Open the file to search by the observation.` : `${lost.name} is not part of the link, and it was not inverted yet; open the file again.` : `The link cannot be shown: ${error.message}`);
   }
   history.push(state);
   show();

@@ -86,6 +86,9 @@ export class Maps {
 
   update(now) { this.now = now; this.draw(); }
 
+  /** Estimated latents of matches, by id. */
+  place(placed) { this.placed = placed; this.draw(); }
+
   draw() {
     if (!this.space || !this.cloud.clientWidth) return;
     this.drawCloud();
@@ -114,7 +117,9 @@ export class Maps {
   drawMap() {
     const { z, trail } = this.now, { points, above, slope, offset, axes } = this.space;
     const here = z ? this.flat(z) : [NaN, NaN];
-    const plot = new Plot(this.map, span(points.map((p) => p[0]), [here[0]]), span(points.map((p) => p[1]), [here[1]]), [`z${axes[0] + 1}′`, `z${axes[1] + 1}′`]);
+    const found = this.now.matches.filter((match) => this.placed?.has(match.id)).map((match) => [match, this.flat(this.placed.get(match.id))]);
+    const seen = (k) => [here[k], ...found.map(([, at]) => at[k])];
+    const plot = new Plot(this.map, span(points.map((p) => p[0]), seen(0)), span(points.map((p) => p[1]), seen(1)), [`z${axes[0] + 1}′`, `z${axes[1] + 1}′`]);
     const high = colour("--high"), low = colour("--low");
     points.forEach(([a, b], k) => plot.dot(a, b, 1.8, above[k] ? high : low));
     const g = plot.g;
@@ -128,6 +133,7 @@ export class Maps {
       g.stroke();
       for (const [a, b] of path) plot.dot(a, b, 2.2, colour("--accent"));
     }
+    for (const [match, at] of found) plot.dot(...at, 4.5, match.source === "real" ? colour("--real") : colour("--surface"), colour("--ink"));
     plot.query(...here);
   }
 

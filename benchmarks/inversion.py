@@ -1,0 +1,102 @@
+"""Inversion against the plain way, in one run: error and time for each image, and how many generated patches are found.
+
+    python benchmarks/inversion.py --bundle quick --patches 100 --plain 2
+
+The plain way is the paper's as far as it is told: SGD with momentum 0.9 and learning rate 0.01 on the mean squared
+error, ten random starts of 1,000 steps, one image at a time, gradients cleared at each step. It is run on `--plain` of
+the images and its time is counted for each image. The patches are of `--archive` (held out from training), or, without
+one, of the simulator.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+
+import numpy as np
+import torch
+
+from solquery import Archive, Bundle, invert, prepare_many, render, simulate
+
+GENERATED_MSE = 1e-4
+
+
+def plainly(bundle: Bundle, target: torch.Tensor, restarts: int, steps: int, seed: int) -> float:
+    """Mean squared error of the best of `restarts` descents for one image (H, W)."""
+    source, best = torch.Generator().manual_seed(seed), np.inf
+    for _ in range(restarts):
+        z = torch.randn(1, bundle.generator.latent_dim, generator=source).requires_grad_(True)
+        descent = torch.optim.SGD([z], lr=0.01, momentum=0.9)
+        for _ in range(steps):
+            descent.zero_grad()
+            loss = (bundle.generator(z)[0, 0] - target).square().mean()
+            loss.backward()
+            descent.step()
+        best = min(best, float(loss.detach()))
+    return best
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--bundle", default=None)
+    parser.add_argument("--archive", default=None)
+    parser.add_argument("--patches", type=int, default=100)
+    parser.add_argument("--plain", type=int, default=2)
+    parser.add_argument("--restarts", type=int, default=10)
+    parser.add_argument("--steps", type=int, default=1000)
+    parser.add_argument("--fast-starts", type=int, default=1, help="random starts beside the inference network's")
+    parser.add_argument("--fast-steps", type=int, default=40)
+    parser.add_argument("--generated", type=int, default=100)
+    parser.add_argument("--threads", type=int, default=2)
+    asked = parser.parse_args()
+    torch.set_num_threads(asked.threads)
+    bundle = Bundle.load(asked.bundle)
+    for p in bundle.generator.parameters():
+        p.requires_grad_(False)
+    if asked.archive is None:
+        patches = simulate(-(-asked.patches // 4), 4, 90_210, 1)
+    else:
+        store = Archive.open(asked.archive)
+        ids = np.random.default_rng(1).permutation(sorted(store.ids()))[: asked.patches]
+        patches = store.patches(ids=list(ids))
+    x = prepare_many(patches, bundle.preset)[: asked.patches]
+    began = time.perf_counter()
+    fast = invert(bundle, x, starts=asked.fast_starts, steps=asked.fast_steps)
+    fast_seconds = (time.perf_counter() - began) / len(x)
+    errors = [found.mse for found in fast]
+    out = {
+        "bundle": bundle.name,
+        "patches": len(x),
+        "seconds_an_image": fast_seconds,
+        "mse_mean": float(np.mean(errors)),
+        "unexplained_median": float(np.median([found.unexplained for found in fast])),
+        "z_norm_median": float(np.median([found.z_norm for found in fast])),
+    }
+    if asked.plain:
+        rows = np.linspace(0, len(x) - 1, asked.plain).round().astype(int)
+        began = time.perf_counter()
+        plain = [plainly(bundle, torch.from_numpy(x[k]), asked.restarts, asked.steps, int(k)) for k in rows]
+        plain_seconds = (time.perf_counter() - began) / len(rows)
+        out |= {
+            "plain_images": len(rows),
+            "plain_seconds_an_image": plain_seconds,
+            "plain_mse_mean": float(np.mean(plain)),
+            "mse_mean_of_the_same": float(np.mean([errors[k] for k in rows])),
+            "times_faster": plain_seconds / fast_seconds,
+        }
+    if asked.generated:
+        source = torch.Generator().manual_seed(31)
+        z = torch.randn(asked.generated, bundle.generator.latent_dim, generator=source)
+        made = render(bundle.generator, z, bundle.preset.shape)[:, 0]
+        found = invert(bundle, made.numpy())
+        out |= {
+            "generated": asked.generated,
+            "generated_found": int(sum(answer.mse < GENERATED_MSE for answer in found)),
+            "generated_mse_median": float(np.median([answer.mse for answer in found])),
+        }
+    print(json.dumps(out, indent=1))
+
+
+if __name__ == "__main__":
+    main()

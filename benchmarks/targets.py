@@ -1,0 +1,95 @@
+"""Targets of TUF, PSEP and R drawn jointly inside the 5th to 95th percentile box: how well and how fast they are met.
+
+    python benchmarks/targets.py --bundle quick --targets 200 --answers 8
+
+The targets are what held-out patches measure: of an archive (`--archive`, on the bundle's grid), or, without one, of
+generated patches that are not in the look-up table. Joint, so each can be had.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from typing import Any
+
+import numpy as np
+import torch
+
+from solquery import Archive, Bundle, embed, generate, measure, prepare_many
+from solquery.steering import measure_latents
+
+NAMES = ["tuf", "psep", "r"]
+
+
+def drawn(bundle: Bundle, archive: str | None, number: int, seed: int) -> dict[str, np.ndarray]:
+    """Targets (T,) of each parameter."""
+    if archive is None:
+        z = torch.randn(3 * number, int(bundle.generator.latent_dim), generator=torch.Generator().manual_seed(seed))
+        values = measure_latents(bundle.generator, bundle.preset, z, NAMES)
+    else:
+        store = Archive.open(archive)
+        ids = np.random.default_rng(seed).permutation(sorted(store.ids()))[: 3 * number]
+        grid = bundle.preset.to_gauss(prepare_many(store.patches(ids=list(ids)), bundle.preset))
+        values = {k: v.numpy() for k, v in measure(grid, bundle.preset.scale_mm, NAMES).items()}
+    inside = np.ones(len(values["tuf"]), bool)
+    for v in values.values():
+        low, high = np.nanpercentile(v, [5, 95])
+        inside &= (v >= low) & (v <= high)
+    return {k: v[inside][:number] for k, v in values.items()}
+
+
+def spread_of(bundle: Bundle, x: np.ndarray) -> float:
+    """Mean distance between pairs of patches (N, H, W) in encoder space."""
+    e = np.asarray(embed(bundle, x), np.float64)
+    distance = np.linalg.norm(e[:, None] - e[None], axis=2)
+    return float(distance[np.triu_indices(len(e), 1)].mean())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--bundle", default=None)
+    parser.add_argument("--archive", default=None)
+    parser.add_argument("--targets", type=int, default=200)
+    parser.add_argument("--answers", type=int, default=8)
+    parser.add_argument("--seed", type=int, default=777)
+    parser.add_argument("--threads", type=int, default=2)
+    asked = parser.parse_args()
+    torch.set_num_threads(asked.threads)
+    bundle = Bundle.load(asked.bundle)
+    targets = drawn(bundle, asked.archive, asked.targets, asked.seed)
+    errors, seconds, processor, verdicts, diversity = [], [], [], [], []
+    for k in range(len(targets["tuf"])):
+        want = {name: float(targets[name][k]) for name in NAMES}
+        began, began_processor = time.perf_counter(), time.process_time()
+        answers = generate(bundle, want, asked.answers, seed=k)
+        seconds.append(time.perf_counter() - began)
+        processor.append(time.process_time() - began_processor)
+        errors += [[abs(a.got[name] / want[name] - 1.0) for name in NAMES] for a in answers]
+        verdicts += [a.verdict == "met" for a in answers]
+        if bundle.encoder is not None and len(answers) > 1:
+            diversity.append(spread_of(bundle, np.stack([a.x for a in answers])))
+    error = np.nan_to_num(np.array(errors), nan=np.inf)
+    out: dict[str, Any] = {
+        "bundle": bundle.name,
+        "targets": len(seconds),
+        "answers": len(error),
+        "median_error": {name: float(np.median(error[:, j])) for j, name in enumerate(NAMES)},
+        "median_error_psep_and_r": float(np.median(error[:, 1:])),
+        "within_10_percent_in_all": float((error <= 0.1).all(1).mean()),
+        "met": float(np.mean(verdicts)),
+        "seconds_median": float(np.median(seconds)),
+        "seconds_p90": float(np.percentile(seconds, 90)),
+        "processor_seconds_median": float(np.median(processor)),
+    }
+    if diversity:
+        z = torch.randn(64, int(bundle.generator.latent_dim), generator=torch.Generator().manual_seed(asked.seed + 1))
+        with torch.no_grad():
+            random = spread_of(bundle, bundle.generator(z)[:, 0].numpy())
+        out |= {"pair_distance": float(np.mean(diversity)), "random_pair_distance": random}
+        out["diversity"] = out["pair_distance"] / random
+    print(json.dumps(out, indent=1))
+
+
+if __name__ == "__main__":
+    main()

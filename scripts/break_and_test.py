@@ -1,0 +1,244 @@
+"""Break the package in one place after another, and see whether the tests notice.
+
+python scripts/break_and_test.py            # all breakages: some minutes
+python scripts/break_and_test.py --list
+python scripts/break_and_test.py --only tuf split
+
+Each breakage is a small change of one file, made on a copy of the checkout, for which a test file must then fail. One
+that survives is a hole in the tests; one whose text is not found any more is out of date. Exit code 0: every breakage
+was noticed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).parents[1]
+
+
+class Breakage(NamedTuple):
+    """`old` in `file` (below src/solquery) becomes `new`; `test` (below tests) must fail."""
+
+    name: str
+    file: str
+    old: str
+    new: str
+    test: str
+
+
+BREAKAGES = [
+    Breakage(
+        "tuf",
+        "physics/integral.py",
+        "integrate(fields.abs(), scale)",
+        "integrate(fields, scale)",
+        "physics/test_integral_geometry.py",
+    ),
+    Breakage(
+        "polarity-threshold",
+        "physics/integral.py",
+        "fields if sign > 0 else -fields",
+        "-fields if sign > 0 else fields",
+        "physics/test_integral_geometry.py",
+    ),
+    Breakage(
+        "gradient-scale",
+        "physics/texture.py",
+        "dy = dy / scale[:, 0, None, None]",
+        "dy = dy / scale[:, 1, None, None]",
+        "physics/test_texture.py",
+    ),
+    Breakage(
+        "spectrum-half-plane",
+        "physics/texture.py",
+        "(keep_x,), 2.0, dtype",
+        "(keep_x,), 1.0, dtype",
+        "physics/test_texture.py",
+    ),
+    Breakage(
+        "preset-unit",
+        "config.py",
+        "self.clip_gauss) / self.unit_gauss",
+        "self.clip_gauss) / 500.0",
+        "archive/test_prepare.py",
+    ),
+    Breakage(
+        "area-average",
+        "archive/prepare.py",
+        "np.clip(np.minimum(end, right) - np.maximum(begin, left), 0, None) / n",
+        "(np.minimum(end, right) > np.maximum(begin, left)) / n",
+        "archive/test_prepare.py",
+    ),
+    Breakage("quality-bits", "archive/fits.py", "if quality & _ECLIPSE:", "if False:", "archive/test_fits.py"),
+    Breakage("limb", "archive/limb.py", "np.sin(lat) * ox", "np.sin(lat) * oy", "archive/test_limb.py"),
+    Breakage(
+        "split",
+        "archive/split.py",
+        '{"split": [parts[row["region"]] for row in rows]',
+        '{"split": [part_of(row["id"], seed, given) for row in rows]',
+        "archive/test_archive_care.py",
+    ),
+    Breakage(
+        "duplicates",
+        "archive/store.py",
+        "return AddReport(added, duplicates)",
+        "return AddReport(added + duplicates, 0)",
+        "archive/test_store.py",
+    ),
+    Breakage(
+        "hale",
+        "archive/simulate.py",
+        "cycle_sign = (-1 if year < 2019.9 else 1) * (1 if north else -1)",
+        "cycle_sign = 1",
+        "archive/test_hale.py",
+    ),
+    Breakage(
+        "gan-labels",
+        "generator/training.py",
+        "F.softplus(-real).mean() + F.softplus(fake).mean()",
+        "F.softplus(real).mean() + F.softplus(fake).mean()",
+        "generator/test_adversaries.py",
+    ),
+    Breakage(
+        "chosen-epoch",
+        "generator/training.py",
+        "(discriminator(generator(z[part])) <= 0)",
+        "(discriminator(generator(z[part])) > 0)",
+        "generator/test_training.py",
+    ),
+    Breakage(
+        "normal-sign",
+        "steering/directions.py",
+        "normal = (svm.coef_[0] / size)",
+        "normal = (-svm.coef_[0] / size)",
+        "steering/test_directions.py",
+    ),
+    Breakage(
+        "hold",
+        "steering/conditional.py",
+        "rest = rest - basis @ (basis.T @ rest)",
+        "rest = x - 0.9 * (basis @ (basis.T @ x))",
+        "steering/test_conditional.py",
+    ),
+    Breakage(
+        "met", "steering/judge.py", "out &= values[name] == target.value", "out &= True", "steering/test_targeting.py"
+    ),
+    Breakage(
+        "inversion-rate",
+        "steering/inversion.py",
+        "z = z - rate * mean",
+        "z = z + rate * mean",
+        "steering/test_inversion.py",
+    ),
+    Breakage(
+        "nearest",
+        "retrieval/index.py",
+        "order = np.argsort(distances, axis=1",
+        "order = np.argsort(-distances, axis=1",
+        "retrieval/test_index.py",
+    ),
+    Breakage(
+        "simsiam",
+        "retrieval/losses.py",
+        "negative_cosine(predict(z2), z1)",
+        "negative_cosine(predict(z2), z2)",
+        "retrieval/test_training.py",
+    ),
+    Breakage(
+        "covariance",
+        "retrieval/baselines.py",
+        "/ np.outer(s, s)) / np.outer(s, s)",
+        "/ np.outer(s, s))",
+        "retrieval/test_baselines.py",
+    ),
+    Breakage(
+        "bundle-checksum",
+        "bundle_files.py",
+        'if hashlib.sha256(data).hexdigest() != record["sha256"]:',
+        "if False:",
+        "test_bundle.py",
+    ),
+    Breakage("host-check", "app/security.py", "if not is_loopback(host):", "if False:", "app/test_security.py"),
+    Breakage("exit-code", "cli.py", "raise typer.Exit(1)", "raise typer.Exit(0)", "cli/test_contract.py"),
+    Breakage(
+        "lazy",
+        "__init__.py",
+        "from importlib import import_module",
+        "import numpy\nfrom importlib import import_module",
+        "test_imports.py",
+    ),
+]
+
+
+def apply(breakage: Breakage, copy: Path) -> tuple[Path, str] | None:
+    """Make the change in the copy; the file and its text before, or None where the old text is not there once."""
+    path = copy / "src" / "solquery" / breakage.file
+    before = path.read_text()
+    if before.count(breakage.old) != 1:
+        return None
+    path.write_text(before.replace(breakage.old, breakage.new))
+    return path, before
+
+
+def fails(test: str, copy: Path) -> bool:
+    """Whether a test file fails on the copy; it stops at the first failure."""
+    environment = {**os.environ, "PYTHONPATH": str(copy / "src"), "PYTHONDONTWRITEBYTECODE": "1"}
+    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", f"tests/{test}"]
+    done = subprocess.run(command, cwd=copy, env=environment, capture_output=True, text=True)
+    # 1: tests failed; anything else but 0 says that they could not be run
+    if done.returncode not in (0, 1, 2):
+        sys.exit(f"{test} cannot be run: {done.stdout.strip().splitlines()[-1:]}")
+    return done.returncode != 0
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--only", nargs="*", help="names of breakages; all without it")
+    parser.add_argument("--list", action="store_true", help="list them and stop")
+    options = parser.parse_args()
+    chosen = [b for b in BREAKAGES if not options.only or b.name in options.only]
+    unknown = set(options.only or ()) - {b.name for b in BREAKAGES}
+    if unknown:
+        sys.exit(f"no breakage named {', '.join(sorted(unknown))}; --list names them")
+    if options.list:
+        for b in chosen:
+            print(f"{b.name:20} {b.file:28} {b.test}")
+        return
+    survived, stale = [], []
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / "copy"
+        skipped = shutil.ignore_patterns(".git", ".venv", "_build", "dist", "runs", "archives", "demo", "__pycache__")
+        shutil.copytree(ROOT, copy, ignore=skipped)
+        sound: set[str] = set()
+        for b in chosen:
+            # a test that fails anyway would notice everything
+            if b.test not in sound and fails(b.test, copy):
+                sys.exit(f"tests/{b.test} fails with nothing broken; mend that first")
+            sound.add(b.test)
+            changed = apply(b, copy)
+            if changed is None:
+                stale.append(b.name)
+                print(f"{b.name:20} out of date: its text is not in {b.file} once", flush=True)
+                continue
+            path, before = changed
+            try:
+                found = fails(b.test, copy)
+            finally:
+                path.write_text(before)
+            print(f"{b.name:20} {'noticed' if found else 'SURVIVED'} ({b.test})", flush=True)
+            if not found:
+                survived.append(b.name)
+    print(f"{len(chosen)} breakages: {len(chosen) - len(survived) - len(stale)} noticed, {len(survived)} survived, "
+          f"{len(stale)} out of date")  # fmt: skip
+    sys.exit(1 if survived or stale else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,213 @@
+"""``solquery directions``: show them; ``fit`` writes a bundle that has them, ``labels`` makes one from labels."""
+
+from __future__ import annotations
+
+import csv
+import json as json_
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .cli_output import Reporter, emit, note, readable, table
+from .cli_steering import BundleName, Json, Seed, direction_rows
+from .errors import SolqueryError
+
+if TYPE_CHECKING:
+    from .bundle import Bundle
+    from .steering.directions import Directions
+
+__all__ = ["register"]
+
+Samples = Annotated[int, typer.Option("-n", min=100, help="Latents to sample and measure.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the group; without a verb it fits and shows, as it always did."""
+    group = typer.Typer(help="Directions in latent space along which parameters change.")
+    group.callback(invoke_without_command=True)(directions)
+    group.command("fit")(fit)
+    group.command("labels")(labels)
+    app.add_typer(group, name="directions")
+
+
+def directions(
+    ctx: typer.Context,
+    bundle: BundleName = None,
+    n: Samples = 10_000,
+    seed: Seed = 0,
+    save: Annotated[bool, typer.Option("--save", help="Write them into the bundle's folder.")] = False,
+    json: Json = False,
+) -> None:
+    """Fit the direction of every parameter in latent space: accuracies, and cosines between every two."""
+    if ctx.invoked_subcommand is not None:
+        return
+    if save and (bundle is None or not Path(bundle).is_dir()):
+        raise typer.BadParameter("--save needs --bundle FOLDER; a shipped bundle is not changed")
+    _fitted(bundle, None, n, seed, Path(bundle) if save and bundle else None, json)
+
+
+def fit(
+    bundle: Annotated[str, typer.Argument(help="Name or folder of the bundle.")],
+    parameters: Annotated[
+        list[str] | None, typer.Option("--parameters", help="Also these, comma-separated; all that are registered.")
+    ] = None,
+    n: Samples = 10_000,
+    seed: Seed = 0,
+    out: Annotated[Path | None, typer.Option(help="Folder for the bundle with its directions.")] = None,
+    json: Json = False,
+) -> None:
+    """Fit directions by SVM, with ridge regression beside them, and write a bundle that has them."""
+    from .physics import get_parameter
+
+    asked = [name.strip() for text in parameters or [] for name in text.split(",") if name.strip()]
+    for name in asked:
+        get_parameter(name)
+    _fitted(bundle, asked or None, n, seed, out, json)
+
+
+def _fitted(bundle: str | None, asked: list[str] | None, n: int, seed: int, out: Path | None, json: bool) -> None:
+    from .bundle import Bundle
+    from .steering.direction_study import STUDY_KEY, study_directions
+    from .steering.directions import fit_directions, sample_latents
+
+    models = Bundle.load(bundle)
+    names = None
+    if asked:
+        # what the bundle can steer by, it goes on steering by
+        before = models.directions.names if models.directions is not None else ()
+        names = list(dict.fromkeys([*before, *asked]))
+    began = time.monotonic()
+    with Reporter("fitting directions") as report:
+        report(f"{n:,} patches of bundle {models.name!r}")
+        sampled = sample_latents(models.generator, models.preset, n, seed, names)
+        fitted = fit_directions(sampled, names, seed=seed)
+        study = study_directions(sampled, fitted, seed=seed)
+    if out is not None:
+        models.directions = fitted
+        models.metadata[STUDY_KEY] = study
+        models.metadata["metrics"]["direction_accuracy"] = {
+            name: float(a) for name, a in zip(fitted.names, fitted.accuracies, strict=True)
+        }
+        models.save(out, encoder_from=_encoder_home(out))
+    document = {
+        "bundle": models.name,
+        "directions": direction_rows(fitted),
+        "study": study,
+        "cosines": _cosines(fitted),
+        "n": n,
+        "seed": seed,
+        "saved": str(out) if out is not None else None,
+        "seconds": time.monotonic() - began,
+    }
+    if json:
+        emit(document)
+        return
+    _show(document, fitted)
+
+
+def _encoder_home(out: Path) -> str | None:
+    """Name of the bundle that holds the encoder of the one in folder `out`, if that one shares it."""
+    manifest = out / "bundle.json"
+    if not manifest.is_file():
+        return None
+    return (json_.loads(manifest.read_text()).get("encoder") or {}).get("from")
+
+
+def _cosines(fitted: Directions) -> dict[str, dict[str, float]]:
+    cosines = fitted.cosines()
+    return {a: {b: float(cosines[i, j]) for j, b in enumerate(fitted.names)} for i, a in enumerate(fitted.names)}
+
+
+def _show(document: dict[str, Any], fitted: Directions) -> None:
+    lines = []
+    for name, row in document["directions"].items():
+        svm, ridge = document["study"][name]["svm"], document["study"][name]["ridge"]
+        areas = ("–" if method["auc"] is None else f"{method['auc']:.3f}" for method in (svm, ridge))
+        lines.append(
+            (
+                name, f"{row['accuracy']:.3f}", f"{row['chance']:.3f}", f"{ridge['accuracy']:.3f}", *areas,
+                f"{svm['intercept']:+.3f}", f"±{svm['within_prior'][1]:.1f}", readable(row["median"]),
+            )
+        )  # fmt: skip
+    heads = ["direction", "accuracy", "chance", "ridge", "AUC", "ridge AUC", "intercept", "within prior", "median"]
+    table(heads, lines)
+    typer.echo("")
+    table(
+        ["cosine", *fitted.names], [(a, *(f"{c:.2f}" for c in row.values())) for a, row in document["cosines"].items()]
+    )
+
+
+def _read_labels(path: Path) -> dict[str, int]:
+    """Id to 0 or 1 from a table with the columns id and label."""
+    try:
+        with path.open(newline="") as file:
+            rows = [row for row in csv.reader(file) if row and row[0].strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise SolqueryError(f"{path} cannot be read as a table: {error}") from None
+    if rows and rows[0][0].strip().lower() == "id":
+        rows = rows[1:]
+    out: dict[str, int] = {}
+    for line, row in enumerate(rows, start=1):
+        if len(row) < 2 or row[1].strip() not in ("0", "1"):
+            raise SolqueryError(f"{path}, row {line}: expected an id and 0 or 1, got {','.join(row)!r}")
+        name = row[0].strip()
+        if out.setdefault(name, int(row[1])) != int(row[1]):
+            raise SolqueryError(f"{path}: {name!r} is labelled 0 and 1; leave one out")
+    if not out:
+        raise SolqueryError(f"{path} holds no labels; its rows are an id and 0 or 1")
+    return out
+
+
+def labels(
+    table_: Annotated[Path, typer.Option("--labels", help="Table (CSV) of patch ids, each with 0 or 1.")],
+    archive: Annotated[str, typer.Option(help="Archive that holds the patches.")],
+    bundle: BundleName = None,
+    starts: Annotated[int, typer.Option(min=1, max=256, help="Starts of each inversion.")] = 3,
+    steps: Annotated[int, typer.Option(min=1, help="Steps of each inversion.")] = 100,
+    folds: Annotated[int, typer.Option(min=2, help="Folds of the cross-validation, whole regions each.")] = 5,
+    seed: Seed = 0,
+    out: Annotated[Path, typer.Option(help="File for the direction.")] = Path("class-direction.json"),
+    json: Json = False,
+) -> None:
+    """Make a direction from labels of observed patches, with its cross-validated skill by region."""
+    from .archive.store import Archive
+    from .bundle import Bundle
+    from .steering.class_direction import fit_class_direction
+
+    given = _read_labels(table_)
+    models, store = Bundle.load(bundle), Archive.open(archive)
+    there = set(store.ids())
+    absent = [name for name in given if name not in there]
+    if absent:
+        note(f"solquery: {len(absent)} labelled ids are not in {store.uri}, the first: {absent[0]}")
+    ids = [name for name in given if name in there]
+    if not ids:
+        raise SolqueryError(f"none of the ids of {table_} is in {store.uri}; ids are those of `solquery info`")
+    z, regions = _inverted(store, models, ids, starts, steps, seed)
+    found = fit_class_direction(z, [given[name] for name in ids], regions, folds, seed)
+    found.save(out, models)
+    document = {"file": str(out), "bundle": models.name, "absent": len(absent), **found.summary()}
+    if json:
+        emit(document)
+        return
+    typer.echo(f"{out}: {found.verdict}")
+
+
+def _inverted(store: Any, models: Bundle, ids: list[str], starts: int, steps: int, seed: int) -> tuple[Any, list[str]]:
+    """Latents (N, D) and regions of patches of an archive."""
+    import numpy as np
+
+    from .archive.prepare import prepare
+    from .steering.inversion import invert
+
+    z, regions = [], []
+    with Reporter("inverting") as report:
+        for first in range(0, len(ids), 32):
+            report.count(first, len(ids))
+            lot = list(store.patches(ids=ids[first : first + 32]))
+            regions += [patch.region for patch in lot]
+            grids = np.stack([prepare(patch, models.preset) for patch in lot])
+            z += [found.z for found in invert(models, grids, starts, steps, seed)]
+    return np.stack(z), regions

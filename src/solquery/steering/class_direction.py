@@ -1,0 +1,230 @@
+"""A direction from labels of observed patches: which way in latent space a class lies, and how well one can tell.
+
+Patches are inverted first (steering/inversion.py); the direction is that of a linear support vector machine on their
+latents. Skill is measured on regions that were left out whole: frames of one region are near copies of each other.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..physics import measure
+from .latents import SteeringError, SteeringWarning, as_latents, clamp_norm, prior_norm_range, render
+from .targeting import Answer
+
+__all__ = ["ClassDirection", "class_examples", "fit_class_direction"]
+
+_FORMAT = "solquery-class-direction"
+#: regions of each class that a cross-validation by region needs at least
+_FEWEST = 3
+#: shuffles of the labels among regions that chance is estimated by
+_SHUFFLES = 100
+
+
+@dataclass(frozen=True)
+class ClassDirection:
+    """Unit normal toward class 1, and how well it tells regions that it was not fitted on.
+
+    Attributes
+    ----------
+    normal, intercept
+        (D,) and a number: ``z . n + b > 0`` on the side of class 1.
+    skill
+        True skill statistic on regions left out: hit rate minus false alarm rate; 0 by guessing, 1 at best.
+    auc
+        Area under the receiver operating characteristic, likewise.
+    chance
+        95th percentile of the skill with labels shuffled among regions.
+    patches, regions, positives
+        How many, and how many patches of class 1.
+    """
+
+    normal: np.ndarray
+    intercept: float
+    skill: float
+    auc: float
+    chance: float
+    patches: int
+    regions: int
+    positives: int
+
+    @property
+    def better_than_chance(self) -> bool:
+        """Whether the skill is above what shuffled labels give in 95 of 100 cases."""
+        return self.skill > self.chance
+
+    @property
+    def verdict(self) -> str:
+        """One sentence for the user."""
+        numbers = f"skill {self.skill:.2f} on regions left out ({self.chance:.2f} by chance), AUC {self.auc:.2f}"
+        of = f"{self.patches} patches of {self.regions} regions"
+        if self.better_than_chance:
+            return f"the direction tells the classes: {numbers}, {of}"
+        return f"no better than chance: {numbers}, {of}; do not steer by it"
+
+    def summary(self) -> dict[str, Any]:
+        """JSON: everything but the normal."""
+        return {
+            "skill": self.skill, "auc": self.auc, "chance": self.chance, "patches": self.patches,
+            "regions": self.regions, "positives": self.positives, "intercept": self.intercept,
+            "better_than_chance": self.better_than_chance, "verdict": self.verdict,
+        }  # fmt: skip
+
+    def save(self, path: str | Path, bundle: Any) -> Path:
+        """Write it as JSON, with the bundle whose latent space it is in."""
+        path = Path(path)
+        record = {"format": _FORMAT, "bundle": bundle.name, "hash": bundle.hash, "normal": self.normal.tolist()}
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_name(f".{path.name}.{os.getpid()}.part")
+        part.write_text(json.dumps(record | self.summary(), indent=1) + "\n")
+        os.replace(part, path)
+        return path
+
+    @classmethod
+    def load(cls, path: str | Path, bundle: Any) -> ClassDirection:
+        """Read one that was saved for this bundle.
+
+        Raises
+        ------
+        SteeringError
+            When the file is none, or for another bundle.
+        """
+        try:
+            record = json.loads(Path(path).read_text())
+            if record["format"] != _FORMAT:
+                raise KeyError(_FORMAT)
+            numbers: dict[str, Any] = {key: float(record[key]) for key in ("intercept", "skill", "auc", "chance")}
+            counts: dict[str, Any] = {key: int(record[key]) for key in ("patches", "regions", "positives")}
+            normal = np.asarray(record["normal"], np.float64)
+        except OSError as error:
+            raise SteeringError(f"{path} cannot be read: {error.strerror}") from None
+        except (ValueError, KeyError, TypeError):
+            raise SteeringError(
+                f"{path} holds no class direction; make one with `solquery directions labels`"
+            ) from None
+        if record.get("hash") != bundle.hash or normal.shape != (int(bundle.generator.latent_dim),):
+            raise SteeringError(
+                f"{path} was made for bundle {record.get('bundle')!r} as it was then, not for {bundle.name!r}; make it "
+                "again with this one"
+            )
+        return cls(normal, **numbers, **counts)
+
+
+def class_examples(bundle: Any, direction: ClassDirection, n: int, seed: int = 0, push: float = 1.5) -> list[Answer]:
+    """Patches on the side of class 1: latents from the prior, moved along the normal alone.
+
+    Their positions along it are drawn about `push` beyond the boundary, with half its size as spread; all else is as
+    the prior gave it. The verdict is ``"met"`` where the latent lies on the side of class 1.
+    """
+    rng = np.random.default_rng(seed)
+    z = rng.standard_normal((n, len(direction.normal)))
+    wanted = np.abs(push + 0.5 * push * rng.standard_normal(n))
+    z = z + (wanted - (z @ direction.normal + direction.intercept))[:, None] * direction.normal
+    low, high = prior_norm_range(z.shape[1])
+    latents = clamp_norm(torch.from_numpy(z.astype(np.float32)), low, high)
+    x = render(bundle.generator, latents, bundle.preset.shape)[:, 0]
+    got = {k: v.numpy() for k, v in measure(bundle.preset.to_gauss(x), bundle.preset.scale_mm).items()}
+    side = latents.double().numpy() @ direction.normal + direction.intercept > 0
+    return [
+        Answer(
+            z=latents[k].numpy().copy(), x=x[k].numpy().copy(), asked={},
+            got={name: float(v[k]) for name, v in got.items()},
+            verdict="met" if side[k] else "nearest", z_norm=float(latents[k].norm()), held={}, targets={},
+        )
+        for k in range(n)
+    ]  # fmt: skip
+
+
+def _svm(z: np.ndarray, label: np.ndarray, seed: int) -> tuple[np.ndarray, float]:
+    from sklearn.svm import LinearSVC
+
+    # few patches, many latent numbers: more regularised than the directions of the parameters are
+    fitted = LinearSVC(C=0.01, dual="auto", class_weight="balanced", random_state=seed, max_iter=20_000).fit(z, label)
+    size = max(float(np.linalg.norm(fitted.coef_[0])), 1e-12)
+    return fitted.coef_[0] / size, float(fitted.intercept_[0]) / size
+
+
+def _left_out(z: np.ndarray, label: np.ndarray, fold: np.ndarray, seed: int) -> np.ndarray:
+    """(N,) positions along normals fitted without the patch's own fold."""
+    out = np.zeros(len(z))
+    for k in np.unique(fold):
+        train = fold != k
+        if len(np.unique(label[train])) < 2:
+            continue
+        normal, intercept = _svm(z[train], label[train], seed)
+        out[~train] = z[~train] @ normal + intercept
+    return out
+
+
+def _skill(position: np.ndarray, label: np.ndarray) -> float:
+    said = position > 0
+    return float(said[label == 1].mean() - said[label == 0].mean())
+
+
+def fit_class_direction(
+    z: Any, labels: Sequence[int], regions: Sequence[str], folds: int = 5, seed: int = 0
+) -> ClassDirection:
+    """Fit a direction toward patches labelled 1.
+
+    Parameters
+    ----------
+    z
+        (N, D) latents of the patches.
+    labels, regions
+        (N,) 0 or 1, and which region each belongs to.
+    folds
+        Of the cross-validation; a region is in one fold with all its patches.
+
+    Warns
+    -----
+    SteeringWarning
+        When the skill is no better than chance.
+
+    Raises
+    ------
+    SteeringError
+        When a class has fewer than three regions.
+    """
+    from sklearn.metrics import roc_auc_score
+
+    z = as_latents(z, np.shape(z)[1]).astype(np.float64)
+    label = np.asarray(labels, dtype=int)
+    names, of = np.unique(np.asarray(regions, dtype=str), return_inverse=True)
+    share = np.array([label[of == k].mean() for k in range(len(names))])
+    with_one, with_zero = int((share > 0).sum()), int((share < 1).sum())
+    if min(with_one, with_zero) < _FEWEST:
+        raise SteeringError(
+            f"labels 1 come from {with_one} regions and labels 0 from {with_zero}; at least {_FEWEST} of each are "
+            "needed to tell skill from luck, label more"
+        )
+    rng = np.random.default_rng(seed)
+    folds = min(folds, with_one, with_zero)
+    # regions in the order of their share of ones, dealt out: every fold has some of both
+    order = np.lexsort((rng.random(len(names)), share))
+    fold_of = np.empty(len(names), int)
+    fold_of[order] = np.arange(len(names)) % folds
+    fold = fold_of[of]
+    position = _left_out(z, label, fold, seed)
+    by_chance = []
+    for _ in range(_SHUFFLES):
+        # whole regions change their labels with each other
+        other = (share[rng.permutation(len(names))] >= 0.5).astype(int)[of]
+        if 0 < other.sum() < len(other):
+            by_chance.append(_skill(_left_out(z, other, fold, seed), other))
+    normal, intercept = _svm(z, label, seed)
+    found = ClassDirection(
+        normal, intercept, _skill(position, label), float(roc_auc_score(label, position)),
+        float(np.percentile(by_chance, 95)) if by_chance else 0.0, len(z), len(names), int(label.sum()),
+    )  # fmt: skip
+    if not found.better_than_chance:
+        warnings.warn(f"the class direction is {found.verdict}", SteeringWarning, stacklevel=2)
+    return found

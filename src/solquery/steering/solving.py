@@ -1,0 +1,202 @@
+"""Solve for a latent vector whose patch measures what is asked: Gauss-Newton with slopes from the network itself.
+
+The step is the shortest that the slopes allow in all of latent space, so that a start changes no more than it must and
+different starts stay different answers. Slopes are found once, by going backward through the generator, and kept up to
+date from what each step brings (Broyden 1965, doi:10.1090/S0025-5718-1965-0198670-6): a further step costs one patch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from .conditional import span_basis
+from .editing import directions_of
+from .judge import Judge
+from .latents import clamp_norm, measure_latents, prior_norm_range
+from .smooth import latent_slopes
+from .vocabulary import DERIVED, Target, measured_names, with_derived
+
+__all__ = ["Search"]
+
+_ROUNDS = 24
+#: longest step at the start, in standard deviations of the prior, and failures in a row at which a candidate gives up
+_LONGEST = 1.5
+_FAILURES = 6
+#: length of the random step that goes with a trial near the goal after a failure
+_SHAKE = 0.06
+#: what a candidate is refined to, as a sum of squares in units of the tolerances
+GOOD_ENOUGH = 0.02
+#: steps from one set of slopes before they are found afresh
+_AGE = 8
+
+
+class Search:
+    """Refines candidates until what is measured on their patches is what is asked, and what is held stays."""
+
+    def __init__(self, bundle: Any, targets: Mapping[str, Target], hold: Sequence[str]) -> None:
+        self.bundle = bundle
+        self.directions = directions_of(bundle)
+        self.judge = Judge(targets, self.directions)
+        self.hold = list(hold)
+        self.names = [*targets, *(name for name in hold if name not in targets)]
+        self.measured = measured_names(self.names)
+        # two values have no slope: such a parameter stays the same, or the step is not taken
+        self.binary = [j for j, name in enumerate(self.hold) if self.directions.is_binary(name)]
+        hard = {*self.judge.hard, *(self.hold[j] for j in self.binary)}
+        #: those whose slopes are needed: what is hard is a condition, not a residual
+        self.sloped = [name for name in self.measured if name not in hard]
+        self.low, self.high = prior_norm_range(self.directions.latent_dim)
+        self.basis = torch.from_numpy(self._basis()).float()
+        spread = [self.directions.quantile(k, 84) - self.directions.quantile(k, 16) for k in self.hold]
+        # a held parameter may drift by a twentieth of its usual spread before it costs as much as a tolerance
+        self.hold_tolerance = np.maximum(0.025 * np.array(spread), 1e-9)
+        self.hold_tolerance[self.binary] = np.inf
+
+    def _basis(self) -> np.ndarray:
+        """Orthonormal basis of the normals concerned, for parameters that have no slope but by trial."""
+        moved: list[str] = []
+        for name in self.names:
+            moved += DERIVED[name].moved_by if name in DERIVED else (name,)
+        soft = [name for name in dict.fromkeys(moved) if name in self.sloped]
+        normals = [self.directions.normals[self.directions.index(name)] for name in soft]
+        dim = self.directions.latent_dim
+        return span_basis(np.stack(normals, axis=1)) if normals else np.zeros((dim, 0))
+
+    def values(self, z: torch.Tensor) -> dict[str, np.ndarray]:
+        """Parameters (K,) measured on the patches of latents (K, D), and quantities derived from them."""
+        measured = measure_latents(self.bundle.generator, self.bundle.preset, z, self.measured)
+        return {**measured, **with_derived(measured, self.names)}
+
+    def residual(self, values: Mapping[str, np.ndarray], held: np.ndarray) -> np.ndarray:
+        """(K, M) asked and held deviations in units of their tolerances."""
+        asked = self.judge.residual(values)
+        kept = [(values[k] - held[:, j]) / self.hold_tolerance[j] for j, k in enumerate(self.hold)]
+        return np.concatenate([asked, np.stack(kept, axis=1)], axis=1) if kept else asked
+
+    def cost(self, values: Mapping[str, np.ndarray], held: np.ndarray) -> np.ndarray:
+        """(K,) sum of squares; infinite where a quantity is unknown or a hard condition broken."""
+        total = np.square(self.residual(values, held)).sum(1)
+        kept = self.judge.allowed(values) & ~np.isnan(total)
+        for j in self.binary:
+            kept &= np.asarray(values[self.hold[j]]) == held[:, j]
+        return np.where(kept, total, np.inf)
+
+    def slopes(self, z: torch.Tensor, values: Mapping[str, np.ndarray], held: np.ndarray) -> np.ndarray:
+        """(K, M, D) derivatives of the residuals, by those of the parameters that they are made of."""
+        by_latent, _ = latent_slopes(self.bundle.generator, self.bundle.preset, z, self.sloped, self.basis)
+        here = self.residual(values, held)
+        out = np.zeros((*here.shape, z.shape[1]))
+        measured = {name: np.asarray(values[name], np.float64) for name in self.measured}
+        for j, name in enumerate(self.sloped):
+            # the residual as a function of measured numbers is plain arithmetic: a small difference gives its slope
+            small = 1e-4 * np.maximum(np.abs(measured[name]), self.scale(name))
+            nudged = {**measured, name: measured[name] + small}
+            there = self.residual({**nudged, **with_derived(nudged, self.names)}, held)
+            by_value = np.nan_to_num((there - here) / small[:, None])
+            out += by_value[:, :, None] * by_latent[:, j].numpy()[:, None, :]
+        return out
+
+    def scale(self, name: str) -> float:
+        """Usual size of a parameter's changes."""
+        return max(self.directions.quantile(name, 84) - self.directions.quantile(name, 16), 1e-9)
+
+    def held_values(self, values: Mapping[str, np.ndarray]) -> np.ndarray:
+        """(K, H) held parameters among measured quantities."""
+        rows = [values[k] for k in self.hold]
+        return np.stack(rows, axis=1) if rows else np.zeros((len(next(iter(values.values()))), 0))
+
+    def across(self, start: torch.Tensor) -> tuple[torch.Tensor, np.ndarray]:
+        """Candidates (K, D) from one latent (1, D), and the held values (K, H) of that latent.
+
+        Where it breaks a hard condition (polarity), steps across that boundary, the held ones left alone.
+        """
+        held = self.held_values(self.values(start))
+        z = start
+        for name, target in self.judge.hard.items():
+            if self.judge.allowed(self.values(start)).all():
+                break
+            sign = 1.0 if target.value > self.directions.medians[self.directions.index(name)] else -1.0
+            normal = torch.from_numpy(self.directions.normal(name, self.hold))
+            side = float(self.directions.position(start[0].numpy(), name))
+            steps = torch.linspace(0.0, abs(side) + 3.0, 13)[:, None]
+            z = (z[:, None] + sign * steps * normal).flatten(0, 1)
+        return z, np.repeat(held, len(z), axis=0)
+
+    def refine(
+        self, z: torch.Tensor, enough: int, held: np.ndarray | None = None
+    ) -> tuple[torch.Tensor, np.ndarray, np.ndarray]:
+        """Refined latents (K, D), their costs (K,), and the held values (K, H): those of `z` unless given.
+
+        Stops when `enough` candidates hit their targets well within tolerance, or nothing improves.
+        """
+        z = clamp_norm(z, self.low, self.high)
+        values = self.values(z)
+        if held is None:
+            held = self.held_values(values)
+        cost = self.cost(values, held)
+        residual = self.residual(values, held)
+        if residual.shape[1] == 0:
+            return z, cost, held
+        slopes = np.zeros((*residual.shape, z.shape[1]))
+        longest = np.full(len(z), _LONGEST)
+        age = np.full(len(z), _AGE)
+        failures = np.zeros(len(z), dtype=int)
+        random = torch.Generator().manual_seed(len(z))
+        for _ in range(_ROUNDS):
+            open_ = np.flatnonzero(np.isfinite(cost) & (cost > GOOD_ENOUGH) & (failures < _FAILURES))
+            if len(open_) == 0 or int((cost <= GOOD_ENOUGH).sum()) >= enough:
+                break
+            stale = open_[age[open_] >= _AGE]
+            if len(stale):
+                slopes[stale] = self.slopes(z[stale], {n: v[stale] for n, v in values.items()}, held[stale])
+                age[stale] = 0
+            trial = z[open_] + torch.from_numpy(_shortest(slopes[open_], residual[open_], longest[open_])).float()
+            # masks make what is measured rough in the small: beside a place that fails lies one that does
+            noise = torch.randn(trial.shape, generator=random) * _SHAKE / trial.shape[1] ** 0.5
+            near = (failures[open_] > 0) & (cost[open_] < 1.0)
+            trial = clamp_norm(trial + noise * torch.from_numpy(near)[:, None], self.low, self.high)
+            step = (trial - z[open_]).double().numpy()
+            there = self.values(trial)
+            left = self.residual(there, held[open_])
+            costs = self.cost(there, held[open_])
+            slopes[open_] += _broyden(slopes[open_], step, left - residual[open_])
+            age[open_] += 1
+            gained = costs < cost[open_]
+            rows = open_[gained]
+            z[rows], cost[rows], residual[rows] = trial[torch.from_numpy(gained)], costs[gained], left[gained]
+            for name in values:
+                values[name][rows] = there[name][gained]
+            longest[rows] = np.minimum(2.0 * longest[rows], _LONGEST)
+            failures[rows] = 0
+            lost = open_[~gained]
+            failures[lost] += 1
+            longest[lost] = 0.5 * np.clip(np.linalg.norm(step[~gained], axis=1), 0.05, longest[lost])
+            # a step that failed on slopes no longer fresh: look again before anything else
+            age[lost[age[lost] > 2]] = _AGE
+        return z, cost, held
+
+
+def _shortest(slopes: np.ndarray, residual: np.ndarray, longest: np.ndarray) -> np.ndarray:
+    """(K, D) shortest steps that the slopes (K, M, D) say undo the residuals (K, M), no longer than `longest` (K,).
+
+    Damped a little, so that what can hardly be moved, or only together with another, is not paid for with a leap.
+    """
+    gram = slopes @ slopes.transpose(0, 2, 1)
+    size = np.einsum("kmm->km", gram)
+    gram = gram + np.eye(gram.shape[1]) * (1e-4 * size.max(1) + 1e-12)[:, None, None]
+    step = -(slopes.transpose(0, 2, 1) @ np.linalg.solve(gram, np.nan_to_num(residual)[:, :, None]))[:, :, 0]
+    length = np.linalg.norm(step, axis=1)
+    return step * np.minimum(1.0, longest / np.maximum(length, 1e-12))[:, None]
+
+
+def _broyden(slopes: np.ndarray, step: np.ndarray, change: np.ndarray) -> np.ndarray:
+    """(K, M, D) smallest correction after which the slopes explain the `change` (K, M) that a `step` (K, D) brought."""
+    length = np.square(step).sum(1)
+    # beyond a border where something becomes unknown there is nothing to learn
+    known = np.isfinite(change).all(1) & (length > 1e-10)
+    missed = np.where(known[:, None], change - (slopes @ step[:, :, None])[:, :, 0], 0.0)
+    return missed[:, :, None] * step[:, None, :] / np.maximum(length, 1e-10)[:, None, None]

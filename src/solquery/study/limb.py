@@ -1,0 +1,161 @@
+"""The limb study (paper, Fig. 6): how well a generator reconstructs patches, against how near the limb they lie."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from ..errors import SolqueryError
+from ..steering import invert
+
+if TYPE_CHECKING:
+    from ..archive.store import Archive
+    from ..bundle import Bundle
+
+__all__ = ["LimbStudy", "figure_limb", "run_limb"]
+
+_LOT = 32
+_FEWEST = 8
+
+
+@dataclass(frozen=True)
+class LimbStudy:
+    """Reconstruction error of patches of an archive against their heliocentric angle.
+
+    Attributes
+    ----------
+    ids, regions, sources
+        N patches.
+    angle_deg
+        (N,) heliocentric angle of the centre, 0 at disc centre, 90 at the limb.
+    mse
+        (N,) mean squared error in preset units squared.
+    unexplained
+        (N,) the same as a share of the patch's power, which does not grow with the flux.
+    """
+
+    ids: tuple[str, ...]
+    regions: tuple[str, ...]
+    sources: tuple[str, ...]
+    angle_deg: np.ndarray
+    mse: np.ndarray
+    unexplained: np.ndarray
+
+    def summary(self) -> dict[str, Any]:
+        """JSON: rank correlations with angle over patches, and over regions (their means), and medians by angle."""
+        from scipy.stats import spearmanr
+
+        def rank(a: np.ndarray, b: np.ndarray) -> dict[str, float | int | None]:
+            if len(a) < 3 or np.ptp(a) == 0 or np.ptp(b) == 0:
+                return {"spearman": None, "p": None, "n": len(a)}
+            found = spearmanr(a, b)
+            return {"spearman": float(found.statistic), "p": float(found.pvalue), "n": len(a)}
+
+        names = sorted(set(self.regions))
+        of = np.array(self.regions)
+
+        def means(values: np.ndarray) -> np.ndarray:
+            return np.array([values[of == name].mean() for name in names])
+
+        edges = np.array([0, 20, 40, 60, 75, 90.1])
+        bins = []
+        for low, high in itertools.pairwise(edges):
+            rows = (self.angle_deg >= low) & (self.angle_deg < high)
+            if rows.any():
+                bins.append(
+                    {
+                        "from_deg": float(low), "to_deg": float(min(high, 90)), "patches": int(rows.sum()),
+                        "mse": float(np.median(self.mse[rows])),
+                        "unexplained": float(np.median(self.unexplained[rows])),
+                    }
+                )  # fmt: skip
+        return {
+            "patches": len(self.ids),
+            "regions": len(names),
+            "sources": {kind: self.sources.count(kind) for kind in sorted(set(self.sources))},
+            "mse": rank(self.angle_deg, self.mse),
+            "unexplained": rank(self.angle_deg, self.unexplained),
+            # frames of one region are not independent
+            "mse_by_region": rank(means(self.angle_deg), means(self.mse)),
+            "unexplained_by_region": rank(means(self.angle_deg), means(self.unexplained)),
+            "bins": bins,
+        }
+
+
+def run_limb(
+    archive: Archive,
+    bundle: Bundle,
+    n: int = 200,
+    seed: int = 0,
+    where: str | None = None,
+    starts: int = 3,
+    steps: int = 100,
+    report: Callable[[int, int], None] = lambda done, total: None,
+) -> LimbStudy:
+    """Invert patches of an archive and set their errors against the heliocentric angle.
+
+    Parameters
+    ----------
+    archive, bundle
+        Patches, and the generator that reconstructs them.
+    n, seed, where
+        At most so many patches, drawn with the seed from those that meet the SQL condition; those without a known
+        angle are left out.
+    starts, steps
+        Of `invert`.
+
+    Raises
+    ------
+    SolqueryError
+        When fewer than eight patches have a known heliocentric angle.
+    """
+    from ..archive.prepare import prepare_many
+
+    table = archive.table(columns=["id", "region", "source", "mu"], where=where)
+    mu = np.array([np.nan if v is None else v for v in table.column("mu").to_pylist()], dtype=np.float64)
+    known = np.flatnonzero(np.isfinite(mu))
+    if len(known) < _FEWEST:
+        raise SolqueryError(
+            f"{len(known)} patches of {archive.uri} have a known heliocentric angle, {_FEWEST} are needed; "
+            "ingest more, or loosen --where"
+        )
+    rows = np.sort(np.random.default_rng(seed).permutation(known)[:n])
+    ids, regions, sources = ([table.column(key)[int(k)].as_py() for k in rows] for key in ("id", "region", "source"))
+    mse, unexplained = [], []
+    for first in range(0, len(ids), _LOT):
+        report(first, len(ids))
+        lot = prepare_many(archive.patches(ids=ids[first : first + _LOT]), bundle.preset)
+        for found in invert(bundle, lot, starts, steps, seed):
+            mse.append(found.mse)
+            unexplained.append(found.unexplained)
+    angle = np.degrees(np.arccos(np.clip(mu[rows], -1.0, 1.0)))
+    return LimbStudy(tuple(ids), tuple(regions), tuple(sources), angle, np.array(mse), np.array(unexplained))
+
+
+def figure_limb(study: LimbStudy) -> Figure:
+    """Error and unexplained power against heliocentric angle, with running medians (paper, Fig. 6)."""
+    summary = study.summary()
+    figure = Figure(figsize=(7.6, 3.4), layout="constrained")
+    panels = (("mse", study.mse, "mean squared error"), ("unexplained", study.unexplained, "unexplained power"))
+    for axes, (key, values, label) in zip(figure.subplots(1, 2), panels, strict=True):
+        for kind, colour in (("simulated", "#b8640b"), ("real", "#0a7d78"), ("generated", "#6b46c1")):
+            rows = np.array([source == kind for source in study.sources])
+            if rows.any():
+                axes.plot(study.angle_deg[rows], values[rows], ".", color=colour, alpha=0.5, markersize=5, label=kind)
+        middle = [0.5 * (row["from_deg"] + row["to_deg"]) for row in summary["bins"]]
+        axes.plot(middle, [row[key] for row in summary["bins"]], "k-o", markersize=4, linewidth=1.2, label="median")
+        axes.set_yscale("log")
+        axes.set_xlim(0, 90)
+        axes.set_xlabel("heliocentric angle (deg)", size=9)
+        axes.set_ylabel(label, size=9)
+        axes.tick_params(labelsize=8)
+        found, regions = summary[key]["spearman"], summary[f"{key}_by_region"]["spearman"]
+        shown = ["–" if value is None else f"{value:.2f}".replace("-", "−") for value in (found, regions)]
+        axes.set_title(f"rank correlation {shown[0]}, by region {shown[1]}", size=9)
+    figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=8)
+    return figure

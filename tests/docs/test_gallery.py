@@ -1,0 +1,34 @@
+"""Every example of the gallery runs, and draws what its page shows."""
+
+from __future__ import annotations
+
+import runpy
+
+import pytest
+from page_blocks import ROOT, own_registry
+
+EXAMPLES = sorted((ROOT / "docs" / "examples").glob("plot_*.py"))
+
+
+def test_there_are_examples():
+    assert len(EXAMPLES) >= 3
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
+def test_an_example_runs(example, tmp_path, monkeypatch):
+    import matplotlib.pyplot as plt
+
+    monkeypatch.chdir(tmp_path)
+    drawn = []
+    monkeypatch.setattr(plt, "show", lambda: drawn.extend(plt.get_fignums()))
+    try:
+        with own_registry():
+            runpy.run_path(str(example), run_name="__main__")
+        assert drawn
+        # a picture that is one grey says that the fields were out of the colours' range
+        for number in set(drawn):
+            figure = plt.figure(number)
+            images = [image.get_array() for axis in figure.axes for image in axis.images]
+            assert images and all(image.std() > 0 for image in images)
+    finally:
+        plt.close("all")

@@ -1,0 +1,139 @@
+"""Local directions, the study of directions, and laws by name."""
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from command_line import document, failure
+
+from solquery.bundle import Bundle
+from solquery.config import get_preset
+from solquery.steering import (
+    SteeringError,
+    SteeringWarning,
+    conditional_normal,
+    follow_many,
+    leak_table,
+    measure_latents,
+)
+from solquery.steering.class_direction import ClassDirection, class_examples, fit_class_direction
+from solquery.steering.direction_study import study_directions
+from solquery.steering.leak import spreads
+from solquery.steering.rogue import draw_latents, named_targets
+
+
+def test_many_are_led_while_polarity_and_tilt_stay(bundle):
+    z = torch.randn(6, 8, generator=torch.Generator().manual_seed(2))
+    z[:, 2] = z[:, 2].sign() * (0.5 + z[:, 2].abs())
+    names = ["tuf", "tilt", "polarity"]
+    half = dict(zip(bundle.directions.names, spreads(bundle.directions), strict=True))
+    before = measure_latents(bundle.generator, bundle.preset, z, names)
+    after = measure_latents(
+        bundle.generator, bundle.preset, follow_many(bundle, z, "tuf", ("tilt", "polarity"), 1.0), names
+    )
+    moved = (after["tuf"] - before["tuf"]) / half["tuf"]
+    assert np.median(moved) == pytest.approx(1.0, abs=0.05)
+    assert np.median(np.abs(after["tilt"] - before["tilt"]) / half["tilt"]) < 0.05
+    np.testing.assert_array_equal(after["polarity"], before["polarity"])
+
+
+def test_local_directions_leak_less_than_linear_ones(bundle):
+    found = leak_table(bundle, ("tuf", "net_flux"), latents=6, step=0.5, exact=True)
+    assert found.exact[0, 1] < found.free[0, 1] / 3
+    assert np.isnan(found.exact[0, 0])
+    assert {"exact", "drift_exact", "third_by_local"} <= set(found.summary())
+
+
+def test_study_gives_both_methods_beside_each_other(bundle, table):
+    study = study_directions(table, bundle.directions)
+    assert set(study) == set(bundle.directions.names)
+    for method in ("svm", "ridge"):
+        row = study["tuf"][method]
+        assert row["auc"] > row["accuracy"] - 0.05 > 0.8
+        curve = row["calibration"]
+        assert all(
+            low <= mid <= high for low, mid, high in zip(curve["low"], curve["expected"], curve["high"], strict=True)
+        )
+        assert curve["expected"][-1] > curve["expected"][0]
+        assert row["within_prior"][1] == pytest.approx(-row["within_prior"][0])
+    assert study["tuf"]["cosine"] > 0.9
+
+
+@pytest.mark.parametrize("number", range(1, 9))
+def test_held_directions_are_orthogonal_also_when_nearly_dependent(number):
+    rng = np.random.default_rng(number)
+    x, held = rng.normal(size=100), rng.normal(size=(100, number))
+    if number > 1:
+        # the last held normal all but repeats the first
+        held[:, -1] = held[:, 0] + 1e-5 * rng.normal(size=100)
+    normal = conditional_normal(x, held)
+    assert np.abs(normal @ (held / np.linalg.norm(held, axis=0))).max() < 1e-6
+    assert np.linalg.norm(normal) == pytest.approx(1.0)
+
+
+def test_a_class_that_lies_along_a_latent_number_is_told_and_made(bundle, tmp_path):
+    rng = np.random.default_rng(4)
+    regions = np.repeat([f"R{k}" for k in range(24)], 4)
+    centre = np.repeat(rng.normal(size=(24, 8)), 4, axis=0)
+    z = (centre + 0.2 * rng.normal(size=(96, 8))).astype(np.float32)
+    labels = (centre[:, 0] > 0).astype(int)
+    found = fit_class_direction(z, labels, regions)
+    assert found.better_than_chance and found.skill > 0.5
+    assert found.normal[0] > 0.8
+    home = SimpleNamespace(**vars(bundle), hash="abc")
+    again = ClassDirection.load(found.save(tmp_path / "flare.json", home), home)
+    np.testing.assert_allclose(again.normal, found.normal)
+    made = class_examples(home, again, 5)
+    assert all(answer.verdict == "met" and answer.z[0] > 0 for answer in made)
+    with pytest.raises(SteeringError, match="made for bundle"):
+        ClassDirection.load(tmp_path / "flare.json", SimpleNamespace(**vars(bundle), hash="other"))
+
+
+def test_skill_no_better_than_chance_is_said(bundle):
+    rng = np.random.default_rng(5)
+    regions = np.repeat([f"R{k}" for k in range(20)], 3)
+    labels = np.repeat(np.arange(20) % 2, 3)
+    with pytest.warns(SteeringWarning, match="no better than chance"):
+        found = fit_class_direction(rng.normal(size=(60, 8)), labels, regions)
+    assert "do not steer by it" in found.verdict
+    with pytest.raises(SteeringError, match="at least 3"):
+        fit_class_direction(rng.normal(size=(4, 8)), [0, 0, 1, 1], ["A", "B", "C", "D"])
+
+
+def test_laws_by_name(bundle):
+    with pytest.raises(SteeringError, match="stretches patches"):
+        named_targets(bundle, hale="anti")
+    with pytest.raises(SteeringError, match="normal or anti"):
+        named_targets(bundle, hale="upside")
+    scaled = SimpleNamespace(**{**vars(bundle), "preset": replace(get_preset("tiny"), scale_mm=(1.0, 1.0))})
+    north = named_targets(scaled, "normal", "normal", None, "north", 24)
+    assert (north["polarity"].value, north["tilt"].relation, north["tilt"].value) == (-1.0, "<=", -5.0)
+    south = named_targets(scaled, "anti", "anti", None, "south", 25)
+    assert (south["polarity"].value, south["tilt"].relation, south["tilt"].value) == (1.0, "<=", -5.0)
+
+
+def test_draws_meet_the_laws_and_differ(bundle):
+    scaled = SimpleNamespace(**{**vars(bundle), "preset": replace(get_preset("tiny"), scale_mm=(1.0, 1.0))})
+    targets = named_targets(scaled, "normal", "anti", None, "north", 24)
+    z = draw_latents(bundle, targets, 12, seed=3)
+    values = measure_latents(bundle.generator, bundle.preset, z, ["polarity", "tilt"])
+    assert (values["polarity"] == -1).all() and (values["tilt"] >= 5).all()
+    assert len(np.unique(z.round(3), axis=0)) == 12
+
+
+def test_the_command_line_refuses_laws_on_a_stretching_bundle(tmp_path):
+    out = tmp_path / "out"
+    assert "preset physical" in failure("generate", "--bundle", "quick", "--hale", "anti", "--out", out)
+    assert "holds no class direction" in failure(
+        "generate", "--bundle", "quick", "--class-direction", __file__, "--out", out
+    )
+    assert not out.exists()
+
+
+def test_fit_writes_a_bundle_with_its_study(tmp_path):
+    about = document("directions", "fit", "quick", "--parameters", "tuf", "-n", 100, "--out", tmp_path / "new")
+    again = Bundle.load(tmp_path / "new")
+    assert set(again.directions.names) == set(about["directions"])
+    assert again.metadata["direction_study"]["tuf"]["ridge"]["auc"] == about["study"]["tuf"]["ridge"]["auc"]
