@@ -25,6 +25,7 @@ from . import (
     cli_fetch,
     cli_params,
     cli_quality,
+    cli_reproduce,
     cli_search,
     cli_steering,
     cli_study,
@@ -308,6 +309,7 @@ cli_search.register(app)
 cli_fetch.register(app)
 cli_archive.register(app)
 cli_app.register(app)
+cli_reproduce.register(app)
 cli_study.register(app)
 
 

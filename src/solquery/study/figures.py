@@ -214,9 +214,10 @@ def figure_joint(
     main.set_ylabel(f"{symbol} of the match{suffix}", **_FONT)
     main.tick_params(labelsize=8)
     for axes, values, colour, way in ((top, a, _QUERY, "vertical"), (right, b, _MATCH, "horizontal")):
-        if len(values):
+        # the density of nothing is no number
+        if np.histogram(values, edges)[0].any():
             axes.hist(values, edges, density=True, color=colour, alpha=0.75, orientation=way)
-        if len(everything):
+        if np.histogram(everything, edges)[0].any():
             axes.hist(everything, edges, density=True, histtype="step", color="black", linewidth=0.9, orientation=way)
         axes.set_axis_off()
     title = get_parameter(name).title

@@ -1,0 +1,100 @@
+"""The verb `reproduce`: every experiment of the paper, from a bundle or from nothing."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .cli_output import Reporter, emit, note, table
+from .cli_plugins import load_models
+from .cli_steering import Json
+
+if TYPE_CHECKING:
+    from .archive.store import Archive
+    from .bundle import Bundle
+
+__all__ = ["register"]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb of this file."""
+    app.command()(reproduce)
+
+
+def reproduce(
+    out: Annotated[Path, typer.Option(help="Folder for report.html, results.json and what is kept between runs.")],
+    archive: Annotated[str | None, typer.Option(help="Archive to search; simulated in the folder without it.")] = None,
+    preset: Annotated[str | None, typer.Option(help="Shipped bundle of this preset: paper, physical, quick.")] = None,
+    bundle: Annotated[str | None, typer.Option(help="Name or folder of a bundle.")] = None,
+    run: Annotated[
+        list[Path] | None, typer.Option(help="Run folder whose training curves are drawn; may be repeated.")
+    ] = None,
+    train: Annotated[
+        bool, typer.Option("--train", help="Train the preset's networks from nothing, in the folder; resumes.")
+    ] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Fewer of everything: is all in order?")] = False,
+    again: Annotated[bool, typer.Option("--again", help="Do finished stages again.")] = False,
+    json: Json = False,
+) -> None:
+    """Run the paper's experiments on an archive and write a report with one table: the paper's numbers and ours."""
+    from .study.reproduce import FULL, QUICK
+    from .study.reproduce import reproduce as work
+
+    if preset is not None and bundle is not None:
+        raise typer.BadParameter("--preset and --bundle exclude each other")
+    if train and bundle is not None:
+        raise typer.BadParameter("--train makes a bundle of its own; give --preset, not --bundle")
+    began = time.monotonic()
+    plan = QUICK if quick else FULL
+    runs = list(run or ())
+    with Reporter("reproducing") as report:
+        models, trained = _models(preset, bundle, train, quick, out, report)
+        runs += trained
+        store = _archive(archive, out, quick, report)
+        results = work(store, models, out, plan, runs, report, again)
+    skipped = results.pop("skipped")
+    if skipped:
+        note(f"done before and unchanged: {', '.join(skipped)}")
+    if json:
+        emit({"report": str(out / "report.html"), "skipped": skipped, "seconds": time.monotonic() - began, **results})
+        return
+    table(["", "correlation", "paper", "here", "95 %"], [_row(row) for row in results["table"]])
+    typer.echo(f"report:  {out / 'report.html'}\nresults: {out / 'results.json'}")
+
+
+def _models(
+    preset: str | None, bundle: str | None, train: bool, quick: bool, out: Path, report: Reporter
+) -> tuple[Bundle, list[Path]]:
+    """The bundle asked for; where none of the preset ships, or on demand, one trained here, with its runs."""
+    from .bundle import DEFAULT, Bundle
+    from .config import get_preset
+
+    if not train and (bundle is not None or preset is None or preset in Bundle.list()):
+        return load_models(bundle or preset), []
+    chosen = get_preset(preset or DEFAULT)
+    if not train:
+        note(f"no bundle of preset {chosen.name!r} ships with this version: training one; stop and resume as you like")
+    from .study.reproduce_training import FULL_TRAINING, QUICK_TRAINING, trained_bundle
+
+    return trained_bundle(out, chosen, QUICK_TRAINING if quick else FULL_TRAINING, report)
+
+
+def _row(row: dict[str, Any]) -> tuple[str, ...]:
+    def text(value: float | None) -> str:
+        return "–" if value is None else f"{value:.2f}"
+
+    interval = f"{text(row['low'])} to {text(row['high'])}"
+    return row["parameter"].upper(), row["statistic"], text(row["paper"]), text(row["ours"]), interval
+
+
+def _archive(archive: str | None, out: Path, quick: bool, report: Reporter) -> Archive:
+    from .archive.store import Archive
+
+    if archive is not None:
+        return Archive.open(archive)
+    from .study.reproduce_training import simulated_archive
+
+    return simulated_archive(out, *((24, 4) if quick else (110, 20)), report)

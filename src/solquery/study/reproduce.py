@@ -1,0 +1,299 @@
+"""Every experiment of the paper on one archive with one bundle: the order of the stages and what each depends on.
+
+A stage's inputs are hashed: the archive's contents, the bundle, the settings and the code. `reproduce_stages` skips a
+stage whose inputs are those of the last run, so that a run that was stopped, or a changed setting, costs only what is
+missing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import os
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import SolqueryError
+from .reproduce_stages import StageResult, Stages, digest, source_digest
+
+if TYPE_CHECKING:
+    from ..archive.store import Archive
+    from ..bundle import Bundle
+
+__all__ = ["FULL", "QUICK", "Plan", "Study", "reproduce"]
+
+Progress = Callable[[str, float], None]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How much of everything. `FULL` has the paper's numbers; `QUICK` is for looking whether all is in order."""
+
+    #: random queries (paper, section 4: 1,000)
+    queries: int = 1_000
+    #: patches in Figures 2 and 3
+    zoo: int = 100
+    #: latents on the plane of Figure 4, of which one per cell is drawn
+    plane: int = 1_000
+    #: patches of the archive that are inverted for Figure 6, with how many starts and steps
+    inversions: int = 160
+    starts: int = 2
+    steps: int = 60
+    #: draws of the bootstrap
+    resamples: int = 1_000
+    #: latents over which the effect of a strip is averaged
+    effects: int = 64
+    seed: int = 0
+
+
+FULL = Plan()
+QUICK = Plan(queries=200, plane=400, inversions=32, starts=1, steps=30, resamples=300, effects=32)
+
+
+@dataclass
+class Study:
+    """What every stage works with."""
+
+    archive: Archive
+    bundle: Bundle
+    plan: Plan
+    progress: Progress
+    #: run folders whose training curves are drawn
+    runs: tuple[Path, ...] = ()
+
+    def gauss(self, x: Any) -> Any:
+        """Network units to gauss."""
+        import numpy as np
+
+        return np.asarray(self.bundle.preset.to_gauss(np.asarray(x, dtype=np.float32)))
+
+    def drawn(self, count: int, seed: int) -> tuple[Any, Any]:
+        """Latents (N, D) of the prior, and their patches (N, H, W) in network units."""
+        import torch
+
+        from ..steering import render
+
+        source = torch.Generator().manual_seed(seed)
+        z = torch.randn(count, int(self.bundle.generator.latent_dim), generator=source)
+        return z.numpy(), render(self.bundle.generator, z, self.bundle.preset.shape)[:, 0].numpy()
+
+
+def _code() -> str:
+    """Digest of the code that decides what comes out."""
+    package = Path(__file__).parent.parent
+    folders = ("physics", "steering", "retrieval", "generator")
+    files = [file for folder in folders for file in sorted((package / folder).glob("*.py"))]
+    names = ("figures", "retrieval", "reproduce", "reproduce_figures", "reproduce_experiments", "reproduce_table")
+    return source_digest(*files, *(package / "study" / f"{name}.py" for name in names), package / "config.py")
+
+
+def _bundle_key(bundle: Bundle) -> str:
+    """The bundle's hash, or for one that was never saved the digest of what it holds."""
+    if bundle.hash is not None:
+        return bundle.hash
+    from ..bundle import state_hash
+
+    tensors = {} if bundle.directions is None else bundle.directions.tensors()
+    parts = {name: digest([array.dtype.str, array.tobytes().hex()]) for name, array in tensors.items()}
+    return digest([state_hash(bundle.generator), bundle.encoder_hash, parts, dataclasses.asdict(bundle.preset)])
+
+
+def _archive_key(archive: Archive) -> str:
+    """Fields and what else of the metadata the experiments use."""
+    rows = archive.table(["id", "region", "source", "mu"])
+    return digest([archive.content_hash(), *(rows[name].to_pylist() for name in rows.column_names)])
+
+
+def _run_key(run: Path) -> dict[str, str]:
+    files = [run / name for name in ("stats.jsonl", "choice.json") if (run / name).is_file()]
+    if not files:
+        raise SolqueryError(f"{run} has no stats.jsonl; name the run folder of `solquery train generator` or `encoder`")
+    return {file.name: source_digest(file) for file in files}
+
+
+def _version() -> str:
+    try:
+        return version("solquery")
+    except PackageNotFoundError:
+        return "from source"
+
+
+def _stages(study: Study) -> Sequence[tuple[str, Mapping[str, Any], Callable[..., dict[str, Any]]]]:
+    """Name, what it depends on, and its work, in the order of the paper."""
+    from . import reproduce_experiments as experiments
+
+    plan, models = study.plan, {"bundle": _bundle_key(study.bundle), "code": _code(), "seed": study.plan.seed}
+    data = {**models, "archive": _archive_key(study.archive)}
+    asked = {**data, "queries": plan.queries}
+    runs = [[run.name, _run_key(run)] for run in study.runs]
+    return (
+        ("training", {**models, "runs": runs}, experiments.training),
+        ("figure2", {**models, "zoo": plan.zoo}, experiments.figure2),
+        ("figure3", {**models, "zoo": plan.zoo}, experiments.figure3),
+        ("directions", models, experiments.directions),
+        ("figure4", {**models, "plane": plan.plane}, experiments.figure4),
+        ("figure5", {**models, "effects": plan.effects}, experiments.figure5),
+        (
+            "figure6",
+            {**data, **{name: getattr(plan, name) for name in ("inversions", "starts", "steps", "resamples")}},
+            experiments.figure6,
+        ),
+        ("queries", asked, experiments.queries),
+        ("figure7", asked, experiments.figure7),
+        ("figure8", asked, experiments.figure8),
+        ("figure9", asked, experiments.figure9),
+        ("table", {**asked, "resamples": plan.resamples}, experiments.table),
+    )
+
+
+@contextlib.contextmanager
+def _all_cores() -> Iterator[None]:
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _check(archive: Archive, bundle: Bundle) -> None:
+    if not len(archive):
+        raise SolqueryError(f"the archive at {archive.uri} is empty; fill it with `solquery ingest` or `simulate`")
+    for what, there in (("encoder", bundle.encoder), ("directions", bundle.directions)):
+        if there is None:
+            raise SolqueryError(
+                f"bundle {bundle.name!r} has no {what}, without which the paper cannot be reproduced; choose another "
+                "one with --bundle, or train one with --train"
+            )
+    assert bundle.directions is not None
+    if "tuf" not in bundle.directions.names:
+        raise SolqueryError(
+            f"bundle {bundle.name!r} has no direction for TUF; fit them with `solquery directions`, or train further"
+        )
+
+
+def _about(study: Study) -> dict[str, Any]:
+    rows = study.archive.table(["region", "source"])
+    sources, regions = rows["source"].to_pylist(), rows["region"].to_pylist()
+    preset = study.bundle.preset
+    return {
+        "solquery": _version(),
+        "archive": {
+            "patches": len(sources),
+            "regions": len(set(regions)),
+            "sources": {name: sources.count(name) for name in sorted(set(sources))},
+            "content": study.archive.content_hash(),
+        },
+        "bundle": {
+            "name": study.bundle.name,
+            "hash": study.bundle.hash,
+            "preset": preset.name,
+            "physical": preset.physical,
+            "scale_mm": preset.scale_mm,
+            "shape": list(preset.shape),
+            "clip_gauss": preset.clip_gauss,
+            "generator": {"arch": preset.generator.arch, "loss": preset.generator.loss},
+            "encoder": {"loss": preset.encoder.loss, "physics": list(preset.encoder.physics)},
+            "provenance": study.bundle.metadata.get("provenance", {}),
+        },
+        "plan": dataclasses.asdict(study.plan),
+    }
+
+
+def _write(path: Path, text: str) -> None:
+    partial = path.with_name(path.name + ".part")
+    partial.write_text(text, encoding="utf-8")
+    os.replace(partial, path)
+
+
+def reproduce(
+    archive: Archive,
+    bundle: Bundle,
+    out: str | Path,
+    plan: Plan = FULL,
+    runs: Sequence[str | Path] = (),
+    progress: Progress | None = None,
+    again: bool = False,
+) -> dict[str, Any]:
+    """Run the paper's experiments and write ``report.html`` and ``results.json`` into `out`.
+
+    Parameters
+    ----------
+    archive
+        What is searched; it is embedded with the bundle's encoder, and keeps the embeddings.
+    bundle
+        With generator, encoder and directions.
+    out
+        Folder, made if need be. ``stages/`` in it keeps what was done.
+    plan
+        How much of everything.
+    runs
+        Run folders (``stats.jsonl``) whose training curves are drawn.
+    progress
+        Called with a text and the fraction done.
+    again
+        Do every stage, whatever was done before.
+
+    Returns
+    -------
+    What ``results.json`` holds, and ``skipped``: the stages that were done already.
+
+    Raises
+    ------
+    SolqueryError
+        When the archive is empty or the bundle lacks encoder or directions.
+    """
+    from .reproduce_report import differences, render
+
+    _check(archive, bundle)
+    out = Path(out)
+    out.mkdir(parents=True, exist_ok=True)
+    tell = progress or (lambda text, fraction: None)
+    share = [0.0, 1.0]
+    study = Study(
+        archive,
+        bundle,
+        plan,
+        lambda text, fraction: tell(text, share[0] + (share[1] - share[0]) * min(max(fraction, 0.0), 1.0)),
+        tuple(Path(run) for run in runs),
+    )
+    stages, done = Stages(out), dict[str, StageResult]()
+    with _all_cores(), warnings.catch_warnings():
+        # a step or an inversion far from the prior is part of what is shown, and said in the report
+        warnings.simplefilter("ignore", UserWarning)
+        order = _stages(study)
+        for k, (name, inputs, work) in enumerate(order):
+            share[:] = [k / len(order), (k + 1) / len(order)]
+            study.progress(name, 0.0)
+            done[name] = _one(stages, name, inputs, work, study, done, again)
+    about = _about(study)
+    results = {
+        **about,
+        "differences": differences(about),
+        "stages": {name: stage.result for name, stage in done.items()},
+        "table": done["table"].result["rows"],
+    }
+    _write(out / "results.json", json.dumps(results, indent=1, allow_nan=False) + "\n")
+    _write(out / "report.html", render(results, {name: stage.folder for name, stage in done.items()}))
+    tell("done", 1.0)
+    return {**results, "skipped": [name for name, stage in done.items() if stage.skipped]}
+
+
+def _one(
+    stages: Stages,
+    name: str,
+    inputs: Mapping[str, Any],
+    work: Callable[..., dict[str, Any]],
+    study: Study,
+    done: Mapping[str, StageResult],
+    again: bool,
+) -> StageResult:
+    folders = {other: stage.folder for other, stage in done.items()}
+    return stages.run(name, inputs, lambda folder: work(study, folder, folders), again)

@@ -1,0 +1,393 @@
+"""The experiments, one function a stage: each writes its pictures into a folder and returns its numbers as JSON.
+
+Called with the study, the stage's own folder, and the folders of the stages before it.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..physics import measure
+from ..retrieval import embed, embed_archive, load_index
+from ..steering import invert, measure_latents, strip
+from ..steering.projection import best_axes, project
+from .figures import figure_correlations, figure_joint, figure_zoo
+from .reproduce_figures import (
+    figure_curves,
+    figure_inversions,
+    figure_parameters,
+    figure_plane,
+    figure_rows,
+    figure_strips,
+    write_figure,
+)
+from .reproduce_table import comparison
+from .retrieval import METHODS, PAPER, RetrievalStudy, correlate, run_retrieval
+
+if TYPE_CHECKING:
+    from ..steering import Directions
+    from .reproduce import Study
+
+Folders = Mapping[str, Path]
+
+#: what changes, and what is held (paper, Fig. 5: its five rows)
+STRIPS: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("tuf", ()),
+    ("tuf", ("r",)),
+    ("psep", ()),
+    ("psep", ("polarity",)),
+    ("psep", ("polarity", "r")),
+)
+_WATCHED = ("tuf", "r", "psep")
+_REACH, _STEPS = 3.0, 25
+#: queries shown beside what each method found (paper, Fig. 8)
+_ROWS = 5
+#: pairs shown in Figure 6
+_PAIRS = 5
+_CURVES = ("loss_g", "loss_d", "discriminator_accuracy", "nats", "kl", "texture", "loss", "effective_rank",
+           "embedding_std", "physics")  # fmt: skip
+
+
+def _number(value: Any) -> float | None:
+    return float(value) if math.isfinite(float(value)) else None
+
+
+def _fitted(d: Directions, names: Iterable[str]) -> list[str]:
+    """Those of the names that have a direction: a generator barely trained may not have all."""
+    return [name for name in names if name in d.names]
+
+
+def training(study: Study, folder: Path, before: Folders) -> dict[str, Any]:
+    """Training curves of the given runs with the chosen checkpoint; what the bundle tells of its training."""
+    runs = []
+    for k, run in enumerate(study.runs):
+        lines = [json.loads(line) for line in (run / "stats.jsonl").read_text().splitlines() if line.strip()]
+        curves = {
+            name: [(float(e["images"]), float(e[name])) for e in lines if _known(e.get(name)) and _known(e["images"])]
+            for name in _CURVES
+        }
+        curves = {name: points for name, points in curves.items() if len(points) > 1 and np.ptp(points, axis=0)[1] > 0}
+        chosen, why = _chosen(run, lines)
+        file = None
+        if curves:
+            file = write_figure(figure_curves(curves, f"run “{run.name}”", chosen), folder / f"run-{k}.png", 100, 32)
+        last = float(lines[-1]["images"]) if lines else 0.0
+        runs.append({"run": run.name, "file": file, "images": last, "chosen_images": chosen, "chosen_by": why})
+    return {"runs": runs, "provenance": study.bundle.metadata.get("provenance", {})}
+
+
+def _known(value: Any) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
+
+
+def _chosen(run: Path, lines: list[dict[str, Any]]) -> tuple[float | None, str]:
+    """Images at the checkpoint in use, and by what it was chosen."""
+    if (run / "choice.json").is_file():
+        choice = json.loads((run / "choice.json").read_text())
+        if _known(choice.get("images")):
+            return float(choice["images"]), str(choice.get("why", choice.get("by", "")))
+    epochs = [e for e in lines if _known(e.get("chosen_epoch"))]
+    if epochs:
+        wanted = epochs[-1]["chosen_epoch"]
+        at = [e["images"] for e in lines if e.get("epoch") == wanted and "discriminator_accuracy" in e]
+        if at:
+            return float(at[0]), f"epoch {wanted}, where the discriminator is least accurate (the paper's rule)"
+    return None, "the last checkpoint"
+
+
+def figure2(study: Study, folder: Path, before: Folders) -> dict[str, Any]:
+    """Random patches."""
+    _, x = study.drawn(study.plan.zoo, study.plan.seed)
+    drawn = figure_zoo(study.gauss(x), ["generated"] * len(x), "", columns=10)
+    return {"file": write_figure(drawn, folder / "zoo.png", 140, 64), "patches": len(x)}
+
+
+def figure3(study: Study, folder: Path, before: Folders) -> dict[str, Any]:
+    """Centroids, thresholds and the mask of R on the patches of Figure 2."""
+    _, x = study.drawn(study.plan.zoo, study.plan.seed)
+    gauss = study.gauss(x)
+    values = {k: v.numpy() for k, v in measure(gauss, study.bundle.preset.scale_mm, _WATCHED).items()}
+    # the patch taken apart is one with much of everything, as in the paper
+    rank = sum(np.nan_to_num(v).argsort().argsort() for v in values.values())
+    shown = int(np.argmax(rank))
+    return {
+        "file": write_figure(figure_parameters(gauss, shown), folder / "parameters.png", 110, 32),
+        "shown": shown,
+        "values": {name: _number(v[shown]) for name, v in values.items()},
+        "without_r": int((values["r"] == 0).sum()),
+        "without_psep": int((~np.isfinite(values["psep"])).sum()),
+        "patches": len(x),
+    }
+
+
+def directions(study: Study, folder: Path, before: Folders) -> dict[str, Any]:
+    """Accuracy of every support vector machine, and how entangled the paper's three are."""
+    d = study.bundle.directions
+    assert d is not None
+    rows = {
+        name: {"accuracy": float(d.accuracies[k]), "chance": float(d.chances[k]), "left_out": int(d.dropped[k])}
+        for k, name in enumerate(d.names)
+    }
+    cosines = d.cosines()
+    names = _fitted(d, (*_WATCHED, "polarity"))
+    table = {a: {b: float(cosines[d.index(a), d.index(b)]) for b in names} for a in names}
+    return {"accuracies": rows, "cosines": table}
+
+
+def figure4(study: Study, folder: Path, before: Folders) -> dict[str, Any]:
+    """Latent plane of TUF and of the leading polarity."""
+    d = study.bundle.directions
+    assert d is not None
+    z, x = study.drawn(study.plan.plane, study.plan.seed + 1)
+    gauss = study.gauss(x)
+    measured = {k: v.numpy() for k, v in measure(gauss, study.bundle.preset.scale_mm, ("tuf", "polarity")).items()}
+    out: dict[str, Any] = {"latents": len(z), "planes": {}}
+    for name in _fitted(d, ("tuf", "polarity")):
+        k = d.index(name)
+        flat = project(z, d.normals[k], float(d.intercepts[k]), best_axes(d.normals[k]))
+        known = np.isfinite(measured[name])
+        right = flat.side()[known] == (measured[name][known] > d.medians[k])
+        file = write_figure(figure_plane(flat, gauss, d.position(z, name), name), folder / f"{name}.png", 105, 64)
+        out["planes"][name] = {"file": file, "axes": list(flat.axes), "right_side": float(right.mean())}
+    return out
+
+
+def figure5(study: Study, folder: Path, before: Folders) -> dict[str, Any]:
+    """Strips from one patch, and what each step does on the average over many."""
+    d = study.bundle.directions
+    assert d is not None
+    z, _ = study.drawn(study.plan.effects, study.plan.seed + 2)
+    names = [*_WATCHED, "polarity"]
+    values = measure_latents(study.bundle.generator, study.bundle.preset, z, names)
+    # begins in the middle of what the generator makes, so that both ends stay near the prior
+    watched = _fitted(d, _WATCHED)
+    ranks = np.stack([np.abs(d.percentile(name, values[name]) - 50.0) for name in watched])
+    start = z[int(np.argmin(np.nan_to_num(ranks, nan=100.0).max(0)))]
+    drawn, rows = [], []
+    for name, hold in STRIPS:
+        if len(_fitted(d, (name, *hold))) < 1 + len(hold):
+            continue
+        one = strip(study.bundle, start, name, hold, np.linspace(-_REACH, _REACH, _STEPS))
+        percent = {other: np.asarray(d.percentile(other, one.values[other])) for other in watched}
+        drawn.append((one, study.gauss(one.x[:, 0]), percent))
+        curves = {other: [_number(v) for v in one.values[other]] for other in _fitted(d, names)}
+        rows.append({"name": name, "hold": list(hold), "eps": one.eps.tolist(), "values": curves})
+        rows[-1]["effect"] = _effect(study, z, name, hold)
+    return {"file": write_figure(figure_strips(drawn), folder / "strips.png", 110, 96), "strips": rows,
+            "latents": len(z)}  # fmt: skip
+
+
+def _effect(study: Study, z: np.ndarray, name: str, hold: tuple[str, ...]) -> dict[str, float | None]:
+    """Median change from -3 to +3, in spreads (16th to 84th percentile) of the population; share of polarity flips."""
+    d = study.bundle.directions
+    assert d is not None
+    normal = d.normal(name, hold)
+    ends = np.concatenate([z - _REACH * normal, z + _REACH * normal])
+    values = measure_latents(study.bundle.generator, study.bundle.preset, ends, [*_WATCHED, "polarity"])
+    out: dict[str, float | None] = {}
+    for other in _WATCHED:
+        change = values[other][len(z) :] - values[other][: len(z)]
+        change = change[np.isfinite(change)]
+        spread = d.quantile(other, 84) - d.quantile(other, 16) if other in d.names else 0.0
+        out[other] = _number(np.median(change) / spread) if len(change) and spread > 0 else None
+    first, last = values["polarity"][: len(z)], values["polarity"][len(z) :]
+    known = np.isfinite(first) & np.isfinite(last)
+    out["flips"] = float((first != last)[known].mean()) if known.any() else None
+    return out
+
+
+def _sample(study: Study) -> list[dict[str, Any]]:
+    """Rows of the archive to invert: as many regions as can be, then further frames; the same for the same seed."""
+    rows = study.archive.table(["id", "region", "mu"], "mu IS NOT NULL AND mu > 0").to_pylist()
+    rng = np.random.default_rng(study.plan.seed)
+    rows = [rows[k] for k in rng.permutation(len(rows))]
+    seen: dict[str, int] = {}
+    order = []
+    for row in rows:
+        seen[row["region"]] = seen.get(row["region"], 0) + 1
+        order.append(seen[row["region"]])
+    chosen = [rows[k] for k in np.argsort(order, kind="stable")[: study.plan.inversions]]
+    return sorted(chosen, key=lambda row: (-row["mu"], row["id"]))
+
+
+def figure6(study: Study, folder: Path, before: Folders) -> dict[str, Any]:
+    """Error of the generator's best approximation against heliocentric angle."""
+    from .reproduce_table import bootstrap
+
+    rows = _sample(study)
+    if len(rows) < 3:
+        return {"file": None, "patches": len(rows), "why": "fewer than three patches of the archive have an angle"}
+    names, x = study.archive.prepared(study.bundle.preset, ids=[row["id"] for row in rows])
+    place = {name: k for k, name in enumerate(names)}
+    x = np.nan_to_num(np.stack([x[place[row["id"]]] for row in rows]).astype(np.float32))
+    found = []
+    for k in range(0, len(x), 16):
+        study.progress(f"inverting {len(x)} patches of the archive", k / len(x))
+        part = x[k : k + 16]
+        found += invert(study.bundle, part, study.plan.starts, study.plan.steps, study.plan.seed)
+    mu = np.array([row["mu"] for row in rows])
+    error = np.array([answer.mse for answer in found])
+    power = np.maximum((x**2).mean((1, 2)), 1e-12)
+    angle = np.degrees(np.arccos(np.clip(mu, 0.0, 1.0)))
+    regions = np.array([row["region"] for row in rows])
+    tests = {}
+    for name, values in (("error", error), ("share", error / power)):
+        interval = bootstrap(angle, values, regions, study.plan.resamples, study.plan.seed)["spearman"]
+        tests[name] = {
+            "spearman": _number(correlate(angle, values)["spearman"]),
+            "low": _number(interval[0]),
+            "high": _number(interval[1]),
+            "median": float(np.median(values)),
+        }
+    shown = np.unique(np.linspace(0, len(rows) - 1, min(_PAIRS, len(rows))).round().astype(int))
+    made = np.stack([found[k].x.reshape(x.shape[1:]) for k in shown])
+    drawn = figure_inversions(study.gauss(x[shown]), study.gauss(made), mu[shown], mu, error)
+    return {
+        "file": write_figure(drawn, folder / "inversions.png", 120, 96),
+        "patches": len(rows),
+        "regions": len(set(regions)),
+        "beyond_60_degrees": float((angle > 60).mean()),
+        **tests,
+        "mu": mu.tolist(),
+        "error_values": error.tolist(),
+    }
+
+
+def queries(study: Study, folder: Path, before: Folders) -> dict[str, Any]:
+    """Random queries and the best match of each by every method; kept for the figures that follow."""
+    embed_archive(
+        study.archive, study.bundle,
+        lambda k, n: study.progress(f"embedding the archive: {k} of {n} patches", 0.5 * k / max(n, 1)),
+    )  # fmt: skip
+    found = run_retrieval(
+        study.archive, study.bundle, study.plan.queries, study.plan.seed,
+        lambda text, fraction: study.progress(text, 0.5 + 0.5 * fraction),
+    )  # fmt: skip
+    np.savez(
+        folder / "study.npz",
+        ids=found.ids,
+        regions=found.regions,
+        sources=found.sources,
+        # what the figures show: the first queries, and the bipole
+        x=found.x[[*range(min(_ROWS, len(found.x))), _bipole(found)]],
+        **{f"query_{name}": v for name, v in found.queries.items()},
+        **{f"population_{name}": v for name, v in found.population.items()},
+        **{f"best_{name}": v for name, v in found.best.items()},
+    )
+    summary = json.loads(json.dumps(found.summary()), parse_constant=lambda _: None)
+    return {**summary, "judged": found.judged}
+
+
+def _load(study: Study, folders: Folders) -> RetrievalStudy:
+    """What `queries` kept; `x` has the first queries and the bipole only."""
+    with np.load(folders["queries"] / "study.npz") as kept:
+        arrays = {name: kept[name] for name in kept.files}
+
+    def group(start: str) -> dict[str, np.ndarray]:
+        return {name.removeprefix(start): v for name, v in arrays.items() if name.startswith(start)}
+
+    return RetrievalStudy(
+        arrays["x"], group("query_"), group("best_"), arrays["ids"], arrays["regions"],
+        arrays["sources"], group("population_"), {}, 0, study.plan.seed,
+    )  # fmt: skip
+
+
+def _pictures(study: Study, ids: list[str]) -> dict[str, np.ndarray]:
+    names, x = study.archive.prepared(study.bundle.preset, ids=sorted(set(ids)))
+    return {name: study.gauss(np.nan_to_num(x[k])) for k, name in enumerate(names)}
+
+
+def _joints(study: Study, folder: Path, found: RetrievalStudy, names: tuple[str, ...]) -> dict[str, str]:
+    files = {}
+    for name in names:
+        matched = found.matched("ssl", name)
+        drawn = figure_joint(
+            name, found.queries[name], matched, found.population[name], correlate(found.queries[name], matched),
+            physical=study.bundle.preset.physical,
+        )  # fmt: skip
+        files[name] = write_figure(drawn, folder / f"{name}.png", 95, 64)
+    return files
+
+
+def _bipole(found: RetrievalStudy) -> int:
+    """A query with two strong, well separated polarities."""
+    size = np.minimum(found.queries["tpf"], found.queries["tnf"])
+    psep = found.queries["psep"]
+    middle = np.nanmedian(psep) if np.isfinite(psep).any() else 0.0
+    return int(np.argmax(np.where(np.nan_to_num(psep, nan=-1.0) >= middle, size, -1.0)))
+
+
+def figure7(study: Study, folder: Path, before: Folders) -> dict[str, Any]:
+    """A bipole and its match, both also with polarities exchanged; histograms of TUF, PSEP, TPF and TNF."""
+    found = _load(study, before)
+    query = found.x[-1]
+    both = np.stack([query, -query])
+    answers = load_index(study.archive, study.bundle).nearest(embed(study.bundle.encoder, both), 1, group="none")
+    ids = [matches[0].id if matches else None for matches in answers]
+    shown = _pictures(study, [name for name in ids if name])
+    source = dict(zip(found.ids.tolist(), found.sources.tolist(), strict=True))
+    region = dict(zip(found.ids.tolist(), found.regions.tolist(), strict=True))
+    rows = [[study.gauss(x), shown.get(name or "")] for x, name in zip(both, ids, strict=True)]
+    drawn = figure_rows(rows, ("generated query", "best match"), ("as drawn", "polarities exchanged"))
+    signs = []
+    for x, name in zip(both, ids, strict=True):
+        pair = [study.gauss(x), shown[name]] if name else [study.gauss(x)]
+        value = measure(np.stack(pair), study.bundle.preset.scale_mm, ("polarity",))["polarity"]
+        signs.append([_number(v) for v in value])
+    return {
+        "file": write_figure(drawn, folder / "pair.png", 100, 64),
+        "joints": _joints(study, folder, found, ("tuf", "psep", "tpf", "tnf")),
+        "matches": [{"id": i, "region": region.get(i or ""), "source": source.get(i or "")} for i in ids],
+        "leading": signs,
+    }
+
+
+def figure8(study: Study, folder: Path, before: Folders) -> dict[str, Any]:
+    """Queries beside what embedding, Euclidean and Mahalanobis distance found."""
+    found = _load(study, before)
+    x = found.x[:-1]
+    count = len(x)
+    methods = ("ssl", "euclidean", "mahalanobis")
+    ids = [[str(found.ids[r]) if (r := int(found.best[m][k])) >= 0 else "" for m in methods] for k in range(count)]
+    shown = _pictures(study, [name for row in ids for name in row if name])
+    rows = [[study.gauss(x[k]), *(shown.get(name) for name in ids[k])] for k in range(count)]
+    drawn = figure_rows(rows, ("query", "embedding", "Euclidean", "Mahalanobis"))
+    return {"file": write_figure(drawn, folder / "rows.png", 100, 64), "rows": count}
+
+
+def figure9(study: Study, folder: Path, before: Folders) -> dict[str, Any]:
+    """Histograms of SIGMA, ALPHA and GRAD, and of R, which the paper gives in words."""
+    found = _load(study, before)
+    correlations = found.correlations()
+    drawn = figure_correlations(correlations, PAPER)
+    return {
+        "joints": _joints(study, folder, found, ("sigma", "alpha", "grad", "r")),
+        "file": write_figure(drawn, folder / "correlations.png", 100, 64),
+    }
+
+
+def table(study: Study, folder: Path, before: Folders) -> dict[str, Any]:
+    """The paper's correlations beside ours with intervals; the other methods without."""
+    found = _load(study, before)
+    best = found.best["ssl"]
+    regions = np.where(best >= 0, found.regions[best], "")
+    kinds = sorted(set(found.sources.tolist()))
+    counts = " and ".join(f"{int((found.sources == kind).sum()):,} {kind}" for kind in kinds)
+    data = f"{len(best):,} generated queries, {counts} patches of {len(np.unique(found.regions)):,} regions"
+    matches = {name: found.matched("ssl", name) for name in PAPER}
+    rows = comparison(found.queries, matches, regions, data, study.plan.resamples, study.plan.seed)
+    others = {
+        method: {name: correlate(found.queries[name], found.matched(method, name)) for name in PAPER}
+        for method in METHODS
+    }
+    others = {
+        method: {n: {k: _number(v) if isinstance(v, float) else v for k, v in row.items()} for n, row in rows_.items()}
+        for method, rows_ in others.items()
+    }
+    return {"rows": rows, "methods": others, "data": data}

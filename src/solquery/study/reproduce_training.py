@@ -1,0 +1,169 @@
+"""From nothing: an archive to search, and networks trained on another one, for a reproduction without either.
+
+Every step resumes: the archives take only what they lack, the trainers go on from their checkpoints, and a bundle that
+is there is used.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..archive.samples import sample_patches
+from ..archive.simulate import simulate
+from ..archive.store import Archive
+from ..bundle import Bundle
+from ..bundle_files import MANIFEST
+from ..config import Preset
+from ..patch import Patch
+from .demo import REGIONS_SEED
+
+__all__ = ["FULL_TRAINING", "QUICK_TRAINING", "Training", "simulated_archive", "trained_bundle"]
+
+Progress = Callable[[str, float], None]
+
+#: seed of the regions trained on: not those that are searched
+TRAINING_SEED = 1
+
+
+@dataclass(frozen=True)
+class Training:
+    """How much is trained."""
+
+    #: simulated regions and frames of each; 1,053 times 20 is what the shipped bundles saw
+    regions: int = 1_053
+    frames: int = 20
+    #: images shown to each network; None: the preset's plan
+    images: int | None = None
+    #: latents for the support vector machines (paper, section 4)
+    latents: int = 10_000
+
+
+FULL_TRAINING = Training()
+QUICK_TRAINING = Training(regions=60, frames=4, images=2_000, latents=1_000)
+
+
+def _simulated(folder: Path, regions: int, frames: int, seed: int, samples: bool, tell: Progress) -> Archive:
+    archive = Archive.open_or_create(str(folder))
+    have = set(archive.ids())
+    wanted = regions * frames
+
+    def missing() -> Iterator[Patch]:
+        for k, patch in enumerate(simulate(regions, frames, seed), start=1):
+            if k % 20 == 0 or k == wanted:
+                tell(f"simulating active regions: {k} of {wanted} patches", k / wanted)
+            if patch.id not in have:
+                yield patch
+
+    if sum(name.startswith(f"sim-{seed}-") for name in have) < wanted:
+        archive.add(missing())
+    real = [patch for patch in sample_patches() if patch.id not in have] if samples else []
+    if real:
+        archive.add(real)
+    return archive
+
+
+def _silent(text: str, fraction: float) -> None:
+    pass
+
+
+def simulated_archive(
+    out: str | Path, regions: int, frames: int, progress: Progress | None = None, samples: bool = True
+) -> Archive:
+    """The archive in `out`, made if it is not there, completed if an earlier run was cut short.
+
+    Simulated regions of the demo's seed, which no shipped bundle was trained on, and the real samples of the package.
+    """
+    folder = Path(out) / f"archive-{regions}x{frames}"
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    return _simulated(folder, regions, frames, REGIONS_SEED, samples, progress or _silent)
+
+
+def trained_bundle(
+    out: str | Path, preset: Preset, plan: Training = FULL_TRAINING, progress: Progress | None = None
+) -> tuple[Bundle, list[Path]]:
+    """Simulate regions, train generator and encoder on them, fit the directions, and save it all as a bundle.
+
+    Parameters
+    ----------
+    out
+        Everything is in ``out/trained-PRESET-SIZE``: archive, the two run folders, the bundle.
+    preset
+        Of the bundle.
+    plan
+        How much.
+    progress
+        Called with a text and the fraction done.
+
+    Returns
+    -------
+    The bundle, and the run folders of generator and encoder.
+    """
+    import torch
+
+    from ..archive.cache import preset_key
+    from ..generator.inference import load_inference
+    from ..generator.training import load_run, train_generator
+    from ..retrieval.training import load_encoder, train_encoder
+    from ..steering import fit_directions, sample_latents
+
+    tell = progress or _silent
+    size = f"{plan.regions}x{plan.frames}-{plan.images or 'all'}"
+    folder = Path(out) / f"trained-{preset.name}-{size}"
+    runs = [folder / "generator", folder / "encoder"]
+    if (folder / "bundle" / MANIFEST).is_file():
+        return Bundle.load(folder / "bundle", preset=preset), runs
+    folder.mkdir(parents=True, exist_ok=True)
+    archive = _simulated(folder / "archive", plan.regions, plan.frames, TRAINING_SEED, False, tell)
+    data = archive.prepared_memmap(preset)[1]
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+
+    def counting(what: str) -> Callable[[dict[str, Any]], None]:
+        def step(entry: dict[str, Any]) -> None:
+            total = entry.get("of_images") or plan.images or 0
+            tell(f"{what}, {int(entry['images']):,} images", entry["images"] / total if total else 0.0)
+
+        return step
+
+    generator, encoder = preset.generator, preset.encoder
+    if plan.images is not None:
+        # growing takes longer than a short training has
+        generator = dataclasses.replace(generator, images=plan.images, grow_images=(), fade_images=1)
+        encoder = dataclasses.replace(encoder, images=plan.images)
+    tell("training the generator", 0.0)
+    train_generator(
+        generator, data, runs[0], preset.shape, seed=TRAINING_SEED, device=device,
+        progress=counting("training the generator"),
+        provenance={"preset": preset.name, "prepared": preset_key(preset)},
+    )  # fmt: skip
+    tell("training the encoder", 0.0)
+    train_encoder(
+        encoder, data, runs[1], seed=TRAINING_SEED, device=device, progress=counting("training the encoder"),
+        provenance={"preset": preset.name},
+    )  # fmt: skip
+    config, shape, network = load_run(runs[0])
+    full = dataclasses.replace(preset, generator=config, encoder=encoder)
+    story = {
+        name: {"run": name, "seed": TRAINING_SEED, "patches": len(data), "last": _last(run)}
+        for name, run in zip(("generator", "encoder"), runs, strict=True)
+    }
+    bundle = Bundle(
+        preset.name, full, network, load_encoder(runs[1]), None, {"provenance": story},
+        load_inference(runs[0], config, tuple(shape)),
+    )  # fmt: skip
+    tell("fitting directions", 0.0)
+    bundle.directions = fit_directions(sample_latents(network, full, plan.latents, TRAINING_SEED), seed=TRAINING_SEED)
+    accuracies = zip(bundle.directions.names, bundle.directions.accuracies, strict=True)
+    bundle.metadata["metrics"] = {"direction_accuracy": {name: float(a) for name, a in accuracies}}
+    bundle.save(folder / "bundle")
+    return bundle, runs
+
+
+def _last(run: Path) -> dict[str, Any]:
+    import json
+
+    lines = (run / "stats.jsonl").read_text().splitlines() if (run / "stats.jsonl").exists() else []
+    return json.loads(lines[-1]) if lines else {}
