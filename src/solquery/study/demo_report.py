@@ -117,6 +117,12 @@ def _encoder_text(f: Findings) -> str:
         "without labels to give two changed copies of one patch the same place: shifted, zoomed, rotated, flipped "
         "top to bottom. "
     )
+    if config.physics:
+        taught = ", ".join(dict.fromkeys(symbol(name) for name in config.physics))
+        text += (
+            f"{len(config.physics) * config.physics_dims} of its {config.embedding_dim} numbers were taught to follow "
+            f"{taught}; a query is embedded by its picture alone. "
+        )
     if config.loss == "simsiam":
         return text + "Its loss is SimSiam's, as in the paper.</p>"
     return text + (

@@ -87,7 +87,12 @@ def search_section(f: Findings) -> str:
         "Finding its likes",
         "<p>The generated patch is embedded, and the nearest patches of the archive in the space of embeddings are its "
         f"matches: the best frame of each of {len(f.matches)} different regions. The embedding was trained to ignore a "
-        "small shift, zoom, rotation and a vertical flip; it has never been told a physical parameter.</p>",
+        "small shift, zoom, rotation and a vertical flip; "
+        + (
+            "some of its numbers were taught to follow what a patch measures.</p>"
+            if f.bundle.preset.encoder.physics
+            else "it has never been told a physical parameter.</p>"
+        ),
         row_of_tiles(tiles),
         _columns_text(f),
         table(head, rows),
@@ -140,6 +145,7 @@ def real_section(f: Findings) -> str:
         escape(real.credit or "SDO/HMI") + (". Line-of-sight field." if los else ""),
         width="small",
     )
+    known = real.region in f.bundle.metadata["provenance"].get("real_regions", [])
     worth = (
         "It is unlike most of what the networks were trained on: they saw mainly simulated radial fields, this is a "
         "line-of-sight magnetogram of the Sun."
@@ -152,7 +158,9 @@ def real_section(f: Findings) -> str:
         f"<p>{escape(real.region)} as SDO/HMI saw it. Adam, from several starts, looks for the latent vector whose "
         f"patch comes closest: mean squared error {inversion.mse:.4f} in units of (1000 G)², "
         f"{100 * inversion.mse / power:.0f} % of the patch's own mean square; |z| = {inversion.z_norm:.1f}, where "
-        f"{np.sqrt(len(inversion.z)):.0f} is typical. {worth}</p>",
+        f"{np.sqrt(len(inversion.z)):.0f} is typical. {worth}"
+        + (" It was itself among the few real patches of the training." if known else "")
+        + "</p>",
         native,
         row_of_tiles(tiles),
         table(head, rows),
@@ -226,8 +234,13 @@ def queries_section(f: Findings) -> str:
         f"<p>{len(study.x):,} patches from random latent vectors, and for each its best match among all "
         f"{f.counts['patches']:,} patches of the archive. The table gives the correlation (Pearson / Spearman) "
         "between query and match, measured on the grid for both. Euclidean and Mahalanobis search by the three numbers "
-        "(TUF, R, PSEP), so they have the advantage on those three; the embedding was not told any of them. "
-        "Hybrid ranks by the embedding and all eight parameters, half and half. The "
+        "(TUF, R, PSEP), so they have the advantage on those three; "
+        + (
+            "the embedding of a query is made from its picture alone, by a network taught these parameters. "
+            if f.bundle.preset.encoder.physics
+            else "the embedding was not told any of them. "
+        )
+        + "Hybrid ranks by the embedding and all eight parameters, half and half. The "
         "paper's values are for generated queries against 49,552 <em>observed</em> patches: a different archive, to be "
         "read beside these numbers and not as their target. With 1,000 queries a correlation is uncertain by 0.01 to "
         "0.03. Pairs in which a parameter does not exist on one side (PSEP where a polarity is missing) are "

@@ -269,6 +269,9 @@ def queries(study: Study, folder: Path, before: Folders) -> dict[str, Any]:
         study.archive, study.bundle, study.plan.queries, study.plan.seed,
         lambda text, fraction: study.progress(text, 0.5 + 0.5 * fraction),
     )  # fmt: skip
+    columns: dict[str, Any] = {f"query_{name}": v for name, v in found.queries.items()}
+    columns |= {f"population_{name}": v for name, v in found.population.items()}
+    columns |= {f"best_{name}": v for name, v in found.best.items()}
     np.savez(
         folder / "study.npz",
         ids=found.ids,
@@ -276,9 +279,7 @@ def queries(study: Study, folder: Path, before: Folders) -> dict[str, Any]:
         sources=found.sources,
         # what the figures show: the first queries, and the bipole
         x=found.x[[*range(min(_ROWS, len(found.x))), _bipole(found)]],
-        **{f"query_{name}": v for name, v in found.queries.items()},
-        **{f"population_{name}": v for name, v in found.population.items()},
-        **{f"best_{name}": v for name, v in found.best.items()},
+        **columns,
     )
     summary = json.loads(json.dumps(found.summary()), parse_constant=lambda _: None)
     return {**summary, "judged": found.judged}
@@ -386,8 +387,8 @@ def table(study: Study, folder: Path, before: Folders) -> dict[str, Any]:
         method: {name: correlate(found.queries[name], found.matched(method, name)) for name in PAPER}
         for method in METHODS
     }
-    others = {
+    plain: dict[str, Any] = {
         method: {n: {k: _number(v) if isinstance(v, float) else v for k, v in row.items()} for n, row in rows_.items()}
         for method, rows_ in others.items()
     }
-    return {"rows": rows, "methods": others, "data": data}
+    return {"rows": rows, "methods": plain, "data": data}

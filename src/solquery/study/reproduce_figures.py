@@ -6,7 +6,7 @@ import io
 import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -218,7 +218,7 @@ def figure_strips(strips: Sequence[tuple[Strip, np.ndarray, Mapping[str, np.ndar
         half = (one.eps[-1] - one.eps[0]) / (frames - 1) / 2
         for name, values in ranks.items():
             below.plot(one.eps, values, color=_LINES[name], linewidth=1.6, label=_symbol(name))
-        flips = np.flatnonzero(np.diff(np.sign(one.values["polarity"]))) if "polarity" in one.values else []
+        flips: Any = np.flatnonzero(np.diff(np.sign(one.values["polarity"]))) if "polarity" in one.values else []
         for k in flips:
             below.axvline((one.eps[k] + one.eps[k + 1]) / 2, color="#d62728", linewidth=1.0, linestyle=":")
         below.set(xlim=(one.eps[0] - half, one.eps[-1] + half), ylim=(-4, 104), xticks=one.eps[shown],
@@ -266,7 +266,8 @@ def figure_inversions(
     main = figure.add_subplot(grid[:, k + 1 :])
     angle = np.degrees(np.arccos(np.clip(mu, 0.0, 1.0)))
     positive = np.maximum(error, 1e-9)
-    y = np.geomspace(*np.percentile(positive, (0.5, 99.5)), 13) if len(error) > 1 else np.array([1e-3, 1.0])
+    low, high = np.percentile(positive, (0.5, 99.5)) if len(error) > 1 else (1e-3, 1.0)
+    y = np.geomspace(float(low), float(high), 13) if len(error) > 1 else np.array([1e-3, 1.0])
     x = np.arange(0.0, 91.0, 10.0)
     counts, _, _ = np.histogram2d(angle, positive, bins=(x, np.unique(y)))
     main.pcolormesh(x, np.unique(y), np.ma.masked_equal(counts.T, 0), cmap="Blues", vmin=0, rasterized=True)

@@ -152,7 +152,7 @@ def trained_bundle(
     }
     bundle = Bundle(
         preset.name, full, network, load_encoder(runs[1]), None, {"provenance": story},
-        load_inference(runs[0], config, tuple(shape)),
+        load_inference(runs[0], config, (int(shape[0]), int(shape[1]))),
     )  # fmt: skip
     tell("fitting directions", 0.0)
     bundle.directions = fit_directions(sample_latents(network, full, plan.latents, TRAINING_SEED), seed=TRAINING_SEED)
