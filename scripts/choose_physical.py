@@ -5,7 +5,7 @@
 For each candidate pixel size of a 128 x 128 grid, centred as the preset centres it, the unsigned flux of a patch is
 followed: what lies outside the field of view, what opposite polarities cancel within one coarse pixel, what the bend of
 strong fields changes. Noise cancels too, and should; flux is therefore counted in pixels over 100 G, where there is
-little of it. Writes choice.json and choice.md.
+little of it. Writes choice.json and choice.txt.
 """
 
 from __future__ import annotations
@@ -137,7 +137,7 @@ def main() -> None:
     arguments.out.mkdir(parents=True, exist_ok=True)
     (arguments.out / "choice.json").write_text(json.dumps(populations, indent=1) + "\n")
     text = "\n".join(table(populations)) + "\n"
-    (arguments.out / "choice.md").write_text(text)
+    (arguments.out / "choice.txt").write_text(text)
     print(text)
 
 
