@@ -238,10 +238,10 @@ _PHYSICAL_ENCODER = replace(
     _QUICK_ENCODER,
     downsample=1,
     bands=True,
-    # R and SIGMA twice: they are what a search by look alone loses
-    physics=("tuf", "r", "r", "psep", "tpf", "tnf", "sigma", "sigma", "alpha", "grad"),
-    physics_dims=2,
-    physics_weight=1.0,
+    # R three times, PSEP and SIGMA twice: they are what a search by look alone loses
+    physics=("tuf", "r", "r", "r", "psep", "psep", "tpf", "tnf", "sigma", "sigma", "alpha", "grad"),
+    physics_dims=4,
+    physics_weight=2.0,
     augment=AugmentConfig(plain_share=0.5),
 )
 

@@ -169,8 +169,10 @@ def test_refinement_of_the_grid(seed, times):
     coarse = fields_of(seed)
     fine = coarse.repeat_interleave(times, 1).repeat_interleave(times, 2)
     a, b = measure(coarse, (1.5, 1.5)), measure(fine, (1.5 / times, 1.5 / times))
-    for name in ("tuf", "tpf", "tnf", "net_flux", "area", "psep", "tilt", "polarity", "imbalance", "sigma"):
+    for name in ("tuf", "tpf", "tnf", "net_flux", "area", "psep", "tilt", "polarity", "imbalance"):
         close(b[name], a[name])
+    # on the finer grid a smaller quiet spot is taken for a border
+    close(b["sigma"], a["sigma"], rel=0.02)
     # averaged back to the pixels of 2 arcsec
     for name in ("pil_length", "pil_gradient"):
         close(b[name], a[name])
