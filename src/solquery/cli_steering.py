@@ -187,7 +187,7 @@ def generate(
     for record in records:
         names = [*record["asked"], *(name for name in record["got"] if name not in record["asked"])]
         native = record.get("native", {})
-        lines = [
+        lines: list[tuple[str, ...]] = [
             (name, readable(record["asked"].get(name)), readable(record["got"].get(name)), _band(native.get(name)))
             for name in names
         ]
