@@ -16,6 +16,9 @@ import time
 
 import pytest
 
+from solquery.bundle import Bundle
+from solquery.patch import MX_PER_G_MM2
+
 sync_api = pytest.importorskip("playwright.sync_api")
 uvicorn = pytest.importorskip("uvicorn")
 
@@ -163,7 +166,7 @@ def test_it_opens_on_a_patch_and_its_matches_and_says_what_each_is(opened):
     kinds = page.eval_on_selector_all(".match .badge", "nodes => nodes.map((n) => n.textContent)")
     assert kinds and set(kinds) <= {"real", "simulated"}
     assert "21 patches" in page.inner_text("#about")
-    assert "no maxwell" in page.inner_text("#explain")
+    assert "1.82 Mm" in page.inner_text("#explain")
     assert len(page.query_selector_all(".param")) >= 3
 
 
@@ -368,7 +371,9 @@ def test_it_is_taken_away_as_fits_csv_and_png(opened, tmp_path):
     sunpy = pytest.importorskip("sunpy.map")
     seen = sunpy.Map(saved["fits"])
     assert seen.meta["source"] == "generated" and seen.data.shape == (128, 128)
-    assert abs(abs(seen.data).sum() - float(tuf)) < 0.001 * float(tuf), "the file holds the patch on the screen"
+    pixel_mx = Bundle.load().preset.scale_mm[0] ** 2 * MX_PER_G_MM2
+    flux = abs(seen.data.astype(float)).sum() * pixel_mx
+    assert abs(flux - float(tuf)) < 0.001 * float(tuf), "the file holds the patch on the screen"
 
 
 def test_everything_can_be_done_by_keyboard(opened):

@@ -48,7 +48,10 @@ function picture() {
 }
 
 function explain() {
-  const q = state.query, stretched = health.bundle.scale_mm ? "" : `Every patch is stretched to ${health.bundle.shape.join(" × ")} pixels here: fluxes in G px and lengths in px are no maxwell and no megametre. Matches are also given at native scale. `;
+  const q = state.query, shape = health.bundle.shape.join(" × "), scale = health.bundle.scale_mm;
+  const stretched = scale
+    ? `A pixel is ${scale[1].toFixed(2)} Mm wide, the view ${(scale[1] * health.bundle.shape[1]).toFixed(0)} Mm; opposite polarities within a pixel cancel. Matches are also given at native scale. `
+    : `Every patch is stretched to ${shape} pixels here: fluxes in G px and lengths in px are no maxwell and no megametre. Matches are also given at native scale. `;
   let text = stretched;
   if (q.kind !== "z" && !q.z) text = "Looking for the latent vector of this observation, so that it can be changed; this takes some seconds. ";
   else if (q.kind !== "z") text = "The search is by the observation itself. Move a slider to change the model's reconstruction of it. " + stretched;
