@@ -31,6 +31,7 @@ def _torchrun(*arguments):
     assert done.returncode == 0, done.stderr[-3000:]
 
 
+@pytest.mark.slow
 def test_two_processes_follow_the_loss_curve_of_one(tmp_path):
     """Both loops, stopped and gone on with; under torchrun."""
     script = tmp_path / "both.py"

@@ -14,6 +14,7 @@ import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 
 import torch
 import torch.distributed as dist
@@ -115,6 +116,9 @@ def team_of(device: str) -> Iterator[Team]:
 
 def _leave() -> None:
     if dist.is_initialized():
+        # together: a process that tears its connections down while the other still uses them makes that one abort
+        with contextlib.suppress(RuntimeError):
+            dist.barrier(async_op=True).wait(timedelta(seconds=10))
         dist.destroy_process_group()
 
 
