@@ -21,6 +21,7 @@ from typer.core import TyperGroup
 from . import (
     cli_app,
     cli_archive,
+    cli_bundle,
     cli_directions,
     cli_fetch,
     cli_params,
@@ -303,6 +304,7 @@ def _flat(document: dict[str, Any], before: str = "") -> Iterator[tuple[str, str
 cli_params.register(app)
 cli_quality.register(app)
 cli_training.register(app)
+cli_bundle.register(app)
 cli_directions.register(app)
 cli_steering.register(app)
 cli_search.register(app)
