@@ -102,7 +102,9 @@ def solquery(
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
     plugin: Annotated[
         list[Path] | None,
-        typer.Option("--plugin", help="Python file with parameters of your own; before or behind the verb."),
+        typer.Option(
+            "--plugin", help="Python file with parameters or a generator of your own; before or behind the verb."
+        ),
     ] = None,
     version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it.")] = False,
 ) -> None:
