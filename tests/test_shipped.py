@@ -51,3 +51,19 @@ def test_directions_held_are_orthogonal(bundle):
     held = bundle.directions.normal("psep", hold=("polarity", "r"))
     for name in ("polarity", "r"):
         assert abs(float(np.dot(np.asarray(held), np.asarray(bundle.directions.normal(name))))) < 1e-6
+
+
+def test_numbers_are_answered_and_converted_to_native_scale(tmp_path):
+    """Asked in maxwell, megametres and degrees: met, and told what it is worth at HMI's pixels."""
+    from command_line import document
+
+    asked = ("--set", "tuf=2e22Mx", "--set", "psep=60Mm", "--set", "tilt=-10deg")
+    (answer,) = document("generate", *asked, "--out", tmp_path, "--seed", 3)["answers"]
+    assert answer["verdict"] == "met"
+    got = {name: answer["got"][name]["value"] for name in ("tuf", "psep", "tilt")}
+    assert got == {
+        "tuf": pytest.approx(2e22, rel=0.02), "psep": pytest.approx(60, rel=0.02), "tilt": pytest.approx(-10, abs=1)
+    }  # fmt: skip
+    native = answer["native"]["tuf"]
+    # opposite polarities and noise that cancel on the grid are there at native scale
+    assert native["unit"] == "Mx" and got["tuf"] < native["low"] < native["value"] < native["high"] < 2 * got["tuf"]

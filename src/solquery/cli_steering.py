@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .cli_input import asked_of, fits_files, read_npy, read_patches, read_query
+from .cli_native import native_record
 from .cli_output import (
     Reporter,
     emit,
@@ -176,6 +177,7 @@ def generate(
             | {"id": patch.id}
             | files
             | {"latent": str(out / f"{name}.npy")}
+            | ({"native": worth} if (worth := native_record(models, answer.got)) else {})
         )
     if not any(answer.verdict == "met" for answer in answers):
         _say_nearest(records[0])
@@ -184,8 +186,20 @@ def generate(
         return
     for record in records:
         names = [*record["asked"], *(name for name in record["got"] if name not in record["asked"])]
-        lines = [(name, readable(record["asked"].get(name)), readable(record["got"].get(name))) for name in names]
-        table(["parameter", "asked", "got"], lines, title=f"{record['file']}: {record['verdict']}")
+        native = record.get("native", {})
+        lines: list[tuple[str, ...]] = [
+            (name, readable(record["asked"].get(name)), readable(record["got"].get(name)), _band(native.get(name)))
+            for name in names
+        ]
+        heads = ["parameter", "asked", "got", "at HMI's pixels"]
+        if not native:
+            heads, lines = heads[:3], [line[:3] for line in lines]
+        table(heads, lines, title=f"{record['file']}: {record['verdict']}")
+
+
+def _band(entry: dict[str, Any] | None) -> str:
+    """An estimate with the band that two thirds of an archive lie in."""
+    return "" if entry is None else f"{readable(entry)} ({entry['low']:.3g} to {entry['high']:.3g})"
 
 
 def _say_nearest(record: dict[str, Any]) -> None:
