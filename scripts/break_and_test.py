@@ -87,7 +87,7 @@ BREAKAGES = [
     ),
     Breakage(
         "duplicates",
-        "archive/store.py",
+        "archive/writing.py",
         "return AddReport(added, duplicates)",
         "return AddReport(added + duplicates, 0)",
         "archive/test_store.py",

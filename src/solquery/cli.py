@@ -21,6 +21,7 @@ from typer.core import TyperGroup
 from . import (
     cli_app,
     cli_archive,
+    cli_bundle,
     cli_directions,
     cli_fetch,
     cli_params,
@@ -101,7 +102,9 @@ def solquery(
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
     plugin: Annotated[
         list[Path] | None,
-        typer.Option("--plugin", help="Python file with parameters of your own; before or behind the verb."),
+        typer.Option(
+            "--plugin", help="Python file with parameters or a generator of your own; before or behind the verb."
+        ),
     ] = None,
     version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it.")] = False,
 ) -> None:
@@ -303,6 +306,7 @@ def _flat(document: dict[str, Any], before: str = "") -> Iterator[tuple[str, str
 cli_params.register(app)
 cli_quality.register(app)
 cli_training.register(app)
+cli_bundle.register(app)
 cli_directions.register(app)
 cli_steering.register(app)
 cli_search.register(app)

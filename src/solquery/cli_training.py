@@ -1,4 +1,4 @@
-"""Verbs that make models: `train generator`, `train encoder`, `bundle build`."""
+"""Verbs that train: `train generator`, `train encoder`, `train choose`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from . import cli_native
 from .cli_input import read_npy
 from .cli_output import Reporter, emit, note, table
 from .errors import SolqueryError
@@ -25,16 +24,14 @@ if TYPE_CHECKING:
     from torch import nn
 
     from .archive.store import Archive
-    from .bundle import Bundle
     from .config import EncoderConfig, GeneratorConfig, Preset
 
-__all__ = ["preset_info", "register"]
+__all__ = ["PresetName", "Seed", "last_line", "preset_info", "register"]
 
 #: regions below which training is refused, and below which it is doubtful
 FEWEST_REGIONS, ENOUGH_REGIONS = 2, 50
 
 train_app = typer.Typer(help="Train a generator or an encoder in a run folder; the same command resumes.")
-bundle_app = typer.Typer(help="Bundles: a trained generator and encoder with directions.")
 
 
 def register(app: typer.Typer) -> None:
@@ -42,10 +39,7 @@ def register(app: typer.Typer) -> None:
     train_app.command("generator")(train_generator)
     train_app.command("encoder")(train_encoder)
     train_app.command("choose")(choose)
-    bundle_app.command("build")(build)
-    cli_native.register(bundle_app)
     app.add_typer(train_app, name="train", no_args_is_help=True)
-    app.add_typer(bundle_app, name="bundle", no_args_is_help=True)
 
 
 PresetName = Annotated[str, typer.Option(help="Named settings: physical, paper, quick or tiny.")]
@@ -334,13 +328,14 @@ def _resumable(title: str, folder: Path) -> Iterator[Reporter]:
         raise SolqueryError(f"stopped; the same command goes on from the last checkpoint in {folder}") from None
 
 
-def _last_line(folder: Path) -> dict[str, Any]:
+def last_line(folder: Path) -> dict[str, Any]:
+    """The last statistics of a run folder; empty where there are none."""
     lines = (folder / "stats.jsonl").read_text().splitlines() if (folder / "stats.jsonl").exists() else []
     return json_.loads(lines[-1]) if lines else {}
 
 
 def _trained(folder: Path, more: dict[str, Any], seconds: float, json: bool) -> None:
-    document = {"run": str(folder), **more, "stats": _last_line(folder), "seconds": seconds}
+    document = {"run": str(folder), **more, "stats": last_line(folder), "seconds": seconds}
     if json:
         emit(document)
     else:
@@ -368,105 +363,3 @@ def preset_info(name: str) -> dict[str, Any]:
 
 def _size(network: nn.Module) -> int:
     return sum(p.numel() for p in network.parameters())
-
-
-def build(
-    name: Annotated[str, typer.Option(help="Short name of the bundle.")],
-    out: Annotated[Path, typer.Option(help="Folder to write; must be new, empty or a bundle.")],
-    generator: Annotated[Path, typer.Option(help="Run folder of `train generator`.")],
-    encoder: Annotated[
-        str | None, typer.Option(help="Run folder of `train encoder`, or a bundle that has one.")
-    ] = None,
-    preset: PresetName = "paper",
-    n: Annotated[int, typer.Option("-n", min=100, help="Latents for the directions.")] = 10_000,
-    seed: Seed = 0,
-    directions: Annotated[bool, typer.Option(help="Fit directions as well.")] = True,
-    json: Json = False,
-) -> None:
-    """Put a trained generator and encoder, with directions fitted to them, into a bundle."""
-    from .bundle import Bundle
-    from .config import get_preset
-    from .generator.inference import load_inference
-    from .generator.training import load_run
-    from .steering.directions import fit_directions, sample_latents
-
-    base = get_preset(preset)
-    config, shape, network = load_run(generator)
-    if tuple(shape) != tuple(base.shape):
-        raise SolqueryError(
-            f"{generator} makes patches of {shape[0]} x {shape[1]}, preset {base.name!r} has {base.shape[0]} x "
-            f"{base.shape[1]}; name the preset it was trained with"
-        )
-    provenance: dict[str, Any] = {"generator": _story(generator)}
-    trained_as = provenance["generator"].get("provenance", {}).get("preset", base.name)
-    if trained_as != base.name:
-        raise SolqueryError(f"{generator} was trained with preset {trained_as!r}; build with --preset {trained_as}")
-    encoder_config, encoder_network, shared = base.encoder, None, None
-    if encoder is not None:
-        encoder_config, encoder_network, shared, provenance["encoder"] = _encoder(encoder, out)
-    full = dataclasses.replace(base, generator=config, encoder=encoder_config)
-    inference = load_inference(generator, config, (shape[0], shape[1]))
-    bundle = Bundle(name, full, network, encoder_network, None, {"provenance": provenance}, inference)
-    if directions:
-        with Reporter("fitting directions") as report:
-            report(f"{n:,} patches")
-            bundle.directions = fit_directions(sample_latents(network, full, n, seed), seed=seed)
-        rows = zip(bundle.directions.names, bundle.directions.accuracies, strict=True)
-        bundle.metadata["metrics"] = {"direction_accuracy": {name: float(a) for name, a in rows}}
-    bundle.save(out, encoder_from=shared)
-    _built(bundle, out, shared, json)
-
-
-def _built(bundle: Bundle, out: Path, shared: str | None, json: bool) -> None:
-    accuracy = bundle.metadata["metrics"].get("direction_accuracy", {})
-    document: dict[str, Any] = {
-        "bundle": str(out),
-        "name": bundle.name,
-        "preset": bundle.preset.name,
-        "hash": bundle.hash,
-        "encoder": None if bundle.encoder is None else {"hash": bundle.encoder_hash, "from": shared},
-        "directions": {name: {"accuracy": value} for name, value in accuracy.items()},
-        "bytes": sum(file.stat().st_size for file in out.iterdir()),
-    }
-    if json:
-        emit(document)
-    else:
-        table(["direction", "accuracy"], [(k, f"{v:.3f}") for k, v in accuracy.items()])
-        typer.echo(f"{out}: bundle {bundle.name!r}, {document['bytes'] / 1e6:.1f} MB")
-
-
-def _story(run: Path) -> dict[str, Any]:
-    """What a run folder tells about itself: settings and last statistics."""
-    try:
-        resolved = json_.loads((run / "config.json").read_text())
-    except (OSError, ValueError):
-        raise SolqueryError(
-            f"{run} is no run folder: its config.json cannot be read; name the --run of a training"
-        ) from None
-    more = {key: resolved[key] for key in ("seed", "patches", "data", "provenance") if key in resolved}
-    return {"run": run.resolve().name, **more, "last": _last_line(run)}
-
-
-def _encoder(source: str, out: Path) -> tuple[EncoderConfig, nn.Module, str | None, dict[str, Any]]:
-    """Settings and encoder of a run or a bundle; the bundle's name if its file can be shared; where it comes from."""
-    from .bundle import Bundle
-    from .config import EncoderConfig, validated
-    from .retrieval.training import load_encoder
-
-    folder = Path(source)
-    if source in Bundle.list() or (folder / "bundle.json").exists():
-        other = Bundle.load(source)
-        if other.encoder is None:
-            raise SolqueryError(f"bundle {source} has no encoder; name a run of `train encoder`")
-        beside = folder.parent.resolve() == out.parent.resolve() or source in Bundle.list()
-        shared = folder.name if beside and _owns_encoder(source) else None
-        return other.preset.encoder, other.encoder, shared, other.metadata["provenance"].get("encoder", {})
-    story = _story(folder)
-    config = validated(EncoderConfig, json_.loads((folder / "config.json").read_text())["encoder"])
-    return config, load_encoder(folder), None, story
-
-
-def _owns_encoder(source: str) -> bool:
-    """Whether the weights lie in this bundle itself; of a bundle that borrows them nothing can be borrowed."""
-    folder = Path(source)
-    return not folder.is_dir() or (folder / "encoder.safetensors").exists()

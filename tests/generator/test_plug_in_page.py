@@ -75,8 +75,14 @@ def test_the_command_line_works_with_it(told, folder):
     assert lines
     for line in lines:
         program, *words = shlex.split(line)
-        assert program == "python"
-        done = subprocess.run([sys.executable, *words], cwd=folder, capture_output=True, text=True, check=False)
+        assert program == "solquery" and "--plugin" in words
+        done = subprocess.run(
+            [sys.executable, "-c", "import solquery.cli; solquery.cli.main()", *words],
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         assert done.returncode == 0 and done.stdout.lstrip().startswith("{"), done.stderr[-2000:]
 
 

@@ -22,9 +22,13 @@ __all__ = [
     "build_generator",
     "register",
     "register_generator",
+    "restore",
+    "snapshot",
 ]
 
-_ARCHITECTURES: dict[str, tuple[Callable[..., nn.Module], Callable[..., nn.Module]]] = {}
+#: constructors of a generator and of its discriminator
+_Pair = tuple[Callable[..., nn.Module], Callable[..., nn.Module]]
+_ARCHITECTURES: dict[str, _Pair] = {}
 
 
 def register_generator(
@@ -48,11 +52,25 @@ def architectures() -> list[str]:
     return sorted(_ARCHITECTURES)
 
 
-def _lookup(name: str) -> tuple[Callable[..., nn.Module], Callable[..., nn.Module]]:
+def snapshot() -> dict[str, _Pair]:
+    """What is registered, for `restore`."""
+    architectures()  # those of the package are registered by then, and are no plug-in's
+    return dict(_ARCHITECTURES)
+
+
+def restore(before: dict[str, _Pair]) -> None:
+    """Make the names what they were at a `snapshot`."""
+    _ARCHITECTURES.clear()
+    _ARCHITECTURES.update(before)
+
+
+def _lookup(name: str) -> _Pair:
+    if name not in architectures():
+        from .. import physics  # noqa: F401  loads the plug-ins that the environment names
     if name not in architectures():
         raise ValueError(
             f"no generator architecture named {name!r}; there are: {', '.join(architectures())}; "
-            "one of your own must be registered first (docs/plug-in-generator.md)"
+            "one of your own must be registered first, by --plugin FILE or its import (docs/plug-in-generator.md)"
         )
     return _ARCHITECTURES[name]
 

@@ -68,7 +68,7 @@ def covered(chosen: Iterable[Parameter]) -> list[Parameter]:
 
 @lru_cache(maxsize=32)
 def _basis(height: int, width: int, ratio: float) -> tuple[np.ndarray, ...]:
-    """What `kernels.slopes` wants to know of a grid."""
+    """What `kernels_alpha.slopes` wants to know of a grid."""
     from .texture import ALPHA_CYCLES, spectral_basis
 
     rows, columns, member = spectral_basis(height, width, ratio, ALPHA_CYCLES, torch.float32, torch.device("cpu"))
@@ -101,6 +101,7 @@ def measure_fast(fields: Tensor, scale: Tensor | None, names: set[str]) -> tuple
     flags = ("sigma" in names, "grad" in names, "r" in names, lines, "separation" in names)
     from .geometry import R_DILATION_PX
     from .inversion_lines import LINE_DILATION_PX, block_px
+    from .kernels_alpha import slopes
 
     blocks = block_px(scale, n)
     reach = (R_DILATION_PX if scale is None else LINE_DILATION_PX) // 2
@@ -114,7 +115,7 @@ def measure_fast(fields: Tensor, scale: Tensor | None, names: set[str]) -> tuple
         for k, basis in enumerate(bases):
             which = np.flatnonzero(kind[part] == k)
             if len(which):
-                kernels.slopes(clean[part], which, *basis, sums[part])
+                slopes(clean[part], which, *basis, sums[part])
 
     threads = min(torch.get_num_threads(), n)
     if threads > 1 and raw.size > 2**16:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 from numba import njit
@@ -28,8 +29,8 @@ _SLOPE = -_GRID * _PDF
 
 # sums may be reordered, which is what lets them run in vector registers; NaN and infinity keep their meaning
 _SUMS = {"reassoc", "contract", "nsz", "arcp"}
-FAST = {"nogil": True, "cache": True, "fastmath": _SUMS, "error_model": "numpy"}
-EXACT = {"nogil": True, "cache": True, "error_model": "numpy"}
+FAST: dict[str, Any] = {"nogil": True, "cache": True, "fastmath": _SUMS, "error_model": "numpy"}
+EXACT: dict[str, Any] = {"nogil": True, "cache": True, "error_model": "numpy"}
 
 
 @njit(**FAST)

@@ -1,12 +1,14 @@
-"""Parameters of the user's own, in a Python file that is named on the command line or in the environment."""
+"""Parameters and generators of the user's own, in a Python file named on the command line or in the environment."""
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import os
 import sys
 import traceback
 from pathlib import Path
+from typing import NamedTuple
 
 from ..errors import SolqueryError
 from . import registry
@@ -16,11 +18,19 @@ __all__ = ["ENVIRONMENT", "PluginError", "load_from_environment", "load_plugin",
 #: files to load when the package's physics is imported, as in PATH; worker processes find them here
 ENVIRONMENT = "SOLQUERY_PLUGINS"
 
-_LOADED: dict[Path, tuple[str, ...]] = {}
+
+class _Registered(NamedTuple):
+    """What a file has made known, by name."""
+
+    parameters: tuple[str, ...]
+    generators: tuple[str, ...]
+
+
+_LOADED: dict[Path, _Registered] = {}
 
 
 class PluginError(SolqueryError):
-    """A file of parameters that cannot be used; the message says why, and where in the file."""
+    """A plug-in file that cannot be used; the message says why, and where in the file."""
 
 
 def _where(error: BaseException, path: Path) -> str:
@@ -29,62 +39,83 @@ def _where(error: BaseException, path: Path) -> str:
     return f"{path}, line {line}" if line else str(path)
 
 
+def _is_ours(generator: object) -> bool:
+    return getattr(generator, "__module__", "").startswith("solquery.")
+
+
 def load_plugin(path: str | os.PathLike[str]) -> tuple[str, ...]:
-    """Run a Python file that registers parameters; a file that was loaded before is not run again.
+    """Run a Python file that registers parameters or generators; a file that was loaded before is not run again.
 
     Parameters
     ----------
     path
-        A file with at least one function decorated with `parameter`. It is code and runs with your rights.
+        A file with at least one function decorated with `parameter`, or one call of `register_generator`. It is code
+        and runs with your rights.
 
     Returns
     -------
-    Names of the parameters that it has registered.
+    Names of the parameters that it has registered, then those of the generators.
 
     Raises
     ------
     PluginError
-        When there is no such file, it raises, takes a name that exists, or registers nothing; the registry is then
-        left as it was.
+        When there is no such file, it raises, takes the name of a parameter that exists or of a generator of the
+        package, or registers nothing; what is registered is then left as it was.
     """
+    from ..generator import networks
+
     file = Path(path).expanduser().resolve()
-    if file in _LOADED and set(_LOADED[file]) <= set(registry.parameters(on_demand=True)):
-        return _LOADED[file]
+    done = _LOADED.get(file)
+    if (
+        done is not None
+        and set(done.parameters) <= set(registry.parameters(on_demand=True))
+        and set(done.generators) <= set(networks.architectures())
+    ):
+        return done.parameters + done.generators
     if not file.is_file():
-        raise PluginError(f"no plug-in file {path}; name a Python file with a function decorated with @parameter")
-    before = registry.snapshot()
-    spec = importlib.util.spec_from_file_location(f"solquery_plugin_{file.stem}", file)
+        raise PluginError(f"no plug-in file {path}; name a Python file that registers parameters or a generator")
+    before, built = registry.snapshot(), networks.snapshot()
+    # the same name in every process that loads this file, so that objects of its classes can be sent to one
+    name = f"solquery_plugin_{file.stem}_{hashlib.sha256(str(file).encode()).hexdigest()[:8]}"
+    spec = importlib.util.spec_from_file_location(name, file)
     if spec is None or spec.loader is None:
         raise PluginError(f"{path} is no Python file; a plug-in ends in .py")
     module = importlib.util.module_from_spec(spec)
     try:
-        sys.modules[spec.name] = module
+        sys.modules[name] = module
         spec.loader.exec_module(module)
-        names = tuple(name for name in registry.parameters(on_demand=True) if name not in before)
-        if not names:
+        now = networks.snapshot()
+        made = tuple(known for known in now if now[known] != built.get(known))
+        # shipped bundles are built from the package's own, which a file of the same name would quietly take away
+        taken = [known for known in made if known in built and _is_ours(built[known][0])]
+        if taken:
             raise PluginError(
-                f"{file} registers no parameter; decorate a function with @solquery.parameter(name, unit)"
+                f"{file}: the package has a generator {taken[0]!r} itself; register yours by another name"
             )
-    except PluginError:
+        found = _Registered(tuple(known for known in registry.parameters(on_demand=True) if known not in before), made)
+        if not any(found):
+            raise PluginError(
+                f"{file} registers no parameter and no generator; decorate a function with "
+                "@solquery.parameter(name, unit), or call solquery.register_generator(name, class)"
+            )
+    except BaseException as error:
+        sys.modules.pop(name, None)
         registry.restore(before)
-        raise
-    except registry.DuplicateParameter as error:
-        registry.restore(before)
-        raise PluginError(f"{_where(error, file)}: {error}") from None
-    except Exception as error:
-        registry.restore(before)
+        networks.restore(built)
+        if isinstance(error, PluginError) or not isinstance(error, Exception):
+            raise
+        if isinstance(error, registry.DuplicateParameter):
+            raise PluginError(f"{_where(error, file)}: {error}") from None
         what = str(error).splitlines()[0] if str(error) else ""
         raise PluginError(f"{_where(error, file)}: {type(error).__name__}: {what}; mend the plug-in") from error
-    finally:
-        sys.modules.pop(spec.name, None)
-    _LOADED[file] = names
-    return names
+    _LOADED[file] = found
+    return found.parameters + found.generators
 
 
 def plugin_names() -> tuple[str, ...]:
     """Parameters that plug-ins have registered, in the order of loading."""
     known = registry.parameters(on_demand=True)
-    return tuple(name for names in _LOADED.values() for name in names if name in known)
+    return tuple(name for done in _LOADED.values() for name in done.parameters if name in known)
 
 
 def load_from_environment() -> None:

@@ -1,0 +1,136 @@
+"""The group `bundle`: `bundle build` puts trained networks together, `bundle native` compares with the observations."""
+
+from __future__ import annotations
+
+import dataclasses
+import json as json_
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from . import cli_native
+from .cli_output import Reporter, emit, table
+from .cli_training import PresetName, Seed, last_line
+from .errors import SolqueryError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from .bundle import Bundle
+    from .config import EncoderConfig
+
+__all__ = ["register"]
+
+bundle_app = typer.Typer(help="Bundles: a trained generator and encoder with directions.")
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verbs of this file."""
+    bundle_app.command("build")(build)
+    cli_native.register(bundle_app)
+    app.add_typer(bundle_app, name="bundle", no_args_is_help=True)
+
+
+def build(
+    name: Annotated[str, typer.Option(help="Short name of the bundle.")],
+    out: Annotated[Path, typer.Option(help="Folder to write; must be new, empty or a bundle.")],
+    generator: Annotated[Path, typer.Option(help="Run folder of `train generator`.")],
+    encoder: Annotated[
+        str | None, typer.Option(help="Run folder of `train encoder`, or a bundle that has one.")
+    ] = None,
+    preset: PresetName = "paper",
+    n: Annotated[int, typer.Option("-n", min=100, help="Latents for the directions.")] = 10_000,
+    seed: Seed = 0,
+    directions: Annotated[bool, typer.Option(help="Fit directions as well.")] = True,
+    json: Json = False,
+) -> None:
+    """Put a trained generator and encoder, with directions fitted to them, into a bundle."""
+    from .bundle import Bundle
+    from .config import get_preset
+    from .generator.inference import load_inference
+    from .generator.training import load_run
+    from .steering.directions import fit_directions, sample_latents
+
+    base = get_preset(preset)
+    config, shape, network = load_run(generator)
+    if tuple(shape) != tuple(base.shape):
+        raise SolqueryError(
+            f"{generator} makes patches of {shape[0]} x {shape[1]}, preset {base.name!r} has {base.shape[0]} x "
+            f"{base.shape[1]}; name the preset it was trained with"
+        )
+    provenance: dict[str, Any] = {"generator": _story(generator)}
+    trained_as = provenance["generator"].get("provenance", {}).get("preset", base.name)
+    if trained_as != base.name:
+        raise SolqueryError(f"{generator} was trained with preset {trained_as!r}; build with --preset {trained_as}")
+    encoder_config, encoder_network, shared = base.encoder, None, None
+    if encoder is not None:
+        encoder_config, encoder_network, shared, provenance["encoder"] = _encoder(encoder, out)
+    full = dataclasses.replace(base, generator=config, encoder=encoder_config)
+    inference = load_inference(generator, config, (shape[0], shape[1]))
+    bundle = Bundle(name, full, network, encoder_network, None, {"provenance": provenance}, inference)
+    if directions:
+        with Reporter("fitting directions") as report:
+            report(f"{n:,} patches")
+            bundle.directions = fit_directions(sample_latents(network, full, n, seed), seed=seed)
+        rows = zip(bundle.directions.names, bundle.directions.accuracies, strict=True)
+        bundle.metadata["metrics"] = {"direction_accuracy": {name: float(a) for name, a in rows}}
+    bundle.save(out, encoder_from=shared)
+    _built(bundle, out, shared, json)
+
+
+def _built(bundle: Bundle, out: Path, shared: str | None, json: bool) -> None:
+    accuracy = bundle.metadata["metrics"].get("direction_accuracy", {})
+    document: dict[str, Any] = {
+        "bundle": str(out),
+        "name": bundle.name,
+        "preset": bundle.preset.name,
+        "hash": bundle.hash,
+        "encoder": None if bundle.encoder is None else {"hash": bundle.encoder_hash, "from": shared},
+        "directions": {name: {"accuracy": value} for name, value in accuracy.items()},
+        "bytes": sum(file.stat().st_size for file in out.iterdir()),
+    }
+    if json:
+        emit(document)
+    else:
+        table(["direction", "accuracy"], [(k, f"{v:.3f}") for k, v in accuracy.items()])
+        typer.echo(f"{out}: bundle {bundle.name!r}, {document['bytes'] / 1e6:.1f} MB")
+
+
+def _story(run: Path) -> dict[str, Any]:
+    """What a run folder tells about itself: settings and last statistics."""
+    try:
+        resolved = json_.loads((run / "config.json").read_text())
+    except (OSError, ValueError):
+        raise SolqueryError(
+            f"{run} is no run folder: its config.json cannot be read; name the --run of a training"
+        ) from None
+    more = {key: resolved[key] for key in ("seed", "patches", "data", "provenance") if key in resolved}
+    return {"run": run.resolve().name, **more, "last": last_line(run)}
+
+
+def _encoder(source: str, out: Path) -> tuple[EncoderConfig, nn.Module, str | None, dict[str, Any]]:
+    """Settings and encoder of a run or a bundle; the bundle's name if its file can be shared; where it comes from."""
+    from .bundle import Bundle
+    from .config import EncoderConfig, validated
+    from .retrieval.training import load_encoder
+
+    folder = Path(source)
+    if source in Bundle.list() or (folder / "bundle.json").exists():
+        other = Bundle.load(source)
+        if other.encoder is None:
+            raise SolqueryError(f"bundle {source} has no encoder; name a run of `train encoder`")
+        beside = folder.parent.resolve() == out.parent.resolve() or source in Bundle.list()
+        shared = folder.name if beside and _owns_encoder(source) else None
+        return other.preset.encoder, other.encoder, shared, other.metadata["provenance"].get("encoder", {})
+    story = _story(folder)
+    config = validated(EncoderConfig, json_.loads((folder / "config.json").read_text())["encoder"])
+    return config, load_encoder(folder), None, story
+
+
+def _owns_encoder(source: str) -> bool:
+    """Whether the weights lie in this bundle itself; of a bundle that borrows them nothing can be borrowed."""
+    folder = Path(source)
+    return not folder.is_dir() or (folder / "encoder.safetensors").exists()
