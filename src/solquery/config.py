@@ -61,6 +61,8 @@ class GeneratorConfig:
     limit: float = 1.0
     #: network units below which what is made fades to nothing, for grids that reach beyond the observation
     hush: float = 0.0
+    #: weight of the amounts that images are held to (loss `vae-gan` only; see generator/amounts.py); 0 switches it off
+    amounts: float = 0.0
     #: one generated batch serves both steps of an iteration (faster), instead of one each (losses but `vae-gan`, whose
     #: two steps always share)
     shared_batch: bool = False
@@ -70,6 +72,7 @@ class GeneratorConfig:
         _require(self.batch >= 2, f"batch must be at least 2, got {self.batch}")
         _require(self.epochs >= 1, f"epochs must be at least 1, got {self.epochs}")
         _require(self.learning_rate > 0, f"learning_rate must be positive, got {self.learning_rate}")
+        _require(self.amounts >= 0, f"amounts must not be negative, got {self.amounts}")
         losses = ("bce", "relativistic", "vae-gan")
         _require(self.loss in losses, f"loss must be one of {', '.join(losses)}, got {self.loss!r}")
         _require(self.precision in ("fp32", "bf16"), f"precision must be 'fp32' or 'bf16', got {self.precision!r}")

@@ -79,6 +79,14 @@ class Team:
         dist.all_reduce(value)
         return value / self.size
 
+    def gather(self, rows: torch.Tensor) -> torch.Tensor:
+        """The rows (n, …) of all processes, as many of each, one process after the other; without gradient."""
+        if self.size == 1:
+            return rows
+        parts = [torch.empty_like(rows) for _ in range(self.size)]
+        dist.all_gather(parts, rows.detach().contiguous())
+        return torch.cat(parts)
+
     def wait(self) -> None:
         """Until all processes are here."""
         if self.size > 1:

@@ -23,6 +23,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from ..config import GeneratorConfig
+from .amounts import Amounts
 from .anchors import anchor_scores
 from .inference import InferenceNetwork, build_inference
 from .networks import build_generator
@@ -191,6 +192,9 @@ def _train(
     optimise_d = torch.optim.Adam(discriminator.parameters(), lr=config.learning_rate / 2, betas=tuple(config.betas))
     random = torch.Generator().manual_seed(seed + 1)
     held = {**parts, "average": average, "optimise_g": optimise_g, "optimise_d": optimise_d}
+    amounts = Amounts(data, config.unit_gauss, seed).to(place) if config.amounts else None
+    if amounts is not None:
+        held["amounts"] = amounts
     step = folder.resume(held, random, place)["step"]
     if step == 0 and start is not None:
         _begin_with(start, {**parts, "average": average})
@@ -256,6 +260,7 @@ def _train(
             "loss_d": 0.0,
             "loss_g": 0.0,
             "texture": 0.0,
+            "amounts": 0.0,
         }
         if judged is not None:
             versus = compress(real)
@@ -282,6 +287,10 @@ def _train(
             loss = loss + adversarial * (loss_g + texture)
             values["texture"] = float(texture.detach())
             values |= {"loss_d": float(loss_d.detach()), "loss_g": float(loss_g.detach())}
+        if amounts is not None and adversarial:
+            missed = amounts.match(rebuilt, real[:kept]) + amounts.belong(drawn, team)
+            loss = loss + config.amounts * missed
+            values["amounts"] = float(missed.detach())
         optimise_g.zero_grad(set_to_none=True)
         loss.backward()
         team.average_gradients(both)

@@ -1,0 +1,137 @@
+"""How much of everything: hold what is drawn to the amounts that the archive has, each as often as it is there.
+
+An adversarial loss sees whether an image could be real, and hardly whether the hundred images of a minute have strong
+and weak, rough and smooth ones in the right shares: a generator that keeps to the middle of each amount is seldom found
+out. Amounts are numbers, so they can be asked for as numbers. A reconstruction should have those of its original. A
+draw from the prior has no original; but as the amounts of many draws are to be distributed as those of the archive,
+each draw has its place among the others, and the archive's value at that place is where it belongs: the optimal
+transport of one distribution of numbers into another, one amount at a time (as the sliced Wasserstein distance does
+with projections; Rabin et al. 2011, doi:10.1007/978-3-642-24785-9_37). The places are taken among the last draws.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from .team import Team
+
+__all__ = ["AMOUNTS", "Amounts", "measure_amounts"]
+
+#: names of the amounts, in the order of the columns of `measure_amounts`
+AMOUNTS = ("tuf", "tpf", "tnf", "r", "psep", "core", "wings", "area", "alpha", "grad")
+#: widths in gauss of the windows about zero that the weak-field core is weighed with
+CORE_GAUSS = {"core": 10.0, "wings": 30.0}
+#: flux density that counts as none: G summed over pixels
+FAINT = 1000.0
+#: gauss at which a pixel counts half as observed
+OBSERVED_GAUSS = 2.0
+#: draws that a new one finds its place among, and patches of the archive that are measured
+REMEMBERED = 1024
+MEASURED = 4096
+
+
+def _width(share: Tensor, window: float) -> Tensor:
+    """Logarithm of the width of a normal core of which a normal window of width `window` keeps `share`."""
+    share = share.clamp(1e-3, 0.999)
+    return 0.5 * torch.log(window**2 * (share**-2 - 1.0))
+
+
+def measure_amounts(gauss: Tensor) -> Tensor:
+    """Amounts of fields (N, H, W) in G: (N, A), logarithms but for ALPHA and area, through which gradients pass.
+
+    Flux and R in gauss times pixels, smooth as in `smooth_measure`; the polarity separation in pixels; the width of the
+    weak-field core as seen through two windows (what SIGMA measures, which has no gradient); the share of the grid that
+    is observed; the slope of the power spectrum; the mean gradient. NaN where a patch has no such thing.
+    """
+    from ..physics.smooth import smooth_measure
+    from ..physics.texture import radial_power, without_empty
+
+    gauss = gauss.float()
+    smooth = smooth_measure(gauss, None, ["tuf", "tpf", "tnf", "r"])
+    out = {name: torch.log(value + FAINT) for name, value in smooth.items()}
+    with torch.no_grad():
+        bipolar = torch.isfinite(smooth_measure(gauss, None, ["psep"])["psep"]).nonzero()[:, 0]
+        observed = torch.isfinite(without_empty(gauss)).float()
+    # measured where there is one only: a gradient of nothing is not zero but NaN
+    apart = torch.log(smooth_measure(gauss[bipolar], None, ["psep"])["psep"] + 3.0)
+    out["psep"] = torch.full_like(out["tuf"], torch.nan).index_put((bipolar,), apart)
+    count = observed.sum((1, 2)).clamp_min(1.0)
+    square = gauss.square()
+    for name, window in CORE_GAUSS.items():
+        out[name] = _width((observed * torch.exp(-0.5 * square / window**2)).sum((1, 2)) / count, window)
+    out["area"] = (square / (square + OBSERVED_GAUSS**2)).mean((1, 2))
+    cycles, power = radial_power(gauss)
+    floor = 1e-9 * power.detach().sum(1, keepdim=True) + 1e-3
+    x = torch.log(cycles)
+    x = (x - x.mean()) / (x - x.mean()).square().sum()
+    out["alpha"] = torch.log(power + floor) @ x
+    dy, dx = torch.gradient(gauss, dim=(1, 2))
+    out["grad"] = torch.log((dy.square() + dx.square() + 1.0).sqrt().mean((1, 2)))
+    return torch.stack([out[name].to(torch.float32) for name in AMOUNTS], 1)
+
+
+class Amounts(nn.Module):
+    """The archive's amounts, and those of the last draws; its state is saved with the checkpoint.
+
+    Parameters
+    ----------
+    data
+        Array-like (N, H, W) in network units of `unit_gauss` gauss each.
+    seed
+        Of the patches that are measured where there are many.
+    """
+
+    def __init__(self, data: Any, unit_gauss: float, seed: int, batch: int = 256) -> None:
+        super().__init__()
+        self.unit_gauss = unit_gauss
+        rng = np.random.default_rng(seed)
+        rows = np.sort(rng.choice(len(data), min(len(data), MEASURED), replace=False))
+        parts = []
+        with torch.no_grad():
+            for start in range(0, len(rows), batch):
+                fields = torch.as_tensor(np.asarray(data[rows[start : start + batch]], np.float32))
+                parts.append(measure_amounts(fields * unit_gauss))
+        values = torch.cat(parts).double()
+        centre = values.nanmedian(0).values.nan_to_num()  # an archive of one polarity has no separation at all
+        values = torch.where(torch.isfinite(values), values, centre)
+        spread = values.std(0).clamp_min(1e-6)
+        places = (torch.arange(REMEMBERED, dtype=torch.float64) + 0.5) / REMEMBERED
+        table = torch.quantile((values - centre) / spread, places, dim=0).float()
+        self.register_buffer("centre", centre.float())
+        self.register_buffer("spread", spread.float())
+        #: the archive's quantiles (R, A), in spreads from its median
+        self.register_buffer("table", table)
+        # before there are draws, the archive itself: nothing is then asked of the first ones but what it has
+        self.register_buffer("drawn", table.clone())
+        self.register_buffer("oldest", torch.zeros((), dtype=torch.int64))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, A) of images (N, 1, H, W) in network units, in spreads from the median; 0 where there is none."""
+        return torch.nan_to_num((measure_amounts(x[:, 0] * self.unit_gauss) - self.centre) / self.spread)
+
+    def match(self, made: Tensor, real: Tensor) -> Tensor:
+        """What reconstructions (N, 1, H, W) miss of the amounts of their originals, summed over amounts."""
+        with torch.no_grad():
+            wanted = self(real)
+        return F.smooth_l1_loss(self(made), wanted, reduction="none").sum(1).mean()
+
+    def belong(self, made: Tensor, team: Team) -> Tensor:
+        """How far draws (N, 1, H, W) are from where they belong, summed over amounts; they are remembered."""
+        values = self(made)
+        with torch.no_grad():
+            below = (self.drawn[None] < values[:, None]).float().mean(1)
+            # between the quantiles: those of the table stand at (k + 1/2) / R
+            place = (below * REMEMBERED - 0.5).clamp(0.0, REMEMBERED - 1.0)
+            low = place.floor().long().clamp(max=REMEMBERED - 2)
+            share = place - low
+            wanted = self.table.gather(0, low) * (1 - share) + self.table.gather(0, low + 1) * share
+            everyone = team.gather(values.detach())
+            rows = (self.oldest + torch.arange(len(everyone), device=values.device)) % REMEMBERED
+            self.drawn[rows] = everyone
+            self.oldest += len(everyone)
+        return F.smooth_l1_loss(values, wanted, reduction="none").sum(1).mean()
