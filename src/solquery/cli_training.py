@@ -134,12 +134,18 @@ def train_encoder(
     epochs: Epochs = None,
     minutes: Minutes = None,
     until_images: Until = None,
+    drawn: Annotated[
+        int, typer.Option(min=0, help="Train on so many patches drawn from --generator as well: queries will be such.")
+    ] = 0,
+    generator: Annotated[Path | None, typer.Option(help="Run folder of `train generator` that draws.")] = None,
     seed: Seed = 0,
     device: Device = "auto",
     dry_run: Dry = False,
     json: Json = False,
 ) -> None:
     """Train the self-supervised encoder on the patches of an archive."""
+    if bool(drawn) != (generator is not None):
+        raise typer.BadParameter("--drawn N and --generator RUN go together")
     chosen, config = _plan(preset, "encoder", images, epochs)
     if dry_run:
         emit(_resolved("encoder", chosen, config, run, archive, data, seed, device, minutes, until_images))
@@ -147,15 +153,36 @@ def train_encoder(
     folder, patches = _ready(chosen, archive, where, data, run)
     from .retrieval.training import train_encoder as train
 
+    provenance: dict[str, Any] = {"preset": chosen.name}
+    if generator is not None:
+        patches = _with_draws(patches, generator, drawn, folder, seed)
+        provenance |= {"drawn": drawn, "generator": generator.resolve().name}
     began, place = time.monotonic(), _device(device)
     planned = config.images or config.epochs * len(patches)
     with _resumable("training the encoder", folder) as report:
         done = train(
             config, patches, folder, seed=seed, device=place, until_images=until_images, minutes=minutes,
-            provenance={"preset": chosen.name}, progress=lambda entry: report.training({"planned": planned, **entry}),
+            provenance=provenance, progress=lambda entry: report.training({"planned": planned, **entry}),
         )  # fmt: skip
     more = {"images": done.images, "planned": done.planned, "finished": done.finished}
     _trained(folder, more, time.monotonic() - began, json)
+
+
+def _with_draws(patches: Any, generator: Path, count: int, folder: Path, seed: int) -> Any:
+    from .generator.training import load_run
+    from .retrieval.draws import with_draws
+
+    config, shape, network = load_run(generator)
+    if tuple(shape) != tuple(patches.shape[1:]):
+        raise SolqueryError(
+            f"{generator} draws patches of {shape[0]} x {shape[1]}, those to train on have {patches.shape[1]} x "
+            f"{patches.shape[2]}; name a run of the same preset"
+        )
+    note(f"drawing {count:,} patches")
+    try:
+        return with_draws(patches, network, config.latent_dim, count, folder, seed=seed)
+    except ValueError as error:
+        raise SolqueryError(str(error)) from None
 
 
 def choose(

@@ -127,3 +127,15 @@ def test_quality_writes_a_table_and_a_figure(room, tmp_path):
     assert all(0 <= entry["ks"] <= 1 for entry in got["parameters"].values())
     assert (out / "quality.png").read_bytes().startswith(PNG)
     assert json.loads((out / "quality.json").read_text())["median_ks"] == got["median_ks"]
+
+
+def test_an_encoder_also_learns_from_draws(room, tmp_path):
+    common = ("train", "encoder", "--preset", "tiny", "--archive", room / "archive", "--epochs", 1, "--device", "cpu")
+    about = document(*common, "--drawn", 16, "--generator", room / "run-g", "--run", tmp_path / "run")
+    settings = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert about["images"] == 48 and settings["data"]["shape"] == [48, 32, 32]
+    assert np.load(tmp_path / "run" / "drawn.npy").shape == (16, 32, 32)
+    assert settings["provenance"]["drawn"] == 16 and settings["provenance"]["generator"] == "run-g"
+    call(*common, "--drawn", 16, "--run", tmp_path / "other", code=2)
+    other = (*common[:3], "paper", *common[4:], "--drawn", 4, "--generator", room / "run-g", "--run", tmp_path / "p")
+    assert "32 x 32" in failure(*other)
