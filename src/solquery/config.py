@@ -263,7 +263,11 @@ PRESETS: dict[str, Preset] = {
         knee_gauss=3000.0,
         scale_mm=(1.822125, 1.822125),
         generator=replace(
-            _QUICK_GENERATOR, limit=4.0, hush=0.0015, anchors=("tuf", "r", "psep", "sigma", "tilt", "net_flux")
+            _QUICK_GENERATOR,
+            limit=4.0,
+            hush=0.0015,
+            anchors=("tuf", "r", "psep", "sigma", "tilt", "net_flux"),
+            amounts=0.3,
         ),
         encoder=_PHYSICAL_ENCODER,
     ),
