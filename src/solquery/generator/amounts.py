@@ -26,8 +26,6 @@ __all__ = ["AMOUNTS", "Amounts", "measure_amounts"]
 AMOUNTS = ("tuf", "tpf", "tnf", "r", "psep", "core", "wings", "area", "alpha", "grad")
 #: widths in gauss of the windows about zero that the weak-field core is weighed with
 CORE_GAUSS = {"core": 10.0, "wings": 30.0}
-#: what an amount weighs more than the others: the width of the core is what a discriminator notices least
-WEIGHTS = {"core": 4.0}
 #: flux density that counts as none: G summed over pixels
 FAINT = 1000.0
 #: gauss at which a pixel counts half as observed
@@ -104,7 +102,6 @@ class Amounts(nn.Module):
         spread = values.std(0).clamp_min(1e-6)
         places = (torch.arange(REMEMBERED, dtype=torch.float64) + 0.5) / REMEMBERED
         table = torch.quantile((values - centre) / spread, places, dim=0).float()
-        self.weights = torch.tensor([WEIGHTS.get(name, 1.0) for name in AMOUNTS])
         self.register_buffer("centre", centre.float())
         self.register_buffer("spread", spread.float())
         #: the archive's quantiles (R, A), in spreads from its median
@@ -121,7 +118,7 @@ class Amounts(nn.Module):
         """What reconstructions (N, 1, H, W) miss of the amounts of their originals, summed over amounts."""
         with torch.no_grad():
             wanted = self(real)
-        return self._missed(self(made), wanted)
+        return F.smooth_l1_loss(self(made), wanted, reduction="none").sum(1).mean()
 
     def belong(self, made: Tensor, team: Team) -> Tensor:
         """How far draws (N, 1, H, W) are from where they belong, summed over amounts; they are remembered."""
@@ -137,7 +134,4 @@ class Amounts(nn.Module):
             rows = (self.oldest + torch.arange(len(everyone), device=values.device)) % REMEMBERED
             self.drawn[rows] = everyone
             self.oldest += len(everyone)
-        return self._missed(values, wanted)
-
-    def _missed(self, values: Tensor, wanted: Tensor) -> Tensor:
-        return (F.smooth_l1_loss(values, wanted, reduction="none") @ self.weights.to(values.device)).mean()
+        return F.smooth_l1_loss(values, wanted, reduction="none").sum(1).mean()
