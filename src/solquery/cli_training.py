@@ -81,6 +81,9 @@ def train_generator(
     precision: Precision = None,
     learning_rate: Rate = None,
     shared_batch: Shared = None,
+    start: Annotated[
+        Path | None, typer.Option(help="Run of the same networks whose weights a new run begins with (loss vae-gan).")
+    ] = None,
     picture_every: PictureEvery = 500,
     dry_run: Dry = False,
     json: Json = False,
@@ -107,6 +110,7 @@ def train_generator(
                 config, patches, folder, chosen.shape,
                 seed=seed, device=place, until_images=until_images, minutes=minutes, picture_steps=picture_every,
                 progress=report.training, provenance={"preset": chosen.name, "prepared": preset_key(chosen)},
+                start=start,
             )  # fmt: skip
     if leads:
         _trained(folder, {"weights": str(weights)}, time.monotonic() - began, json)

@@ -248,3 +248,25 @@ def test_a_plugged_in_layer_that_draws_random_numbers_resumes_as_well(tmp_path, 
     parts = train_generator(config, blobs, tmp_path / "parts", SHAPE)
     a, b = load_file(whole), load_file(parts)
     assert all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_a_new_run_begins_with_the_weights_of_another(tmp_path):
+    import trainings
+
+    trainings.train("vae-gan", str(tmp_path / "first"), until_images=160)
+    config = dataclasses.replace(trainings.configurations()["vae-gan"], learning_rate=1e-9, grow_images=(), amounts=0.0)
+    train_generator(
+        config, trainings.blobs(), tmp_path / "second", trainings.SHAPE, until_images=16, start=tmp_path / "first"
+    )
+    before, after = (
+        torch.load(tmp_path / run / "checkpoints" / "last.pt", weights_only=True) for run in ("first", "second")
+    )
+    for part in ("generator", "discriminator", "inference"):
+        assert all(torch.allclose(before[part][k], after[part][k], atol=1e-6) for k in before[part])
+    assert (before["step"], after["step"]) == (10, 1)
+    with pytest.raises(TrainingError, match="same networks"):
+        wider = dataclasses.replace(config, width=16)
+        train_generator(wider, trainings.blobs(), tmp_path / "third", trainings.SHAPE, start=tmp_path / "first")
+    with pytest.raises(TrainingError, match="starts from nothing"):
+        bce = trainings.configurations()["bce"]
+        train_generator(bce, trainings.blobs(), tmp_path / "fourth", trainings.SHAPE, start=tmp_path / "first")

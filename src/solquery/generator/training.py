@@ -110,6 +110,7 @@ def train_generator(
     picture_steps: int = 500,
     progress: Callable[[dict[str, Any]], None] | None = None,
     provenance: dict[str, Any] | None = None,
+    start: str | Path | None = None,
 ) -> Path:
     """Train, or go on with a run, until the configured number of images, `until_images` or `minutes`.
 
@@ -129,6 +130,9 @@ def train_generator(
         Called with every line of statistics.
     provenance
         Written into `config.json` and held against it when the run goes on: the preset that prepared the data.
+    start
+        Run folder, or checkpoint, of another run of the same networks whose weights a new run begins with (loss
+        `vae-gan` only).
 
     Returns
     -------
@@ -146,10 +150,16 @@ def train_generator(
     CollapseWarning
         When generated patches have become alike.
     """
+    if start is not None and config.loss != "vae-gan":
+        raise TrainingError(
+            f"loss {config.loss!r} starts from nothing; only 'vae-gan' takes the weights of another run"
+        )
+    more = {"start": start} if start is not None else {}
     train = train_vaegan if config.loss == "vae-gan" else _train_adversarial
     return train(
         config, data, run, shape, seed=seed, device=device, until_images=until_images, minutes=minutes,
         checkpoint_seconds=checkpoint_seconds, picture_steps=picture_steps, progress=progress, provenance=provenance,
+        **more,
     )  # fmt: skip
 
 

@@ -138,6 +138,9 @@ def _parts(config: GeneratorConfig, shape: tuple[int, int], seed: int, device: t
 
 def _begin_with(checkpoint: str | Path, parts: dict[str, nn.Module]) -> None:
     """Weights of another run's checkpoint; its optimisers, random state and position stay behind."""
+    checkpoint = Path(checkpoint)
+    if checkpoint.is_dir():
+        checkpoint = checkpoint / "checkpoints" / "last.pt"
     try:
         stored = torch.load(checkpoint, weights_only=True, map_location="cpu")
         for name, part in parts.items():
@@ -167,8 +170,9 @@ def train_vaegan(
 ) -> Path:
     """As `train_generator`, for `loss="vae-gan"`; `grow_images` are the images shown at the coarser levels.
 
-    The discriminator joins at the finest level, over `fade_images` images. `start` is the checkpoint of another run
-    of the same networks whose weights a new run begins with: what faint network and spots look like is learned once.
+    The discriminator joins at the finest level, over `fade_images` images. `start` is another run (its folder or a
+    checkpoint) of the same networks, whose weights a new run begins with: what faint network and spots look like is
+    learned once.
     """
     with team_of(device) as team, RunFolder(run, config, shape, seed, data, team, provenance) as folder:
         if team.size > 1 and config.batch % (2 * team.size):
