@@ -158,13 +158,13 @@ def search(
 def _shares(by: By, texts: list[str]) -> dict[str, float] | None:
     """Weights of a hybrid search; those of a search by physics leave the look out."""
     from .physics import parameters
-    from .retrieval.hybrid import COMPARED, LOOK, parse_weights
+    from .retrieval.hybrid import COMPARED, LOOK, WEIGHTS, parse_weights
 
     if texts and by not in (By.hybrid, By.physics):
         raise typer.BadParameter(f"--weights go with --by hybrid or physics, not with {by.value}")
     given = parse_weights(texts, parameters())
     if by is By.physics:
-        given = given or dict.fromkeys(COMPARED, 1.0)
+        given = given or {name: WEIGHTS[name] for name in COMPARED}
         if given.get(LOOK):
             raise typer.BadParameter("a search by physics does not look; leave out the weight of look, or use hybrid")
     return given

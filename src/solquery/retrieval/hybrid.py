@@ -2,8 +2,8 @@
 
 Parameters are compared by their normal scores in the archive: the rank of a value among the archive's, seen through
 the Gaussian quantile function. One score is one spread, whatever the unit and however long the tail. The embedding is
-divided so that two blind picks of the archive lie as far apart in it, in the mean square, as in one score. Equal
-weights are then an honest start, and what a weight says is what it does.
+divided so that two blind picks of the archive lie as far apart in it, in the mean square, as in one score. What a
+weight says is then what it does.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 __all__ = [
     "COMPARED",
     "LOOK",
-    "LOOK_SHARE",
+    "WEIGHTS",
     "NormalScores",
     "combine",
     "parameter_distances",
@@ -37,10 +37,11 @@ __all__ = [
 
 #: the parameters that are compared where no weights are given
 COMPARED = ("tuf", "r", "psep", "tpf", "tnf", "sigma", "alpha", "grad")
-#: name of the embedding's weight, and its value where none is given: as much as all parameters together
+#: name of the embedding's weight
 LOOK = "look"
-LOOK_WEIGHT = float(len(COMPARED))
-LOOK_SHARE = 0.5
+#: where none are given: the look counts as much as one parameter, and R, which varies most between patches that look
+#: alike, as two (measured: docs/results.md; the matches look no less like the query for it)
+WEIGHTS = {LOOK: 1.0, **dict.fromkeys(COMPARED, 1.0), "r": 2.0}
 #: difference, in scores, between a value and none
 _ABSENT = 2.0
 
@@ -177,9 +178,9 @@ def search_hybrid(
     archive, bundle, query, k, where, group, exclude_region
         As in `search`.
     weights
-        Of ``"look"`` (the embedding) and of parameters by name; what is not named has no say. None: the eight
-        parameters of the paper with 1 each, and the look with as much as all of them. Without ``"look"``, or with
-        0 for it, the search is by physics alone.
+        Of ``"look"`` (the embedding) and of parameters by name; what is not named has no say. None: `WEIGHTS`, the
+        look and the eight parameters of the paper. Without ``"look"``, or with 0 for it, the search is by physics
+        alone.
 
     Returns
     -------
@@ -191,7 +192,7 @@ def search_hybrid(
     SearchError
         As `search`, and where the archive lacks a parameter on the grid.
     """
-    weights = {LOOK: LOOK_WEIGHT, **dict.fromkeys(COMPARED, 1.0)} if weights is None else dict(weights)
+    weights = dict(WEIGHTS if weights is None else weights)
     physical = {name: weight for name, weight in weights.items() if name != LOOK and weight > 0}
     x = checked_query(query, bundle)
     index = load_index(archive, bundle, where)

@@ -27,7 +27,7 @@ from ..retrieval import (
     nearest,
     parameter_distances,
 )
-from ..retrieval.hybrid import LOOK_SHARE
+from ..retrieval.hybrid import LOOK, WEIGHTS
 from ..steering import render
 
 if TYPE_CHECKING:
@@ -171,12 +171,13 @@ def _best_by_both(
 ) -> np.ndarray:
     """Rows of the best matches by look and physics together, with the default weights."""
     rows = np.array([row_of[str(name)] for name in index.ids])
+    weights, total = {name: WEIGHTS[name] for name in COMPARED}, sum(WEIGHTS.values())
     best = []
     for start in range(0, len(embedded), _CHUNK):
         part = slice(start, start + _CHUNK)
         asked = {name: queries[name][part] for name in COMPARED}
-        physics = parameter_distances(asked, population)[:, rows]
-        distances = combine(index.distances(embedded[part]), physics, index.vectors, LOOK_SHARE)
+        physics = parameter_distances(asked, population, weights)[:, rows]
+        distances = combine(index.distances(embedded[part]), physics, index.vectors, WEIGHTS[LOOK] / total)
         best += [rows[columns[0]] if len(columns) else -1 for columns in nearest(distances, 1)]
     return np.array(best, dtype=int)
 
