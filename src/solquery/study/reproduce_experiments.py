@@ -29,6 +29,7 @@ from .reproduce_figures import (
 )
 from .reproduce_table import comparison
 from .retrieval import METHODS, PAPER, RetrievalStudy, correlate, run_retrieval
+from .retrieval_report import bipole_of
 
 if TYPE_CHECKING:
     from ..steering import Directions
@@ -278,7 +279,7 @@ def queries(study: Study, folder: Path, before: Folders) -> dict[str, Any]:
         regions=found.regions,
         sources=found.sources,
         # what the figures show: the first queries, and the bipole
-        x=found.x[[*range(min(_ROWS, len(found.x))), _bipole(found)]],
+        x=found.x[[*range(min(_ROWS, len(found.x))), bipole_of(found)]],
         **columns,
     )
     summary = json.loads(json.dumps(found.summary()), parse_constant=lambda _: None)
@@ -295,7 +296,7 @@ def _load(study: Study, folders: Folders) -> RetrievalStudy:
 
     return RetrievalStudy(
         arrays["x"], group("query_"), group("best_"), arrays["ids"], arrays["regions"],
-        arrays["sources"], group("population_"), {}, 0, study.plan.seed,
+        arrays["sources"], group("population_"), {}, study.plan.seed,
     )  # fmt: skip
 
 
@@ -314,14 +315,6 @@ def _joints(study: Study, folder: Path, found: RetrievalStudy, names: tuple[str,
         )  # fmt: skip
         files[name] = write_figure(drawn, folder / f"{name}.png", 95, 64)
     return files
-
-
-def _bipole(found: RetrievalStudy) -> int:
-    """A query with two strong, well separated polarities."""
-    size = np.minimum(found.queries["tpf"], found.queries["tnf"])
-    psep = found.queries["psep"]
-    middle = np.nanmedian(psep) if np.isfinite(psep).any() else 0.0
-    return int(np.argmax(np.where(np.nan_to_num(psep, nan=-1.0) >= middle, size, -1.0)))
 
 
 def figure7(study: Study, folder: Path, before: Folders) -> dict[str, Any]:

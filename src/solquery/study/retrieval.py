@@ -97,10 +97,9 @@ class RetrievalStudy:
         (N,) of the patches of the archive.
     population
         Parameter name to (N,), over the whole archive.
-    likeness
-        Method to the mean visual likeness of query and match, and ``random`` for patches drawn blindly.
-    judged
-        How many queries that mean is over.
+    alike
+        Method to the visual likeness (J,) of query and match for the first J queries, and ``random`` for patches drawn
+        blindly.
     seed
         Of the queries.
     """
@@ -112,9 +111,18 @@ class RetrievalStudy:
     regions: np.ndarray = field(repr=False)
     sources: np.ndarray = field(repr=False)
     population: dict[str, np.ndarray] = field(repr=False)
-    likeness: dict[str, float]
-    judged: int
+    alike: dict[str, np.ndarray] = field(repr=False)
     seed: int
+
+    @property
+    def judged(self) -> int:
+        """How many queries were judged by eye's measure."""
+        return max((len(values) for values in self.alike.values()), default=0)
+
+    @property
+    def likeness(self) -> dict[str, float]:
+        """Method to the mean visual likeness."""
+        return {method: float(values.mean()) for method, values in self.alike.items()}
 
     def matched(self, method: str, name: str) -> np.ndarray:
         """(Q,) parameter `name` of the best matches; NaN where there is none."""
@@ -183,10 +191,16 @@ def _best_by_both(
 
 
 def _judge(
-    archive: Archive, bundle: Bundle, x: np.ndarray, best: dict[str, np.ndarray], ids: np.ndarray, seed: int
-) -> tuple[dict[str, float], int]:
-    """Mean visual likeness of each method's matches for the first queries, beside that of random patches."""
-    n = min(_JUDGED, len(x))
+    archive: Archive,
+    bundle: Bundle,
+    x: np.ndarray,
+    best: dict[str, np.ndarray],
+    ids: np.ndarray,
+    judged: int,
+    seed: int,
+) -> dict[str, np.ndarray]:
+    """Visual likeness of each method's matches for the first queries, beside that of random patches."""
+    n = min(judged, len(x))
     rng = np.random.default_rng(seed)
     rows = {method: np.where(found[:n] >= 0, found[:n], 0) for method, found in best.items()}
     rows["random"] = rng.integers(0, len(ids), n)
@@ -199,8 +213,7 @@ def _judge(
     ]
     # one call for all: most of its cost is per step of the search, not per pair
     values = likeness(np.tile(x[:n], (len(rows), 1, 1)), np.concatenate(others), bundle.preset.encoder.augment, pool=4)
-    out = {method: float(part.mean()) for method, part in zip(rows, values.reshape(len(rows), n), strict=True)}
-    return out, n
+    return dict(zip(rows, values.reshape(len(rows), n), strict=True))
 
 
 def run_retrieval(
@@ -209,6 +222,7 @@ def run_retrieval(
     queries: int = 1_000,
     seed: int = 0,
     progress: Progress | None = None,
+    judged: int = _JUDGED,
 ) -> RetrievalStudy:
     """Draw random queries, find the best match of each by every method, and keep what is needed for figures.
 
@@ -222,6 +236,8 @@ def run_retrieval(
         How many latents are drawn from the prior, and the seed of the draw.
     progress
         Called with a text and the fraction done.
+    judged
+        How many of the queries are held beside their matches by eye's measure (`likeness`), which takes its time.
 
     Raises
     ------
@@ -257,7 +273,7 @@ def run_retrieval(
     for method in _TABLE_ONLY:
         best[method] = _best_by_parameters(measured, population, method)
     tell("judging the likeness of the matches", 0.85)
-    alike, judged = _judge(archive, bundle, x, best, ids, seed)
+    alike = _judge(archive, bundle, x, best, ids, judged, seed)
     tell("queries done", 1.0)
     return RetrievalStudy(
         x=x,
@@ -267,8 +283,7 @@ def run_retrieval(
         regions=np.asarray(table.column("region").to_pylist(), dtype=str),
         sources=np.asarray(table.column("source").to_pylist(), dtype=str),
         population=population,
-        likeness=alike,
-        judged=judged,
+        alike=alike,
         seed=seed,
     )
 

@@ -1,0 +1,122 @@
+"""From simulation to the Sun: does an encoder trained on simulated regions recognise observed ones.
+
+Observed frames are put among the patches of an archive. A changed copy of each should find its original first, and a
+frame whose region was also observed at other times, hours or days apart, should find one of those first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..archive.fits import UnreadableFits, read_sharp
+from ..archive.prepare import prepare
+from ..errors import SolqueryError
+from ..retrieval import embed, load_index
+from .recall import changed_copies, rank_of
+from .shares import share_of
+
+if TYPE_CHECKING:
+    from ..archive.store import Archive
+    from ..bundle import Bundle
+    from ..patch import Patch
+
+__all__ = ["read_frames", "real_frames"]
+
+#: copies made of each frame
+COPIES = 5
+
+
+def read_frames(files: Iterable[str | Path]) -> tuple[list[Patch], list[dict[str, str]]]:
+    """Frames that pass the rule of quality, sorted by region and time, and those refused with the reason."""
+    patches, refused = [], []
+    for file in files:
+        try:
+            patches.append(read_sharp(file))
+        except UnreadableFits as error:
+            refused.append({"file": str(file), "why": str(error)})
+    return sorted(patches, key=lambda p: (p.region, p.t_rec, p.id)), refused
+
+
+def real_frames(
+    archive: Archive,
+    bundle: Bundle,
+    patches: Sequence[Patch],
+    *,
+    where: str | None = "source = 'simulated'",
+    copies: int = COPIES,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Put observed frames among the patches of an archive and look for them.
+
+    Parameters
+    ----------
+    archive, bundle
+        Embedded with the bundle's encoder; nothing is written.
+    patches
+        Observed frames.
+    where
+        Which patches of the archive they are put among.
+    copies, seed
+        Changed copies of each frame (shift, zoom, rotation, flip within what the encoder is to ignore).
+
+    Returns
+    -------
+    ``copies`` and ``others``: share at rank 1 with interval; ``frames``: for each its id, region, time, the ranks of
+    the original for its copies, and rank, id and hours apart of the nearest other frame of its region (None without).
+
+    Raises
+    ------
+    SolqueryError
+        Without a frame.
+    """
+    if not patches:
+        raise SolqueryError("no frame is left to look for: none was given, or the rule of quality refused all")
+    index = load_index(archive, bundle, where)
+    x = np.stack([np.nan_to_num(prepare(patch, bundle.preset)) for patch in patches]).astype(np.float32)
+    own = embed(bundle.encoder, x)
+    vectors = np.concatenate([index.vectors, own])
+    regions = np.array([patch.region for patch in patches])
+    columns = len(index) + np.arange(len(patches))
+
+    ranks = np.empty((copies, len(patches)), int)
+    for k in range(copies):
+        changed = changed_copies(x, "all", bundle.preset.encoder.augment, seed + k)
+        ranks[k] = rank_of(_gaps(embed(bundle.encoder, changed), vectors), columns)
+
+    gaps = _gaps(own, vectors)
+    gaps[np.arange(len(patches)), columns] = np.inf
+    frames, found_first, groups = [], [], []
+    for k, patch in enumerate(patches):
+        others = np.flatnonzero((regions == patch.region) & (np.arange(len(patches)) != k))
+        entry: dict[str, Any] = {
+            "id": patch.id, "region": patch.region, "t_rec": patch.t_rec or None,
+            "copies": ranks[:, k].tolist(), "other": None,
+        }  # fmt: skip
+        if len(others):
+            best = others[gaps[k, columns[others]].argmin()]
+            rank = int((gaps[k] <= gaps[k, columns[best]]).sum())
+            entry["other"] = {"rank": rank, "id": patches[best].id, "hours": _hours(patch, patches[best])}
+            found_first.append(rank == 1)
+            groups.append(patch.region)
+        frames.append(entry)
+    return {
+        "among": len(index),
+        "frames": frames,
+        "copies": {**share_of((ranks == 1).T.ravel(), np.repeat(regions, copies), seed), "of": int(ranks.size)},
+        "others": {**share_of(found_first, groups, seed), "of": len(found_first)},
+    }
+
+
+def _gaps(queries: np.ndarray, vectors: np.ndarray) -> np.ndarray:
+    """(Q, N) Euclidean distances, one query at a time: without the cancellation of the product form."""
+    return np.stack([np.linalg.norm(vectors - query, axis=1) for query in queries])
+
+
+def _hours(one: Patch, other: Patch) -> float | None:
+    if one.time is None or other.time is None:
+        return None
+    return abs((one.time - other.time).total_seconds()) / 3600.0

@@ -1,0 +1,180 @@
+"""The whole retrieval study (paper, Figs. 7 to 9) for any bundle and archive: one document, and its pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..retrieval import embed, load_index
+from .recall import copies, same_region
+from .reproduce_figures import figure_rows, write_figure
+from .reproduce_table import bootstrap
+from .retrieval import METHODS, PAPER, PARAMETERS, RetrievalStudy, correlate, run_retrieval
+from .shares import difference_of, interval_of
+
+if TYPE_CHECKING:
+    from ..archive.store import Archive
+    from ..bundle import Bundle
+
+__all__ = ["bipole_of", "correlations_of", "likeness_of", "study_retrieval", "write_pictures"]
+
+Progress = Callable[[str, float], None]
+
+#: queries of the comparison picture
+COMPARED = 12
+_TITLES = {"ssl": "embedding", "hybrid": "hybrid", "euclidean": "Euclidean", "mahalanobis": "Mahalanobis"}
+
+
+def correlations_of(found: RetrievalStudy, resamples: int = 1_000) -> dict[str, dict[str, dict[str, Any]]]:
+    """Method to parameter to Pearson and Spearman with 95 % intervals, regions of the matches being resampled."""
+    out: dict[str, dict[str, dict[str, Any]]] = {}
+    for method in METHODS:
+        best = found.best[method]
+        regions = np.where(best >= 0, found.regions[best], "")
+        out[method] = {}
+        for name in PARAMETERS:
+            matched = found.matched(method, name)
+            intervals = bootstrap(found.queries[name], matched, regions, resamples, found.seed)
+            entry: dict[str, Any] = dict(correlate(found.queries[name], matched))
+            entry |= {f"{statistic}_interval": list(interval) for statistic, interval in intervals.items()}
+            out[method][name] = entry
+    return out
+
+
+def likeness_of(found: RetrievalStudy) -> dict[str, Any]:
+    """Medians of the visual likeness with intervals, and paired differences: what is gained over the table searches."""
+    # each query is a group of its own: they are drawn one by one
+    groups = np.arange(found.judged)
+    medians = {
+        method: {
+            "median": float(np.median(values)),
+            "interval": list(interval_of(values, groups, "median", seed=found.seed) or (None, None)),
+        }
+        for method, values in found.alike.items()
+    }
+    pairs = [(one, other) for one in ("ssl", "hybrid") for other in ("euclidean", "mahalanobis")]
+    pairs.append(("hybrid", "ssl"))
+    differences = {
+        f"{one} - {other}": difference_of(found.alike[one], found.alike[other], groups, found.seed)
+        for one, other in pairs
+    }
+    return {"queries": found.judged, "methods": medians, "differences": differences}
+
+
+def bipole_of(found: RetrievalStudy) -> int:
+    """Row of a query with two strong, well separated polarities."""
+    size = np.minimum(found.queries["tpf"], found.queries["tnf"])
+    psep = found.queries["psep"]
+    middle = np.nanmedian(psep) if np.isfinite(psep).any() else 0.0
+    return int(np.argmax(np.where(np.nan_to_num(psep, nan=-1.0) >= middle, size, -1.0)))
+
+
+def study_retrieval(
+    archive: Archive,
+    bundle: Bundle,
+    queries: int = 1_000,
+    judged: int = 200,
+    frames: int = 1_000,
+    changed: int = 200,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> tuple[dict[str, Any], RetrievalStudy]:
+    """Correlations, likeness, and what search finds of what it should.
+
+    Parameters
+    ----------
+    archive, bundle
+        Embedded with the bundle's encoder.
+    queries
+        Drawn from the prior, for the correlations.
+    judged
+        Of these, held beside their matches by eye's measure.
+    frames, changed
+        Frames asked for others of their region; patches of which changed copies are asked for.
+    seed
+        Of all draws.
+
+    Returns
+    -------
+    The document of `retrieval.json`, and the study with the patches for the pictures.
+    """
+    tell = progress or (lambda text, fraction: None)
+    found = run_retrieval(archive, bundle, queries, seed, lambda t, f: tell(t, 0.7 * f), judged)
+    tell("resampling", 0.7)
+    correlations = correlations_of(found)
+    tell("frames of the same region", 0.85)
+    region = same_region(archive, bundle, frames, seed=seed)
+    tell("changed copies", 0.9)
+    copied = copies(archive, bundle, changed, seed)
+    kinds, counts = np.unique(found.sources, return_counts=True)
+    document = {
+        "queries": len(found.x),
+        "patches": len(found.ids),
+        "sources": {str(kind): int(count) for kind, count in zip(kinds, counts, strict=True)},
+        "regions": len(np.unique(found.regions)),
+        "correlations": correlations,
+        "paper": {name: {"pearson": p, "spearman": s} for name, (p, s) in PAPER.items()},
+        "likeness": likeness_of(found),
+        "same_region": region,
+        "copies": copied,
+        "seed": seed,
+    }
+    tell("done", 1.0)
+    return document, found
+
+
+def write_pictures(archive: Archive, bundle: Bundle, found: RetrievalStudy, out: Path) -> list[str]:
+    """The paper's Figures 7, 8 and 9, and twelve queries beside what every method found; names of the files."""
+    from .figures import figure_correlations, figure_joint
+
+    out.mkdir(parents=True, exist_ok=True)
+    files = [_pair(archive, bundle, found, out)]
+    for figure, names in (("7", ("tuf", "psep", "tpf", "tnf")), ("9", ("sigma", "alpha", "grad", "r"))):
+        for name in names:
+            matched = found.matched("ssl", name)
+            drawn = figure_joint(
+                name, found.queries[name], matched, found.population[name], correlate(found.queries[name], matched),
+                physical=bundle.preset.physical,
+            )  # fmt: skip
+            files.append(write_figure(drawn, out / f"figure{figure}-{name}.png", 110, 128))
+    files.append(write_figure(figure_correlations(found.correlations(), PAPER), out / "correlations.png", 110, 64))
+    files.append(_rows(archive, bundle, found, ("ssl", "euclidean", "mahalanobis"), 6, out / "figure8.png"))
+    files.append(
+        _rows(archive, bundle, found, ("ssl", "hybrid", "euclidean", "mahalanobis"), COMPARED, out / "comparison.png")
+    )
+    return files
+
+
+def _pair(archive: Archive, bundle: Bundle, found: RetrievalStudy, out: Path) -> str:
+    """A bipole and its best match, and both again with the polarities of the query exchanged (Fig. 7, left)."""
+    query = found.x[bipole_of(found)]
+    both = np.stack([query, -query])
+    answers = load_index(archive, bundle).nearest(embed(bundle.encoder, both), 1, group="none")
+    ids = [matches[0].id if matches else None for matches in answers]
+    shown = _pictures(archive, bundle, [name for name in ids if name])
+    rows = [[bundle.preset.to_gauss(x), shown.get(name or "")] for x, name in zip(both, ids, strict=True)]
+    drawn = figure_rows(rows, ("generated query", "best match"), ("as drawn", "polarities exchanged"))
+    return write_figure(drawn, out / "figure7-pair.png", 110, 128)
+
+
+def _rows(
+    archive: Archive, bundle: Bundle, found: RetrievalStudy, methods: tuple[str, ...], count: int, path: Path
+) -> str:
+    count = min(count, len(found.x))
+    # any queries, not the first: those are the ones that everybody looks at
+    chosen = np.sort(np.random.default_rng(found.seed + 1).choice(len(found.x), count, replace=False))
+    ids = [[str(found.ids[r]) if (r := int(found.best[m][k])) >= 0 else "" for m in methods] for k in chosen]
+    shown = _pictures(archive, bundle, [name for row in ids for name in row if name])
+    rows = [
+        [bundle.preset.to_gauss(found.x[k]), *(shown.get(name) for name in names)]
+        for k, names in zip(chosen, ids, strict=True)
+    ]
+    return write_figure(figure_rows(rows, ("query", *(_TITLES[m] for m in methods))), path, 110, 128)
+
+
+def _pictures(archive: Archive, bundle: Bundle, ids: list[str]) -> dict[str, np.ndarray]:
+    names, x = archive.prepared(bundle.preset, ids=sorted(set(ids)))
+    return {name: bundle.preset.to_gauss(np.nan_to_num(x[k])) for k, name in enumerate(names)}
