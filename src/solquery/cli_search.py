@@ -132,7 +132,9 @@ def search(
     else:
         from .retrieval.baselines import search_parameters
 
-        matches = search_parameters(store, measured, k, by.value, where, group.value, excluded)
+        matches = search_parameters(
+            store, measured, k, by.value, where, group.value, excluded, preset=models.preset.name
+        )
     document: dict[str, Any] = {
         "query": {**found.about, "parameters": quantities(measured, models.preset.physical)},
         "matches": [_match_record(match, models.preset.physical) for match in matches],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import enum
 import json as json_
 import os
 import sys
@@ -30,6 +31,16 @@ __all__ = ["PresetName", "Seed", "last_line", "preset_info", "register"]
 
 #: regions below which training is refused, and below which it is doubtful
 FEWEST_REGIONS, ENOUGH_REGIONS = 2, 50
+
+
+class Invariance(enum.StrEnum):
+    """What the two views of a patch may differ in."""
+
+    shift = "shift"
+    zoom = "zoom"
+    rotation = "rotation"
+    flip = "flip"
+
 
 train_app = typer.Typer(help="Train a generator or an encoder in a run folder; the same command resumes.")
 
@@ -59,6 +70,13 @@ Rate = Annotated[float | None, typer.Option("--learning-rate", help="Instead of 
 Shared = Annotated[
     bool | None,
     typer.Option("--shared-batch/--own-batches", help="One generated batch for both steps of an iteration: faster."),
+]
+Loss = Annotated[
+    str | None, typer.Option(help="simsiam (the paper's), contrastive, vicreg or barlow; else the preset's.")
+]
+Without = Annotated[
+    list[Invariance] | None,
+    typer.Option("--without", help="An invariance to leave out, for matches exact in it; may be repeated."),
 ]
 PictureEvery = Annotated[int, typer.Option(min=1, help="Steps between pictures of the same 36 latents.")]
 Dry = Annotated[bool, typer.Option("--dry-run", help="Print the resolved configuration and stop.")]
@@ -144,13 +162,20 @@ def train_encoder(
     generator: Annotated[Path | None, typer.Option(help="Run folder of `train generator` that draws.")] = None,
     seed: Seed = 0,
     device: Device = "auto",
+    loss: Loss = None,
+    learning_rate: Rate = None,
+    without: Without = None,
+    stop_on_collapse: Annotated[
+        bool, typer.Option("--stop-on-collapse", help="End with an error when all embeddings become the same.")
+    ] = False,
     dry_run: Dry = False,
     json: Json = False,
 ) -> None:
     """Train the self-supervised encoder on the patches of an archive."""
     if bool(drawn) != (generator is not None):
         raise typer.BadParameter("--drawn N and --generator RUN go together")
-    chosen, config = _plan(preset, "encoder", images, epochs)
+    chosen, config = _plan(preset, "encoder", images, epochs, {"loss": loss, "learning_rate": learning_rate})
+    config = dataclasses.replace(config, augment=config.augment.without(*(kind.value for kind in without or [])))
     if dry_run:
         emit(_resolved("encoder", chosen, config, run, archive, data, seed, device, minutes, until_images))
         return
@@ -166,7 +191,8 @@ def train_encoder(
     with _resumable("training the encoder", folder) as report:
         done = train(
             config, patches, folder, seed=seed, device=place, until_images=until_images, minutes=minutes,
-            provenance=provenance, progress=lambda entry: report.training({"planned": planned, **entry}),
+            stop_on_collapse=stop_on_collapse, provenance=provenance,
+            progress=lambda entry: report.training({"planned": planned, **entry}),
         )  # fmt: skip
     more = {"images": done.images, "planned": done.planned, "finished": done.finished}
     _trained(folder, more, time.monotonic() - began, json)

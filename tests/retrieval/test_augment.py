@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from solquery.config import AugmentConfig
+from solquery.config import AugmentConfig, get_preset
 from solquery.retrieval.augment import Views, augment, draw_views, seeded_generator, warp
 
 NOTHING = AugmentConfig(shift_px=0, zoom=(1, 1), rotation_deg=0, vertical_flip=False)
@@ -121,3 +121,66 @@ def test_views_follow_from_the_seed():
     cfg = AugmentConfig(shift_px=3)
     assert torch.equal(augment(x, cfg, seeded_generator(1, 2)), augment(x, cfg, seeded_generator(1, 2)))
     assert not torch.equal(augment(x, cfg, seeded_generator(1, 2)), augment(x, cfg, seeded_generator(1, 3)))
+
+
+@pytest.mark.parametrize("kind", ["shift", "zoom", "rotation", "flip"])
+def test_each_invariance_can_be_left_out(kind):
+    def drawn(cfg):
+        return draw_views(50, cfg, seeded_generator(9))
+
+    full, part = drawn(AugmentConfig()), drawn(AugmentConfig().without(kind))
+    neutral = {
+        "shift": ("shift_px", 0.0),
+        "zoom": ("zoom", 1.0),
+        "rotation": ("rotation_deg", 0.0),
+        "flip": ("flip", 0),
+    }
+    for name, (attribute, value) in neutral.items():
+        got = getattr(part, attribute)
+        if name == kind:
+            assert bool((got == value).all())
+        else:
+            assert torch.equal(got, getattr(full, attribute))
+
+
+def test_an_invariance_nobody_knows_is_refused():
+    with pytest.raises(ValueError, match=r"no invariance named 'mirror'; there are: shift, zoom, rotation, flip"):
+        AugmentConfig().without("mirror")
+
+
+def test_without_any_the_patch_stays_as_it_is():
+    x = torch.randn(3, 1, 16, 16, generator=seeded_generator(1))
+    assert torch.equal(augment(x, AugmentConfig().without("shift", "zoom", "rotation", "flip"), seeded_generator(2)), x)
+
+
+def test_the_physical_preset_is_augmented_in_megametres():
+    preset = get_preset("physical")
+    drawn = draw_views(4000, preset.encoder.augment, seeded_generator(8))
+    reach_mm = drawn.shift_px.abs() * torch.tensor(preset.scale_mm)
+    assert float(reach_mm.max()) == pytest.approx(18.22, abs=0.02)
+    fine = AugmentConfig.physical((0.5, 0.5), shift_mm=18.22125)
+    assert fine.shift_px == pytest.approx(36.44, abs=0.01)
+
+
+def test_a_turn_is_one_on_the_sun_where_pixels_are_oblong():
+    """A spot 20 Mm west of the centre, on pixels 2 Mm high and 1 Mm wide, is turned by 30 degrees on the Sun."""
+    cfg = AugmentConfig.physical((2.0, 1.0), shift_mm=6.0)
+    y, x = np.mgrid[:64, :128]
+    spot = np.exp(-((2.0 * (y - 31.5)) ** 2 + (x - 83.5) ** 2) / (2 * 5.0**2)).astype(np.float32)
+    turned = dataclasses.replace(views(rotation=30.0), pixel_aspect=cfg.pixel_aspect)
+    got = (centroid(warp(torch.from_numpy(spot)[None, None], turned)) - [31.5, 63.5]) * [2.0, 1.0]
+    np.testing.assert_allclose(got, [20 * np.sin(np.radians(30)), 20 * np.cos(np.radians(30))], atol=0.1)
+    reach = draw_views(4000, cfg, seeded_generator(8)).shift_px.abs().amax(0)
+    np.testing.assert_allclose(reach, [3.0, 6.0], atol=0.01)
+
+
+def test_a_batch_is_augmented_as_one_image_at_a_time():
+    """Drawing for the whole batch and resampling once gives what a loop over images gives."""
+    x = torch.randn(6, 1, 24, 24, generator=seeded_generator(1))
+    drawn = draw_views(6, AugmentConfig(shift_px=3), seeded_generator(2))
+    each = [
+        warp(x[i : i + 1], Views(drawn.shift_px[i : i + 1], drawn.zoom[i : i + 1], drawn.rotation_deg[i : i + 1],
+                                 drawn.flip[i : i + 1]))
+        for i in range(6)
+    ]  # fmt: skip
+    torch.testing.assert_close(warp(x, drawn), torch.cat(each), atol=1e-6, rtol=0)

@@ -90,7 +90,7 @@ def test_search_by_the_parameters_of_a_patch_finds_it(archive, bundle, method):
 
 
 def test_archive_without_grid_parameters(archive):
-    with pytest.raises(SearchError, match=r"lacks tuf, r, psep on the grid; .*again=True"):
+    with pytest.raises(SearchError, match=r"lacks tuf, r, psep on the grid; .*archive embed .*--again"):
         search_parameters(archive, {"tuf": 1.0, "r": 1.0, "psep": 1.0})
     with pytest.raises(ValueError, match="method must be one of euclidean, mahalanobis"):
         search_parameters(archive, {}, method="cosine")

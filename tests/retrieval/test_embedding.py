@@ -1,11 +1,14 @@
 """Embeddings and grid parameters get into the archive once, and for the right patches."""
 
+from dataclasses import replace
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 
 from solquery.physics import measure
-from solquery.retrieval import embed, embed_archive
+from solquery.retrieval import SearchError, embed, embed_archive, load_index, search, search_parameters
 
 from .conftest import MemoryArchive
 
@@ -60,3 +63,33 @@ def test_only_what_is_new_or_of_another_encoder_is_embedded(bundle, fields):
     report = embed_archive(archive, bundle)
     assert (report.embedded, report.already) == (2, 18)
     assert set(archive.table()["embedding_model"].to_pylist()) == {bundle.encoder_hash}
+
+
+def test_what_another_preset_measured_is_measured_again(bundle, fields):
+    archive = MemoryArchive(fields[:20], ["R"] * 20)
+    embed_archive(archive, bundle)
+    archive.set_columns(["p003"], {"grid_preset": ["another"]})
+    report = embed_archive(archive, bundle)
+    assert (report.embedded, report.already) == (1, 19)
+    assert set(archive.table()["grid_preset"].to_pylist()) == {"tiny"}
+
+
+def test_bundles_that_share_an_encoder_but_no_preset_do_not_mix(bundle, fields):
+    """A search refuses the columns of the other preset and names the command that makes them anew."""
+    archive = MemoryArchive(fields[:20], [f"R{i}" for i in range(20)])
+    embed_archive(archive, bundle)
+    other = SimpleNamespace(**vars(bundle) | {"name": "sibling", "preset": replace(bundle.preset, name="wide")})
+    refusal = r"on the grid of 'tiny'.*query of preset 'wide'.*`solquery archive embed \S+ --bundle sibling`"
+    with pytest.raises(SearchError, match=refusal):
+        search(archive, other, fields[3])
+    values = {name: float(archive.table()[f"grid_{name}"][3].as_py()) for name in ("tuf", "r", "psep")}
+    assert search_parameters(archive, values, preset="tiny")[0].id == "p003"
+    with pytest.raises(SearchError, match=r"on the grid of 'tiny'.*query of preset 'wide'.*`solquery archive embed"):
+        search_parameters(archive, values, preset="wide")
+    archive.set_columns(["p007"], {"grid_preset": ["wide"]})
+    with pytest.raises(SearchError, match=r"on the grid of 'tiny', 'wide'.*with each other"):
+        search_parameters(archive, values)
+    with pytest.warns(UserWarning, match=r"1 of 20 patches have no embedding of this encoder and preset"):
+        assert "p007" not in load_index(archive, bundle).ids
+    assert embed_archive(archive, other).embedded == 19
+    assert search(archive, other, fields[3])[0].id == "p003"

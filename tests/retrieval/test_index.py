@@ -97,7 +97,7 @@ def test_nearest_is_a_sort_also_with_ties_and_patches_out_of_reach(seed, n, k, r
 
 
 def test_archive_without_embeddings(archive, bundle, query):
-    with pytest.raises(SearchError, match=r"40 patches searched have no embeddings; embed it with .*embed_archive"):
+    with pytest.raises(SearchError, match=r"40 patches searched have no embeddings; .*`solquery archive embed"):
         search(archive, bundle, query)
 
 

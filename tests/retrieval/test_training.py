@@ -1,6 +1,7 @@
 """SimSiam's loss, and a run that survives being stopped and killed."""
 
 import dataclasses
+import itertools
 import json
 import os
 import signal
@@ -18,7 +19,7 @@ from solquery.config import AugmentConfig, EncoderConfig
 from solquery.retrieval.augment import augment, seeded_generator
 from solquery.retrieval.encoder import build_encoder
 from solquery.retrieval.lessons import lesson_loss
-from solquery.retrieval.losses import contrastive, negative_cosine
+from solquery.retrieval.losses import LOSSES, contrastive, negative_cosine
 from solquery.retrieval.training import (
     CollapseWarning,
     EncoderRunError,
@@ -195,7 +196,17 @@ class _Contrastive(EncoderConfig):
     temperature: float = 0.1
 
 
-@pytest.mark.parametrize("kind", [EncoderConfig, _Contrastive])
+@dataclasses.dataclass(frozen=True)
+class _VICReg(EncoderConfig):
+    loss: str = "vicreg"
+
+
+@dataclasses.dataclass(frozen=True)
+class _Barlow(EncoderConfig):
+    loss: str = "barlow"
+
+
+@pytest.mark.parametrize("kind", [EncoderConfig, _Contrastive, _VICReg, _Barlow])
 def test_training_learns_to_recognise_views(tmp_path, kind):
     """The copy of a patch comes to lie nearer its original among 256 than in the untrained embedding."""
     data = smooth_fields(256, size=32, seed=3, sigma=3.0)
@@ -265,3 +276,77 @@ def test_lessons_need_room_in_the_embedding():
         dataclasses.replace(CFG, physics=("tuf", "r", "psep", "tpf"), physics_dims=3)
     with pytest.raises(ValueError, match="exclude each other"):
         dataclasses.replace(CFG, bands=True, downsample=2)
+
+
+def test_a_run_ends_at_a_collapse_if_asked(tmp_path):
+    equal = np.zeros((16, 32, 32), np.float32)
+    with pytest.raises(EncoderRunError, match=r"collapsed at image 16 .*another loss"):
+        train_encoder(CFG, equal, tmp_path, stats_images=16, device="cpu", stop_on_collapse=True)
+    assert torch.load(tmp_path / "checkpoints" / "last.pt", weights_only=True)["step"] == 2
+    assert len((tmp_path / "stats.jsonl").read_text().splitlines()) == 1
+
+
+def test_a_run_from_before_a_setting_existed_goes_on(data, tmp_path):
+    train_encoder(CFG, data, tmp_path, until_images=8, device="cpu")
+    config = json.loads((tmp_path / "config.json").read_text())
+    del config["encoder"]["augment"]["pixel_aspect"], config["encoder"]["physics_weight"]
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    assert train_encoder(CFG, data, tmp_path, device="cpu").finished
+
+
+def embeddings(seed, n=32, d=8):
+    return torch.randn(n, d, generator=seeded_generator(seed))
+
+
+@pytest.mark.parametrize("name", ["contrastive", "vicreg", "barlow"])
+def test_equal_views_lose_less_than_foreign_ones(name):
+    z = embeddings(0)
+    loss = LOSSES[name]
+    assert loss(z, z + 0.01 * embeddings(1), None, 0.1) < loss(z, z.roll(1, 0), None, 0.1)
+
+
+@pytest.mark.parametrize("name", ["vicreg", "barlow"])
+def test_numbers_that_repeat_each_other_cost(name):
+    z = embeddings(0)
+    repeated = z[:, :1].repeat(1, 8)
+    assert LOSSES[name](repeated, repeated, None, 0.1) > LOSSES[name](z, z, None, 0.1)
+
+
+def test_vicreg_and_barlow_are_those_of_their_papers():
+    """Against the formulas written out in loops."""
+    a, b = embeddings(2, 6, 3).numpy().astype(float), embeddings(3, 6, 3).numpy().astype(float)
+    invariance = sum(((a[i] - b[i]) ** 2).sum() for i in range(6)) / 18
+    variance = covariance = on = off = 0.0
+    for z in (a, b):
+        c = np.cov(z, rowvar=False)
+        for i in range(3):
+            variance += max(0.0, 1 - np.sqrt(c[i, i] + 1e-4)) / 3 / 2
+            covariance += sum(c[i, j] ** 2 for j in range(3) if j != i) / 3
+    expected = 25 * invariance + 25 * variance + covariance
+    x, y = torch.from_numpy(a), torch.from_numpy(b)
+    assert LOSSES["vicreg"](x, y, None, 0.1).item() == pytest.approx(expected, rel=1e-5)
+    for i in range(3):
+        for j in range(3):
+            c = np.corrcoef(a[:, i], b[:, j])[0, 1]
+            on, off = (on + (1 - c) ** 2, off) if i == j else (on, off + c**2)
+    assert LOSSES["barlow"](x, y, None, 0.1).item() == pytest.approx(25 * (on + 0.005 * off) / 3, rel=1e-3)
+
+
+def test_siblings_are_shown_together_and_every_patch_once_an_epoch():
+    from solquery.retrieval.training import _Batches
+
+    data = np.arange(46, dtype=np.float32)[:, None, None] * np.ones((1, 2, 2), np.float32)
+    batches = _Batches(data, 8, 3, torch.device("cpu"), siblings=4)
+    assert batches.per_epoch == 5
+    first = [batches.index(step) for step in range(5)]
+    rows = np.concatenate(first)
+    assert len(set(rows.tolist())) == 40  # none twice
+    for batch in first:
+        together = [(a, b) for a in batch for b in batch if (b - a) % 46 == 1]
+        assert len(together) >= 6  # two blocks of four that follow each other
+    second = np.concatenate([batches.index(step) for step in range(5, 10)])
+    assert not np.array_equal(np.sort(rows), np.sort(second)) or not np.array_equal(rows, second)
+    alone = _Batches(data, 8, 3, torch.device("cpu"))
+    assert sum(int(b - a == 1) for a, b in itertools.pairwise(alone.index(0))) < 6
+    with pytest.raises(ValueError, match="siblings"):
+        dataclasses.replace(CFG, siblings=3, batch=16)

@@ -1,8 +1,10 @@
 """The transformations an embedding must not notice: shift, zoom, rotation, vertical flip (paper, section 4).
 
-One affine map per patch, applied by a single bilinear resampling; what comes in from outside is 0 G, the quiet
-grey between regions. Mirroring east and west, or exchanging the polarities, turns an active region into one that
-Hale's law puts in the other hemisphere or cycle, so neither is an invariance and neither can be switched on.
+Limits are pixels and degrees; where a pixel has a size on the Sun they are megametres and degrees there
+(`AugmentConfig.physical`). One affine map per patch, applied by a single bilinear resampling of the whole batch; what
+comes in from outside is 0 G, the quiet grey between regions. Mirroring east and west, or exchanging the polarities,
+turns an active region into one that Hale's law puts in the other hemisphere or cycle, so neither is an invariance and
+neither can be switched on.
 """
 
 from __future__ import annotations
@@ -33,12 +35,15 @@ class Views:
         (N,), from +x towards +y, in degrees: counter-clockwise with row 0 in the south.
     flip
         (N,) bool, whether north and south are exchanged (before the rotation).
+    pixel_aspect
+        Height of a pixel on the Sun in units of its width; rotations are those on the Sun.
     """
 
     shift_px: Tensor
     zoom: Tensor
     rotation_deg: Tensor
     flip: Tensor
+    pixel_aspect: float = 1.0
 
 
 def seeded_generator(*key: int) -> torch.Generator:
@@ -54,11 +59,13 @@ def draw_views(n: int, cfg: AugmentConfig, generator: torch.Generator) -> Views:
     """
     unit = torch.rand(5, n, generator=generator)
     low, high = cfg.zoom
+    reach = torch.tensor([[cfg.shift_px / cfg.pixel_aspect], [cfg.shift_px]])
     return Views(
-        shift_px=((2 * unit[:2] - 1) * cfg.shift_px).T.contiguous(),
+        shift_px=((2 * unit[:2] - 1) * reach).T.contiguous(),
         zoom=low + (high - low) * unit[2],
         rotation_deg=(2 * unit[3] - 1) * cfg.rotation_deg,
         flip=(unit[4] < 0.5) & cfg.vertical_flip,
+        pixel_aspect=cfg.pixel_aspect,
     )
 
 
@@ -66,15 +73,17 @@ def warp(x: Tensor, views: Views) -> Tensor:
     """Apply `views` to `x` (N, C, H, W) about the centre of the grid; zeros outside.
 
     The order is flip, rotation, zoom, shift: whatever lies at the centre of a patch moves by exactly `shift_px`.
-    Angles and lengths are those of the pixel grid, also where H and W differ.
+    Lengths are those of the pixel grid, also where H and W differ; angles those on the Sun, where a pixel is
+    `views.pixel_aspect` times as high as wide.
     """
     n, _, height, width = x.shape
     angle = torch.deg2rad(views.rotation_deg)
     cosine, sine = torch.cos(angle) / views.zoom, torch.sin(angle) / views.zoom
     mirror = 1.0 - 2.0 * views.flip.to(cosine.dtype)
+    aspect = views.pixel_aspect
     # grid_sample asks, for every pixel of the result, where it comes from: the inverse map
     matrix = torch.stack(
-        [torch.stack([cosine, sine], -1), torch.stack([-sine * mirror, cosine * mirror], -1)], dim=1
+        [torch.stack([cosine, sine * aspect], -1), torch.stack([-sine * mirror / aspect, cosine * mirror], -1)], dim=1
     )  # (N, 2, 2), rows and columns (x, y)
     shift_xy = views.shift_px.flip(-1).unsqueeze(-1)
     offset = -(matrix @ shift_xy)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .index import Match, SearchError, nearest, rows_of
+from .made_by import embed_with, other_preset
 
 if TYPE_CHECKING:
     from ..archive.store import Archive
@@ -117,6 +118,7 @@ def search_parameters(
     group: str = "region",
     exclude_region: str | Collection[str] | None = None,
     names: Sequence[str] = FEATURES,
+    preset: str | None = None,
 ) -> list[Match]:
     """The patches of an archive whose parameters on the grid are nearest to those given.
 
@@ -132,25 +134,31 @@ def search_parameters(
         As in `search`.
     names
         Which parameters make the feature vector.
+    preset
+        On whose grid `values` were measured. Without it the patches must at least agree among themselves.
 
     Raises
     ------
     SearchError
-        When the archive has no parameters on the grid, or `where` matches nothing.
+        When the archive has no parameters on the grid, or some measured on the grid of another preset, or `where`
+        matches nothing.
     """
     if method not in _METHODS:
         raise ValueError(f"method must be one of {', '.join(_METHODS)}, got {method!r}")
     present = archive.table(where="id IS NULL").column_names
     missing = [name for name in names if f"grid_{name}" not in present]
     if missing:
-        raise SearchError(
-            f"the archive lacks {', '.join(missing)} on the grid; "
-            "measure it with solquery.retrieval.embed_archive(archive, bundle, again=True)"
-        )
-    table = archive.table(columns=["id", "region", *(f"grid_{name}" for name in names)], where=where)
+        raise SearchError(f"the archive lacks {', '.join(missing)} on the grid; {embed_with(archive, again=True)}")
+    columns_of = ["id", "region", *(f"grid_{name}" for name in names)]
+    marked = "grid_preset" in present
+    table = archive.table(columns=[*columns_of, "grid_preset"] if marked else columns_of, where=where)
     if table.num_rows == 0:
         raise SearchError(f"no patch matches {where!r}; widen the condition" if where else "the archive is empty")
-    matrix = features({name: table.column(name).to_numpy() for name in table.column_names[2:]}, names, "grid_")
+    if marked:
+        found = {name for name in table.column("grid_preset").to_pylist() if name is not None}
+        if len(found | ({preset} if preset is not None else set())) > 1:
+            raise SearchError(other_preset(found, preset, archive))
+    matrix = features({name: table.column(name).to_numpy() for name in columns_of[2:]}, names, "grid_")
     distances = _METHODS[method](features(values, names), matrix)
     ids, regions = table.column("id").to_pylist(), np.asarray(table.column("region").to_pylist(), dtype=str)
     exclude = (exclude_region,) if isinstance(exclude_region, str) else tuple(exclude_region or ())

@@ -97,7 +97,7 @@ def embed_archive(
     batch: int = 64,
     client: Client | None = None,
 ) -> EmbedReport:
-    """Store the embedding of every patch that has none of this bundle's encoder, and its parameters on the grid.
+    """Embed every patch that has no embedding of this bundle's encoder and preset, and measure it on the preset's grid.
 
     Columns written: ``embedding`` (D float32), ``embedding_model`` (`bundle.encoder_hash`), ``grid_preset`` and, for
     every registered parameter, ``grid_<name>``, measured in G and pixels on the grid of the preset, which is what
@@ -122,11 +122,12 @@ def embed_archive(
     """
     began = time.monotonic()
     columns = set(archive.table(where="id IS NULL").column_names)
-    wanted = ["id"] + (["embedding_model"] if "embedding_model" in columns else [])
-    table = archive.table(columns=wanted)
+    # two bundles may share an encoder and differ in the grid: neither what it is shown nor what is measured is the same
+    current = {"embedding_model": bundle.encoder_hash, "grid_preset": bundle.preset.name}
+    table = archive.table(columns=["id", *(name for name in current if name in columns)])
     ids = table.column("id").to_pylist()
-    models = table.column("embedding_model").to_pylist() if len(wanted) > 1 else [None] * len(ids)
-    todo = [i for i, model in zip(ids, models, strict=True) if again or model != bundle.encoder_hash]
+    told = [table.column(name).to_pylist() if name in columns else [None] * len(ids) for name in current]
+    todo = [i for i, *row in zip(ids, *told, strict=True) if again or row != list(current.values())]
     if not todo:
         return EmbedReport(0, len(ids), time.monotonic() - began)
     ids_of, values_of, held, done = [], [], 0, 0

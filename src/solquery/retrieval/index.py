@@ -14,6 +14,7 @@ import numpy as np
 
 from ..errors import SolqueryError
 from .embedding import embed
+from .made_by import embed_with, other_preset
 
 if TYPE_CHECKING:
     from ..archive.store import Archive
@@ -192,20 +193,21 @@ def load_index(archive: Archive, bundle: Bundle, where: str | None = None) -> Em
     Raises
     ------
     SearchError
-        When `where` matches no patch, no patch is embedded, or those that are were embedded by another encoder.
+        When `where` matches no patch, no patch is embedded, or those that are were embedded by another encoder, or as
+        another preset shows them.
 
     Warns
     -----
     UserWarning
-        When some patches have no embedding of this encoder, and so cannot be found.
+        When some patches have no embedding of this encoder and preset, and so cannot be found.
     """
     present = set(archive.table(where="id IS NULL").column_names)
-    wanted = [name for name in ("id", "region", "embedding", "embedding_model") if name in present]
+    wanted = [name for name in ("id", "region", "embedding", "embedding_model", "grid_preset") if name in present]
     table = archive.table(columns=wanted, where=where)
     if table.num_rows == 0:
         what = f"no patch matches {where!r}" if where else "the archive is empty"
         raise SearchError(f"{what}; {'widen the condition' if where else 'add patches with `solquery ingest`'}")
-    advice = "embed it with solquery.retrieval.embed_archive(archive, bundle)"
+    advice = embed_with(archive, bundle)
     if "embedding" not in present or table.column("embedding").null_count == table.num_rows:
         raise SearchError(f"the {table.num_rows} patches searched have no embeddings; {advice}")
     models = table.column("embedding_model").to_pylist()
@@ -217,10 +219,16 @@ def load_index(archive: Archive, bundle: Bundle, where: str | None = None) -> Em
             f"the archive was embedded by another encoder ({others}) than that of bundle {bundle.name!r} "
             f"({str(bundle.encoder_hash)[:12]}); {advice}"
         )
+    if "grid_preset" in present:
+        presets = table.column("grid_preset").to_pylist()
+        same = np.array([preset == bundle.preset.name for preset in presets])
+        if not (usable & same).any():
+            raise SearchError(other_preset(presets, bundle.preset.name, archive, bundle))
+        usable &= same
     if not usable.all():
         warnings.warn(
-            f"{int((~usable).sum())} of {len(usable)} patches have no embedding of this encoder and cannot be found; "
-            f"{advice}",
+            f"{int((~usable).sum())} of {len(usable)} patches have no embedding of this encoder and preset and cannot "
+            f"be found; {advice}",
             stacklevel=2,
         )
     table = table.filter(usable)

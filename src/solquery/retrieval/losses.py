@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["LOSSES", "contrastive", "negative_cosine", "simsiam"]
+__all__ = ["LOSSES", "barlow", "contrastive", "negative_cosine", "simsiam", "vicreg"]
 
 
 def negative_cosine(prediction: Tensor, target: Tensor) -> Tensor:
@@ -43,4 +43,37 @@ def contrastive(z1: Tensor, z2: Tensor, predict: Callable[[Tensor], Tensor], tem
         return F.cross_entropy(alike, torch.arange(2 * n, device=z.device).roll(n))
 
 
-LOSSES = {"simsiam": simsiam, "contrastive": contrastive}
+def vicreg(z1: Tensor, z2: Tensor, predict: Callable[[Tensor], Tensor], temperature: float) -> Tensor:
+    """Equal views, every number varying, no two of them alike (Bardes et al. 2022, arXiv:2105.04906, equations 1 to 6).
+
+    Weights 25, 25 and 1, as there; the variances of the two views are averaged, as in their program. The embedding of
+    this package ends in a batch normalisation, which sees to the variance already. `predict` and `temperature` play no
+    part.
+    """
+    with torch.autocast(z1.device.type, enabled=False):
+        z1, z2 = z1.float(), z2.float()
+        total = 25.0 * F.mse_loss(z1, z2)
+        for z in (z1, z2):
+            z = z - z.mean(dim=0)
+            total = total + 12.5 * F.relu(1.0 - (z.var(dim=0) + 1e-4).sqrt()).mean()
+            covariance = z.T @ z / (len(z) - 1)
+            total = total + (covariance.square().sum() - covariance.diagonal().square().sum()) / z.shape[1]
+        return total
+
+
+def barlow(z1: Tensor, z2: Tensor, predict: Callable[[Tensor], Tensor], temperature: float) -> Tensor:
+    """The correlations of the views are asked to be the identity (Zbontar et al. 2021, arXiv:2103.03230, eq. 1).
+
+    Off the diagonal with weight 0.005, as there. Summed over D numbers and times 25 / D, which makes gradients as large
+    as those of `vicreg`, so that one learning rate fits both. `predict` and `temperature` play no part.
+    """
+    with torch.autocast(z1.device.type, enabled=False):
+        n, d = z1.shape
+        one, two = ((z - z.mean(dim=0)) / (z.std(dim=0, correction=0) + 1e-5) for z in (z1.float(), z2.float()))
+        correlation = one.T @ two / n
+        on = (correlation.diagonal() - 1.0).square().sum()
+        off = correlation.square().sum() - correlation.diagonal().square().sum()
+        return 25.0 * (on + 0.005 * off) / d
+
+
+LOSSES = {"simsiam": simsiam, "contrastive": contrastive, "vicreg": vicreg, "barlow": barlow}

@@ -8,12 +8,9 @@ had not been.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import hashlib
 import json
 import math
-import os
 import time
 import warnings
 from collections.abc import Callable
@@ -23,15 +20,25 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from ..config import AugmentConfig, EncoderConfig
-from ..errors import SolqueryError
+from ..config import EncoderConfig
 from .augment import augment, seeded_generator
+from .collapse import CollapseWarning, collapse, effective_rank, spread
 from .encoder import Encoder, build_encoder, build_predictor
 from .lessons import lesson_loss, lessons_of
 from .losses import LOSSES
+from .run_folder import (
+    EncoderRunError,
+    export_encoder,
+    fingerprint,
+    load_encoder,
+    open_run,
+    read_checkpoint,
+    save_checkpoint,
+    trim_stats,
+    write_file,
+)
 
 __all__ = [
     "CollapseWarning",
@@ -48,14 +55,6 @@ _ORDER, _VIEWS = 1, 2  # streams of random numbers
 _KEPT = 512  # embeddings the diagnostics look at
 
 
-class EncoderRunError(SolqueryError, ValueError):
-    """A run folder that cannot be used as asked."""
-
-
-class CollapseWarning(UserWarning):
-    """The embeddings of different patches have become the same, or nearly."""
-
-
 @dataclass(frozen=True)
 class TrainingReport:
     """Where a call of `train_encoder` left the run: `images` of `planned` shown, and the last statistics."""
@@ -70,102 +69,16 @@ class TrainingReport:
         return self.images >= self.planned
 
 
-def spread(embeddings: Tensor) -> float:
-    """Standard deviation of the unit-length embeddings (N, D), times sqrt(D): 1 for isotropic, 0 when collapsed.
-
-    Chen & He 2020, section 4.1.
-    """
-    unit = F.normalize(embeddings.float(), dim=1)
-    return float(unit.std(dim=0).mean() * unit.shape[1] ** 0.5)
-
-
-def effective_rank(embeddings: Tensor) -> float:
-    """In how many dimensions the embeddings (N, D) vary: exp of the entropy of their normalised singular values.
-
-    Roy & Vetterli 2007 (EUSIPCO); between 1 and min(N - 1, D).
-    """
-    centred = embeddings.double() - embeddings.double().mean(dim=0)
-    values = torch.linalg.svdvals(centred)
-    share = values / values.sum().clamp_min(1e-300)
-    share = share[share > 1e-12]
-    return float(torch.exp(-(share * share.log()).sum()))
-
-
-def _write(path: Path, content: bytes) -> None:
-    part = path.with_name(path.name + ".part")
-    with open(part, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(part, path)
-
-
-def _fingerprint(data: Any) -> str:
-    """Of shape and 16 patches spread over the data: enough to notice that a run goes on with other data."""
-    digest = hashlib.sha256(repr(tuple(data.shape)).encode())
-    for i in np.linspace(0, len(data) - 1, 16).astype(int):
-        digest.update(np.asarray(data[i], dtype=np.float16).tobytes())
-    return digest.hexdigest()[:16]
-
-
-def _open_run(run: Path, settings: dict[str, Any]) -> None:
-    """Make the run folder, or check that the one there is of the same settings."""
-    for folder in ("checkpoints", "samples"):
-        (run / folder).mkdir(parents=True, exist_ok=True)
-    path = run / "config.json"
-    if not path.exists():
-        _write(path, (json.dumps(settings, indent=2) + "\n").encode())
-        return
-    there = _read_config(run)
-    # a setting added since that run began has its default there
-    there["encoder"] = json.loads(json.dumps(dataclasses.asdict(EncoderConfig()))) | there.get("encoder", {})
-    settings = json.loads(json.dumps(settings))
-    different = sorted(key for key in {*there, *settings} if there.get(key) != settings.get(key))
-    if different:
-        raise EncoderRunError(
-            f"{run} holds a run with another {', '.join(different)}; repeat its settings (config.json), "
-            "or take a new folder"
-        )
-
-
-def _read_config(run: Path) -> dict[str, Any]:
-    try:
-        return json.loads((run / "config.json").read_text())
-    except FileNotFoundError:
-        raise EncoderRunError(f"{run} is no run folder: it has no config.json") from None
-    except json.JSONDecodeError as error:
-        raise EncoderRunError(f"{run / 'config.json'} is damaged ({error}); start again in a new folder") from None
-
-
-def _read_checkpoint(run: Path) -> dict[str, Any] | None:
-    path = run / "checkpoints" / "last.pt"
-    if not path.exists():
-        return None
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises many kinds for a damaged file
-        raise EncoderRunError(f"{path} cannot be read ({type(error).__name__}); remove it to start again") from error
-
-
-def _trim_stats(path: Path, images: int) -> dict[str, float]:
-    """Drop the lines written after the checkpoint that the run goes on from; the last one kept."""
-    if not path.exists():
-        return {}
-    kept: list[str] = []
-    for line in path.read_text().splitlines():
-        with contextlib.suppress(json.JSONDecodeError):  # a line cut short by a kill
-            if json.loads(line)["images"] <= images:
-                kept.append(line)
-    _write(path, "".join(line + "\n" for line in kept).encode())
-    return json.loads(kept[-1]) if kept else {}
-
-
 class _Batches:
-    """Batch of a step: a permutation of all patches in every epoch, incomplete batches left out."""
+    """Batch of a step: all patches in another order in every epoch, incomplete batches left out.
 
-    def __init__(self, data: Any, batch: int, seed: int, device: torch.device) -> None:
+    `siblings` patches that follow each other in the data stay together.
+    """
+
+    def __init__(self, data: Any, batch: int, seed: int, device: torch.device, siblings: int = 1) -> None:
         self.data, self.batch, self.seed, self.device = data, batch, seed, device
-        self.per_epoch = len(data) // batch
+        self.siblings = siblings
+        self.per_epoch = len(data) // siblings * siblings // batch
         self._epoch, self._order = -1, np.empty(0, int)
         self._resident: Tensor | None = None
         if device.type != "cpu" and 2 * math.prod(data.shape) < 8e9:
@@ -176,7 +89,12 @@ class _Batches:
         """Rows of the batch of a step."""
         epoch, k = divmod(step, self.per_epoch)
         if epoch != self._epoch:
-            self._order = np.random.default_rng([self.seed, _ORDER, epoch]).permutation(len(self.data))
+            random = np.random.default_rng([self.seed, _ORDER, epoch])
+            blocks = random.permutation(len(self.data) // self.siblings)
+            # cut elsewhere in every epoch, so that all neighbours meet
+            begin = int(random.integers(self.siblings)) if self.siblings > 1 else 0
+            rows = begin + self.siblings * blocks[:, None] + np.arange(self.siblings)
+            self._order = rows.ravel() % len(self.data)
             self._epoch = epoch
         return np.sort(self._order[k * self.batch : (k + 1) * self.batch])  # sorted: friendly to a memory map
 
@@ -201,6 +119,7 @@ def train_encoder(
     checkpoint_seconds: float = 120.0,
     stats_images: int = 2048,
     provenance: dict[str, Any] | None = None,
+    stop_on_collapse: bool = False,
 ) -> TrainingReport:
     """Train an encoder, or go on with the training in `run`; calling it again with the same settings resumes.
 
@@ -230,11 +149,14 @@ def train_encoder(
         A line of statistics every so many images: loss, spread and effective rank of the embeddings, rate.
     provenance
         Written into ``config.json``: preset, hash of the archive.
+    stop_on_collapse
+        End with an error, after a checkpoint, where a `CollapseWarning` would be given.
 
     Raises
     ------
     EncoderRunError
-        When there are fewer patches than a batch holds, or `run` holds a run of other settings or data.
+        When there are fewer patches than a batch holds, when `run` holds a run of other settings or data, when the
+        loss is no longer a number, or at a collapse if `stop_on_collapse`.
 
     Warns
     -----
@@ -251,10 +173,10 @@ def train_encoder(
         "kind": "encoder",
         "encoder": dataclasses.asdict(cfg),
         "seed": seed,
-        "data": {"shape": list(data.shape), "fingerprint": _fingerprint(data)},
+        "data": {"shape": list(data.shape), "fingerprint": fingerprint(data)},
         "provenance": provenance or {},
     }
-    _open_run(run, settings)
+    open_run(run, settings)
     steps = max(1, (cfg.images or cfg.epochs * len(data)) // cfg.batch)
     planned = steps * cfg.batch
     stop = steps if until_images is None else min(steps, math.ceil(until_images / cfg.batch))
@@ -265,14 +187,14 @@ def train_encoder(
     groups = [{"params": list(encoder.parameters())}, {"params": list(predictor.parameters())}]
     optimizer = torch.optim.SGD(groups, lr=cfg.learning_rate, momentum=cfg.momentum, weight_decay=cfg.weight_decay)
     step, seconds = 0, 0.0
-    checkpoint = _read_checkpoint(run)
+    checkpoint = read_checkpoint(run)
     if checkpoint is not None:
         encoder.load_state_dict(checkpoint["encoder"])
         predictor.load_state_dict(checkpoint["predictor"])
         optimizer.load_state_dict(checkpoint["optimizer"])
         step, seconds = checkpoint["step"], checkpoint["seconds"]
-    stats = _trim_stats(run / "stats.jsonl", step * cfg.batch)
-    batches = _Batches(data, cfg.batch, seed, where)
+    stats = trim_stats(run / "stats.jsonl", step * cfg.batch)
+    batches = _Batches(data, cfg.batch, seed, where, cfg.siblings)
 
     def save() -> None:
         state = {
@@ -282,12 +204,7 @@ def train_encoder(
             "predictor": predictor.state_dict(),
             "optimizer": optimizer.state_dict(),
         }
-        part = run / "checkpoints" / "last.pt.part"
-        with open(part, "wb") as file:
-            torch.save(state, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, run / "checkpoints" / "last.pt")
+        save_checkpoint(run, state)
 
     lessons = lessons_of(cfg, data)
     # settings of EncoderConfig; one without them is the paper's
@@ -339,7 +256,12 @@ def train_encoder(
             raise EncoderRunError(f"{run}: the loss is no longer a number at image {stats['images']}; lower the rate")
         with open(run / "stats.jsonl", "a") as file:
             file.write(json.dumps(stats) + "\n")
-        _warn_collapse(stats, run)
+        trouble = collapse(stats)
+        if trouble and stop_on_collapse:
+            save()
+            raise EncoderRunError(f"{run}: {trouble}; lower the learning rate, or choose another loss, in a new folder")
+        if trouble:
+            warnings.warn(f"{run}: {trouble}; search with it would be arbitrary", CollapseWarning, stacklevel=2)
         if progress is not None:
             progress(stats | {"planned": planned})
         losses, window_began = [], now
@@ -357,16 +279,6 @@ def _rates(cfg: EncoderConfig, step: int, steps: int) -> tuple[float, float]:
     return cfg.learning_rate * 0.5 * (1 + math.cos(math.pi * step / steps)), cfg.learning_rate
 
 
-def _warn_collapse(stats: dict[str, float], run: Path) -> None:
-    if stats["embedding_std"] < 0.1 or stats["effective_rank"] < 1.5:
-        warnings.warn(
-            f"{run}: the embedding has collapsed at image {stats['images']} (spread {stats['embedding_std']:.3f}, "
-            f"effective rank {stats['effective_rank']:.1f}); search with it would be arbitrary",
-            CollapseWarning,
-            stacklevel=3,
-        )
-
-
 @torch.no_grad()
 def _picture(encoder: Encoder, data: Any, path: Path, device: torch.device, rows: int = 8, columns: int = 6) -> None:
     """Eight patches (left) and their five nearest among 256: a grey picture that any viewer opens."""
@@ -379,34 +291,4 @@ def _picture(encoder: Encoder, data: Any, path: Path, device: torch.device, rows
     nearest = torch.cdist(z[queries], z).topk(min(columns, len(x)), largest=False).indices.cpu().numpy()
     sheet = np.concatenate([np.concatenate(list(x[line][:, ::-1]), axis=1) for line in nearest], axis=0)
     grey = np.clip(127.5 * (1 + sheet), 0, 255).astype(np.uint8)
-    _write(path, b"P5\n%d %d\n255\n" % (grey.shape[1], grey.shape[0]) + grey.tobytes())
-
-
-def _config(run: Path) -> EncoderConfig:
-    values = dict(_read_config(run)["encoder"])
-    views = dict(values.pop("augment"))
-    values["physics"] = tuple(values.get("physics", ()))
-    return EncoderConfig(**values, augment=AugmentConfig(**(views | {"zoom": tuple(views["zoom"])})))
-
-
-def export_encoder(run: str | Path) -> dict[str, Tensor]:
-    """The state dict of the encoder at the last checkpoint of `run`, float32 on the CPU, without training state.
-
-    Raises
-    ------
-    EncoderRunError
-        When `run` is no run folder, or has no checkpoint yet.
-    """
-    run = Path(run)
-    _read_config(run)
-    checkpoint = _read_checkpoint(run)
-    if checkpoint is None:
-        raise EncoderRunError(f"{run} has no checkpoint yet; let `train encoder` run for some minutes")
-    return {name: value.detach().contiguous() for name, value in checkpoint["encoder"].items()}
-
-
-def load_encoder(run: str | Path) -> Encoder:
-    """The encoder of `run` as of its last checkpoint, in evaluation mode."""
-    encoder = build_encoder(_config(Path(run)))
-    encoder.load_state_dict(export_encoder(run))
-    return encoder.eval()
+    write_file(path, b"P5\n%d %d\n255\n" % (grey.shape[1], grey.shape[0]) + grey.tobytes())

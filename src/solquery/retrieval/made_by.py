@@ -1,0 +1,35 @@
+"""Say what made the columns of an archive, and which command makes them anew.
+
+`embedding_model` is the hash of the encoder, `grid_preset` the preset whose grid was embedded and measured. Two bundles
+can share an encoder and differ in the preset; what one of them wrote is then nothing the other can compare with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ..archive.store import Archive
+    from ..bundle import Bundle
+
+__all__ = ["embed_with", "other_preset"]
+
+
+def embed_with(archive: Archive, bundle: Bundle | None = None, again: bool = False) -> str:
+    """How to embed and measure, as an advice."""
+    name = "NAME" if bundle is None else bundle.name
+    where = getattr(archive, "path", None) or getattr(archive, "uri", "DIR")
+    return f"embed and measure it with `solquery archive embed {where} --bundle {name}{' --again' if again else ''}`"
+
+
+def other_preset(
+    found: Iterable[str | None], wanted: str | None, archive: Archive, bundle: Bundle | None = None
+) -> str:
+    """Why patches that were embedded and measured under the presets `found` cannot be compared."""
+    names = ", ".join(sorted({repr(name) for name in found if name is not None})) or "no preset"
+    among = "with each other" if wanted is None else f"with a query of preset {wanted!r}"
+    return (
+        f"the archive was embedded and measured on the grid of {names}, which cannot be compared {among}; "
+        f"{embed_with(archive, bundle)}"
+    )
