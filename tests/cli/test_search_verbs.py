@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 from command_line import PNG, are_quantities, call, document, failure
@@ -92,3 +94,20 @@ def test_a_damaged_bundle_is_refused(room, bundle, tmp_path):
     file.write_bytes(file.read_bytes()[:-7])
     assert "damaged" in failure("generate", "--bundle", folder, "--set", "tuf=1", "--out", tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_the_retrieval_study_writes_a_document_and_pictures(room, tmp_path):
+    arguments = ("study", "retrieval", "--archive", room / "archive", "--bundle", room / "bundle", "--queries", 12)
+    arguments += ("--judged", 4, "--changed", 6, "--out", tmp_path / "study")
+    about = document(*arguments)
+    assert about == json.loads((tmp_path / "study" / "retrieval.json").read_text())
+    assert set(about["correlations"]) == {"ssl", "hybrid", "euclidean", "mahalanobis"}
+    assert about["patches"] == 32 and about["same_region"]["frames"] == 32
+    assert about["real"]["samples"]["copies"]["of"] == 60 and about["likeness"]["queries"] == 4
+    assert {"comparison.png", "figure7-pair.png", "figure8.png", "figure9-alpha.png"} <= set(about["pictures"])
+    for name in about["pictures"]:
+        assert (tmp_path / "study" / name).read_bytes().startswith(PNG)
+    text, _ = call(*arguments, "--no-samples")
+    assert "PSEP" in text and "another frame of the region" in text and "observed" not in text
+    (tmp_path / "page.fits").write_text("<html></html>")
+    assert "page.fits" in failure(*arguments, "--real", tmp_path / "page.fits")

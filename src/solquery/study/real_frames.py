@@ -28,6 +28,8 @@ __all__ = ["read_frames", "real_frames"]
 
 #: copies made of each frame
 COPIES = 5
+#: a frame so long before or after another one shows a region that has turned and changed, and is not asked for
+HOURS = 48.0
 
 
 def read_frames(files: Iterable[str | Path]) -> tuple[list[Patch], list[dict[str, str]]]:
@@ -65,7 +67,8 @@ def real_frames(
 
     Returns
     -------
-    ``copies`` and ``others``: share at rank 1 with interval; ``frames``: for each its id, region, time, the ranks of
+    ``copies`` and ``others``: share at rank 1 with interval (others: of frames that have one within `HOURS`);
+    ``frames``: for each its id, region, time, the ranks of
     the original for its copies, and rank, id and hours apart of the nearest other frame of its region (None without).
 
     Raises
@@ -100,8 +103,10 @@ def real_frames(
             best = others[gaps[k, columns[others]].argmin()]
             rank = int((gaps[k] <= gaps[k, columns[best]]).sum())
             entry["other"] = {"rank": rank, "id": patches[best].id, "hours": _hours(patch, patches[best])}
-            found_first.append(rank == 1)
-            groups.append(patch.region)
+            near = [j for j in others if (_hours(patch, patches[j]) or 0.0) <= HOURS]
+            if near:
+                found_first.append(int((gaps[k] <= gaps[k, columns[near]].min()).sum()) == 1)
+                groups.append(patch.region)
         frames.append(entry)
     return {
         "among": len(index),
