@@ -160,6 +160,9 @@ def train_encoder(
         int, typer.Option(min=0, help="Train on so many patches drawn from --generator as well: queries will be such.")
     ] = 0,
     generator: Annotated[Path | None, typer.Option(help="Run folder of `train generator` that draws.")] = None,
+    start: Annotated[
+        Path | None, typer.Option(help="Run of the same networks whose weights a new run begins with.")
+    ] = None,
     seed: Seed = 0,
     device: Device = "auto",
     loss: Loss = None,
@@ -191,7 +194,7 @@ def train_encoder(
     with _resumable("training the encoder", folder) as report:
         done = train(
             config, patches, folder, seed=seed, device=place, until_images=until_images, minutes=minutes,
-            stop_on_collapse=stop_on_collapse, provenance=provenance,
+            stop_on_collapse=stop_on_collapse, provenance=provenance, start=start,
             progress=lambda entry: report.training({"planned": planned, **entry}),
         )  # fmt: skip
     more = {"images": done.images, "planned": done.planned, "finished": done.finished}

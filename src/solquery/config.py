@@ -286,8 +286,7 @@ _PHYSICAL_ENCODER = replace(
     # R three times, PSEP and SIGMA twice: they are what a search by look alone loses
     physics=("tuf", "r", "r", "r", "psep", "psep", "tpf", "tnf", "sigma", "sigma", "alpha", "grad"),
     physics_dims=4,
-    physics_weight=2.0,
-    siblings=4,
+    physics_weight=3.0,
     augment=AugmentConfig.physical(_PHYSICAL_SCALE, shift_mm=18.22125, plain_share=0.5),
 )
 

@@ -350,3 +350,19 @@ def test_siblings_are_shown_together_and_every_patch_once_an_epoch():
     assert sum(int(b - a == 1) for a, b in itertools.pairwise(alone.index(0))) < 6
     with pytest.raises(ValueError, match="siblings"):
         dataclasses.replace(CFG, siblings=3, batch=16)
+
+
+def test_a_new_run_begins_with_the_weights_of_another(tmp_path, data):
+    train_encoder(CFG, data, tmp_path / "first", stats_images=32, device="cpu")
+    slow = dataclasses.replace(CFG, learning_rate=1e-9, images=CFG.batch)
+    train_encoder(slow, data, tmp_path / "second", stats_images=32, device="cpu", start=tmp_path / "first")
+    before, after = (
+        torch.load(tmp_path / run / "checkpoints" / "last.pt", weights_only=True) for run in ("first", "second")
+    )
+    weights = [name for name, _ in build_encoder(CFG, 0).named_parameters()]
+    assert all(torch.allclose(before["encoder"][k], after["encoder"][k], atol=1e-5) for k in weights)
+    with pytest.raises(EncoderRunError, match="no checkpoint to start from"):
+        train_encoder(CFG, data, tmp_path / "third", device="cpu", start=tmp_path / "nothing")
+    with pytest.raises(EncoderRunError, match="of another kind"):
+        wider = dataclasses.replace(CFG, width=8)
+        train_encoder(wider, data, tmp_path / "fourth", device="cpu", start=tmp_path / "first")

@@ -120,6 +120,7 @@ def train_encoder(
     stats_images: int = 2048,
     provenance: dict[str, Any] | None = None,
     stop_on_collapse: bool = False,
+    start: str | Path | None = None,
 ) -> TrainingReport:
     """Train an encoder, or go on with the training in `run`; calling it again with the same settings resumes.
 
@@ -149,6 +150,8 @@ def train_encoder(
         A line of statistics every so many images: loss, spread and effective rank of the embeddings, rate.
     provenance
         Written into ``config.json``: preset, hash of the archive.
+    start
+        Run folder of the same networks whose weights a new run begins with.
     stop_on_collapse
         End with an error, after a checkpoint, where a `CollapseWarning` would be given.
 
@@ -193,6 +196,8 @@ def train_encoder(
         predictor.load_state_dict(checkpoint["predictor"])
         optimizer.load_state_dict(checkpoint["optimizer"])
         step, seconds = checkpoint["step"], checkpoint["seconds"]
+    elif start is not None:
+        _begin_with(Path(start), encoder, predictor)
     stats = trim_stats(run / "stats.jsonl", step * cfg.batch)
     batches = _Batches(data, cfg.batch, seed, where, cfg.siblings)
 
@@ -273,6 +278,17 @@ def train_encoder(
         if out_of_time:
             break
     return TrainingReport(run, step * cfg.batch, planned, stats)
+
+
+def _begin_with(run: Path, encoder: Encoder, predictor: torch.nn.Module) -> None:
+    checkpoint = read_checkpoint(run)
+    if checkpoint is None:
+        raise EncoderRunError(f"{run} has no checkpoint to start from; name the --run of an encoder's training")
+    try:
+        encoder.load_state_dict(checkpoint["encoder"])
+        predictor.load_state_dict(checkpoint["predictor"])
+    except RuntimeError:
+        raise EncoderRunError(f"{run} holds an encoder of another kind; start from one of the same settings") from None
 
 
 def _rates(cfg: EncoderConfig, step: int, steps: int) -> tuple[float, float]:
