@@ -17,7 +17,7 @@ from .index import Match, SearchError, nearest, rows_of
 if TYPE_CHECKING:
     from ..archive.store import Archive
 
-__all__ = ["FEATURES", "euclidean", "features", "mahalanobis", "search_parameters"]
+__all__ = ["FEATURES", "euclidean", "features", "mahalanobis", "search_parameters", "table_distances"]
 
 #: the paper's feature vector
 FEATURES = ("tuf", "r", "psep")
@@ -108,6 +108,32 @@ def mahalanobis(queries: np.ndarray, archive: np.ndarray) -> np.ndarray:
 _METHODS = {"euclidean": euclidean, "mahalanobis": mahalanobis}
 
 
+def table_distances(
+    archive: Archive,
+    values: Mapping[str, float],
+    method: str = "mahalanobis",
+    where: str | None = None,
+    names: Sequence[str] = FEATURES,
+) -> tuple[list[str], np.ndarray, np.ndarray]:
+    """Ids (N,), regions (N,) and distances (1, N) of one query; arguments and errors as `search_parameters`."""
+    if method not in _METHODS:
+        raise ValueError(f"method must be one of {', '.join(_METHODS)}, got {method!r}")
+    present = archive.table(where="id IS NULL").column_names
+    missing = [name for name in names if f"grid_{name}" not in present]
+    if missing:
+        raise SearchError(
+            f"the archive lacks {', '.join(missing)} on the grid; "
+            f"measure it: `solquery archive embed {archive.uri} --again`"
+        )
+    table = archive.table(columns=["id", "region", *(f"grid_{name}" for name in names)], where=where)
+    if table.num_rows == 0:
+        raise SearchError(f"no patch matches {where!r}; widen the condition" if where else "the archive is empty")
+    matrix = features({name: table.column(name).to_numpy() for name in table.column_names[2:]}, names, "grid_")
+    distances = _METHODS[method](features(values, names), matrix)
+    regions = np.asarray(table.column("region").to_pylist(), dtype=str)
+    return table.column("id").to_pylist(), regions, distances
+
+
 def search_parameters(
     archive: Archive,
     values: Mapping[str, float],
@@ -138,21 +164,7 @@ def search_parameters(
     SearchError
         When the archive has no parameters on the grid, or `where` matches nothing.
     """
-    if method not in _METHODS:
-        raise ValueError(f"method must be one of {', '.join(_METHODS)}, got {method!r}")
-    present = archive.table(where="id IS NULL").column_names
-    missing = [name for name in names if f"grid_{name}" not in present]
-    if missing:
-        raise SearchError(
-            f"the archive lacks {', '.join(missing)} on the grid; "
-            "measure it with solquery.retrieval.embed_archive(archive, bundle, again=True)"
-        )
-    table = archive.table(columns=["id", "region", *(f"grid_{name}" for name in names)], where=where)
-    if table.num_rows == 0:
-        raise SearchError(f"no patch matches {where!r}; widen the condition" if where else "the archive is empty")
-    matrix = features({name: table.column(name).to_numpy() for name in table.column_names[2:]}, names, "grid_")
-    distances = _METHODS[method](features(values, names), matrix)
-    ids, regions = table.column("id").to_pylist(), np.asarray(table.column("region").to_pylist(), dtype=str)
+    ids, regions, distances = table_distances(archive, values, method, where, names)
     exclude = (exclude_region,) if isinstance(exclude_region, str) else tuple(exclude_region or ())
     distances[:, np.isin(regions, list(exclude))] = np.inf
     columns = nearest(distances, k, regions if group == "region" else None)[0]

@@ -205,7 +205,7 @@ def load_index(archive: Archive, bundle: Bundle, where: str | None = None) -> Em
     if table.num_rows == 0:
         what = f"no patch matches {where!r}" if where else "the archive is empty"
         raise SearchError(f"{what}; {'widen the condition' if where else 'add patches with `solquery ingest`'}")
-    advice = "embed it with solquery.retrieval.embed_archive(archive, bundle)"
+    advice = f"embed it: `solquery archive embed {archive.uri} --bundle {bundle.name}`"
     if "embedding" not in present or table.column("embedding").null_count == table.num_rows:
         raise SearchError(f"the {table.num_rows} patches searched have no embeddings; {advice}")
     models = table.column("embedding_model").to_pylist()

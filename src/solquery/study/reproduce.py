@@ -88,7 +88,15 @@ def _code() -> str:
     package = Path(__file__).parent.parent
     folders = ("physics", "steering", "retrieval", "generator")
     files = [file for folder in folders for file in sorted((package / folder).glob("*.py"))]
-    names = ("figures", "retrieval", "reproduce", "reproduce_figures", "reproduce_experiments", "reproduce_table")
+    names = (
+        "figures",
+        "retrieval",
+        "retrieval_figures",
+        "reproduce",
+        "reproduce_figures",
+        "reproduce_experiments",
+        "reproduce_table",
+    )
     return source_digest(*files, *(package / "study" / f"{name}.py" for name in names), package / "config.py")
 
 

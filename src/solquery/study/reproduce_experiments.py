@@ -14,21 +14,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..physics import measure
-from ..retrieval import embed, embed_archive, load_index
+from ..retrieval import embed_archive
 from ..steering import invert, measure_latents, strip
 from ..steering.projection import best_axes, project
-from .figures import figure_correlations, figure_joint, figure_zoo
+from .figures import figure_correlations, figure_zoo
 from .reproduce_figures import (
     figure_curves,
     figure_inversions,
     figure_parameters,
     figure_plane,
-    figure_rows,
     figure_strips,
     write_figure,
 )
 from .reproduce_table import comparison
 from .retrieval import METHODS, PAPER, RetrievalStudy, correlate, run_retrieval
+from .retrieval_figures import bipole, draw_joints, draw_pair, draw_rows
 
 if TYPE_CHECKING:
     from ..steering import Directions
@@ -277,8 +277,9 @@ def queries(study: Study, folder: Path, before: Folders) -> dict[str, Any]:
         ids=found.ids,
         regions=found.regions,
         sources=found.sources,
+        drawn=found.drawn,
         # what the figures show: the first queries, and the bipole
-        x=found.x[[*range(min(_ROWS, len(found.x))), _bipole(found)]],
+        x=found.x[[*range(min(_ROWS, len(found.x))), bipole(found)]],
         **columns,
     )
     summary = json.loads(json.dumps(found.summary()), parse_constant=lambda _: None)
@@ -295,80 +296,32 @@ def _load(study: Study, folders: Folders) -> RetrievalStudy:
 
     return RetrievalStudy(
         arrays["x"], group("query_"), group("best_"), arrays["ids"], arrays["regions"],
-        arrays["sources"], group("population_"), {}, 0, study.plan.seed,
+        arrays["sources"], group("population_"), {}, arrays["drawn"], study.plan.seed,
     )  # fmt: skip
-
-
-def _pictures(study: Study, ids: list[str]) -> dict[str, np.ndarray]:
-    names, x = study.archive.prepared(study.bundle.preset, ids=sorted(set(ids)))
-    return {name: study.gauss(np.nan_to_num(x[k])) for k, name in enumerate(names)}
-
-
-def _joints(study: Study, folder: Path, found: RetrievalStudy, names: tuple[str, ...]) -> dict[str, str]:
-    files = {}
-    for name in names:
-        matched = found.matched("ssl", name)
-        drawn = figure_joint(
-            name, found.queries[name], matched, found.population[name], correlate(found.queries[name], matched),
-            physical=study.bundle.preset.physical,
-        )  # fmt: skip
-        files[name] = write_figure(drawn, folder / f"{name}.png", 95, 64)
-    return files
-
-
-def _bipole(found: RetrievalStudy) -> int:
-    """A query with two strong, well separated polarities."""
-    size = np.minimum(found.queries["tpf"], found.queries["tnf"])
-    psep = found.queries["psep"]
-    middle = np.nanmedian(psep) if np.isfinite(psep).any() else 0.0
-    return int(np.argmax(np.where(np.nan_to_num(psep, nan=-1.0) >= middle, size, -1.0)))
 
 
 def figure7(study: Study, folder: Path, before: Folders) -> dict[str, Any]:
     """A bipole and its match, both also with polarities exchanged; histograms of TUF, PSEP, TPF and TNF."""
     found = _load(study, before)
-    query = found.x[-1]
-    both = np.stack([query, -query])
-    answers = load_index(study.archive, study.bundle).nearest(embed(study.bundle.encoder, both), 1, group="none")
-    ids = [matches[0].id if matches else None for matches in answers]
-    shown = _pictures(study, [name for name in ids if name])
-    source = dict(zip(found.ids.tolist(), found.sources.tolist(), strict=True))
-    region = dict(zip(found.ids.tolist(), found.regions.tolist(), strict=True))
-    rows = [[study.gauss(x), shown.get(name or "")] for x, name in zip(both, ids, strict=True)]
-    drawn = figure_rows(rows, ("generated query", "best match"), ("as drawn", "polarities exchanged"))
-    signs = []
-    for x, name in zip(both, ids, strict=True):
-        pair = [study.gauss(x), shown[name]] if name else [study.gauss(x)]
-        value = measure(np.stack(pair), study.bundle.preset.scale_mm, ("polarity",))["polarity"]
-        signs.append([_number(v) for v in value])
-    return {
-        "file": write_figure(drawn, folder / "pair.png", 100, 64),
-        "joints": _joints(study, folder, found, ("tuf", "psep", "tpf", "tnf")),
-        "matches": [{"id": i, "region": region.get(i or ""), "source": source.get(i or "")} for i in ids],
-        "leading": signs,
-    }
+    drawn = draw_pair(study.archive, study.bundle, found, found.x[-1], folder / "pair.png")
+    return {**drawn, "joints": draw_joints(study.bundle, found, folder, ("tuf", "psep", "tpf", "tnf"))}
 
 
 def figure8(study: Study, folder: Path, before: Folders) -> dict[str, Any]:
     """Queries beside what embedding, Euclidean and Mahalanobis distance found."""
     found = _load(study, before)
     x = found.x[:-1]
-    count = len(x)
     methods = ("ssl", "euclidean", "mahalanobis")
-    ids = [[str(found.ids[r]) if (r := int(found.best[m][k])) >= 0 else "" for m in methods] for k in range(count)]
-    shown = _pictures(study, [name for row in ids for name in row if name])
-    rows = [[study.gauss(x[k]), *(shown.get(name) for name in ids[k])] for k in range(count)]
-    drawn = figure_rows(rows, ("query", "embedding", "Euclidean", "Mahalanobis"))
-    return {"file": write_figure(drawn, folder / "rows.png", 100, 64), "rows": count}
+    file = draw_rows(study.archive, study.bundle, found, x, range(len(x)), methods, folder / "rows.png")
+    return {"file": file, "rows": len(x)}
 
 
 def figure9(study: Study, folder: Path, before: Folders) -> dict[str, Any]:
     """Histograms of SIGMA, ALPHA and GRAD, and of R, which the paper gives in words."""
     found = _load(study, before)
-    correlations = found.correlations()
-    drawn = figure_correlations(correlations, PAPER)
+    drawn = figure_correlations(found.correlations(), PAPER)
     return {
-        "joints": _joints(study, folder, found, ("sigma", "alpha", "grad", "r")),
+        "joints": draw_joints(study.bundle, found, folder, ("sigma", "alpha", "grad", "r")),
         "file": write_figure(drawn, folder / "correlations.png", 100, 64),
     }
 

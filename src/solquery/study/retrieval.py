@@ -60,6 +60,8 @@ PAPER = {
 _CHUNK = 200
 #: queries whose matches are judged by eye, that is by `retrieval.likeness`, which is slow
 _JUDGED = 48
+#: pixels averaged for it
+_POOL = 4
 
 
 def correlate(a: Any, b: Any) -> dict[str, float | int]:
@@ -97,10 +99,11 @@ class RetrievalStudy:
         (N,) of the patches of the archive.
     population
         Parameter name to (N,), over the whole archive.
-    likeness
-        Method to the mean visual likeness of query and match, and ``random`` for patches drawn blindly.
-    judged
-        How many queries that mean is over.
+    likeness_values
+        Method to the visual likeness (J,) of the first J queries and their matches, and ``random`` for patches drawn
+        blindly; NaN where nothing was found.
+    drawn
+        (Q,) rows of patches drawn blindly: what a method has to be better than.
     seed
         Of the queries.
     """
@@ -112,13 +115,24 @@ class RetrievalStudy:
     regions: np.ndarray = field(repr=False)
     sources: np.ndarray = field(repr=False)
     population: dict[str, np.ndarray] = field(repr=False)
-    likeness: dict[str, float]
-    judged: int
+    likeness_values: dict[str, np.ndarray] = field(repr=False)
+    drawn: np.ndarray = field(repr=False)
     seed: int
 
+    @property
+    def likeness(self) -> dict[str, float]:
+        """Method to the mean of its `likeness_values`."""
+        return {name: float(np.nanmean(v)) if np.isfinite(v).any() else float("nan")
+                for name, v in self.likeness_values.items()}  # fmt: skip
+
+    @property
+    def judged(self) -> int:
+        """How many queries the likeness is over."""
+        return min((len(v) for v in self.likeness_values.values()), default=0)
+
     def matched(self, method: str, name: str) -> np.ndarray:
-        """(Q,) parameter `name` of the best matches; NaN where there is none."""
-        rows = self.best[method]
+        """(Q,) parameter `name` of the best matches (or of those drawn: ``random``); NaN where there is none."""
+        rows = self.drawn if method == "random" else self.best[method]
         return np.where(rows >= 0, self.population[name][rows], np.nan)
 
     def correlations(self) -> dict[str, dict[str, dict[str, float | int]]]:
@@ -182,24 +196,23 @@ def _best_by_both(
 
 
 def _judge(
-    archive: Archive, bundle: Bundle, x: np.ndarray, best: dict[str, np.ndarray], ids: np.ndarray, seed: int
-) -> tuple[dict[str, float], int]:
-    """Mean visual likeness of each method's matches for the first queries, beside that of random patches."""
-    n = min(_JUDGED, len(x))
-    rng = np.random.default_rng(seed)
-    rows = {method: np.where(found[:n] >= 0, found[:n], 0) for method, found in best.items()}
-    rows["random"] = rng.integers(0, len(ids), n)
-    wanted = np.unique(np.concatenate(list(rows.values())))
+    archive: Archive, bundle: Bundle, x: np.ndarray, found: dict[str, np.ndarray], ids: np.ndarray, tell: Progress
+) -> dict[str, np.ndarray]:
+    """Visual likeness (J,) of the queries x (J, H, W) and the rows (J,) that each method found."""
+    pairs = [(k, row) for rows in found.values() for k, row in enumerate(rows[: len(x)]) if row >= 0]
+    wanted = np.unique([row for _, row in pairs]) if pairs else np.zeros(0, int)
     names, pictures = archive.prepared(bundle.preset, ids=[str(ids[row]) for row in wanted])
     place = {name: k for k, name in enumerate(names)}
-    others = [
-        np.stack([np.asarray(pictures[place[str(ids[row])]], dtype=np.float32) for row in found])
-        for found in rows.values()
-    ]
-    # one call for all: most of its cost is per step of the search, not per pair
-    values = likeness(np.tile(x[:n], (len(rows), 1, 1)), np.concatenate(others), bundle.preset.encoder.augment, pool=4)
-    out = {method: float(part.mean()) for method, part in zip(rows, values.reshape(len(rows), n), strict=True)}
-    return out, n
+    values = {name: np.full(len(x), np.nan) for name in found}
+    for name, rows in found.items():
+        at = np.flatnonzero(rows[: len(x)] >= 0)
+        # some hundred at a time: each method may have found other patches, and all of them are too many to hold
+        for start in range(0, len(at), _CHUNK):
+            part = at[start : start + _CHUNK]
+            other = np.stack([np.asarray(pictures[place[str(ids[rows[k]])]], dtype=np.float32) for k in part])
+            values[name][part] = likeness(x[part], other, bundle.preset.encoder.augment, pool=_POOL)
+        tell("judging the likeness of the matches", 0.85 + 0.15 * (list(found).index(name) + 1) / len(found))
+    return values
 
 
 def run_retrieval(
@@ -208,6 +221,7 @@ def run_retrieval(
     queries: int = 1_000,
     seed: int = 0,
     progress: Progress | None = None,
+    judged: int = _JUDGED,
 ) -> RetrievalStudy:
     """Draw random queries, find the best match of each by every method, and keep what is needed for figures.
 
@@ -221,6 +235,8 @@ def run_retrieval(
         How many latents are drawn from the prior, and the seed of the draw.
     progress
         Called with a text and the fraction done.
+    judged
+        Of how many queries the matches are judged by `retrieval.likeness`.
 
     Raises
     ------
@@ -256,7 +272,8 @@ def run_retrieval(
     for method in _TABLE_ONLY:
         best[method] = _best_by_parameters(measured, population, method)
     tell("judging the likeness of the matches", 0.85)
-    alike, judged = _judge(archive, bundle, x, best, ids, seed)
+    drawn = np.random.default_rng(seed).integers(0, len(ids), len(x))
+    alike = _judge(archive, bundle, x[:judged], {**best, "random": drawn}, ids, tell)
     tell("queries done", 1.0)
     return RetrievalStudy(
         x=x,
@@ -266,8 +283,8 @@ def run_retrieval(
         regions=np.asarray(table.column("region").to_pylist(), dtype=str),
         sources=np.asarray(table.column("source").to_pylist(), dtype=str),
         population=population,
-        likeness=alike,
-        judged=judged,
+        likeness_values=alike,
+        drawn=drawn,
         seed=seed,
     )
 
