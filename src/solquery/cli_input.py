@@ -123,9 +123,14 @@ def gauss_or_units(array: np.ndarray, bundle: Bundle, where: str) -> np.ndarray:
     from .archive.prepare import prepare
 
     preset = bundle.preset
-    finite = np.abs(array[np.isfinite(array)])
+    known = np.isfinite(array)
+    finite = np.abs(array[known])
     if finite.size == 0:
         raise SolqueryError(f"{where}: every pixel is missing; there is nothing to look at")
+    if finite.size < array.size:
+        lost = array.size - finite.size
+        note(f"{where}: {lost:,} of {array.size:,} pixels are missing (NaN or infinite) and count as 0 G")
+        array = np.where(known, array, np.nan)
     if tuple(array.shape) == tuple(preset.shape) and finite.max() <= preset.limit:
         note(
             f"{where}: within ±{preset.limit:g} on the grid of preset {preset.name!r}: taken as preset units, not gauss"

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import enum
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .cli_answers import answer_of, save_answers, sheet, tell_answers
 from .cli_archive import Dask, Workers, on_workers
 from .cli_input import Query, asked_of, read_query
-from .cli_output import Reporter, emit, note, picture, quantities, readable, table, write_file
+from .cli_output import Reporter, emit, note, quantities
 from .cli_plugins import load_models, measured_in
 from .cli_steering import BundleName, Describe, Json, Seed, Settings, answer_record, measured_on_grid
 from .errors import SolqueryError
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from .archive.store import Archive
     from .bundle import Bundle
     from .retrieval.index import Match
@@ -57,23 +55,6 @@ def _asked_query(models: Bundle, describe: str | None, settings: list[str], seed
     return Query(answer.x, {"kind": "generated", **answer_record(answer, models.preset.physical)})
 
 
-def _match_record(match: Match, physical: bool) -> dict[str, Any]:
-    from .physics import parameters
-
-    row: Mapping[str, Any] = match.row
-    keys = ("quantity", "t_rec", "harpnum", "noaa", "latitude_deg", "longitude_deg", "mu", "file", "credit")
-    return {
-        "id": match.id,
-        "region": match.region,
-        "distance": match.distance,
-        "rank": match.rank,
-        "parameters": quantities({name: row.get(name) for name in parameters()}, physical=True),
-        "grid": quantities({name: row.get(f"grid_{name}") for name in parameters()}, physical),
-        "source": row.get("source"),
-        **{key: row.get(key) for key in keys},
-    }
-
-
 def search(
     archive: Annotated[str, typer.Option(help="Directory or URI of the archive.")],
     query: Annotated[
@@ -98,6 +79,9 @@ def search(
     ] = None,
     exclude_own: Annotated[bool, typer.Option("--exclude-own", help="Leave out the query's own region.")] = False,
     out: Annotated[Path | None, typer.Option(help="Folder for a picture of query and matches.")] = None,
+    save: Annotated[
+        Path | None, typer.Option(help="Folder for a contact sheet, all numbers as CSV, and the matches as FITS.")
+    ] = None,
     workers: Workers = None,
     dask: Dask = None,
     json: Json = False,
@@ -135,26 +119,39 @@ def search(
         matches = search_parameters(
             store, measured, k, by.value, where, group.value, excluded, preset=models.preset.name
         )
+    _tell_few(store, matches, k, where, group)
+    from .retrieval.answers import NOISE_GAUSS, explain
+
+    told = explain(store, models, found.x, measured, matches, by.value, where, shares)
+    physical = models.preset.physical
     document: dict[str, Any] = {
-        "query": {**found.about, "parameters": quantities(measured, models.preset.physical)},
-        "matches": [_match_record(match, models.preset.physical) for match in matches],
+        "query": {**found.about, "parameters": quantities(measured, physical)},
+        "matches": [answer_of(match, one, physical) for match, one in zip(matches, told, strict=True)],
         "by": by.value,
         "group": group.value,
         "bundle": models.name,
+        "noise_gauss": NOISE_GAUSS,
         "seconds": time.monotonic() - began,
     }
     if out is not None:
-        document["picture"] = str(_sheet(store, models, found.x, matches, out))
+        document["picture"] = str(sheet(store, models, found.x, matches, out / "search.png"))
+    if save is not None:
+        document["saved"] = save_answers(save, store, models, found.x, matches, document)
     if json:
         emit(document)
         return
-    lines = [
-        ("query", found.about.get("region") or "", found.about["kind"], "", *_cells(document["query"]["parameters"]))
-    ]
-    lines += [
-        (m["id"], m["region"], m["source"], f"{m['distance']:.4g}", *_cells(m["grid"])) for m in document["matches"]
-    ]
-    table(["id", "region", "source", "distance", *_SHOWN], lines)
+    tell_answers(document["query"], document["matches"])
+    if save is not None:
+        note(f"written: {save / 'contact.png'}, {save / 'matches.csv'} and {len(matches)} FITS files")
+
+
+def _tell_few(store: Archive, matches: list[Match], k: int, where: str | None, group: Group) -> None:
+    """Why there are fewer answers than were asked for."""
+    if len(matches) < k:
+        there = len(store.ids(where))
+        what = f"{there:,} patches" + (f" meet {where!r}" if where else " are in the archive")
+        each = ", one answer a region; --group none gives every patch" if group is Group.region else ""
+        note(f"{k:,} were asked for, {len(matches):,} found: {what}{each}")
 
 
 def _shares(by: By, texts: list[str]) -> dict[str, float] | None:
@@ -172,13 +169,6 @@ def _shares(by: By, texts: list[str]) -> dict[str, float] | None:
     return given
 
 
-_SHOWN = ("tuf", "r", "psep", "tilt", "polarity")
-
-
-def _cells(values: Mapping[str, Any]) -> list[str]:
-    return [readable(values.get(name)) for name in _SHOWN]
-
-
 def _embedded(store: Archive, models: Bundle, workers: int | None, scheduler: str | None) -> None:
     """Embed what has no embedding of this encoder yet."""
     from .retrieval.embedding import embed_archive
@@ -187,12 +177,3 @@ def _embedded(store: Archive, models: Bundle, workers: int | None, scheduler: st
         done = embed_archive(store, models, report.count, client=client)
     if done.embedded:
         note(f"embedded {done.embedded:,} patches in {done.seconds:.0f} s; they stay in the archive")
-
-
-def _sheet(store: Archive, models: Bundle, x: np.ndarray, matches: list[Match], out: Path) -> Path:
-    """Query and matches in one picture."""
-    ids, fields = store.prepared(models.preset, ids=[match.id for match in matches])
-    by_id = dict(zip(ids, fields, strict=True))
-    titles = ["query", *(f"{m.rank}: {m.region}\n{m.row.get('source')}, {m.distance:.3g}" for m in matches)]
-    tiles = [x, *(by_id[match.id] for match in matches)]
-    return write_file(out / "search.png", picture(tiles, models.preset, titles))

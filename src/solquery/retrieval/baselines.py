@@ -18,7 +18,7 @@ from .made_by import embed_with, other_preset
 if TYPE_CHECKING:
     from ..archive.store import Archive
 
-__all__ = ["FEATURES", "euclidean", "features", "mahalanobis", "search_parameters"]
+__all__ = ["FEATURES", "euclidean", "features", "mahalanobis", "search_parameters", "table_distances"]
 
 #: the paper's feature vector
 FEATURES = ("tuf", "r", "psep")
@@ -109,6 +109,36 @@ def mahalanobis(queries: np.ndarray, archive: np.ndarray) -> np.ndarray:
 _METHODS = {"euclidean": euclidean, "mahalanobis": mahalanobis}
 
 
+def table_distances(
+    archive: Archive,
+    values: Mapping[str, float],
+    method: str = "mahalanobis",
+    where: str | None = None,
+    names: Sequence[str] = FEATURES,
+    preset: str | None = None,
+) -> tuple[list[str], np.ndarray, np.ndarray]:
+    """Ids (N,), regions (N,) and distances (1, N) of one query; arguments and errors as `search_parameters`."""
+    if method not in _METHODS:
+        raise ValueError(f"method must be one of {', '.join(_METHODS)}, got {method!r}")
+    present = archive.table(where="id IS NULL").column_names
+    missing = [name for name in names if f"grid_{name}" not in present]
+    if missing:
+        raise SearchError(f"the archive lacks {', '.join(missing)} on the grid; {embed_with(archive, again=True)}")
+    columns_of = ["id", "region", *(f"grid_{name}" for name in names)]
+    marked = "grid_preset" in present
+    table = archive.table(columns=[*columns_of, "grid_preset"] if marked else columns_of, where=where)
+    if table.num_rows == 0:
+        raise SearchError(f"no patch matches {where!r}; widen the condition" if where else "the archive is empty")
+    if marked:
+        found = {name for name in table.column("grid_preset").to_pylist() if name is not None}
+        if len(found | ({preset} if preset is not None else set())) > 1:
+            raise SearchError(other_preset(found, preset, archive))
+    matrix = features({name: table.column(name).to_numpy() for name in columns_of[2:]}, names, "grid_")
+    distances = _METHODS[method](features(values, names), matrix)
+    regions = np.asarray(table.column("region").to_pylist(), dtype=str)
+    return table.column("id").to_pylist(), regions, distances
+
+
 def search_parameters(
     archive: Archive,
     values: Mapping[str, float],
@@ -143,24 +173,7 @@ def search_parameters(
         When the archive has no parameters on the grid, or some measured on the grid of another preset, or `where`
         matches nothing.
     """
-    if method not in _METHODS:
-        raise ValueError(f"method must be one of {', '.join(_METHODS)}, got {method!r}")
-    present = archive.table(where="id IS NULL").column_names
-    missing = [name for name in names if f"grid_{name}" not in present]
-    if missing:
-        raise SearchError(f"the archive lacks {', '.join(missing)} on the grid; {embed_with(archive, again=True)}")
-    columns_of = ["id", "region", *(f"grid_{name}" for name in names)]
-    marked = "grid_preset" in present
-    table = archive.table(columns=[*columns_of, "grid_preset"] if marked else columns_of, where=where)
-    if table.num_rows == 0:
-        raise SearchError(f"no patch matches {where!r}; widen the condition" if where else "the archive is empty")
-    if marked:
-        found = {name for name in table.column("grid_preset").to_pylist() if name is not None}
-        if len(found | ({preset} if preset is not None else set())) > 1:
-            raise SearchError(other_preset(found, preset, archive))
-    matrix = features({name: table.column(name).to_numpy() for name in columns_of[2:]}, names, "grid_")
-    distances = _METHODS[method](features(values, names), matrix)
-    ids, regions = table.column("id").to_pylist(), np.asarray(table.column("region").to_pylist(), dtype=str)
+    ids, regions, distances = table_distances(archive, values, method, where, names, preset)
     exclude = (exclude_region,) if isinstance(exclude_region, str) else tuple(exclude_region or ())
     distances[:, np.isin(regions, list(exclude))] = np.inf
     columns = nearest(distances, k, regions if group == "region" else None)[0]

@@ -18,7 +18,7 @@ from scipy.stats import rankdata
 
 from ..physics import measure
 from .embedding import embed
-from .index import Match, SearchError, checked_query, load_index, nearest, region_names, rows_of
+from .index import EmbeddingIndex, Match, SearchError, checked_query, load_index, nearest, region_names, rows_of
 
 if TYPE_CHECKING:
     from ..archive.store import Archive
@@ -30,6 +30,7 @@ __all__ = [
     "WEIGHTS",
     "NormalScores",
     "combine",
+    "hybrid_distances",
     "parameter_distances",
     "parse_weights",
     "search_hybrid",
@@ -156,9 +157,37 @@ def _table(archive: Archive, names: Sequence[str]) -> Any:
     if missing:
         raise SearchError(
             f"the archive lacks {', '.join(missing)} on the grid; "
-            "measure it with solquery.retrieval.embed_archive(archive, bundle, again=True)"
+            f"measure it: `solquery archive embed {archive.uri} --again`"
         )
     return archive.table(columns=["id", *columns])
+
+
+def hybrid_distances(
+    archive: Archive,
+    bundle: Bundle,
+    query: Any,
+    where: str | None = None,
+    weights: Mapping[str, float] | None = None,
+) -> tuple[EmbeddingIndex, np.ndarray]:
+    """The patches that can be found and their distances (1, N) from one query; all else as in `search_hybrid`."""
+    weights = dict(WEIGHTS if weights is None else weights)
+    physical = {name: weight for name, weight in weights.items() if name != LOOK and weight > 0}
+    x = checked_query(query, bundle)
+    index = load_index(archive, bundle, where)
+    look = index.distances(embed(bundle.encoder, x))
+    physics = np.zeros_like(look)
+    if physical:
+        table = _table(archive, list(physical))
+        everything = {name: table.column(f"grid_{name}").to_numpy() for name in physical}
+        place = {name: row for row, name in enumerate(table.column("id").to_pylist())}
+        rows = np.array([place[name] for name in index.ids])
+        asked = measure(bundle.preset.to_gauss(torch.from_numpy(x)[None]), bundle.preset.scale_mm, list(physical))
+        asked = {name: values.numpy() for name, values in asked.items()}
+        # scores come from the whole archive, so that a `where` does not change what a spread is
+        physics = parameter_distances(asked, everything, physical)[:, rows]
+    total = sum(weights.values())
+    distances = combine(look, physics, index.vectors, weights.get(LOOK, 0.0) / total)
+    return index, distances
 
 
 def search_hybrid(
@@ -192,23 +221,7 @@ def search_hybrid(
     SearchError
         As `search`, and where the archive lacks a parameter on the grid.
     """
-    weights = dict(WEIGHTS if weights is None else weights)
-    physical = {name: weight for name, weight in weights.items() if name != LOOK and weight > 0}
-    x = checked_query(query, bundle)
-    index = load_index(archive, bundle, where)
-    look = index.distances(embed(bundle.encoder, x))
-    physics = np.zeros_like(look)
-    if physical:
-        table = _table(archive, list(physical))
-        everything = {name: table.column(f"grid_{name}").to_numpy() for name in physical}
-        place = {name: row for row, name in enumerate(table.column("id").to_pylist())}
-        rows = np.array([place[name] for name in index.ids])
-        asked = measure(bundle.preset.to_gauss(torch.from_numpy(x)[None]), bundle.preset.scale_mm, list(physical))
-        asked = {name: values.numpy() for name, values in asked.items()}
-        # scores come from the whole archive, so that a `where` does not change what a spread is
-        physics = parameter_distances(asked, everything, physical)[:, rows]
-    total = sum(weights.values())
-    distances = combine(look, physics, index.vectors, weights.get(LOOK, 0.0) / total)
+    index, distances = hybrid_distances(archive, bundle, query, where, weights)
     distances[:, np.isin(index.regions, list(region_names(exclude_region)))] = np.inf
     columns = nearest(distances, k, index.regions if group == "region" else None)[0]
     found = rows_of(archive, [str(index.ids[c]) for c in columns])

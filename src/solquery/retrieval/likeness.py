@@ -18,14 +18,14 @@ from torch import Tensor
 from ..config import AugmentConfig
 from .augment import Views, warp
 
-__all__ = ["likeness"]
+__all__ = ["align", "likeness"]
 
 _CHUNK = 64
 _ZOOMS, _ROTATIONS = 5, 9  # of the coarse search; two rounds of halved steps refine it
 
 
-def _correlation(a: Tensor, covered: Tensor, b: Tensor, shift: int) -> Tensor:
-    """Largest normalised correlation (N,) over shifts up to `shift` pixels in each axis.
+def _correlation(a: Tensor, covered: Tensor, b: Tensor, shift: int) -> tuple[Tensor, Tensor]:
+    """Largest normalised correlation (N,) over shifts up to `shift` pixels in each axis, and that shift (N, 2).
 
     Norms are taken over the overlap alone, so that what a shift pushes out of the frame does not count.
     `a` and the share `covered` of its pixels that lie inside, and `b`: (N, H, W).
@@ -44,29 +44,34 @@ def _correlation(a: Tensor, covered: Tensor, b: Tensor, shift: int) -> Tensor:
     value = cross / torch.sqrt(norm_a.clamp_min(1e-12) * norm_b.clamp_min(1e-12))
     value = torch.where((norm_a > floor_a) & (norm_b > floor_b), value, torch.full_like(value, -1.0))
     empty = ((a * a).sum((1, 2)) < 1e-10) | ((b * b).sum((1, 2)) < 1e-10)
-    return torch.where(empty, torch.zeros_like(value[:, 0]), value.amax(1).clamp(-1, 1))
+    largest, at = value.max(1)
+    steps = torch.arange(-shift, shift + 1)
+    moved = torch.stack([steps[at // len(steps)], steps[at % len(steps)]], dim=1)
+    return torch.where(empty, torch.zeros_like(largest), largest.clamp(-1, 1)), moved
 
 
-def _score(a: Tensor, b: Tensor, zoom: Tensor, rotation: Tensor, flip: Tensor, shift: int) -> Tensor:
+def _score(a: Tensor, b: Tensor, zoom: Tensor, rotation: Tensor, flip: Tensor, shift: int) -> tuple[Tensor, Tensor]:
     views = Views(torch.zeros(len(a), 2), zoom, rotation, flip)
     both = warp(torch.stack([a, torch.ones_like(a)], dim=1), views)
     return _correlation(both[:, 0], both[:, 1], b, shift)
 
 
-def _likeness(a: Tensor, b: Tensor, cfg: AugmentConfig, shift: int) -> Tensor:
+def _likeness(a: Tensor, b: Tensor, cfg: AugmentConfig, shift: int) -> tuple[Tensor, Views]:
     n = len(a)
     zooms = torch.linspace(*cfg.zoom, _ZOOMS) if cfg.zoom[1] > cfg.zoom[0] else torch.ones(1)
     turns = torch.linspace(-1, 1, _ROTATIONS) * cfg.rotation_deg if cfg.rotation_deg > 0 else torch.zeros(1)
     best = torch.full((n,), -2.0)
     zoom, rotation, flip = torch.ones(n), torch.zeros(n), torch.zeros(n, dtype=torch.bool)
+    moved = torch.zeros(n, 2, dtype=torch.long)
 
     def consider(new_zoom: Tensor, new_rotation: Tensor, new_flip: Tensor) -> None:
-        nonlocal best, zoom, rotation, flip
-        value = _score(a, b, new_zoom, new_rotation, new_flip, shift)
+        nonlocal best, zoom, rotation, flip, moved
+        value, shifted = _score(a, b, new_zoom, new_rotation, new_flip, shift)
         better = value > best
         best = torch.where(better, value, best)
         zoom, rotation = torch.where(better, new_zoom, zoom), torch.where(better, new_rotation, rotation)
         flip = torch.where(better, new_flip, flip)
+        moved = torch.where(better[:, None], shifted, moved)
 
     for flipped in (False, True) if cfg.vertical_flip else (False,):
         for z in zooms:
@@ -82,7 +87,7 @@ def _likeness(a: Tensor, b: Tensor, cfg: AugmentConfig, shift: int) -> Tensor:
                     new_zoom = (z0 + dz * fraction * step_zoom).clamp(*cfg.zoom)
                     new_turn = (r0 + dr * fraction * step_turn).clamp(-cfg.rotation_deg, cfg.rotation_deg)
                     consider(new_zoom, new_turn, f0)
-    return best
+    return best, Views(moved.float(), zoom, rotation, flip)
 
 
 @torch.no_grad()
@@ -110,6 +115,16 @@ def likeness(a: Any, b: Any, cfg: AugmentConfig | None = None, pool: int = 2) ->
     ValueError
         When the shapes do not fit.
     """
+    return align(a, b, cfg, pool)[0]
+
+
+@torch.no_grad()
+def align(a: Any, b: Any, cfg: AugmentConfig | None = None, pool: int = 2) -> tuple[np.ndarray, Views]:
+    """`likeness`, and the views of `a` that reach it: what had to be done to it to look like `b`.
+
+    Arguments and errors as `likeness`. The views are found in steps: a shift in those of `pool` pixels, zoom and
+    rotation in quarters of a step of the search (with the paper's limits 0.025 and 1.25 degrees).
+    """
     cfg = cfg or AugmentConfig()
     sides = []
     for x in (a, b):
@@ -128,4 +143,13 @@ def likeness(a: Any, b: Any, cfg: AugmentConfig | None = None, pool: int = 2) ->
     one, two = one.expand(n, -1, -1), two.expand(n, -1, -1)
     shift = round(cfg.shift_px / pool)
     parts = [_likeness(one[s : s + _CHUNK], two[s : s + _CHUNK], cfg, shift) for s in range(0, n, _CHUNK)]
-    return torch.cat(parts).numpy() if parts else np.zeros(0, np.float32)
+    if not parts:
+        return np.zeros(0, np.float32), Views(*(torch.zeros(s) for s in ((0, 2), (0,), (0,))), torch.zeros(0) > 0)
+    views = [view for _, view in parts]
+    joined = Views(
+        torch.cat([v.shift_px for v in views]) * pool,
+        torch.cat([v.zoom for v in views]),
+        torch.cat([v.rotation_deg for v in views]),
+        torch.cat([v.flip for v in views]),
+    )
+    return torch.cat([value for value, _ in parts]).numpy(), joined
