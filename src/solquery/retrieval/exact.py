@@ -8,13 +8,16 @@ the k-th. Their distances are then taken from differences in double precision, a
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
 __all__ = ["all_squares", "half_squares", "one_per_region", "smallest"]
 
-#: queries and vectors in one matrix product, and columns of which only the best score is looked at first
-_QUERIES, _VECTORS, _TOGETHER = 512, 16384, 16
+#: queries and vectors in one matrix product; fewer queries are not worth a copy of the vectors
+_QUERIES, _VECTORS, _FEW = 512, 16384, 16
 #: candidates held before they are thinned out to the nearest; there are so many only where vectors are equal
 _PENDING = 4_000_000
 #: numbers subtracted at a time
@@ -76,13 +79,15 @@ def smallest(
     queries = np.ascontiguousarray(queries, np.float64)
     halves = half_squares(vectors) if halves is None else halves
     # the product has to tell the k best apart by the best of each few columns
-    if k > _VECTORS // _TOGETHER // 2 or len(vectors) < 4 * k * _TOGETHER:
+    if k > _VECTORS // _together(k) // 2 or len(vectors) < 4 * k * _together(k):
         return _by_differences(queries, vectors, k, halves)
     usable = halves[np.isfinite(halves)]
     longest = float(np.sqrt(2.0 * usable.max(initial=0.0)))
     lengths = np.linalg.norm(queries, axis=1)
     # |error| of a product of D + 1 terms in single precision, with room for those of the sides and of |v|²/2
     slack = 2.0 * (queries.shape[1] + 8) * 2.0**-23 * (lengths * longest + longest**2)
+    # and the distances themselves are rounded, where a query is far from everything
+    slack += (queries.shape[1] + 8) * 2.0**-51 * (lengths + longest) ** 2
     if not np.isfinite(slack).all() or slack.max(initial=0.0) > 1e30:
         return _by_differences(queries, vectors, k, halves)
     return _by_products(queries, vectors, k, halves, slack)
@@ -105,47 +110,86 @@ def _by_differences(
 def _by_products(
     queries: np.ndarray, vectors: np.ndarray, k: int, halves: np.ndarray, slack: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
+    rows, squares = np.empty((len(queries), k), np.int64), np.empty((len(queries), k))
+
+    def answer(tile: slice) -> None:
+        rows[tile], squares[tile] = _tile(queries[tile], vectors, k, halves, slack[tile])
+
+    if len(queries) < _FEW:
+        answer(slice(None))
+        return rows, squares
+    # a tile for each core, so that also what is no matrix product runs on all of them
+    blas = _blas()
+    threads = max((library["num_threads"] for library in blas.info()), default=1)
+    size = min(_QUERIES, -(-len(queries) // threads))
+    with blas.limit(limits=1), ThreadPoolExecutor(threads) as pool:
+        for _ in pool.map(answer, [slice(start, start + size) for start in range(0, len(queries), size)]):
+            pass
+    return rows, squares
+
+
+@lru_cache(maxsize=1)
+def _blas() -> Any:
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController().select(user_api="blas")
+
+
+def _tile(
+    queries: np.ndarray, vectors: np.ndarray, k: int, halves: np.ndarray, slack: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """`smallest` for as many queries as a matrix product takes at once."""
     n, dims = vectors.shape
+    together = _together(k)
+    few, slack = len(queries) < _FEW, slack.astype(np.float32)
     # a score q·v - |v|²/2 falls as the distance grows; its last term is one more dimension
     asked = np.concatenate([queries, np.ones((len(queries), 1))], 1).astype(np.float32)
-    tiles = [slice(start, start + _QUERIES) for start in range(0, len(queries), _QUERIES)]
     best = np.full((len(queries), k), -np.inf, np.float32)
-    held: list[list[tuple[np.ndarray, np.ndarray, np.ndarray]]] = [[] for _ in tiles]
-    width = min(_VECTORS, -(-n // _TOGETHER) * _TOGETHER)
-    scores = np.empty((min(_QUERIES, len(queries)), width), np.float32)
-    part = np.empty((width, dims + 1), np.float32)
+    held: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+    pending = 0
+    width = min(_VECTORS, -(-n // together) * together)
+    scores = np.empty((len(queries), width), np.float32)
+    part = np.zeros((0 if few else width, dims + 1), np.float32)
     for start in range(0, n, width):
         some = min(width, n - start)
-        part[:some, :dims] = vectors[start : start + some]
-        part[:some, dims] = -halves[start : start + some]
-        part[:some][~np.isfinite(halves[start : start + some]), :dims] = 0.0
-        part[some:] = 0.0
-        part[some:, dims] = -np.inf
-        for at, tile in enumerate(tiles):
-            mine = asked[tile]
-            out = scores[: len(mine)]
-            np.matmul(mine, part.T, out=out)
-            columns = out.reshape(len(mine), _TOGETHER, width // _TOGETHER)
-            highest = columns.max(1)
-            # the k best of single columns seen so far: the k-th of all cannot be less than the last of them
-            seen = np.concatenate([best[tile], highest], 1)
-            best[tile] = np.partition(seen, seen.shape[1] - k, axis=1)[:, -k:]
-            least = best[tile].min(1) - slack[tile].astype(np.float32)
-            line, column = np.nonzero((highest >= least[:, None]) & (highest > -np.inf))
-            values = columns[line, :, column]
-            which, step = np.nonzero((values >= least[line, None]) & (values > -np.inf))
-            found = (line[which], start + step * (width // _TOGETHER) + column[which], values[which, step])
-            held[at].append(found)
-            if sum(len(piece[0]) for piece in held[at]) > _PENDING:
-                rows, _ = _ranked(queries[tile], vectors, k, held[at], least)
-                line, place = np.nonzero(rows >= 0)
-                # their scores let them through every time: that they are among the nearest is known
-                held[at] = [(line, rows[line, place], np.full(len(line), np.inf, np.float32))]
-    rows, squares = np.empty((len(queries), k), np.int64), np.empty((len(queries), k))
-    for at, tile in enumerate(tiles):
-        least = best[tile].min(1) - slack[tile].astype(np.float32)
-        rows[tile], squares[tile] = _ranked(queries[tile], vectors, k, held[at], least)
-    return rows, squares
+        half = halves[start : start + some]
+        out = scores[:, :some]
+        if few:
+            with np.errstate(invalid="ignore", over="ignore"):
+                np.matmul(asked[:, :dims], vectors[start : start + some].T, out=out)
+                out -= half
+        else:
+            part[:some, :dims] = vectors[start : start + some]
+            part[:some, dims] = -half
+            with np.errstate(invalid="ignore", over="ignore"):
+                np.matmul(asked, part[:some].T, out=out)
+        left_out = np.flatnonzero(~np.isfinite(half))
+        if len(left_out):
+            out[:, left_out] = -np.inf
+        scores[:, some:] = -np.inf
+        columns = scores.reshape(len(queries), together, width // together)
+        highest = columns.max(1)
+        # the k best of single columns seen so far: the k-th of all cannot be less than the last of them
+        seen = np.concatenate([best, highest], 1)
+        best = np.partition(seen, seen.shape[1] - k, axis=1)[:, -k:]
+        least = best.min(1) - slack
+        line, column = np.nonzero((highest >= least[:, None]) & (highest > -np.inf))
+        values = columns[line, :, column]
+        which, step = np.nonzero((values >= least[line, None]) & (values > -np.inf))
+        held.append((line[which], start + step * (width // together) + column[which], values[which, step]))
+        pending += len(which)
+        if pending > _PENDING:
+            rows, _ = _ranked(queries, vectors, k, held, least)
+            line, place = np.nonzero(rows >= 0)
+            # that these are among the nearest so far is known: they need no score
+            held = [(line, rows[line, place], np.full(len(line), np.inf, np.float32))]
+            pending = len(line)
+    return _ranked(queries, vectors, k, held, best.min(1) - slack)
+
+
+def _together(k: int) -> int:
+    """Columns of which only the best score is looked at first; few enough that those of a chunk tell the `k` best."""
+    return 64 if k <= 32 else 16
 
 
 def _ranked(
@@ -200,7 +244,7 @@ def one_per_region(
     """
     rows = [np.zeros(0, np.int64)] * len(queries)
     squares = [np.zeros(0)] * len(queries)
-    left, depth = np.arange(len(queries)), max(32 * k, 64)
+    left, depth = np.arange(len(queries)), max(16 * k, 64)
     while len(left):
         depth = min(depth, deepest, max(available, 1))
         found, apart = find(queries[left], depth)
