@@ -1,6 +1,7 @@
 """Exact nearest neighbours of a patch among the embeddings of an archive, one per region (paper, section 4).
 
-The archive of the paper, 49,552 embeddings of 100 numbers, is 20 MB: every distance is computed.
+The archive of the paper, 49,552 embeddings of 100 numbers, is 20 MB: every embedding is compared. For millions of them
+there is the approximate index of `ann`, which `search` uses where an archive has one.
 """
 
 from __future__ import annotations
@@ -309,6 +310,9 @@ def search(
 ) -> list[Match]:
     """The patches of an archive that look most like the query.
 
+    All embeddings are compared, unless the archive has an approximate index (`build_index`, ``solquery index``), which
+    finds nearly all of the same in milliseconds among millions.
+
     Parameters
     ----------
     archive
@@ -337,8 +341,14 @@ def search(
     SearchError
         When the query does not fit the preset, or nothing can be searched (see `load_index`).
     """
+    from .ann import open_index
+
     x = checked_query(query, bundle)
-    index = load_index(archive, bundle, where)
-    matches = index.nearest(embed(bundle.encoder, x), k, group, exclude_region)[0]
+    vectors = embed(bundle.encoder, x)
+    quick = open_index(archive, bundle)
+    if quick is None:
+        matches = load_index(archive, bundle, where).nearest(vectors, k, group, exclude_region)[0]
+    else:
+        matches = quick.nearest(vectors, k, group, exclude_region, where)[0]
     rows = rows_of(archive, [match.id for match in matches])
     return [replace(match, row=rows.get(match.id, {})) for match in matches]
