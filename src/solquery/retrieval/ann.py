@@ -84,9 +84,10 @@ class ApproximateIndex:
         self._then = at_version(archive, about.version)
         self._lists = self._faiss.read_index(str(folder / "lists.faiss"))
         self._ivf = self._faiss.extract_index_ivf(self._lists)
-        self.vectors = np.load(folder / "vectors.npy", mmap_mode="r")
+        # as a plain array: the class of maps costs more than the reading of a few rows
+        self.vectors = np.asarray(np.load(folder / "vectors.npy", mmap_mode="r"))
         self.codes = np.load(folder / "codes.npy")
-        self._halves = np.load(folder / "halves.npy", mmap_mode="r")
+        self._halves = np.asarray(np.load(folder / "halves.npy", mmap_mode="r"))
         self._places, self._ranks = np.load(folder / "places.npy"), np.load(folder / "ranks.npy")
         self._ids = feather.read_table(str(folder / "ids.arrow"), memory_map=True)["id"]
         self.regions: pa.ChunkedArray = feather.read_table(str(folder / "regions.arrow"))["region"]
@@ -252,8 +253,8 @@ class ApproximateIndex:
             if len(found) >= min(depth, wanted) or probes >= self.about.lists:
                 break
             probes = min(4 * probes, self.about.lists)
-        squares = all_squares(query, self.vectors[np.sort(found)])
-        found = np.sort(found)
+        found.sort()
+        squares = all_squares(query, self.vectors[found])
         order = np.lexsort((self._ranks[found], squares))[:depth]
         rows, apart = np.full(depth, -1, np.int64), np.full(depth, np.inf)
         rows[: len(order)], apart[: len(order)] = found[order], squares[order]

@@ -228,22 +228,18 @@ def _measured(index: ApproximateIndex, folder: Path, seed: int, tell: Progress) 
     rows, regions = _truth(queries, own, index.codes, len(index.regions), folder)
     out = {}
     for group, truth in (("none", rows), ("region", regions)):
-        probes, candidates = 4, 500
-        while True:
-            setting = _recall(index, queries, own, truth, group, probes, candidates)
-            wider = probes < index.about.lists
-            if setting.recall >= _RECALL or (not wider and candidates >= _MOST_CANDIDATES):
-                break
+        setting = _recall(index, queries, own, truth, group, max(index.about.lists // 64, 4), 500)
+        while setting.recall < _RECALL:
             # whether lists or candidates are missing is seen by trying each
-            trials = []
-            if wider:
-                trials.append(
-                    _recall(index, queries, own, truth, group, min(2 * probes, index.about.lists), candidates)
-                )
-            if candidates < _MOST_CANDIDATES:
-                trials.append(_recall(index, queries, own, truth, group, probes, 2 * candidates))
-            best = max(trials, key=lambda trial: trial.recall)
-            probes, candidates = best.probes, best.candidates
+            more = []
+            if setting.probes < index.about.lists:
+                more.append((min(2 * setting.probes, index.about.lists), setting.candidates))
+            if setting.candidates < _MOST_CANDIDATES:
+                more.append((setting.probes, 2 * setting.candidates))
+            if not more:
+                break
+            trials = [_recall(index, queries, own, truth, group, *depths) for depths in more]
+            setting = max(trials, key=lambda trial: trial.recall)
         out[group] = setting
     if min(setting.recall for setting in out.values()) < _RECALL:
         warnings.warn(
