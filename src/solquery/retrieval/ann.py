@@ -15,7 +15,7 @@ import warnings
 from collections import OrderedDict
 from collections.abc import Collection
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -37,9 +37,18 @@ __all__ = ["EXACT_ROWS", "ApproximateIndex", "faiss_module", "open_index"]
 WORTH_AN_INDEX, EXACT_ROWS = 1_500_000, 200_000
 #: nearest patches among which regions are sought before all distances are taken
 _DEEPEST = 16_384
-_CONDITIONS = 32
+_CONDITIONS, _GATHERED = 32, 2
 _OPENED: OrderedDict[Path, ApproximateIndex] = OrderedDict()
 _LOCK = threading.RLock()
+
+
+class _Gathered(NamedTuple):
+    """Some rows of an index, and what is known of them, in memory."""
+
+    rows: np.ndarray
+    vectors: np.ndarray
+    halves: np.ndarray
+    codes: np.ndarray
 
 
 def faiss_module() -> Any:
@@ -92,6 +101,7 @@ class ApproximateIndex:
         self._ids = feather.read_table(str(folder / "ids.arrow"), memory_map=True)["id"]
         self.regions: pa.ChunkedArray = feather.read_table(str(folder / "regions.arrow"))["region"]
         self._conditions: OrderedDict[str, np.ndarray] = OrderedDict()
+        self._gathered: OrderedDict[str, _Gathered] = OrderedDict()
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
@@ -172,33 +182,45 @@ class ApproximateIndex:
         queries = checked_vectors(queries, k, group, self.about.length)
         allowed = self.selected(where)
         excluded = self._of_regions(region_names(exclude_region))
+        if allowed is not None and len(allowed) <= EXACT_ROWS:
+            return self._among(queries, k, group, self._gather(str(where), allowed), np.unique(self.codes[excluded]))
         if allowed is not None and len(excluded):
             allowed = allowed[~np.isin(self.codes[allowed], np.unique(self.codes[excluded]))]
-        if allowed is not None and len(allowed) <= EXACT_ROWS:
-            return self._among(queries, k, group, allowed)
         return self.by_lists(queries, k, group, allowed, excluded, self.about.settings[group])
 
+    def _gather(self, where: str, rows: np.ndarray) -> _Gathered:
+        """What is compared where few rows meet a condition; that of the newest conditions stays in memory."""
+        with self._lock:
+            if where in self._gathered:
+                self._gathered.move_to_end(where)
+                return self._gathered[where]
+        found = _Gathered(rows, self.vectors[rows], self._halves[rows], self.codes[rows])
+        with self._lock:
+            self._gathered[where] = found
+            while len(self._gathered) > _GATHERED:
+                self._gathered.popitem(last=False)
+        return found
+
     def _among(
-        self, queries: np.ndarray, k: int, group: str, rows: np.ndarray
+        self, queries: np.ndarray, k: int, group: str, here: _Gathered, excluded: np.ndarray
     ) -> tuple[list[np.ndarray], list[np.ndarray]]:
-        """All of some rows looked at."""
-        vectors, halves = self.vectors[rows], self._halves[rows]
+        """All of some rows looked at, but those of excluded regions."""
+        halves = np.where(np.isin(here.codes, excluded), np.float32(np.inf), here.halves)
+        available = int(np.isfinite(halves).sum())
         if group == "none":
-            found, squares = smallest(queries, vectors, min(k, max(len(rows), 1)), halves)
-            return [rows[line[line >= 0]] for line in found], [
-                s[line >= 0] for s, line in zip(squares, found, strict=True)
-            ]
-        codes = self.codes[rows]
+            found, squares = smallest(queries, here.vectors, min(k, max(available, 1)), halves)
+            lines = [line[line >= 0] for line in found]
+            return [here.rows[line] for line in lines], [s[: len(x)] for s, x in zip(squares, lines, strict=True)]
 
         def find(some: np.ndarray, depth: int) -> tuple[np.ndarray, np.ndarray]:
-            return smallest(some, vectors, depth, halves)
+            return smallest(some, here.vectors, depth, halves)
 
-        lines, apart, left = one_per_region(find, queries, k, codes, len(rows), 512)
+        lines, apart, left = one_per_region(find, queries, k, here.codes, available, 512)
         for at in left:
-            everything = all_squares(queries[at], vectors)
-            lines[at] = nearest(everything[None], k, codes)[0]
+            everything = np.where(np.isfinite(halves), all_squares(queries[at], here.vectors), np.inf)
+            lines[at] = nearest(everything[None], k, here.codes)[0]
             apart[at] = everything[lines[at]]
-        return [rows[line] for line in lines], apart
+        return [here.rows[line] for line in lines], apart
 
     def by_lists(
         self,

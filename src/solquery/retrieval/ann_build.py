@@ -39,7 +39,7 @@ Progress = Callable[[str, float], None]
 #: rows that an index is made for; fewer are searched exactly in a millisecond
 FEWEST = 1000
 #: rows read and coded at a time, rows that a list is learned from, rows of the truth taken at a time
-_BLOCK, _LEARNED_FROM, _TRUE = 65536, 64, 131072
+_BLOCK, _LEARNED_FROM, _TRUE = 65536, 40, 131072
 #: queries that recall is measured by, answers of each, and the share of them to be found
 _ASKED, _K, _RECALL = 100, 10, 0.99
 _MOST_CANDIDATES = 16_384
@@ -225,10 +225,10 @@ def _measured(index: ApproximateIndex, folder: Path, seed: int, tell: Progress) 
     asked = np.sort(rng.choice(len(index), min(_ASKED, len(index)), replace=False))
     queries = np.array(index.vectors[asked])
     own = index.codes[asked]
-    rows, regions = _truth(queries, own, index.codes, len(index.regions), folder)
+    truth = _truth(queries, own, index.codes, len(index.regions), folder)
     out = {}
-    for group, truth in (("none", rows), ("region", regions)):
-        setting = _recall(index, queries, own, truth, group, max(index.about.lists // 64, 4), 500)
+    for group in ("none", "region"):
+        setting = _recall(index, queries, own, truth[group], group, max(index.about.lists // 64, 4), 500)
         while setting.recall < _RECALL:
             # whether lists or candidates are missing is seen by trying each
             more = []
@@ -238,7 +238,7 @@ def _measured(index: ApproximateIndex, folder: Path, seed: int, tell: Progress) 
                 more.append((setting.probes, 2 * setting.candidates))
             if not more:
                 break
-            trials = [_recall(index, queries, own, truth, group, *depths) for depths in more]
+            trials = [_recall(index, queries, own, truth[group], group, *depths) for depths in more]
             setting = max(trials, key=lambda trial: trial.recall)
         out[group] = setting
     if min(setting.recall for setting in out.values()) < _RECALL:
@@ -253,28 +253,31 @@ def _recall(
     index: ApproximateIndex,
     queries: np.ndarray,
     own: np.ndarray,
-    truth: list[np.ndarray],
+    truth: np.ndarray,
     group: str,
     probes: int,
     candidates: int,
 ) -> Setting:
-    setting, found, wanted = Setting(probes, candidates, 0.0), 0, 0
-    for query, code, expected in zip(queries, own, truth, strict=True):
-        rows, _ = index.by_lists(query[None], _K, group, None, np.flatnonzero(index.codes == code), setting)
-        got = index.codes[rows[0]] if group == "region" else rows[0]
-        found += len(np.intersect1d(got, expected))
-        wanted += len(expected)
-    return Setting(probes, candidates, found / max(wanted, 1))
+    """The share of the answers that are as near as the truth, of which there may be several at one distance."""
+    setting, found = Setting(probes, candidates, 0.0), 0
+    for query, code, reach in zip(queries, own, truth, strict=True):
+        _, squares = index.by_lists(query[None], _K, group, None, np.flatnonzero(index.codes == code), setting)
+        # the last of the truth may be missing where there are fewer; it is infinite then
+        wanted = np.isfinite(reach).sum()
+        found += min(int((squares[0] <= reach[:wanted].max(initial=0.0)).sum()), wanted) / max(wanted, 1)
+    return Setting(probes, candidates, found / len(queries))
 
 
 def _truth(
     queries: np.ndarray, own: np.ndarray, codes: np.ndarray, regions: int, folder: Path
-) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """The nearest rows and the nearest regions of each query outside its own, a few rows of the archive at a time."""
+) -> dict[str, np.ndarray]:
+    """Squared distances (Q, 10) of the nearest rows, and regions, of each query outside its own region.
+
+    The archive is read a few rows at a time. Single precision will do; distances are widened by its error.
+    """
     middle = queries.mean(0)
     asked = queries - middle
     near = np.full((len(queries), _K), np.inf, np.float32)
-    rows = np.full((len(queries), _K), -1, np.int64)
     least = np.full((len(queries), regions), np.inf, np.float32)
     for start in range(0, len(codes), _TRUE):
         part = _rows(folder, start, min(start + _TRUE, len(codes))) - middle
@@ -282,17 +285,15 @@ def _truth(
         # half the squared distance, less what is the same for all rows
         apart = half_squares(part)[None] - asked @ part.T
         apart[own[:, None] == here[None]] = np.inf
-        best = np.argpartition(apart, min(_K, apart.shape[1] - 1), axis=1)[:, :_K]
-        both = np.concatenate([near, np.take_along_axis(apart, best, 1)], 1)
-        names = np.concatenate([rows, best + start], 1)
-        keep = np.argsort(both, axis=1, kind="stable")[:, :_K]
-        near, rows = np.take_along_axis(both, keep, 1), np.take_along_axis(names, keep, 1)
+        near = np.partition(np.concatenate([near, apart], 1), _K - 1, axis=1)[:, :_K]
         order = np.argsort(here, kind="stable")
         there, first = np.unique(here[order], return_index=True)
-        lowest = np.minimum.reduceat(apart[:, order], first, axis=1)
-        least[:, there] = np.minimum(least[:, there], lowest)
-    nearest_regions = np.argsort(least, axis=1, kind="stable")[:, :_K]
-    return (
-        [line[np.isfinite(apart)] for line, apart in zip(rows, near, strict=True)],
-        [line[np.isfinite(least[at, line])] for at, line in enumerate(nearest_regions)],
-    )
+        least[:, there] = np.minimum(least[:, there], np.minimum.reduceat(apart[:, order], first, axis=1))
+    if regions < _K:
+        least = np.pad(least, ((0, 0), (0, _K - regions)), constant_values=np.inf)
+    lengths = (asked.astype(np.float64) ** 2).sum(1)[:, None]
+    out = {}
+    for group, halves in (("none", near), ("region", np.partition(least, _K - 1, axis=1)[:, :_K])):
+        squares = np.sort(2.0 * halves.astype(np.float64) + lengths, axis=1)
+        out[group] = squares + 1e-5 * (np.abs(squares) + lengths)
+    return out
