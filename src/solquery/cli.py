@@ -24,6 +24,7 @@ from . import (
     cli_bundle,
     cli_directions,
     cli_fetch,
+    cli_index,
     cli_params,
     cli_quality,
     cli_reproduce,
@@ -310,6 +311,7 @@ cli_bundle.register(app)
 cli_directions.register(app)
 cli_steering.register(app)
 cli_search.register(app)
+cli_index.register(app)
 cli_fetch.register(app)
 cli_archive.register(app)
 cli_app.register(app)

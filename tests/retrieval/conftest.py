@@ -26,6 +26,8 @@ def smooth_fields(n, size=32, seed=0, sigma=2.5):
 class MemoryArchive:
     """Patches in preset units and a table, with the few SQL conditions that these tests use."""
 
+    uri = "memory.lance"
+
     def __init__(self, x, regions, sources=None):
         self.x = x
         self.ids = [f"p{i:03d}" for i in range(len(x))]

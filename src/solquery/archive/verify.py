@@ -145,7 +145,7 @@ def _bad(data: bytes | None, ny: int | None, nx: int | None, checksum: str, miss
 
 
 def _orphan_files(root: Path) -> Iterator[Problem]:
-    """Files that neither Lance, nor the prepared patches, nor a fetch put there."""
+    """Files that neither Lance, nor the prepared patches, nor an index, nor a fetch put there."""
     staged = _staged_names(root / "fetch")
     for path in sorted(root.rglob("*")):
         if not path.is_file():
@@ -155,6 +155,8 @@ def _orphan_files(root: Path) -> Iterator[Problem]:
         if parts[0] in ("patches.lance", "fields.lance"):
             continue
         if parts[0] == "prepared" and len(parts) == 2 and is_prepared_file(path):
+            continue
+        if parts[0] == "index" and (len(parts) == 3 or parts[1:] == (".lock",)) and ".partial" not in parts[1]:
             continue
         if parts[0] == "fetch" and (parts[1:] in (("manifest.sqlite",), ("manifest.sqlite-journal",))):
             continue

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from .ann import ApproximateIndex, open_index
+from .ann_build import build_index
+from .ann_files import About, IndexingError
 from .augment import augment
 from .baselines import FEATURES, euclidean, features, mahalanobis, search_parameters
 from .embedding import EmbedReport, embed, embed_archive
@@ -15,11 +18,14 @@ __all__ = [
     "COMPARED",
     "FEATURES",
     "LOOK",
+    "About",
+    "ApproximateIndex",
     "CollapseWarning",
     "EmbedReport",
     "EmbeddingIndex",
     "Encoder",
     "EncoderRunError",
+    "IndexingError",
     "Match",
     "NormalScores",
     "Predictor",
@@ -27,6 +33,7 @@ __all__ = [
     "TrainingReport",
     "augment",
     "build_encoder",
+    "build_index",
     "combine",
     "embed",
     "embed_archive",
@@ -38,6 +45,7 @@ __all__ = [
     "load_index",
     "mahalanobis",
     "nearest",
+    "open_index",
     "parameter_distances",
     "parse_weights",
     "search",

@@ -1,6 +1,7 @@
 """Exact nearest neighbours of a patch among the embeddings of an archive, one per region (paper, section 4).
 
-The archive of the paper, 49,552 embeddings of 100 numbers, is 20 MB: every distance is computed.
+The archive of the paper, 49,552 embeddings of 100 numbers, is 20 MB: every embedding is compared. For millions of them
+there is the approximate index of `ann`, which `search` uses where an archive has one.
 """
 
 from __future__ import annotations
@@ -8,12 +9,14 @@ from __future__ import annotations
 import warnings
 from collections.abc import Collection
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..errors import SolqueryError
 from .embedding import embed
+from .exact import all_squares, half_squares, one_per_region, smallest
 from .made_by import embed_with, other_preset
 
 if TYPE_CHECKING:
@@ -25,6 +28,7 @@ __all__ = [
     "Match",
     "SearchError",
     "checked_query",
+    "checked_vectors",
     "load_index",
     "nearest",
     "region_names",
@@ -32,7 +36,8 @@ __all__ = [
     "search",
 ]
 
-_ROWS_AT_A_TIME = 64
+#: nearest patches among which the regions are sought before all distances are taken
+_DEEPEST = 512
 
 
 class SearchError(SolqueryError, ValueError):
@@ -89,7 +94,7 @@ def nearest(
     if regions is None:
         representative = np.broadcast_to(np.arange(distances.shape[1]), distances.shape)
     else:
-        names, codes = np.unique(np.asarray(regions, dtype=str), return_inverse=True)
+        names, codes = np.unique(np.asarray(regions), return_inverse=True)
         by_region = np.argsort(codes, kind="stable")
         starts = np.searchsorted(codes[by_region], np.arange(len(names)))
         grouped = distances[:, by_region]
@@ -149,6 +154,15 @@ class EmbeddingIndex:
         square = (queries**2).sum(1)[:, None] + (vectors**2).sum(1) - 2 * queries @ vectors.T
         return np.sqrt(np.maximum(square, 0.0))
 
+    @cached_property
+    def codes(self) -> np.ndarray:
+        """(N,) int, one number a region, in the order of the regions' names."""
+        return np.unique(self.regions, return_inverse=True)[1]
+
+    @cached_property
+    def _halves(self) -> np.ndarray:
+        return half_squares(self.vectors)
+
     def nearest(
         self,
         queries: np.ndarray,
@@ -157,27 +171,60 @@ class EmbeddingIndex:
         exclude_region: str | Collection[str] | None = None,
     ) -> list[list[Match]]:
         """The `k` nearest patches of each query embedding (Q, D), without their rows; see `search`."""
-        if group not in ("region", "none"):
-            raise ValueError(f"group must be 'region' or 'none', got {group!r}")
+        rows, squares = self.nearest_rows(queries, k, group, exclude_region)
+        return [
+            [
+                Match(str(self.ids[row]), str(self.regions[row]), float(distance), rank)
+                for rank, (row, distance) in enumerate(zip(line, np.sqrt(apart), strict=True), start=1)
+            ]
+            for line, apart in zip(rows, squares, strict=True)
+        ]
+
+    def nearest_rows(
+        self,
+        queries: np.ndarray,
+        k: int = 1,
+        group: str = "region",
+        exclude_region: str | Collection[str] | None = None,
+    ) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """Row numbers and squared distances (float64) of what `nearest` gives; equal ones in the order of the rows."""
+        queries = checked_vectors(queries, k, group, self.vectors.shape[1])
         exclude = region_names(exclude_region)
-        left_out = np.isin(self.regions, list(exclude)) if exclude else np.zeros(len(self), bool)
-        queries = np.atleast_2d(np.asarray(queries))
-        answers = []
-        for start in range(0, len(queries), _ROWS_AT_A_TIME):
-            part = queries[start : start + _ROWS_AT_A_TIME]
-            distances = self.distances(part)
-            distances[:, left_out] = np.inf
-            found = nearest(distances, k, self.regions if group == "region" else None)
-            for query, columns in zip(part, found, strict=True):
-                # of those reported the distance itself, free of the cancellation in the product form
-                exact = np.linalg.norm(self.vectors[columns].astype(np.float64) - query.astype(np.float64), axis=1)
-                answers.append(
-                    [
-                        Match(str(self.ids[c]), str(self.regions[c]), float(d), rank)
-                        for rank, (c, d) in enumerate(zip(columns, exact, strict=True), start=1)
-                    ]
-                )
-        return answers
+        halves = self._halves
+        if exclude:
+            halves = np.where(np.isin(self.regions, list(exclude)), np.float32(np.inf), halves)
+        available = int(np.isfinite(halves).sum())
+        if group == "none":
+            rows, squares = smallest(queries, self.vectors, min(k, max(available, 1)), halves)
+            return [line[line >= 0] for line in rows], [s[line >= 0] for s, line in zip(squares, rows, strict=True)]
+
+        def find(some: np.ndarray, depth: int) -> tuple[np.ndarray, np.ndarray]:
+            return smallest(some, self.vectors, depth, halves)
+
+        found, apart, left = one_per_region(find, queries, k, self.codes, available, _DEEPEST)
+        for at in left:
+            # regions of very many frames: all distances at once
+            everything = np.where(np.isfinite(halves), all_squares(queries[at], self.vectors), np.inf)
+            found[at] = nearest(everything[None], k, self.codes)[0]
+            apart[at] = everything[found[at]]
+        return found, apart
+
+
+def checked_vectors(queries: np.ndarray, k: int, group: str, length: int) -> np.ndarray:
+    """Query embeddings (Q, D) float64, for `k` answers grouped by `group` among embeddings of `length` numbers."""
+    if group not in ("region", "none"):
+        raise ValueError(f"group must be 'region' or 'none', got {group!r}")
+    if k < 1:
+        raise ValueError(f"k must be at least 1, got {k}")
+    queries = np.atleast_2d(np.asarray(queries, dtype=np.float64))
+    if queries.shape[1] != length:
+        raise SearchError(
+            f"the query has {queries.shape[1]} embedding numbers, the archive {length}; "
+            "embed the archive with the same bundle"
+        )
+    if not np.isfinite(queries).all():
+        raise SearchError("the embedding of the query is not a number; the encoder or the query is damaged")
+    return queries
 
 
 def region_names(exclude_region: str | Collection[str] | None) -> tuple[str, ...]:
@@ -271,6 +318,9 @@ def search(
 ) -> list[Match]:
     """The patches of an archive that look most like the query.
 
+    All embeddings are compared, unless the archive has an approximate index (`build_index`, ``solquery index``), which
+    finds nearly all of the same in milliseconds among millions.
+
     Parameters
     ----------
     archive
@@ -299,8 +349,14 @@ def search(
     SearchError
         When the query does not fit the preset, or nothing can be searched (see `load_index`).
     """
+    from .ann import open_index
+
     x = checked_query(query, bundle)
-    index = load_index(archive, bundle, where)
-    matches = index.nearest(embed(bundle.encoder, x), k, group, exclude_region)[0]
+    vectors = embed(bundle.encoder, x)
+    quick = open_index(archive, bundle)
+    if quick is None:
+        matches = load_index(archive, bundle, where).nearest(vectors, k, group, exclude_region)[0]
+    else:
+        matches = quick.nearest(vectors, k, group, exclude_region, where)[0]
     rows = rows_of(archive, [match.id for match in matches])
     return [replace(match, row=rows.get(match.id, {})) for match in matches]

@@ -1,0 +1,107 @@
+"""The verb `index`: an approximate index beside an archive, for search among millions of patches."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .cli_output import Reporter, emit, table
+from .cli_plugins import load_models
+from .cli_steering import BundleName, Json
+from .errors import SolqueryError
+
+if TYPE_CHECKING:
+    from .archive.store import Archive
+    from .bundle import Bundle
+    from .retrieval.ann_files import About
+
+__all__ = ["register"]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb of this file."""
+    app.command()(index)
+
+
+def index(
+    place: Annotated[str | None, typer.Argument(metavar="[ARCHIVE]", help="Directory of the archive.")] = None,
+    archive: Annotated[str | None, typer.Option(help="The same as an option, as the other verbs have it.")] = None,
+    bundle: BundleName = None,
+    check: Annotated[bool, typer.Option("--check", help="Build nothing: compare all files with their sums.")] = False,
+    json: Json = False,
+) -> None:
+    """Make an archive of millions quick to search; `search` finds the index by itself, and filters and groups as ever.
+
+    Below a million patches there is no need of it. What is not embedded yet is embedded first. An archive that has
+    changed needs its index built again; until then it is searched without.
+    """
+    from .archive.store import Archive
+    from .retrieval.ann import faiss_module
+    from .retrieval.ann_build import build_index
+    from .retrieval.embedding import embed_archive
+
+    if (place is None) == (archive is None):
+        raise typer.BadParameter("name one archive: solquery index ARCHIVE")
+    store = Archive.open(place or archive or "")
+    models = load_models(bundle)
+    if models.encoder is None:
+        raise SolqueryError(f"bundle {models.name!r} has no encoder to search with; choose one that has")
+    if check:
+        _show(_checked(store, models), store, "is as it was built", json)
+        return
+    # before an hour of embedding, not behind it
+    faiss_module()
+    with Reporter("embedding the archive") as report:
+        embed_archive(store, models, report.count)
+    with Reporter("indexing") as report:
+        about = build_index(store, models, report)
+    _show(about, store, "built", json)
+
+
+def _checked(store: Archive, models: Bundle) -> About:
+    """The newest index, after all its files were read."""
+    from .retrieval import ann_files
+
+    found = [] if store.path is None else ann_files.indexes(store.path)
+    mine = [(about, folder) for about, folder in found if about.encoder == models.encoder_hash]
+    if not mine:
+        raise SolqueryError(
+            f"{store.uri} has no index for bundle {models.name!r}; `solquery index {store.uri}` makes it"
+        )
+    about, folder = mine[0]
+    ann_files.check(folder, about, everything=True)
+    return about
+
+
+def _show(about: About, store: Archive, what: str, json: bool) -> None:
+    from .archive.rows import version_of
+
+    now = version_of(store)
+    settings = {group: asdict(setting) for group, setting in about.settings.items()}
+    document: dict[str, Any] = {
+        "archive": store.uri,
+        "rows": about.rows,
+        "without": about.without,
+        "regions": about.regions,
+        "version": about.version,
+        "current": about.version == now,
+        "encoder": about.encoder,
+        "lists": about.lists,
+        "settings": settings,
+        "bytes": about.bytes,
+        "peak_bytes": about.peak_bytes,
+        "seconds": about.seconds,
+    }
+    if json:
+        emit(document)
+        return
+    lines = [
+        ("rows", f"{about.rows:,}, {about.regions:,} regions"),
+        ("version", f"{about.version}" if about.version == now else f"{about.version}; the archive is at {now}: stale"),
+        ("recall of 10", f"{settings['none']['recall']:.3f}, by region {settings['region']['recall']:.3f}"),
+        ("on disk", f"{about.bytes / 1e9:.3f} GB"),
+        ("building took", f"{about.seconds:.0f} s, {about.peak_bytes / 1e9:.1f} GB of memory"),
+    ]
+    table(["", ""], lines, title=f"index of {store.uri}: {what}")
