@@ -32,7 +32,7 @@ PRECISIONS = ("fp32", "int8")
 #: patches between two reports of progress, in a commit, and in a task of a cluster
 _CHUNK, _COMMIT, _TASK = 512, 4096, 64
 #: patches from which folding takes less time than it saves
-_WORTH_FOLDING = 32
+_WORTH_FOLDING = 128
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def embed(encoder: Any, x: Any, batch: int = 64) -> np.ndarray:
     if training:
         encoder.eval()
     use = encoder
-    if isinstance(encoder, Encoder) and device.type == "cpu" and len(x) >= _WORTH_FOLDING:
+    if len(x) >= _WORTH_FOLDING and _can_fold(encoder):
         use = Folded(encoder)
     try:
         parts = []
@@ -177,17 +177,27 @@ def embed_archive(
 
 
 def _calibrated(bundle: Bundle) -> Calibration:
-    if not isinstance(bundle.encoder, Encoder) or _device(bundle.encoder).type != "cpu":
+    if not _can_fold(bundle.encoder):
         raise PrecisionError(f"the encoder of bundle {bundle.name!r} has no int8; embed with --precision fp32")
     return calibrate(bundle.encoder, calibration_patches(bundle))
 
 
-def _columns(bundle: Bundle, x: np.ndarray, batch: int, scales: Calibration | None) -> dict[str, np.ndarray]:
+def _network(bundle: Bundle, scales: Calibration | None) -> Any:
+    """The encoder in the form that embeds fastest."""
+    if scales is not None:
+        return Int8Encoder(cast(Encoder, bundle.encoder), scales)
+    return Folded(bundle.encoder) if _can_fold(bundle.encoder) else bundle.encoder
+
+
+def _can_fold(encoder: Any) -> bool:
+    return isinstance(encoder, Encoder) and _device(encoder).type == "cpu" and not encoder.training
+
+
+def _columns(bundle: Bundle, x: np.ndarray, batch: int, encoder: Any) -> dict[str, np.ndarray]:
     """Embedding (N, D) and grid parameters (N,) of prepared patches (N, H, W)."""
     x = np.nan_to_num(np.asarray(x, dtype=np.float32), nan=0.0)
     measured = measure(bundle.preset.to_gauss(x), bundle.preset.scale_mm)
     values = {f"grid_{name}": np.asarray(column, dtype=np.float64) for name, column in measured.items()}
-    encoder = bundle.encoder if scales is None else Int8Encoder(cast(Encoder, bundle.encoder), scales)
     return {**values, "embedding": embed(encoder, x, batch)}
 
 
@@ -204,9 +214,10 @@ def _store(
 def _here(
     archive: Archive, bundle: Bundle, todo: list[str], batch: int, scales: Calibration | None
 ) -> Iterator[tuple[list[str], dict[str, np.ndarray]]]:
+    network = _network(bundle, scales)
     for start in range(0, len(todo), _CHUNK):
         ids, x = archive.prepared(bundle.preset, ids=todo[start : start + _CHUNK])
-        yield list(ids), _columns(bundle, x, batch, scales)
+        yield list(ids), _columns(bundle, x, batch, network)
 
 
 def _on_workers(
@@ -234,4 +245,4 @@ def columns_of(
 
     # rounded as in the file of prepared patches, so that the numbers are those of a single process
     x = prepare_rows(archive.patches(ids=ids), bundle.preset, len(ids))
-    return _columns(bundle, x, batch, scales)
+    return _columns(bundle, x, batch, _network(bundle, scales))

@@ -9,6 +9,8 @@ rounding.
 
 from __future__ import annotations
 
+import itertools
+import math
 from typing import Any, cast
 
 import numba
@@ -17,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..generator.pyramid import compress
+from ..generator.pyramid import KNEE
 from .encoder import Encoder
 
 __all__ = ["Folded", "FoldedBlock", "fold", "layers_of"]
@@ -63,24 +65,47 @@ class _Convolution:
     def __init__(self, layer: nn.Conv2d) -> None:
         self.layer = layer
         self.packed: Tensor | None = None
+        self.matrix: Tensor | None = None
         self.rest = [list(cast(Any, part)) for part in (layer.padding, layer.stride, layer.dilation)]
         if torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_convolution_pointwise"):
             self.packed = torch.ops.mkldnn._reorder_convolution_weight(layer.weight, *self.rest, 1, None)
 
+    def _plain(self, x: Tensor) -> Tensor | None:
+        """Without kink, where oneDNN's convolution is not the best or not there; else None."""
+        layer = self.layer
+        if x.shape[2:] == (2, 2) and layer.kernel_size == (3, 3) and layer.stride == (1, 1):
+            # of the 36 products of kernel and map only 16 are with what lies inside
+            if self.matrix is None:
+                self.matrix = _matrix(layer.weight)
+            rows = x.permute(0, 2, 3, 1).reshape(len(x), -1)
+            y = torch.addmm(cast(Tensor, layer.bias).repeat(4), rows, self.matrix)
+            return y.view(len(x), 2, 2, -1).permute(0, 3, 1, 2)
+        return layer(x) if self.packed is None else None
+
     def __call__(self, x: Tensor, rectified: bool) -> Tensor:
-        if self.packed is None:
-            y = self.layer(x)
+        y = self._plain(x)
+        if y is not None:
             return y.relu_() if rectified else y
         kink = "relu" if rectified else "none"
         return torch.ops.mkldnn._convolution_pointwise(x, self.packed, self.layer.bias, *self.rest, 1, kink, [], "")
 
     def onto(self, other: Tensor, x: Tensor) -> Tensor:
         """relu(other + convolution of x); `other` is overwritten."""
-        if self.packed is None:
-            return other.add_(self.layer(x)).relu_()
+        y = self._plain(x)
+        if y is not None:
+            return other.add_(y).relu_()
         return torch.ops.mkldnn._convolution_pointwise_.binary(
             other, x, self.packed, self.layer.bias, *self.rest, 1, "add", 1.0, "relu", [], ""
         )
+
+
+def _matrix(weight: Tensor) -> Tensor:
+    """A 3 x 3 convolution as a matrix (4 C_in, 4 C_out) on maps of 2 x 2, laid out pixel by pixel."""
+    out, into = weight.shape[:2]
+    made = weight.new_empty(2, 2, into, 2, 2, out)
+    for y, x, v, u in itertools.product(range(2), repeat=4):
+        made[y, x, :, v, u] = weight[:, :, 1 + y - v, 1 + x - u].T
+    return made.view(4 * into, 4 * out)
 
 
 class FoldedBlock:
@@ -131,24 +156,41 @@ def bands(x: Tensor) -> Tensor:
     """What `Encoder.shown` makes of (N, 1, H, W), as (N, 3, H/2, W/2) laid out channels last."""
     n, _, height, width = x.shape
     out = torch.empty((n, height // 2, width // 2, 3), dtype=torch.float32)
+    square, gain = torch.tensor(KNEE**2), 4.0 / math.asinh(1.0 / KNEE)
     for start in range(0, n, _NEAR):
         part = x[start : start + _NEAR, 0].contiguous()
-        _bands(part.numpy(), compress(part).numpy(), out[start : start + _NEAR].numpy())
+        # asinh |x / KNEE| = ln(sqrt(x^2 + KNEE^2) + |x|) - ln KNEE: what is lost near 0 is far below 1e-6
+        logarithm = torch.addcmul(square, part, part).sqrt_().add_(part.abs()).log_()
+        _bands(
+            part.numpy(),
+            logarithm.numpy(),
+            np.float32(math.log(KNEE)),
+            np.float32(gain),
+            out[start : start + _NEAR].numpy(),
+        )
     return out.permute(0, 3, 1, 2)
 
 
+@numba.njit(cache=True, inline="always")
+def _compressed(x: np.float32, logarithm: np.float32, least: np.float32, gain: np.float32) -> np.float32:
+    return math.copysign(gain * (logarithm - least), x)
+
+
 @numba.njit(cache=True)
-def _bands(x: np.ndarray, u: np.ndarray, out: np.ndarray) -> None:  # pragma: no cover (compiled)
-    quarter, four = np.float32(0.25), np.float32(4.0)
+def _bands(x: np.ndarray, u: np.ndarray, least: np.float32, gain: np.float32, out: np.ndarray) -> None:
+    """Bands `out` (N, H/2, W/2, 3) of fields x (N, H, W) whose magnitudes have the logarithms u."""
+    quarter, floor = np.float32(0.25), np.float32(1e-6)
     for n in range(out.shape[0]):
         for i in range(out.shape[1]):
+            top, bottom, u_top, u_bottom = x[n, 2 * i], x[n, 2 * i + 1], u[n, 2 * i], u[n, 2 * i + 1]
             for j in range(out.shape[2]):
-                out[n, i, j, 0] = (x[n, 2 * i, 2 * j] + x[n, 2 * i, 2 * j + 1]) + (
-                    x[n, 2 * i + 1, 2 * j] + x[n, 2 * i + 1, 2 * j + 1]
-                )
-                a, b = four * u[n, 2 * i, 2 * j], four * u[n, 2 * i, 2 * j + 1]
-                c, d = four * u[n, 2 * i + 1, 2 * j], four * u[n, 2 * i + 1, 2 * j + 1]
+                k = 2 * j
+                out[n, i, j, 0] = (top[k] + top[k + 1]) + (bottom[k] + bottom[k + 1])
+                a = _compressed(top[k], u_top[k], least, gain)
+                b = _compressed(top[k + 1], u_top[k + 1], least, gain)
+                c = _compressed(bottom[k], u_bottom[k], least, gain)
+                d = _compressed(bottom[k + 1], u_bottom[k + 1], least, gain)
                 east, south = quarter * ((a - b) + (c - d)), quarter * ((a + b) - (c + d))
                 across = quarter * ((a - b) - (c - d))
                 out[n, i, j, 1] = quarter * ((a + b) + (c + d))
-                out[n, i, j, 2] = np.sqrt(east * east + south * south + across * across + np.float32(1e-6))
+                out[n, i, j, 2] = math.sqrt(east * east + south * south + across * across + floor)
