@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Catalogue"]
 
-_LEFT_OUT = ("embedding", "keywords", "truth", "checksum", "embedding_model")
+_LEFT_OUT = ("embedding", "keywords", "truth", "checksum", "embedding_model", "embedding_precision")
 _BINS = 40
 _CLOUD = 3_000
 _CONDITIONS = 64

@@ -9,8 +9,10 @@ neither can be switched on.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
+import numba
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -87,10 +89,52 @@ def warp(x: Tensor, views: Views) -> Tensor:
     )  # (N, 2, 2), rows and columns (x, y)
     shift_xy = views.shift_px.flip(-1).unsqueeze(-1)
     offset = -(matrix @ shift_xy)
+    if x.device.type == "cpu" and x.dtype == torch.float32 and not x.requires_grad:
+        # the same interpolation, without a grid of places in memory: about six times as fast
+        out = torch.empty(x.shape)
+        _resample(x.detach().contiguous().numpy(), matrix.numpy(), offset[:, :, 0].numpy(), out.numpy())
+        return out
     half = torch.tensor([width / 2, height / 2], dtype=matrix.dtype)
     theta = torch.cat([matrix * half.view(1, 1, 2), offset], dim=2) / half.view(1, 2, 1)
     grid = F.affine_grid(theta.to(x.device, x.dtype), [n, 1, height, width], align_corners=False)
     return F.grid_sample(x, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+
+
+@numba.njit(cache=True, error_model="numpy")
+def _resample(x: np.ndarray, matrix: np.ndarray, offset: np.ndarray, out: np.ndarray) -> None:
+    """out (N, C, H, W) at each pixel p from the centre: x at `matrix` (N, 2, 2) p + `offset` (N, 2), in (x, y)."""
+    count, channels, height, width = x.shape
+    middle_y, middle_x = np.float32((height - 1) / 2), np.float32((width - 1) / 2)
+    zero, one = np.float32(0), np.float32(1)
+    for n in range(count):
+        xx, xy, yx, yy = matrix[n, 0, 0], matrix[n, 0, 1], matrix[n, 1, 0], matrix[n, 1, 1]
+        for i in range(height):
+            down = np.float32(i) - middle_y
+            start_x, start_y = xy * down + offset[n, 0] + middle_x, yy * down + offset[n, 1] + middle_y
+            for j in range(width):
+                right = np.float32(j) - middle_x
+                at_x, at_y = xx * right + start_x, yx * right + start_y
+                if at_x <= -one or at_y <= -one or at_x >= width or at_y >= height:
+                    for c in range(channels):
+                        out[n, c, i, j] = zero
+                    continue
+                column, row = int(math.floor(at_x)), int(math.floor(at_y))
+                u, v = at_x - np.float32(column), at_y - np.float32(row)
+                inside = column >= 0 and row >= 0 and column + 1 < width and row + 1 < height
+                for c in range(channels):
+                    if inside:
+                        above = (one - u) * x[n, c, row, column] + u * x[n, c, row, column + 1]
+                        below = (one - u) * x[n, c, row + 1, column] + u * x[n, c, row + 1, column + 1]
+                    else:
+                        above, below = zero, zero
+                        for k in range(2):
+                            weight = u if k else one - u
+                            if 0 <= column + k < width:
+                                if row >= 0:
+                                    above += weight * x[n, c, row, column + k]
+                                if row + 1 < height:
+                                    below += weight * x[n, c, row + 1, column + k]
+                    out[n, c, i, j] = (one - v) * above + v * below
 
 
 def augment(x: Tensor, cfg: AugmentConfig, generator: torch.Generator) -> Tensor:

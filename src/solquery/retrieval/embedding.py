@@ -6,13 +6,16 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
 from torch import nn
 
 from ..physics import measure
+from .encoder import Encoder
+from .folded import Folded
+from .int8 import Calibration, Int8Encoder, PrecisionError, calibrate, calibration_patches
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -20,10 +23,16 @@ if TYPE_CHECKING:
     from ..archive.store import Archive
     from ..bundle import Bundle
 
-__all__ = ["EmbedReport", "embed", "embed_archive"]
+__all__ = ["PRECISIONS", "EmbedReport", "embed", "embed_archive"]
+
+#: in which an archive can be embedded; they can be searched together (docs/encoder.md has the measurement)
+PRECISIONS = ("fp32", "int8")
+
 
 #: patches between two reports of progress, in a commit, and in a task of a cluster
 _CHUNK, _COMMIT, _TASK = 512, 4096, 64
+#: patches from which folding takes less time than it saves
+_WORTH_FOLDING = 128
 
 
 @dataclass(frozen=True)
@@ -48,7 +57,8 @@ def embed(encoder: Any, x: Any, batch: int = 64) -> np.ndarray:
     ----------
     encoder
         Any callable (N, 1, H, W) -> (N, D); a module is used in evaluation mode, where each patch is embedded
-        independently of the others, and left in the mode it was in.
+        independently of the others, and left in the mode it was in. For many patches on a CPU the encoder of this
+        package is folded first (`Folded`), which changes numbers by rounding alone.
     x
         (N, H, W) or (H, W), numpy array (memory maps too) or tensor in preset units; NaN counts as 0 G.
     batch
@@ -72,6 +82,9 @@ def embed(encoder: Any, x: Any, batch: int = 64) -> np.ndarray:
     training = isinstance(encoder, nn.Module) and encoder.training
     if training:
         encoder.eval()
+    use = encoder
+    if len(x) >= _WORTH_FOLDING and _can_fold(encoder):
+        use = Folded(encoder)
     try:
         parts = []
         for start in range(0, len(x), batch):
@@ -79,7 +92,7 @@ def embed(encoder: Any, x: Any, batch: int = 64) -> np.ndarray:
             if not isinstance(part, torch.Tensor):
                 part = torch.from_numpy(np.array(part, dtype=np.float32))
             part = torch.nan_to_num(part.detach().to(device, torch.float32), nan=0.0).unsqueeze(1)
-            parts.append(encoder(part.contiguous(memory_format=torch.channels_last)).float().cpu().numpy())
+            parts.append(use(part.contiguous(memory_format=torch.channels_last)).float().cpu().numpy())
     finally:
         if training:
             encoder.train()
@@ -96,13 +109,14 @@ def embed_archive(
     again: bool = False,
     batch: int = 64,
     client: Client | None = None,
+    precision: str | None = None,
 ) -> EmbedReport:
     """Embed every patch that has no embedding of this bundle's encoder and preset, and measure it on the preset's grid.
 
-    Columns written: ``embedding`` (D float32), ``embedding_model`` (`bundle.encoder_hash`), ``grid_preset`` and, for
-    every registered parameter, ``grid_<name>``, measured in G and pixels on the grid of the preset, which is what
-    the parameters of a generated patch can be compared with. They are committed some thousand patches at a time:
-    memory does not grow with the archive, and a call that was cut short goes on where it was.
+    Columns written: ``embedding`` (D float32), ``embedding_model`` (`bundle.encoder_hash`), ``embedding_precision``,
+    ``grid_preset`` and, for every registered parameter, ``grid_<name>``, measured in G and pixels on the grid of the
+    preset, which is what the parameters of a generated patch can be compared with. They are committed some thousand
+    patches at a time: memory does not grow with the archive, and a call that was cut short goes on where it was.
 
     Parameters
     ----------
@@ -115,60 +129,99 @@ def embed_archive(
     client
         Of a Dask cluster (`solquery.archive.distribute.cluster`) whose workers read, prepare, measure and embed, a
         region at a time; they must reach the archive under the same name. This process commits.
+    precision
+        ``"fp32"``, or ``"int8"``, which is faster and nearly the same (`Int8Encoder`); patches that were embedded in
+        the other one are embedded anew. None: what is embedded stays, the rest gets fp32.
 
     Returns
     -------
     EmbedReport
+
+    Raises
+    ------
+    PrecisionError
+        When there is no such precision, or none for this encoder or machine; nothing is written then.
     """
+    if precision not in (None, *PRECISIONS):
+        raise PrecisionError(f"no precision named {precision!r}; there are: {', '.join(PRECISIONS)}")
     began = time.monotonic()
     columns = set(archive.table(where="id IS NULL").column_names)
     # two bundles may share an encoder and differ in the grid: neither what it is shown nor what is measured is the same
     current = {"embedding_model": bundle.encoder_hash, "grid_preset": bundle.preset.name}
+    if precision is not None:
+        current["embedding_precision"] = precision
     table = archive.table(columns=["id", *(name for name in current if name in columns)])
     ids = table.column("id").to_pylist()
     told = [table.column(name).to_pylist() if name in columns else [None] * len(ids) for name in current]
+    if precision is not None:
+        told[-1] = [value or "fp32" for value in told[-1]]  # embedded before there was a choice
     todo = [i for i, *row in zip(ids, *told, strict=True) if again or row != list(current.values())]
     if not todo:
         return EmbedReport(0, len(ids), time.monotonic() - began)
     ids_of, values_of, held, done = [], [], 0, 0
-    made = _here(archive, bundle, todo, batch) if client is None else _on_workers(archive, bundle, todo, batch, client)
+    scales = _calibrated(bundle) if precision == "int8" else None
+    if client is None:
+        made = _here(archive, bundle, todo, batch, scales)
+    else:
+        made = _on_workers(archive, bundle, todo, batch, client, scales)
     for some, values in made:
         ids_of += some
         values_of.append(values)
         held, done = held + len(some), done + len(some)
         if held >= _COMMIT or done == len(todo):
-            _store(archive, bundle, ids_of, values_of)
+            _store(archive, bundle, ids_of, values_of, precision or "fp32")
             ids_of, values_of, held = [], [], 0
         if progress is not None:
             progress(done, len(todo))
     return EmbedReport(len(todo), len(ids) - len(todo), time.monotonic() - began)
 
 
-def _columns(bundle: Bundle, x: np.ndarray, batch: int) -> dict[str, np.ndarray]:
+def _calibrated(bundle: Bundle) -> Calibration:
+    if not _can_fold(bundle.encoder):
+        raise PrecisionError(f"the encoder of bundle {bundle.name!r} has no int8; embed with --precision fp32")
+    return calibrate(bundle.encoder, calibration_patches(bundle))
+
+
+def _network(bundle: Bundle, scales: Calibration | None) -> Any:
+    """The encoder in the form that embeds fastest."""
+    if scales is not None:
+        return Int8Encoder(cast(Encoder, bundle.encoder), scales)
+    return Folded(bundle.encoder) if _can_fold(bundle.encoder) else bundle.encoder
+
+
+def _can_fold(encoder: Any) -> bool:
+    return isinstance(encoder, Encoder) and _device(encoder).type == "cpu" and not encoder.training
+
+
+def _columns(bundle: Bundle, x: np.ndarray, batch: int, encoder: Any) -> dict[str, np.ndarray]:
     """Embedding (N, D) and grid parameters (N,) of prepared patches (N, H, W)."""
     x = np.nan_to_num(np.asarray(x, dtype=np.float32), nan=0.0)
     measured = measure(bundle.preset.to_gauss(x), bundle.preset.scale_mm)
     values = {f"grid_{name}": np.asarray(column, dtype=np.float64) for name, column in measured.items()}
-    return {**values, "embedding": embed(bundle.encoder, x, batch)}
+    return {**values, "embedding": embed(encoder, x, batch)}
 
 
-def _store(archive: Archive, bundle: Bundle, ids: list[str], parts: list[dict[str, np.ndarray]]) -> None:
+def _store(
+    archive: Archive, bundle: Bundle, ids: list[str], parts: list[dict[str, np.ndarray]], precision: str
+) -> None:
     values: dict[str, Any] = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     values["grid_preset"] = [bundle.preset.name] * len(ids)
     values["embedding_model"] = [bundle.encoder_hash] * len(ids)
+    values["embedding_precision"] = [precision] * len(ids)
     archive.set_columns(ids, values)
 
 
 def _here(
-    archive: Archive, bundle: Bundle, todo: list[str], batch: int
+    archive: Archive, bundle: Bundle, todo: list[str], batch: int, scales: Calibration | None
 ) -> Iterator[tuple[list[str], dict[str, np.ndarray]]]:
+    network = _network(bundle, scales)
     for start in range(0, len(todo), _CHUNK):
         ids, x = archive.prepared(bundle.preset, ids=todo[start : start + _CHUNK])
-        yield list(ids), _columns(bundle, x, batch)
+        yield list(ids), _columns(bundle, x, batch, network)
 
 
 def _on_workers(
-    archive: Archive, bundle: Bundle, todo: list[str], batch: int, client: Client
+    archive: Archive, bundle: Bundle, todo: list[str], batch: int, client: Client, scales: Calibration | None
 ) -> Iterator[tuple[list[str], dict[str, np.ndarray]]]:
     from ..archive.distribute import each
 
@@ -180,14 +233,16 @@ def _on_workers(
     tasks = [ids[k : k + _TASK] for ids in groups.values() for k in range(0, len(ids), _TASK)]
     # once to every worker, not with every task
     shared = client.scatter(bundle, broadcast=True)
-    for ids, columns in each(client, columns_of, tasks, archive, shared, batch):
+    for ids, columns in each(client, columns_of, tasks, archive, shared, batch, scales):
         yield list(ids), columns
 
 
-def columns_of(ids: list[str], archive: Archive, bundle: Bundle, batch: int) -> dict[str, np.ndarray]:
+def columns_of(
+    ids: list[str], archive: Archive, bundle: Bundle, batch: int, scales: Calibration | None = None
+) -> dict[str, np.ndarray]:
     """One task of a cluster: patches read from the archive, prepared, measured on the grid, and embedded."""
     from ..archive.cache import prepare_rows
 
     # rounded as in the file of prepared patches, so that the numbers are those of a single process
     x = prepare_rows(archive.patches(ids=ids), bundle.preset, len(ids))
-    return _columns(bundle, x, batch)
+    return _columns(bundle, x, batch, _network(bundle, scales))

@@ -89,7 +89,8 @@ class Encoder(nn.Module):
             nn.BatchNorm1d(cfg.embedding_dim, affine=False),
         )
 
-    def forward(self, x: Tensor) -> Tensor:
+    def shown(self, x: Tensor) -> Tensor:
+        """(N, 1, H, W) patches as the convolutions are shown them: bands, block means, or every pixel."""
         if self.bands:
             # layout and strength from block means of the field and of its logarithm; of the texture below a block only
             # its amount, which stays the same when the patch is shifted by half a block
@@ -97,9 +98,10 @@ class Encoder(nn.Module):
             amount = torch.stack(detail).square().sum(0).add(1e-6).sqrt()
             x = torch.cat([F.avg_pool2d(4.0 * x, 2), mean, amount], dim=1)
             x = x.contiguous(memory_format=torch.channels_last)
-        if self.downsample > 1:
-            x = F.avg_pool2d(x, self.downsample)
-        return self.projection(self.backbone(x))
+        return F.avg_pool2d(x, self.downsample) if self.downsample > 1 else x
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.projection(self.backbone(self.shown(x)))
 
 
 class Predictor(nn.Module):
