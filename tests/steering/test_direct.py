@@ -80,7 +80,7 @@ def test_a_drag_that_remembers_where_it_has_been_makes_fewer_patches_and_is_no_f
 
     alone, remembering = dragged(None), dragged([])
     # the model's total flux is so plain that the first step always hits
-    assert remembering[0] < alone[0] or name == "tuf" and remembering[0] == alone[0]
+    assert remembering[0] < alone[0] or (name == "tuf" and remembering[0] == alone[0])
     assert remembering[1] <= alone[1] + 0.02 * goal
 
 
