@@ -20,7 +20,7 @@ const history = new History();
 const placed = new Map();
 // what the server said of the state: fields, parameters, matches
 let now = { got: {}, matches: [], recipe: null };
-let panel, stage, matches, maps, filters, compare, turn = 0, hand = null, written = "";
+let panel, stage, matches, maps, filters, compare, turn = 0, hand = null, written = "", said = null;
 
 // ---------------------------------------------------------------- showing
 
@@ -43,7 +43,7 @@ function picture() {
   if (view === "made" && now.made) return { field: now.made.field, scale: health.bundle.scale_mm, source: "generated", title: `the model's closest to ${now.record.region}`, verdict: now.made.mse === undefined ? "" : `mean squared error ${number(now.made.mse)}` };
   return {
     field: now.field, scale: health.bundle.scale_mm, source: q.kind === "z" ? "generated" : now.record.source, title: title(),
-    verdict: now.far ? "far from what the model was trained on: do not trust it" : "", missed: now.far,
+    verdict: q.kind !== "z" && !q.z ? "finding its latent vector …" : now.far ? "far from what the model was trained on: do not trust it" : "", missed: now.far,
   };
 }
 
@@ -69,7 +69,8 @@ function show() {
   byId("pil").checked = state.look.pil;
   byId("cen").checked = state.look.cen;
   byId("limit").value = look().limit;
-  byId("describe").value = state.describe;
+  // what is being typed, and what was refused, stays to be mended
+  if (said !== state.describe) byId("describe").value = said = state.describe;
   byId("undo").disabled = !history.canUndo;
   byId("redo").disabled = !history.canRedo;
   stage.show(picture(), look());
@@ -388,7 +389,7 @@ function build() {
   filters = new FilterForm(about, () => state, () => { history.push(state); show(); search(); });
   compare = new Compare(
     () => { const p = picture(); return { ...p, field: now.field, got: now.got, native: now.record?.parameters, title: title(), source: state.query.kind === "z" ? "generated" : now.record.source }; },
-    () => now.matches, look, about, (pair) => { state.pair = pair; address(); });
+    () => now.matches, look, about, health.bundle.scale_mm, (pair) => { state.pair = pair; address(); });
   setUp(() => ({ query: state.query, matches: now.matches, recipe: now.recipe, name: state.query.kind === "z" ? `generated-${state.query.z.slice(0, 8)}` : state.query.id }), stage);
   for (const [id, list] of [["cloud-x", about], ["cloud-y", about], ["map-p", about]]) byId(id).append(...Object.entries(list).map(([name, p]) => make("option", { value: name }, p.title)));
   byId("phrases").append(...Object.entries(health.vocabulary).map(([phrase, meaning]) => make("option", { value: phrase }, meaning)));
