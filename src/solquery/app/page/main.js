@@ -32,7 +32,7 @@ function look() {
 
 function title() {
   const q = state.query, r = now.record;
-  if (q.kind === "z") return q.from ? `from ${q.from}, changed` : "made by a network, no observation";
+  if (q.kind === "z") return q.from ? `from ${q.from}, changed` : "by a network, no observation";
   if (!r) return q.name ?? q.id;
   return [r.region, r.noaa?.length ? `NOAA ${r.noaa.join(", ")}` : "", when(r)].filter(Boolean).join(" · ");
 }
@@ -222,7 +222,7 @@ const follow = new Latest(async (mine, z, name, value) => {
     if (mine !== turn || !hand) return;
     now.got = values(document.got);
     now.verdict = "";
-    stage.show({ field: fields[0], scale: health.bundle.scale_mm, source: "generated", title: origin() ? `from ${origin()}, changed` : "made by a network, no observation" }, look());
+    stage.show({ field: fields[0], scale: health.bundle.scale_mm, source: "generated", title: origin() ? `from ${origin()}, changed` : "by a network, no observation" }, look());
     panel.update({ got: now.got, asked: { [name]: value }, locks: state.locks, verdict: "", ready: true });
     maps.update({ got: now.got, matches: now.matches, z: document.z, trail: history.trail() });
   } catch (error) { if (mine === turn && error.kind !== "superseded") notice(error.message); }
