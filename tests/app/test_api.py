@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from solquery.app.overview import bend_of, edges_of
 from solquery.app.packed import MEDIA_TYPE, pack, unpack
 from solquery.archive import read_sharp
 from solquery.physics import measure
@@ -55,6 +56,24 @@ def test_parameters_have_units_reach_and_the_archives_histogram(client, room):
     assert tuf["shown"][0] <= tuf["reach"][0] < tuf["reach"][1] <= tuf["shown"][1]
     assert sum(tuf["archive"]["simulated"]) == 18 and sum(tuf["archive"]["real"]) == 3
     assert found["polarity"]["binary"] and not tuf["binary"]
+    edges = np.array(tuf["archive"]["edges"])
+    assert len(edges) == len(tuf["archive"]["real"]) + 1 and [edges[0], edges[-1]] == tuf["shown"]
+    assert (np.diff(edges) > 0).all()
+
+
+@pytest.mark.parametrize("median", [0.02, 0.1, 0.25])
+def test_a_slider_of_long_tail_is_bent_until_the_median_comes_to_a_third(median):
+    low, high = 2e20, 8e22
+    bend = bend_of(low, low + median * (high - low), high)
+    edges = edges_of(low, high, bend)
+    assert np.interp(low + median * (high - low), edges, np.linspace(0, 1, 41)) == pytest.approx(1 / 3, abs=0.02)
+    assert edges[0] == low and edges[-1] == high
+
+
+@pytest.mark.parametrize("median", [0.0, 0.3, 0.5, 0.9])
+def test_a_slider_without_a_tail_is_even(median):
+    assert bend_of(-1.0, -1.0 + 2.0 * median, 1.0) is None
+    np.testing.assert_allclose(np.diff(edges_of(-1.0, 1.0, None)), 0.05)
 
 
 def test_generate_gives_what_it_measures(client, bundle):

@@ -250,7 +250,7 @@ def test_filters_narrow_and_a_match_becomes_the_query_and_is_edited(opened):
     until(page, "!document.querySelector('[data-name=tuf] input[type=range]').disabled")
     choose(page, "view", "native")
     page.hover("#patch", position={"x": 100, "y": 60})
-    assert "Mm west" in page.inner_text("#cursor"), "an observation has a scale"
+    assert re.search(r"Mm [WE], .* Mm [NS]", page.inner_text("#cursor")), "an observation has a scale"
     choose(page, "view", "made")
     assert page.inner_text("#kind") == "generated"
     released(page, drag(page, "tuf", 0.5))
@@ -434,6 +434,64 @@ CONTRAST = """() => {
   }
   return poor;
 }"""
+
+
+FOCUSED = """() => {
+  const node = document.activeElement;
+  if (node === document.body) return null;
+  // the input of a choice is not drawn: what is beside it is
+  const shown = node.matches('.seg input') ? node.nextElementSibling : node, style = getComputedStyle(shown);
+  const seen = style.outlineStyle !== 'none' && parseFloat(style.outlineWidth) >= 2;
+  const box = shown.getBoundingClientRect();
+  const inside = box.width > 0 && box.bottom > 0 && box.top < innerHeight;
+  return [seen && inside, node.id || node.className || node.textContent];
+}"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_what_opens_can_be_read_too(opened, scheme):
+    page = opened(scheme=scheme)
+    page.click("#more summary")
+    page.click("#filters summary")
+    page.fill("#f-low", "1e20")
+    page.click("#f-add")
+    rest(page)
+    page.fill("#describe", "purple")
+    page.keyboard.press("Enter")
+    until(page, "!document.getElementById('notice').hidden")
+    assert page.input_value("#describe") == "purple", "what was not understood stays to be mended"
+    assert page.evaluate(CONTRAST) == []
+    page.click("[data-name=tuf] .symbol")
+    assert page.evaluate(CONTRAST) == []
+    page.keyboard.press("Escape")
+    for button in ("#take", "#compare"):
+        page.click(button)
+        page.wait_for_timeout(300)
+        assert page.evaluate(CONTRAST) == []
+        inside = page.evaluate("((e) => e.scrollWidth <= e.clientWidth)(document.querySelector('dialog[open]'))")
+        assert inside, f"{button}: nothing runs out of the side"
+        if button == "#compare":
+            choose(page, "how", "difference")
+            page.wait_for_timeout(300)
+            edge = page.evaluate("document.querySelector('dialog[open]').getBoundingClientRect().right")
+            square = page.locator("#canvas-a").bounding_box()
+            assert square["x"] + square["width"] <= edge, "a difference fits its dialog"
+        page.keyboard.press("Escape")
+
+
+def test_where_the_keyboard_is_can_be_seen(opened):
+    page = opened()
+    unseen, stops = [], 0
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        found = page.evaluate(FOCUSED)
+        if found is None:
+            break
+        stops += 1
+        if not found[0]:
+            unseen.append(found[1])
+    assert stops > 30
+    assert unseen == []
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -234,7 +234,7 @@ def test_an_index_for_another_encoder_is_not_used(archive):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert open_index(archive, bundle_of("0123456789abcdef")) is None
-    with pytest.raises(SearchError, match=r"no embedding by the encoder of bundle 'tiny'.*archive embed"):
+    with pytest.raises(SearchError, match=r"no embedding by the encoder and preset of bundle 'tiny'.*archive embed"):
         build_index(archive, bundle_of("0123456789abcdef"))
 
 

@@ -63,6 +63,38 @@ def test_pictures_that_are_kept_are_made_once_and_change_nothing(bundle, z):
         assert answer.got == fresh.got
 
 
+@pytest.mark.parametrize("name, hold", [("r", ()), ("r", "psep"), ("tuf", "psep")])
+def test_a_drag_that_remembers_where_it_has_been_makes_fewer_patches_and_is_no_further_off(bundle, z, name, hold):
+    start, goal = steer(bundle, z).got[name], bundle.directions.quantile(name, 85)
+    way = [start + (goal - start) * k / 12 for k in range(1, 13)]
+
+    def dragged(been):
+        made, off = {}, []
+        for value in way:
+            answer = steer(bundle, z, {name: value}, hold, exact=False, pictures=made, been=been)
+            off.append(abs(answer.got[name] - value))
+            for held, kept in answer.held.items():
+                slack = HOLD_SLACK * spread(bundle.directions, held)
+                assert abs(answer.got[held] - kept) <= slack * (1 + 1e-9)
+        return len(made), np.mean(off)
+
+    alone, remembering = dragged(None), dragged([])
+    # the model's total flux is so plain that the first step always hits
+    assert remembering[0] < alone[0] or (name == "tuf" and remembering[0] == alone[0])
+    assert remembering[1] <= alone[1] + 0.02 * goal
+
+
+def test_a_drag_keeps_its_start_and_a_bounded_number_of_places(bundle, z):
+    been = []
+    for value in np.linspace(bundle.directions.quantile("tuf", 20), bundle.directions.quantile("tuf", 80), 60):
+        steer(bundle, z, {"tuf": value}, exact=False, been=been)
+    np.testing.assert_array_equal(been[0][0], z)
+    assert len(been) <= 48
+    own = steer(bundle, z).got["tuf"]
+    back = steer(bundle, z, {"tuf": own}, exact=False, been=been)
+    np.testing.assert_allclose(back.z, z, atol=0.05)
+
+
 def test_polarity_flips_when_asked_and_keeps_what_is_held(bundle, z):
     before = steer(bundle, z).got
     answer = steer(bundle, z, {"polarity": -before["polarity"]}, "tuf")

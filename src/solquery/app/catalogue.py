@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 __all__ = ["Catalogue"]
 
 _LEFT_OUT = ("embedding", "keywords", "truth", "checksum", "embedding_model", "embedding_precision")
-_BINS = 40
 _CLOUD = 3_000
 _CONDITIONS = 64
 
@@ -131,9 +130,9 @@ class Catalogue:
 
     # --------------------------------------------------------------- figures
 
-    def histogram(self, name: str, low: float, high: float) -> dict[str, list[float]]:
-        """Counts of the simulated and of the real patches in bins from `low` to `high`; those beyond at the ends."""
-        edges = np.linspace(low, high, _BINS + 1)
+    def histogram(self, name: str, edges: np.ndarray) -> dict[str, list[float]]:
+        """Counts of the simulated and of the real patches between edges (K + 1,); those beyond at the ends."""
+        low, high = edges[0], edges[-1]
         values = self.grid(name)
         out = {}
         for source in ("simulated", "real"):

@@ -13,9 +13,38 @@ from ..steering import Directions, best_axes, project
 if TYPE_CHECKING:
     from .catalogue import Catalogue
 
-__all__ = ["map_of", "parameters_of"]
+__all__ = ["bend_of", "edges_of", "map_of", "parameters_of"]
 
 _MAP_POINTS = 1_200
+_BINS = 40
+#: how far from the middle a median may lie before the scale is bent
+_LOPSIDED = 0.3
+
+
+def bend_of(low: float, median: float, high: float) -> float | None:
+    """By how much a slider from `low` to `high` is bent, so that the usual values do not crowd at its left end.
+
+    Fluxes have long tails: on an even scale the median of unsigned flux lies at a twelfth of the way. Positions are
+    log(1 + (value - low) / bend), the bend such that the median comes to a third; None where the scale is even.
+    """
+    share = (median - low) / (high - low)
+    if not 0.0 < share < _LOPSIDED:
+        return None
+    # log(1 + share u) / log(1 + u) falls from 1 to 0 as 1 / u goes from 0 up: halve towards a third
+    least, most = 1e-6, 1e3
+    for _ in range(60):
+        bend = float(np.sqrt(least * most))
+        at = np.log1p(share / bend) / np.log1p(1.0 / bend)
+        least, most = (bend, most) if at > 1.0 / 3.0 else (least, bend)
+    return bend * (high - low)
+
+
+def edges_of(low: float, high: float, bend: float | None) -> np.ndarray:
+    """(41,) edges of bins of even width on the slider."""
+    even = np.linspace(0.0, 1.0, _BINS + 1)
+    edges = low + (high - low) * even if bend is None else low + bend * np.expm1(even * np.log1p((high - low) / bend))
+    edges[-1] = high
+    return edges
 
 
 def parameters_of(fitted: Directions, catalogue: Catalogue | None) -> dict[str, Any]:
@@ -31,7 +60,8 @@ def parameters_of(fitted: Directions, catalogue: Catalogue | None) -> dict[str, 
             archive = archive[np.isfinite(archive)]
             if len(archive):
                 shown = (min(low, float(np.quantile(archive, 0.01))), max(high, float(np.quantile(archive, 0.99))))
-        edges = np.linspace(*shown, 41)
+        bend = None if fitted.is_binary(name) else bend_of(shown[0], fitted.quantile(name, 50), shown[1])
+        edges = edges_of(*shown, bend)
         out[name] = {
             "title": about.title,
             "symbol": about.symbol,
@@ -41,13 +71,14 @@ def parameters_of(fitted: Directions, catalogue: Catalogue | None) -> dict[str, 
             "source": about.source,
             "reach": [low, high],
             "shown": list(shown),
+            "bend": bend,
             "median": fitted.quantile(name, 50),
             "spread": fitted.quantile(name, 84) - fitted.quantile(name, 16),
             "binary": fitted.is_binary(name),
             "accuracy": float(fitted.accuracies[k]),
             "chance": float(fitted.chances[k]),
             "generated": np.histogram(seen[np.isfinite(seen)], edges)[0].tolist(),
-            "archive": None if catalogue is None else catalogue.histogram(name, *shown),
+            "archive": None if catalogue is None else catalogue.histogram(name, edges),
         }
     return {"parameters": plain(out)}
 

@@ -7,8 +7,9 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from copy import copy
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
 import torch
@@ -20,6 +21,7 @@ from ..archive.store import Archive
 from ..bundle import Bundle
 from ..cli_output import plain, quantities, quantity
 from ..errors import SolqueryError
+from ..generator.swift import swift
 from ..patch import Patch
 from ..physics import get_parameter, measure, parameters
 from ..retrieval import embed_archive
@@ -34,6 +36,7 @@ from ..steering import (
     steer,
     vocabulary,
 )
+from ..steering.direct import Been
 from .catalogue import Catalogue
 from .filters import where_of
 from .models import EditIn, GenerateIn, SearchIn
@@ -50,22 +53,28 @@ __all__ = ["Missing", "Room"]
 
 #: 64 kB each on a grid of 128 x 128
 _PICTURES = 256
+#: drags under way: at most 48 latents each
+_DRAGS = 128
 #: what a match tells of its row
 _TOLD = ("quantity", "t_rec", "harpnum", "noaa", "latitude_deg", "longitude_deg", "mu", "credit", "file")
+
+
+K = TypeVar("K")
+V = TypeVar("V")
 
 
 class Missing(SolqueryError):
     """Something asked for by name that is not here."""
 
 
-class _Newest(OrderedDict[bytes, torch.Tensor]):
-    """The newest pictures, by latent; a slider asks for its start again and again."""
+class _Newest(OrderedDict[K, V], Generic[K, V]):
+    """What was kept last; a slider asks for its start again and again."""
 
     def __init__(self, limit: int) -> None:
         super().__init__()
         self._limit, self._lock = limit, threading.Lock()
 
-    def __setitem__(self, key: bytes, value: torch.Tensor) -> None:
+    def __setitem__(self, key: K, value: V) -> None:
         with self._lock:
             super().__setitem__(key, value)
             while len(self) > self._limit:
@@ -95,10 +104,13 @@ class Room:
     ) -> None:
         if bundle.directions is None:
             raise SolqueryError(f"bundle {bundle.name!r} has no directions; fit them with `solquery directions --save`")
-        self.bundle, self.directions = bundle, bundle.directions
+        self.bundle, self.directions = copy(bundle), bundle.directions
+        self.bundle.generator = swift(bundle.generator)
         self.names = (bundle_name, archive.uri if archive is not None else None)
         self.uploads = Uploads()
-        self._pictures = _Newest(_PICTURES)
+        # of latents, and of drags where they have been
+        self._pictures: _Newest[bytes, torch.Tensor] = _Newest(_PICTURES)
+        self._drags: _Newest[Any, list[Been]] = _Newest(_DRAGS)
         self.catalogue: Catalogue | None = None
         if archive is not None and len(archive) and bundle.encoder is not None:
             embed_archive(archive, bundle, progress)
@@ -176,7 +188,13 @@ class Room:
     def edit(self, asked: EditIn) -> tuple[dict[str, Any], np.ndarray]:
         """One change of one patch: what came out, and the field in gauss."""
         z = decode_latent(asked.z, self.directions.latent_dim)
-        answer = steer(self.bundle, z, asked.set, asked.hold, exact=asked.exact, pictures=self._pictures)
+        been: list[Been] | None = None
+        if asked.set and not asked.exact:
+            drag = (asked.z, frozenset(asked.set), frozenset(asked.hold.items()))
+            been = self._drags.get(drag)
+            if been is None:
+                been = self._drags[drag] = []
+        answer = steer(self.bundle, z, asked.set, asked.hold, exact=asked.exact, pictures=self._pictures, been=been)
         return self._answer(answer), self._gauss(answer.x)
 
     def generate(self, asked: GenerateIn) -> tuple[list[dict[str, Any]], np.ndarray]:

@@ -135,7 +135,11 @@ class PyramidGenerator(nn.Module):
         x = x.contiguous(memory_format=torch.channels_last)
         for block in self.blocks[:level]:
             x = block(x, z)
-        u = F.pixel_shuffle(self.heads[level - 1](x), 2)
+        return self.finish(self.heads[level - 1](x))
+
+    def finish(self, bands: torch.Tensor) -> torch.Tensor:
+        """(N, 1, S, S) preset units of what a head made, (N, 4, S/2, S/2)."""
+        u = F.pixel_shuffle(bands, 2)
         x = expand(self.bound * torch.tanh(u.float() / self.bound))
         if not self.hush:
             return x

@@ -26,6 +26,7 @@ from . import ann_files as files
 from .ann_files import About, IndexingError, Setting
 from .exact import all_squares, one_per_region, smallest
 from .index import Match, SearchError, checked_vectors, nearest, region_names
+from .made_by import made_with
 
 if TYPE_CHECKING:
     from ..archive.store import Archive
@@ -313,7 +314,7 @@ def open_index(archive: Archive, bundle: Bundle) -> ApproximateIndex | None:
     if path is None:
         return None
     version = version_of(archive)
-    mine = [(about, folder) for about, folder in files.indexes(path) if about.encoder == bundle.encoder_hash]
+    mine = [(about, folder) for about, folder in files.indexes(path) if about.encoder == made_with(bundle)]
     if not mine:
         if len(archive) > WORTH_AN_INDEX:
             _tell(f"{len(archive):,} patches are compared one by one; `solquery index {archive.uri}` makes it quick")

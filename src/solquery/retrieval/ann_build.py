@@ -26,6 +26,7 @@ from .ann import ApproximateIndex, faiss_module
 from .ann_files import About, IndexingError, Setting
 from .exact import half_squares
 from .index import SearchError
+from .made_by import embed_with, made_with
 
 if TYPE_CHECKING:
     from ..archive.store import Archive
@@ -82,7 +83,9 @@ def build_index(archive: Archive, bundle: Bundle, progress: Progress | None = No
             f"{archive.uri} has {len(places)} patches with an embedding: fewer than {FEWEST} need no index, "
             "they are searched one by one"
         )
-    with files.being_built(archive.path, f"{str(bundle.encoder_hash)[:16]}-{version}") as folder:
+    code, _, preset = made_with(bundle).partition("_")
+    mine = f"{code[:16]}_{preset}".replace("-", "_")
+    with files.being_built(archive.path, f"{mine}-{version}") as folder:
         length, regions = _write_columns(then, where, places, folder, tell)
         vectors = np.load(folder / "vectors.npy", mmap_mode="r")
         lists = 2 ** round(np.log2(np.sqrt(len(places))))
@@ -93,7 +96,7 @@ def build_index(archive: Archive, bundle: Bundle, progress: Progress | None = No
         faiss.write_index(index, str(folder / "lists.faiss"))
         del index, vectors
         about = {
-            "encoder": str(bundle.encoder_hash),
+            "encoder": made_with(bundle),
             "version": version,
             "rows": len(places),
             "without": len(then) - len(places),
@@ -116,13 +119,16 @@ def build_index(archive: Archive, bundle: Bundle, progress: Progress | None = No
 
 
 def _embedded_where(archive: Archive, bundle: Bundle) -> str:
-    advice = "embed it with `solquery archive embed`"
+    advice = embed_with(archive, bundle)
     if not {"embedding", "embedding_model"} <= set(archive.columns):
         raise SearchError(f"the {len(archive)} patches of {archive.uri} have no embeddings; {advice}")
     where = f"embedding_model = '{bundle.encoder_hash}' AND embedding IS NOT NULL"
+    preset = getattr(bundle, "preset", None)
+    if preset is not None and "grid_preset" in archive.columns:
+        where += f" AND grid_preset = '{preset.name}'"
     if not len(places_of(archive, where)):
         raise SearchError(
-            f"{archive.uri} has no embedding by the encoder of bundle {bundle.name!r} "
+            f"{archive.uri} has no embedding by the encoder and preset of bundle {bundle.name!r} "
             f"({str(bundle.encoder_hash)[:12]}); {advice}"
         )
     return where

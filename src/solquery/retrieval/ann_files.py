@@ -62,7 +62,7 @@ class About:
     Attributes
     ----------
     encoder
-        Hash of the encoder that made the embeddings.
+        Hash of the encoder that made the embeddings, and the preset whose grid it was shown (`made_with`).
     version
         Of the archive.
     rows, without, length, regions, lists

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from ..archive.store import Archive
     from ..bundle import Bundle
 
-__all__ = ["embed_with", "other_preset"]
+__all__ = ["embed_with", "made_with", "other_preset"]
 
 
 def embed_with(archive: Archive, bundle: Bundle | None = None, again: bool = False) -> str:
@@ -21,6 +21,12 @@ def embed_with(archive: Archive, bundle: Bundle | None = None, again: bool = Fal
     name = "NAME" if bundle is None else bundle.name
     where = getattr(archive, "path", None) or getattr(archive, "uri", "DIR")
     return f"embed and measure it with `solquery archive embed {where} --bundle {name}{' --again' if again else ''}`"
+
+
+def made_with(bundle: Bundle) -> str:
+    """What embeddings must share to be compared: hash of the encoder, and preset, as in the name of an index."""
+    preset = getattr(bundle, "preset", None)
+    return str(bundle.encoder_hash) if preset is None else f"{bundle.encoder_hash}_{preset.name}"
 
 
 def other_preset(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -81,6 +82,7 @@ class LatentTable:
         )
 
 
+@lru_cache(maxsize=16)
 def prior_norm_range(latent_dim: int) -> tuple[float, float]:
     """Norms between which all but one in ten thousand standard normal vectors of `latent_dim` numbers lie."""
     from scipy.stats import chi

@@ -7,9 +7,9 @@ import { patchOf } from "./matches.js";
 const PACE = 800;
 
 export class Compare {
-  /** now() → {field, got: {name: value}, title, source}; choices() → matches; look(); parameters; changed(pair or null). */
-  constructor(now, choices, look, parameters, changed) {
-    Object.assign(this, { now, choices, look, parameters, changed });
+  /** now() → {field, got: {name: value}, title, source}; choices() → matches; look(); parameters; scale of the grid; changed(pair or null). */
+  constructor(now, choices, look, parameters, scale, changed) {
+    Object.assign(this, { now, choices, look, parameters, scale, changed });
     this.box = byId("compare-box");
     this.timer = 0;
     this.second = false;
@@ -62,7 +62,7 @@ export class Compare {
     const [a, b] = this.pair, how = this.how, look = this.look();
     this.box.dataset.how = how;
     byId("swap").hidden = byId("pace-label").hidden = how !== "blink";
-    const canvas = byId("canvas-a"), plain = { ...look, bar: true, cross: null };
+    const canvas = byId("canvas-a"), plain = { ...look, bar: true, cross: null, scale: this.scale };
     if (how === "side") { draw(canvas, a.field, plain); draw(byId("canvas-b"), b.field, plain); }
     else if (how === "blink") draw(canvas, (this.second ? b : a).field, plain);
     else {

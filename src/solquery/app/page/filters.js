@@ -56,7 +56,8 @@ export class FilterForm {
     byId("f-k").value = s.k;
     byId("f-active").replaceChildren(...Object.entries(f.parameters).map(([name, [low, high]]) => {
       const about = this.parameters[name], u = unit(about?.native_unit ?? "");
-      const text = `${low === null ? "" : `${number(low)} ≤ `}${about?.symbol ?? name}${high === null ? "" : ` ≤ ${number(high)}`} ${u}`;
+      const named = about?.symbol ?? name;
+      const text = `${low === null ? `${named} ≤ ${number(high)}` : high === null ? `${named} ≥ ${number(low)}` : `${named} ${number(low)} to ${number(high)}`} ${u}`;
       return make("button", { type: "button", class: "chip", title: "Remove this limit", onclick: () => this.set((st) => { delete st.filters.parameters[name]; }) }, `${text} ✕`);
     }));
     const n = [f.since, f.until, f.mu !== "", f.lat.some((v) => v !== ""), f.lon.some((v) => v !== "")].filter(Boolean).length + Object.keys(f.parameters).length;

@@ -20,7 +20,7 @@ const history = new History();
 const placed = new Map();
 // what the server said of the state: fields, parameters, matches
 let now = { got: {}, matches: [], recipe: null };
-let panel, stage, matches, maps, filters, compare, turn = 0, hand = null, written = "";
+let panel, stage, matches, maps, filters, compare, turn = 0, hand = null, written = "", said = null;
 
 // ---------------------------------------------------------------- showing
 
@@ -32,7 +32,7 @@ function look() {
 
 function title() {
   const q = state.query, r = now.record;
-  if (q.kind === "z") return q.from ? `from ${q.from}, changed` : "made by a network, no observation";
+  if (q.kind === "z") return q.from ? `from ${q.from}, changed` : "by a network, no observation";
   if (!r) return q.name ?? q.id;
   return [r.region, r.noaa?.length ? `NOAA ${r.noaa.join(", ")}` : "", when(r)].filter(Boolean).join(" · ");
 }
@@ -43,7 +43,7 @@ function picture() {
   if (view === "made" && now.made) return { field: now.made.field, scale: health.bundle.scale_mm, source: "generated", title: `the model's closest to ${now.record.region}`, verdict: now.made.mse === undefined ? "" : `mean squared error ${number(now.made.mse)}` };
   return {
     field: now.field, scale: health.bundle.scale_mm, source: q.kind === "z" ? "generated" : now.record.source, title: title(),
-    verdict: now.far ? "far from what the model was trained on: do not trust it" : "", missed: now.far,
+    verdict: q.kind !== "z" && !q.z ? "finding its latent vector …" : now.far ? "far from what the model was trained on: do not trust it" : "", missed: now.far,
   };
 }
 
@@ -69,7 +69,8 @@ function show() {
   byId("pil").checked = state.look.pil;
   byId("cen").checked = state.look.cen;
   byId("limit").value = look().limit;
-  byId("describe").value = state.describe;
+  // what is being typed, and what was refused, stays to be mended
+  if (said !== state.describe) byId("describe").value = said = state.describe;
   byId("undo").disabled = !history.canUndo;
   byId("redo").disabled = !history.canRedo;
   stage.show(picture(), look());
@@ -221,7 +222,7 @@ const follow = new Latest(async (mine, z, name, value) => {
     if (mine !== turn || !hand) return;
     now.got = values(document.got);
     now.verdict = "";
-    stage.show({ field: fields[0], scale: health.bundle.scale_mm, source: "generated", title: origin() ? `from ${origin()}, changed` : "made by a network, no observation" }, look());
+    stage.show({ field: fields[0], scale: health.bundle.scale_mm, source: "generated", title: origin() ? `from ${origin()}, changed` : "by a network, no observation" }, look());
     panel.update({ got: now.got, asked: { [name]: value }, locks: state.locks, verdict: "", ready: true });
     maps.update({ got: now.got, matches: now.matches, z: document.z, trail: history.trail() });
   } catch (error) { if (mine === turn && error.kind !== "superseded") notice(error.message); }
@@ -388,7 +389,7 @@ function build() {
   filters = new FilterForm(about, () => state, () => { history.push(state); show(); search(); });
   compare = new Compare(
     () => { const p = picture(); return { ...p, field: now.field, got: now.got, native: now.record?.parameters, title: title(), source: state.query.kind === "z" ? "generated" : now.record.source }; },
-    () => now.matches, look, about, (pair) => { state.pair = pair; address(); });
+    () => now.matches, look, about, health.bundle.scale_mm, (pair) => { state.pair = pair; address(); });
   setUp(() => ({ query: state.query, matches: now.matches, recipe: now.recipe, name: state.query.kind === "z" ? `generated-${state.query.z.slice(0, 8)}` : state.query.id }), stage);
   for (const [id, list] of [["cloud-x", about], ["cloud-y", about], ["map-p", about]]) byId(id).append(...Object.entries(list).map(([name, p]) => make("option", { value: name }, p.title)));
   byId("phrases").append(...Object.entries(health.vocabulary).map(([phrase, meaning]) => make("option", { value: phrase }, meaning)));

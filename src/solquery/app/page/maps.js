@@ -6,11 +6,22 @@ import { number, unit } from "./format.js";
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
 function ticks(low, high) {
-  const rough = (high - low) / 4, ten = 10 ** Math.floor(Math.log10(rough));
+  const rough = (high - low) / 6, ten = 10 ** Math.floor(Math.log10(rough));
   const step = ten * ([1, 2, 5, 10].find((n) => n * ten >= rough) ?? 10), out = [];
   for (let v = Math.ceil(low / step) * step; v <= high + 1e-9 * step; v += step) out.push(Math.abs(v) < 1e-9 * step ? 0 : v);
   return out;
 }
+
+/** The power of ten that goes from the ticks of an axis into its label; 1 where they are short. */
+const tens = (low, high) => {
+  const size = Math.max(Math.abs(low), Math.abs(high));
+  return size >= 1e5 || size < 1e-2 ? 10 ** Math.floor(Math.log10(size)) : 1;
+};
+const scaled = (label, ten) => {
+  if (ten === 1) return label;
+  const power = number(ten, 1).replace(/^1×/, ""), at = label.lastIndexOf(", ");
+  return at < 0 ? `${label}, ${power}` : `${label.slice(0, at)}, ${power} ${label.slice(at + 2)}`;
+};
 
 /** Axes over a box of data; gives the transform to the canvas. */
 class Plot {
@@ -27,15 +38,16 @@ class Plot {
     g.font = "11px system-ui, sans-serif";
     g.fillStyle = colour("--muted"); g.strokeStyle = colour("--line"); g.lineWidth = 1;
     g.textAlign = "center";
+    const tx = tens(x0, x1), ty = tens(y0, y1);
     for (const v of ticks(x0, x1)) {
-      const text = number(v, 2), half = g.measureText(text).width / 2;
+      const text = number(v / tx, 2), half = g.measureText(text).width / 2;
       this.line(this.x(v), top, this.x(v), bottom);
       g.fillText(text, Math.min(this.x(v), right + 6 - half), bottom + 13);
     }
-    g.fillText(labels[0], (left + right) / 2, height - 5);
+    g.fillText(scaled(labels[0], tx), (left + right) / 2, height - 5);
     g.textAlign = "right";
-    for (const v of ticks(y0, y1)) { this.line(left, this.y(v), right, this.y(v)); g.fillText(number(v, 2), left - 4, this.y(v) + 4); }
-    g.save(); g.translate(10, (top + bottom) / 2); g.rotate(-Math.PI / 2); g.textAlign = "center"; g.fillText(labels[1], 0, 0); g.restore();
+    for (const v of ticks(y0, y1)) { this.line(left, this.y(v), right, this.y(v)); g.fillText(number(v / ty, 2), left - 4, this.y(v) + 4); }
+    g.save(); g.translate(10, (top + bottom) / 2); g.rotate(-Math.PI / 2); g.textAlign = "center"; g.fillText(scaled(labels[1], ty), 0, 0); g.restore();
     g.beginPath(); g.rect(left, top, right - left, bottom - top); g.clip();
   }
   line(x0, y0, x1, y1) { this.g.beginPath(); this.g.moveTo(x0, y0); this.g.lineTo(x1, y1); this.g.stroke(); }
@@ -119,7 +131,7 @@ export class Maps {
     const here = z ? this.flat(z) : [NaN, NaN];
     const found = this.now.matches.filter((match) => this.placed?.has(match.id)).map((match) => [match, this.flat(this.placed.get(match.id))]);
     const seen = (k) => [here[k], ...found.map(([, at]) => at[k])];
-    const plot = new Plot(this.map, span(points.map((p) => p[0]), seen(0)), span(points.map((p) => p[1]), seen(1)), [`z${axes[0] + 1}′`, `z${axes[1] + 1}′`]);
+    const plot = new Plot(this.map, span(points.map((p) => p[0]), seen(0)), span(points.map((p) => p[1]), seen(1)), [`latent z${axes[0] + 1}′, σ of the prior`, `latent z${axes[1] + 1}′, σ`]);
     const high = colour("--high"), low = colour("--low");
     points.forEach(([a, b], k) => plot.dot(a, b, 1.8, above[k] ? high : low));
     const g = plot.g;

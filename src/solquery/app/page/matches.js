@@ -40,7 +40,7 @@ export class Matches {
   async paint(card) {
     try {
       const { field } = await patchOf(card.match.id);
-      draw(card.canvas, field, { ...this.handlers.look(), bar: false, width: 96, cross: null });
+      draw(card.canvas, field, { ...this.handlers.look(), pil: false, cen: false, bar: false, width: 96, cross: null });
     } catch { card.canvas.classList.add("gone"); }
   }
 

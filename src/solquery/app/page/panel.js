@@ -45,10 +45,14 @@ export class Panel {
       return row;
     }
     const [low, high] = about.reach, [from, to] = about.shown;
-    row.share = (value) => (value - from) / (to - from);
+    // long tails are bent in, so that what is usual has room; the server bins the histogram on the same scale
+    const bend = about.bend, whole = bend ? Math.log1p((to - from) / bend) : to - from;
+    row.share = (value) => (bend ? Math.log1p(Math.max(0, value - from) / bend) : value - from) / whole;
+    row.value = (share) => from + (bend ? bend * Math.expm1(share * whole) : share * whole);
+    const left = row.share(low), width = row.share(high) - left;
     row.range = make("input", { type: "range", id, min: 0, max: 1000, step: 1, "aria-describedby": `${id}-note` });
-    row.toValue = (step) => low + ((high - low) * step) / 1000;
-    row.toStep = (value) => Math.round((1000 * (value - low)) / (high - low));
+    row.toValue = (step) => Math.max(low, Math.min(high, row.value(left + (width * step) / 1000)));
+    row.toStep = (value) => Math.round((1000 * (row.share(value) - left)) / width);
     row.range.style.left = `calc(${100 * row.share(low)}% - ${THUMB}px)`;
     row.range.style.width = `calc(${100 * (row.share(high) - row.share(low))}% + ${2 * THUMB}px)`;
     let settle = 0;

@@ -1,7 +1,7 @@
 // The picture in the middle: what it is, its colours, the field under the cursor.
 
 import { colourBar, draw } from "./field.js";
-import { byId, number } from "./format.js";
+import { byId, make } from "./format.js";
 
 export class Stage {
   constructor(parameters) {
@@ -25,7 +25,7 @@ export class Stage {
     const badge = byId("kind");
     badge.className = `badge ${shown.source}`;
     badge.textContent = shown.source;
-    byId("title").textContent = shown.title;
+    byId("title").textContent = byId("title").title = shown.title;
     byId("verdict").textContent = shown.verdict ?? "";
     byId("verdict").classList.toggle("missed", Boolean(shown.missed));
     this.canvas.setAttribute("aria-label", `Magnetic field, ${shown.source}: ${shown.title}`);
@@ -62,8 +62,9 @@ export class Stage {
     const { field, scale } = this.shown, [x, y] = this.cross, value = field.data[y * field.w + x];
     const text = Number.isNaN(value) ? "missing" : `${value < 0 ? "−" : "+"}${Math.abs(value).toFixed(0)} G`;
     const clipped = !scale && Math.abs(value) >= this.look.clip - 0.5 ? " or beyond: clipped" : "";
-    const where = scale ? `${number((x - field.w / 2 + 0.5) * scale[1], 3)} Mm west, ${number((y - field.h / 2 + 0.5) * scale[0], 3)} Mm north of the centre` : `pixel ${x} west, ${y} north`;
-    byId("cursor").textContent = `${text}${clipped}, ${where}`;
+    const mm = (pixels, per, [plus, minus]) => `${Math.abs(pixels * per).toFixed(1)} Mm ${pixels < 0 ? minus : plus}`;
+    const where = scale ? `${mm(x - field.w / 2 + 0.5, scale[1], ["W", "E"])}, ${mm(y - field.h / 2 + 0.5, scale[0], ["N", "S"])}` : `pixel ${x} west, ${y} north`;
+    byId("cursor").replaceChildren(make("strong", {}, `${text}${clipped}`), make("span", {}, where));
   }
 
   forget() {
