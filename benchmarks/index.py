@@ -7,7 +7,8 @@
 The embeddings spread as those of a real archive do (`--archive`, embedded; else one is simulated and embedded here by
 the bundle that ships). A region's centre is an embedding of the archive moved by half the spread of all of them, and
 its 200 frames move around it smoothly, by the spread that frames of one region have there. Queries are frames of
-regions that are not in the archive. With `--uniform`, the hard case: unit vectors of all directions alike, one a region.
+regions that are not in the archive. With `--uniform`, the hard case: unit vectors of all
+directions alike, one a region.
 """
 
 from __future__ import annotations

@@ -48,6 +48,7 @@ def answer_of(match: Match, told: Explanation, physical: bool) -> dict[str, Any]
         },
         "agree": [name for name, d in told.differences.items() if d.agrees is not None],
         "likeness": told.likeness,
+        "overlay": match.overlay,
         "alignment": told.alignment,
         "why": why(told),
         "span": told.span,

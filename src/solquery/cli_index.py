@@ -63,9 +63,10 @@ def index(
 def _checked(store: Archive, models: Bundle) -> About:
     """The newest index, after all its files were read."""
     from .retrieval import ann_files
+    from .retrieval.made_by import made_with
 
     found = [] if store.path is None else ann_files.indexes(store.path)
-    mine = [(about, folder) for about, folder in found if about.encoder == models.encoder_hash]
+    mine = [(about, folder) for about, folder in found if about.encoder == made_with(models)]
     if not mine:
         raise SolqueryError(
             f"{store.uri} has no index for bundle {models.name!r}; `solquery index {store.uri}` makes it"

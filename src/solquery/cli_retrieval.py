@@ -117,9 +117,12 @@ def _print(document: dict[str, Any]) -> None:
     lines = [(f"another frame of the region among the first {region['k']}", _share(region))]
     lines += [(f"changed copy finds its original first ({name})", _share(copied[name])) for name in copied if name in
               ("all", "shift_px", "zoom", "rotation_deg", "vertical_flip")]  # fmt: skip
+    again = f"of the {copied['looked_at']} first looked at again"
+    lines.append((f"a copy changed in all ways, best {again}", _share(copied["verified"])))
     lines.append(("a negative comes first", _share(copied["negative"])))
     for title, entry in document["real"].items():
         lines.append((f"observed {title}: changed copy finds its original first", _share(entry["copies"])))
+        lines.append((f"observed {title}: so, {again}", _share(entry["verified"])))
         if entry["others"]["of"]:
             lines.append((f"observed {title}: another frame of the region comes first", _share(entry["others"])))
     table(["search finds", "share [95 %]"], lines)

@@ -77,6 +77,12 @@ def search(
     weights: Annotated[
         list[str] | None, typer.Option(help='For hybrid and physics, e.g. "look=4,tuf=2,psep=1"; may be repeated.')
     ] = None,
+    verify: Annotated[
+        int,
+        typer.Option(
+            min=0, help="Look again at so many first patches, pixel by pixel, and begin with what agrees best."
+        ),
+    ] = 0,
     exclude_own: Annotated[bool, typer.Option("--exclude-own", help="Leave out the query's own region.")] = False,
     out: Annotated[Path | None, typer.Option(help="Folder for a picture of query and matches.")] = None,
     save: Annotated[
@@ -105,20 +111,26 @@ def search(
     _embedded(store, models, workers, dask)
     began = time.monotonic()
     excluded = found.region if exclude_own else None
-    if by is By.ssl:
-        from .retrieval.index import search as searched
 
-        matches = searched(store, models, found.x, k, where, group.value, excluded)
-    elif by in (By.hybrid, By.physics):
-        from .retrieval.hybrid import search_hybrid
+    def find(k: int, group: str) -> list[Match]:
+        if by is By.ssl:
+            from .retrieval.index import search as searched
 
-        matches = search_hybrid(store, models, found.x, k, where, group.value, excluded, shares)
-    else:
+            return searched(store, models, found.x, k, where, group, excluded)
+        if by in (By.hybrid, By.physics):
+            from .retrieval.hybrid import search_hybrid
+
+            return search_hybrid(store, models, found.x, k, where, group, excluded, shares)
         from .retrieval.baselines import search_parameters
 
-        matches = search_parameters(
-            store, measured, k, by.value, where, group.value, excluded, preset=models.preset.name
-        )
+        return search_parameters(store, measured, k, by.value, where, group, excluded, preset=models.preset.name)
+
+    if verify:
+        from .retrieval.verify import verified
+
+        matches = verified(store, models, found.x, find, k, group.value, verify)
+    else:
+        matches = find(k, group.value)
     _tell_few(store, matches, k, where, group)
     from .retrieval.answers import NOISE_GAUSS, explain
 

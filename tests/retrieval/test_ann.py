@@ -320,7 +320,9 @@ def test_an_index_belongs_to_an_archive(archive):
 
 def test_few_patches_need_no_index(tmp_path, bundle):
     archive = Archive.create(tmp_path / "small")
-    with pytest.raises(SearchError, match="have no embeddings; embed it with `solquery archive embed`"):
+    with pytest.raises(
+        SearchError, match=r"have no embeddings; embed and measure it with `solquery archive embed .* --bundle tiny`"
+    ):
         build_index(archive, bundle)
     archive._patches.add_columns(
         [pa.field("embedding", pa.list_(pa.float32(), LENGTH)), pa.field("embedding_model", pa.string())]
@@ -341,4 +343,4 @@ def test_rows_without_embedding_are_counted_and_told(copied, bundle):
 def test_what_an_index_says_of_itself_is_plain(made):
     about, folder = ann_files.indexes(made.folder)[0]
     assert about == made.about
-    assert json.loads((folder / "about.json").read_text())["encoder"] == HASH
+    assert json.loads((folder / "about.json").read_text())["encoder"] == f"{HASH}_tiny"

@@ -13,6 +13,7 @@ from .hybrid import COMPARED, LOOK, NormalScores, combine, parameter_distances, 
 from .index import EmbeddingIndex, Match, SearchError, load_index, nearest, search
 from .likeness import likeness
 from .training import CollapseWarning, EncoderRunError, TrainingReport, export_encoder, load_encoder, train_encoder
+from .verify import overlay, verified
 
 __all__ = [
     "COMPARED",
@@ -46,10 +47,12 @@ __all__ = [
     "mahalanobis",
     "nearest",
     "open_index",
+    "overlay",
     "parameter_distances",
     "parse_weights",
     "search",
     "search_hybrid",
     "search_parameters",
     "train_encoder",
+    "verified",
 ]

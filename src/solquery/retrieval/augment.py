@@ -118,7 +118,7 @@ def _resample(x: np.ndarray, matrix: np.ndarray, offset: np.ndarray, out: np.nda
                     for c in range(channels):
                         out[n, c, i, j] = zero
                     continue
-                column, row = int(math.floor(at_x)), int(math.floor(at_y))
+                column, row = math.floor(at_x), math.floor(at_y)
                 u, v = at_x - np.float32(column), at_y - np.float32(row)
                 inside = column >= 0 and row >= 0 and column + 1 < width and row + 1 < height
                 for c in range(channels):

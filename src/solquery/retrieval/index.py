@@ -58,6 +58,8 @@ class Match:
         1 for the nearest.
     row
         Metadata and parameters of the patch as the archive has them, without field and embedding.
+    overlay
+        Correlation with the query laid over it, where it was looked at again (`solquery.retrieval.verified`).
     """
 
     id: str
@@ -65,6 +67,7 @@ class Match:
     distance: float
     rank: int
     row: dict[str, Any] = field(default_factory=dict, repr=False)
+    overlay: float | None = None
 
 
 def nearest(

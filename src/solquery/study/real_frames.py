@@ -16,7 +16,7 @@ from ..archive.fits import UnreadableFits, read_sharp
 from ..archive.prepare import prepare
 from ..errors import SolqueryError
 from ..retrieval import embed, load_index
-from .recall import changed_copies, rank_of
+from .recall import VERIFY, changed_copies, looked_again, rank_of
 from .shares import share_of
 
 if TYPE_CHECKING:
@@ -67,7 +67,8 @@ def real_frames(
 
     Returns
     -------
-    ``copies`` and ``others``: share at rank 1 with interval (others: of frames that have one within `HOURS`);
+    ``copies``, ``verified`` (when the first answers are looked at again) and ``others`` (of frames that have one within
+    `HOURS`): share at rank 1 with interval;
     ``frames``: for each its id, region, time, the ranks of
     the original for its copies, and rank, id and hours apart of the nearest other frame of its region (None without).
 
@@ -85,10 +86,21 @@ def real_frames(
     regions = np.array([patch.region for patch in patches])
     columns = len(index) + np.arange(len(patches))
 
+    def pictures(rows: np.ndarray) -> np.ndarray:
+        out = np.empty((len(rows), *x.shape[1:]), np.float32)
+        ids = [str(index.ids[row]) for row in rows if row < len(index)]
+        found = dict(zip(*archive.prepared(bundle.preset, ids=ids), strict=True)) if ids else {}
+        for k, row in enumerate(rows):
+            out[k] = np.nan_to_num(found[str(index.ids[row])]) if row < len(index) else x[row - len(index)]
+        return out
+
     ranks = np.empty((copies, len(patches)), int)
+    again = np.empty((copies, len(patches)), bool)
     for k in range(copies):
         changed = changed_copies(x, "all", bundle.preset.encoder.augment, seed + k)
-        ranks[k] = rank_of(_gaps(embed(bundle.encoder, changed), vectors), columns)
+        apart = _gaps(embed(bundle.encoder, changed), vectors)
+        ranks[k] = rank_of(apart, columns)
+        again[k] = looked_again(changed, apart, VERIFY, bundle, pictures) == columns
 
     gaps = _gaps(own, vectors)
     gaps[np.arange(len(patches)), columns] = np.inf
@@ -112,6 +124,7 @@ def real_frames(
         "among": len(index),
         "frames": frames,
         "copies": {**share_of((ranks == 1).T.ravel(), np.repeat(regions, copies), seed), "of": int(ranks.size)},
+        "verified": {**share_of(again.T.ravel(), np.repeat(regions, copies), seed), "of": int(ranks.size)},
         "others": {**share_of(found_first, groups, seed), "of": len(found_first)},
     }
 

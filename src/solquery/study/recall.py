@@ -8,14 +8,14 @@ the answers: does a negative ever come first? Polarity is physics (Hale's law), 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
-from ..retrieval import embed, load_index
+from ..retrieval import embed, load_index, overlay
 from ..retrieval.augment import augment, seeded_generator
 from .shares import share_of
 
@@ -23,13 +23,16 @@ if TYPE_CHECKING:
     from ..archive.store import Archive
     from ..bundle import Bundle
     from ..config import AugmentConfig
+    from ..retrieval import EmbeddingIndex
 
-__all__ = ["CHANGES", "changed_copies", "copies", "rank_of", "same_region"]
+__all__ = ["CHANGES", "VERIFY", "changed_copies", "copies", "looked_again", "rank_of", "same_region"]
 
 #: what a copy is changed by: all at once, then one at a time (settings of `AugmentConfig`)
 CHANGES = ("all", "shift_px", "zoom", "rotation_deg", "vertical_flip")
 _STILL = {"shift_px": 0.0, "zoom": (1.0, 1.0), "rotation_deg": 0.0, "vertical_flip": False}
 _CHUNK = 256
+#: first answers that are looked at again
+VERIFY = 10
 
 
 def _distances(queries: np.ndarray, vectors: np.ndarray) -> np.ndarray:
@@ -87,26 +90,54 @@ def same_region(archive: Archive, bundle: Bundle, count: int = 1_000, k: int = 1
     }
 
 
-def copies(archive: Archive, bundle: Bundle, count: int = 200, seed: int = 0) -> dict[str, Any]:
+def copies(archive: Archive, bundle: Bundle, count: int = 200, seed: int = 0, verify: int = VERIFY) -> dict[str, Any]:
     """How often the patch that a changed copy was made from is the first answer, and how often a negative is.
 
     Returns
     -------
-    For each of `CHANGES` the ``share`` at rank 1 with its interval; under ``negative`` the share of copies (changed in
-    all ways) for which the negative of any of the patches, added to the archive, comes first.
+    For each of `CHANGES` the ``share`` at rank 1 with its interval; under ``verified`` that of copies changed in all
+    ways when the `verify` first answers are looked at again (`solquery.retrieval.overlay`); under ``negative`` the
+    share of those copies for which the negative of any of the patches, added to the archive, comes first.
     """
     index = load_index(archive, bundle)
     rng = np.random.default_rng(seed)
     rows = np.sort(rng.choice(len(index), min(count, len(index)), replace=False))
-    names, pictures = archive.prepared(bundle.preset, ids=[str(index.ids[row]) for row in rows])
-    at = {name: k for k, name in enumerate(names)}
-    x = np.stack([np.nan_to_num(np.asarray(pictures[at[str(index.ids[row])]], np.float32)) for row in rows])
+    x = _pictures(archive, bundle, index, rows)
     regions, out = index.regions[rows], {}
     for change in CHANGES:
-        found = embed(bundle.encoder, changed_copies(x, change, bundle.preset.encoder.augment, seed))
+        changed = changed_copies(x, change, bundle.preset.encoder.augment, seed)
+        found = embed(bundle.encoder, changed)
         distance = _distances(found, index.vectors)
         out[change] = share_of(rank_of(distance, rows) == 1, regions, seed=seed)
         if change == "all":
+            best = looked_again(changed, distance, verify, bundle, lambda rows: _pictures(archive, bundle, index, rows))
+            out["verified"] = share_of(best == rows, regions, seed=seed)
             negative = _distances(found, embed(bundle.encoder, -x)).min(1)
             out["negative"] = share_of(negative <= distance.min(1), regions, seed=seed)
-    return {"patches": len(rows), "among": len(index), **out}
+    return {"patches": len(rows), "among": len(index), "looked_at": verify, **out}
+
+
+def _pictures(archive: Archive, bundle: Bundle, index: EmbeddingIndex, rows: np.ndarray) -> np.ndarray:
+    """(N, H, W) float32, NaN as 0, in the order of `rows`."""
+    names, pictures = archive.prepared(bundle.preset, ids=[str(index.ids[row]) for row in rows])
+    at = {name: k for k, name in enumerate(names)}
+    return np.stack([np.nan_to_num(np.asarray(pictures[at[str(index.ids[row])]], np.float32)) for row in rows])
+
+
+def looked_again(
+    queries: np.ndarray,
+    distances: np.ndarray,
+    first: int,
+    bundle: Bundle,
+    pictures: Callable[[np.ndarray], np.ndarray],
+) -> np.ndarray:
+    """The row (Q,) over which each query (Q, H, W) can be laid best, of the `first` nearest by `distances` (Q, N).
+
+    `pictures` gives the patches of rows.
+    """
+    best = np.empty(len(queries), int)
+    for k, (query, line) in enumerate(zip(queries, distances, strict=True)):
+        near = np.argsort(line, kind="stable")[:first]
+        values, _ = overlay(query, pictures(near), bundle.preset.encoder.augment)
+        best[k] = near[values.argmax()]
+    return best

@@ -1,0 +1,121 @@
+"""Looking again: a moved copy is laid over its original to a fraction of a pixel, and comes first."""
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from solquery.config import AugmentConfig
+from solquery.retrieval import Match, overlay, search, verified
+from solquery.retrieval.augment import Views, warp
+
+from .conftest import smooth_fields
+
+LIMITS = AugmentConfig(shift_px=6.0)
+
+
+def moved(x, shift=(0.0, 0.0), zoom=1.0, turn=0.0, flip=False):
+    views = Views(torch.tensor([shift]), torch.tensor([zoom]), torch.tensor([turn]), torch.tensor([flip]))
+    return warp(torch.as_tensor(x)[None, None], views)[0, 0].numpy()
+
+
+@pytest.fixture(scope="module")
+def blobs():
+    """Six fields (64, 64) within a quiet frame: what leaves the frame would be a difference of its own."""
+    y, x = np.mgrid[-1:1:64j, -1:1:64j]
+    return (smooth_fields(6, 64, seed=3, sigma=3.0) * np.exp(-4 * (x**2 + y**2) ** 2)).astype(np.float32)
+
+
+@settings(max_examples=12, deadline=None)
+@given(
+    st.tuples(st.floats(-5, 5), st.floats(-5, 5)),
+    st.floats(0.85, 1.15),
+    st.floats(-18, 18),
+    st.booleans(),
+    st.integers(0, 5),
+)
+def test_a_moved_copy_is_laid_over_its_original(blobs, shift, zoom, turn, flip, which):
+    # the query is the original here, so that the views found are those that were applied
+    copy = moved(blobs[which], shift, zoom, turn, flip)
+    values, views = overlay(blobs[which], copy[None], LIMITS)
+    assert values[0] > 0.999
+    assert views.shift_px[0].numpy() == pytest.approx(shift, abs=0.15)
+    assert float(views.zoom[0]) == pytest.approx(zoom, abs=0.01)
+    assert float(views.rotation_deg[0]) == pytest.approx(turn, abs=0.5)
+    assert bool(views.flip[0]) is flip
+
+
+def test_it_is_finer_than_the_rough_search(blobs):
+    from solquery.retrieval.likeness import align
+
+    copy = moved(blobs[0], (1.3, -2.6), 1.07, 7.0)[None]
+    assert overlay(blobs[0], copy, LIMITS)[0][0] > align(blobs[0], copy, LIMITS, pool=4)[0][0] + 0.005
+
+
+def test_what_is_not_allowed_is_not_done(blobs):
+    still = replace(LIMITS, shift_px=0.0, zoom=(1.0, 1.0), rotation_deg=0.0, vertical_flip=False)
+    copies = np.stack([blobs[1], moved(blobs[1], (4.0, 0.0)), moved(blobs[1], flip=True)])
+    values, views = overlay(blobs[1], copies, still)
+    assert values[0] == pytest.approx(1.0, abs=1e-5)
+    assert values[1:].max() < 0.9
+    assert not views.flip.any() and float(views.shift_px.abs().max()) == 0.0
+
+
+def test_the_negative_is_no_copy(blobs):
+    assert overlay(blobs[2], -blobs[2:3], LIMITS)[0][0] < 0.7
+
+
+def test_nothing_and_empty(blobs):
+    assert overlay(blobs[0], np.zeros((0, 64, 64)), LIMITS)[0].shape == (0,)
+    assert np.isfinite(overlay(blobs[0], np.zeros((2, 64, 64)), LIMITS)[0]).all()
+    with pytest.raises(ValueError, match="same"):
+        overlay(blobs[0], np.zeros((2, 32, 32)), LIMITS)
+
+
+def pretended(blobs):
+    preset = SimpleNamespace(encoder=SimpleNamespace(augment=LIMITS))
+    names = [f"p{k}" for k in range(len(blobs))]
+    # read in another order than asked for, as an archive may
+    archive = SimpleNamespace(prepared=lambda preset, ids: (ids[::-1], np.stack([blobs[int(i[1])] for i in ids[::-1]])))
+    matches = [Match(n, f"R{k // 2}", 0.1 * k, k + 1) for k, n in enumerate(names)]
+
+    def find(k, group):
+        return (matches if group == "none" else matches[::2])[:k]
+
+    return archive, SimpleNamespace(preset=preset), find
+
+
+def test_the_copy_comes_first(blobs):
+    archive, bundle, find = pretended(blobs)
+    copy = moved(blobs[3], (2.0, 1.0), 1.1, 8.0, True)
+    found = verified(archive, bundle, copy, find, 4, "none", 4)
+    assert found[0].id == "p3" and found[0].overlay > 0.98
+    assert [m.rank for m in found] == [1, 2, 3, 4]
+    assert {m.id for m in found} == {"p0", "p1", "p2", "p3"}
+    assert [m.overlay for m in found] == sorted((m.overlay for m in found), reverse=True)
+    # one that is not among those looked at cannot come first, and nothing is lost or doubled
+    few = verified(archive, bundle, copy, find, 6, "none", 2)
+    assert {m.id for m in few[:2]} == {"p0", "p1"} and [m.id for m in few[2:]] == ["p2", "p3", "p4", "p5"]
+    assert few[2].overlay is None
+
+
+def test_regions_stay_apart(blobs):
+    archive, bundle, find = pretended(blobs)
+    found = verified(archive, bundle, moved(blobs[3], (2.0, 1.0)), find, 3, "region", 4)
+    assert found[0].id == "p3"
+    assert sorted(m.region for m in found) == ["R0", "R1", "R2"]
+
+
+def test_with_an_archive(archive, bundle, fields):
+    from solquery.retrieval import embed_archive
+
+    embed_archive(archive, bundle)
+    query = moved(fields[5], (1.0, -1.0), 1.05, 5.0)
+    found = verified(
+        archive, bundle, query, lambda k, group: search(archive, bundle, query, k, group=group), 5, "none", 40
+    )
+    assert found[0].id == "p005"
