@@ -34,6 +34,22 @@ def test_search_finds_a_patch_of_the_archive_itself(room, tmp_path):
     assert document("search", path, *command, "-k", 1)["matches"][0]["id"] == own
 
 
+def test_looking_again_puts_a_changed_copy_before_all_others(room, tmp_path):
+    from solquery import Bundle
+    from solquery.study.recall import changed_copies
+
+    store, models = Archive.open(room / "archive"), Bundle.load(str(room / "bundle"))
+    (own,), (x,) = store.prepared(models.preset, ids=store.ids()[7:8])
+    copy = changed_copies(np.nan_to_num(np.asarray(x, np.float32))[None], "all", models.preset.encoder.augment, 2)[0]
+    np.save(tmp_path / "copy.npy", models.preset.to_gauss(copy))
+    command = ("search", tmp_path / "copy.npy", "--archive", room / "archive", "--bundle", room / "bundle")
+    about = document(*command, "--verify", 32, "--group", "none", "-k", 4)
+    assert about["matches"][0]["id"] == own
+    assert [m["overlay"] for m in about["matches"]] == sorted((m["overlay"] for m in about["matches"]), reverse=True)
+    assert [m["rank"] for m in about["matches"]] == [1, 2, 3, 4]
+    assert document(*command, "-k", 1)["matches"][0]["overlay"] is None
+
+
 @pytest.mark.parametrize("by", ["ssl", "euclidean", "mahalanobis"])
 def test_search_with_what_is_asked_for(room, bundle, by):
     command = ("search", "--archive", room / "archive", "--bundle", room / "bundle", "--by", by, "-k", 2)
