@@ -1,4 +1,4 @@
-"""Verbs that train: `train generator`, `train encoder`, `train choose`."""
+"""Verbs that train: `train generator`, `train encoder`; what follows a training is in `cli_finish`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .cli_input import read_npy
-from .cli_output import Reporter, emit, note, table
+from .cli_output import Reporter, emit, note
 from .errors import SolqueryError
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from .archive.store import Archive
     from .config import EncoderConfig, GeneratorConfig, Preset
 
-__all__ = ["PresetName", "Seed", "last_line", "preset_info", "register"]
+__all__ = ["Data", "Json", "PresetName", "Seed", "Where", "last_line", "preset_info", "ready", "register", "trained"]
 
 #: regions below which training is refused, and below which it is doubtful
 FEWEST_REGIONS, ENOUGH_REGIONS = 2, 50
@@ -46,10 +46,12 @@ train_app = typer.Typer(help="Train a generator or an encoder in a run folder; t
 
 
 def register(app: typer.Typer) -> None:
-    """Add the verbs of this file."""
+    """Add the verbs of this file, and those that follow a training."""
+    from .cli_finish import register as register_finish
+
     train_app.command("generator")(train_generator)
     train_app.command("encoder")(train_encoder)
-    train_app.command("choose")(choose)
+    register_finish(train_app)
     app.add_typer(train_app, name="train", no_args_is_help=True)
 
 
@@ -114,7 +116,7 @@ def train_generator(
         return
     place = _device(device, devices)
     with _one_voice() as leads:
-        folder, patches = _ready(chosen, archive, where, data, run)
+        folder, patches = ready(chosen, archive, where, data, run)
         if devices > 1 and "WORLD_SIZE" not in os.environ:
             from .generator.team import launch
 
@@ -131,7 +133,7 @@ def train_generator(
                 start=start,
             )  # fmt: skip
     if leads:
-        _trained(folder, {"weights": str(weights)}, time.monotonic() - began, json)
+        trained(folder, {"weights": str(weights)}, time.monotonic() - began, json)
 
 
 @contextlib.contextmanager
@@ -182,7 +184,7 @@ def train_encoder(
     if dry_run:
         emit(_resolved("encoder", chosen, config, run, archive, data, seed, device, minutes, until_images))
         return
-    folder, patches = _ready(chosen, archive, where, data, run)
+    folder, patches = ready(chosen, archive, where, data, run)
     from .retrieval.training import train_encoder as train
 
     provenance: dict[str, Any] = {"preset": chosen.name}
@@ -198,7 +200,7 @@ def train_encoder(
             progress=lambda entry: report.training({"planned": planned, **entry}),
         )  # fmt: skip
     more = {"images": done.images, "planned": done.planned, "finished": done.finished}
-    _trained(folder, more, time.monotonic() - began, json)
+    trained(folder, more, time.monotonic() - began, json)
 
 
 def _with_draws(patches: Any, generator: Path, count: int, folder: Path, seed: int) -> Any:
@@ -216,47 +218,6 @@ def _with_draws(patches: Any, generator: Path, count: int, folder: Path, seed: i
         return with_draws(patches, network, config.latent_dim, count, folder, seed=seed)
     except ValueError as error:
         raise SolqueryError(str(error)) from None
-
-
-def choose(
-    run: Annotated[Path, typer.Argument(help="Run folder of `train generator`.")],
-    by: Annotated[
-        str, typer.Option(help="quality: held-out regions; paper: the discriminator's accuracy.")
-    ] = "quality",
-    archive: Annotated[str | None, typer.Option(help="Archive of held-out regions.")] = None,
-    where: Annotated[str | None, typer.Option(help="Which of its patches, in SQL.")] = None,
-    encoder: Annotated[
-        str | None, typer.Option(help="Bundle whose encoder compares; the shipped default without it.")
-    ] = None,
-    n: Annotated[int, typer.Option("-n", min=100, help="Patches of each kind, for each checkpoint.")] = 500,
-    preset: Annotated[str | None, typer.Option(help="Of the run, where its folder does not say.")] = None,
-    seed: Seed = 0,
-    json: Json = False,
-) -> None:
-    """Choose which checkpoint of a run is used, and write down why."""
-    if by not in ("quality", "paper"):
-        raise typer.BadParameter(f"--by takes quality or paper, not {by!r}")
-    if by == "quality" and archive is None:
-        raise typer.BadParameter("choosing by quality needs --archive DIR, of regions that the run has not seen")
-    from .study.choice import choose_checkpoint
-
-    store, models = None, None
-    if archive is not None:
-        from .archive.store import Archive
-        from .bundle import Bundle
-
-        store, models = Archive.open(archive), Bundle.load(encoder)
-    with Reporter("choosing") as report:
-        document = choose_checkpoint(
-            run, store, models, by, preset=preset, count=n, seed=seed, where=where, progress=report
-        )
-    if json:
-        emit({"run": str(run), **document})
-        return
-    columns = list(document["table"][0])
-    rows = [[f"{v:,}" if isinstance(v, int) else f"{v:.3f}" for v in row.values()] for row in document["table"]]
-    table(columns, rows)
-    typer.echo(f"{document['why']}; written to {run / 'choice.json'}")
 
 
 def _plan(
@@ -317,7 +278,7 @@ def _device(name: str, count: int = 1) -> str:
     return name
 
 
-def _ready(
+def ready(
     preset: Preset, archive: str | None, where: str | None, data: Path | None, run: Path | None
 ) -> tuple[Path, np.ndarray]:
     """Run folder and patches (N, H, W) in preset units."""
@@ -394,7 +355,7 @@ def last_line(folder: Path) -> dict[str, Any]:
     return json_.loads(lines[-1]) if lines else {}
 
 
-def _trained(folder: Path, more: dict[str, Any], seconds: float, json: bool) -> None:
+def trained(folder: Path, more: dict[str, Any], seconds: float, json: bool) -> None:
     document = {"run": str(folder), **more, "stats": last_line(folder), "seconds": seconds}
     if json:
         emit(document)

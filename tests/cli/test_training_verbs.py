@@ -139,3 +139,12 @@ def test_an_encoder_also_learns_from_draws(room, tmp_path):
     call(*common, "--drawn", 16, "--run", tmp_path / "other", code=2)
     other = (*common[:3], "paper", *common[4:], "--drawn", 4, "--generator", room / "run-g", "--run", tmp_path / "p")
     assert "32 x 32" in failure(*other)
+
+
+def test_settling_writes_a_run_of_its_own(room, tmp_path):
+    command = ("train", "settle", room / "run-g", "--preset", "tiny", "--archive", room / "archive", "--images", 64)
+    told = document(*command, "--run", tmp_path / "settled")
+    assert told["stats"]["images"] == 64 and told["stats"]["moved"] >= 0
+    assert (tmp_path / "settled" / "checkpoints" / "generator.safetensors").exists()
+    assert "name a new folder" in failure(*command, "--run", room / "run-g")
+    assert "no run folder" in failure("train", "settle", tmp_path, *command[3:], "--run", tmp_path / "other")

@@ -84,9 +84,13 @@ class Amounts(nn.Module):
         Array-like (N, H, W) in network units of `unit_gauss` gauss each.
     seed
         Of the patches that are measured where there are many.
+    batch
+        Patches measured at a time.
+    remembered
+        Draws among which a new one finds its place.
     """
 
-    def __init__(self, data: Any, unit_gauss: float, seed: int, batch: int = 256) -> None:
+    def __init__(self, data: Any, unit_gauss: float, seed: int, batch: int = 256, remembered: int = REMEMBERED) -> None:
         super().__init__()
         self.unit_gauss = unit_gauss
         rng = np.random.default_rng(seed)
@@ -100,7 +104,7 @@ class Amounts(nn.Module):
         centre = values.nanmedian(0).values.nan_to_num()  # an archive of one polarity has no separation at all
         values = torch.where(torch.isfinite(values), values, centre)
         spread = values.std(0).clamp_min(1e-6)
-        places = (torch.arange(REMEMBERED, dtype=torch.float64) + 0.5) / REMEMBERED
+        places = (torch.arange(remembered, dtype=torch.float64) + 0.5) / remembered
         table = torch.quantile((values - centre) / spread, places, dim=0).float()
         self.register_buffer("centre", centre.float())
         self.register_buffer("spread", spread.float())
@@ -126,12 +130,13 @@ class Amounts(nn.Module):
         with torch.no_grad():
             below = (self.drawn[None] < values[:, None]).float().mean(1)
             # between the quantiles: those of the table stand at (k + 1/2) / R
-            place = (below * REMEMBERED - 0.5).clamp(0.0, REMEMBERED - 1.0)
-            low = place.floor().long().clamp(max=REMEMBERED - 2)
+            count = len(self.table)
+            place = (below * count - 0.5).clamp(0.0, count - 1.0)
+            low = place.floor().long().clamp(max=count - 2)
             share = place - low
             wanted = self.table.gather(0, low) * (1 - share) + self.table.gather(0, low + 1) * share
             everyone = team.gather(values.detach())
-            rows = (self.oldest + torch.arange(len(everyone), device=values.device)) % REMEMBERED
+            rows = (self.oldest + torch.arange(len(everyone), device=values.device)) % count
             self.drawn[rows] = everyone
             self.oldest += len(everyone)
         return F.smooth_l1_loss(values, wanted, reduction="none").sum(1).mean()
