@@ -112,6 +112,15 @@ def test_encoder_hash_is_that_of_the_weights(made, folder):
     assert other.encoder_hash != loaded.encoder_hash
 
 
+def test_weights_changed_in_place_change_the_hash(folder, tmp_path):
+    """Or embeddings of before the change would pass for those of after it."""
+    loaded = Bundle.load(folder)
+    before = loaded.encoder_hash
+    loaded.encoder.load_state_dict({name: value + 1 for name, value in loaded.encoder.state_dict().items()})
+    assert loaded.encoder_hash != before
+    assert Bundle.load(loaded.save(tmp_path / "changed")).encoder_hash == loaded.encoder_hash
+
+
 def test_loading_leaves_the_random_state_alone(folder):
     torch.manual_seed(5)
     before = torch.random.get_rng_state()

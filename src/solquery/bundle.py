@@ -93,7 +93,8 @@ class Bundle:
         if taken:
             raise BundleError(f"metadata may not use the keys {', '.join(taken)}; bundle.json has its own")
         self.hash: str | None = None
-        self._encoder_hash: str | None = None
+        #: the hash, and of which state of the tensors
+        self._encoder_hash: tuple[str, list[tuple[int, int]]] | None = None
 
     def __repr__(self) -> str:
         encoder = "no encoder" if self.encoder is None else f"encoder {self.encoder_hash[:8]}"
@@ -105,9 +106,10 @@ class Bundle:
         """Hash of the encoder's weights: embeddings made with equal ones can be compared."""
         if self.encoder is None:
             raise BundleError(f"bundle {self.name!r} has no encoder; choose one that has, or train one")
-        if self._encoder_hash is None:
-            self._encoder_hash = state_hash(self.encoder)
-        return self._encoder_hash
+        writes = _writes(self.encoder)
+        if self._encoder_hash is None or self._encoder_hash[1] != writes:  # weights may be changed in place
+            self._encoder_hash = state_hash(self.encoder), writes
+        return self._encoder_hash[0]
 
     @staticmethod
     def list() -> builtins.list[str]:
@@ -237,8 +239,14 @@ class Bundle:
         except BundleError as error:
             raise BundleError(f"{folder / MANIFEST}: {error}") from None
         bundle.hash = document["hash"]
-        bundle._encoder_hash = encoder_weights
+        if encoder_weights is not None and bundle.encoder is not None:
+            bundle._encoder_hash = encoder_weights, _writes(bundle.encoder)
         return bundle
+
+
+def _writes(network: nn.Module) -> builtins.list[tuple[int, int]]:
+    """Where each tensor lies and how often it has been written to."""
+    return [(tensor.data_ptr(), tensor._version) for tensor in network.state_dict().values()]
 
 
 def _find(where: str | Path | None) -> Path:
