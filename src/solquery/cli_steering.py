@@ -288,6 +288,7 @@ def edit(
     document: dict[str, Any] = {
         "param": param,
         "hold": held,
+        "entangled": fitted.entangled(param, held) if held else [],
         "exact": exact,
         "bundle": models.name,
         "seed": seed,

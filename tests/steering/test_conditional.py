@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from solquery.steering import NothingLeft, conditional_normal, orthogonal_complement
-from solquery.steering.conditional import span_basis
+from solquery.steering.conditional import left_of, nearly_dependent, span_basis
 
 numbers = st.floats(-1e3, 1e3, allow_nan=False, width=32)
 
@@ -71,3 +71,30 @@ def test_wrong_lengths_are_named():
         orthogonal_complement(np.ones(2), np.ones((3, 1)))
     with pytest.raises(ValueError, match="not finite"):
         orthogonal_complement(np.ones(2), np.full((2, 1), np.nan))
+
+
+@pytest.mark.parametrize("count", range(1, 9))
+@pytest.mark.parametrize("nearly", [1.0, 1e-2, 1e-5])
+def test_one_to_eight_conditions_hold_also_where_they_are_nearly_dependent(count, nearly):
+    """To 1e-6, and the same as the least-squares remainder by QR."""
+    rng = np.random.default_rng([count, int(1 / nearly)])
+    a = rng.normal(size=(100, 1)) + nearly * rng.normal(size=(100, count))
+    x = rng.normal(size=100)
+    n = conditional_normal(x, a)
+    assert np.abs(n @ (a / np.linalg.norm(a, axis=0))).max() < 1e-6
+    q, _ = np.linalg.qr(a)
+    rest = x - q @ (q.T @ x)
+    np.testing.assert_allclose(n, rest / np.linalg.norm(rest), atol=1e-6)
+
+
+@given(st.integers(0, 10_000), st.floats(0.0, 0.05), st.floats(0.3, 1.0))
+def test_nearly_dependent_columns_are_named(seed, close, apart):
+    """Of three, the first two; what is left of one beside the other is the sine of their angle."""
+    rng = np.random.default_rng(seed)
+    q, _ = np.linalg.qr(rng.normal(size=(30, 3)))
+    turned = np.cos(close) * q[:, 0] + np.sin(close) * q[:, 1]
+    free = np.sqrt(1 - apart**2) * q[:, 0] + apart * q[:, 2]
+    assert left_of(turned, q[:, :1]) == pytest.approx(np.sin(close), abs=1e-7)
+    assert nearly_dependent(np.stack([q[:, 0], turned, 5.0 * free], axis=1)) == [0, 1]
+    assert nearly_dependent(q) == []
+    assert nearly_dependent(q[:, :1]) == []

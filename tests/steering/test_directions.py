@@ -1,4 +1,5 @@
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -80,11 +81,27 @@ def test_entangled_parameters_have_the_cosine_of_their_axes():
 
 def test_held_directions_are_orthogonal(directions):
     held = ["psep", "polarity", "r", "tilt"]
-    normal = directions.normal("tuf", held)
+    with pytest.warns(SteeringWarning, match="of the direction of tuf"):  # r says nearly what flux does here
+        normal = directions.normal("tuf", held)
     for name in held:
         assert abs(float(normal @ directions.normal(name))) < 1e-6
     assert float(normal @ directions.normal("tuf")) > 0
-    np.testing.assert_array_equal(directions.normal("tuf", "r"), directions.normal("tuf", ["r"]))
+    np.testing.assert_array_equal(directions.normal("psep", "r"), directions.normal("psep", ["r"]))
+
+
+def test_what_is_nearly_dependent_is_named(directions):
+    """Total and positive flux point nearly the same way here: said of both, and of what is left of a third."""
+    normals = directions.normals.copy()
+    area, tuf = directions.index("area"), directions.index("tuf")
+    normals[area] = normals[tuf] + 0.02 * np.random.default_rng(0).normal(size=normals.shape[1])
+    normals[area] /= np.linalg.norm(normals[area])
+    close = replace(directions, normals=normals)
+    with pytest.warns(SteeringWarning, match="of tuf, area, all held, each says hardly more than the others"):
+        normal = close.normal("psep", ["tuf", "area"])
+    assert max(abs(float(normal @ normals[k])) for k in (tuf, area)) < 1e-6
+    with pytest.warns(SteeringWarning, match=r"holding tuf leaves \d\.\d% of the direction of area"):
+        close.normal("area", "tuf")
+    assert directions.entangled("psep", ["tuf"]) == []
 
 
 def test_changing_and_holding_the_same_is_an_error(directions):

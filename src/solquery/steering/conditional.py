@@ -8,12 +8,14 @@ import numpy as np
 
 from .latents import SteeringError
 
-__all__ = ["NothingLeft", "conditional_normal", "orthogonal_complement", "span_basis"]
+__all__ = ["NothingLeft", "conditional_normal", "left_of", "nearly_dependent", "orthogonal_complement", "span_basis"]
 
 #: singular values of the (normalised) held vectors below this share of the largest count as zero
 _RANK_TOLERANCE = 1e-9
 #: a remainder shorter than this share of the vector is rounding, not a direction
 _REMAINDER_TOLERANCE = 1e-6
+#: a normal of which so little is left beside others says hardly anything that they do not
+NEARLY = 0.1
 
 
 class NothingLeft(SteeringError):
@@ -76,3 +78,16 @@ def conditional_normal(x: Any, a: Any) -> np.ndarray:
     """Unit vector (D,) float64 along `orthogonal_complement`; with one held normal the paper's n_new."""
     rest = orthogonal_complement(x, a)
     return rest / np.linalg.norm(rest)
+
+
+def left_of(x: Any, a: Any) -> float:
+    """Share (0 to 1) of the length of `x` (D,) that is left once the columns of `a` (D, K) are taken out of it."""
+    x = np.asarray(x, dtype=np.float64)
+    basis, size = span_basis(a), np.linalg.norm(x)
+    return float(np.linalg.norm(x - basis @ (basis.T @ x)) / size) if size > 0 else 0.0
+
+
+def nearly_dependent(a: Any) -> list[int]:
+    """Columns of `a` (D, K) of which less than `NEARLY` is left beside the other columns."""
+    a = np.asarray(a, dtype=np.float64)
+    return [k for k in range(a.shape[1]) if left_of(a[:, k], np.delete(a, k, axis=1)) < NEARLY]

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..physics import get_parameter, unit_of
 from .calibration import KNOTS, calibrate, invert_calibration, percentile_of, quantile_grid
-from .conditional import conditional_normal
+from .conditional import NEARLY, conditional_normal, left_of, nearly_dependent
 from .latents import LatentTable, SteeringError, SteeringWarning, sample_latents
 
 __all__ = ["Directions", "LatentTable", "NoDirection", "SteeringWarning", "fit_directions", "sample_latents"]
@@ -112,6 +112,11 @@ class Directions:
         ------
         NothingLeft
             When holding leaves nothing of the direction, as when a parameter is asked to change and to hold.
+
+        Warns
+        -----
+        SteeringWarning
+            When held normals are nearly dependent, or holding leaves next to nothing of the direction; it says which.
         """
         held = [hold] if isinstance(hold, str) else list(hold)
         own = self.normals[self.index(name)]
@@ -120,7 +125,27 @@ class Directions:
         if name in held:
             raise SteeringError(f"{name!r} cannot change and be held at once; take it out of one of the two")
         columns = np.stack([self.normals[self.index(other)] for other in held], axis=1)
-        return conditional_normal(own, columns).astype(np.float32)
+        found = conditional_normal(own, columns).astype(np.float32)
+        for line in self.entangled(name, held):
+            warnings.warn(line, SteeringWarning, stacklevel=2)
+        return found
+
+    def entangled(self, name: str, hold: Sequence[str]) -> list[str]:
+        """What to say of holding: which held normals are nearly dependent, and what is left of the direction."""
+        lines, columns = [], np.stack([self.normals[self.index(other)] for other in hold], axis=1)
+        if same := nearly_dependent(columns):
+            which = ", ".join(hold[k] for k in same)
+            lines.append(
+                f"of {which}, all held, each says hardly more than the others: their normals are nearly dependent, and "
+                "small errors of them are felt; hold one of them"
+            )
+        left = left_of(self.normals[self.index(name)], columns)
+        if left < NEARLY:
+            lines.append(
+                f"holding {', '.join(hold)} leaves {left:.1%} of the direction of {name}: it takes long steps "
+                "to change it, and they leave the prior; hold less, or follow local directions (--exact)"
+            )
+        return lines
 
     def position(self, z: Any, name: str) -> np.ndarray:
         """Signed distance from the boundary of `name`: (N,) for z (N, D), a number for (D,); positive above it."""
