@@ -15,6 +15,7 @@ import argparse
 import copy
 import json
 import time
+from typing import cast
 
 import numpy as np
 import torch
@@ -22,6 +23,7 @@ import torch
 from solquery import Bundle
 from solquery.retrieval import augment
 from solquery.retrieval.augment import seeded_generator
+from solquery.retrieval.encoder import Encoder
 from solquery.retrieval.folded import Folded
 from solquery.retrieval.int8 import Int8Encoder, agreement, calibrate, calibration_patches
 from solquery.steering import render
@@ -49,7 +51,7 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     bundle = Bundle.load(options.bundle)
     x = patches(options, bundle)
-    plain = copy.deepcopy(bundle.encoder).to(memory_format=torch.contiguous_format).eval()
+    plain = copy.deepcopy(cast(Encoder, bundle.encoder)).to(memory_format=torch.contiguous_format).eval()
     folded = Folded(plain)
     int8 = Int8Encoder(plain, calibrate(plain, calibration_patches(bundle)))
     ways = {"plain": plain, "folded": folded, "int8": int8}

@@ -27,8 +27,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from solquery import Archive, Bundle
-from solquery.archive import simulate
+from solquery import Archive, Bundle, simulate
 from solquery.retrieval import build_index, embed_archive, nearest, open_index
 from solquery.retrieval.exact import all_squares, smallest
 

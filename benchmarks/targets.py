@@ -41,7 +41,7 @@ def drawn(bundle: Bundle, archive: str | None, number: int, seed: int) -> dict[s
 
 def spread_of(bundle: Bundle, x: np.ndarray) -> float:
     """Mean distance between pairs of patches (N, H, W) in encoder space."""
-    e = np.asarray(embed(bundle, x), np.float64)
+    e = np.asarray(embed(bundle.encoder, x), np.float64)
     distance = np.linalg.norm(e[:, None] - e[None], axis=2)
     return float(distance[np.triu_indices(len(e), 1)].mean())
 

@@ -139,14 +139,14 @@ def _write_columns(archive: Archive, where: str, places: np.ndarray, folder: Pat
     ids: list[pa.Array] = []
     regions: list[pa.Array] = []
     order: list[np.ndarray] = []
-    vectors = halves = None
+    vectors: _Rows | None = None
+    halves = np.empty(len(places), np.float32)
     done = 0
     for at, batch in rows_with_places(archive, ["id", "region", "embedding"], where):
         column = batch.column("embedding")
         length = column.type.list_size
         if vectors is None:
             vectors = _Rows(folder / "vectors.npy", (len(places), length))
-            halves = np.empty(len(places), np.float32)
         rows = np.searchsorted(places, at)
         block = column.flatten().to_numpy(zero_copy_only=False).reshape(-1, length).astype(np.float32, copy=False)
         vectors.put(rows, block)
@@ -156,7 +156,7 @@ def _write_columns(archive: Archive, where: str, places: np.ndarray, folder: Pat
         regions.append(batch.column("region").dictionary_encode())
         done += len(at)
         tell("reading embeddings", 0.2 * done / len(places))
-    assert vectors is not None and halves is not None  # there are rows
+    assert vectors is not None  # there are rows
     vectors.close()
     if done != len(places):
         raise IndexingError(
@@ -195,7 +195,7 @@ class _Rows:
         cuts = np.flatnonzero(np.diff(rows) != 1) + 1
         for first, last in zip([0, *cuts], [*cuts, len(rows)], strict=True):
             self._file.seek(self._start + int(rows[first]) * self.shape[1] * 4)
-            self._file.write(np.ascontiguousarray(block[first:last], "<f4"))
+            self._file.write(np.ascontiguousarray(block[first:last], "<f4").data)
 
     def close(self) -> None:
         self._file.truncate(self._start + 4 * self.shape[0] * self.shape[1])

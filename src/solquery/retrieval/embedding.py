@@ -186,7 +186,7 @@ def _network(bundle: Bundle, scales: Calibration | None) -> Any:
     """The encoder in the form that embeds fastest."""
     if scales is not None:
         return Int8Encoder(cast(Encoder, bundle.encoder), scales)
-    return Folded(bundle.encoder) if _can_fold(bundle.encoder) else bundle.encoder
+    return Folded(cast(Encoder, bundle.encoder)) if _can_fold(bundle.encoder) else bundle.encoder
 
 
 def _can_fold(encoder: Any) -> bool:

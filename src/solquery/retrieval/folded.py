@@ -173,7 +173,7 @@ def bands(x: Tensor) -> Tensor:
 
 @numba.njit(cache=True, inline="always")
 def _compressed(x: np.float32, logarithm: np.float32, least: np.float32, gain: np.float32) -> np.float32:
-    return math.copysign(gain * (logarithm - least), x)
+    return np.float32(math.copysign(gain * (logarithm - least), x))
 
 
 @numba.njit(cache=True)

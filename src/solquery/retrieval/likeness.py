@@ -144,7 +144,7 @@ def align(a: Any, b: Any, cfg: AugmentConfig | None = None, pool: int = 2) -> tu
     shift = round(cfg.shift_px / pool)
     parts = [_likeness(one[s : s + _CHUNK], two[s : s + _CHUNK], cfg, shift) for s in range(0, n, _CHUNK)]
     if not parts:
-        return np.zeros(0, np.float32), Views(*(torch.zeros(s) for s in ((0, 2), (0,), (0,))), torch.zeros(0) > 0)
+        return np.zeros(0, np.float32), Views(torch.zeros(0, 2), torch.zeros(0), torch.zeros(0), torch.zeros(0) > 0)
     views = [view for _, view in parts]
     joined = Views(
         torch.cat([v.shift_px for v in views]) * pool,

@@ -106,13 +106,13 @@ def real_frames(
     gaps[np.arange(len(patches)), columns] = np.inf
     frames, found_first, groups = [], [], []
     for k, patch in enumerate(patches):
-        others = np.flatnonzero((regions == patch.region) & (np.arange(len(patches)) != k))
+        others = [j for j, region in enumerate(regions) if region == patch.region and j != k]
         entry: dict[str, Any] = {
             "id": patch.id, "region": patch.region, "t_rec": patch.t_rec or None,
             "copies": ranks[:, k].tolist(), "other": None,
         }  # fmt: skip
-        if len(others):
-            best = others[gaps[k, columns[others]].argmin()]
+        if others:
+            best = others[int(gaps[k, columns[others]].argmin())]
             rank = int((gaps[k] <= gaps[k, columns[best]]).sum())
             entry["other"] = {"rank": rank, "id": patches[best].id, "hours": _hours(patch, patches[best])}
             near = [j for j in others if (_hours(patch, patches[j]) or 0.0) <= HOURS]
