@@ -27,10 +27,11 @@ def retrieval(
     archive: Annotated[str, typer.Option(help="Archive that is searched; embedded first where it is not yet.")],
     bundle: Annotated[str | None, typer.Option("--bundle", help="Name or folder; the shipped default.")] = None,
     queries: Annotated[int, typer.Option(min=3, help="Queries drawn from the generator.")] = 1_000,
-    judged: Annotated[int, typer.Option(min=3, help="Of these, compared with their matches by likeness.")] = 200,
+    judged: Annotated[int, typer.Option(min=3, help="Of these, compared with their matches by likeness.")] = 500,
     changed: Annotated[int, typer.Option(min=1, help="Patches of which a changed copy is looked for.")] = 200,
     real: Annotated[
-        list[Path] | None, typer.Option(help="FITS file of an observed frame to look for; may be repeated.")
+        list[Path] | None,
+        typer.Option(help="FITS file of an observed frame to look for, or a folder of them; may be repeated."),
     ] = None,
     samples: Annotated[bool, typer.Option(help="Look for the observed samples of the package as well.")] = True,
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same result.")] = 0,
@@ -76,6 +77,9 @@ def _observed(store: Archive, models: Bundle, files: list[Path], samples: bool, 
 
     out: dict[str, Any] = {}
     if files:
+        files = [one for file in files for one in (sorted(file.glob("*.fits")) if file.is_dir() else [file])]
+        if not files:
+            raise SolqueryError("there is no FITS file in the folders that --real names; give files, or other folders")
         patches, refused = read_frames(files)
         if not patches:
             raise SolqueryError(f"none of the {len(files)} files can be looked for; the first: {refused[0]['why']}")

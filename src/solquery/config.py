@@ -283,8 +283,8 @@ _PHYSICAL_ENCODER = replace(
     _QUICK_ENCODER,
     downsample=1,
     bands=True,
-    # R three times, PSEP and SIGMA twice: they are what a search by look alone loses
-    physics=("tuf", "r", "r", "r", "psep", "psep", "tpf", "tnf", "sigma", "sigma", "alpha", "grad"),
+    # R six times, PSEP and SIGMA twice: they are what a search by look alone loses
+    physics=("tuf", *("r",) * 6, "psep", "psep", "tpf", "tnf", "sigma", "sigma", "alpha", "grad"),
     physics_dims=4,
     physics_weight=3.0,
     augment=AugmentConfig.physical(_PHYSICAL_SCALE, shift_mm=18.22125, plain_share=0.5),

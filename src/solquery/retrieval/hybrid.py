@@ -40,9 +40,10 @@ __all__ = [
 COMPARED = ("tuf", "r", "psep", "tpf", "tnf", "sigma", "alpha", "grad")
 #: name of the embedding's weight
 LOOK = "look"
-#: where none are given: the look counts as much as one parameter, and R, which varies most between patches that look
-#: alike, as two (measured: docs/results.md; the matches look no less like the query for it)
-WEIGHTS = {LOOK: 1.0, **dict.fromkeys(COMPARED, 1.0), "r": 2.0}
+#: where none are given: the look counts as much as four parameters, and R, which varies most between patches that look
+#: alike, for one and a half. With less look the parameters agree a little better and the matches look less alike
+#: (`solquery study retrieval`; docs/search.md)
+WEIGHTS = {LOOK: 4.0, **dict.fromkeys(COMPARED, 1.0), "r": 1.5}
 #: difference, in scores, between a value and none
 _ABSENT = 2.0
 

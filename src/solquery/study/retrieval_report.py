@@ -76,7 +76,7 @@ def study_retrieval(
     archive: Archive,
     bundle: Bundle,
     queries: int = 1_000,
-    judged: int = 200,
+    judged: int = 500,
     frames: int = 1_000,
     changed: int = 200,
     seed: int = 0,
