@@ -41,7 +41,7 @@ def results(summary: dict) -> str:
         f"Correlation (Pearson / Spearman) between {retrieval['queries']:,} random generated queries and their best "
         f"match, measured on the grid of bundle `{summary['bundle']['name']}`. Euclidean and Mahalanobis search by "
         "(TUF, R, PSEP) itself, so those",
-        "three rows favour them; hybrid ranks by the embedding and the eight parameters together. The paper's column",
+        "three rows favour them; hybrid ranks by the embedding, the eight parameters and which polarity leads. The paper's column",
         "is for 49,552 observed patches, another archive.",
         "",
         "| | " + " | ".join(METHOD_LABELS[method] for method in METHODS) + " | paper, self-supervised |",

@@ -70,7 +70,7 @@ def search(
     by: Annotated[
         By,
         typer.Option(
-            help="The embedding (ssl), eight parameters (physics), both (hybrid), or the paper's distances of "
+            help="The embedding (ssl), parameters (physics), both (hybrid), or the paper's distances of "
             "(TUF, R, PSEP)."
         ),
     ] = By.ssl,
@@ -169,13 +169,13 @@ def _tell_few(store: Archive, matches: list[Match], k: int, where: str | None, g
 def _shares(by: By, texts: list[str]) -> dict[str, float] | None:
     """Weights of a hybrid search; those of a search by physics leave the look out."""
     from .physics import parameters
-    from .retrieval.hybrid import COMPARED, LOOK, WEIGHTS, parse_weights
+    from .retrieval.hybrid import LOOK, WEIGHTS, parse_weights
 
     if texts and by not in (By.hybrid, By.physics):
         raise typer.BadParameter(f"--weights go with --by hybrid or physics, not with {by.value}")
     given = parse_weights(texts, parameters())
     if by is By.physics:
-        given = given or {name: WEIGHTS[name] for name in COMPARED}
+        given = given or {name: weight for name, weight in WEIGHTS.items() if name != LOOK}
         if given.get(LOOK):
             raise typer.BadParameter("a search by physics does not look; leave out the weight of look, or use hybrid")
     return given

@@ -40,10 +40,10 @@ __all__ = [
 COMPARED = ("tuf", "r", "psep", "tpf", "tnf", "sigma", "alpha", "grad")
 #: name of the embedding's weight
 LOOK = "look"
-#: where none are given: the look counts as much as four parameters, and R, which varies most between patches that look
-#: alike, for one and a half. With less look the parameters agree a little better and the matches look less alike
-#: (`solquery study retrieval`; docs/search.md)
-WEIGHTS = {LOOK: 4.0, **dict.fromkeys(COMPARED, 1.0), "r": 1.5}
+#: where none are given: the look counts as much as two parameters, and R, which varies most between patches that look
+#: alike, for one and a half. Which polarity leads is one of them: the eight say nothing of it, and where they weigh
+#: the look is outvoted (`solquery study retrieval`; docs/search.md)
+WEIGHTS = {LOOK: 2.0, **dict.fromkeys(COMPARED, 1.0), "r": 1.5, "polarity": 1.0}
 #: difference, in scores, between a value and none
 _ABSENT = 2.0
 
@@ -209,7 +209,7 @@ def search_hybrid(
         As in `search`.
     weights
         Of ``"look"`` (the embedding) and of parameters by name; what is not named has no say. None: `WEIGHTS`, the
-        look and the eight parameters of the paper. Without ``"look"``, or with 0 for it, the search is by physics
+        look, the eight parameters of the paper and which polarity leads. Without ``"look"``, or with 0 for it, the search is by physics
         alone.
 
     Returns

@@ -240,7 +240,7 @@ def queries_section(f: Findings) -> str:
             if f.bundle.preset.encoder.physics
             else "the embedding was not told any of them. "
         )
-        + "Hybrid ranks by the embedding and all eight parameters, half and half. The "
+        + "Hybrid ranks by the embedding, all eight parameters and which polarity leads. The "
         "paper's values are for generated queries against 49,552 <em>observed</em> patches: a different archive, to be "
         "read beside these numbers and not as their target. With 1,000 queries a correlation is uncertain by 0.01 to "
         "0.03. Pairs in which a parameter does not exist on one side (PSEP where a polarity is missing) are "

@@ -15,7 +15,6 @@ import torch
 
 from ..physics import measure
 from ..retrieval import (
-    COMPARED,
     FEATURES,
     combine,
     embed,
@@ -179,11 +178,11 @@ def _best_by_both(
 ) -> np.ndarray:
     """Rows of the best matches by look and physics together, with the default weights."""
     rows = np.array([row_of[str(name)] for name in index.ids])
-    weights, total = {name: WEIGHTS[name] for name in COMPARED}, sum(WEIGHTS.values())
+    weights, total = {name: weight for name, weight in WEIGHTS.items() if name != LOOK}, sum(WEIGHTS.values())
     best = []
     for start in range(0, len(embedded), _CHUNK):
         part = slice(start, start + _CHUNK)
-        asked = {name: queries[name][part] for name in COMPARED}
+        asked = {name: queries[name][part] for name in weights}
         physics = parameter_distances(asked, population, weights)[:, rows]
         distances = combine(index.distances(embedded[part]), physics, index.vectors, WEIGHTS[LOOK] / total)
         best += [rows[columns[0]] if len(columns) else -1 for columns in nearest(distances, 1)]
@@ -248,7 +247,7 @@ def run_retrieval(
         raise ValueError(f"at least 3 queries are needed for a correlation, got {queries}")
     tell = progress or (lambda text, fraction: None)
     index = load_index(archive, bundle)
-    names = list(dict.fromkeys((*PARAMETERS, *FEATURES)))
+    names = list(dict.fromkeys((*PARAMETERS, *FEATURES, *(name for name in WEIGHTS if name != LOOK))))
     table = archive.table(columns=["id", "region", "source", *(f"grid_{name}" for name in names)])
     population = {
         name: np.asarray(table.column(f"grid_{name}").to_numpy(zero_copy_only=False), dtype=np.float64)
