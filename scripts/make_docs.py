@@ -19,7 +19,7 @@ import numpy as np
 from solquery import Archive, Bundle
 from solquery.archive.prepare import prepare
 from solquery.physics import measure, unit_of
-from solquery.retrieval import search
+from solquery.retrieval import search_hybrid
 from solquery.steering import generate, strip
 from solquery.study.figures import METHOD_LABELS
 from solquery.study.report import quantity
@@ -65,11 +65,11 @@ def results(summary: dict) -> str:
 
 
 def picture(archive: Archive, bundle: Bundle, words: str, path: Path) -> None:
-    """The description's answer, one strip along flux with R held, and six matches of six regions."""
-    answer = generate(bundle, words, n=1, seed=0)[0]
+    """The description's answer, one strip along flux with R held, and six matches of six regions by look and physics together."""
+    answer = generate(bundle, words, n=1, seed=1)[0]
     x = np.asarray(answer.x)
     row = strip(bundle, answer.z, "tuf", hold=("r",), eps_values=np.linspace(-1.5, 1.5, 7))
-    matches = search(archive, bundle, x, k=6)
+    matches = search_hybrid(archive, bundle, x, k=6)
     figure, axes = plt.subplots(2, 7, figsize=(14, 4.9))
 
     def show(axis: plt.Axes, grid: np.ndarray, source: str, title: str) -> None:
