@@ -18,6 +18,7 @@ from solquery.retrieval import (
     search,
     search_hybrid,
 )
+from solquery.retrieval.hybrid import WEIGHTS
 
 
 def test_scores_of_a_large_normal_sample_are_its_values():
@@ -71,6 +72,17 @@ def test_blind_picks_lie_as_far_apart_in_look_as_in_physics():
     physics = parameter_distances({"tuf": values["tuf"][some]}, values, {"tuf": 1.0})[:, 500:1000]
     assert (combine(look, 0 * physics, vectors, 1.0) ** 2).mean() == pytest.approx(2.0, rel=0.03)
     assert (combine(look, physics, vectors, 0.0) ** 2).mean() == pytest.approx(2.0, rel=0.06)
+
+
+def test_by_default_the_opposite_polarity_is_farther_than_a_third_of_a_spread_in_everything():
+    rng = np.random.default_rng(4)
+    names = [name for name in WEIGHTS if name not in (LOOK, "polarity")]
+    archive = {name: np.append(rng.normal(size=400), [0.0, 0.33]) for name in names}
+    archive["polarity"] = np.append(rng.choice([-1.0, 1.0], 400), [-1.0, 1.0])
+    query = {name: np.zeros(1) for name in names} | {"polarity": np.ones(1)}
+    weights = {name: weight for name, weight in WEIGHTS.items() if name != LOOK}
+    opposite, near = parameter_distances(query, archive, weights)[0, -2:]
+    assert near < opposite
 
 
 def test_weights_are_read_and_wrong_ones_named():
