@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from solquery import Bundle
 from solquery.steering import OutOfReach, SteeringError, decode_latent, encode_latent, generate, steer
 from solquery.steering.direct import HOLD_SLACK, spread
 
@@ -138,3 +139,17 @@ def test_a_latent_of_another_model_or_without_numbers_is_refused():
         decode_latent(encode_latent(np.zeros(16)), 100)
     with pytest.raises(SteeringError, match="not finite"):
         decode_latent(encode_latent(np.full(100, np.nan)), 100)
+
+
+@pytest.mark.parametrize("name", ["physical", "quick", "paper"])
+def test_whatever_has_a_slider_can_be_steered(name):
+    """The page has one for each direction: none may answer that it has none."""
+    shipped = Bundle.load(name)
+    z = np.random.default_rng(5).standard_normal(shipped.directions.latent_dim)
+    here = steer(shipped, z).got
+    for parameter in shipped.directions.names:
+        if shipped.directions.is_binary(parameter) or not np.isfinite(here[parameter]):
+            continue
+        wanted = shipped.directions.quantile(parameter, 60)
+        answer = steer(shipped, z, {parameter: wanted}, exact=False)
+        assert abs(answer.got[parameter] - wanted) <= abs(here[parameter] - wanted), parameter

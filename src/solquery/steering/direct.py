@@ -127,9 +127,10 @@ class _Hand:
 
     def direct(self) -> np.ndarray:
         """(D,) the best of a calibrated step from the nearest place known and its corrections."""
-        tried: list[np.ndarray] = []
-        seen: list[Mapping[str, np.ndarray]] = []
         z, values = self.nearest()
+        # a step that misses by more than where it began is not taken
+        tried: list[np.ndarray] = [z]
+        seen: list[Mapping[str, np.ndarray]] = [values]
         for _ in range(2):
             z = self.clamped(z + self.step(values))[0]
             values = self.values(z)
@@ -209,7 +210,7 @@ def steer(
     directions = directions_of(bundle)
     start = as_latents(z, directions.latent_dim)[0]
     targets = {name: as_target(name, value, directions) for name, value in (asked or {}).items()}
-    derived = sorted(set(targets) & set(DERIVED))
+    derived = sorted(set(targets) & set(DERIVED) - set(directions.names))
     if derived:
         raise SteeringError(f"{derived[0]} has no direction of its own to follow; ask `generate` for it")
     names = (hold,) if isinstance(hold, str) else tuple(hold)

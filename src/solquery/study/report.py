@@ -216,8 +216,9 @@ def table(head: Sequence[str], rows: Iterable[Sequence[Any]], left: Sequence[int
 
 
 def section(number: int | str, title: str, *parts: str) -> str:
-    """A numbered part of the report."""
-    return f'<section><h2><span class="number">{number}</span>{escape(title)}</h2>{"".join(parts)}</section>'
+    """A part of the report, numbered unless `number` is empty."""
+    tag = f'<span class="number">{number}</span>' if number != "" else ""
+    return f"<section><h2>{tag}{escape(title)}</h2>{''.join(parts)}</section>"
 
 
 def page(title: str, *parts: str) -> str:

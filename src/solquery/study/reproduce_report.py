@@ -77,8 +77,14 @@ def differences(about: Results) -> list[str]:
             f"G{', as in the paper' if same else '; the paper has 128 × 128 and ±1,000 G'}."
         )
     generator, encoder = bundle["generator"], bundle["encoder"]
-    shown = bundle["provenance"].get("generator", {}).get("last", {}).get("images")
-    trained = f" It was shown {int(shown):,} images; the paper's 200 epochs are 9.9 million." if shown else ""
+    origin = bundle["provenance"].get("generator", {})
+    shown = origin.get("last", {}).get("images")
+    if not shown:
+        trained = ""
+    elif origin.get("provenance", {}).get("settled"):
+        trained = f" After its training it was settled, over {int(shown):,} images (`solquery train settle`)."
+    else:
+        trained = f" It was shown {int(shown):,} images; the paper's 200 epochs are 9.9 million."
     if generator["arch"] == "paper" and generator["loss"] == "bce":
         out.append("Generator. The paper's architecture and loss." + trained)
     else:
@@ -86,7 +92,7 @@ def differences(about: Results) -> list[str]:
             f"Generator. Not the paper's network but architecture “{generator['arch']}” with loss "
             f"“{generator['loss']}”, which learns faster for the compute at hand." + trained
         )
-    taught = f", part of which is taught to follow {len(encoder['physics'])} parameters" if encoder["physics"] else ""
+    taught = f", part of which is taught to follow {len(set(encoder['physics']))} parameters" if encoder["physics"] else ""
     out.append(
         "Encoder. SimSiam, as in the paper."
         if encoder["loss"] == "simsiam" and not taught
