@@ -28,8 +28,8 @@ _LONGEST = 1.5
 _FAILURES = 6
 #: length of the random step that goes with a trial near the goal after a failure
 _SHAKE = 0.06
-#: what a candidate is refined to, as a sum of squares in units of the tolerances
-GOOD_ENOUGH = 0.02
+#: what a candidate is refined to, as a sum of squares in units of the tolerances: one that is a tenth is met to 2 %
+GOOD_ENOUGH = 0.06
 #: steps from one set of slopes before they are found afresh
 _AGE = 8
 
