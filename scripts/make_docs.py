@@ -41,8 +41,8 @@ def results(summary: dict) -> str:
         f"Correlation (Pearson / Spearman) between {retrieval['queries']:,} random generated queries and their best "
         f"match, measured on the grid of bundle `{summary['bundle']['name']}`. Euclidean and Mahalanobis search by "
         "(TUF, R, PSEP) itself, so those",
-        "three rows favour them; hybrid ranks by the embedding, the eight parameters and which polarity leads. The paper's column",
-        "is for 49,552 observed patches, another archive.",
+        "three rows favour them; hybrid ranks by the embedding, the eight parameters and which polarity leads.",
+        "The paper's column is for 49,552 observed patches, another archive.",
         "",
         "| | " + " | ".join(METHOD_LABELS[method] for method in METHODS) + " | paper, self-supervised |",
         "|---|---|---|---|---|---|",
@@ -65,7 +65,7 @@ def results(summary: dict) -> str:
 
 
 def picture(archive: Archive, bundle: Bundle, words: str, path: Path) -> None:
-    """The description's answer, one strip along flux with R held, and six matches of six regions by look and physics together."""
+    """The description's answer, a strip along flux with R held, and six matches of six regions by look and physics."""
     answer = generate(bundle, words, n=1, seed=1)[0]
     x = np.asarray(answer.x)
     row = strip(bundle, answer.z, "tuf", hold=("r",), eps_values=np.linspace(-1.5, 1.5, 7))

@@ -70,8 +70,7 @@ def search(
     by: Annotated[
         By,
         typer.Option(
-            help="The embedding (ssl), parameters (physics), both (hybrid), or the paper's distances of "
-            "(TUF, R, PSEP)."
+            help="The embedding (ssl), parameters (physics), both (hybrid), or the paper's distances of (TUF, R, PSEP)."
         ),
     ] = By.ssl,
     weights: Annotated[

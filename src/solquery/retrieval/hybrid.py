@@ -209,8 +209,8 @@ def search_hybrid(
         As in `search`.
     weights
         Of ``"look"`` (the embedding) and of parameters by name; what is not named has no say. None: `WEIGHTS`, the
-        look, the eight parameters of the paper and which polarity leads. Without ``"look"``, or with 0 for it, the search is by physics
-        alone.
+        look, the eight parameters of the paper and which polarity leads. Without ``"look"``, or with 0 for it, the
+        search is by physics alone.
 
     Returns
     -------

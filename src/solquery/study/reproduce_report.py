@@ -92,7 +92,9 @@ def differences(about: Results) -> list[str]:
             f"Generator. Not the paper's network but architecture “{generator['arch']}” with loss "
             f"“{generator['loss']}”, which learns faster for the compute at hand." + trained
         )
-    taught = f", part of which is taught to follow {len(set(encoder['physics']))} parameters" if encoder["physics"] else ""
+    taught = (
+        f", part of which is taught to follow {len(set(encoder['physics']))} parameters" if encoder["physics"] else ""
+    )
     out.append(
         "Encoder. SimSiam, as in the paper."
         if encoder["loss"] == "simsiam" and not taught
