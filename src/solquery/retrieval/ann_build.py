@@ -87,14 +87,13 @@ def build_index(archive: Archive, bundle: Bundle, progress: Progress | None = No
     mine = f"{code[:16]}_{preset}".replace("-", "_")
     with files.being_built(archive.path, f"{mine}-{version}") as folder:
         length, regions = _write_columns(then, where, places, folder, tell)
-        vectors = np.load(folder / "vectors.npy", mmap_mode="r")
         lists = 2 ** round(np.log2(np.sqrt(len(places))))
-        index = _learned(faiss, vectors, lists, seed, tell)
+        index = _learned(faiss, folder, (len(places), length), lists, seed, tell)
         for start in range(0, len(places), _BLOCK):
             index.add(_rows(folder, start, min(start + _BLOCK, len(places))))
             tell("coding embeddings", 0.35 + 0.45 * start / len(places))
         faiss.write_index(index, str(folder / "lists.faiss"))
-        del index, vectors
+        del index
         about = {
             "encoder": made_with(bundle),
             "version": version,
@@ -152,7 +151,8 @@ def _write_columns(archive: Archive, where: str, places: np.ndarray, folder: Pat
         vectors.put(rows, block)
         halves[rows] = half_squares(block)
         order.append(rows.astype(np.int32 if len(places) < 2**31 else np.int64))
-        ids.append(batch.column("id"))
+        # copied: the column itself would keep the whole batch, embeddings and all
+        ids.append(batch.column("id").take(pa.array(np.arange(len(at)))))
         regions.append(batch.column("region").dictionary_encode())
         done += len(at)
         tell("reading embeddings", 0.2 * done / len(places))
@@ -207,17 +207,23 @@ def _rows(folder: Path, start: int, stop: int) -> np.ndarray:
     return np.array(np.load(folder / "vectors.npy", mmap_mode="r")[start:stop])
 
 
-def _learned(faiss: Any, vectors: np.ndarray, lists: int, seed: int, tell: Progress) -> Any:
-    """An empty index with its lists and codes, learned from some rows."""
+def _learned(faiss: Any, folder: Path, shape: tuple[int, int], lists: int, seed: int, tell: Progress) -> Any:
+    """An empty index with its lists and codes, learned from some rows of the (N, D) vectors."""
     tell("learning lists of neighbours", 0.2)
-    n, length = vectors.shape
+    n, length = shape
     # two numbers of the embedding in four bits, or as many as divide it
     divisors = [part for part in range(1, length + 1) if length % part == 0]
     parts = max([part for part in divisors if 4 * part >= length and 2 * part <= length], default=length)
     index = faiss.index_factory(length, f"IVF{lists},PQ{parts}x4fs")
     index.cp.seed = index.pq.cp.seed = seed + 1
     sample = np.sort(np.random.default_rng(seed).choice(n, min(n, max(_LEARNED_FROM * lists, 4096)), replace=False))
-    index.train(np.array(vectors[sample]))
+    blocks = range(0, n, _TRUE)
+    cuts = np.searchsorted(sample, [*blocks, n])
+    chosen = [
+        _rows(folder, start, min(start + _TRUE, n))[sample[first:last] - start]
+        for start, first, last in zip(blocks, cuts[:-1], cuts[1:], strict=True)
+    ]
+    index.train(np.concatenate(chosen))
     return index
 
 
