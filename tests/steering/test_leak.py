@@ -1,5 +1,8 @@
 """Leaks and led edits on a generator whose truth is known: one latent number for each property of a bipole."""
 
+import dataclasses
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -34,6 +37,18 @@ def test_holding_takes_out_the_drift_of_a_parameter_that_something_else_can_offs
     assert abs(found.drift_held[0, 1]) < 0.7 * abs(found.drift_free[0, 1])
     summary = found.summary()
     assert summary["held"]["tuf"]["tuf"] is None and summary["free"]["tuf"]["r"] > 0.1
+
+
+def test_a_direction_that_does_not_move_its_own_parameter_has_no_leak_to_tell(bundle):
+    normals = bundle.directions.normals.copy()
+    normals[bundle.directions.index("psep")] = np.eye(8, dtype=np.float32)[7]  # a latent number that does nothing
+    directions = dataclasses.replace(bundle.directions, normals=normals)
+    blunt = SimpleNamespace(generator=bundle.generator, preset=bundle.preset, directions=directions)
+    found = leak_table(blunt, ("tuf", "psep", "r"), latents=24, seed=1)
+    assert np.isnan(found.free[1]).all() and np.isnan(found.held[1]).all()
+    assert np.isfinite(found.free[0]).all() and np.isfinite(found.held[0, 1])
+    assert found.weak() == [("psep", None)]
+    assert found.summary()["weak"] == [["psep", None]] and found.summary()["free"]["psep"]["tuf"] is None
 
 
 def test_led_edit_meets_its_values_and_holds_what_is_held(bundle, start):

@@ -23,6 +23,9 @@ __all__ = ["LeakTable", "leak_table", "local_changes", "spreads"]
 
 #: how far local directions lead a parameter forth and back, in its spreads
 _LED = 0.75
+#: spreads that a direction moves its own parameter by, per unit of latent space (led: of what was asked); with less, a
+#: change per spread of it is a division by next to nothing
+_LEAST = 0.2
 
 
 @dataclass(frozen=True)
@@ -34,10 +37,11 @@ class LeakTable:
     names
         The P parameters.
     free
-        (P, P): row the parameter moved, column the one measured; root mean square over the latents.
+        (P, P): row the parameter moved, column the one measured; root mean square over the latents. NaN in the row of
+        a direction that hardly moves its own parameter.
     held
-        (P, P): the same while the column's parameter is held; NaN on the diagonal, and where nothing is left of the
-        direction.
+        (P, P): the same while the column's parameter is held; NaN on the diagonal, and where so little is left of the
+        direction that it hardly moves its own parameter.
     drift_free, drift_held
         (P, P) the mean change with its sign, in which what goes either way cancels.
     gain
@@ -59,6 +63,17 @@ class LeakTable:
     step: float
     exact: np.ndarray | None = None
     drift_exact: np.ndarray | None = None
+
+    def weak(self) -> list[tuple[str, str | None]]:
+        """Parameters (moved, held or None) whose direction moves them by too little to set a leak against."""
+        names = self.names
+        alone: list[tuple[str, str | None]] = [
+            (a, None) for a, row in zip(names, self.free, strict=True) if np.isnan(row).all()
+        ]
+        pairs = [
+            (a, b) for i, a in enumerate(names) for j, b in enumerate(names) if i != j and np.isnan(self.held[i, j])
+        ]
+        return alone + [pair for pair in pairs if (pair[0], None) not in alone]
 
     def summary(self) -> dict[str, Any]:
         """JSON: a mapping of moved to measured parameter for each table, and what holding leaves of a leak."""
@@ -88,6 +103,7 @@ class LeakTable:
             "drift_free": nested(self.drift_free),
             "drift_held": nested(self.drift_held),
             "gain": {name: float(value) for name, value in zip(self.names, self.gain, strict=True)},
+            "weak": [list(pair) for pair in self.weak()],
             "latents": self.latents,
             "step": self.step,
             "median_free": float(np.median(self.free[off])) if off.any() else None,
@@ -167,15 +183,15 @@ def leak_table(
     free, held, drift_free, drift_held = (np.full((p, p), np.nan) for _ in range(4))
     gain = np.full(p, np.nan)
 
-    def against(changes: np.ndarray, moved: int) -> tuple[np.ndarray, np.ndarray]:
+    def against(changes: np.ndarray, moved: int, length: float) -> tuple[np.ndarray, np.ndarray]:
         scaled = changes / scale
         own = _mean(scaled)[moved]
-        safe = own if abs(own) > 1e-6 else np.nan
-        return np.sqrt(_mean(scaled**2)) / abs(safe), _mean(scaled) / safe
+        safe = own if own > _LEAST * length else np.nan
+        return np.sqrt(_mean(scaled**2)) / safe, _mean(scaled) / safe
 
     for i, name in enumerate(names):
         changes = _changes(bundle, z, directions.normal(name), step, names)
-        free[i], drift_free[i] = against(changes, i)
+        free[i], drift_free[i] = against(changes, i, step)
         gain[i] = _mean(changes)[i] / scale[i] / step
         for j, other in enumerate(names):
             if i == j:
@@ -184,7 +200,7 @@ def leak_table(
                 normal = directions.normal(name, (other,))
             except NothingLeft:
                 continue
-            rms, drift = against(_changes(bundle, z, normal, step, names), i)
+            rms, drift = against(_changes(bundle, z, normal, step, names), i, step)
             held[i, j], drift_held[i, j] = rms[j], drift[j]
     if not exact:
         return LeakTable(names, free, held, drift_free, drift_held, gain, latents, step)
@@ -192,6 +208,6 @@ def leak_table(
     pairs = [(i, j) for i in range(p) for j in range(p) if i != j and not directions.is_binary(names[i])]
     for done, (i, j) in enumerate(pairs):
         report(done, len(pairs))
-        rms, drift = against(local_changes(bundle, z, names[i], (names[j],), _LED, names), i)
+        rms, drift = against(local_changes(bundle, z, names[i], (names[j],), _LED, names), i, _LED)
         left[i, j], drift_left[i, j] = rms[j], drift[j]
     return LeakTable(names, free, held, drift_free, drift_held, gain, latents, step, left, drift_left)

@@ -258,18 +258,22 @@ def figure_quality(study: QualityStudy) -> Figure:
 
 
 def figure_leaks(found: LeakTable) -> Figure:
-    """Heat maps of the leak of every direction (row) into every parameter (column), free and held."""
+    """Heat maps of the leak of every direction (row) into every parameter (column), free and held.
+
+    Grey: a direction that hardly moves its own parameter, so that there is nothing to set a leak against.
+    """
     figure = Figure(figsize=(11.0, 5.2), layout="constrained")
     symbols = [get_parameter(name).symbol for name in found.names]
     for axes, values, title in zip(
         figure.subplots(1, 2), (found.free, found.held), ("nothing held", "the column's parameter held"), strict=True
     ):
         image = axes.imshow(values, cmap="magma_r", vmin=0, vmax=1.5)
+        axes.set_facecolor("0.85")
         for i, row in enumerate(values):
             for j, value in enumerate(row):
-                if np.isfinite(value):
-                    colour = "white" if value > 0.8 else "black"
-                    axes.text(j, i, f"{value:.1f}", ha="center", va="center", fontsize=7, color=colour)
+                shown = "–" if np.isnan(value) else f"{value:.1f}" if value < 9.95 else f"{value:.0f}"
+                colour = "white" if value > 0.8 else "black"
+                axes.text(j, i, shown, ha="center", va="center", fontsize=7, color=colour)
         axes.set_xticks(range(len(symbols)), symbols, rotation=60, fontsize=8)
         axes.set_yticks(range(len(symbols)), symbols, fontsize=8)
         axes.set_xlabel("parameter measured", fontsize=9)
