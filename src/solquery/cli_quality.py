@@ -149,7 +149,7 @@ def leaks(
         table(["moved", *found.names], rows, f"change in spreads per spread of the one moved, {title}")
     if weak := found.weak():
         named = ", ".join(a if b is None else f"{a} with {b} held" for a, b in weak)
-        typer.echo(f"left out, since the direction hardly moves its own parameter: {named}")
+        typer.echo(f"left out, since the direction does not surely move its own parameter: {named}")
     left = document["median_drift_left"]
     typer.echo(
         f"median leak {document['median_free']:.2f} free, {document['median_held']:.2f} held; "

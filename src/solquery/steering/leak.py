@@ -23,9 +23,9 @@ __all__ = ["LeakTable", "leak_table", "local_changes", "spreads"]
 
 #: how far local directions lead a parameter forth and back, in its spreads
 _LED = 0.75
-#: spreads that a direction moves its own parameter by, per unit of latent space (led: of what was asked); with less, a
-#: change per spread of it is a division by next to nothing
-_LEAST = 0.2
+#: standard errors by which a direction moves its own parameter, in the mean over the latents; with fewer, a change per
+#: spread of it is a division by what may be nothing
+_SURE = 3.0
 
 
 @dataclass(frozen=True)
@@ -38,10 +38,10 @@ class LeakTable:
         The P parameters.
     free
         (P, P): row the parameter moved, column the one measured; root mean square over the latents. NaN in the row of
-        a direction that hardly moves its own parameter.
+        a direction whose own parameter does not surely move along.
     held
         (P, P): the same while the column's parameter is held; NaN on the diagonal, and where so little is left of the
-        direction that it hardly moves its own parameter.
+        direction that its own parameter does not surely move.
     drift_free, drift_held
         (P, P) the mean change with its sign, in which what goes either way cancels.
     gain
@@ -65,7 +65,7 @@ class LeakTable:
     drift_exact: np.ndarray | None = None
 
     def weak(self) -> list[tuple[str, str | None]]:
-        """Parameters (moved, held or None) whose direction moves them by too little to set a leak against."""
+        """Parameters (moved, held or None) whose direction does not surely move them: nothing to set a leak against."""
         names = self.names
         alone: list[tuple[str, str | None]] = [
             (a, None) for a, row in zip(names, self.free, strict=True) if np.isnan(row).all()
@@ -183,15 +183,17 @@ def leak_table(
     free, held, drift_free, drift_held = (np.full((p, p), np.nan) for _ in range(4))
     gain = np.full(p, np.nan)
 
-    def against(changes: np.ndarray, moved: int, length: float) -> tuple[np.ndarray, np.ndarray]:
+    def against(changes: np.ndarray, moved: int) -> tuple[np.ndarray, np.ndarray]:
         scaled = changes / scale
         own = _mean(scaled)[moved]
-        safe = own if own > _LEAST * length else np.nan
+        there = scaled[np.isfinite(scaled[:, moved]), moved]
+        sure = len(there) > 1 and own > max(_SURE * there.std(ddof=1) / np.sqrt(len(there)), 1e-6)
+        safe = own if sure else np.nan
         return np.sqrt(_mean(scaled**2)) / safe, _mean(scaled) / safe
 
     for i, name in enumerate(names):
         changes = _changes(bundle, z, directions.normal(name), step, names)
-        free[i], drift_free[i] = against(changes, i, step)
+        free[i], drift_free[i] = against(changes, i)
         gain[i] = _mean(changes)[i] / scale[i] / step
         for j, other in enumerate(names):
             if i == j:
@@ -200,7 +202,7 @@ def leak_table(
                 normal = directions.normal(name, (other,))
             except NothingLeft:
                 continue
-            rms, drift = against(_changes(bundle, z, normal, step, names), i, step)
+            rms, drift = against(_changes(bundle, z, normal, step, names), i)
             held[i, j], drift_held[i, j] = rms[j], drift[j]
     if not exact:
         return LeakTable(names, free, held, drift_free, drift_held, gain, latents, step)
@@ -208,6 +210,6 @@ def leak_table(
     pairs = [(i, j) for i in range(p) for j in range(p) if i != j and not directions.is_binary(names[i])]
     for done, (i, j) in enumerate(pairs):
         report(done, len(pairs))
-        rms, drift = against(local_changes(bundle, z, names[i], (names[j],), _LED, names), i, _LED)
+        rms, drift = against(local_changes(bundle, z, names[i], (names[j],), _LED, names), i)
         left[i, j], drift_left[i, j] = rms[j], drift[j]
     return LeakTable(names, free, held, drift_free, drift_held, gain, latents, step, left, drift_left)

@@ -260,7 +260,7 @@ def figure_quality(study: QualityStudy) -> Figure:
 def figure_leaks(found: LeakTable) -> Figure:
     """Heat maps of the leak of every direction (row) into every parameter (column), free and held.
 
-    Grey: a direction that hardly moves its own parameter, so that there is nothing to set a leak against.
+    Grey: a direction that does not surely move its own parameter; there is nothing to set a leak against.
     """
     figure = Figure(figsize=(11.0, 5.2), layout="constrained")
     symbols = [get_parameter(name).symbol for name in found.names]
