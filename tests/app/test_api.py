@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 import torch
 
+from solquery.app.catalogue import Catalogue
 from solquery.app.overview import bend_of, edges_of
 from solquery.app.packed import MEDIA_TYPE, pack, unpack
 from solquery.archive import read_sharp
 from solquery.physics import measure
+from solquery.retrieval import WEIGHTS, SearchError, search_hybrid
 from solquery.steering import HOLD_SLACK, decode_latent, encode_latent, render
 
 # told in the answer; as an error it would be a fault of the server
@@ -315,3 +317,26 @@ def test_patches_added_while_it_runs_are_seen(bundle, tmp_path):
     embed_archive(archive, bundle)
     x = room.catalogue.picture(str(room.catalogue.ids[0]))
     assert room.catalogue.search(x, 10, None, "none", None)[1] == 4
+
+
+@pytest.mark.parametrize("by", ["hybrid", "physics"])
+@pytest.mark.parametrize("where", [None, "mu > 0.5"])
+def test_a_search_by_physics_is_that_of_the_package(room, by, where):
+    weights = {name: weight for name, weight in WEIGHTS.items() if by == "hybrid" or name != "look"}
+    archive, x = room.catalogue.archive, room.catalogue.picture(str(room.catalogue.ids[3]))
+    own = str(room.catalogue.regions[3])
+    for group in ("region", "none"):
+        shown, _ = room.catalogue.search(x, 5, where, group, own, by)
+        wanted = search_hybrid(archive, room.bundle, x, 5, where, group, own, weights)
+        assert [(m.id, m.rank) for m in shown] == [(m.id, m.rank) for m in wanted]
+        np.testing.assert_allclose([m.distance for m in shown], [m.distance for m in wanted], rtol=1e-6)
+        assert own not in {m.region for m in shown}
+
+
+def test_an_archive_without_parameters_on_the_grid_is_not_compared_by_them(bundle, room):
+    catalogue = Catalogue(room.catalogue.archive, bundle)
+    catalogue._table = catalogue._table.drop_columns(["grid_sigma"])
+    x = catalogue.picture(str(catalogue.ids[0]))
+    with pytest.raises(SearchError, match="archive embed"):
+        catalogue.search(x, 3, None, "none", None, "hybrid")
+    assert catalogue.search(x, 3, None, "none", None)[0]

@@ -316,6 +316,22 @@ def test_a_link_opens_to_the_same(opened):
     assert other.input_value("#f-mu") == "0.4" and not other.is_checked("#group")
 
 
+def test_what_is_compared_can_be_chosen_and_is_in_the_link(opened):
+    page = opened()
+    both = state(page)["matches"]
+    with page.expect_response(lambda r: "/api/search" in r.url) as answer:
+        choose(page, "by", "ssl")
+    rest(page)
+    assert answer.value.request.post_data_json["by"] == "ssl" and "by=ssl" in page.url
+    look = state(page)["matches"]
+    assert look != both
+    other = opened(hash="#" + page.url.partition("#")[2])
+    assert other.is_checked("[name=by][value=ssl]") and state(other)["matches"] == look
+    page.click("#undo")
+    rest(page)
+    assert page.is_checked("[name=by][value=hybrid]") and state(page)["matches"] == both
+
+
 def test_a_link_to_a_forgotten_upload_shows_what_was_made_of_it(opened):
     page = opened()
     z = re.search(r"z=([\w-]+)", page.url)[1]

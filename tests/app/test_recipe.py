@@ -19,7 +19,7 @@ def shipped(shipped_room):
         yield client
 
 
-@pytest.mark.parametrize("kind", ["generated", "archive", "filtered"])
+@pytest.mark.parametrize("kind", ["generated", "archive", "filtered", "hybrid", "physics"])
 def test_python_and_command_line_give_the_matches_on_the_screen(shipped, shipped_room, kind):
     body = {"k": 4}
     if kind == "archive":
@@ -28,6 +28,8 @@ def test_python_and_command_line_give_the_matches_on_the_screen(shipped, shipped
         body["z"] = shipped.post("/api/generate", json={"seed": 3}).json()["answers"][0]["z"]
     if kind == "filtered":
         body |= {"group": "none", "filters": {"source": "simulated", "mu_min": 0.3, "since": "2010-01-01"}}
+    if kind in ("hybrid", "physics"):
+        body |= {"by": kind, "filters": {"mu_min": 0.3}}
     shown = shipped.post("/api/search", json=body).json()
     assert len(shown["matches"]) == 4
     wanted = [(match["id"], pytest.approx(match["distance"], abs=1e-3)) for match in shown["matches"]]

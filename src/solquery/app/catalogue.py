@@ -11,17 +11,23 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..physics import parameters
-from ..retrieval import EmbeddingIndex, Match, SearchError, embed, load_index
+from ..retrieval import LOOK, WEIGHTS, EmbeddingIndex, Match, SearchError, embed, load_index, nearest
+from ..retrieval.hybrid import ScoredParameters, mixed_distances
 
 if TYPE_CHECKING:
     from ..archive.store import Archive
     from ..bundle import Bundle
 
-__all__ = ["Catalogue"]
+__all__ = ["Catalogue", "shares"]
 
 _LEFT_OUT = ("embedding", "keywords", "truth", "checksum", "embedding_model", "embedding_precision")
 _CLOUD = 3_000
 _CONDITIONS = 64
+
+
+def shares(by: str) -> dict[str, float]:
+    """Weights of a search by ``"hybrid"``, look and physics, or by ``"physics"`` alone."""
+    return {name: weight for name, weight in WEIGHTS.items() if by == "hybrid" or name != LOOK}
 
 
 class Catalogue:
@@ -50,6 +56,8 @@ class Catalogue:
                 warnings.simplefilter("ignore", UserWarning)
                 self.index = load_index(self.archive, self.bundle)
             self._vector = {name: k for k, name in enumerate(self.index.ids.tolist())}
+            self._rows = np.array([self._place[name] for name in self.index.ids.tolist()], dtype=np.int64)
+            self._scored: ScoredParameters | None = None
             self._conditions: OrderedDict[str | None, np.ndarray] = OrderedDict()
             self._frames = dict(zip(*np.unique(self.regions, return_counts=True), strict=True))
             if self.archive.path is not None:
@@ -112,10 +120,29 @@ class Catalogue:
             self._conditions.move_to_end(where)
             return self._conditions[where]
 
+    def _parameters(self) -> ScoredParameters:
+        """Scores of the parameters that a match is compared by; made once for a content of the archive."""
+        with self._lock:
+            if self._scored is None:
+                names = [name for name in WEIGHTS if name != LOOK]
+                if not {f"grid_{name}" for name in names} <= set(self._table.column_names):
+                    raise SearchError(
+                        "the archive has no parameters on the grid to compare by; search by look, or measure them: "
+                        f"`solquery archive embed {self.archive.uri} --again`"
+                    )
+                self._scored = ScoredParameters({name: self.grid(name) for name in names})
+            return self._scored
+
     def search(
-        self, x: np.ndarray, k: int, where: str | None, group: str, exclude_region: str | None
+        self,
+        x: np.ndarray,
+        k: int,
+        where: str | None,
+        group: str,
+        exclude_region: str | None,
+        by: str = "ssl",
     ) -> tuple[list[Match], int]:
-        """Matches as `solquery.search` gives them, and how many patches met the condition."""
+        """Matches as `solquery.search` and `search_hybrid` give them, and how many patches met the condition."""
         self.refresh()
         rows = self._selected(where)
         if len(rows) == 0:
@@ -125,7 +152,16 @@ class Catalogue:
         index = self.index
         if len(rows) < len(index):
             index = EmbeddingIndex(index.ids[rows], index.regions[rows], index.vectors[rows])
-        found = index.nearest(embed(self.bundle.encoder, x), k, group, exclude_region)[0]
+        if by == "ssl":
+            found = index.nearest(embed(self.bundle.encoder, x), k, group, exclude_region)[0]
+        else:
+            apart = mixed_distances(index, self.bundle, x, self._parameters(), self._rows[rows], shares(by))
+            apart[:, index.regions == exclude_region] = np.inf
+            columns = nearest(apart, k, index.regions if group == "region" else None)[0]
+            found = [
+                Match(str(index.ids[c]), str(index.regions[c]), float(apart[0, c]), rank)
+                for rank, c in enumerate(columns, start=1)
+            ]
         return [replace(match, row=self.row(match.id)) for match in found], len(rows)
 
     # --------------------------------------------------------------- figures

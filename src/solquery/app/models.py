@@ -142,6 +142,9 @@ class SearchIn(_Strict):
     upload: Identifier | None = None
     k: int = Field(12, ge=1, le=100)
     group: Literal["region", "none"] = Field("region", description="One match per region, or every frame.")
+    by: Literal["ssl", "hybrid", "physics"] = Field(
+        "ssl", description="By the embedding, by its look and physical parameters together, or by parameters alone."
+    )
     exclude_own: bool = Field(False, description="Leave out the region of the query.")
     filters: Filters = Field(default_factory=Filters)  # type: ignore[arg-type]
     client: Client = None

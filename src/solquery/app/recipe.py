@@ -15,6 +15,7 @@ def recipe(
     where: str | None,
     group: str,
     exclude_region: str | None,
+    by: str = "ssl",
 ) -> dict[str, str]:
     """Lines that repeat a search.
 
@@ -24,8 +25,8 @@ def recipe(
         As `solquery app` was given them.
     query
         What kind (``"z"``, ``"patch"``, ``"upload"``), and the latent's text, the id, or the file's name.
-    k, where, group, exclude_region
-        Of the search.
+    k, where, group, exclude_region, by
+        Of the search; `by` as the command line has it.
 
     Returns
     -------
@@ -48,13 +49,19 @@ def recipe(
         options = [f"k={k}", f"group={group!r}"]
         options += [f"where={where!r}"] if where else []
         options += [f"exclude_region={exclude_region!r}"] if exclude_region else []
-        lines.append(f"matches = solquery.search(archive, bundle, x, {', '.join(options)})")
+        if by == "physics":
+            lines.insert(1, "from solquery.retrieval import WEIGHTS")
+            lines.append('weights = {name: weight for name, weight in WEIGHTS.items() if name != "look"}')
+            options.append("weights=weights")
+        search = "search" if by == "ssl" else "search_hybrid"
+        lines.append(f"matches = solquery.{search}(archive, bundle, x, {', '.join(options)})")
 
     text = f"latent:{value}" if kind == "z" else value
     line: list[str] = []
     if archive is not None:
         line = ["solquery", "search", text, "--archive", archive, "-k", str(k), "--group", group]
         line += ["--bundle", bundle] if bundle else []
+        line += ["--by", by] if by != "ssl" else []
         line += ["--where", where] if where else []
         line += ["--exclude-own"] if exclude_region else []
     return {"python": "\n".join(lines) + "\n", "cli": shlex.join(line)}

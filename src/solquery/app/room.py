@@ -340,13 +340,13 @@ class Room:
             about = {"kind": query[0], "id": name, "region": region, "source": record["source"]}
         mine = self._measured(self._gauss(x))
         excluded = region if asked.exclude_own else None
-        found, candidates = catalogue.search(x, asked.k, where, asked.group, excluded)
+        found, candidates = catalogue.search(x, asked.k, where, asked.group, excluded, asked.by)
         return {
             "query": {**about, "parameters": self._on_grid(mine)},
             "matches": [self._match(match, mine) for match in found],
             "candidates": candidates,
             "where": where,
-            "recipe": recipe(*self.names, query, asked.k, where, asked.group, excluded),
+            "recipe": recipe(*self.names, query, asked.k, where, asked.group, excluded, asked.by),
             "seconds": time.monotonic() - began,
         }
 

@@ -9,7 +9,16 @@ from .augment import augment
 from .baselines import FEATURES, euclidean, features, mahalanobis, search_parameters
 from .embedding import EmbedReport, embed, embed_archive
 from .encoder import Encoder, Predictor, build_encoder
-from .hybrid import COMPARED, LOOK, NormalScores, combine, parameter_distances, parse_weights, search_hybrid
+from .hybrid import (
+    COMPARED,
+    LOOK,
+    WEIGHTS,
+    NormalScores,
+    combine,
+    parameter_distances,
+    parse_weights,
+    search_hybrid,
+)
 from .index import EmbeddingIndex, Match, SearchError, load_index, nearest, search
 from .likeness import likeness
 from .training import CollapseWarning, EncoderRunError, TrainingReport, export_encoder, load_encoder, train_encoder
@@ -19,6 +28,7 @@ __all__ = [
     "COMPARED",
     "FEATURES",
     "LOOK",
+    "WEIGHTS",
     "About",
     "ApproximateIndex",
     "CollapseWarning",

@@ -29,8 +29,10 @@ __all__ = [
     "LOOK",
     "WEIGHTS",
     "NormalScores",
+    "ScoredParameters",
     "combine",
     "hybrid_distances",
+    "mixed_distances",
     "parameter_distances",
     "parse_weights",
     "search_hybrid",
@@ -71,6 +73,39 @@ class NormalScores:
         return np.where(np.isfinite(values), np.interp(values, self.values, self.scores), np.nan)
 
 
+class ScoredParameters:
+    """Normal scores of the parameters of an archive, kept for many queries.
+
+    Parameters
+    ----------
+    archive
+        Parameter name to (N,) values; NaN where unknown.
+    """
+
+    def __init__(self, archive: Mapping[str, Any]) -> None:
+        self._scores = {name: NormalScores(values) for name, values in archive.items()}
+        self._archive = {name: scores(archive[name]) for name, scores in self._scores.items()}
+
+    def distances(
+        self, queries: Mapping[str, Any], weights: Mapping[str, float], rows: np.ndarray | None = None
+    ) -> np.ndarray:
+        """(Q, n) to all patches or to some rows of them, as `parameter_distances` gives them."""
+        total: np.ndarray | None = None
+        sum_weights: np.ndarray | None = None
+        for name, weight in weights.items():
+            a, b = np.atleast_1d(self._scores[name](queries[name])), self._archive[name]
+            b = b if rows is None else b[rows]
+            gap = a[:, None] - b[None, :]
+            gap = np.where(np.isnan(b)[None, :], _ABSENT, gap)
+            asked = (~np.isnan(a))[:, None] * weight
+            part = np.where(asked > 0, asked * np.nan_to_num(gap) ** 2, 0.0)
+            total = part if total is None else total + part
+            sum_weights = asked if sum_weights is None else sum_weights + asked
+        if total is None or sum_weights is None:
+            raise ValueError("no parameter to compare by")
+        return np.sqrt(total / np.maximum(sum_weights, 1e-12))
+
+
 def parameter_distances(
     queries: Mapping[str, Any], archive: Mapping[str, Any], weights: Mapping[str, float] | None = None
 ) -> np.ndarray:
@@ -89,20 +124,7 @@ def parameter_distances(
     as two spreads apart.
     """
     weights = dict.fromkeys(COMPARED, 1.0) if weights is None else dict(weights)
-    total: np.ndarray | None = None
-    sum_weights: np.ndarray | None = None
-    for name, weight in weights.items():
-        scores = NormalScores(archive[name])
-        a, b = np.atleast_1d(scores(queries[name])), scores(archive[name])
-        gap = a[:, None] - b[None, :]
-        gap = np.where(np.isnan(b)[None, :], _ABSENT, gap)
-        asked = (~np.isnan(a))[:, None] * weight
-        part = np.where(asked > 0, asked * np.nan_to_num(gap) ** 2, 0.0)
-        total = part if total is None else total + part
-        sum_weights = asked if sum_weights is None else sum_weights + asked
-    if total is None or sum_weights is None:
-        raise ValueError("no parameter to compare by")
-    return np.sqrt(total / np.maximum(sum_weights, 1e-12))
+    return ScoredParameters({name: archive[name] for name in weights}).distances(queries, weights)
 
 
 def combine(look: np.ndarray, physics: np.ndarray, vectors: np.ndarray, share: float) -> np.ndarray:
@@ -172,23 +194,43 @@ def hybrid_distances(
 ) -> tuple[EmbeddingIndex, np.ndarray]:
     """The patches that can be found and their distances (1, N) from one query; all else as in `search_hybrid`."""
     weights = dict(WEIGHTS if weights is None else weights)
-    physical = {name: weight for name, weight in weights.items() if name != LOOK and weight > 0}
     x = checked_query(query, bundle)
     index = load_index(archive, bundle, where)
+    physical = [name for name, weight in weights.items() if name != LOOK and weight > 0]
+    scored, rows = ScoredParameters({}), np.empty(0, np.int64)
+    if physical:
+        table = _table(archive, physical)
+        # scores come from the whole archive, so that a `where` does not change what a spread is
+        scored = ScoredParameters({name: table.column(f"grid_{name}").to_numpy() for name in physical})
+        place = {name: row for row, name in enumerate(table.column("id").to_pylist())}
+        rows = np.array([place[name] for name in index.ids])
+    return index, mixed_distances(index, bundle, x, scored, rows, weights)
+
+
+def mixed_distances(
+    index: EmbeddingIndex,
+    bundle: Bundle,
+    x: np.ndarray,
+    scored: ScoredParameters,
+    rows: np.ndarray,
+    weights: Mapping[str, float],
+) -> np.ndarray:
+    """Distances (1, N) of a query (H, W), in preset units, from the patches of an index, by look and physics.
+
+    Parameters
+    ----------
+    scored, rows
+        Parameters of an archive, and which of its rows the patches of the index are.
+    weights
+        As in `search_hybrid`.
+    """
+    physical = {name: weight for name, weight in weights.items() if name != LOOK and weight > 0}
     look = index.distances(embed(bundle.encoder, x))
     physics = np.zeros_like(look)
     if physical:
-        table = _table(archive, list(physical))
-        everything = {name: table.column(f"grid_{name}").to_numpy() for name in physical}
-        place = {name: row for row, name in enumerate(table.column("id").to_pylist())}
-        rows = np.array([place[name] for name in index.ids])
         asked = measure(bundle.preset.to_gauss(torch.from_numpy(x)[None]), bundle.preset.scale_mm, list(physical))
-        asked = {name: values.numpy() for name, values in asked.items()}
-        # scores come from the whole archive, so that a `where` does not change what a spread is
-        physics = parameter_distances(asked, everything, physical)[:, rows]
-    total = sum(weights.values())
-    distances = combine(look, physics, index.vectors, weights.get(LOOK, 0.0) / total)
-    return index, distances
+        physics = scored.distances({name: values.numpy() for name, values in asked.items()}, physical, rows)
+    return combine(look, physics, index.vectors, weights.get(LOOK, 0.0) / sum(weights.values()))
 
 
 def search_hybrid(

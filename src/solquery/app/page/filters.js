@@ -14,6 +14,7 @@ export class FilterForm {
     select.addEventListener("change", named);
     named();
     for (const input of document.querySelectorAll("[name=source]")) input.addEventListener("change", () => this.set((s) => { s.filters.source = input.value; }));
+    for (const input of document.querySelectorAll("[name=by]")) input.addEventListener("change", () => this.set((s) => { s.by = input.value; }));
     byId("group").addEventListener("change", (e) => this.set((s) => { s.perRegion = e.target.checked; }));
     byId("own").addEventListener("change", (e) => this.set((s) => { s.notOwn = e.target.checked; }));
     for (const key of ["since", "until"]) byId(`f-${key}`).addEventListener("change", (e) => this.set((s) => { s.filters[key] = e.target.value; }));
@@ -47,6 +48,7 @@ export class FilterForm {
   show() {
     const s = this.get(), f = s.filters;
     for (const input of document.querySelectorAll("[name=source]")) input.checked = input.value === f.source;
+    for (const input of document.querySelectorAll("[name=by]")) input.checked = input.value === s.by;
     byId("group").checked = s.perRegion;
     byId("own").checked = s.notOwn;
     byId("own-label").hidden = !s.query || s.query.kind === "z";

@@ -166,7 +166,7 @@ async function observe(mine) {
 function queryBody() {
   const q = state.query;
   const body = q.kind === "z" ? { z: q.z } : q.kind === "patch" ? { patch: q.id } : { upload: q.id };
-  return { ...body, k: state.k, group: state.perRegion ? "region" : "none", exclude_own: q.kind !== "z" && state.notOwn, filters: filtersOf(state) };
+  return { ...body, k: state.k, by: state.by, group: state.perRegion ? "region" : "none", exclude_own: q.kind !== "z" && state.notOwn, filters: filtersOf(state) };
 }
 
 async function search(mine = turn) {

@@ -108,7 +108,7 @@ export function csv(matches) {
   const native = names.map((n) => [n, matches.map((m) => m.parameters[n]?.unit).find(Boolean) ?? ""]);
   const cell = (v) => {
     const text = v === null || v === undefined ? "" : Array.isArray(v) ? v.join(" ") : String(v);
-    // a text that a sigmasheet would run as a formula
+    // a text that a spreadsheet would run as a formula
     const safe = typeof v === "string" && /^[=+@\t-]/.test(text) ? `'${text}` : text;
     return /[",\n]/.test(safe) ? `"${safe.replace(/"/g, '""')}"` : safe;
   };

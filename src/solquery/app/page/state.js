@@ -5,7 +5,7 @@ export const fresh = () => ({
   query: null,
   asked: {}, locks: {}, describe: "", seed: 1,
   filters: { source: "any", since: "", until: "", lat: ["", ""], lon: ["", ""], mu: "", parameters: {} },
-  perRegion: true, notOwn: true, k: 12,
+  perRegion: true, notOwn: true, k: 12, by: "hybrid",
   look: { palette: "grey", limit: 0, pil: false, cen: false, view: "grid", cloud: ["tuf", "psep"], map: "tuf" },
   pair: null,
 });
@@ -36,6 +36,7 @@ export function toHash(s, bundleHash) {
   if (!s.perRegion) put("frames", 1);
   if (!s.notOwn) put("own", 1);
   if (s.k !== 12) put("k", s.k);
+  if (s.by !== "hybrid") put("by", s.by);
   const l = s.look, d = fresh().look;
   if (l.palette !== d.palette) put("colour", l.palette);
   if (l.limit) put("limit", l.limit);
@@ -68,6 +69,7 @@ export function fromHash(hash) {
     if (match) f.parameters[match[1]] = [match[2], match[3]].map((v) => (numeric(v) === "" ? null : Number(v)));
   }
   s.perRegion = p.get("frames") !== "1"; s.notOwn = p.get("own") !== "1";
+  s.by = choose("by", ["ssl", "physics"], "hybrid");
   s.k = Math.min(100, Math.max(1, Math.trunc(Number(p.get("k") ?? 12)) || 12));
   const l = s.look, drawn = (p.get("draw") || "").split(",");
   l.palette = choose("colour", ["grey", "hmi"], l.palette);
