@@ -143,8 +143,11 @@ def _one_voice() -> Iterator[bool]:
     try:
         yield leads
     except Exception:
+        from .generator.team import fail
+
+        fail()
         if not leads:
-            time.sleep(3.0)  # by then torchrun has ended this process, if it was the first one's error too
+            time.sleep(20.0)  # by then torchrun has ended this process, if it was the first one's error too
         raise
 
 

@@ -89,7 +89,6 @@ def test_devices_starts_the_processes_and_prints_one_document(tmp_path):
     assert (tmp_path / "run" / "checkpoints" / "generator.safetensors").exists()
 
 
-@pytest.mark.slow
 def test_an_error_of_all_processes_is_told_once(tmp_path):
     done = _verb(tmp_path, "--devices", 3)
     assert done.returncode == 1 and done.stdout == ""

@@ -21,7 +21,7 @@ import torch.distributed as dist
 
 from ..errors import SolqueryError
 
-__all__ = ["LAUNCHER", "Team", "launch", "team_of"]
+__all__ = ["LAUNCHER", "Team", "fail", "launch", "team_of"]
 
 #: environment variable with the process that started the others: once it is gone, they stop
 LAUNCHER = "SOLQUERY_LAUNCHER"
@@ -122,8 +122,17 @@ def team_of(device: str) -> Iterator[Team]:
     yield Team(dist.get_rank(), dist.get_world_size(), place)
 
 
+_failed = False
+
+
+def fail() -> None:
+    """This process ends with an error: when it leaves it waits for no other, which may be waiting for it."""
+    global _failed
+    _failed = True
+
+
 def _leave() -> None:
-    if dist.is_initialized():
+    if dist.is_initialized() and not _failed:
         # together: a process that tears its connections down while the other still uses them makes that one abort
         with contextlib.suppress(RuntimeError):
             dist.barrier(async_op=True).wait(timedelta(seconds=10))
