@@ -21,7 +21,17 @@ if TYPE_CHECKING:
     from .steering.directions import Directions
     from .steering.vocabulary import Target
 
-__all__ = ["Query", "asked_of", "fits_files", "gauss_or_units", "read_npy", "read_patches", "read_query"]
+__all__ = [
+    "Query",
+    "asked_of",
+    "begun_with",
+    "fits_files",
+    "gauss_or_units",
+    "read_npy",
+    "read_patches",
+    "read_query",
+    "started_from",
+]
 
 _SETTING = re.compile(
     r"\s*(?P<name>[A-Za-z_]\w*)\s*(?P<relation><=|>=|=)\s*(?P<number>[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)"
@@ -185,3 +195,25 @@ def _latent_query(z: np.ndarray, where: dict[str, Any], bundle: Bundle) -> Query
     z = as_latents(z, int(bundle.generator.latent_dim))
     x = render(bundle.generator, z, bundle.preset.shape)[0, 0].numpy()
     return Query(x, {"kind": "latent", **where, "z_norm": float(np.linalg.norm(z))})
+
+
+def started_from(start: Path | None) -> Path | None:
+    """The folder that `--start` names; a shipped bundle may be named."""
+    if start is None or start.exists():
+        return start
+    from .bundle import SHIPPED, Bundle
+
+    if str(start) in Bundle.list():
+        return SHIPPED / start
+    raise SolqueryError(
+        f"no run or bundle at {start} to start from; there ship with the package: {', '.join(Bundle.list())}"
+    )
+
+
+def begun_with(start: Path | None) -> dict[str, Any]:
+    """What a generator that begins with weights leaves out: the coarse levels, and trust in a new discriminator."""
+    if start is None:
+        return {}
+    from .generator.vaegan import JUDGE_FIRST, is_bundle
+
+    return {"grow_images": (), "fade_images": 1, "judge_first_images": JUDGE_FIRST if is_bundle(start) else 0}

@@ -148,3 +148,11 @@ def test_settling_writes_a_run_of_its_own(room, tmp_path):
     assert (tmp_path / "settled" / "checkpoints" / "generator.safetensors").exists()
     assert "name a new folder" in failure(*command, "--run", room / "run-g")
     assert "no run folder" in failure("train", "settle", tmp_path, *command[3:], "--run", tmp_path / "other")
+
+
+def test_a_training_that_starts_from_a_bundle_skips_the_coarse_levels():
+    shown = document("train", "generator", "--preset", "physical", "--start", "physical", "--dry-run")
+    assert shown["generator"]["grow_images"] == [] and shown["generator"]["judge_first_images"] > 0
+    plain = document("train", "generator", "--preset", "physical", "--dry-run")
+    assert plain["generator"]["grow_images"] and plain["generator"]["judge_first_images"] == 0
+    assert "physical" in failure("train", "encoder", "--preset", "physical", "--start", "nothing", "--dry-run")
