@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -26,6 +27,7 @@ __all__ = [
     "asked_of",
     "begun_with",
     "fits_files",
+    "fitting_precision",
     "gauss_or_units",
     "read_npy",
     "read_patches",
@@ -217,3 +219,27 @@ def begun_with(start: Path | None) -> dict[str, Any]:
     from .generator.vaegan import JUDGE_FIRST, is_bundle
 
     return {"grow_images": (), "fade_images": 1, "judge_first_images": JUDGE_FIRST if is_bundle(start) else 0}
+
+
+def fitting_precision(config: Any, kind: str, place: str, run: Path | None) -> Any:
+    """Settings of a trainer, in single precision where the processor has no instructions for bfloat16.
+
+    A run that is there keeps its own. Without AVX-512 a step in bfloat16 takes ten times as long as one in fp32.
+    """
+    import json
+    import platform
+
+    import torch
+
+    if config.precision != "bf16" or place != "cpu" or platform.machine() not in ("x86_64", "AMD64"):
+        return config
+    if run is not None and (run / "config.json").is_file():
+        try:
+            there = json.loads((run / "config.json").read_text())[kind]["precision"]
+        except (ValueError, KeyError, TypeError):
+            return config  # the trainer says what is wrong with it
+        return dataclasses.replace(config, precision=there)
+    if torch.backends.cpu.get_cpu_capability() == "AVX512":
+        return config
+    note("this processor computes bfloat16 in software: training in fp32 (--precision bf16 insists)")
+    return dataclasses.replace(config, precision="fp32")

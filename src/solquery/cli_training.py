@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .cli_input import begun_with, read_npy, started_from
+from .cli_input import begun_with, fitting_precision, read_npy, started_from
 from .cli_output import Reporter, emit, note
 from .errors import SolqueryError
 
@@ -113,10 +113,12 @@ def train_generator(
     changes = {"precision": precision, "learning_rate": learning_rate, "shared_batch": shared_batch}
     start = started_from(start)
     chosen, config = _plan(preset, "generator", images, epochs, {**changes, **begun_with(start)})
+    place = _device(device, devices)
+    if precision is None:
+        config = fitting_precision(config, "generator", place, run)
     if dry_run:
         emit(_resolved("generator", chosen, config, run, archive, data, seed, device, minutes, until_images))
         return
-    place = _device(device, devices)
     with _one_voice() as leads:
         folder, patches = ready(chosen, archive, where, data, run)
         if devices > 1 and "WORLD_SIZE" not in os.environ:
@@ -184,7 +186,9 @@ def train_encoder(
         raise typer.BadParameter("--drawn N and --generator RUN go together")
     start = started_from(start)
     chosen, config = _plan(preset, "encoder", images, epochs, {"loss": loss, "learning_rate": learning_rate})
+    place = _device(device)
     config = dataclasses.replace(config, augment=config.augment.without(*(kind.value for kind in without or [])))
+    config = fitting_precision(config, "encoder", place, run)
     if dry_run:
         emit(_resolved("encoder", chosen, config, run, archive, data, seed, device, minutes, until_images))
         return
@@ -195,7 +199,7 @@ def train_encoder(
     if generator is not None:
         patches = _with_draws(patches, generator, drawn, folder, seed)
         provenance |= {"drawn": drawn, "generator": generator.resolve().name}
-    began, place = time.monotonic(), _device(device)
+    began = time.monotonic()
     planned = config.images or config.epochs * len(patches)
     with _resumable("training the encoder", folder) as report:
         done = train(
