@@ -217,7 +217,7 @@ def test_training_learns_to_recognise_views(tmp_path, kind):
         projection_hidden=64,
         prediction_hidden=16,
         batch=32,
-        images=32 * 120,
+        images=32 * 200,
         learning_rate=0.05,
         augment=AugmentConfig(shift_px=1, zoom=(0.95, 1.05), rotation_deg=5, vertical_flip=False),
     )
