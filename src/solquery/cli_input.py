@@ -160,7 +160,7 @@ class Query:
     region: str | None = None
 
 
-def read_query(text: str, archive: Archive | None, bundle: Bundle) -> Query:
+def read_query(text: str, archive: Archive | None, bundle: Bundle, any_quality: bool = False) -> Query:
     """A FITS file, an .npy file (latent vector, or field), ``latent:TEXT``, or the id of a patch in the archive."""
     from .archive.prepare import prepare
 
@@ -177,9 +177,13 @@ def read_query(text: str, archive: Archive | None, bundle: Bundle) -> Query:
             raise SolqueryError(f"{path} has shape {array.shape}; a query is a field (ny, nx) or a latent vector (D,)")
         return Query(gauss_or_units(array, bundle, str(path)), {"kind": "array", "file": str(path)})
     if path.is_file():
-        from .archive.fits import read_sharp
+        from .archive.fits import UnreadableFits, read_sharp
 
-        patch = read_sharp(path)
+        try:
+            patch = read_sharp(path, strict_quality=not any_quality)
+        except UnreadableFits as error:
+            hint = "read it with strict_quality=False if"
+            raise UnreadableFits(str(error).replace(hint, "use --any-quality if")) from None
         kind, where = "file", {"file": str(path)}
     elif archive is not None and text in set(archive.ids()):
         patch = archive.get(text)
