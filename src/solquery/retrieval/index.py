@@ -16,6 +16,7 @@ import numpy as np
 
 from ..errors import SolqueryError
 from .embedding import embed
+from .bounds import Turned
 from .exact import all_squares, half_squares, one_per_region, smallest
 from .made_by import embed_with, other_preset
 
@@ -38,6 +39,8 @@ __all__ = [
 
 #: nearest patches among which the regions are sought before all distances are taken
 _DEEPEST = 512
+#: queries from which the principal axes of the embeddings are worth being found
+_WORTH_TURNING = 256
 
 
 class SearchError(SolqueryError, ValueError):
@@ -166,6 +169,19 @@ class EmbeddingIndex:
     def _halves(self) -> np.ndarray:
         return half_squares(self.vectors)
 
+    @cached_property
+    def _turned(self) -> Turned:
+        return Turned(self.vectors, self._halves)
+
+    @cached_property
+    def _asked(self) -> list[int]:
+        return [0]
+
+    def _bounds(self, queries: int) -> Turned | None:
+        """What makes many searches quick; None as long as few were asked for."""
+        self._asked[0] += queries
+        return self._turned if self._asked[0] >= _WORTH_TURNING else None
+
     def nearest(
         self,
         queries: np.ndarray,
@@ -193,16 +209,16 @@ class EmbeddingIndex:
         """Row numbers and squared distances (float64) of what `nearest` gives; equal ones in the order of the rows."""
         queries = checked_vectors(queries, k, group, self.vectors.shape[1])
         exclude = region_names(exclude_region)
-        halves = self._halves
+        halves, bounds = self._halves, self._bounds(len(queries))
         if exclude:
             halves = np.where(np.isin(self.regions, list(exclude)), np.float32(np.inf), halves)
         available = int(np.isfinite(halves).sum())
         if group == "none":
-            rows, squares = smallest(queries, self.vectors, min(k, max(available, 1)), halves)
+            rows, squares = smallest(queries, self.vectors, min(k, max(available, 1)), halves, bounds)
             return [line[line >= 0] for line in rows], [s[line >= 0] for s, line in zip(squares, rows, strict=True)]
 
         def find(some: np.ndarray, depth: int) -> tuple[np.ndarray, np.ndarray]:
-            return smallest(some, self.vectors, depth, halves)
+            return smallest(some, self.vectors, depth, halves, bounds)
 
         found, apart, left = one_per_region(find, queries, k, self.codes, available, _DEEPEST)
         for at in left:
