@@ -77,11 +77,13 @@ def search(
         list[str] | None, typer.Option(help='For hybrid and physics, e.g. "look=4,tuf=2,psep=1"; may be repeated.')
     ] = None,
     verify: Annotated[
-        int,
+        int | None,
         typer.Option(
-            min=0, help="Look again at so many first patches, pixel by pixel, and begin with what agrees best."
+            min=0,
+            help="Look again at so many first patches, pixel by pixel: what the query can be laid over comes first. "
+            "20 for an image and --by ssl, else 0.",
         ),
-    ] = 0,
+    ] = None,
     exclude_own: Annotated[bool, typer.Option("--exclude-own", help="Leave out the query's own region.")] = False,
     out: Annotated[Path | None, typer.Option(help="Folder for a picture of query and matches.")] = None,
     save: Annotated[
@@ -108,14 +110,15 @@ def search(
     found = _asked_query(models, describe, settings or [], seed) if query is None else read_query(query, store, models)
     measured = measured_on_grid(models, found.x)
     _embedded(store, models, workers, dask)
+    from .retrieval.verify import LOOKED_AT, verified
+
     began = time.monotonic()
     excluded = found.region if exclude_own else None
+    if verify is None:
+        # what was drawn is no observation, and cannot be in the archive
+        verify = LOOKED_AT if by is By.ssl and found.about["kind"] in ("file", "archive", "array") else 0
 
     def find(k: int, group: str) -> list[Match]:
-        if by is By.ssl:
-            from .retrieval.index import search as searched
-
-            return searched(store, models, found.x, k, where, group, excluded)
         if by in (By.hybrid, By.physics):
             from .retrieval.hybrid import search_hybrid
 
@@ -124,9 +127,11 @@ def search(
 
         return search_parameters(store, measured, k, by.value, where, group, excluded, preset=models.preset.name)
 
-    if verify:
-        from .retrieval.verify import verified
+    if by is By.ssl:
+        from .retrieval.index import search as searched
 
+        matches = searched(store, models, found.x, k, where, group.value, excluded, verify)
+    elif verify:
         matches = verified(store, models, found.x, find, k, group.value, verify)
     else:
         matches = find(k, group.value)
@@ -140,6 +145,7 @@ def search(
         "matches": [answer_of(match, one, physical) for match, one in zip(matches, told, strict=True)],
         "by": by.value,
         "group": group.value,
+        "verify": verify,
         "bundle": models.name,
         "noise_gauss": NOISE_GAUSS,
         "seconds": time.monotonic() - began,

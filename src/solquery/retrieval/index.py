@@ -19,6 +19,7 @@ from .embedding import embed
 from .bounds import Turned
 from .exact import all_squares, half_squares, one_per_region, smallest
 from .made_by import embed_with, other_preset
+from .verify import LOOKED_AT, verified
 
 if TYPE_CHECKING:
     from ..archive.store import Archive
@@ -334,6 +335,7 @@ def search(
     where: str | None = None,
     group: str = "region",
     exclude_region: str | Collection[str] | None = None,
+    verify: int = LOOKED_AT,
 ) -> list[Match]:
     """The patches of an archive that look most like the query.
 
@@ -357,11 +359,14 @@ def search(
         ``"none"``: every patch for itself.
     exclude_region
         Name or names of regions to leave out, e.g. that of the query.
+    verify
+        How many of the nearest patches are looked at again, pixel by pixel (`solquery.retrieval.verified`): one over
+        which the query can be laid comes first. 0 for none, where the query is no image that could be in the archive.
 
     Returns
     -------
     list of Match
-        Nearest first, with Euclidean distances of the embeddings.
+        Nearest first, with Euclidean distances of the embeddings; before them what the query can be laid over.
 
     Raises
     ------
@@ -373,9 +378,18 @@ def search(
     x = checked_query(query, bundle)
     vectors = embed(bundle.encoder, x)
     quick = open_index(archive, bundle)
-    if quick is None:
-        matches = load_index(archive, bundle, where).nearest(vectors, k, group, exclude_region)[0]
+    index = load_index(archive, bundle, where) if quick is None else None
+
+    def find(k: int, group: str) -> list[Match]:
+        if index is not None:
+            return index.nearest(vectors, k, group, exclude_region)[0]
+        assert quick is not None
+        return quick.nearest(vectors, k, group, exclude_region, where)[0]
+
+    if verify:
+        checked_vectors(vectors, k, group, vectors.shape[1])
+        matches = verified(archive, bundle, x, find, k, group, verify)
     else:
-        matches = quick.nearest(vectors, k, group, exclude_region, where)[0]
+        matches = find(k, group)
     rows = rows_of(archive, [match.id for match in matches])
     return [replace(match, row=rows.get(match.id, {})) for match in matches]
