@@ -8,10 +8,10 @@ Both answer with the ten nearest of each query. The loop is timed on some of the
 (single precision); its answers are compared with a loop in double precision, in which no two different distances of
 such vectors fall together. Some vectors come three times, so that there are ties.
 
-The embeddings spread as those of an archive do (`--archive`, embedded; else a small one is simulated and embedded by the
-bundle that ships; `benchmarks/index.py` says how), 27 frames a region as in the paper's archive; queries are of regions
-that are not in it. Then once more with normal numbers in all directions alike, which no encoder gives and no axis
-is any help with.
+The embeddings spread as those of an archive do (`--archive`, embedded; else a small one is simulated and embedded by
+the bundle that ships; `benchmarks/index.py` says how), 27 frames a region as in the paper's archive; queries are of
+regions that are not in it. Then once more with normal numbers in all directions alike, which no encoder gives and no
+axis is any help with.
 """
 
 from __future__ import annotations

@@ -187,9 +187,14 @@ def _shares(by: By, texts: list[str]) -> dict[str, float] | None:
 
 
 def _embedded(store: Archive, models: Bundle, workers: int | None, scheduler: str | None) -> None:
-    """Embed what has no embedding of this encoder yet."""
+    """Embed what has no embedding yet; those of another encoder are not replaced without being asked."""
     from .retrieval.embedding import embed_archive
+    from .retrieval.made_by import other_encoder
 
+    if "embedding_model" in store.columns:
+        made = {model for model in store.table(["embedding_model"])["embedding_model"].to_pylist() if model is not None}
+        if made and models.encoder_hash not in made:
+            raise SolqueryError(f"{other_encoder(made, store, models)}, which replaces what is there")
     with Reporter("embedding the archive") as report, on_workers(workers, scheduler) as client:
         done = embed_archive(store, models, report.count, client=client)
     if done.embedded:

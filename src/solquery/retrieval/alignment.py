@@ -1,8 +1,8 @@
 """One patch laid over many: the shift, zoom, rotation and flip at which it agrees best with each of them.
 
 First on a coarse grid: every allowed change of the query is made once, and one matrix product correlates them all with
-all the others. From the best few of each a damped Gauss-Newton climb (Levenberg 1944; Lucas & Kanade 1981) goes on, from
-coarse pixels to fine ones, to a tenth of a pixel.
+all the others. From the best few of each a damped Gauss-Newton climb (Levenberg 1944; Lucas & Kanade 1981) goes on,
+from coarse pixels to fine ones, to a tenth of a pixel.
 """
 
 from __future__ import annotations

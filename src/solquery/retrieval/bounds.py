@@ -9,7 +9,7 @@ less than these numbers say is the triangle inequality: |a'' - b''| ≥ | |a''| 
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Protocol
 
 import numba
 import numpy as np

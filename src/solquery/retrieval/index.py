@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import SolqueryError
-from .embedding import embed
 from .bounds import Turned
+from .embedding import embed
 from .exact import all_squares, half_squares, one_per_region, smallest
-from .made_by import embed_with, other_preset
+from .made_by import embed_with, other_encoder, other_preset
 from .verify import LOOKED_AT, verified
 
 if TYPE_CHECKING:
@@ -281,11 +281,7 @@ def load_index(archive: Archive, bundle: Bundle, where: str | None = None) -> Em
     usable = np.array([model == bundle.encoder_hash for model in models])
     usable &= ~np.asarray(table.column("embedding").is_null())
     if not usable.any():
-        others = ", ".join(sorted({str(model)[:12] for model in models if model is not None}))
-        raise SearchError(
-            f"the archive was embedded by another encoder ({others}) than that of bundle {bundle.name!r} "
-            f"({str(bundle.encoder_hash)[:12]}); {advice}"
-        )
+        raise SearchError(other_encoder(models, archive, bundle))
     if "grid_preset" in present:
         presets = table.column("grid_preset").to_pylist()
         same = np.array([preset == bundle.preset.name for preset in presets])

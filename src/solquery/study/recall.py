@@ -89,13 +89,16 @@ def same_region(archive: Archive, bundle: Bundle, count: int = 1_000, k: int = 1
     }
 
 
-def copies(archive: Archive, bundle: Bundle, count: int = 200, seed: int = 0, verify: int = LOOKED_AT) -> dict[str, Any]:
+def copies(
+    archive: Archive, bundle: Bundle, count: int = 200, seed: int = 0, verify: int = LOOKED_AT
+) -> dict[str, Any]:
     """How often the patch that a changed copy was made from is the first answer, and how often a negative is.
 
     Returns
     -------
     For each of `CHANGES` the ``share`` at rank 1 with its interval; under ``verified`` that of copies changed in all
-    ways when the `verify` first answers are looked at again (`solquery.retrieval.verified`), as a search does; under ``negative`` the
+    ways when the `verify` first answers are looked at again, as a search does (`solquery.retrieval.verified`); under
+    ``negative`` the
     share of those copies for which the negative of any of the patches, added to the archive, comes first.
     """
     index = load_index(archive, bundle)
@@ -130,7 +133,7 @@ def looked_again(
     bundle: Bundle,
     pictures: Callable[[np.ndarray], np.ndarray],
 ) -> np.ndarray:
-    """The first answer (Q,) to each query (Q, H, W) when the `first` nearest by `distances` (Q, N) are looked at again.
+    """Rows (Q,) of the first answers to queries (Q, H, W), the `first` nearest by `distances` (Q, N) looked at again.
 
     `pictures` gives the patches of rows.
     """
