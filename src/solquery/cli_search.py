@@ -77,11 +77,13 @@ def search(
         list[str] | None, typer.Option(help='For hybrid and physics, e.g. "look=4,tuf=2,psep=1"; may be repeated.')
     ] = None,
     verify: Annotated[
-        int,
+        int | None,
         typer.Option(
-            min=0, help="Look again at so many first patches, pixel by pixel, and begin with what agrees best."
+            min=0,
+            help="Look again at so many first patches, pixel by pixel: what the query can be laid over comes first. "
+            "20 for an image and --by ssl, else 0.",
         ),
-    ] = 0,
+    ] = None,
     exclude_own: Annotated[bool, typer.Option("--exclude-own", help="Leave out the query's own region.")] = False,
     any_quality: Annotated[
         bool, typer.Option("--any-quality", help="Take a file as the query whose QUALITY marks it as bad.")
@@ -114,14 +116,15 @@ def search(
         found = read_query(query, store, models, any_quality)
     measured = measured_on_grid(models, found.x)
     _embedded(store, models, workers, dask)
+    from .retrieval.verify import LOOKED_AT, verified
+
     began = time.monotonic()
     excluded = found.region if exclude_own else None
+    if verify is None:
+        # what was drawn is no observation, and cannot be in the archive
+        verify = LOOKED_AT if by is By.ssl and found.about["kind"] in ("file", "archive", "array") else 0
 
     def find(k: int, group: str) -> list[Match]:
-        if by is By.ssl:
-            from .retrieval.index import search as searched
-
-            return searched(store, models, found.x, k, where, group, excluded)
         if by in (By.hybrid, By.physics):
             from .retrieval.hybrid import search_hybrid
 
@@ -130,9 +133,11 @@ def search(
 
         return search_parameters(store, measured, k, by.value, where, group, excluded, preset=models.preset.name)
 
-    if verify:
-        from .retrieval.verify import verified
+    if by is By.ssl:
+        from .retrieval.index import search as searched
 
+        matches = searched(store, models, found.x, k, where, group.value, excluded, verify)
+    elif verify:
         matches = verified(store, models, found.x, find, k, group.value, verify)
     else:
         matches = find(k, group.value)
@@ -146,6 +151,7 @@ def search(
         "matches": [answer_of(match, one, physical) for match, one in zip(matches, told, strict=True)],
         "by": by.value,
         "group": group.value,
+        "verify": verify,
         "bundle": models.name,
         "noise_gauss": NOISE_GAUSS,
         "seconds": time.monotonic() - began,
@@ -187,9 +193,14 @@ def _shares(by: By, texts: list[str]) -> dict[str, float] | None:
 
 
 def _embedded(store: Archive, models: Bundle, workers: int | None, scheduler: str | None) -> None:
-    """Embed what has no embedding of this encoder yet."""
+    """Embed what has no embedding yet; those of another encoder are not replaced without being asked."""
     from .retrieval.embedding import embed_archive
+    from .retrieval.made_by import other_encoder
 
+    if "embedding_model" in store.columns:
+        made = {model for model in store.table(["embedding_model"])["embedding_model"].to_pylist() if model is not None}
+        if made and models.encoder_hash not in made:
+            raise SolqueryError(f"{other_encoder(made, store, models)}, which replaces what is there")
     with Reporter("embedding the archive") as report, on_workers(workers, scheduler) as client:
         done = embed_archive(store, models, report.count, client=client)
     if done.embedded:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from shutil import copytree
 
 import numpy as np
 import pytest
@@ -45,9 +46,15 @@ def test_looking_again_puts_a_changed_copy_before_all_others(room, tmp_path):
     command = ("search", tmp_path / "copy.npy", "--archive", room / "archive", "--bundle", room / "bundle")
     about = document(*command, "--verify", 32, "--group", "none", "-k", 4)
     assert about["matches"][0]["id"] == own
-    assert [m["overlay"] for m in about["matches"]] == sorted((m["overlay"] for m in about["matches"]), reverse=True)
+    assert about["matches"][0]["overlay"] > 0.9 and about["verify"] == 32
     assert [m["rank"] for m in about["matches"]] == [1, 2, 3, 4]
-    assert document(*command, "-k", 1)["matches"][0]["overlay"] is None
+    # an image is looked for so without being asked, a description is not, and it can be switched off
+    assert document(*command, "-k", 1)["verify"] == 20
+    assert document(*command, "-k", 1)["matches"][0]["overlay"] is not None
+    assert document(*command, "-k", 1, "--verify", 0)["matches"][0]["overlay"] is None
+    assert document(*command, "-k", 1, "--by", "hybrid")["verify"] == 0
+    drawn = document("search", "--set", "tuf=1e6", *command[2:], "-k", 1)
+    assert drawn["verify"] == 0 and drawn["matches"][0]["overlay"] is None
 
 
 @pytest.mark.parametrize("by", ["ssl", "euclidean", "mahalanobis"])
@@ -102,6 +109,28 @@ def test_search_says_what_it_cannot_find(room, tmp_path):
     call("search", own, *known, "--describe", "strong", code=2)
     call("search", own, *known, "-k", 0, code=2)
     call("search", own, *known, "--group", "colour", code=2)
+
+
+def test_embeddings_of_another_encoder_are_not_replaced_without_being_asked(room, tmp_path):
+    copytree(room / "archive", tmp_path / "archive")
+    store = Archive.open(tmp_path / "archive")
+    own = store.ids()[3]
+    command = ("search", own, "--archive", tmp_path / "archive", "--bundle", room / "bundle", "-k", 1)
+    assert document(*command)["matches"][0]["id"] == own
+    store.set_columns(store.ids(), {"embedding_model": ["feedface" * 8] * 32})
+    told = failure(*command)
+    assert "another encoder (feedfacefeed)" in told
+    assert "solquery archive embed" in told and "replaces what is there" in told
+    assert set(store.table(["embedding_model"])["embedding_model"].to_pylist()) == {"feedface" * 8}
+    call("archive", "embed", tmp_path / "archive", "--bundle", room / "bundle")
+    assert document(*command)["matches"][0]["id"] == own
+
+
+def test_more_than_there_is_gives_what_there_is(room):
+    own = Archive.open(room / "archive").ids()[0]
+    text, told = call("search", own, "--archive", room / "archive", "--bundle", room / "bundle", "-k", 500, "--json")
+    assert len(json.loads(text)["matches"]) == 8
+    assert "500 were asked for, 8 found: 32 patches are in the archive, one answer a region" in told
 
 
 def test_a_damaged_bundle_is_refused(room, bundle, tmp_path):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from solquery.retrieval import EmbeddingIndex, exact
+from solquery.retrieval.bounds import Turned
 from solquery.retrieval.exact import half_squares, smallest
 
 
@@ -25,40 +26,93 @@ def vectors():
     return vectors[rng.permutation(6000)].astype(np.float32)
 
 
+#: of how many principal axes the bounds are made; None: whole vectors
+WAYS = [None, 1, 5, 20]
+
+
+def bounds_of(vectors, axes):
+    return None if axes is None else Turned(vectors, half_squares(vectors), axes)
+
+
+@pytest.mark.parametrize("axes", WAYS)
 @pytest.mark.parametrize("count", [1, 3, 40])
 @pytest.mark.parametrize("k", [1, 10, 40])
-def test_it_is_the_loop_with_ties_and_near_duplicates(vectors, count, k, monkeypatch):
-    monkeypatch.setattr(exact, "_VECTORS", 2048)  # several chunks, the last of them not full
+def test_it_is_the_loop_with_ties_and_near_duplicates(vectors, count, k, axes, monkeypatch):
+    monkeypatch.setattr(exact, "_SPARE", 60)  # of some vectors there are many copies
     monkeypatch.setattr(exact, "_by_differences", None)  # what is tested is the other way
     queries = vectors[:: len(vectors) // count][:count] + np.float32(1e-5)
     queries[0] = vectors[0]
-    rows, squares = smallest(queries, vectors, k)
+    rows, squares = smallest(queries, vectors, k, bounds=bounds_of(vectors, axes))
     expected, apart = loop(queries, vectors, k)
     np.testing.assert_array_equal(rows, expected)
     np.testing.assert_array_equal(squares, apart)
 
 
+@pytest.mark.parametrize("axes", WAYS)
+def test_few_axes_are_enough_where_vectors_spread_along_few(axes):
+    rng = np.random.default_rng(4)
+    spread = np.concatenate([np.full(6, 3.0), np.full(14, 0.2)])
+    vectors = (rng.standard_normal((5000, 20)) * spread @ np.linalg.qr(rng.standard_normal((20, 20)))[0]) + 7
+    vectors = vectors.astype(np.float32)
+    assert Turned(vectors, half_squares(vectors)).kept < 20
+    queries = vectors[:30] + rng.standard_normal((30, 20)) * 0.3
+    rows, squares = smallest(queries, vectors, 10, bounds=bounds_of(vectors, axes))
+    expected, apart = loop(queries, vectors, 10)
+    np.testing.assert_array_equal(rows, expected)
+    np.testing.assert_array_equal(squares, apart)
+
+
+@pytest.mark.parametrize("axes", [1, 5, 20])
+def test_no_score_is_less_than_the_true_one(vectors, axes):
+    halves, queries = half_squares(vectors), vectors[:7].astype(np.float64) - 0.5
+    bounds = Turned(vectors, halves, axes)
+    asked, lengths = bounds.asked(queries)
+    scores = np.empty((7, len(vectors)), np.float32)
+    bounds.scores(asked, 0, len(vectors), scores)
+    below = lengths[:, None] - 2.0 * scores
+    true = ((vectors[bounds.rows].astype(np.float64)[None] - queries[:, None]) ** 2).sum(2)
+    assert (below <= true + 1e-3).all()
+    # with all axes it is the distance itself
+    assert axes < 20 or np.abs(below - true).max() < 1e-3
+    assert sorted(bounds.rows) == list(range(len(vectors)))
+
+
+@pytest.mark.parametrize("axes", [None, 2])
 @pytest.mark.parametrize("count", [2, 20])
-def test_all_vectors_alike_come_in_their_order(count, monkeypatch):
-    monkeypatch.setattr(exact, "_PENDING", 5000)
-    monkeypatch.setattr(exact, "_VECTORS", 1024)
+def test_all_vectors_alike_come_in_their_order(count, axes):
     vectors = np.ones((5000, 4), np.float32)
     vectors[4321] = 0.5
-    rows, _ = smallest(np.zeros((count, 4)), vectors, 5)
+    rows, _ = smallest(np.zeros((count, 4)), vectors, 5, bounds=bounds_of(vectors, axes))
     np.testing.assert_array_equal(rows, np.tile([4321, 0, 1, 2, 3], (count, 1)))
 
 
+def test_what_is_made_for_many_queries_changes_no_answer(vectors):
+    regions = np.array([f"r{i % 50}" for i in range(len(vectors))])
+    index = EmbeddingIndex(np.arange(len(vectors)).astype(str), regions, vectors)
+    queries = vectors[:300] + np.float32(0.01)
+    first = [index.nearest_rows(queries[:40], 7, group, "r3") for group in ("none", "region")]
+    index.nearest_rows(queries, 1)
+    assert isinstance(index._bounds(1), Turned)
+    for group, (rows, squares) in zip(("none", "region"), first, strict=True):
+        again, apart = index.nearest_rows(queries[:40], 7, group, "r3")
+        np.testing.assert_array_equal(rows, again)
+        np.testing.assert_array_equal(squares, apart)
+        assert not (np.concatenate(again) % 50 == 3).any()
+
+
+@pytest.mark.parametrize("axes", [None, 5])
 @pytest.mark.parametrize("count", [1, 20])
-def test_vectors_that_are_no_numbers_and_those_left_out_are_never_found(vectors, count):
+def test_vectors_that_are_no_numbers_and_those_left_out_are_never_found(vectors, count, axes):
     bad = np.array([3, 50, 4000, 5999])
     queries = vectors[bad[np.arange(count) % 4]].copy()
     vectors[bad[:2], 7] = np.nan
     vectors[bad[2:], 2] = np.inf
-    rows, _ = smallest(queries, vectors, 10)
+    bounds = bounds_of(vectors, axes)
+    rows, _ = smallest(queries, vectors, 10, bounds=bounds)
     np.testing.assert_array_equal(rows, loop(queries, vectors, 10)[0])
     halves = half_squares(vectors)
     halves[rows[0]] = np.inf
-    again, _ = smallest(queries, vectors, 10, halves)
+    again, _ = smallest(queries, vectors, 10, halves, bounds)
     assert not set(again[0]) & set(rows[0])
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..physics import parameters
-from ..retrieval import LOOK, WEIGHTS, EmbeddingIndex, Match, SearchError, embed, load_index, nearest
+from ..retrieval import LOOK, WEIGHTS, EmbeddingIndex, Match, SearchError, embed, load_index, nearest, verified
 from ..retrieval.hybrid import ScoredParameters, mixed_distances
 
 if TYPE_CHECKING:
@@ -141,6 +141,7 @@ class Catalogue:
         group: str,
         exclude_region: str | None,
         by: str = "ssl",
+        verify: int = 0,
     ) -> tuple[list[Match], int]:
         """Matches as `solquery.search` and `search_hybrid` give them, and how many patches met the condition."""
         self.refresh()
@@ -153,7 +154,12 @@ class Catalogue:
         if len(rows) < len(index):
             index = EmbeddingIndex(index.ids[rows], index.regions[rows], index.vectors[rows])
         if by == "ssl":
-            found = index.nearest(embed(self.bundle.encoder, x), k, group, exclude_region)[0]
+            vectors = embed(self.bundle.encoder, x)
+
+            def find(k: int, group: str) -> list[Match]:
+                return index.nearest(vectors, k, group, exclude_region)[0]
+
+            found = verified(self.archive, self.bundle, x, find, k, group, verify) if verify else find(k, group)
         else:
             apart = mixed_distances(index, self.bundle, x, self._parameters(), self._rows[rows], shares(by))
             apart[:, index.regions == exclude_region] = np.inf

@@ -64,6 +64,8 @@ def recipe(
         options = [f"k={k}", f"group={group!r}"]
         options += [f"where={where!r}"] if where else []
         options += [f"exclude_region={exclude_region!r}"] if exclude_region else []
+        # what was drawn is not looked for pixel by pixel
+        options += ["verify=0"] if by == "ssl" and kind == "z" else []
         if by == "physics":
             lines.insert(1, "from solquery.retrieval import WEIGHTS")
             lines.append('weights = {name: weight for name, weight in WEIGHTS.items() if name != "look"}')

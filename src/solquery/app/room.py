@@ -24,7 +24,7 @@ from ..errors import SolqueryError
 from ..generator.swift import swift
 from ..patch import Patch, observation_time
 from ..physics import get_parameter, measure
-from ..retrieval import embed_archive
+from ..retrieval import LOOKED_AT, embed_archive
 from ..steering import (
     Answer,
     decode_latent,
@@ -349,7 +349,9 @@ class Room:
             about = {"kind": query[0], "id": name, "region": region, "source": record["source"]}
         mine = self._measured(self._gauss(x))
         excluded = region if asked.exclude_own else None
-        found, candidates = catalogue.search(x, asked.k, where, asked.group, excluded, asked.by)
+        # what was drawn is no observation, and cannot be in the archive
+        verify = LOOKED_AT if asked.z is None and asked.by == "ssl" else 0
+        found, candidates = catalogue.search(x, asked.k, where, asked.group, excluded, asked.by, verify)
         return {
             "query": {**about, "parameters": self._on_grid(mine)},
             "matches": [

@@ -22,12 +22,13 @@ from .hybrid import (
 from .index import EmbeddingIndex, Match, SearchError, load_index, nearest, search
 from .likeness import likeness
 from .training import CollapseWarning, EncoderRunError, TrainingReport, export_encoder, load_encoder, train_encoder
-from .verify import overlay, verified
+from .verify import LOOKED_AT, overlay, verified
 
 __all__ = [
     "COMPARED",
     "FEATURES",
     "LOOK",
+    "LOOKED_AT",
     "WEIGHTS",
     "About",
     "ApproximateIndex",

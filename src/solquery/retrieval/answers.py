@@ -15,11 +15,11 @@ from urllib.parse import quote
 import numpy as np
 
 from ..physics import parameters, uncertainty, unit_of
+from .alignment import Aligner
 from .baselines import table_distances
 from .embedding import embed
 from .hybrid import NormalScores, hybrid_distances
 from .index import Match, checked_query, load_index
-from .likeness import align
 
 if TYPE_CHECKING:
     from ..archive.store import Archive
@@ -32,6 +32,8 @@ NOISE_GAUSS = 10.0
 #: of the archive's spread, in normal scores
 _SHARE_OF_SPREAD = 0.25
 _NOISE_DRAWS = 8
+#: pixels averaged before two pictures are compared: the eye does not ask for every one
+_COARSE = 4
 #: an archive beyond this is not read again for ranks and spans
 _LARGEST = 1_000_000
 
@@ -70,7 +72,7 @@ class Explanation:
     differences
         Parameter name to `Difference`.
     likeness
-        Largest correlation of the two pictures (`retrieval.align`).
+        Largest correlation of the two pictures, averaged over squares of four pixels (`Aligner`).
     alignment
         What the query undergoes to reach it: ``flip``, ``rotation_deg``, ``zoom``, ``shift_px`` (y, x).
     span
@@ -213,7 +215,7 @@ def explain(
     found, pictures = archive.prepared(bundle.preset, ids=[match.id for match in matches])
     place = {name: k for k, name in enumerate(found)}
     others = np.stack([np.asarray(pictures[place[match.id]], np.float32) for match in matches])
-    alike, views = align(np.asarray(x, np.float32), others, bundle.preset.encoder.augment, pool=4)
+    alike, views = Aligner(x, bundle.preset.encoder.augment).over(others, finest=_COARSE)
     out = []
     for k, match in enumerate(matches):
         differences = {

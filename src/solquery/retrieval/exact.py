@@ -1,8 +1,7 @@
 """The k smallest Euclidean distances, for many queries at once, exactly as a loop over differences gives them.
 
-Distances in product form, |q|² + |v|² - 2 q·v, are one matrix product, and too inexact to rank near-duplicates by. Here
-the product only says which few vectors can be among the nearest: those within its largest possible rounding error of
-the k-th. Their distances are then taken from differences in double precision, and ranked by them.
+A matrix product says which few vectors can be among the nearest (`bounds`), allowing for its largest possible rounding
+error. Their distances are taken from differences in double precision, and ranked by them.
 """
 
 from __future__ import annotations
@@ -14,12 +13,17 @@ from typing import Any
 
 import numpy as np
 
+from .bounds import LOWEST, Bounds, Plain, scan
+
 __all__ = ["all_squares", "half_squares", "one_per_region", "smallest"]
 
-#: queries and vectors in one matrix product; fewer queries are not worth a copy of the vectors
-_QUERIES, _VECTORS, _FEW = 512, 16384, 16
-#: candidates held before they are thinned out to the nearest; there are so many only where vectors are equal
-_PENDING = 4_000_000
+#: queries and vectors in one matrix product, the scores of which stay in the cache; with few queries the vectors are
+#: not copied, and longer stretches cost less than many calls
+_QUERIES, _VECTORS, _FEW, _STRETCH = 256, 1024, 16, 16384
+#: nearest that are kept beyond those asked for: enough, but where so many vectors are equally far
+_SPARE = 6
+#: a difference of squares that rounding in double precision explains
+_ROUNDING = 1e-12
 #: numbers subtracted at a time
 _DIFFERENCES = 4_000_000
 
@@ -30,10 +34,10 @@ Find = Callable[[np.ndarray, int], tuple[np.ndarray, np.ndarray]]
 def half_squares(vectors: np.ndarray) -> np.ndarray:
     """(N,) float32 of |v|²/2; infinite for a vector with a number that is none."""
     out = np.empty(len(vectors), np.float32)
-    for start in range(0, len(vectors), _VECTORS):
-        part = np.asarray(vectors[start : start + _VECTORS], np.float64)
+    for start in range(0, len(vectors), _STRETCH):
+        part = np.asarray(vectors[start : start + _STRETCH], np.float64)
         with np.errstate(over="ignore", invalid="ignore"):
-            out[start : start + _VECTORS] = 0.5 * np.einsum("nd,nd->n", part, part)
+            out[start : start + _STRETCH] = 0.5 * np.einsum("nd,nd->n", part, part)
     return np.where(np.isnan(out), np.float32(np.inf), out)
 
 
@@ -55,7 +59,7 @@ def _squares(vectors: np.ndarray, queries: np.ndarray) -> np.ndarray:
 
 
 def smallest(
-    queries: np.ndarray, vectors: np.ndarray, k: int, halves: np.ndarray | None = None
+    queries: np.ndarray, vectors: np.ndarray, k: int, halves: np.ndarray | None = None, bounds: Bounds | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """The `k` nearest vectors of each query.
 
@@ -69,6 +73,8 @@ def smallest(
         How many.
     halves
         (N,) from `half_squares`; infinite where a vector is no candidate. None: computed here.
+    bounds
+        Of these vectors, made before (`bounds.Turned`); None: whole vectors are multiplied.
 
     Returns
     -------
@@ -77,20 +83,44 @@ def smallest(
         rows; -1 and infinity where there are fewer than k candidates.
     """
     queries = np.ascontiguousarray(queries, np.float64)
-    halves = half_squares(vectors) if halves is None else halves
-    # the product has to tell the k best apart by the best of each few columns
-    if k > _VECTORS // _together(k) // 2 or len(vectors) < 4 * k * _together(k):
-        return _by_differences(queries, vectors, k, halves)
-    usable = halves[np.isfinite(halves)]
-    longest = float(np.sqrt(2.0 * usable.max(initial=0.0)))
-    lengths = np.linalg.norm(queries, axis=1)
-    # |error| of a product of D + 1 terms in single precision, with room for those of the sides and of |v|²/2
-    slack = 2.0 * (queries.shape[1] + 8) * 2.0**-23 * (lengths * longest + longest**2)
-    # and the distances themselves are rounded, where a query is far from everything
-    slack += (queries.shape[1] + 8) * 2.0**-51 * (lengths + longest) ** 2
+    vectors = np.ascontiguousarray(vectors, np.float32)
+    halves = half_squares(vectors) if halves is None else np.ascontiguousarray(halves, np.float32)
+    few = len(queries) < _FEW
+    bounds = Plain(vectors, halves, copied=not few) if bounds is None else bounds
+    with np.errstate(over="ignore", invalid="ignore"):
+        asked, lengths = bounds.asked(queries)
+        # |error| of a product in single precision of at most D + 2 terms, with room for those of the sides; and the
+        # distances themselves are rounded, where a query is far from everything
+        dims, far = queries.shape[1] + 8, np.sqrt(lengths)
+        slack = 2.0 * dims * 2.0**-23 * (far * bounds.longest + bounds.longest**2)
+        slack += dims * 2.0**-51 * (far + bounds.longest) ** 2
     if not np.isfinite(slack).all() or slack.max(initial=0.0) > 1e30:
         return _by_differences(queries, vectors, k, halves)
-    return _by_products(queries, vectors, k, halves, slack)
+    rows, squares = np.full((len(queries), k), -1, np.int64), np.full((len(queries), k), np.inf)
+
+    def answer(tile: slice) -> None:
+        found, apart = _candidates(
+            queries[tile], vectors, k + _SPARE, halves, bounds, asked[tile], lengths[tile], slack[tile]
+        )
+        rows[tile], squares[tile] = _ranked(queries[tile], vectors, k, found)
+        # more vectors equally far than are kept: which of them come first is not known
+        last, kth = apart.max(1, initial=-1.0), squares[tile][:, -1]
+        for line in np.flatnonzero(np.isfinite(last) & (last <= kth * (1.0 + _ROUNDING))):
+            at = slice(tile.start + line, tile.start + line + 1)
+            rows[at], squares[at] = _by_differences(queries[at], vectors, k, halves)
+
+    if few:
+        answer(slice(0, len(queries)))
+        return rows, squares
+    # a tile for each core, so that also what is no matrix product runs on all of them
+    blas = _blas()
+    threads = max((library["num_threads"] for library in blas.info()), default=1)
+    size = min(_QUERIES, -(-len(queries) // threads))
+    tiles = [slice(start, min(start + size, len(queries))) for start in range(0, len(queries), size)]
+    with blas.limit(limits=1), ThreadPoolExecutor(threads) as pool:
+        for _ in pool.map(answer, tiles):
+            pass
+    return rows, squares
 
 
 def _by_differences(
@@ -107,27 +137,6 @@ def _by_differences(
     return rows, squares
 
 
-def _by_products(
-    queries: np.ndarray, vectors: np.ndarray, k: int, halves: np.ndarray, slack: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    rows, squares = np.empty((len(queries), k), np.int64), np.empty((len(queries), k))
-
-    def answer(tile: slice) -> None:
-        rows[tile], squares[tile] = _tile(queries[tile], vectors, k, halves, slack[tile])
-
-    if len(queries) < _FEW:
-        answer(slice(None))
-        return rows, squares
-    # a tile for each core, so that also what is no matrix product runs on all of them
-    blas = _blas()
-    threads = max((library["num_threads"] for library in blas.info()), default=1)
-    size = min(_QUERIES, -(-len(queries) // threads))
-    with blas.limit(limits=1), ThreadPoolExecutor(threads) as pool:
-        for _ in pool.map(answer, [slice(start, start + size) for start in range(0, len(queries), size)]):
-            pass
-    return rows, squares
-
-
 @lru_cache(maxsize=1)
 def _blas() -> Any:
     from threadpoolctl import ThreadpoolController
@@ -135,86 +144,39 @@ def _blas() -> Any:
     return ThreadpoolController().select(user_api="blas")
 
 
-def _tile(
-    queries: np.ndarray, vectors: np.ndarray, k: int, halves: np.ndarray, slack: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """`smallest` for as many queries as a matrix product takes at once."""
-    n, dims = vectors.shape
-    together = _together(k)
-    few, slack = len(queries) < _FEW, slack.astype(np.float32)
-    # a score q·v - |v|²/2 falls as the distance grows; its last term is one more dimension
-    asked = np.concatenate([queries, np.ones((len(queries), 1))], 1).astype(np.float32)
-    best = np.full((len(queries), k), -np.inf, np.float32)
-    held: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
-    pending = 0
-    width = min(_VECTORS, -(-n // together) * together)
-    scores = np.empty((len(queries), width), np.float32)
-    part = np.zeros((0 if few else width, dims + 1), np.float32)
-    for start in range(0, n, width):
-        some = min(width, n - start)
-        half = halves[start : start + some]
-        out = scores[:, :some]
-        if few:
-            with np.errstate(invalid="ignore", over="ignore"):
-                np.matmul(asked[:, :dims], vectors[start : start + some].T, out=out)
-                out -= half
-        else:
-            part[:some, :dims] = vectors[start : start + some]
-            part[:some, dims] = -half
-            with np.errstate(invalid="ignore", over="ignore"):
-                np.matmul(asked, part[:some].T, out=out)
-        left_out = np.flatnonzero(~np.isfinite(half))
-        if len(left_out):
-            out[:, left_out] = -np.inf
-        scores[:, some:] = -np.inf
-        columns = scores.reshape(len(queries), together, width // together)
-        highest = columns.max(1)
-        # the k best of single columns seen so far: the k-th of all cannot be less than the last of them
-        seen = np.concatenate([best, highest], 1)
-        best = np.partition(seen, seen.shape[1] - k, axis=1)[:, -k:]
-        least = best.min(1) - slack
-        line, column = np.nonzero((highest >= least[:, None]) & (highest > -np.inf))
-        values = columns[line, :, column]
-        which, step = np.nonzero((values >= least[line, None]) & (values > -np.inf))
-        held.append((line[which], start + step * (width // together) + column[which], values[which, step]))
-        pending += len(which)
-        if pending > _PENDING:
-            rows, _ = _ranked(queries, vectors, k, held, least)
-            line, place = np.nonzero(rows >= 0)
-            # that these are among the nearest so far is known: they need no score
-            held = [(line, rows[line, place], np.full(len(line), np.inf, np.float32))]
-            pending = len(line)
-    return _ranked(queries, vectors, k, held, best.min(1) - slack)
-
-
-def _together(k: int) -> int:
-    """Columns of which only the best score is looked at first; few enough that those of a chunk tell the `k` best."""
-    return 64 if k <= 32 else 16
-
-
-def _ranked(
+def _candidates(
     queries: np.ndarray,
     vectors: np.ndarray,
-    k: int,
-    held: list[tuple[np.ndarray, np.ndarray, np.ndarray]],
-    least: np.ndarray,
+    keep: int,
+    halves: np.ndarray,
+    bounds: Bounds,
+    asked: np.ndarray,
+    lengths: np.ndarray,
+    slack: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Candidates (query, row, score) in pieces, those of at least a score, ranked by true distance."""
-    line, row, score = (np.concatenate(pieces) for pieces in zip(*held, strict=True))
-    keep = score >= least[line]
-    line, row = line[keep], row[keep]
-    squares = np.empty(len(line))
+    """The `keep` nearest of each query, but for rounding, in any order: (Q, keep) rows, -1 for none, and squares."""
+    squares, rows = np.full((len(queries), keep), np.inf), np.full((len(queries), keep), -1, np.int64)
+    held, least = np.zeros(len(queries), np.int64), np.full(len(queries), LOWEST)
+    width = _STRETCH if len(queries) < _FEW else _VECTORS
+    out = np.empty(len(queries) * width, np.float32)
+    for start in range(0, len(bounds.rows), width):
+        stop = min(start + width, len(bounds.rows))
+        scores = out[: len(queries) * (stop - start)].reshape(len(queries), -1)
+        bounds.scores(asked, start, stop, scores)
+        scan(scores, bounds.rows[start:stop], queries, vectors, halves, lengths, slack, squares, rows, held, least)
+    return rows, squares
+
+
+def _ranked(queries: np.ndarray, vectors: np.ndarray, k: int, found: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The k nearest of candidates (Q, K), ranked by true distance, equal ones in the order of the rows."""
+    line, column = np.nonzero(found >= 0)
+    row, squares = found[line, column], np.full(found.shape, np.inf)
     step = max(_DIFFERENCES // max(queries.shape[1], 1), 1)
     for start in range(0, len(line), step):
         piece = slice(start, start + step)
-        squares[piece] = _squares(vectors[row[piece]], queries[line[piece]])
-    order = np.lexsort((row, squares, line))
-    line, row, squares = line[order], row[order], squares[order]
-    place = np.arange(len(line)) - np.searchsorted(line, line)
-    keep = place < k
-    rows, nearest = np.full((len(queries), k), -1, np.int64), np.full((len(queries), k), np.inf)
-    rows[line[keep], place[keep]], nearest[line[keep], place[keep]] = row[keep], squares[keep]
-    return rows, nearest
+        squares[line[piece], column[piece]] = _squares(vectors[row[piece]], queries[line[piece]])
+    order = np.lexsort((found, squares))[:, :k]
+    return np.take_along_axis(found, order, 1), np.take_along_axis(squares, order, 1)
 
 
 def one_per_region(

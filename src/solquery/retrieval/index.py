@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import SolqueryError
+from .bounds import Turned
 from .embedding import embed
 from .exact import all_squares, half_squares, one_per_region, smallest
-from .made_by import embed_with, other_preset
+from .made_by import embed_with, other_encoder, other_preset
+from .verify import LOOKED_AT, verified
 
 if TYPE_CHECKING:
     from ..archive.store import Archive
@@ -38,6 +40,8 @@ __all__ = [
 
 #: nearest patches among which the regions are sought before all distances are taken
 _DEEPEST = 512
+#: queries from which the principal axes of the embeddings are worth being found
+_WORTH_TURNING = 256
 
 
 class SearchError(SolqueryError, ValueError):
@@ -166,6 +170,19 @@ class EmbeddingIndex:
     def _halves(self) -> np.ndarray:
         return half_squares(self.vectors)
 
+    @cached_property
+    def _turned(self) -> Turned:
+        return Turned(self.vectors, self._halves)
+
+    @cached_property
+    def _asked(self) -> list[int]:
+        return [0]
+
+    def _bounds(self, queries: int) -> Turned | None:
+        """What makes many searches quick; None as long as few were asked for."""
+        self._asked[0] += queries
+        return self._turned if self._asked[0] >= _WORTH_TURNING else None
+
     def nearest(
         self,
         queries: np.ndarray,
@@ -193,16 +210,16 @@ class EmbeddingIndex:
         """Row numbers and squared distances (float64) of what `nearest` gives; equal ones in the order of the rows."""
         queries = checked_vectors(queries, k, group, self.vectors.shape[1])
         exclude = region_names(exclude_region)
-        halves = self._halves
+        halves, bounds = self._halves, self._bounds(len(queries))
         if exclude:
             halves = np.where(np.isin(self.regions, list(exclude)), np.float32(np.inf), halves)
         available = int(np.isfinite(halves).sum())
         if group == "none":
-            rows, squares = smallest(queries, self.vectors, min(k, max(available, 1)), halves)
+            rows, squares = smallest(queries, self.vectors, min(k, max(available, 1)), halves, bounds)
             return [line[line >= 0] for line in rows], [s[line >= 0] for s, line in zip(squares, rows, strict=True)]
 
         def find(some: np.ndarray, depth: int) -> tuple[np.ndarray, np.ndarray]:
-            return smallest(some, self.vectors, depth, halves)
+            return smallest(some, self.vectors, depth, halves, bounds)
 
         found, apart, left = one_per_region(find, queries, k, self.codes, available, _DEEPEST)
         for at in left:
@@ -264,11 +281,7 @@ def load_index(archive: Archive, bundle: Bundle, where: str | None = None) -> Em
     usable = np.array([model == bundle.encoder_hash for model in models])
     usable &= ~np.asarray(table.column("embedding").is_null())
     if not usable.any():
-        others = ", ".join(sorted({str(model)[:12] for model in models if model is not None}))
-        raise SearchError(
-            f"the archive was embedded by another encoder ({others}) than that of bundle {bundle.name!r} "
-            f"({str(bundle.encoder_hash)[:12]}); {advice}"
-        )
+        raise SearchError(other_encoder(models, archive, bundle))
     if "grid_preset" in present:
         presets = table.column("grid_preset").to_pylist()
         same = np.array([preset == bundle.preset.name for preset in presets])
@@ -318,6 +331,7 @@ def search(
     where: str | None = None,
     group: str = "region",
     exclude_region: str | Collection[str] | None = None,
+    verify: int = LOOKED_AT,
 ) -> list[Match]:
     """The patches of an archive that look most like the query.
 
@@ -341,11 +355,14 @@ def search(
         ``"none"``: every patch for itself.
     exclude_region
         Name or names of regions to leave out, e.g. that of the query.
+    verify
+        How many of the nearest patches are looked at again, pixel by pixel (`solquery.retrieval.verified`): one over
+        which the query can be laid comes first. 0 for none, where the query is no image that could be in the archive.
 
     Returns
     -------
     list of Match
-        Nearest first, with Euclidean distances of the embeddings.
+        Nearest first, with Euclidean distances of the embeddings; before them what the query can be laid over.
 
     Raises
     ------
@@ -357,9 +374,18 @@ def search(
     x = checked_query(query, bundle)
     vectors = embed(bundle.encoder, x)
     quick = open_index(archive, bundle)
-    if quick is None:
-        matches = load_index(archive, bundle, where).nearest(vectors, k, group, exclude_region)[0]
+    index = load_index(archive, bundle, where) if quick is None else None
+
+    def find(k: int, group: str) -> list[Match]:
+        if index is not None:
+            return index.nearest(vectors, k, group, exclude_region)[0]
+        assert quick is not None
+        return quick.nearest(vectors, k, group, exclude_region, where)[0]
+
+    if verify:
+        checked_vectors(vectors, k, group, vectors.shape[1])
+        matches = verified(archive, bundle, x, find, k, group, verify)
     else:
-        matches = quick.nearest(vectors, k, group, exclude_region, where)[0]
+        matches = find(k, group)
     rows = rows_of(archive, [match.id for match in matches])
     return [replace(match, row=rows.get(match.id, {})) for match in matches]

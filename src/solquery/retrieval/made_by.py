@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from ..archive.store import Archive
     from ..bundle import Bundle
 
-__all__ = ["embed_with", "made_with", "other_preset"]
+__all__ = ["embed_with", "made_with", "other_encoder", "other_preset"]
 
 
 def embed_with(archive: Archive, bundle: Bundle | None = None, again: bool = False) -> str:
@@ -27,6 +27,15 @@ def made_with(bundle: Bundle) -> str:
     """What embeddings must share to be compared: hash of the encoder, and preset, as in the name of an index."""
     preset = getattr(bundle, "preset", None)
     return str(bundle.encoder_hash) if preset is None else f"{bundle.encoder_hash}_{preset.name}"
+
+
+def other_encoder(found: Iterable[str | None], archive: Archive, bundle: Bundle) -> str:
+    """Why patches that were embedded by the encoders `found` (hashes) cannot be searched with a bundle."""
+    others = ", ".join(sorted({str(model)[:12] for model in found if model is not None}))
+    return (
+        f"the archive was embedded by another encoder ({others}) than that of bundle {bundle.name!r} "
+        f"({str(bundle.encoder_hash)[:12]}); {embed_with(archive, bundle)}"
+    )
 
 
 def other_preset(

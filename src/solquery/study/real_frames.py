@@ -15,8 +15,8 @@ import numpy as np
 from ..archive.fits import UnreadableFits, read_sharp
 from ..archive.prepare import prepare
 from ..errors import SolqueryError
-from ..retrieval import embed, load_index
-from .recall import VERIFY, changed_copies, looked_again, rank_of
+from ..retrieval import LOOKED_AT, embed, load_index
+from .recall import changed_copies, looked_again, rank_of
 from .shares import share_of
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def real_frames(
         changed = changed_copies(x, "all", bundle.preset.encoder.augment, seed + k)
         apart = _gaps(embed(bundle.encoder, changed), vectors)
         ranks[k] = rank_of(apart, columns)
-        again[k] = looked_again(changed, apart, VERIFY, bundle, pictures) == columns
+        again[k] = looked_again(changed, apart, LOOKED_AT, bundle, pictures) == columns
 
     gaps = _gaps(own, vectors)
     gaps[np.arange(len(patches)), columns] = np.inf

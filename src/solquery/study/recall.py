@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from ..retrieval import embed, load_index, overlay
+from ..retrieval import LOOKED_AT, embed, load_index
 from ..retrieval.augment import augment, seeded_generator
+from ..retrieval.verify import ALIKE, best_overlaid
 from .shares import share_of
 
 if TYPE_CHECKING:
@@ -25,14 +26,12 @@ if TYPE_CHECKING:
     from ..config import AugmentConfig
     from ..retrieval import EmbeddingIndex
 
-__all__ = ["CHANGES", "VERIFY", "changed_copies", "copies", "looked_again", "rank_of", "same_region"]
+__all__ = ["CHANGES", "changed_copies", "copies", "looked_again", "rank_of", "same_region"]
 
 #: what a copy is changed by: all at once, then one at a time (settings of `AugmentConfig`)
 CHANGES = ("all", "shift_px", "zoom", "rotation_deg", "vertical_flip")
 _STILL = {"shift_px": 0.0, "zoom": (1.0, 1.0), "rotation_deg": 0.0, "vertical_flip": False}
 _CHUNK = 256
-#: first answers that are looked at again
-VERIFY = 10
 
 
 def _distances(queries: np.ndarray, vectors: np.ndarray) -> np.ndarray:
@@ -90,13 +89,16 @@ def same_region(archive: Archive, bundle: Bundle, count: int = 1_000, k: int = 1
     }
 
 
-def copies(archive: Archive, bundle: Bundle, count: int = 200, seed: int = 0, verify: int = VERIFY) -> dict[str, Any]:
+def copies(
+    archive: Archive, bundle: Bundle, count: int = 200, seed: int = 0, verify: int = LOOKED_AT
+) -> dict[str, Any]:
     """How often the patch that a changed copy was made from is the first answer, and how often a negative is.
 
     Returns
     -------
     For each of `CHANGES` the ``share`` at rank 1 with its interval; under ``verified`` that of copies changed in all
-    ways when the `verify` first answers are looked at again (`solquery.retrieval.overlay`); under ``negative`` the
+    ways when the `verify` first answers are looked at again, as a search does (`solquery.retrieval.verified`); under
+    ``negative`` the
     share of those copies for which the negative of any of the patches, added to the archive, comes first.
     """
     index = load_index(archive, bundle)
@@ -131,13 +133,13 @@ def looked_again(
     bundle: Bundle,
     pictures: Callable[[np.ndarray], np.ndarray],
 ) -> np.ndarray:
-    """The row (Q,) over which each query (Q, H, W) can be laid best, of the `first` nearest by `distances` (Q, N).
+    """Rows (Q,) of the first answers to queries (Q, H, W), the `first` nearest by `distances` (Q, N) looked at again.
 
     `pictures` gives the patches of rows.
     """
     best = np.empty(len(queries), int)
     for k, (query, line) in enumerate(zip(queries, distances, strict=True)):
         near = np.argsort(line, kind="stable")[:first]
-        values, _ = overlay(query, pictures(near), bundle.preset.encoder.augment)
-        best[k] = near[values.argmax()]
+        values = best_overlaid(query, pictures(near), bundle.preset.encoder.augment)
+        best[k] = near[values.argmax()] if values.max() >= ALIKE else near[0]
     return best

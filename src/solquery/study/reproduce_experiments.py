@@ -328,7 +328,8 @@ def figure7(study: Study, folder: Path, before: Folders) -> dict[str, Any]:
     source = dict(zip(found.ids.tolist(), found.sources.tolist(), strict=True))
     region = dict(zip(found.ids.tolist(), found.regions.tolist(), strict=True))
     rows = [[study.gauss(x), shown.get(name or "")] for x, name in zip(both, ids, strict=True)]
-    drawn = figure_rows(rows, ("generated query", "best match"), ("as drawn", "polarities exchanged"))
+    heads, labels = ("generated query", "best match"), ("as drawn", "polarities exchanged")
+    drawn = figure_rows(rows, heads, labels, study.bundle.preset.scale_mm)
     signs = []
     for x, name in zip(both, ids, strict=True):
         pair = [study.gauss(x), shown[name]] if name else [study.gauss(x)]
@@ -351,7 +352,8 @@ def figure8(study: Study, folder: Path, before: Folders) -> dict[str, Any]:
     ids = [[str(found.ids[r]) if (r := int(found.best[m][k])) >= 0 else "" for m in methods] for k in range(count)]
     shown = _pictures(study, [name for row in ids for name in row if name])
     rows = [[study.gauss(x[k]), *(shown.get(name) for name in ids[k])] for k in range(count)]
-    drawn = figure_rows(rows, ("query", "embedding", "Euclidean", "Mahalanobis"))
+    heads = ("query", "embedding", "Euclidean", "Mahalanobis")
+    drawn = figure_rows(rows, heads, scale_mm=study.bundle.preset.scale_mm)
     return {"file": write_figure(drawn, folder / "rows.png", 100, 64), "rows": count}
 
 

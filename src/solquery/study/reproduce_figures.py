@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from matplotlib.axes import Axes
-from matplotlib.colors import ListedColormap
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import AsinhNorm, ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
@@ -36,6 +37,8 @@ __all__ = [
 ]
 
 _SMALL = {"fontsize": 8}
+#: of the stretched grey of `figure_rows`: linear within, black and white
+KNEE_GAUSS, STRETCHED_GAUSS = 100.0, 2000.0
 _LINES = {"tuf": "#1f5fa8", "r": "#c2762b", "psep": "#0a7d78"}
 _LOW, _HIGH = "#1a9641", "#2b5fd9"
 
@@ -289,22 +292,42 @@ def figure_inversions(
 
 
 def figure_rows(
-    rows: Sequence[Sequence[np.ndarray | None]], heads: Sequence[str], labels: Sequence[str] = ()
+    rows: Sequence[Sequence[np.ndarray | None]],
+    heads: Sequence[str],
+    labels: Sequence[str] = (),
+    scale_mm: tuple[float, float] | None = None,
 ) -> Figure:
-    """Patches (H, W) in gauss in rows and columns (paper, left of Fig. 7, and Fig. 8); None leaves a place empty."""
-    figure = Figure(figsize=(1.75 * len(heads) + 0.3, 1.75 * len(rows) + 0.3), layout="constrained")
+    """Patches (H, W) in gauss in rows and columns (paper, left of Fig. 7, and Fig. 8); None leaves a place empty.
+
+    North is up and west to the right. The grey is stretched: linear within ±`KNEE_GAUSS`, logarithmic beyond, so that
+    network and spots are seen in one picture. Where `scale_mm`, Mm per pixel (y, x), is known a bar tells 50 Mm.
+    """
+    figure = Figure(figsize=(1.75 * len(heads) + 0.3, 1.75 * len(rows) + 0.9), layout="constrained")
     grid = figure.subplots(len(rows), len(heads), squeeze=False)
+    norm = AsinhNorm(KNEE_GAUSS, -STRETCHED_GAUSS, STRETCHED_GAUSS)
     for k, row in enumerate(rows):
         for axes, field, head in zip(grid[k], row, heads, strict=True):
             if field is None:
                 axes.text(0.5, 0.5, "none", ha="center", va="center", transform=axes.transAxes, **_SMALL)
             else:
-                _grey(axes, field)
+                axes.imshow(np.nan_to_num(field), cmap="gray", norm=norm, origin="lower", interpolation="nearest")
             _bare(axes)
             if k == 0:
                 axes.set_title(head, fontsize=9.5)
         if labels:
             grid[k, 0].set_ylabel(labels[k], **_SMALL)
+    first = next((field for row in rows[:1] for field in row[:1] if field is not None), None)
+    if scale_mm is not None and first is not None:
+        height, width = first.shape
+        length, at = 50.0 / scale_mm[1], (0.05 * width, 0.07 * height)
+        grid[0, 0].plot((at[0], at[0] + length), (at[1], at[1]), color="white", linewidth=2.0, solid_capstyle="butt")
+        grid[0, 0].text(at[0], at[1] + 0.02 * height, "50 Mm", color="white", va="bottom", fontsize=7)
+    shades = ScalarMappable(norm, "gray")
+    bar = figure.colorbar(shades, ax=grid, location="bottom", aspect=40, shrink=0.8, pad=0.01)
+    bar.set_ticks([-2000, -500, -100, 0, 100, 500, 2000], labels=["−2000", "−500", "−100", "0", "100", "500", "2000"])
+    bar.minorticks_off()
+    bar.set_label("field (G); north up, west to the right", **_SMALL)
+    bar.ax.tick_params(labelsize=7)
     return figure
 
 

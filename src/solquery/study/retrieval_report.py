@@ -156,7 +156,8 @@ def _pair(archive: Archive, bundle: Bundle, found: RetrievalStudy, out: Path) ->
     ids = [matches[0].id if matches else None for matches in answers]
     shown = _pictures(archive, bundle, [name for name in ids if name])
     rows = [[bundle.preset.to_gauss(x), shown.get(name or "")] for x, name in zip(both, ids, strict=True)]
-    drawn = figure_rows(rows, ("generated query", "best match"), ("as drawn", "polarities exchanged"))
+    heads, labels = ("generated query", "best match"), ("as drawn", "polarities exchanged")
+    drawn = figure_rows(rows, heads, labels, bundle.preset.scale_mm)
     return write_figure(drawn, out / "figure7-pair.png", 110, 128)
 
 
@@ -172,7 +173,8 @@ def _rows(
         [bundle.preset.to_gauss(found.x[k]), *(shown.get(name) for name in names)]
         for k, names in zip(chosen, ids, strict=True)
     ]
-    return write_figure(figure_rows(rows, ("query", *(_TITLES[m] for m in methods))), path, 110, 128)
+    heads = ("query", *(_TITLES[m] for m in methods))
+    return write_figure(figure_rows(rows, heads, scale_mm=bundle.preset.scale_mm), path, 110, 128)
 
 
 def _pictures(archive: Archive, bundle: Bundle, ids: list[str]) -> dict[str, np.ndarray]:
