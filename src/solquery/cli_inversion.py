@@ -35,6 +35,9 @@ def inversion(
     bundle: Annotated[str | None, typer.Option("--bundle", help="Name or folder; the shipped default.")] = None,
     starts: Annotated[int, typer.Option(min=1, max=256, help="Starts per patch.")] = 3,
     steps: Annotated[int, typer.Option(min=1, help="Steps of the optimiser.")] = 100,
+    detail: Annotated[
+        bool, typer.Option("--detail", help="A latent for each part of the generator, near the common one.")
+    ] = False,
     edits: Annotated[int, typer.Option(min=0, help="Observed patches, the best explained, that are edited.")] = 3,
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same result.")] = 0,
     out: Annotated[Path, typer.Option(help="Folder for inversion.json and the pictures.")] = Path("inversion"),
@@ -55,7 +58,7 @@ def inversion(
     observed = sorted(observed, key=lambda patch: (patch.region, patch.t_rec or "", patch.id))
     groups = {"real": observed, "simulated": _beside(archive, where, n, seed)}
     with Reporter("inverting") as report:
-        study = run_inversion(models, groups, starts, steps, seed, report.count)
+        study = run_inversion(models, groups, starts, steps, seed, report.count, detail)
     changed = []
     if edits and models.directions is not None:
         rows = study.rows("real")
@@ -75,6 +78,7 @@ def inversion(
         "bundle": models.name,
         "archive": archive,
         "seed": seed,
+        "detail": detail,
         "refused": refused,
         **summary,
         "patches": [

@@ -16,7 +16,7 @@ import torch
 from torch.nn import functional as F
 
 from ..physics import measure
-from ..steering import OutOfReach, SteeringError, SteeringWarning, follow, invert
+from ..steering import OutOfReach, SteeringError, SteeringWarning, add_detail, follow, invert, with_detail
 
 if TYPE_CHECKING:
     from ..bundle import Bundle
@@ -67,6 +67,8 @@ class InversionStudy:
         Parameter to (N,), measured on the grid.
     seconds
         For each patch, by the clock.
+    offsets
+        (N, parts, D) detail, or None where none was asked for.
     """
 
     ids: tuple[str, ...]
@@ -80,6 +82,7 @@ class InversionStudy:
     values: dict[str, np.ndarray]
     rebuilt: dict[str, np.ndarray]
     seconds: float
+    offsets: np.ndarray | None = None
 
     def rows(self, kind: str) -> np.ndarray:
         """Indices of the patches of a kind."""
@@ -124,7 +127,7 @@ def run_inversion(
     steps: int = 100,
     seed: int = 0,
     report: Callable[[int, int], None] = lambda done, total: None,
-    **options: Any,
+    detail: bool = False,
 ) -> InversionStudy:
     """Invert patches of several kinds alike and compare what comes back.
 
@@ -134,7 +137,9 @@ def run_inversion(
         With generator and preset.
     groups
         Kind (``real``, ``simulated``) to patches.
-    starts, steps, seed, options
+    detail
+        Add a latent for each part of the generator (`add_detail`).
+    starts, steps, seed
         Of `invert`. Patches that are far from what the generator makes are counted like the others, without a warning.
     """
     import time
@@ -150,7 +155,9 @@ def run_inversion(
         warnings.simplefilter("ignore", SteeringWarning)
         for first in range(0, len(x), _LOT):
             report(first, len(x))
-            found += invert(bundle, x[first : first + _LOT], starts, steps, seed, **options)
+            lot = x[first : first + _LOT]
+            some = invert(bundle, lot, starts, steps, seed)
+            found += add_detail(bundle, lot, some) if detail else some
     seconds = (time.perf_counter() - began) / max(len(x), 1)
     y = np.stack([one.x for one in found])
     measured = [
@@ -160,6 +167,7 @@ def run_inversion(
     return InversionStudy(
         tuple(p.id for p in patches), tuple(p.region for p in patches), kinds, x, y, np.stack([one.z for one in found]),
         unexplained_by_scale(x, y), power_by_scale(x), measured[0], measured[1], seconds,
+        np.stack([one.offsets for one in found if one.offsets is not None]) if detail else None,
     )  # fmt: skip
 
 
@@ -193,11 +201,12 @@ def edit_inverted(
     usual = 0.5 * (directions.quantile(hold, 84) - directions.quantile(hold, 16))
     out = []
     for k in rows:
+        models = bundle if study.offsets is None else with_detail(bundle, study.offsets[k])
         for name in ("tuf", "psep"):
             try:
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore", SteeringWarning)
-                    film = follow(bundle, study.z[k], name, (hold,), spreads=[0.0, spreads])
+                    film = follow(models, study.z[k], name, (hold,), spreads=[0.0, spreads])
             except (SteeringError, OutOfReach):
                 continue
             assert film.asked is not None
