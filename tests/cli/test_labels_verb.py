@@ -20,9 +20,8 @@ def labels(room, tmp_path):
     middle = np.median(list(of.values()))
     path = tmp_path / "labels.csv"
     with path.open("w", newline="") as file:
-        csv.writer(file).writerows(
-            [("id", "label"), *((i, int(of[r] > middle)) for i, r in zip(ids, regions, strict=True))]
-        )
+        rows = [(i, int(of[r] > middle)) for i, r in zip(ids, regions, strict=True)]
+        csv.writer(file).writerows([("id", "label"), *rows])
     return path
 
 
