@@ -25,6 +25,7 @@ from . import (
     cli_directions,
     cli_fetch,
     cli_index,
+    cli_invert,
     cli_params,
     cli_quality,
     cli_reproduce,
@@ -310,6 +311,7 @@ cli_training.register(app)
 cli_bundle.register(app)
 cli_directions.register(app)
 cli_steering.register(app)
+cli_invert.register(app)
 cli_search.register(app)
 cli_index.register(app)
 cli_fetch.register(app)

@@ -40,6 +40,7 @@ _SMALL = {"fontsize": 8}
 #: of the stretched grey of `figure_rows`: linear within, black and white
 KNEE_GAUSS, STRETCHED_GAUSS = 100.0, 2000.0
 _LINES = {"tuf": "#1f5fa8", "r": "#c2762b", "psep": "#0a7d78"}
+_OTHER = "#6b46c1"
 _LOW, _HIGH = "#1a9641", "#2b5fd9"
 
 
@@ -220,7 +221,7 @@ def figure_strips(strips: Sequence[tuple[Strip, np.ndarray, Mapping[str, np.ndar
         below = figure.add_subplot(inner[1, :])
         half = (one.eps[-1] - one.eps[0]) / (frames - 1) / 2
         for name, values in ranks.items():
-            below.plot(one.eps, values, color=_LINES[name], linewidth=1.6, label=_symbol(name))
+            below.plot(one.eps, values, color=_LINES.get(name, _OTHER), linewidth=1.6, label=_symbol(name))
         flips: Any = np.flatnonzero(np.diff(np.sign(one.values["polarity"]))) if "polarity" in one.values else []
         for k in flips:
             below.axvline((one.eps[k] + one.eps[k + 1]) / 2, color="#d62728", linewidth=1.0, linestyle=":")
