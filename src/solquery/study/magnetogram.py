@@ -21,7 +21,8 @@ LIMIT_GAUSS = 1000.0
 SOFT_GAUSS = 100.0
 GREY_TEXT = "Grey: −1,000 G (black) to +1,000 G (white), through an asinh of 100 G, so that weak field shows too."
 
-_TICKS = (-1000, -300, -100, 0, 100, 300, 1000)
+#: where the scale has ticks, as shares of full white
+_TICKS = (-1, -0.3, -0.1, 0, 0.1, 0.3, 1)
 
 
 def stretched(field_gauss: Any) -> np.ndarray:
@@ -31,28 +32,34 @@ def stretched(field_gauss: Any) -> np.ndarray:
 
 
 def show_field(
-    axes: Axes, field_gauss: Any, extent: Sequence[float] | None = None, interpolation: str = "nearest"
+    axes: Axes,
+    field_gauss: Any,
+    extent: Sequence[float] | None = None,
+    interpolation: str = "nearest",
+    limit_gauss: float = LIMIT_GAUSS,
 ) -> Any:
-    """Draw a field (H, W) in gauss and return the image, of which `grey_bar` makes the scale."""
+    """Draw a field (H, W) in gauss and return the image, of which `grey_bar` makes the scale.
+
+    A `limit_gauss` of full white other than 1000 G, for images of another kind, softens at a tenth of it likewise.
+    """
     return axes.imshow(
         np.nan_to_num(np.asarray(field_gauss, dtype=np.float32)),
-        cmap="gray", norm=AsinhNorm(SOFT_GAUSS, -LIMIT_GAUSS, LIMIT_GAUSS), origin="lower", extent=extent,
-        interpolation=interpolation,
+        cmap="gray", norm=AsinhNorm(limit_gauss * SOFT_GAUSS / LIMIT_GAUSS, -limit_gauss, limit_gauss), origin="lower",
+        extent=extent, interpolation=interpolation,
     )  # fmt: skip
 
 
 def grey_bar(figure: Figure, image: Any, axes: Any = None, cax: Axes | None = None, width: float = 0.4) -> Any:
     """The scale of the greys in gauss: in `cax` and upright, or below `axes` and `width` of their width."""
+    ticks = [share * image.norm.vmax for share in _TICKS]
     if cax is not None:
-        bar = figure.colorbar(image, cax=cax, ticks=_TICKS)
+        bar = figure.colorbar(image, cax=cax, ticks=ticks)
     else:
-        bar = figure.colorbar(
-            image, ax=axes, location="bottom", shrink=width, aspect=50 * width, pad=0.02, ticks=_TICKS
-        )
+        bar = figure.colorbar(image, ax=axes, location="bottom", shrink=width, aspect=50 * width, pad=0.02, ticks=ticks)
     bar.set_label("field (G)", fontsize=8)
     bar.ax.tick_params(labelsize=7)
     bar.ax.minorticks_off()
-    (bar.ax.yaxis if cax is not None else bar.ax.xaxis).set_major_formatter(lambda v, _: f"{v:.0f}".replace("-", "−"))
+    (bar.ax.yaxis if cax is not None else bar.ax.xaxis).set_major_formatter(lambda v, _: f"{v:g}".replace("-", "−"))
     return bar
 
 

@@ -189,6 +189,7 @@ def _about(study: Study) -> dict[str, Any]:
     preset = study.bundle.preset
     return {
         "solquery": _version(),
+        "threads": int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1),
         "archive": {
             "patches": len(sources),
             "regions": len(set(regions)),

@@ -120,7 +120,7 @@ def figure3(study: Study, folder: Path, before: Folders) -> dict[str, Any]:
     rank = sum(np.nan_to_num(v).argsort().argsort() for v in values.values())
     shown = int(np.argmax(rank))
     return {
-        "file": write_figure(figure_parameters(gauss, shown), folder / "parameters.png", 110, 32),
+        "file": write_figure(figure_parameters(gauss, shown), folder / "parameters.png", 110, 96),
         "shown": shown,
         "values": {name: _number(v[shown]) for name, v in values.items()},
         "without_r": int((values["r"] == 0).sum()),

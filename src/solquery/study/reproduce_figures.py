@@ -44,21 +44,24 @@ _LOW, _HIGH = "#1a9641", "#2b5fd9"
 def write_figure(figure: Figure, path: Path, dpi: int = 110, colours: int = 128) -> str:
     """Write a figure with a palette of few colours, a third of the bytes; returns the file's name.
 
-    Half of the palette are even greys, so that no field is tinted and black stays black.
+    Half of the palette are even greys, so that no field is tinted and black stays black; one of them is that of no
+    field, or its faintest ripples would flicker between two.
     """
     from PIL import Image
 
     with Image.open(io.BytesIO(png(figure, dpi))) as picture:
-        full = picture.convert("RGB")
-    pixels = np.asarray(full).reshape(-1, 3)
-    coloured = pixels[np.ptp(pixels, axis=1) > 8]
-    palette = np.repeat(np.linspace(0, 255, colours // 2).round().astype(np.uint8), 3)
+        full = np.asarray(picture.convert("RGB"))
+    known, place = np.unique(full.reshape(-1, 3), axis=0, return_inverse=True)
+    palette = np.repeat(np.linspace(0, 255, colours // 2 - 1).round()[:, None], 3, axis=1)
+    coloured = known[np.ptp(known, axis=1) > 8]
     if len(coloured):
         few = Image.fromarray(coloured[None]).quantize(colours - colours // 2, Image.Quantize.MAXCOVERAGE)
-        palette = np.concatenate([palette, np.array(few.getpalette(), np.uint8)])
-    holder = Image.new("P", (1, 1))
-    holder.putpalette(palette.tobytes())
-    full.quantize(palette=holder, dither=Image.Dither.NONE).save(path, format="PNG", optimize=True)
+        palette = np.concatenate([palette, np.array(few.getpalette(), float).reshape(-1, 3)])
+    # Pillow's own search rounds on the way, and tints what is white
+    nearest = ((known[:, None].astype(np.float32) - palette.astype(np.float32)) ** 2).sum(2).argmin(1)
+    small = Image.fromarray(nearest.astype(np.uint8)[place].reshape(full.shape[:2]), "P")
+    small.putpalette(palette.astype(np.uint8).tobytes())
+    small.save(path, format="PNG", optimize=True)
     return path.name
 
 

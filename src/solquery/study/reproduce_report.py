@@ -119,7 +119,11 @@ def differences(about: Results) -> list[str]:
         "Intervals. The paper gives none. Ours resample the matched regions, since frames of one region are not "
         "independent. Networks trained anew would differ by more than that."
     )
-    out.append("Compute. The paper names no hardware; one CPU core is enough for this report.")
+    threads = about.get("threads", 1)
+    out.append(
+        f"Compute. The paper names no hardware. This report was made on {threads} CPU core{'s' * (threads != 1)}; on "
+        "what and for how long the networks were trained is in their model card."
+    )
     return out
 
 
@@ -128,7 +132,7 @@ def _training(result: Results, folder: Path) -> str:
     for run in result["runs"]:
         chosen = run["chosen_images"]
         text = f"chosen after {chosen:,.0f} images" if chosen else "the end of the run is used"
-        caption = f"{escape(run['run'])}: {run['images']:,.0f} images; {text} ({escape(str(run['chosen_by']))})."
+        caption = f"{escape(run['run'])}: {run['images']:,.0f} images; {text}: {escape(str(run['chosen_by']))}."
         if run["file"]:
             parts.append(_plate(folder, run["file"], f"training curves of {run['run']}", caption))
         else:
