@@ -71,11 +71,11 @@ def on_workers(workers: int | None, scheduler: str | None) -> Iterator[Client | 
 
 def info(archive: Place, where: Where = None, json: Json = False) -> None:
     """Count what is in an archive: patches, regions, time span, sizes, and how values are spread."""
-    from .archive.histograms import bars, histograms
+    from .archive.histograms import NEEDED, bars, histograms
     from .archive.store import Archive
 
     store = Archive.open(archive)
-    spread = histograms(store.table(None, where))
+    spread = histograms(store.table([name for name in NEEDED if name in store.columns], where))
     document = {**store.info(), "histograms": spread}
     if "split" in store.columns:
         marks = store.table(["split", "split_rule"])

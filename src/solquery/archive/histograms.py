@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-__all__ = ["bars", "histograms"]
+__all__ = ["NEEDED", "bars", "histograms"]
 
 #: column, title, unit, whether it is counted in decades
 COLUMNS = (
@@ -18,6 +18,8 @@ COLUMNS = (
     ("missing_fraction", "missing pixels", "share", False),
     ("pixels", "size", "log10 pixels", True),
 )
+#: columns of an archive that `histograms` looks at, where they are there
+NEEDED = ("t_utc", "ny", "nx", *(name for name, *_ in COLUMNS if name != "pixels"))
 _BINS = 12
 _FULL, _PARTS = "█", " ▏▎▍▌▋▊▉"
 
