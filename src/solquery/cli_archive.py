@@ -149,6 +149,8 @@ def compact(
     sizes: list[Any] = [found["bytes_before"], found["bytes_after"]]
     change = "" if None in sizes else f", {sizes[0] / 1e6:,.1f} MB before, {sizes[1] / 1e6:,.1f} MB now"
     typer.echo(f"{archive}: {found['orphan_fields']} fields without a row and {found['files']} files removed{change}")
+    if change and sizes[1] > sizes[0]:
+        note(f"versions of the last {keep_days:g} days stay beside what was merged; --keep-days 0 removes them now")
 
 
 def export(
