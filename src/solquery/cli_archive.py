@@ -71,11 +71,11 @@ def on_workers(workers: int | None, scheduler: str | None) -> Iterator[Client | 
 
 def info(archive: Place, where: Where = None, json: Json = False) -> None:
     """Count what is in an archive: patches, regions, time span, sizes, and how values are spread."""
-    from .archive.histograms import bars, histograms
+    from .archive.histograms import NEEDED, bars, histograms
     from .archive.store import Archive
 
     store = Archive.open(archive)
-    spread = histograms(store.table(None, where))
+    spread = histograms(store.table([name for name in NEEDED if name in store.columns], where))
     document = {**store.info(), "histograms": spread}
     if "split" in store.columns:
         marks = store.table(["split", "split_rule"])
@@ -149,6 +149,8 @@ def compact(
     sizes: list[Any] = [found["bytes_before"], found["bytes_after"]]
     change = "" if None in sizes else f", {sizes[0] / 1e6:,.1f} MB before, {sizes[1] / 1e6:,.1f} MB now"
     typer.echo(f"{archive}: {found['orphan_fields']} fields without a row and {found['files']} files removed{change}")
+    if change and sizes[1] > sizes[0]:
+        note(f"versions of the last {keep_days:g} days stay beside what was merged; --keep-days 0 removes them now")
 
 
 def export(

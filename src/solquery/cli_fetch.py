@@ -9,12 +9,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .cli_archive import on_workers
 from .cli_output import Reporter, emit, note, plain, table
 from .errors import SolqueryError
 
 if TYPE_CHECKING:
-    from .archive.fetch import FetchReport
+    from distributed import Client
+
     from .archive.plan import Plan
+    from .archive.report import FetchReport
+    from .bundle import Bundle
 
 __all__ = ["register"]
 
@@ -69,6 +73,16 @@ def fetch(
     pause: Annotated[float, typer.Option(min=0.0, help="Seconds after a first failure; they double.")] = 2.0,
     timeout: Annotated[float, typer.Option(min=0.1, help="Seconds without a byte that end a connection.")] = 60.0,
     tries: Annotated[int, typer.Option(min=1, help="Attempts at a request or file.")] = 6,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Read, measure and embed in so many processes (Dask).")
+    ] = None,
+    dask: Annotated[
+        str | None, typer.Option(help="Address of a Dask scheduler whose workers read, measure and embed.")
+    ] = None,
+    embed: Annotated[
+        bool, typer.Option("--embed", help="Embed what is there in the end, as the first search does.")
+    ] = False,
+    bundle: Annotated[str | None, typer.Option(help="Model to embed with; the shipped one by default.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")] = False,
 ) -> None:
     """Fetch SHARP frames from JSOC; the same command goes on where it was cut short, and fetches nothing twice."""
@@ -92,20 +106,43 @@ def fetch(
     )
     options = FetchOptions(method=method.value, lot=lot, keep_files=keep_files)
     patience = Patience(tries=tries, first_s=pause, timeout_s=timeout, poll_s=min(5.0, max(pause, 0.05)))
-    with Reporter("planning" if dry_run else "fetching") as report:
-        jsoc = Jsoc(server, email, patience, say=note)
-        if dry_run:
-            planned = plan(ask, archive, jsoc, options, report)
-        else:
-            got = fetched(ask, archive, jsoc, options, staging=staging, progress=report, say=note)
+    jsoc = Jsoc(server, email, patience, say=note)
     if dry_run:
+        with Reporter("planning") as report:
+            planned = plan(ask, archive, jsoc, options, report)
         _planned(planned, json)
         return
-    _fetched(got, json)
+    models = _encoder(bundle) if embed else None
+    with on_workers(workers, dask) as client:
+        with Reporter("fetching") as report:
+            got = fetched(ask, archive, jsoc, options, staging=staging, progress=report, say=note, client=client)
+        embedded = None if models is None else _embedded(archive, models, client)
+    _fetched(got, embedded, json)
     if got.stopped:
         raise SolqueryError(got.stopped)
     if got.failed and got.fetched + got.there == 0:
         raise SolqueryError(f"none of the {got.frames:,} frames could be fetched; the reasons are above")
+
+
+def _encoder(name: str | None) -> Bundle:
+    """The model to embed with; looked for before anything is fetched."""
+    from .bundle import Bundle
+
+    found = Bundle.load(name)
+    if found.encoder is None:
+        raise SolqueryError(f"bundle {found.name!r} has no encoder to embed with; choose one that has")
+    return found
+
+
+def _embedded(archive: str, models: Bundle, client: Client | None) -> int:
+    """Number of patches that were embedded; none where nothing was fetched."""
+    from .archive.store import Archive
+    from .retrieval.embedding import embed_archive
+
+    if not Archive.exists(archive):
+        return 0
+    with Reporter("embedding") as report:
+        return embed_archive(Archive.open(archive), models, report.count, client=client).embedded
 
 
 def _planned(found: Plan, json: bool) -> None:
@@ -127,8 +164,10 @@ def _planned(found: Plan, json: bool) -> None:
     table(["", ""], rows)
 
 
-def _fetched(got: FetchReport, json: bool) -> None:
+def _fetched(got: FetchReport, embedded: int | None, json: bool) -> None:
     document: dict[str, Any] = plain(got)
+    if embedded is not None:
+        document["embedded"] = embedded
     if json:
         emit(document)
         return
@@ -137,6 +176,8 @@ def _fetched(got: FetchReport, json: bool) -> None:
         f"{len(got.dropped):,} dropped by QUALITY; {got.frames:,} frames of {got.regions:,} regions asked for, "
         f"{got.bytes / 1e9:.3f} GB in {got.requests:,} requests, {got.seconds:.0f} s"
     )
+    if embedded is not None:
+        typer.echo(f"{embedded:,} patches embedded")
     for entry in got.failed[:_NAMED]:
         typer.echo(f"given up: {entry['frame']}: {entry['reason']}")
     if len(got.failed) > _NAMED:

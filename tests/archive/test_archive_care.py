@@ -210,7 +210,13 @@ def test_histograms_count_every_patch(archive):
     json.dumps(found)
     assert found["year"] == {"unit": "", "edges": [2012, 2013], "counts": [12]}
     for title in ("unsigned flux", "latitude", "size"):
-        assert sum(found[title]["counts"]) == 12 and len(found[title]["edges"]) == 13
+        assert sum(found[title]["counts"]) == 12
+        edges = np.array(found[title]["edges"])
+        steps = np.diff(edges)
+        assert len(edges) == len(found[title]["counts"]) + 1 <= 15 and np.ptp(steps) < 1e-9
+        # a step is 1, 2 or 5 of some decimal place, and edges are multiples of it
+        assert round(steps[0] / 10 ** np.floor(np.log10(steps[0]) + 1e-9)) in (1, 2, 5)
+        np.testing.assert_allclose(edges / steps[0], np.round(edges / steps[0]), atol=1e-6)
     lines = bars("year", found["year"])
     assert lines[0] == "year" and lines[1].startswith("     2012 ████") and lines[1].endswith(" 12")
     assert histograms(archive.table(None, "harpnum = 1")) == {}

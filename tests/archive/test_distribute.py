@@ -8,14 +8,21 @@ import shutil
 import signal
 import time
 import warnings
+from datetime import timedelta
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from jsoc_stand_in import EMAIL
+from small_sun import DAY, QUICK
 from typer.testing import CliRunner
 
 from solquery.archive.distribute import by_region, ingest_files, rows_of_files
+from solquery.archive.fetch import fetch
+from solquery.archive.jsoc import Jsoc
+from solquery.archive.plan import FetchOptions
+from solquery.archive.selection import Ask
 from solquery.archive.store import Archive
 from solquery.archive.verify import verify
 from solquery.cli import app
@@ -106,6 +113,38 @@ def test_many_workers_make_the_archive_of_one(files, serial, client, tmp_path):
     assert archive.content_hash() == serial.content_hash()
     assert_alike(rows(archive), rows(serial))
     assert verify(archive) == []
+
+
+def fetched(server, place, **more):
+    """What a fetch of `server` brings, with faults that are the same each time."""
+    server.broken = {server.frames[3].key: lambda content: b"", server.frames[8].key: lambda content: content[:5000]}
+    return fetch(Ask(DAY, DAY + timedelta(days=3)), str(place), Jsoc(server.url, EMAIL, QUICK, seed=1), **more)
+
+
+def test_a_fetch_on_workers_brings_the_rows_of_a_serial_one(jsoc, client, tmp_path):
+    alone = fetched(jsoc, tmp_path / "alone", options=FetchOptions(lot=13))
+    many = fetched(jsoc, tmp_path / "many", options=FetchOptions(lot=13), client=client)
+    assert (many.fetched, many.failed) == (alone.fetched, alone.failed) and many.fetched == 28
+    assert all(entry["reason"].endswith(", 3 times") for entry in many.failed)
+    one, other = Archive.open(tmp_path / "alone"), Archive.open(tmp_path / "many")
+    assert one.content_hash() == other.content_hash()
+    assert_alike(other.table().to_pylist(), one.table().to_pylist())
+    assert verify(other) == [] and not list((tmp_path / "many" / "fetch" / "files").iterdir())
+
+
+def test_a_worker_lost_during_a_fetch_costs_only_its_task(jsoc, client, tmp_path):
+    lost = []
+
+    def kill_one(text, fraction):
+        if not lost and jsoc.count("file") > 9:
+            info = client.scheduler_info()["workers"]
+            lost.append(client.run(os.getpid, workers=[next(iter(info))]))
+            os.kill(next(iter(lost[0].values())), signal.SIGKILL)
+
+    report = fetched(jsoc, tmp_path / "a", progress=kill_one, client=client)
+    # 28 good ones, and two that are tried three times: nothing is downloaded again for a worker's sake
+    assert lost and report.fetched == 28 and jsoc.count("file") == 34
+    assert verify(Archive.open(tmp_path / "a")) == []
 
 
 def test_a_lost_worker_costs_only_its_task(files, serial, client, tmp_path):

@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+import pyarrow.compute as pc
+
 from . import tables
 from .cache import is_prepared_file
 
@@ -31,9 +33,8 @@ def compact(archive: Archive, keep: timedelta = timedelta(days=7)) -> dict[str, 
     ``orphan_fields`` and ``files`` removed, ``bytes_before`` and ``bytes_after`` (None in an object store).
     """
     before = archive.size_bytes()
-    rows = set(archive.ids())
-    stored = archive._fields.search().select(["id"]).to_arrow()["id"].to_pylist()
-    orphans = [patch_id for patch_id in stored if patch_id not in rows]
+    stored = archive._fields.search().select(["id"]).to_arrow()["id"]
+    orphans = stored.filter(pc.invert(pc.is_in(stored, value_set=archive._ids()))).to_pylist()
     for start in range(0, len(orphans), _IDS_AT_A_TIME):
         archive._fields.delete(f"id IN ({tables.quoted(orphans[start : start + _IDS_AT_A_TIME])})")
     for table in (archive._patches, archive._fields):

@@ -9,6 +9,7 @@ import os
 import re
 import uuid
 from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,9 +19,11 @@ import pyarrow.parquet as pq
 
 from ..errors import SolqueryError
 from .fits import write_fits
+from .reading import Rows
 from .tables import vector_length
 
 if TYPE_CHECKING:
+    from ..patch import Patch
     from .store import Archive
 
 __all__ = ["FORMATS", "export"]
@@ -64,7 +67,7 @@ def export(
     """
     if form not in FORMATS:
         raise SolqueryError(f"format {form!r} is not known; choose {', '.join(FORMATS)}")
-    rows = archive.table(None, where)
+    rows = _Rows(archive, archive._ids(where))
     if not len(rows):
         condition = f" with {where!r}" if where else ""
         raise SolqueryError(f"no patch in {archive.uri}{condition}; nothing was written")
@@ -73,7 +76,7 @@ def export(
         if out.exists() and not out.is_dir():
             raise SolqueryError(f"{out} is a file; FITS files go into a folder, name another place")
         out.mkdir(parents=True, exist_ok=True)
-        for done, (row, patch) in enumerate(_pairs(archive, rows), start=1):
+        for done, (row, patch) in enumerate(rows, start=1):
             write_fits(patch, out / f"{file_stem(row['id'])}.fits")
             progress(done, len(rows))
         return len(rows)
@@ -82,7 +85,7 @@ def export(
     out.parent.mkdir(parents=True, exist_ok=True)
     partial = out.with_name(f".{out.name}.{uuid.uuid4().hex}")
     try:
-        (_to_parquet if form == "parquet" else _to_hdf5)(archive, rows, partial, progress)
+        (_to_parquet if form == "parquet" else _to_hdf5)(rows, partial, progress)
         os.replace(partial, out)
     finally:
         partial.unlink(missing_ok=True)
@@ -94,27 +97,38 @@ def file_stem(patch_id: str) -> str:
     return re.sub(r"[^\w.+-]", "_", patch_id)
 
 
-def _pairs(archive: Archive, rows: pa.Table) -> Iterator[tuple[dict[str, Any], Any]]:
-    """Row and patch, in step, a helping of rows at a time."""
-    patches = archive.patches(ids=rows["id"].to_pylist())
-    for start in range(0, len(rows), _ROWS_IN_GROUP):
-        for row in rows.slice(start, _ROWS_IN_GROUP).to_pylist():
-            yield row, next(patches)
+class _Rows:
+    """Rows with their patches, in step; what is held of all of them is their ids."""
+
+    def __init__(self, archive: Archive, ids: pa.Array) -> None:
+        self.schema: pa.Schema = archive._patches.schema
+        self._archive, self._ids = archive, ids
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    def __iter__(self) -> Iterator[tuple[dict[str, Any], Patch]]:
+        patches = self._archive.patches(ids=self._ids)
+        rows = Rows(self._archive._patches, self.schema.names, self._ids)
+        for start in range(0, len(self), _ROWS_IN_GROUP):
+            held = rows.helping(start, _ROWS_IN_GROUP)
+            for patch in islice(patches, min(_ROWS_IN_GROUP, len(self) - start)):
+                yield held[patch.id], patch
 
 
-def _to_parquet(archive: Archive, rows: pa.Table, path: Path, progress: Progress) -> None:
-    kind = pa.list_(pa.float32())
-    schema = rows.schema.append(pa.field("field", kind))
-    patches = archive.patches(ids=rows["id"].to_pylist())
+def _to_parquet(rows: _Rows, path: Path, progress: Progress) -> None:
+    schema = rows.schema.append(pa.field("field", pa.list_(pa.float32())))
+    source, done = iter(rows), 0
     with pq.ParquetWriter(path, schema, compression="zstd") as writer:
-        for start in range(0, len(rows), _ROWS_IN_GROUP):
-            part = rows.slice(start, _ROWS_IN_GROUP)
-            fields = pa.array([next(patches).field.ravel() for _ in range(len(part))], kind)
+        while group := list(islice(source, _ROWS_IN_GROUP)):
+            part = pa.Table.from_pylist([row for row, _ in group], schema=rows.schema)
+            fields = pa.array([patch.field.ravel() for _, patch in group], schema.field("field").type)
             writer.write_table(part.append_column("field", fields).cast(schema))
-            progress(start + len(part), len(rows))
+            done += len(group)
+            progress(done, len(rows))
 
 
-def _to_hdf5(archive: Archive, rows: pa.Table, path: Path, progress: Progress) -> None:
+def _to_hdf5(rows: _Rows, path: Path, progress: Progress) -> None:
     try:
         import h5py
     except ImportError:
@@ -123,7 +137,7 @@ def _to_hdf5(archive: Archive, rows: pa.Table, path: Path, progress: Progress) -
     with h5py.File(path, "w") as file:
         file.attrs["creator"], file.attrs["unit"] = "solquery", "G"
         home = file.create_group("patches", track_order=True)
-        for done, (row, patch) in enumerate(_pairs(archive, rows), start=1):
+        for done, (row, patch) in enumerate(rows, start=1):
             # a slash would begin a group of its own
             group = home.create_group(row["id"].replace("/", "_"))
             group.create_dataset(

@@ -10,44 +10,28 @@ from __future__ import annotations
 import hashlib
 import shutil
 import time
-from collections import defaultdict
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from ..errors import SolqueryError
-from ..patch import Patch
-from .fits import UnreadableFits
-from .frames import read_frame
 from .jsoc import Export, Jsoc
 from .manifest import Manifest
 from .patience import NotNow, ServerDown
 from .plan import STORED_BYTES_A_PIXEL, FetchOptions, Progress, as_asked, pixels_of, survey
+from .readers import Alone, Crew, Outcome, Reader
+from .report import FetchReport, duration
 from .selection import Ask, Record, lots, record_sets
 from .store import Archive
 from .tables import local_path
 from .wire import Gone, TooLarge
 
+if TYPE_CHECKING:
+    from distributed import Client
+
 __all__ = ["FetchReport", "fetch", "staging_of"]
-
-
-@dataclass
-class FetchReport:
-    """What a fetch did; `dropped` and `failed` name every frame that was given up, with the reason."""
-
-    archive: str
-    asked: dict[str, Any]
-    frames: int = 0
-    regions: int = 0
-    there: int = 0
-    fetched: int = 0
-    dropped: list[dict[str, str]] = field(default_factory=list)
-    failed: list[dict[str, str]] = field(default_factory=list)
-    bytes: int = 0
-    requests: int = 0
-    seconds: float = 0.0
-    stopped: str | None = None
 
 
 def staging_of(archive: str | Path) -> Path | None:
@@ -65,6 +49,7 @@ def fetch(
     staging: str | Path | None = None,
     progress: Progress = lambda text, fraction: None,
     say: Callable[[str], None] = lambda text: None,
+    client: Client | None = None,
 ) -> FetchReport:
     """Fetch what is asked for into an archive; repeating a call that was cut short goes on where that one was.
 
@@ -82,6 +67,9 @@ def fetch(
         Called with a line of text and the fraction that is done.
     say
         Called with a line about each frame that is given up.
+    client
+        Of a Dask cluster (`solquery.archive.distribute.cluster`) whose workers read, check and measure the files, a
+        region at a time; this process downloads and commits.
 
     Returns
     -------
@@ -102,7 +90,8 @@ def fetch(
         raise SolqueryError(f"{archive} is no local directory; name a folder for files on their way: --staging DIR")
     (folder / "files").mkdir(parents=True, exist_ok=True)
     with Manifest(folder / "manifest.sqlite") as manifest:
-        return _Fetch(ask, archive, jsoc, options or FetchOptions(), folder, manifest, progress, say).run()
+        reader = Alone() if client is None else Crew(client)
+        return _Fetch(ask, archive, jsoc, options or FetchOptions(), folder, manifest, reader, progress, say).run()
 
 
 @dataclass
@@ -124,14 +113,17 @@ class _Fetch:
         options: FetchOptions,
         folder: Path,
         manifest: Manifest,
+        reader: Reader,
         progress: Progress,
         say: Callable[[str], None],
     ) -> None:
         self.ask, self.archive, self.jsoc, self.options = ask, archive, jsoc, options
-        self.files, self.manifest, self.progress, self.say = folder / "files", manifest, progress, say
+        self.files, self.manifest, self.reader = folder / "files", manifest, reader
+        self.progress, self.say = progress, say
         self.report = FetchReport(archive, as_asked(ask))
         self.store = Archive.open(archive) if Archive.exists(archive) else None
-        self.batch: list[tuple[Record, Patch]] = []
+        self.batch: list[Outcome] = []
+        self.spoilt: Counter[tuple[int, str, str]] = Counter()
         self.settled = 0
         self.to_settle = 0
         self.began = time.monotonic()
@@ -155,6 +147,7 @@ class _Fetch:
                 self._work([_Lot(records) for records in lots(todo, self.options.lot)])
         except ServerDown as error:
             report.stopped = str(error)
+            self._settle(self.reader.rest())
         self._ingest()
         report.failed = [
             {"frame": entry.record.name, "reason": entry.reason}
@@ -168,25 +161,24 @@ class _Fetch:
 
     def _take_up(self, chosen: list[Record]) -> list[Record]:
         """Put every chosen frame into its state, from the archive, the staging folder and the manifest; those to do."""
-        there = set(self.store.ids()) if self.store is not None else set()
-        staged = {entry.record.key: entry for entry in self.manifest.entries("downloaded")}
+        there = self._there()
         keep = set()
-        for entry in staged.values():
-            path = self.files / entry.record.file_name
-            if entry.record.patch_id in there:
+        for entry in self.manifest.entries("downloaded"):
+            record, path = entry.record, self.files / entry.record.file_name
+            if record.patch_id in there:
                 continue
-            patch = self._staged(path, entry.record, entry.sha256)
-            if patch is None:
-                self.manifest.set([entry.record.key], "wanted")
-            else:
+            if _sha256(path) == entry.sha256:
                 keep.add(path.name)
-                self._add(entry.record, patch)
+                self._settle(self.reader.add(record, path), count=False)
+            else:
+                self.manifest.set([record.key], "wanted")
+        self._settle(self.reader.rest(), count=False)
         self._ingest()
         if not self.options.keep_files:
             for path in self.files.iterdir():
                 if path.name not in keep:
                     path.unlink(missing_ok=True)
-        there = set(self.store.ids()) if self.store is not None else set()
+        there = self._there()
         done = [record for record in chosen if record.patch_id in there]
         self.manifest.set([record.key for record in done], "done")
         self.report.there = len(done) - self.report.fetched
@@ -195,14 +187,8 @@ class _Fetch:
         self.manifest.set([r.key for r in todo if states[r.key] != "requested"], "wanted", export_id=None)
         return todo
 
-    def _staged(self, path: Path, record: Record, sha256: str | None) -> Patch | None:
-        """The patch of a file that an earlier run has left, if it is still what that run checked."""
-        try:
-            if hashlib.sha256(path.read_bytes()).hexdigest() != sha256:
-                return None
-            return read_frame(path, record)
-        except (OSError, UnreadableFits):
-            return None
+    def _there(self) -> set[str]:
+        return set(self.store.ids()) if self.store is not None else set()
 
     def _room_for(self, todo: list[Record]) -> None:
         path = local_path(self.archive)
@@ -278,18 +264,24 @@ class _Fetch:
     def _download_all(self, lot: _Lot, export: Export) -> list[Record]:
         """Download and check the files of a lot; the frames whose export or file has gone meanwhile are returned."""
         rest: list[Record] = []
-        for k, record in enumerate(lot.records):
-            url = export.files.get(record.key)
-            if url is None:
-                self._give_up([record], "JSOC has no file for this frame")
-                continue
-            try:
-                self._one(record, url)
-            except Gone:
-                rest.append(record)
-                # with the first of its files an expired export has lost them all
-                if export.id is not None and self._expired(export.id):
-                    return rest + lot.records[k + 1 :]
+        todo = [record for record in lot.records if record.key in export.files]
+        self._give_up([r for r in lot.records if r.key not in export.files], "JSOC has no file for this frame")
+        while todo:
+            again: list[Record] = []
+            for k, record in enumerate(todo):
+                try:
+                    path = self._download(record, export.files[record.key])
+                except Gone:
+                    rest.append(record)
+                    # with the first of its files an expired export has lost them all
+                    if export.id is not None and self._expired(export.id):
+                        rest += todo[k + 1 :]
+                        break
+                else:
+                    again += self._settle(self.reader.add(self.manifest.record(record.key), path) if path else [])
+            # what has arrived damaged is fetched again when all have been tried
+            again += self._settle(self.reader.rest())
+            todo = again
         return rest
 
     def _expired(self, export_id: str) -> bool:
@@ -298,34 +290,48 @@ class _Fetch:
         except Gone:
             return True
 
-    def _one(self, record: Record, url: str) -> None:
-        """One file: downloaded, checked, on its way into the archive; or given up."""
+    def _download(self, record: Record, url: str) -> Path | None:
+        """The file of a frame, whole as far as its length tells; None where it was given up."""
         path = self.files / record.file_name
-        failures = damaged = 0
+        failures = 0
         while True:
             try:
                 size, sha256 = self.jsoc.download(url, path, record)
-                self.report.bytes += size
-                patch = read_frame(path, record)
             except NotNow as error:
                 failures += 1
                 if failures >= self.jsoc.patience.tries:
                     self._give_up([record], f"{error}, {failures} times")
-                    return
+                    return None
                 self._wait(record, str(error), self.jsoc.pause_after(failures), error.after_s)
-            except UnreadableFits as error:
-                path.unlink(missing_ok=True)
-                damaged += 1
-                if damaged >= self.options.damaged_tries:
-                    self._give_up([record], f"{error}, {damaged} times")
-                    return
-                self._wait(record, str(error), self.jsoc.pause_after(damaged))
             else:
-                tries = failures + damaged + 1
+                self.report.bytes += size
+                tries = failures + self.spoilt[record.key] + 1
                 self.manifest.set([record.key], "downloaded", bytes=size, sha256=sha256, tries=tries)
-                self._add(record, patch)
-                self._count()
-                return
+                return path
+
+    def _settle(self, outcomes: Sequence[Outcome], count: bool = True) -> list[Record]:
+        """Put what was read on its way into the archive; the frames whose files are to be fetched again."""
+        again = []
+        for outcome in outcomes:
+            record, spoilt = outcome.record, self.spoilt[outcome.record.key] + 1
+            if outcome.pair is not None:
+                self.batch.append(outcome)
+                if count:
+                    self._count()
+                if len(self.batch) >= self.options.batch:
+                    self._ingest()
+                continue
+            (self.files / record.file_name).unlink(missing_ok=True)
+            if not outcome.damaged:
+                self._give_up([record], outcome.reason, count)
+            elif spoilt >= self.options.damaged_tries:
+                self._give_up([record], f"{outcome.reason}, {spoilt} times", count)
+            else:
+                self.spoilt[record.key] = spoilt
+                self.manifest.set([record.key], "wanted")
+                self._wait(record, outcome.reason, self.jsoc.pause_after(spoilt) if count else 0.0)
+                again.append(record)
+        return again
 
     def _wait(self, record: Record, why: str, pause_s: float, asked_s: float = 0.0) -> None:
         wait = max(pause_s, min(asked_s, self.jsoc.patience.most_s))
@@ -334,35 +340,19 @@ class _Fetch:
 
     # ---------------------------------------------------------------- ingest
 
-    def _add(self, record: Record, patch: Patch) -> None:
-        self.batch.append((record, patch))
-        if len(self.batch) >= self.options.batch:
-            self._ingest()
-
     def _ingest(self) -> None:
-        """Commit the frames at hand; one that the archive cannot keep does not take the others along."""
+        """Commit the frames at hand."""
         batch, self.batch = self.batch, []
         if not batch:
             return
         if self.store is None:
             self.store = Archive.open_or_create(self.archive)
-        try:
-            self.store.add([patch for _, patch in batch], batch=len(batch))
-        except ValueError:
-            kept = []
-            for record, patch in batch:
-                try:
-                    self.store.add([patch])
-                except ValueError as error:
-                    self._give_up([record], str(error), count=False)
-                else:
-                    kept.append((record, patch))
-            batch = kept
-        self.manifest.set([record.key for record, _ in batch], "done")
+        self.store.add_rows([outcome.pair for outcome in batch if outcome.pair is not None])
+        self.manifest.set([outcome.record.key for outcome in batch], "done")
         self.report.fetched += len(batch)
         if not self.options.keep_files:
-            for record, _ in batch:
-                (self.files / record.file_name).unlink(missing_ok=True)
+            for outcome in batch:
+                (self.files / outcome.record.file_name).unlink(missing_ok=True)
 
     # -------------------------------------------------------------- progress
 
@@ -382,14 +372,13 @@ class _Fetch:
         total = max(self.to_settle, 1)
         seconds = time.monotonic() - self.began
         rate = self.settled / seconds if seconds > 0 else 0.0
-        left = _duration((self.to_settle - self.settled) / rate) + " left" if rate > 0 else "time left unknown"
+        left = duration((self.to_settle - self.settled) / rate) + " left" if rate > 0 else "time left unknown"
         line = f"{self.settled:,} of {self.to_settle:,} frames, {rate:.2f} a second, {left}"
         self.progress(f"{line}; {what}" if what else line, self.settled / total)
 
 
-def _duration(seconds: float) -> str:
-    minutes = round(seconds / 60)
-    if minutes < 1:
-        return f"{seconds:.0f} s"
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min"
+def _sha256(path: Path) -> str | None:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError:
+        return None

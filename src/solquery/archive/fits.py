@@ -26,9 +26,18 @@ from astropy.io.fits.verify import VerifyWarning
 from ..errors import SolqueryError
 from ..patch import Patch
 from . import header as hd
-from .sums import data_fault
+from .sums import data_fault, sums_fault
 
-__all__ = ["UnreadableFits", "load_image", "map_of", "patch_of_image", "quality_fault", "read_sharp", "write_fits"]
+__all__ = [
+    "UnreadableFits",
+    "load_checked",
+    "load_image",
+    "map_of",
+    "patch_of_image",
+    "quality_fault",
+    "read_sharp",
+    "write_fits",
+]
 
 #: no field on the Sun comes near this; beyond it the file is damaged or not in gauss
 _LARGEST_GAUSS = 65504.0
@@ -81,20 +90,23 @@ def read_sharp(path: str | Path, *, strict_quality: bool = True) -> Patch:
     """
     path = Path(path)
     try:
-        image, keywords = load_image(path)
-    except UnreadableFits as error:
-        raise UnreadableFits(f"{path}: {error}") from error.__cause__
-    fault = data_fault(path)
-    if fault:
-        raise UnreadableFits(f"{path}: {fault}")
-    try:
+        image, keywords = load_checked(path)
         return patch_of_image(path, image, keywords, strict_quality)
     except UnreadableFits as error:
-        raise UnreadableFits(f"{path}: {error}") from None
+        raise UnreadableFits(f"{path}: {error}") from error.__cause__
+
+
+def load_checked(path: Path, header: bool = False) -> tuple[np.ndarray, dict[str, Any]]:
+    """`load_image` of a file whose image agrees with the sum in its header, and its `header` too, if asked."""
+    image, keywords = load_image(path)
+    fault = sums_fault(path) if header else data_fault(path)
+    if fault:
+        raise UnreadableFits(fault)
+    return image, keywords
 
 
 def load_image(path: Path) -> tuple[np.ndarray, dict[str, Any]]:
-    """First two-dimensional image of a file as it stands there, and all keywords that can be read."""
+    """First two-dimensional image of any FITS file as it stands there, and all keywords that can be read."""
     if not path.exists():
         raise UnreadableFits("there is no such file")
     if path.is_dir():
@@ -146,11 +158,12 @@ def patch_of_image(path: Path, image: np.ndarray, keywords: dict[str, Any], stri
     if min(ny, nx) < 2:
         raise UnreadableFits(f"is an image of {ny} x {nx} pixels, too small for a patch")
     field = image.astype(np.float32) * np.float32(hd.unit_factor(keywords.get("BUNIT")))
-    if np.isinf(field).any():
+    # fmax passes over NaN, unless there is nothing else
+    largest = float(np.fmax.reduce(np.abs(field), axis=None))
+    if math.isinf(largest):
         raise UnreadableFits("holds infinite values")
-    if np.isnan(field).all():
+    if math.isnan(largest):
         raise UnreadableFits("every pixel is missing (NaN)")
-    largest = float(np.nanmax(np.abs(field)))
     if largest > _LARGEST_GAUSS:
         raise UnreadableFits(f"holds values up to {largest:.3g}, which is no field in gauss")
     quality = hd.whole(keywords.get("QUALITY")) or 0

@@ -12,9 +12,8 @@ from typing import Any
 
 from ..patch import Patch
 from . import header as hd
-from .fits import UnreadableFits, load_image, patch_of_image
+from .fits import UnreadableFits, load_checked, patch_of_image
 from .selection import Record, same_time
-from .sums import sums_fault
 
 __all__ = ["query_keywords", "read_frame"]
 
@@ -69,10 +68,7 @@ def read_frame(path: Path, record: Record) -> Patch:
         When the file is damaged, of another frame, of another size than the query says, or of bad QUALITY.
     """
     try:
-        image, own = load_image(path)
-        fault = sums_fault(path)
-        if fault:
-            raise UnreadableFits(fault)
+        image, own = load_checked(path, header=True)
         _same(own, record)
         if record.shape is not None and image.shape != record.shape:
             raise UnreadableFits(f"has {image.shape[0]} x {image.shape[1]} pixels where {record.shape} were expected")

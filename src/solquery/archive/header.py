@@ -30,6 +30,7 @@ __all__ = [
     "place_of",
     "quantity_of",
     "readable",
+    "says_something",
     "scale_of",
     "segment_of",
     "text",
@@ -69,14 +70,18 @@ def readable(unit: Any) -> dict[str, Any]:
             key, value = card.keyword, card.value
         except Exception:  # one bad card must not cost the image
             continue
-        if key in ("", "COMMENT", "HISTORY") or not isinstance(value, str | bool | int | float):
-            continue
-        if isinstance(value, float) and not math.isfinite(value):
-            continue
-        if isinstance(value, str) and value.strip().lower() in ("", "nan", "-nan", "inf", "-inf", "missing"):
-            continue
-        found.setdefault(key, value)
+        if key not in ("", "COMMENT", "HISTORY") and says_something(value):
+            found.setdefault(key, value)
     return found
+
+
+def says_something(value: Any) -> bool:
+    """Whether a card's value is a text, a truth value or a number, and does not say that it is missing."""
+    if isinstance(value, float):
+        return math.isfinite(value)
+    if isinstance(value, str):
+        return value.strip().lower() not in ("", "nan", "-nan", "inf", "-inf", "missing")
+    return isinstance(value, bool | int)
 
 
 def number(value: Any) -> float:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-__all__ = ["bars", "histograms"]
+__all__ = ["NEEDED", "bars", "histograms"]
 
 #: column, title, unit, whether it is counted in decades
 COLUMNS = (
@@ -18,6 +19,8 @@ COLUMNS = (
     ("missing_fraction", "missing pixels", "share", False),
     ("pixels", "size", "log10 pixels", True),
 )
+#: columns of an archive that `histograms` looks at, where they are there
+NEEDED = ("t_utc", "ny", "nx", *(name for name, *_ in COLUMNS if name != "pixels"))
 _BINS = 12
 _FULL, _PARTS = "█", " ▏▎▍▌▋▊▉"
 
@@ -27,8 +30,8 @@ def histograms(table: pa.Table) -> dict[str, dict[str, Any]]:
 
     Returns
     -------
-    Title to ``{"unit", "edges", "counts"}`` with one edge more than counts; for years, edges are the years
-    themselves. Columns without a value are left out.
+    Title to ``{"unit", "edges", "counts"}`` with one edge more than counts, at round numbers; for years, edges are the
+    years themselves. Columns without a value are left out.
     """
     found: dict[str, dict[str, Any]] = {}
     years = pc.year(table["t_utc"]).drop_null().to_numpy() if len(table) else np.zeros(0, int)
@@ -46,9 +49,20 @@ def histograms(table: pa.Table) -> dict[str, dict[str, Any]]:
         if decades:
             values = np.log10(values[values > 0])
         if len(values):
-            counts, edges = np.histogram(values, _BINS)
+            edges = _edges(float(values.min()), float(values.max()))
+            counts = np.histogram(np.clip(values, edges[0], edges[-1]), edges)[0]
             found[title] = {"unit": unit, "edges": edges.tolist(), "counts": counts.tolist()}
     return found
+
+
+def _edges(low: float, high: float) -> np.ndarray:
+    """Edges of at most some dozen bins that hold low … high, at round numbers, as somebody would draw them by hand."""
+    width = (high - low) / _BINS or abs(low) or 1.0
+    power = math.floor(math.log10(width))
+    step = min(m for m in (1, 2, 5, 10) if m * 10.0**power >= width * (1 - 1e-9)) * 10.0**power
+    first = math.floor(low / step + 1e-9)
+    last = max(math.ceil(high / step - 1e-9), first + 1)
+    return np.round(np.arange(first, last + 1) * step, max(-power, 0))
 
 
 def bars(title: str, histogram: dict[str, Any], width: int = 40) -> list[str]:

@@ -30,7 +30,7 @@ def mu_of_pixels(
     b0_deg
         Latitude of the observer.
     """
-    x_rad, y_rad = np.broadcast_arrays(x_rad, y_rad)
+    # shapes meet at the end only: a row and a column take a hundredth of the sines that a grid takes
     sine = np.where(np.abs(y_rad) <= 1, y_rad, np.nan)
     cosine = np.sqrt(1 - sine**2)
     lat, lon, tip = np.radians([latitude_deg, longitude_deg, b0_deg])

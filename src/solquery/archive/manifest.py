@@ -6,7 +6,7 @@ A frame is named by (HARPNUM, T_REC, segment). Its states:
     dropped     the rule of quality refuses it; `reason` says why
     wanted      chosen, to be asked for
     requested   part of export `export_id`
-    downloaded  its file lies beside the manifest, checked; `bytes` and `sha256` are the file's
+    downloaded  its file lies beside the manifest, to be read; `bytes` and `sha256` are the file's
     done        its row is in the archive
     failed      given up; `reason` says why, and a new run tries again
 """
@@ -16,13 +16,14 @@ from __future__ import annotations
 import contextlib
 import json
 import sqlite3
+import sys
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..errors import SolqueryError
-from .selection import Record
+from .selection import CHOSEN_BY, Record
 
 __all__ = ["STATES", "Entry", "Manifest", "ManifestError"]
 
@@ -68,7 +69,7 @@ class Entry(NamedTuple):
 
 
 class Manifest:
-    """The manifest at a path, held by one process at a time; ``:memory:`` for one that leaves nothing behind.
+    """The manifest at a path, held by one process at a time; an empty path for one that leaves nothing behind.
 
     Raises
     ------
@@ -147,12 +148,25 @@ class Manifest:
     # ---------------------------------------------------------------- frames
 
     def records(self, segment: str) -> Iterator[Record]:
-        """All frames of a segment, by region and time."""
+        """All frames of a segment, by region and time, with those keywords alone by which frames are chosen.
+
+        A fetch holds as many of them as there are frames; `record` has a frame with all of its keywords.
+        """
         rows = self._db.execute(
             "SELECT harpnum, t_rec, segment, keywords FROM frames WHERE segment = ? ORDER BY harpnum, t_rec", (segment,)
         )
         for harp, t_rec, name, keywords in rows:
-            yield Record(harp, t_rec, name, json.loads(keywords))
+            known = json.loads(keywords)
+            # most values are those of many frames
+            few = {key: sys.intern(str(known[key])) for key in CHOSEN_BY if known.get(key) is not None}
+            yield Record(harp, t_rec, sys.intern(name), few)
+
+    def record(self, key: Key) -> Record:
+        """The frame of a key with all its keywords."""
+        (keywords,) = self._db.execute(
+            "SELECT keywords FROM frames WHERE harpnum = ? AND t_rec = ? AND segment = ?", key
+        ).fetchone()
+        return Record(*key, json.loads(keywords))
 
     def entries(self, *states: str) -> list[Entry]:
         """Frames in one of `states` (all states when none is named), by region and time."""

@@ -79,7 +79,7 @@ class Plan:
 
 def plan(ask: Ask, archive: str, jsoc: Jsoc, options: FetchOptions, progress: Progress = lambda t, f: None) -> Plan:
     """Query and choose, and say what would be fetched; nothing is exported, and nothing is left behind."""
-    with Manifest(":memory:") as manifest:
+    with Manifest("") as manifest:
         choice = survey(ask, jsoc, manifest, progress)
     there = set(Archive.open(archive).ids()) if Archive.exists(archive) else set()
     todo = [record for record in choice.chosen if record.patch_id not in there]

@@ -13,7 +13,7 @@ from ..patch import Patch
 from . import records
 from .tables import ArchiveError, quoted
 
-__all__ = ["READ_AHEAD", "read_patches"]
+__all__ = ["READ_AHEAD", "Rows", "read_patches"]
 
 #: how many fields are held in memory at a time when an archive is read through
 READ_AHEAD = 64
@@ -41,7 +41,7 @@ def read_patches(patches: Any, fields: Any, ids: pa.Array, uri: str) -> Iterator
         When a row or a field is missing, or a field has another size than its row says.
     """
     columns = [name for name in records.METADATA if name in patches.schema.names]
-    rows, data = _Helper(patches, columns, ids), _Helper(fields, ["id", "field"], ids)
+    rows, data = Rows(patches, columns, ids), Rows(fields, ["id", "field"], ids)
     for start in range(0, len(ids), ROWS_AHEAD):
         about = rows.helping(start, ROWS_AHEAD)
         for at in range(start, min(start + ROWS_AHEAD, len(ids)), READ_AHEAD):
@@ -51,7 +51,7 @@ def read_patches(patches: Any, fields: Any, ids: pa.Array, uri: str) -> Iterator
                 yield _patch(about.get(patch_id), held.get(patch_id), patch_id, uri)
 
 
-class _Helper:
+class Rows:
     """Rows of one table by id, a helping at a time; the table may change meanwhile."""
 
     def __init__(self, table: Any, columns: list[str], ids: pa.Array) -> None:
@@ -59,6 +59,7 @@ class _Helper:
         self._numbers: np.ndarray | None = None
 
     def helping(self, start: int, count: int) -> dict[str, dict[str, Any]]:
+        """By id, the rows of `count` ids from place `start` on; those that are not there are left out."""
         wanted = self._ids.slice(start, count)
         if len(self._ids) <= READ_AHEAD:
             return self._named(wanted)

@@ -147,11 +147,12 @@ def row_of(patch: Patch, names: list[str]) -> tuple[dict[str, Any], bytes]:
     finite = np.isfinite(field)
     if not finite.any():
         raise ValueError(f"patch {patch.id}: every pixel is missing")
-    size = np.abs(np.where(finite, field, 0.0))
-    if size.max() > LARGEST_GAUSS:
-        raise ValueError(f"patch {patch.id}: {size.max():.3g} G is no solar field; is the unit gauss?")
     if not finite.all():
         field = np.where(finite, field, np.float32(np.nan))
+    size = np.abs(field)
+    # fmax passes over NaN
+    if np.fmax.reduce(size, axis=None) > LARGEST_GAUSS:
+        raise ValueError(f"patch {patch.id}: {np.nanmax(size):.3g} G is no solar field; is the unit gauss?")
     data = encode_field(field)
     scale_y, scale_x = patch.scale_mm if patch.scale_mm is not None else (None, None)
     row = {

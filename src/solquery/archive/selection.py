@@ -21,6 +21,7 @@ from . import header as hd
 from .fits import quality_fault
 
 __all__ = [
+    "CHOSEN_BY",
     "SERIES",
     "Ask",
     "Choice",
@@ -49,6 +50,8 @@ RECORDS_IN_QUERY = 4000
 REGIONS_AT_ONCE, DAYS_SEEN = 14, 14
 #: web servers refuse addresses of more than 8,190 characters, and the rest of a request's needs some hundred
 LONGEST_RECORD_SET = 7000
+#: keywords that `choose` and the size of a frame go by
+CHOSEN_BY = ("QUALITY", "NOAA_AR", "NOAA_ARS", "CRPIX1", "CRPIX2")
 _SECONDS_IN = {"m": 60, "min": 60, "h": 3600, "d": 86400, "s": 1}
 
 

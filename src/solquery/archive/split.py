@@ -75,6 +75,10 @@ def split(archive: Archive, shares: Iterable[float] = (0.8, 0.1, 0.1), seed: int
     }
     empty = [part for part, share in zip(PARTS, given, strict=True) if share > 0 and not found[part]["regions"]]
     if empty or len(parts) < FEW_REGIONS:
-        what = f"no region fell to {' and '.join(empty)}" if empty else "shares are met on average only"
+        what = (
+            f"no region fell to {' and '.join(empty)}; another seed may do"
+            if empty
+            else "shares are met on average only"
+        )
         warnings.warn(f"{len(parts)} regions are few for a split: {what}", UserWarning, stacklevel=2)
     return found

@@ -37,6 +37,7 @@ _RANGES = {
     "nx": (2, 1e5),
 }
 _FIELDS_AT_A_TIME, _ROWS_AT_A_TIME = 64, 2000
+_KEPT = pa.schema([(name, records.METADATA[name]) for name in ("id", "ny", "nx", "checksum", "missing_fraction")])
 
 
 class Problem(NamedTuple):
@@ -60,16 +61,16 @@ def verify(archive: Archive, progress: Any = lambda done, total: None) -> list[P
     progress
         Called with the number of fields read and of all.
     """
-    present = archive.columns
-    columns = [name for name in records.METADATA if name in present and name not in ("keywords", "truth")]
-    table = archive.table(columns)
-    found = [Problem(patch_id, f"is there {count} times") for patch_id, count in _repeated(table["id"])]
-    # a few rows at a time: as Python objects they take ten times the room
-    for part in table.to_batches(max_chunksize=_ROWS_AT_A_TIME):
+    columns = [name for name in records.METADATA if name in archive.columns and name not in ("keywords", "truth")]
+    found, kept = [], [_KEPT.empty_table()]
+    # rows come a few at a time, and what is held of all of them is what their fields are checked with
+    for part in archive._patches.search().select(columns).to_batches(batch_size=_ROWS_AT_A_TIME):
         for row in part.to_pylist():
             found += [Problem(row["id"], what) for what in _faults_of(row)]
-    rows = table.select(["id", "ny", "nx", "checksum", "missing_fraction"]).combine_chunks()
-    del table
+        kept.append(pa.Table.from_batches([part]).select(_KEPT.names).cast(_KEPT))
+    rows = pa.concat_tables(kept).combine_chunks()
+    del kept
+    found += [Problem(patch_id, f"is there {count} times") for patch_id, count in _repeated(rows["id"])]
     found += _field_problems(archive, rows, progress)
     if archive.path is not None:
         found += _orphan_files(archive.path)
