@@ -25,7 +25,7 @@ WORDS = "strong, widely separated bipole, leading polarity negative"
 
 
 def wait_for(address: str, server: subprocess.Popen[bytes]) -> None:
-    for _ in range(180):
+    for _ in range(1200):
         if server.poll() is not None:
             raise SystemExit("the server ended before it answered; see above")
         try:
