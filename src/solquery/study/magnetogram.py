@@ -1,7 +1,8 @@
 """How reports draw a magnetogram: grey from -1000 to +1000 G through an asinh, north up and west to the right.
 
-In a grey that is linear to 1000 G all but the strongest regions vanish. An asinh is linear up to some 100 G and
-logarithmic beyond, so that plage of 50 G shows beside spots; polarity and order of the fields stay as they are.
+In a grey that is linear to 1000 G all but the strongest regions vanish. An asinh is linear below the 150 G at which
+polarities begin to count, and logarithmic beyond, so that plage of 50 G shows beside spots; sign and order of the fields
+stay as they are.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ __all__ = ["GREY_TEXT", "LIMIT_GAUSS", "SOFT_GAUSS", "bare", "grey_bar", "show_f
 
 #: field of full black and white, and the field about which linear turns into logarithmic
 LIMIT_GAUSS = 1000.0
-SOFT_GAUSS = 100.0
-GREY_TEXT = "Grey: −1,000 G (black) to +1,000 G (white), through an asinh of 100 G, so that weak field shows too."
+SOFT_GAUSS = 150.0
+GREY_TEXT = "Grey: −1,000 G (black) to +1,000 G (white), through an asinh of 150 G, so that weak field shows too."
 
 #: where the scale has ticks, as shares of full white
 _TICKS = (-1, -0.3, -0.1, 0, 0.1, 0.3, 1)
@@ -40,7 +41,7 @@ def show_field(
 ) -> Any:
     """Draw a field (H, W) in gauss and return the image, of which `grey_bar` makes the scale.
 
-    A `limit_gauss` of full white other than 1000 G, for images of another kind, softens at a tenth of it likewise.
+    A `limit_gauss` of full white other than 1000 G, for images of another kind, softens at the same share of it.
     """
     return axes.imshow(
         np.nan_to_num(np.asarray(field_gauss, dtype=np.float32)),
