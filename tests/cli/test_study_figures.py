@@ -10,8 +10,8 @@ from command_line import PNG, document, failure
     ("verb", "options", "name"),
     [
         ("parameters", ("-n", 12), "parameters"),
-        ("plane", ("--param", "psep", "-n", 60), "plane-psep"),
-        ("strips", ("--param", "tuf", "--hold", "r"), "strips-tuf-hold-r"),
+        ("plane", ("--param", "tuf", "-n", 60), "plane-tuf"),
+        ("strips", ("--param", "tuf", "--hold", "alpha"), "strips-tuf-hold-alpha"),
     ],
 )
 def test_a_figure_is_one_command(room, tmp_path, verb, options, name):

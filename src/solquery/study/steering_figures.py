@@ -85,4 +85,4 @@ def strips_figure(
         drawn.append((one, bundle.preset.to_gauss(one.x[:, 0]), percent))
         curves = {k: [_number(v) for v in one.values[k]] for k in watched}
         rows.append({"hold": list(held), "eps": one.eps.tolist(), "values": curves})
-    return figure_strips(drawn), {"param": name, "strips": rows}
+    return figure_strips(drawn, physical=bundle.preset.physical), {"param": name, "strips": rows}
