@@ -2,6 +2,9 @@
 
     python benchmarks/targets.py --bundle quick --targets 200 --answers 8
 
+Beside the seconds it prints the work, which does not depend on what else the machine does: patches made and measured,
+with slopes found through the generator counted as five.
+
 The targets are what held-out patches measure: of an archive (`--archive`, on the bundle's grid), or, without one, of
 generated patches that are not in the look-up table. Joint, so each can be had.
 """
@@ -18,6 +21,7 @@ import torch
 
 from solquery import Archive, Bundle, embed, generate, measure, prepare_many
 from solquery.steering import measure_latents
+from solquery.steering.solving import Search
 
 NAMES = ["tuf", "psep", "r"]
 
@@ -39,6 +43,22 @@ def drawn(bundle: Bundle, archive: str | None, number: int, seed: int) -> dict[s
     return {k: v[inside][:number] for k, v in values.items()}
 
 
+class Counted:
+    """Counts the work of a search while it goes on."""
+
+    def __init__(self) -> None:
+        self.work = 0
+        for name, weight in (("values", 1), ("slopes", 5)):
+            setattr(Search, name, self._counting(getattr(Search, name), weight))
+
+    def _counting(self, method: Any, weight: int) -> Any:
+        def counted(search: Search, z: torch.Tensor, *rest: Any) -> Any:
+            self.work += weight * len(z)
+            return method(search, z, *rest)
+
+        return counted
+
+
 def spread_of(bundle: Bundle, x: np.ndarray) -> float:
     """Mean distance between pairs of patches (N, H, W) in encoder space."""
     e = np.asarray(embed(bundle.encoder, x), np.float64)
@@ -58,13 +78,15 @@ def main() -> None:
     torch.set_num_threads(asked.threads)
     bundle = Bundle.load(asked.bundle)
     targets = drawn(bundle, asked.archive, asked.targets, asked.seed)
-    errors, seconds, processor, verdicts, diversity = [], [], [], [], []
+    errors, seconds, processor, verdicts, diversity, work = [], [], [], [], [], []
+    counted = Counted()
     for k in range(len(targets["tuf"])):
         want = {name: float(targets[name][k]) for name in NAMES}
-        began, began_processor = time.perf_counter(), time.process_time()
+        began, began_processor, counted.work = time.perf_counter(), time.process_time(), 0
         answers = generate(bundle, want, asked.answers, seed=k)
         seconds.append(time.perf_counter() - began)
         processor.append(time.process_time() - began_processor)
+        work.append(counted.work)
         errors += [[abs(a.got[name] / want[name] - 1.0) for name in NAMES] for a in answers]
         verdicts += [a.verdict == "met" for a in answers]
         if bundle.encoder is not None and len(answers) > 1:
@@ -80,6 +102,8 @@ def main() -> None:
         "met": float(np.mean(verdicts)),
         "seconds_median": float(np.median(seconds)),
         "seconds_p90": float(np.percentile(seconds, 90)),
+        "work_median": float(np.median(work)),
+        "work_p90": float(np.percentile(work, 90)),
         "processor_seconds_median": float(np.median(processor)),
     }
     if diversity:

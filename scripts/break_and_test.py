@@ -174,6 +174,88 @@ BREAKAGES = [
         "import numpy\nfrom importlib import import_module",
         "test_imports.py",
     ),
+    Breakage(
+        "rooms",
+        "physics/units.py",
+        "from __future__ import annotations\n",
+        "from __future__ import annotations\n\nfrom ..study import figures\n",
+        "test_rooms.py",
+    ),
+    Breakage(
+        "plugin-takes-a-name", "plugins.py", "        if taken:\n", "        if False:\n", "physics/test_plugins.py"
+    ),
+    Breakage(
+        "tilt-axes",
+        "physics/geometry.py",
+        "    return torch.rad2deg(torch.atan2(step[:, 0], step[:, 1]))",
+        "    return torch.rad2deg(torch.atan2(step[:, 1], step[:, 0]))",
+        "physics/test_integral_geometry.py",
+    ),
+    Breakage(
+        "sql-fence",
+        "archive/sql.py",
+        "enable_external_access = false",
+        "enable_external_access = true",
+        "archive/test_selection.py",
+    ),
+    Breakage(
+        "datasum",
+        "archive/sums.py",
+        'b"DATASUM =" in content and _faults(content)[0]',
+        "False",
+        "archive/test_fits_damage.py",
+    ),
+    Breakage(
+        "part-above-whole", "steering/judge.py", "exact[part] > exact[whole]", "False", "steering/test_targeting.py"
+    ),
+    Breakage(
+        "bootstrap-by-region",
+        "study/reproduce_table.py",
+        "np.asarray(groups)[known]\n",
+        "np.arange(known.sum())\n",
+        "study/test_reproduce_table.py",
+    ),
+    Breakage(
+        "stage-hash", "study/reproduce_stages.py", 'before["key"] == key and ', "", "study/test_reproduce_stages.py"
+    ),
+    Breakage(
+        "stage-files",
+        "study/reproduce_stages.py",
+        "and self._complete(before) and not again",
+        "and not again",
+        "study/test_reproduce_stages.py",
+    ),
+    Breakage(
+        "greys",
+        "study/magnetogram.py",
+        "np.arcsinh(field / SOFT_GAUSS) /",
+        "np.arcsinh(field / LIMIT_GAUSS) /",
+        "study/test_figures.py",
+    ),
+    Breakage(
+        "covered-patches",
+        "study/reproduce_figures.py",
+        "(x - 0.48 * size[0], x + 0.48 * size[0],",
+        "(x - 0.8 * size[0], x + 0.8 * size[0],",
+        "study/test_figures.py",
+    ),
+    Breakage(
+        "polarity-counts", "retrieval/hybrid.py", '"polarity": 1.0}', '"polarity": 0.0}', "retrieval/test_hybrid.py"
+    ),
+    Breakage(
+        "old-index",
+        "retrieval/ann.py",
+        "        if about.version == version:\n",
+        "        if True:\n",
+        "retrieval/test_ann.py",
+    ),
+    Breakage(
+        "contrastive",
+        "retrieval/losses.py",
+        "torch.arange(2 * n, device=z.device).roll(n))",
+        "torch.arange(2 * n, device=z.device))",
+        "retrieval/test_training.py",
+    ),
 ]
 
 

@@ -1,4 +1,4 @@
-"""Photograph the page that `solquery app` serves, as a user first sees it, for docs/pictures.
+"""Photograph the page that `solquery app` serves, as a user sees it, for docs/pictures.
 
     make test-browser                              # installs playwright; a chromium must be there
     python scripts/make_app_picture.py --archive demo/archive
@@ -19,7 +19,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import Page, sync_playwright
 
 WORDS = "strong, widely separated bipole, leading polarity negative"
 
@@ -34,6 +34,16 @@ def wait_for(address: str, server: subprocess.Popen[bytes]) -> None:
         except (urllib.error.URLError, TimeoutError):
             time.sleep(0.5)
     raise SystemExit(f"{address} does not answer")
+
+
+def at_rest(page: Page) -> None:
+    """The patch is solved exactly, and its matches are found and drawn."""
+    resting = "document.getElementById('busy').hidden && !document.querySelector('#found[aria-busy]')"
+    for _ in range(900):
+        page.wait_for_timeout(200)
+        if page.evaluate(resting):
+            break
+    page.wait_for_timeout(2_000)
 
 
 def main() -> None:
@@ -61,13 +71,15 @@ def main() -> None:
         with sync_playwright() as play:
             browser = play.chromium.launch(executable_path=browser_path, args=["--no-sandbox"])
             page = browser.new_page(viewport={"width": 1680, "height": 980})
+            page.set_default_timeout(180_000)
             page.goto(address)
-            page.wait_for_selector("#matches li")
-            page.fill("#ask input", WORDS)
+            page.wait_for_selector("html[data-ready]", state="attached")
+            page.click("#welcome-close")
+            page.fill("#describe", WORDS)
             page.click("#ask button:has-text('Generate')")
             page.check("#pil")
             page.get_by_role("checkbox", name="Centroids").check()
-            page.wait_for_timeout(12_000)  # the patch rests, is solved exactly, and its matches are found
+            at_rest(page)
             page.screenshot(path=str(asked.out))
             browser.close()
     finally:

@@ -22,6 +22,7 @@ from solquery.physics import measure, unit_of
 from solquery.retrieval import search_hybrid
 from solquery.steering import generate, strip
 from solquery.study.figures import METHOD_LABELS
+from solquery.study.magnetogram import show_field
 from solquery.study.report import quantity
 from solquery.study.retrieval import METHODS
 
@@ -70,10 +71,10 @@ def picture(archive: Archive, bundle: Bundle, words: str, path: Path) -> None:
     x = np.asarray(answer.x)
     row = strip(bundle, answer.z, "tuf", hold=("r",), eps_values=np.linspace(-1.5, 1.5, 7))
     matches = search_hybrid(archive, bundle, x, k=6)
-    figure, axes = plt.subplots(2, 7, figsize=(14, 4.9))
+    figure, axes = plt.subplots(2, 7, figsize=(14, 4.7))
 
     def show(axis: plt.Axes, grid: np.ndarray, source: str, title: str) -> None:
-        axis.imshow(grid, cmap="gray", vmin=-1, vmax=1, origin="lower")
+        show_field(axis, bundle.preset.to_gauss(np.asarray(grid, dtype=np.float32)), interpolation="antialiased")
         axis.set_title(title, fontsize=9, color=COLOURS[source])
         axis.set_xticks([])
         axis.set_yticks([])

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from solquery.physics import parameters
-from solquery.physics.plugins import plugin_names
+from solquery.plugins import plugin_names
 
 PAGE = Path(__file__).parents[1] / "docs" / "parameters.md"
 BEGIN, END = "<!-- parameters: made by scripts/make_parameter_docs.py -->", "<!-- end of parameters -->"

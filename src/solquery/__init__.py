@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from .generator.training import TrainingError, load_run, train_generator
     from .patch import Patch
     from .physics.noise import uncertainty
-    from .physics.plugins import PluginError, load_plugin
     from .physics.registry import Parameter, UnknownParameter, get_parameter, measure, parameter, parameters, unit_of
     from .physics.units import qtable, quantities
+    from .plugins import PluginError, load_plugin
     from .retrieval.baselines import search_parameters
     from .retrieval.embedding import embed, embed_archive
     from .retrieval.hybrid import search_hybrid
@@ -134,7 +134,7 @@ _HOME = {
     "patch": "Patch",
     "physics": "Parameter UnknownParameter get_parameter measure parameter parameters unit_of",
     "physics.noise": "uncertainty",
-    "physics.plugins": "PluginError load_plugin",
+    "plugins": "PluginError load_plugin",
     "physics.units": "qtable quantities",
     "retrieval.baselines": "search_parameters",
     "retrieval.embedding": "embed embed_archive",

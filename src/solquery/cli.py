@@ -6,7 +6,6 @@ Every verb calls the public API; what takes long to import is imported by the ve
 from __future__ import annotations
 
 import errno
-import itertools
 import sys
 import time
 import traceback
@@ -25,6 +24,8 @@ from . import (
     cli_directions,
     cli_fetch,
     cli_index,
+    cli_info,
+    cli_invert,
     cli_params,
     cli_quality,
     cli_reproduce,
@@ -34,7 +35,7 @@ from . import (
     cli_training,
 )
 from .cli_input import fits_files, read_patches, refusal
-from .cli_output import Reporter, emit, note, plain, readable, table
+from .cli_output import Reporter, emit, note
 from .cli_plugins import hoisted, load_models, load_plugins
 from .errors import SolqueryError
 
@@ -254,62 +255,14 @@ def _add(store: Archive, patches: list[Patch]) -> tuple[int, int, list[dict[str,
     return added, duplicates, refused
 
 
-@app.command()
-def info(
-    archive: Annotated[str | None, typer.Option(help="Directory or URI of an archive.")] = None,
-    preset: Annotated[str | None, typer.Option(help="Name of a preset.")] = None,
-    bundle: Annotated[str | None, typer.Option(help="Name or folder of a bundle.")] = None,
-    json: Json = False,
-) -> None:
-    """Describe an archive, a preset or a bundle; without any of them, what there is."""
-    if sum(what is not None for what in (archive, preset, bundle)) > 1:
-        raise typer.BadParameter("--archive, --preset and --bundle exclude each other")
-    if archive is not None:
-        from .archive.store import Archive
-
-        document = Archive.open(archive).info()
-    elif preset is not None:
-        document = cli_training.preset_info(preset)
-    elif bundle is not None:
-        document = cli_steering.bundle_info(bundle)
-    else:
-        document = _installed()
-    if json:
-        emit(document)
-    else:
-        table(["", ""], _flat(plain(document)))
-
-
-def _installed() -> dict[str, Any]:
-    from . import __version__
-    from .bundle import Bundle
-    from .config import PRESETS
-    from .physics import parameters
-
-    known = {p.name: {"title": p.title, "unit": p.unit, "grid_unit": p.grid_unit} for p in parameters().values()}
-    return {"version": __version__, "presets": sorted(PRESETS), "bundles": Bundle.list(), "parameters": known}
-
-
-def _flat(document: dict[str, Any], before: str = "") -> Iterator[tuple[str, str]]:
-    """Nested settings as lines of a table."""
-    for key, value in document.items():
-        if isinstance(value, dict) and set(value) == {"value", "unit"}:
-            yield before + key, readable(value)
-        elif isinstance(value, dict):
-            yield from _flat(value, f"{before}{key}.")
-        elif isinstance(value, list):
-            shown = ", ".join(str(part) for part in itertools.islice(value, 12))
-            yield before + key, shown + (", …" if len(value) > 12 else "")
-        else:
-            yield before + key, "–" if value is None else str(value)
-
-
+cli_info.register(app)
 cli_params.register(app)
 cli_quality.register(app)
 cli_training.register(app)
 cli_bundle.register(app)
 cli_directions.register(app)
 cli_steering.register(app)
+cli_invert.register(app)
 cli_search.register(app)
 cli_index.register(app)
 cli_fetch.register(app)

@@ -79,8 +79,8 @@ def serve(
         typer.echo(address + (f"?token={token}" if token else ""))
         if store is None:
             note("no archive: patches can be made and changed, not searched for; give one with --archive DIR")
-        elif room.catalogue is None:
-            note(f"nothing in {store.uri} can be searched; add patches with `solquery ingest`, or use another bundle")
+        elif room.why_no_search:
+            note(room.why_no_search)
         settings = uvicorn.Config(
             application, log_level="warning", access_log=False, server_header=False, lifespan="on"
         )

@@ -7,10 +7,11 @@ import json as json_
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
+from zipfile import BadZipFile
 
 import typer
 
-from .cli_output import Reporter, emit, note, readable, table
+from .cli_output import Reporter, emit, note, readable, table, write_file
 from .cli_steering import BundleName, Json, Seed, direction_rows
 from .errors import SolqueryError
 
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from .steering.directions import Directions
 
 __all__ = ["register"]
+
+#: patches inverted together, and kept before the next
+_LOT = 32
 
 Samples = Annotated[int, typer.Option("-n", min=100, help="Latents to sample and measure.")]
 
@@ -164,14 +168,20 @@ def labels(
     table_: Annotated[Path, typer.Option("--labels", help="Table (CSV) of patch ids, each with 0 or 1.")],
     archive: Annotated[str, typer.Option(help="Archive that holds the patches.")],
     bundle: BundleName = None,
-    starts: Annotated[int, typer.Option(min=1, max=256, help="Starts of each inversion.")] = 3,
-    steps: Annotated[int, typer.Option(min=1, help="Steps of each inversion.")] = 100,
+    starts: Annotated[int, typer.Option(min=1, max=256, help="Starts of each inversion.")] = 1,
+    steps: Annotated[int, typer.Option(min=1, help="Steps of each inversion.")] = 40,
+    latents: Annotated[
+        Path | None,
+        typer.Option(help="File (.npz) that keeps inversions: other labels of the same patches take seconds."),
+    ] = None,
     folds: Annotated[int, typer.Option(min=2, help="Folds of the cross-validation, whole regions each.")] = 5,
     seed: Seed = 0,
     out: Annotated[Path, typer.Option(help="File for the direction.")] = Path("class-direction.json"),
     json: Json = False,
 ) -> None:
     """Make a direction from labels of observed patches, with its cross-validated skill by region."""
+    import numpy as np
+
     from .archive.store import Archive
     from .bundle import Bundle
     from .steering.class_direction import fit_class_direction
@@ -185,29 +195,68 @@ def labels(
     ids = [name for name in given if name in there]
     if not ids:
         raise SolqueryError(f"none of the ids of {table_} is in {store.uri}; ids are those of `solquery info`")
-    z, regions = _inverted(store, models, ids, starts, steps, seed)
-    found = fit_class_direction(z, [given[name] for name in ids], regions, folds, seed)
+    began = time.monotonic()
+    regions = dict(
+        zip(*(store.table(columns=["id", "region"])[key].to_pylist() for key in ("id", "region")), strict=True)
+    )
+    # what the latents depend on: other settings make others
+    settings = f"{models.hash} {store.uri} {starts} {steps} {seed}"
+    known = _kept(latents, settings) if latents is not None else {}
+    missing = [name for name in ids if name not in known]
+    for first in range(0, len(missing), _LOT):
+        known |= _inverted(store, models, missing[first : first + _LOT], starts, steps, seed, (first, len(missing)))
+        if latents is not None:
+            _keep(latents, settings, known)
+    z = np.stack([known[name] for name in ids])
+    found = fit_class_direction(z, [given[name] for name in ids], [regions[name] for name in ids], folds, seed)
     found.save(out, models)
-    document = {"file": str(out), "bundle": models.name, "absent": len(absent), **found.summary()}
+    document = {"file": str(out), "bundle": models.name, "absent": len(absent), "inverted": len(missing),
+                **found.summary(), "seconds": time.monotonic() - began}  # fmt: skip
     if json:
         emit(document)
         return
     typer.echo(f"{out}: {found.verdict}")
 
 
-def _inverted(store: Any, models: Bundle, ids: list[str], starts: int, steps: int, seed: int) -> tuple[Any, list[str]]:
-    """Latents (N, D) and regions of patches of an archive."""
+def _inverted(
+    store: Any, models: Bundle, ids: list[str], starts: int, steps: int, seed: int, done: tuple[int, int]
+) -> dict[str, Any]:
+    """Id to latent (D,) of patches of an archive; `done` so many of how many before these."""
     import numpy as np
 
     from .archive.prepare import prepare
     from .steering.inversion import invert
 
-    z, regions = [], []
     with Reporter("inverting") as report:
-        for first in range(0, len(ids), 32):
-            report.count(first, len(ids))
-            lot = list(store.patches(ids=ids[first : first + 32]))
-            regions += [patch.region for patch in lot]
-            grids = np.stack([prepare(patch, models.preset) for patch in lot])
-            z += [found.z for found in invert(models, grids, starts, steps, seed)]
-    return np.stack(z), regions
+        report.count(*done)
+        grids = np.stack([prepare(patch, models.preset) for patch in store.patches(ids=ids)])
+        return {name: found.z for name, found in zip(ids, invert(models, grids, starts, steps, seed), strict=True)}
+
+
+def _kept(path: Path, settings: str) -> dict[str, Any]:
+    """Id to latent of earlier inversions; nothing where there is no file."""
+    import numpy as np
+
+    if not path.exists():
+        return {}
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            if str(file["settings"]) == settings:
+                return dict(zip(file["ids"].tolist(), file["z"], strict=True))
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
+        raise SolqueryError(
+            f"{path} holds no latents of inversions ({error}); name another file, or delete it"
+        ) from None
+    raise SolqueryError(
+        f"{path} was made with another bundle, archive, --starts, --steps or --seed; name another file, or delete it"
+    )
+
+
+def _keep(path: Path, settings: str, known: dict[str, Any]) -> None:
+    import io
+
+    import numpy as np
+
+    buffer = io.BytesIO()
+    np.savez(buffer, settings=np.array(settings), ids=np.array(list(known)), z=np.stack(list(known.values())))
+    write_file(path, buffer.getvalue())

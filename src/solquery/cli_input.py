@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -21,7 +22,18 @@ if TYPE_CHECKING:
     from .steering.directions import Directions
     from .steering.vocabulary import Target
 
-__all__ = ["Query", "asked_of", "fits_files", "gauss_or_units", "read_npy", "read_patches", "read_query"]
+__all__ = [
+    "Query",
+    "asked_of",
+    "begun_with",
+    "fits_files",
+    "fitting_precision",
+    "gauss_or_units",
+    "read_npy",
+    "read_patches",
+    "read_query",
+    "started_from",
+]
 
 _SETTING = re.compile(
     r"\s*(?P<name>[A-Za-z_]\w*)\s*(?P<relation><=|>=|=)\s*(?P<number>[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)"
@@ -148,7 +160,7 @@ class Query:
     region: str | None = None
 
 
-def read_query(text: str, archive: Archive | None, bundle: Bundle) -> Query:
+def read_query(text: str, archive: Archive | None, bundle: Bundle, any_quality: bool = False) -> Query:
     """A FITS file, an .npy file (latent vector, or field), ``latent:TEXT``, or the id of a patch in the archive."""
     from .archive.prepare import prepare
 
@@ -165,9 +177,13 @@ def read_query(text: str, archive: Archive | None, bundle: Bundle) -> Query:
             raise SolqueryError(f"{path} has shape {array.shape}; a query is a field (ny, nx) or a latent vector (D,)")
         return Query(gauss_or_units(array, bundle, str(path)), {"kind": "array", "file": str(path)})
     if path.is_file():
-        from .archive.fits import read_sharp
+        from .archive.fits import UnreadableFits, read_sharp
 
-        patch = read_sharp(path)
+        try:
+            patch = read_sharp(path, strict_quality=not any_quality)
+        except UnreadableFits as error:
+            hint = "read it with strict_quality=False if"
+            raise UnreadableFits(str(error).replace(hint, "use --any-quality if")) from None
         kind, where = "file", {"file": str(path)}
     elif archive is not None and text in set(archive.ids()):
         patch = archive.get(text)
@@ -185,3 +201,49 @@ def _latent_query(z: np.ndarray, where: dict[str, Any], bundle: Bundle) -> Query
     z = as_latents(z, int(bundle.generator.latent_dim))
     x = render(bundle.generator, z, bundle.preset.shape)[0, 0].numpy()
     return Query(x, {"kind": "latent", **where, "z_norm": float(np.linalg.norm(z))})
+
+
+def started_from(start: Path | None) -> Path | None:
+    """The folder that `--start` names; a shipped bundle may be named."""
+    if start is None or start.exists():
+        return start
+    from .bundle import SHIPPED, Bundle
+
+    if str(start) in Bundle.list():
+        return SHIPPED / start
+    raise SolqueryError(
+        f"no run or bundle at {start} to start from; there ship with the package: {', '.join(Bundle.list())}"
+    )
+
+
+def begun_with(start: Path | None) -> dict[str, Any]:
+    """What a generator that begins with weights leaves out: the coarse levels, and trust in a new discriminator."""
+    if start is None:
+        return {}
+    from .generator.vaegan import JUDGE_FIRST, is_bundle
+
+    return {"grow_images": (), "fade_images": 1, "judge_first_images": JUDGE_FIRST if is_bundle(start) else 0}
+
+
+def fitting_precision(config: Any, kind: str, place: str, run: Path | None) -> Any:
+    """Settings of a trainer, in single precision where the processor has no instructions for bfloat16.
+
+    A run that is there keeps its own. Without AVX-512 a step in bfloat16 takes ten times as long as one in fp32.
+    """
+    import json
+    import platform
+
+    import torch
+
+    if config.precision != "bf16" or place != "cpu" or platform.machine() not in ("x86_64", "AMD64"):
+        return config
+    if run is not None and (run / "config.json").is_file():
+        try:
+            there = json.loads((run / "config.json").read_text())[kind]["precision"]
+        except (ValueError, KeyError, TypeError):
+            return config  # the trainer says what is wrong with it
+        return dataclasses.replace(config, precision=there)
+    if torch.backends.cpu.get_cpu_capability() == "AVX512":
+        return config
+    note("this processor computes bfloat16 in software: training in fp32 (--precision bf16 insists)")
+    return dataclasses.replace(config, precision="fp32")

@@ -87,8 +87,8 @@ def readable(entry: Mapping[str, Any] | None) -> str:
     return f"{sign}{entry['value']:.4g} {entry['unit']}".rstrip()
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str = "") -> None:
-    """A table on stdout."""
+def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str = "", left: Sequence[int] = ()) -> None:
+    """A table on stdout; the columns `left` (beside the first) hold words and are set to the left."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -97,7 +97,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str = ""
         typer.echo(title)
     out = Table(box=None, pad_edge=False)
     for k, column in enumerate(columns):
-        out.add_column(column, justify="left" if k == 0 else "right", overflow="fold")
+        out.add_column(column, justify="left" if k == 0 or k in left else "right", overflow="fold")
     for row in rows:
         out.add_row(*(Text(str(cell)) for cell in row))
     buffer = io.StringIO()
@@ -129,22 +129,21 @@ def picture(fields: Sequence[Any], preset: Preset, titles: Sequence[str], headin
     import numpy as np
     from matplotlib.figure import Figure
 
+    from .study.magnetogram import grey_bar, show_field
+
     columns = min(len(fields), 7)
     rows = -(-len(fields) // columns)
-    figure = Figure(figsize=(max(1.9 * columns, 3.0), 2.3 * rows + 0.55), layout="constrained")
+    figure = Figure(figsize=(max(1.9 * columns, 3.0), 2.2 * rows + 0.85), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for axis in axes:
         axis.set_axis_off()
     image = None
     for axis, x, title in zip(axes, fields, titles, strict=False):
-        field = np.nan_to_num(np.asarray(preset.to_gauss(np.asarray(x, dtype=np.float32))))
-        limit = preset.display_gauss
-        image = axis.imshow(field, cmap="gray", vmin=-limit, vmax=limit, origin="lower", interpolation="nearest")
+        field = preset.to_gauss(np.asarray(x, dtype=np.float32))
+        image = show_field(axis, field, limit_gauss=preset.display_gauss)
         axis.set_title(title, fontsize=7)
     if image is not None:
-        bar = figure.colorbar(image, ax=list(axes), shrink=0.8, pad=0.01)
-        bar.set_label("field (G)", fontsize=7)
-        bar.ax.tick_params(labelsize=6)
+        grey_bar(figure, image, list(axes), width=max(0.3, 0.9 - 0.15 * columns))
     if heading:
         figure.suptitle(heading, fontsize=9)
     buffer = io.BytesIO()

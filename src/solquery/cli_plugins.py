@@ -36,7 +36,7 @@ def load_plugins(files: Sequence[Path]) -> None:
     """Load them here, and name them in the environment for the processes that a verb starts."""
     if not files:
         return  # physics need not be loaded to print a verb's help
-    from .physics.plugins import ENVIRONMENT, load_plugin
+    from .plugins import ENVIRONMENT, load_plugin
 
     for file in files:
         load_plugin(file)

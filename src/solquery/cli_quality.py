@@ -88,6 +88,12 @@ def quality(
         f"generated TUF {spans} the archive's 1st to 99th percentile; {tuf['weak']:.0%} of it lies in the archive's "
         f"weakest tenth, {tuf['strong']:.0%} in the strongest"
     )
+    if document["frames_a_region"] > 1.2:
+        note(
+            f"{document['held_out']:,} held-out patches are of {document['regions']:,} regions only: frames of a "
+            "region are near copies, and make coverage, recall and density too small, for the floor as well; give an "
+            "archive of more regions, or a smaller -n"
+        )
     if document["memorisation"] is not None:
         memory = document["memorisation"]
         verdict = "copies training patches" if memory["memorised"] else "no sign of memorised patches"

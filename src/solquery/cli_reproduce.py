@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .cli_input import fitting_precision
 from .cli_output import Reporter, emit, note, table
 from .cli_plugins import load_models
 from .cli_steering import Json
@@ -15,6 +17,7 @@ from .cli_steering import Json
 if TYPE_CHECKING:
     from .archive.store import Archive
     from .bundle import Bundle
+    from .config import Preset
 
 __all__ = ["register"]
 
@@ -77,9 +80,21 @@ def _models(
     chosen = get_preset(preset or DEFAULT)
     if not train:
         note(f"no bundle of preset {chosen.name!r} ships with this version: training one; stop and resume as you like")
-    from .study.reproduce_training import FULL_TRAINING, QUICK_TRAINING, trained_bundle
+    from .study.reproduce_training import FULL_TRAINING, QUICK_TRAINING, trained_bundle, training_folder
 
-    return trained_bundle(out, chosen, QUICK_TRAINING if quick else FULL_TRAINING, report)
+    plan = QUICK_TRAINING if quick else FULL_TRAINING
+    return trained_bundle(out, _fitting(chosen, training_folder(out, chosen, plan)), plan, report)
+
+
+def _fitting(preset: Preset, folder: Path) -> Preset:
+    """The preset with both trainers in a precision that this machine computes."""
+    import torch
+
+    place = "cuda" if torch.cuda.is_available() else "cpu"
+    fitted = {
+        kind: fitting_precision(getattr(preset, kind), kind, place, folder / kind) for kind in ("generator", "encoder")
+    }
+    return dataclasses.replace(preset, **fitted)
 
 
 def _row(row: dict[str, Any]) -> tuple[str, ...]:

@@ -85,6 +85,9 @@ def search(
         ),
     ] = None,
     exclude_own: Annotated[bool, typer.Option("--exclude-own", help="Leave out the query's own region.")] = False,
+    any_quality: Annotated[
+        bool, typer.Option("--any-quality", help="Take a file as the query whose QUALITY marks it as bad.")
+    ] = False,
     out: Annotated[Path | None, typer.Option(help="Folder for a picture of query and matches.")] = None,
     save: Annotated[
         Path | None, typer.Option(help="Folder for a contact sheet, all numbers as CSV, and the matches as FITS.")
@@ -107,7 +110,10 @@ def search(
         what = f"no patch of {archive} meets {where!r}" if where else f"the archive at {archive} is empty"
         raise SolqueryError(f"{what}; {'widen the condition' if where else 'add patches with `solquery ingest`'}")
     shares = _shares(by, weights or [])
-    found = _asked_query(models, describe, settings or [], seed) if query is None else read_query(query, store, models)
+    if query is None:
+        found = _asked_query(models, describe, settings or [], seed)
+    else:
+        found = read_query(query, store, models, any_quality)
     measured = measured_on_grid(models, found.x)
     _embedded(store, models, workers, dask)
     from .retrieval.verify import LOOKED_AT, verified

@@ -1,4 +1,4 @@
-"""Verbs that steer a generator: `generate`, `edit`, `invert`."""
+"""Verbs that steer a generator: `generate`, `edit`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .cli_input import asked_of, fits_files, read_npy, read_patches, read_query
+from .cli_input import asked_of, read_npy, read_query
 from .cli_native import native_record
 from .cli_output import (
     Reporter,
@@ -24,7 +24,6 @@ from .cli_output import (
     write_json,
 )
 from .cli_plugins import load_models
-from .errors import SolqueryError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -46,13 +45,9 @@ Seed = Annotated[int, typer.Option(min=0, help="The same seed gives the same res
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 
 
-#: patches inverted together
-_LOT = 32
-
-
 def register(app: typer.Typer) -> None:
     """Add the verbs of this file."""
-    for verb in (generate, edit, invert):
+    for verb in (generate, edit):
         app.command()(verb)
 
 
@@ -210,29 +205,42 @@ def _say_nearest(record: dict[str, Any]) -> None:
     note(f"solquery: no patch has all that was asked; the nearest: {', '.join(pairs)}")
 
 
-def _start(models: Bundle, start: Path | None, describe: str | None, settings: list[str], seed: int) -> np.ndarray:
-    """Latent (D,) of the patch to edit: of a file, of what is asked for, or drawn from the prior."""
+def _start(
+    models: Bundle, start: Path | None, describe: str | None, settings: list[str], seed: int, detail: bool
+) -> tuple[Bundle, np.ndarray]:
+    """Latent (D,) of the patch to edit: of a file, of what is asked for, or drawn from the prior.
+
+    And the bundle to edit it with: with `detail`, one that carries the detail of the file's patch.
+    """
     import torch
 
     dim = int(models.generator.latent_dim)
     if start is not None and (describe or settings):
         raise typer.BadParameter("--from excludes --describe and --set")
+    if detail and (start is None or start.suffix == ".npy"):
+        raise typer.BadParameter("--detail is that of an observation; name its FITS file with --from")
     if describe or settings:
         from .steering.targeting import generate as generated
 
-        return generated(models, asked_of(describe, settings, models), 1, (), seed)[0].z
+        return models, generated(models, asked_of(describe, settings, models), 1, (), seed)[0].z
     if start is None:
-        return torch.randn(dim, generator=torch.Generator().manual_seed(seed)).numpy()
+        return models, torch.randn(dim, generator=torch.Generator().manual_seed(seed)).numpy()
     if start.suffix == ".npy":
         array = read_npy(start)
         if array.ndim == 1:
             from .steering.latents import as_latents
 
-            return as_latents(array, dim)[0]
+            return models, as_latents(array, dim)[0]
+    from .steering.detail import add_detail, with_detail
     from .steering.inversion import invert as inverted
 
     with Reporter("inverting"):
-        return inverted(models, read_query(str(start), None, models).x, seed=seed)[0].z
+        x = read_query(str(start), None, models).x
+        found = inverted(models, x, seed=seed)
+        if not detail:
+            return models, found[0].z
+        found = add_detail(models, x, found)
+    return with_detail(models, found[0]), found[0].z
 
 
 def edit(
@@ -253,6 +261,7 @@ def edit(
     start: Annotated[
         Path | None, typer.Option("--from", help="FITS to edit (inverted first), or a latent .npy.")
     ] = None,
+    detail: Annotated[bool, typer.Option("--detail", help="Keep more of the FITS file's patch (see invert).")] = False,
     out: Annotated[Path, typer.Option(help="Folder for the strip as PNG, JSON and latents.")] = Path("edited"),
     json: Json = False,
 ) -> None:
@@ -268,7 +277,7 @@ def edit(
     fitted = directions_of(models)
     held = tuple(hold or ())
     fitted.normal(param, held)  # names and conflicts before any work
-    z = _start(models, start, describe, settings or [], seed)
+    models, z = _start(models, start, describe, settings or [], seed, detail)
     began = time.monotonic()
     reach = range_ or (1.5 if exact else 3.0)
     made = (follow if exact else strip)(models, z, param, held, np.linspace(-reach, reach, steps))
@@ -308,77 +317,3 @@ def edit(
     names = [*shown, *(key for key in made.values if key not in shown)]
     table(["step", *names], [(f"{f['eps']:+.2f}", *(readable(f["parameters"][k]) for k in names)) for f in frames])
     typer.echo(document["picture"])
-
-
-def invert(
-    files: Annotated[list[Path], typer.Argument(help="SHARP FITS files, or directories of them.")],
-    bundle: BundleName = None,
-    starts: Annotated[int, typer.Option(min=1, max=256, help="Starts per patch; the best one counts.")] = 8,
-    steps: Annotated[int, typer.Option(min=1, help="Steps of the optimiser.")] = 200,
-    seed: Seed = 0,
-    out: Annotated[Path, typer.Option(help="Folder for pictures, latents and invert.json.")] = Path("inverted"),
-    json: Json = False,
-) -> None:
-    """Find the latent vectors whose patches come closest to observations."""
-    import io
-
-    import numpy as np
-
-    from .archive.prepare import prepare
-    from .steering.inversion import invert as inverted
-
-    models = load_models(bundle)
-    patches, refused = read_patches(fits_files(files), strict_quality=False)
-    if not patches:
-        raise SolqueryError(f"none of the {len(refused)} files could be read; the reasons are above")
-    began = time.monotonic()
-    records: list[dict[str, Any]] = []
-    with Reporter("inverting") as report:
-        grids = [prepare(patch, models.preset) for patch in patches]
-        answers: list[Any] = []
-        # many at a time, and none waits for all
-        for first in range(0, len(grids), _LOT):
-            report.count(first, len(grids))
-            answers += inverted(models, np.stack(grids[first : first + _LOT]), starts, steps, seed)
-        for patch, x, found in zip(patches, grids, answers, strict=True):
-            original, rebuilt = measured_on_grid(models, x), measured_on_grid(models, found.x)
-            latent = io.BytesIO()
-            np.save(latent, found.z)
-            stem = out / patch.id.replace("/", "_")
-            titles = [f"{patch.source}, {patch.region}", f"reconstruction, mse {found.mse:.4f}", "difference"]
-            tiles = [x, found.x, x - found.x]
-            shown = write_file(stem.with_name(stem.name + ".png"), picture(tiles, models.preset, titles, patch.id))
-            kept = write_file(stem.with_name(stem.name + ".npy"), latent.getvalue())
-            records.append(
-                {
-                    "id": patch.id,
-                    "region": patch.region,
-                    "mse": found.mse,
-                    "z_norm": found.z_norm,
-                    "unexplained": found.unexplained,
-                    "parameters": quantities(original, models.preset.physical),
-                    "reconstructed": quantities(rebuilt, models.preset.physical),
-                    "errors": quantities({k: rebuilt[k] - original[k] for k in original}, models.preset.physical),
-                    "start_mse": found.start_mse,
-                    "file": patch.file,
-                    "picture": str(shown),
-                    "latent": str(kept),
-                }
-            )
-    document: dict[str, Any] = {
-        "patches": records,
-        "refused": refused,
-        "bundle": models.name,
-        "seed": seed,
-        "seconds": time.monotonic() - began,
-    }
-    write_json(out / "invert.json", document)
-    if json:
-        emit(document)
-        return
-    for record in records:
-        lines = [
-            (k, readable(entry), readable(record["reconstructed"][k])) for k, entry in record["parameters"].items()
-        ]
-        title = f"{record['id']}: mse {record['mse']:.5f}, |z| {record['z_norm']:.2f}, {record['picture']}"
-        table(["parameter", "original", "reconstructed"], lines, title=title)

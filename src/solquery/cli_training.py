@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .cli_input import read_npy
+from .cli_input import begun_with, fitting_precision, read_npy, started_from
 from .cli_output import Reporter, emit, note
 from .errors import SolqueryError
 
@@ -80,6 +80,9 @@ Without = Annotated[
     list[Invariance] | None,
     typer.Option("--without", help="An invariance to leave out, for matches exact in it; may be repeated."),
 ]
+Start = Annotated[
+    Path | None, typer.Option(help="Bundle, or run of the same networks, whose weights a new run begins with.")
+]
 PictureEvery = Annotated[int, typer.Option(min=1, help="Steps between pictures of the same 36 latents.")]
 Dry = Annotated[bool, typer.Option("--dry-run", help="Print the resolved configuration and stop.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
@@ -101,20 +104,21 @@ def train_generator(
     precision: Precision = None,
     learning_rate: Rate = None,
     shared_batch: Shared = None,
-    start: Annotated[
-        Path | None, typer.Option(help="Run of the same networks whose weights a new run begins with (loss vae-gan).")
-    ] = None,
+    start: Start = None,
     picture_every: PictureEvery = 500,
     dry_run: Dry = False,
     json: Json = False,
 ) -> None:
     """Train a generator on the patches of an archive."""
     changes = {"precision": precision, "learning_rate": learning_rate, "shared_batch": shared_batch}
-    chosen, config = _plan(preset, "generator", images, epochs, changes)
+    start = started_from(start)
+    chosen, config = _plan(preset, "generator", images, epochs, {**changes, **begun_with(start)})
+    place = _device(device, devices)
+    if precision is None:
+        config = fitting_precision(config, "generator", place, run)
     if dry_run:
         emit(_resolved("generator", chosen, config, run, archive, data, seed, device, minutes, until_images))
         return
-    place = _device(device, devices)
     with _one_voice() as leads:
         folder, patches = ready(chosen, archive, where, data, run)
         if devices > 1 and "WORLD_SIZE" not in os.environ:
@@ -165,9 +169,7 @@ def train_encoder(
         int, typer.Option(min=0, help="Train on so many patches drawn from --generator as well: queries will be such.")
     ] = 0,
     generator: Annotated[Path | None, typer.Option(help="Run folder of `train generator` that draws.")] = None,
-    start: Annotated[
-        Path | None, typer.Option(help="Run of the same networks whose weights a new run begins with.")
-    ] = None,
+    start: Start = None,
     seed: Seed = 0,
     device: Device = "auto",
     loss: Loss = None,
@@ -182,8 +184,11 @@ def train_encoder(
     """Train the self-supervised encoder on the patches of an archive."""
     if bool(drawn) != (generator is not None):
         raise typer.BadParameter("--drawn N and --generator RUN go together")
+    start = started_from(start)
     chosen, config = _plan(preset, "encoder", images, epochs, {"loss": loss, "learning_rate": learning_rate})
+    place = _device(device)
     config = dataclasses.replace(config, augment=config.augment.without(*(kind.value for kind in without or [])))
+    config = fitting_precision(config, "encoder", place, run)
     if dry_run:
         emit(_resolved("encoder", chosen, config, run, archive, data, seed, device, minutes, until_images))
         return
@@ -194,7 +199,7 @@ def train_encoder(
     if generator is not None:
         patches = _with_draws(patches, generator, drawn, folder, seed)
         provenance |= {"drawn": drawn, "generator": generator.resolve().name}
-    began, place = time.monotonic(), _device(device)
+    began = time.monotonic()
     planned = config.images or config.epochs * len(patches)
     with _resumable("training the encoder", folder) as report:
         done = train(

@@ -53,6 +53,9 @@ class GeneratorConfig:
     grow_images: tuple[int, ...] = ()
     #: images over which a new level of the discriminator is faded in
     fade_images: int = 20_000
+    #: first images from which the discriminator learns alone (loss `vae-gan` only): one that is new beside a generator
+    #: that is not would lead it astray
+    judge_first_images: int = 0
     #: parameters that the first latent coordinates carry in training (loss `vae-gan` only; see generator/anchors.py)
     anchors: tuple[str, ...] = ()
     #: gauss of one network unit, for measuring the anchors
@@ -72,6 +75,9 @@ class GeneratorConfig:
         _require(self.batch >= 2, f"batch must be at least 2, got {self.batch}")
         _require(self.epochs >= 1, f"epochs must be at least 1, got {self.epochs}")
         _require(self.learning_rate > 0, f"learning_rate must be positive, got {self.learning_rate}")
+        _require(
+            self.judge_first_images >= 0, f"judge_first_images must not be negative, got {self.judge_first_images}"
+        )
         _require(self.amounts >= 0, f"amounts must not be negative, got {self.amounts}")
         losses = ("bce", "relativistic", "vae-gan")
         _require(self.loss in losses, f"loss must be one of {', '.join(losses)}, got {self.loss!r}")

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import socket
+import threading
+import time
 import warnings
 
 import pytest
@@ -18,6 +21,8 @@ with warnings.catch_warnings():
     # starlette would rather have httpx2; httpx serves
     warnings.simplefilter("ignore")
     from starlette.testclient import TestClient
+
+from page_driver import CHROMIUM, SIZES, rest
 
 from solquery.app import Room, create_app
 from solquery.archive import Archive, simulate_region
@@ -98,3 +103,62 @@ def sample_file():
     from importlib.resources import files
 
     return next(f for f in files("solquery").joinpath("samples").iterdir() if "sharp-856" in f.name).read_bytes()
+
+
+@pytest.fixture(scope="module")
+def address(shipped_room):
+    """Of a server with the shipped bundle, for a browser."""
+    uvicorn = pytest.importorskip("uvicorn")
+    listener = socket.socket()
+    listener.bind(("127.0.0.1", 0))
+    server = uvicorn.Server(uvicorn.Config(create_app(shipped_room), log_level="critical"))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+    thread.start()
+    while not server.started:
+        assert thread.is_alive(), "the server could not start"
+        time.sleep(0.05)
+    yield f"http://127.0.0.1:{listener.getsockname()[1]}/"
+    server.should_exit = True
+    thread.join(10)
+    listener.close()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    sync_api = pytest.importorskip("playwright.sync_api")
+    with sync_api.sync_playwright() as play:
+        browser = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def opened(browser, address):
+    """Opens pages; at the end, none may have thrown, been refused by the policy, or asked anybody else."""
+    contexts, wrong = [], []
+
+    def listen(page):
+        page.on("pageerror", lambda error: wrong.append(str(error)))
+        page.on("console", lambda m: wrong.append(m.text) if "Content Security Policy" in m.text else None)
+        page.on("request", lambda r: wrong.append(r.url) if not r.url.startswith((address, "blob:", "data:")) else None)
+
+    def open_(size="desk", hash="", scheme="light"):
+        width, height = SIZES[size]
+        context = browser.new_context(
+            viewport={"width": width, "height": height}, color_scheme=scheme, accept_downloads=True,
+            reduced_motion="reduce",
+        )  # fmt: skip
+        context.grant_permissions(["clipboard-read", "clipboard-write"], origin=address)
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(45_000)
+        listen(page)
+        page.goto(address + hash)
+        page.wait_for_selector("html[data-ready]", state="attached")
+        rest(page)
+        return page
+
+    yield open_
+    for context in contexts:
+        context.close()
+    assert not wrong

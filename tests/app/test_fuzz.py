@@ -19,7 +19,7 @@ from solquery.steering import encode_latent
 OPERATIONS = [
     ("GET", "/api/health"), ("GET", "/api/parameters"), ("GET", "/api/map"), ("GET", "/api/cloud"),
     ("POST", "/api/edit"), ("POST", "/api/generate"), ("POST", "/api/search"), ("POST", "/api/patch"),
-    ("GET", "/api/patch/{patch_id}"), ("POST", "/api/invert"),
+    ("GET", "/api/patch/{patch_id}"), ("POST", "/api/invert"), ("POST", "/api/estimate"),
 ]  # fmt: skip
 
 # told in the answer; as an error it would be a fault of the server
@@ -76,4 +76,6 @@ def test_no_request_makes_the_server_fault(schema, room, method, path):
             assert set(response.json()["error"]) == {"kind", "message"}
 
     one()
-    assert 200 in answered or path in ("/api/patch", "/api/invert"), "nothing got through: the fuzz is too shallow"
+    # a FITS file is not found by chance, and this bundle has no network that estimates
+    rarely = path in ("/api/patch", "/api/invert", "/api/estimate")
+    assert 200 in answered or rarely, "nothing got through: the fuzz is too shallow"

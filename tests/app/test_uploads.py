@@ -98,7 +98,7 @@ def test_a_tile_that_unpacks_to_gigabytes_ends_in_the_child():
     # the descriptor in front of the heap: length and offset
     larger = larger[: at - 8] + len(bomb).to_bytes(4, "big") + bytes(4) + larger[at:]
     larger += bytes(-len(larger) % 2880)
-    with pytest.raises(UnreadableFits, match=r"bomb\.fits: cannot be decoded"):
+    with pytest.raises(UnreadableFits, match=r"bomb\.fits: (cannot be|takes too long to) decode"):
         read_upload(larger, "bomb.fits")
     assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss < 2.5 * 2**20, "kilobytes"
 

@@ -122,3 +122,24 @@ def test_zero_frames_is_refused():
         simulate_region(0, 0, 0)
     with pytest.raises(ValueError, match="at least 1 region"):
         next(simulate(0, 1))
+
+
+def test_regions_are_not_made_far_ahead_of_who_takes_them(monkeypatch):
+    from concurrent.futures import ThreadPoolExecutor
+
+    handed = []
+
+    class Pool(ThreadPoolExecutor):
+        def __init__(self, workers, mp_context):
+            super().__init__(workers)
+
+        def submit(self, task, job):
+            handed.append(job)
+            return super().submit(task, job)
+
+    monkeypatch.setattr("solquery.archive.simulate.ProcessPoolExecutor", Pool)
+    monkeypatch.setattr("solquery.archive.simulate._one", lambda job: [job])
+    stream = simulate(100, 1, seed=9, workers=2)
+    taken = [next(stream) for _ in range(10)]
+    assert taken == [(9, k, 1) for k in range(10)] and len(handed) <= 20
+    assert [*taken, *stream] == [(9, k, 1) for k in range(100)]

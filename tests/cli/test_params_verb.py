@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from command_line import are_quantities, call, document, failure
 
+from solquery import plugins
 from solquery.bundle import Bundle
 from solquery.extension import extend_directions
-from solquery.physics import load_plugin, parameters, plugins, registry
+from solquery.physics import load_plugin, parameters, registry
 from solquery.steering import SteeringWarning
 
 PAGE = Path(__file__).parents[2] / "docs" / "parameters.md"

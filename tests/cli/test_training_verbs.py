@@ -148,3 +148,28 @@ def test_settling_writes_a_run_of_its_own(room, tmp_path):
     assert (tmp_path / "settled" / "checkpoints" / "generator.safetensors").exists()
     assert "name a new folder" in failure(*command, "--run", room / "run-g")
     assert "no run folder" in failure("train", "settle", tmp_path, *command[3:], "--run", tmp_path / "other")
+
+
+def test_a_training_that_starts_from_a_bundle_skips_the_coarse_levels():
+    shown = document("train", "generator", "--preset", "physical", "--start", "physical", "--dry-run")
+    assert shown["generator"]["grow_images"] == [] and shown["generator"]["judge_first_images"] > 0
+    plain = document("train", "generator", "--preset", "physical", "--dry-run")
+    assert plain["generator"]["grow_images"] and plain["generator"]["judge_first_images"] == 0
+    assert "physical" in failure("train", "encoder", "--preset", "physical", "--start", "nothing", "--dry-run")
+
+
+def test_bfloat16_is_for_processors_that_have_it(tmp_path, monkeypatch):
+    import torch
+
+    command = ("train", "generator", "--preset", "physical", "--device", "cpu", "--dry-run")
+    monkeypatch.setattr("platform.machine", lambda: "x86_64")
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
+    assert document(*command)["generator"]["precision"] == "fp32"
+    assert document(*command, "--precision", "bf16")["generator"]["precision"] == "bf16"
+    encoder = document("train", "encoder", *command[2:])
+    assert encoder["encoder"]["precision"] == "fp32"
+    # a run goes on as it began, on whatever machine
+    (tmp_path / "config.json").write_text(json.dumps({"generator": {"precision": "bf16"}}))
+    assert document(*command, "--run", tmp_path)["generator"]["precision"] == "bf16"
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
+    assert document(*command)["generator"]["precision"] == "bf16"

@@ -270,3 +270,32 @@ def test_a_new_run_begins_with_the_weights_of_another(tmp_path):
     with pytest.raises(TrainingError, match="starts from nothing"):
         bce = trainings.configurations()["bce"]
         train_generator(bce, trainings.blobs(), tmp_path / "fourth", trainings.SHAPE, start=tmp_path / "first")
+
+
+def test_a_new_run_begins_with_a_bundle_whose_discriminator_has_to_learn_first(tmp_path):
+    import trainings
+
+    trainings.train("vae-gan", str(tmp_path / "first"), until_images=160)
+    bundle = tmp_path / "bundle"
+    bundle.mkdir()
+    (bundle / "bundle.json").write_text("{}")
+    for name in ("generator", "inference"):
+        (bundle / f"{name}.safetensors").write_bytes((tmp_path / f"first/checkpoints/{name}.safetensors").read_bytes())
+    shipped = load_file(bundle / "generator.safetensors")
+    config = dataclasses.replace(
+        trainings.configurations()["vae-gan"], grow_images=(), fade_images=1, judge_first_images=32
+    )
+
+    def stored(images):
+        run = tmp_path / "run"
+        train_generator(config, trainings.blobs(), run, trainings.SHAPE, until_images=images, start=bundle)
+        return torch.load(run / "checkpoints" / "last.pt", weights_only=True)
+
+    first = stored(32)
+    assert all(torch.equal(first[part][k], shipped[k]) for part in ("generator", "average") for k in shipped)
+    assert first["optimise_d"]["state"] and not first["optimise_g"]["state"]
+    second = stored(48)  # gone on with: now the generator learns as well
+    assert not torch.equal(second["generator"]["linear.weight"], shipped["linear.weight"])
+    with pytest.raises(TrainingError, match="give a bundle or a checkpoint of the same networks"):
+        wider = dataclasses.replace(config, width=16)
+        train_generator(wider, trainings.blobs(), tmp_path / "other", trainings.SHAPE, start=bundle)

@@ -12,10 +12,11 @@ import pytest
 import torch
 
 import solquery
+from solquery import plugins
 from solquery.config import GeneratorConfig
 from solquery.errors import SolqueryError
 from solquery.generator import networks
-from solquery.physics import PluginError, load_plugin, measure, parameters, plugin_names, plugins, registry
+from solquery.physics import PluginError, load_plugin, measure, parameters, plugin_names, registry
 
 ROOT = Path(__file__).parents[2]
 PEAK = '''

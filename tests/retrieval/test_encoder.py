@@ -60,3 +60,19 @@ def test_weights_follow_from_the_seed_and_leave_the_global_generator_alone():
 def test_unknown_architecture_is_named():
     with pytest.raises(ValueError, match="no encoder architecture named 'vit'; there is: resnet18"):
         build_encoder(dataclasses.replace(EncoderConfig(), arch="vit"))
+
+
+def test_narrow_shortcuts_halve_like_the_convolution_they_stand_for():
+    """oneDNN corrupts memory in the plain one's gradient, on some processors; here both go channels first."""
+    from solquery.retrieval.encoder import _Halve
+
+    torch.manual_seed(0)
+    narrow = _Halve(4, 8, 1, 2, bias=False)
+    plain = torch.nn.Conv2d(4, 8, 1, 2, bias=False)
+    plain.load_state_dict(narrow.state_dict())
+    x = torch.randn(3, 4, 7, 6)
+    ours, theirs = narrow(x), plain(x)
+    assert ours.shape == (3, 8, 4, 3) and torch.allclose(ours, theirs, atol=1e-6)
+    for y in (ours, theirs):
+        y.square().sum().backward()
+    assert torch.allclose(narrow.weight.grad, plain.weight.grad, rtol=1e-4, atol=1e-5)

@@ -13,6 +13,7 @@ import warnings
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 import solquery
 from solquery.config import AugmentConfig, EncoderConfig
@@ -216,7 +217,7 @@ def test_training_learns_to_recognise_views(tmp_path, kind):
         projection_hidden=64,
         prediction_hidden=16,
         batch=32,
-        images=32 * 120,
+        images=32 * 200,
         learning_rate=0.05,
         augment=AugmentConfig(shift_px=1, zoom=(0.95, 1.05), rotation_deg=5, vertical_flip=False),
     )
@@ -366,3 +367,18 @@ def test_a_new_run_begins_with_the_weights_of_another(tmp_path, data):
     with pytest.raises(EncoderRunError, match="of another kind"):
         wider = dataclasses.replace(CFG, width=8)
         train_encoder(wider, data, tmp_path / "fourth", device="cpu", start=tmp_path / "first")
+
+
+def test_a_new_run_begins_with_the_encoder_of_a_bundle(tmp_path, data):
+    from solquery.bundle import SHIPPED
+    from solquery.config import get_preset
+
+    shipped = load_file(SHIPPED / "physical" / "encoder.safetensors")
+    cfg = dataclasses.replace(get_preset("physical").encoder, batch=8, images=8, learning_rate=1e-12, physics=())
+    patches = np.random.default_rng(1).normal(0, 0.05, (8, 128, 128)).astype(np.float32)
+    train_encoder(cfg, patches, tmp_path / "run", stats_images=8, device="cpu", start=SHIPPED / "physical")
+    after = torch.load(tmp_path / "run" / "checkpoints" / "last.pt", weights_only=True)["encoder"]
+    weights = [name for name, _ in build_encoder(cfg, 0).named_parameters()]
+    assert all(torch.allclose(shipped[k].float(), after[k], atol=1e-5) for k in weights)
+    with pytest.raises(EncoderRunError, match="bundle of the same preset"):
+        train_encoder(CFG, data, tmp_path / "other", device="cpu", start=SHIPPED / "physical")

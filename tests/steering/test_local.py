@@ -120,6 +120,8 @@ def test_draws_meet_the_laws_and_differ(bundle):
     z = draw_latents(bundle, targets, 12, seed=3)
     values = measure_latents(bundle.generator, bundle.preset, z, ["polarity", "tilt"])
     assert (values["polarity"] == -1).all() and (values["tilt"] >= 5).all()
+    # and are bipoles: where the centroids nearly coincide, which one leads is chance
+    assert (measure_latents(bundle.generator, bundle.preset, z, ["psep"])["psep"] >= targets["psep"].value).all()
     assert len(np.unique(z.round(3), axis=0)) == 12
 
 

@@ -215,6 +215,13 @@ def test_numbers_that_contradict_each_other_are_refused(asked):
         check_conflicts({name: Target(name, value) for name, value in asked.items()})
 
 
+@pytest.mark.parametrize(("relation", "size"), [("<=", 5), (">=", 30), ("=", 12)])
+def test_a_tilt_and_another_size_of_it_are_refused(bundle, relation, size):
+    with pytest.raises(OutOfReach, match="tilt = -20 deg and tilt_size"):
+        generate(bundle, {"tilt": -20.0, "tilt_size": Target("tilt_size", size, relation)})
+    check_conflicts({"tilt": Target("tilt", -20.0), "tilt_size": Target("tilt_size", 20.0, relation)})
+
+
 def test_reach_of_the_tilt_ends_at_a_right_angle(bundle):
     low, high = reach(bundle.directions, "tilt")
     assert -90.0 <= low < high <= 90.0

@@ -5,9 +5,12 @@ import io
 import matplotlib
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from matplotlib.image import imread
+from PIL import Image
 
 from solquery.physics import measure
+from solquery.steering.projection import Projection
 from solquery.study import PAPER, PARAMETERS
 from solquery.study.figures import (
     KIND_COLOURS,
@@ -19,7 +22,9 @@ from solquery.study.figures import (
     prefixed,
     tile_png,
 )
+from solquery.study.magnetogram import grey_bar, show_field, stretched
 from solquery.study.report import badge, parameter_text, quantity, table
+from solquery.study.reproduce_figures import figure_plane, write_figure
 from solquery.study.retrieval import METHODS
 
 RNG = np.random.default_rng(0)
@@ -32,6 +37,22 @@ def test_tile_has_north_up_and_grey_from_minus_to_plus_1000_gauss():
     assert image.shape == (12, 18)
     assert image[-1, 0] == 0.0 and image[0, -1] == 1.0
     assert image[4, 8] == pytest.approx(0.5, abs=0.01)
+
+
+def test_greys_are_linear_for_weak_field_and_show_it_beside_spots():
+    grey = stretched(np.array([-1000.0, -1.0, 0.0, 1.0, 50.0, 1000.0, 3000.0]))
+    assert grey[[0, 2, 5, 6]].tolist() == pytest.approx([-1, 0, 1, 1], abs=1e-6)
+    assert grey[1] == -grey[3] and grey[3] == pytest.approx(0.01 / np.arcsinh(10), rel=1e-3)
+    # a linear scale would give plage of 50 G a twentieth of the grey of a spot
+    assert 0.14 < grey[4] < 0.18
+
+
+def test_the_scale_of_the_greys_names_its_ends_for_any_limit():
+    drawn = Figure()
+    axes = drawn.add_subplot()
+    bar = grey_bar(drawn, show_field(axes, np.zeros((4, 4)), limit_gauss=2.0), axes)
+    drawn.canvas.draw()
+    assert [label.get_text() for label in bar.ax.get_xticklabels()] == ["−2", "−0.6", "−0.2", "0", "0.2", "0.6", "2"]
 
 
 def test_patch_axes_are_in_megametres_where_the_scale_is_known():
@@ -60,7 +81,7 @@ def test_patch_marks_the_centroids_whose_distance_is_psep():
 def test_zoo_frames_each_patch_in_the_colour_of_its_kind():
     kinds = ["simulated"] * 5 + ["real"] * 2
     drawn = figure_zoo(RNG.normal(0, 300, (7, 16, 16)), kinds, "zoo", columns=3)
-    (axes,) = drawn.axes
+    axes = drawn.axes[0]
     colours = [matplotlib.colors.to_hex(frame.get_edgecolor()) for frame in axes.patches]
     assert colours == [KIND_COLOURS[kind] for kind in kinds]
     (legend,) = drawn.legends
@@ -68,6 +89,10 @@ def test_zoo_frames_each_patch_in_the_colour_of_its_kind():
     # the first patch is at the top left, as one reads
     first, last = axes.patches[0], axes.patches[-1]
     assert first.get_y() > last.get_y() and first.get_x() == last.get_x()
+
+
+def test_zoo_of_one_kind_needs_no_legend():
+    assert not figure_zoo(RNG.normal(0, 300, (4, 16, 16)), ["generated"] * 4, "zoo", columns=2).legends
 
 
 @pytest.mark.parametrize("name", PARAMETERS)
@@ -131,3 +156,29 @@ def test_polarity_is_written_in_words():
 def test_table_and_badge():
     html = table(["A", "B"], [["x", badge("real")]], left=(1,))
     assert html.count("<td") == 2 and "class=left" in html and ">real</span>" in html
+
+
+def test_patches_on_the_latent_plane_do_not_cover_each_other():
+    points = RNG.normal(size=(400, 2))
+    projection = Projection(points, -1.0, 0.0, 1, (0, 1))
+    drawn = figure_plane(projection, RNG.normal(0, 300, (400, 8, 8)), points.sum(1), "tuf")
+    boxes = np.array([image.get_extent() for image in drawn.axes[0].get_images()])
+    assert len(boxes) > 80
+    apart_x = np.maximum(boxes[:, None, 0] - boxes[None, :, 1], boxes[None, :, 0] - boxes[:, None, 1])
+    apart_y = np.maximum(boxes[:, None, 2] - boxes[None, :, 3], boxes[None, :, 2] - boxes[:, None, 3])
+    covered = (apart_x < 0) & (apart_y < 0) & ~np.eye(len(boxes), dtype=bool)
+    assert not covered.any()
+
+
+def test_written_figures_keep_white_black_and_mid_grey(tmp_path):
+    drawn = Figure(figsize=(2, 2))
+    axes = drawn.add_axes((0.1, 0.1, 0.8, 0.8))
+    axes.set_axis_off()
+    show_field(axes, np.repeat([-2000.0, 0.3, -0.3, 2000.0], 10)[:, None] * np.ones((1, 40)))
+    axes.plot([2, 30], [2, 2], color="#d62728")
+    with Image.open(tmp_path / write_figure(drawn, tmp_path / "a.png", 100, 32)) as picture:
+        assert picture.mode == "P"
+        colours = np.asarray(picture.convert("RGB"))
+    assert colours[0, 0].tolist() == [255, 255, 255]
+    middle = np.unique(colours[90:110, 110:170].reshape(-1, 3), axis=0)
+    assert len(middle) == 1 and np.ptp(middle) == 0  # ripples of a third of a gauss do not flicker

@@ -11,7 +11,7 @@ from torch import nn
 from solquery.archive import Archive, simulate_region
 from solquery.bundle import Bundle
 from solquery.study.figures import png
-from solquery.study.quality import QualityError, figure_quality, run_quality
+from solquery.study.quality import QualityError, _spread, figure_quality, run_quality
 
 
 class _Replay(nn.Module):
@@ -53,6 +53,19 @@ def test_a_replayed_archive_is_real_and_found_out_as_copied(archive):
     assert got["held_out"] == 120 and got["regions"] == 12
     json.dumps(got, allow_nan=False)
     assert png(figure_quality(study)).startswith(b"\x89PNG")
+
+
+def test_held_out_patches_are_of_as_many_regions_as_there_are(archive):
+    names = np.array(["a"] * 50 + ["b"] * 3 + ["c", "d"])
+
+    def drawn(count, seed=0):
+        return _spread(names, count, np.random.default_rng(seed))
+
+    assert sorted(names[drawn(4)]) == ["a", "b", "c", "d"]
+    assert sorted(names[drawn(8)]) == ["a", "a", "a", "b", "b", "b", "c", "d"]
+    assert len(set(drawn(60).tolist())) == 55 and not np.array_equal(drawn(8), drawn(8, seed=1))
+    study = run_quality(archive, Bundle("noise", "tiny", _Replay(np.zeros((2, 32, 32), np.float32)), _Coarse()), 108)
+    assert study.document["regions"] == 12 and study.document["frames_a_region"] == 9.0
 
 
 def test_noise_is_not_taken_for_the_sun(archive):

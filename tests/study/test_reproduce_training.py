@@ -69,3 +69,22 @@ def test_training_excludes_a_bundle(tmp_path):
     done = CliRunner().invoke(app, ["reproduce", "--train", "--bundle", "quick", "--out", str(tmp_path / "x")])
     assert done.exit_code == 2
     assert not (tmp_path / "x").exists()
+
+
+def test_both_networks_are_trained_in_a_precision_that_the_processor_has(tmp_path, monkeypatch):
+    import torch
+
+    from solquery import cli_reproduce
+
+    monkeypatch.setattr("platform.machine", lambda: "x86_64")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
+    preset = get_preset("physical")
+    assert (preset.generator.precision, preset.encoder.precision) == ("bf16", "bf16")
+    fitted = cli_reproduce._fitting(preset, tmp_path)
+    assert (fitted.generator.precision, fitted.encoder.precision) == ("fp32", "fp32")
+    # a run that was begun elsewhere goes on as it began
+    folder = module.training_folder(tmp_path, preset)
+    (folder / "generator").mkdir(parents=True)
+    (folder / "generator" / "config.json").write_text(json.dumps({"generator": {"precision": "bf16"}}))
+    assert cli_reproduce._fitting(preset, folder).generator.precision == "bf16"

@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FiniteFloat, 
 
 __all__ = [
     "AnswerOut",
+    "Band",
     "CloudOut",
     "EditIn",
     "EstimateIn",
@@ -20,6 +21,8 @@ __all__ = [
     "HealthOut",
     "InversionOut",
     "MapOut",
+    "MatchOut",
+    "ParametersOut",
     "PatchOut",
     "Problem",
     "Quantity",
@@ -65,6 +68,19 @@ class Quantity(BaseModel):
 
     value: float | None
     unit: str = Field(description="As astropy reads it; empty for a pure number.", examples=["Mx", "G pix", "deg"])
+
+
+class Band(Quantity):
+    """What a number of the grid is worth at native scale; two thirds of the archive's patches lie between."""
+
+    low: float | None
+    high: float | None
+
+
+class Difference(Quantity):
+    """Match minus query, both on the grid; in sigmas too: half the central 68 % of generated patches is one."""
+
+    sigmas: float | None
 
 
 class FieldOut(BaseModel):
@@ -169,6 +185,41 @@ class EstimateOut(BaseModel):
     estimates: dict[str, str]
 
 
+class CountsOut(BaseModel):
+    """How many patches of the archive lie in each bin, in the unit of the grid; those beyond are in the end bins."""
+
+    edges: list[float]
+    simulated: list[int]
+    real: list[int]
+
+
+class ParameterOut(BaseModel):
+    """A parameter that can be asked for."""
+
+    title: str
+    symbol: str
+    unit: str = Field(description="On the grid: of `reach`, `shown`, `median`, `spread`, and of `set` and `hold`.")
+    native_unit: str = Field(description="At native scale: of filters and of `parameters` of a match.")
+    definition: str
+    source: str = Field(description="Where the definition comes from.")
+    reach: list[float] = Field(description="Least and greatest that the model makes.")
+    shown: list[float] = Field(description="Ends of the histogram: what model and archive reach together.")
+    bend: float | None = Field(
+        description="Places on the slider go as log(1 + (value - shown[0]) / bend); null: evenly."
+    )
+    median: float
+    spread: float = Field(description="84th minus 16th percentile of generated patches; a lock keeps a tenth of it.")
+    binary: bool = Field(description="Takes the values -1 and 1 only.")
+    accuracy: float = Field(description="Share of unseen patches that its direction puts on the right side.")
+    chance: float = Field(description="The same by guessing.")
+    generated: list[int] = Field(description="Generated patches in each bin of the histogram.")
+    archive: CountsOut | None
+
+
+class ParametersOut(BaseModel):
+    parameters: dict[str, ParameterOut]
+
+
 class AnswerOut(BaseModel):
     """A generated patch: simulated by a network, no observation."""
 
@@ -177,6 +228,10 @@ class AnswerOut(BaseModel):
     asked: dict[str, Quantity]
     got: dict[str, Quantity] = Field(description="Measured on the patch, on the grid.")
     held: dict[str, Quantity]
+    native: dict[str, Band] = Field(
+        description="What `got` is worth at the scale of the observations; empty where the bundle cannot tell."
+    )
+    python: str = Field(description="Lines of Python that make this patch again and measure it.")
     verdict: Literal["met", "nearest"]
     z_norm: float
     far: bool = Field(description="The latent is longer or shorter than any the generator was trained on.")
@@ -199,6 +254,8 @@ class PatchOut(BaseModel):
     parameters: dict[str, Quantity] = Field(description="At native scale.")
     grid: dict[str, Quantity] = Field(description="On the grid of the preset, as those of a generated patch.")
     scale_mm: list[float] | None = Field(description="Mm per pixel (y, x) of the field given; null: no scale.")
+    doubt: str | None = Field(None, description="Why the instrument's QUALITY says not to trust it; null: it does not.")
+    python: str = Field(description="Lines of Python that read this patch again and measure it.")
     field: FieldOut | None = None
 
 
@@ -215,9 +272,35 @@ class InversionOut(BaseModel):
     seconds: float
 
 
+class MatchOut(BaseModel):
+    """A patch of the archive, and how far it lies from the query."""
+
+    id: str
+    region: str
+    source: Literal["real", "simulated"] = Field(description="Observed or simulated.")
+    rank: int
+    distance: float = Field(description="As `by` measures it; no unit.")
+    frames: int = Field(description="Patches of its region in the archive.")
+    parameters: dict[str, Quantity] = Field(description="At native scale.")
+    grid: dict[str, Quantity] = Field(description="On the grid of the preset, as those of the query.")
+    difference: dict[str, Difference]
+    t_utc: str | None = Field(description="When it was observed, UTC.")
+    t_rec: str | None = Field(description="The same as the SHARP keyword has it, usually TAI.")
+    harpnum: int | None
+    noaa: list[int] | None
+    latitude_deg: float | None = Field(description="Stonyhurst, of the centre, degrees north.")
+    longitude_deg: float | None = Field(description="Stonyhurst, of the centre, degrees west.")
+    mu: float | None = Field(description="Cosine of the heliocentric angle.")
+    native_shape: list[int] = Field(description="Rows and columns as observed.")
+    native_scale_mm: list[float] | None = Field(description="Mm per pixel (y, x) as observed.")
+    quantity: str | None = Field(description="Radial field or line of sight.")
+    credit: str | None
+    file: str | None
+
+
 class SearchOut(BaseModel):
-    query: dict[str, Any]
-    matches: list[dict[str, Any]]
+    query: dict[str, Any] = Field(description="What was searched with, and its `parameters` on the grid.")
+    matches: list[MatchOut]
     candidates: int = Field(description="Patches that meet the filters.")
     where: str | None = Field(description="The filters as the SQL condition that `solquery.search` takes.")
     recipe: dict[str, str] = Field(description="Lines of Python and of the command line that do the same.")
@@ -256,3 +339,4 @@ class HealthOut(BaseModel):
     version: str
     bundle: dict[str, Any]
     archive: dict[str, Any] | None
+    no_search: str | None = Field(None, description="Why nothing can be searched; null where something can.")

@@ -4,7 +4,31 @@ from __future__ import annotations
 
 import shlex
 
-__all__ = ["recipe"]
+__all__ = ["made_by", "recipe"]
+
+
+def made_by(bundle: str | None, archive: str | None, query: tuple[str, str]) -> str:
+    """Lines of Python that give the patch on the screen, ``gauss``, and its parameters on the grid, ``got``.
+
+    Parameters
+    ----------
+    bundle, archive
+        As `solquery app` was given them; the archive is opened only for a patch of it.
+    query
+        What kind (``"z"``, ``"patch"``, ``"upload"``), and the latent's text, the id, or the file's name.
+    """
+    kind, value = query
+    lines = ["import solquery", "", f"bundle = solquery.Bundle.load({bundle!r})" if bundle else _DEFAULT]
+    if kind == "z":
+        lines += [
+            f"z = solquery.decode_latent({value!r})",
+            "x = solquery.render(bundle.generator, z[None], bundle.preset.shape)[0, 0].numpy()",
+        ]
+    elif kind == "patch":
+        lines += [f"archive = solquery.Archive.open({archive!r})", f"patch = archive.get({value!r})", _PREPARE]
+    else:
+        lines += [f"patch = solquery.read_sharp({value!r}, strict_quality=False)", _PREPARE]
+    return "\n".join([*lines, *_SEEN]) + "\n"
 
 
 def recipe(
@@ -33,19 +57,10 @@ def recipe(
     ``python`` and ``cli``; the latter is empty without an archive.
     """
     kind, value = query
-    lines = ["import solquery", "", f"bundle = solquery.Bundle.load({bundle!r})" if bundle else _DEFAULT]
+    lines = made_by(bundle, archive, query).splitlines()
     if archive is not None:
-        lines.append(f"archive = solquery.Archive.open({archive!r})")
-    if kind == "z":
-        lines += [
-            f"z = solquery.decode_latent({value!r})",
-            "x = solquery.render(bundle.generator, z[None], bundle.preset.shape)[0, 0].numpy()",
-        ]
-    elif kind == "patch":
-        lines += [f"patch = archive.get({value!r})", _PREPARE]
-    else:
-        lines += [f"patch = solquery.read_sharp({value!r}, strict_quality=False)", _PREPARE]
-    if archive is not None:
+        if kind != "patch":
+            lines.append(f"archive = solquery.Archive.open({archive!r})")
         options = [f"k={k}", f"group={group!r}"]
         options += [f"where={where!r}"] if where else []
         options += [f"exclude_region={exclude_region!r}"] if exclude_region else []
@@ -66,8 +81,11 @@ def recipe(
         line += ["--by", by] if by != "ssl" else []
         line += ["--where", where] if where else []
         line += ["--exclude-own"] if exclude_region else []
+        # the page takes a file whatever its QUALITY, and says what that is
+        line += ["--any-quality"] if kind == "upload" else []
     return {"python": "\n".join(lines) + "\n", "cli": shlex.join(line)}
 
 
 _DEFAULT = "bundle = solquery.Bundle.load()"
 _PREPARE = "x = solquery.prepare(patch, bundle.preset)"
+_SEEN = ["gauss = bundle.preset.to_gauss(x)", "got = solquery.measure(gauss, bundle.preset.scale_mm)"]

@@ -15,15 +15,15 @@ import numpy as np
 import torch
 
 from .. import __version__
-from ..archive.fits import write_fits
+from ..archive.fits import quality_fault, write_fits
 from ..archive.prepare import prepare
 from ..archive.store import Archive
 from ..bundle import Bundle
-from ..cli_output import plain, quantities, quantity
+from ..cli_output import plain, quantities
 from ..errors import SolqueryError
 from ..generator.swift import swift
-from ..patch import Patch
-from ..physics import get_parameter, measure, parameters
+from ..patch import Patch, observation_time
+from ..physics import get_parameter, measure
 from ..retrieval import LOOKED_AT, embed_archive
 from ..steering import (
     Answer,
@@ -37,17 +37,18 @@ from ..steering import (
     vocabulary,
 )
 from ..steering.direct import Been
+from ..steering.native import NATIVE_KEY
 from .catalogue import Catalogue
 from .filters import where_of
 from .models import EditIn, GenerateIn, SearchIn
 from .overview import map_of, parameters_of
-from .recipe import recipe
+from .recipe import made_by, recipe
+from .records import TOLD, match_record, native_bands, native_values
 from .uploads import Uploads, read_upload
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ..retrieval import Match
 
 __all__ = ["Missing", "Room"]
 
@@ -55,9 +56,6 @@ __all__ = ["Missing", "Room"]
 _PICTURES = 256
 #: drags under way: at most 48 latents each
 _DRAGS = 128
-#: what a match tells of its row
-_TOLD = ("quantity", "t_rec", "harpnum", "noaa", "latitude_deg", "longitude_deg", "mu", "credit", "file")
-
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -88,6 +86,8 @@ class Room:
     ----------
     bundle
         With directions; without an encoder or an archive nothing can be searched.
+    why_no_search
+        Why nothing can be searched, in a sentence for people; empty where something can.
     catalogue
         Of the archive, or None.
     names
@@ -115,6 +115,7 @@ class Room:
         if archive is not None and len(archive) and bundle.encoder is not None:
             embed_archive(archive, bundle, progress)
             self.catalogue = Catalogue(archive, bundle)
+        self.why_no_search = _why_not(bundle, archive)
         self._range = prior_norm_range(self.directions.latent_dim)
 
     # ----------------------------------------------------------------- about
@@ -137,6 +138,7 @@ class Room:
                 "estimates": getattr(self.bundle, "inference", None) is not None,
             },
             "archive": None if self.catalogue is None else self.catalogue.about(),
+            "no_search": self.why_no_search or None,
             "vocabulary": vocabulary(),
         }
 
@@ -167,19 +169,22 @@ class Room:
 
     def _archive(self) -> Catalogue:
         if self.catalogue is None:
-            raise Missing("no archive is open; start `solquery app --archive DIR`")
+            raise Missing(self.why_no_search)
         return self.catalogue
 
     # ------------------------------------------------------------- generated
 
     def _answer(self, answer: Answer) -> dict[str, Any]:
         low, high = self._range
+        z = encode_latent(answer.z)
         return {
-            "z": encode_latent(answer.z),
+            "z": z,
             "source": "generated",
             "asked": self._on_grid(answer.asked),
             "got": self._on_grid(answer.got),
             "held": self._on_grid(answer.held),
+            "native": native_bands(self.bundle.metadata.get(NATIVE_KEY), answer.got),
+            "python": made_by(*self.names, ("z", z)),
             "verdict": answer.verdict,
             "z_norm": answer.z_norm,
             "far": not low <= answer.z_norm <= high,
@@ -260,20 +265,24 @@ class Room:
             scale = None if row["scale_y_mm"] is None else [row["scale_y_mm"], row["scale_x_mm"]]
         else:
             patch = self.patch(patch_id)
-            row = {key: getattr(patch, key) for key in ("id", "region", "source", *_TOLD)}
-            native, size = _native(patch), list(patch.field.shape)
+            row = {key: getattr(patch, key) for key in ("id", "region", "source", "quality", *TOLD)}
+            row["t_utc"] = observation_time(patch.t_rec)
+            native, size = native_values(patch), list(patch.field.shape)
             scale = None if patch.scale_mm is None else list(patch.scale_mm)
         record = {
             "id": patch_id,
             "name": row["id"],
             "region": row["region"],
             "source": row["source"],
-            **{key: row.get(key) for key in _TOLD},
+            "t_utc": row["t_utc"].isoformat() if row.get("t_utc") else None,
+            **{key: row.get(key) for key in TOLD},
             "parameters": quantities(native, physical=True),
             "grid": self._on_grid(on_grid),
             "native_shape": size,
             "native_scale_mm": scale,
             "scale_mm": scale if grid == "native" else self.scale_mm,
+            "doubt": quality_fault(row.get("quality") or 0),
+            "python": made_by(*self.names, ("patch", patch_id) if uploaded is None else ("upload", str(row["file"]))),
         }
         field = self._gauss(x) if grid == "preset" else np.asarray(self.patch(patch_id).field)
         return plain(record), field
@@ -345,46 +354,28 @@ class Room:
         found, candidates = catalogue.search(x, asked.k, where, asked.group, excluded, asked.by, verify)
         return {
             "query": {**about, "parameters": self._on_grid(mine)},
-            "matches": [self._match(match, mine) for match in found],
+            "matches": [
+                match_record(match, mine, catalogue, self.directions, self.bundle.preset.physical) for match in found
+            ],
             "candidates": candidates,
             "where": where,
             "recipe": recipe(*self.names, query, asked.k, where, asked.group, excluded, asked.by),
             "seconds": time.monotonic() - began,
         }
 
-    def _match(self, match: Match, mine: Mapping[str, float]) -> dict[str, Any]:
-        row, catalogue = match.row, self._archive()
-        on_grid = {name: row.get(f"grid_{name}") for name in parameters()}
-        apart = {}
-        for name in self.directions.names:
-            theirs = on_grid.get(name)
-            gap = None if theirs is None else theirs - mine[name]
-            width = self.directions.quantile(name, 84) - self.directions.quantile(name, 16)
-            apart[name] = quantity(gap, self.directions.unit(name))
-            # half the width of the central 68 % is one sigma, were the population normal
-            apart[name]["sigmas"] = plain(2.0 * gap / width) if gap is not None and width > 0 else None
-        return plain(
-            {
-                "id": match.id,
-                "region": match.region,
-                "source": row.get("source"),
-                "distance": match.distance,
-                "rank": match.rank,
-                "frames": catalogue.frames(match.region),
-                "parameters": quantities(catalogue.native(row), physical=True),
-                "grid": self._on_grid(on_grid),
-                "difference": apart,
-                "t_utc": row["t_utc"].isoformat() if row.get("t_utc") else None,
-                "native_shape": [row["ny"], row["nx"]],
-                "native_scale_mm": None if row["scale_y_mm"] is None else [row["scale_y_mm"], row["scale_x_mm"]],
-                **{key: row.get(key) for key in _TOLD},
-            }
+
+def _why_not(bundle: Bundle, archive: Archive | None) -> str:
+    """Why there is nothing to search, and what to do; empty where there is something."""
+    if archive is None:
+        return "no archive is open; start the page with `solquery app --archive DIR` to see observations that match"
+    if not len(archive):
+        return (
+            f"the archive at {archive.uri} holds no patch yet; add some with `solquery ingest FILES "
+            f"--archive {archive.uri}` or `solquery fetch`, then start the page again"
         )
-
-
-def _native(patch: Patch) -> dict[str, float | None]:
-    """Parameters of a patch at native scale; those that need a scale are unknown without one."""
-    known = patch.scale_mm is not None
-    names = [name for name, about in parameters().items() if known or about.unit == about.grid_unit]
-    measured = measure(patch.field, patch.scale_mm, names)
-    return {name: float(measured[name][0]) if name in measured else None for name in parameters()}
+    if bundle.encoder is None:
+        return (
+            f"bundle {bundle.name!r} has no encoder, so nothing can be compared with the archive; start the page with "
+            "another --bundle, or build one with an encoder"
+        )
+    return ""

@@ -161,10 +161,10 @@ def create_app(room: Room, *, token: str | None = None) -> Any:
         """Version, bundle and archive."""
         return JSONResponse(room.health())
 
-    @app.get("/api/parameters")
-    async def parameters() -> dict[str, Any]:
+    @app.get("/api/parameters", response_model=m.ParametersOut)
+    async def parameters() -> Any:
         """Every parameter: title, unit, definition, reach, and its histogram in the archive."""
-        return await work.run(room.parameters)
+        return JSONResponse(await work.run(room.parameters))
 
     @app.get("/api/map", response_model=m.MapOut)
     async def latent_map(parameter: Annotated[str, Query(max_length=64)] = "tuf") -> Any:

@@ -89,7 +89,7 @@ def check_declared(data: bytes) -> None:
         With the reason.
     """
     if data[:9] != b"SIMPLE  =":
-        raise UnreadableFits("is not a FITS file")
+        raise UnreadableFits("is not a FITS file; take the Br or magnetogram segment of a SHARP, for example")
     start = 0
     for _ in range(_UNITS_LIMIT):
         found, start = _cards(data, start)

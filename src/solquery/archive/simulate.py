@@ -12,8 +12,9 @@ tilt = 32.1 deg sin(latitude) (Stenflo & Kosovichev 2012) with scatter falling w
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
 from datetime import datetime, timedelta
 from multiprocessing import get_context
 from typing import Any
@@ -246,6 +247,10 @@ def simulate_region(seed: int, index: int, frames: int) -> list[Patch]:
     return patches
 
 
+#: regions that are made ahead, for each process
+_AHEAD = 3
+
+
 def _one(arguments: tuple[int, int, int]) -> list[Patch]:
     return simulate_region(*arguments)
 
@@ -265,5 +270,11 @@ def simulate(regions: int, frames: int, seed: int = 0, workers: int | None = Non
         return
     # not forked: a process that has opened an archive holds threads and locks that a fork would copy half-way
     with ProcessPoolExecutor(workers, mp_context=get_context("forkserver")) as pool:
-        for patches in pool.map(_one, jobs, chunksize=2):
-            yield from patches
+        waiting: deque[Future[list[Patch]]] = deque()
+        for job in jobs:
+            waiting.append(pool.submit(_one, job))
+            # an archive may take patches more slowly than they are made: all of them would fill the memory
+            if len(waiting) >= _AHEAD * workers:
+                yield from waiting.popleft().result()
+        while waiting:
+            yield from waiting.popleft().result()

@@ -103,7 +103,8 @@ class _Block(nn.Module):
 class PyramidGenerator(nn.Module):
     """z (N, D) to (N, 1, S, S) within +-`limit`; `level` of growth k gives side 8 * 2^k.
 
-    The features of a level have half the side of its image: a head makes four pixels of each.
+    The features of a level have half the side of its image: a head makes four pixels of each. Latents (N, `parts`, D)
+    tell the first map and every block something of their own; (N, D) tells all the same.
     """
 
     def __init__(self, config: GeneratorConfig, shape: tuple[int, int]) -> None:
@@ -114,6 +115,7 @@ class PyramidGenerator(nn.Module):
         self.latent_dim = config.latent_dim
         self.shape = tuple(shape)
         self.levels = int(math.log2(side)) - 3  # 4 for 128: images of 16, 32, 64, 128
+        self.parts = self.levels + 1
         self.hush = config.hush
         #: the strongest field that can be made, compressed
         self.bound = math.asinh(config.limit / KNEE) / _SPAN
@@ -131,10 +133,11 @@ class PyramidGenerator(nn.Module):
 
     def forward(self, z: torch.Tensor, level: int | None = None) -> torch.Tensor:
         level = self.levels if level is None else level
-        x = F.leaky_relu(self.linear(z), 0.2).view(-1, self.first, 4, 4)
+        each = z.unbind(1) if z.ndim == 3 else (z,) * self.parts
+        x = F.leaky_relu(self.linear(each[0]), 0.2).view(-1, self.first, 4, 4)
         x = x.contiguous(memory_format=torch.channels_last)
-        for block in self.blocks[:level]:
-            x = block(x, z)
+        for block, own in zip(self.blocks[:level], each[1:], strict=False):
+            x = block(x, own)
         return self.finish(self.heads[level - 1](x))
 
     def finish(self, bands: torch.Tensor) -> torch.Tensor:

@@ -227,7 +227,9 @@ def radial_spectrum(x: np.ndarray) -> np.ndarray:
 
 def spectrum_distance(made: np.ndarray, held: np.ndarray) -> float:
     """Root mean square difference of the logarithms of two mean spectra, in dex."""
-    gap = np.log10(radial_spectrum(made)) - np.log10(radial_spectrum(held))
+    least = np.finfo(float).tiny  # a generator that makes nothing is far away, not undefined
+    one, other = (np.log10(np.maximum(radial_spectrum(x), least)) for x in (made, held))
+    gap = one - other
     return float(np.sqrt(np.mean(gap**2)))
 
 

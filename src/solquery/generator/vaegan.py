@@ -19,6 +19,8 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import nn
 from torch.nn import functional as F
 
@@ -33,13 +35,15 @@ from .team import Team, team_of
 from .variety import Diversity
 from .watch import Watch
 
-__all__ = ["PatchDiscriminator", "train_vaegan"]
+__all__ = ["JUDGE_FIRST", "PatchDiscriminator", "is_bundle", "train_vaegan"]
 
 #: blocks a side at which reconstructions are compared, and the standard deviation (preset units) allowed there
 TOLERANCE = {8: 0.03, 16: 0.05, 32: 0.2}
 #: the same for block means of the compressed field, where the network counts as much as the spots
 TOLERANCE_COMPRESSED = {16: 0.16, 32: 0.5}
 R1_EVERY = 16
+#: images that a new discriminator learns from alone where the generator is a bundle's
+JUDGE_FIRST = 9_600
 #: noise on an anchored coordinate, so that the generator stays smooth along it
 ANCHOR_BLUR = 0.1
 
@@ -136,19 +140,28 @@ def _parts(config: GeneratorConfig, shape: tuple[int, int], seed: int, device: t
     return {name: part.to(device, memory_format=layout) for name, part in parts.items()}
 
 
-def _begin_with(checkpoint: str | Path, parts: dict[str, nn.Module]) -> None:
-    """Weights of another run's checkpoint; its optimisers, random state and position stay behind."""
-    checkpoint = Path(checkpoint)
-    if checkpoint.is_dir():
-        checkpoint = checkpoint / "checkpoints" / "last.pt"
+def is_bundle(start: str | Path | None) -> bool:
+    """Whether `start` is the folder of a bundle, which has no discriminator."""
+    return start is not None and (Path(start) / "bundle.json").is_file()
+
+
+def _begin_with(start: str | Path, parts: dict[str, nn.Module]) -> None:
+    """Weights of a bundle, or of another run's checkpoint; its optimisers, random state and position stay behind."""
+    start = Path(start)
     try:
-        stored = torch.load(checkpoint, weights_only=True, map_location="cpu")
+        if is_bundle(start):
+            stored = {name: load_file(start / f"{name}.safetensors") for name in ("generator", "inference")}
+            stored["average"] = stored["generator"]
+        else:
+            start = start / "checkpoints" / "last.pt" if start.is_dir() else start
+            stored = torch.load(start, weights_only=True, map_location="cpu")
         for name, part in parts.items():
-            part.load_state_dict(stored[name])
-    except (OSError, KeyError, RuntimeError, pickle.UnpicklingError) as error:
+            if name != "discriminator" or not is_bundle(start):
+                part.load_state_dict(stored[name])
+    except (OSError, KeyError, RuntimeError, SafetensorError, pickle.UnpicklingError) as error:
         first = (str(error).splitlines() or [""])[0]
         raise TrainingError(
-            f"cannot start from {checkpoint}: {first}; give a checkpoint of the same networks"
+            f"cannot start from {start}: {first}; give a bundle or a checkpoint of the same networks"
         ) from None
 
 
@@ -170,9 +183,9 @@ def train_vaegan(
 ) -> Path:
     """As `train_generator`, for `loss="vae-gan"`; `grow_images` are the images shown at the coarser levels.
 
-    The discriminator joins at the finest level, over `fade_images` images. `start` is another run (its folder or a
-    checkpoint) of the same networks, whose weights a new run begins with: what faint network and spots look like is
-    learned once.
+    The discriminator joins at the finest level, over `fade_images` images. `start` is a bundle's folder or another run
+    (its folder or a checkpoint) of the same networks, whose weights a new run begins with: what faint network and spots
+    look like is learned once. A bundle has no discriminator: a new one learns alone for `judge_first_images`.
     """
     with team_of(device) as team, RunFolder(run, config, shape, seed, data, team, provenance) as folder:
         if team.size > 1 and config.batch % (2 * team.size):
@@ -229,14 +242,17 @@ def _train(
                 break
             images -= spent
             level += 1
-        adversarial = min(1.0, images / max(config.fade_images, 1)) if level == generator.levels else 0.0
+        adversarial = 0.0
+        if level == generator.levels:  # while the discriminator learns alone it has a part to play, if no say
+            adversarial = min(1.0, max(images, config.judge_first_images) / max(config.fade_images, 1))
+        alone = level == generator.levels and images < config.judge_first_images
         side = 8 * 2**level
         real = F.avg_pool2d(full, full.shape[-1] // side)
         seen = F.avg_pool2d(full, full.shape[-1] // inference.side)
         noise = team.share(torch.randn(batch, config.latent_dim, generator=random)).to(place)
         prior = team.share(torch.randn(batch // 2, config.latent_dim, generator=random)).to(place)
 
-        with autocast:
+        with autocast, torch.set_grad_enabled(not alone):
             mean, log_variance = inference(seen)
             z = mean + noise * (0.5 * log_variance).exp()
             if anchors is not None:
@@ -281,7 +297,7 @@ def _train(
             team.average_gradients(discriminator.parameters())
             optimise_d.step()
             discriminator.requires_grad_(False)
-            with autocast:
+            with autocast, torch.set_grad_enabled(not alone):
                 with torch.no_grad():
                     real_features = discriminator.features(versus)
                     on_real = discriminator.judge(real_features)
@@ -295,13 +311,14 @@ def _train(
             missed = amounts.match(rebuilt, real[:kept]) + amounts.belong(drawn, team)
             loss = loss + config.amounts * missed
             values["amounts"] = float(missed.detach())
-        optimise_g.zero_grad(set_to_none=True)
-        loss.backward()
-        team.average_gradients(both)
-        nn.utils.clip_grad_norm_(both, 5.0)
-        optimise_g.step()
+        if not alone:
+            optimise_g.zero_grad(set_to_none=True)
+            loss.backward()
+            team.average_gradients(both)
+            nn.utils.clip_grad_norm_(both, 5.0)
+            optimise_g.step()
+            folder.update(average, generator, min(decay, (step + 1) / (step + 10)))
         discriminator.requires_grad_(True)
-        folder.update(average, generator, min(decay, (step + 1) / (step + 10)))
         watch.after(values)
         if watch.line_due:
             watch.line(average, level, side=side)

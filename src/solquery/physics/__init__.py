@@ -10,8 +10,8 @@ from importlib import import_module
 from typing import Any
 
 # importing a module of definitions is what registers them; their order here is that of every table
+from ..plugins import PluginError, load_from_environment, load_plugin, plugin_names
 from . import geometry, integral, inversion_lines, schrijver, texture, transport
-from .plugins import PluginError, load_from_environment, load_plugin, plugin_names
 from .registry import (
     DuplicateParameter,
     Parameter,

@@ -15,6 +15,20 @@ from ..generator.pyramid import compress, haar_split
 __all__ = ["Encoder", "Predictor", "ResNet18", "build_encoder", "build_predictor"]
 
 
+class _Halve(nn.Conv2d):
+    """Convolution 1 x 1 that takes every other pixel, of stride 2 in name and weights.
+
+    On processors without AVX-512 oneDNN writes beyond its buffer in the gradient of the weights of such a convolution
+    of fewer than eight channels (torch 2.13, channels last); of stride 1 on the chosen pixels it computes the same.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        step = self.stride[0]
+        if step == 1 or self.in_channels >= 8:
+            return super().forward(x)
+        return F.conv2d(x[..., ::step, ::step], self.weight, self.bias)
+
+
 class _Block(nn.Module):
     """Two 3x3 convolutions around a shortcut."""
 
@@ -27,7 +41,7 @@ class _Block(nn.Module):
         self.shortcut: nn.Module = nn.Identity()
         if stride != 1 or channels_in != channels_out:
             self.shortcut = nn.Sequential(
-                nn.Conv2d(channels_in, channels_out, 1, stride, bias=False), nn.BatchNorm2d(channels_out)
+                _Halve(channels_in, channels_out, 1, stride, bias=False), nn.BatchNorm2d(channels_out)
             )
 
     def forward(self, x: Tensor) -> Tensor:

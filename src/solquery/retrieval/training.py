@@ -20,6 +20,8 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor
 
 from ..config import EncoderConfig
@@ -281,6 +283,15 @@ def train_encoder(
 
 
 def _begin_with(run: Path, encoder: Encoder, predictor: torch.nn.Module) -> None:
+    """Weights of a bundle's encoder, or of another run's encoder and predictor."""
+    if (run / "bundle.json").is_file():
+        try:
+            encoder.load_state_dict(load_file(run / "encoder.safetensors"))
+        except (OSError, RuntimeError, SafetensorError):
+            raise EncoderRunError(
+                f"{run} holds no encoder of these settings; start from a bundle of the same preset"
+            ) from None
+        return
     checkpoint = read_checkpoint(run)
     if checkpoint is None:
         raise EncoderRunError(f"{run} has no checkpoint to start from; name the --run of an encoder's training")

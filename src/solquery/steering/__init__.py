@@ -7,6 +7,7 @@ patches with given properties, and the latent vector of a given patch.
 from __future__ import annotations
 
 from .conditional import NothingLeft, conditional_normal, orthogonal_complement
+from .detail import add_detail, with_detail
 from .direct import HOLD_SLACK, steer
 from .directions import Directions, NoDirection, fit_directions
 from .editing import Strip, shift, strip
@@ -43,6 +44,7 @@ __all__ = [
     "Strip",
     "Target",
     "UnknownWord",
+    "add_detail",
     "best_axes",
     "conditional_normal",
     "decode_latent",
@@ -66,4 +68,5 @@ __all__ = [
     "steer",
     "strip",
     "vocabulary",
+    "with_detail",
 ]

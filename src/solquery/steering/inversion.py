@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,9 +51,11 @@ class Inversion:
     start_mse: np.ndarray
     #: share of the patch's power that the reconstruction leaves unexplained; 1: an empty patch would do as well
     unexplained: float = float("nan")
+    #: (parts, D) differences from `z` that each part of the generator is told (steering/detail.py); None without
+    offsets: np.ndarray | None = None
 
 
-def _targets(x: Any, shape: tuple[int, int]) -> Tensor:
+def targets_of(x: Any, shape: tuple[int, int]) -> Tensor:
     """Patches as (N, H, W) float32; missing pixels count as 0."""
     x = torch.as_tensor(np.asarray(x) if not isinstance(x, Tensor) else x.detach().cpu(), dtype=torch.float32)
     if x.ndim == 4 and x.shape[1] == 1:
@@ -68,9 +71,22 @@ def _targets(x: Any, shape: tuple[int, int]) -> Tensor:
     return torch.nan_to_num(x, nan=0.0, posinf=0.0, neginf=0.0)
 
 
-def _choose_starts(bundle: Any, target: Tensor, pool: Tensor, starts: int) -> Tensor:
-    """(N, starts, D): for each patch, the latents of the pool (M, D) whose patches are closest."""
-    made = render(bundle.generator, pool, bundle.preset.shape)[:, 0].flatten(1)
+@contextlib.contextmanager
+def frozen(generator: Any) -> Iterator[torch.device]:
+    """Put a network into evaluation mode, its weights without gradients, for a while; yields its device."""
+    with evaluating(generator) as device:
+        held = [p for p in generator.parameters() if p.requires_grad] if isinstance(generator, nn.Module) else []
+        for p in held:
+            p.requires_grad_(False)
+        try:
+            yield device
+        finally:
+            for p in held:
+                p.requires_grad_(True)
+
+
+def _choose_starts(target: Tensor, pool: Tensor, made: Tensor, starts: int) -> Tensor:
+    """(N, starts, D): for each patch, the latents of the pool (M, D) whose patches (M, pixels) are closest."""
     flat = target.flatten(1)
     # |a - b|^2 without an (N, M, pixels) array
     distance = flat.square().sum(1)[:, None] + made.square().sum(1)[None] - 2.0 * flat @ made.T
@@ -177,42 +193,36 @@ def invert(
         raise ValueError(f"starts must be 1 to {_SCREENED} and steps at least 1, got {starts} and {steps}")
     if prior < 0:
         raise ValueError(f"prior must not be negative, got {prior}")
-    target = _targets(x, bundle.preset.shape)
+    target = targets_of(x, bundle.preset.shape)
     generator, dim = bundle.generator, int(bundle.generator.latent_dim)
     pool = torch.randn(_SCREENED, dim, generator=torch.Generator().manual_seed(seed))
     inference = getattr(bundle, "inference", None)
     given = None if guesses is None else torch.from_numpy(as_latents(guesses, dim))
     answers: list[Inversion] = []
-    with evaluating(generator) as device:
-        frozen = [p for p in generator.parameters() if p.requires_grad] if isinstance(generator, nn.Module) else []
-        for p in frozen:
-            p.requires_grad_(False)
-        try:
-            for part in target.split(_PATCHES):
-                z0 = _choose_starts(bundle, part, pool, starts)
-                if inference is not None:
-                    z0 = torch.cat([inference.guess(part)[:, None], z0], dim=1)
-                if given is not None:
-                    z0 = torch.cat([z0, given.expand(len(part), *given.shape)], dim=1)
-                z, mse = _refine(generator, part.to(device), z0.to(device), steps, learning_rate, prior)
-                for rows, errors in zip(z.cpu(), mse.cpu(), strict=True):
-                    best = int(errors.argmin())
-                    image = render(generator, rows[best][None], bundle.preset.shape)[0, 0].numpy()
-                    found = rows[best].numpy()
-                    power = float(part[len(answers) % _PATCHES].square().mean())
-                    answers.append(
-                        Inversion(
-                            found,
-                            float(errors[best]),
-                            float(np.linalg.norm(found)),
-                            image,
-                            errors.sort()[0].numpy(),
-                            float(errors[best]) / max(power, 1e-12),
-                        )
+    with frozen(generator) as device:
+        made = render(generator, pool, bundle.preset.shape)[:, 0].flatten(1)
+        for part in target.split(_PATCHES):
+            z0 = _choose_starts(part, pool, made, starts)
+            if inference is not None:
+                z0 = torch.cat([inference.guess(part)[:, None], z0], dim=1)
+            if given is not None:
+                z0 = torch.cat([z0, given.expand(len(part), *given.shape)], dim=1)
+            z, mse = _refine(generator, part.to(device), z0.to(device), steps, learning_rate, prior)
+            for rows, errors in zip(z.cpu(), mse.cpu(), strict=True):
+                best = int(errors.argmin())
+                image = render(generator, rows[best][None], bundle.preset.shape)[0, 0].numpy()
+                found = rows[best].numpy()
+                power = float(part[len(answers) % _PATCHES].square().mean())
+                answers.append(
+                    Inversion(
+                        found,
+                        float(errors[best]),
+                        float(np.linalg.norm(found)),
+                        image,
+                        errors.sort()[0].numpy(),
+                        float(errors[best]) / max(power, 1e-12),
                     )
-        finally:
-            for p in frozen:
-                p.requires_grad_(True)
+                )
     warn_if_far(np.stack([answer.z for answer in answers]), "the latent vector found")
     _warn_if_strange(answers)
     return answers

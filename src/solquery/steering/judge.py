@@ -94,6 +94,14 @@ def check_conflicts(targets: Mapping[str, Target]) -> None:
             )
     if {"tpf", "tnf", "tuf"} <= set(exact) and exact["tpf"] + exact["tnf"] > exact["tuf"]:
         raise OutOfReach("tpf and tnf together are more than tuf, of which they are parts; change one of the three")
+    tilt, size = targets.get("tilt"), targets.get("tilt_size")
+    if tilt is not None and size is not None and tilt.relation == "=":
+        inside = {"=": abs(tilt.value) == size.value, "<=": abs(tilt.value) <= size.value}
+        if not inside.get(size.relation, abs(tilt.value) >= size.value):
+            raise OutOfReach(
+                f"tilt = {tilt.value:g} deg and tilt_size {size.relation} {size.value:g} deg contradict each "
+                "other; leave one out"
+            )
 
 
 class Judge:

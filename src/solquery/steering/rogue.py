@@ -22,6 +22,8 @@ __all__ = ["draw_latents", "named_targets"]
 
 #: a tilt of less than this is neither with Joy's law nor against it
 _LEAST_TILT_DEG = 5.0
+#: percentile of the separation below which centroids nearly coincide, and which leads or how they are tilted is chance
+_LEAST_APART = 10.0
 _LOT = 24
 
 
@@ -45,7 +47,8 @@ def named_targets(
     bundle
         Of a preset with a scale: on a stretched grid a tilt is no tilt.
     hale, joy
-        ``"normal"``, ``"anti"``, or None where it does not matter.
+        ``"normal"``, ``"anti"``, or None where it does not matter. Either asks for a bipole too: a separation above the
+        10th percentile of generated patches.
     complexity
         ``"high"``: R at or above the 75th percentile of generated patches; ``"low"``: at or below the 25th.
     hemisphere, cycle
@@ -77,6 +80,8 @@ def named_targets(
     if joy is not None:
         sign = (-1.0 if north else 1.0) * (1.0 if joy == "normal" else -1.0)
         out["tilt"] = Target("tilt", sign * _LEAST_TILT_DEG, ">=" if sign > 0 else "<=", f"{joy}-Joy")
+    if out:
+        out["psep"] = Target("psep", directions.quantile("psep", _LEAST_APART), ">=", "a bipole")
     if complexity is not None:
         high = complexity == "high"
         out["r"] = Target("r", directions.quantile("r", 75 if high else 25), ">=" if high else "<=", f"{complexity} R")

@@ -2,7 +2,9 @@
 
 The step is the shortest that the slopes allow in all of latent space, so that a start changes no more than it must and
 different starts stay different answers. Slopes are found once, by going backward through the generator, and kept up to
-date from what each step brings (Broyden 1965, doi:10.1090/S0025-5718-1965-0198670-6): a further step costs one patch.
+date from what each step brings (Broyden 1965, doi:10.1090/S0025-5718-1965-0198670-6): a further step costs one patch,
+while slopes cost five. Where many starts are at hand, all make a first step by the calibration of the directions,
+which costs one patch each, and slopes are found for the most promising only.
 """
 
 from __future__ import annotations
@@ -23,6 +25,8 @@ from .vocabulary import DERIVED, Target, measured_names, with_derived
 __all__ = ["Search"]
 
 _ROUNDS = 24
+#: candidates worked on at once beyond the number wanted: those next in line wait until one gives up
+SPARE = 3
 #: longest step at the start, in standard deviations of the prior, and failures in a row at which a candidate gives up
 _LONGEST = 1.5
 _FAILURES = 6
@@ -30,6 +34,11 @@ _FAILURES = 6
 _SHAKE = 0.06
 #: what a candidate is refined to, as a sum of squares in units of the tolerances: one that is a tenth is met to 2 %
 GOOD_ENOUGH = 0.06
+#: after so many rounds and with each that follows, what is good enough is relaxed by so much: a candidate that is met
+#: to 5 % need not cost as much again as all the others to be met to 2 %
+_PATIENT = 5
+_RELAXED = 0.03
+_MOST_RELAXED = 0.25
 #: steps from one set of slopes before they are found afresh
 _AGE = 8
 
@@ -88,8 +97,24 @@ class Search:
     def slopes(self, z: torch.Tensor, values: Mapping[str, np.ndarray], held: np.ndarray) -> np.ndarray:
         """(K, M, D) derivatives of the residuals, by those of the parameters that they are made of."""
         by_latent, _ = latent_slopes(self.bundle.generator, self.bundle.preset, z, self.sloped, self.basis)
+        return self._chained(by_latent.numpy(), values, held)
+
+    def rough_slopes(self, values: Mapping[str, np.ndarray], held: np.ndarray) -> np.ndarray:
+        """(K, M, D) the same as the directions' calibration has them: right on average, and free."""
+        rows = []
+        for name in self.sloped:
+            k, ends = self.directions.index(name), self.directions
+            at = ends.position_for(name, values[name])[:, None] + np.array([-0.5, 0.5])
+            rise = np.diff(ends.expected_value(name, at), axis=1)
+            mean = (ends.expected[k][-1] - ends.expected[k][0]) / (ends.positions[k][-1] - ends.positions[k][0])
+            # beyond the ends of the curve it is flat; parameters are not
+            rows.append(np.maximum(np.nan_to_num(rise), 0.1 * mean) * ends.normals[k].astype(np.float64))
+        return self._chained(np.stack(rows, axis=1), values, held)
+
+    def _chained(self, by_latent: np.ndarray, values: Mapping[str, np.ndarray], held: np.ndarray) -> np.ndarray:
+        """(K, M, D) slopes of the residuals from those of the parameters (K, P, D)."""
         here = self.residual(values, held)
-        out = np.zeros((*here.shape, z.shape[1]))
+        out = np.zeros((*here.shape, by_latent.shape[2]))
         measured = {name: np.asarray(values[name], np.float64) for name in self.measured}
         for j, name in enumerate(self.sloped):
             # the residual as a function of measured numbers is plain arithmetic: a small difference gives its slope
@@ -97,7 +122,7 @@ class Search:
             nudged = {**measured, name: measured[name] + small}
             there = self.residual({**nudged, **with_derived(nudged, self.names)}, held)
             by_value = np.nan_to_num((there - here) / small[:, None])
-            out += by_value[:, :, None] * by_latent[:, j].numpy()[:, None, :]
+            out += by_value[:, :, None] * by_latent[:, j][:, None, :]
         return out
 
     def scale(self, name: str) -> float:
@@ -127,11 +152,12 @@ class Search:
         return z, np.repeat(held, len(z), axis=0)
 
     def refine(
-        self, z: torch.Tensor, enough: int, held: np.ndarray | None = None
+        self, z: torch.Tensor, enough: int, held: np.ndarray | None = None, rough: bool = False
     ) -> tuple[torch.Tensor, np.ndarray, np.ndarray]:
         """Refined latents (K, D), their costs (K,), and the held values (K, H): those of `z` unless given.
 
-        Stops when `enough` candidates hit their targets well within tolerance, or nothing improves.
+        Works on the `enough` most promising candidates and a few more, and stops when so many hit their targets well
+        within tolerance, or nothing improves. With `rough`, all make a first step by the calibration.
         """
         z = clamp_norm(z, self.low, self.high)
         values = self.values(z)
@@ -144,16 +170,26 @@ class Search:
         slopes = np.zeros((*residual.shape, z.shape[1]))
         longest = np.full(len(z), _LONGEST)
         age = np.full(len(z), _AGE)
+        # whether slopes found afresh would be others than those there are
+        moved = np.ones(len(z), dtype=bool)
         failures = np.zeros(len(z), dtype=int)
         random = torch.Generator().manual_seed(len(z))
-        for _ in range(_ROUNDS):
-            open_ = np.flatnonzero(np.isfinite(cost) & (cost > GOOD_ENOUGH) & (failures < _FAILURES))
-            if len(open_) == 0 or int((cost <= GOOD_ENOUGH).sum()) >= enough:
+        if rough and self.sloped:
+            slopes = self.rough_slopes(values, held)
+        for turn in range(_ROUNDS):
+            good = cost <= GOOD_ENOUGH + min(max(0, turn - _PATIENT) * _RELAXED, _MOST_RELAXED)
+            missing = enough - int(good.sum())
+            open_ = np.flatnonzero(np.isfinite(cost) & ~good & (failures < _FAILURES))
+            if len(open_) == 0 or missing <= 0:
                 break
-            stale = open_[age[open_] >= _AGE]
-            if len(stale):
-                slopes[stale] = self.slopes(z[stale], {n: v[stale] for n, v in values.items()}, held[stale])
-                age[stale] = 0
+            if turn > 0 or not rough:
+                # those that come next wait for their turn: it comes when one of these has failed too often
+                promising = np.argsort(cost[open_] * 2.0 ** failures[open_], kind="stable")[: missing + SPARE]
+                open_ = np.sort(open_[promising])
+                stale = open_[(age[open_] >= _AGE) & moved[open_]]
+                if len(stale):
+                    slopes[stale] = self.slopes(z[stale], {n: v[stale] for n, v in values.items()}, held[stale])
+                    age[stale], moved[stale] = 0, False
             trial = z[open_] + torch.from_numpy(_shortest(slopes[open_], residual[open_], longest[open_])).float()
             # masks make what is measured rough in the small: beside a place that fails lies one that does
             noise = torch.randn(trial.shape, generator=random) * _SHAKE / trial.shape[1] ** 0.5
@@ -163,13 +199,17 @@ class Search:
             there = self.values(trial)
             left = self.residual(there, held[open_])
             costs = self.cost(there, held[open_])
-            slopes[open_] += _broyden(slopes[open_], step, left - residual[open_])
-            age[open_] += 1
             gained = costs < cost[open_]
             rows = open_[gained]
-            z[rows], cost[rows], residual[rows] = trial[torch.from_numpy(gained)], costs[gained], left[gained]
+            z[rows], cost[rows], residual_before = trial[torch.from_numpy(gained)], costs[gained], residual[open_]
+            residual[rows] = left[gained]
             for name in values:
                 values[name][rows] = there[name][gained]
+            moved[rows] = True
+            if turn == 0 and rough:
+                continue
+            slopes[open_] += _broyden(slopes[open_], step, left - residual_before)
+            age[open_] += 1
             longest[rows] = np.minimum(2.0 * longest[rows], _LONGEST)
             failures[rows] = 0
             lost = open_[~gained]

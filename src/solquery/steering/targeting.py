@@ -17,7 +17,7 @@ from ..physics import measure
 from .editing import directions_of
 from .judge import Judge, OutOfReach, check_conflicts, check_reach, nearest_reachable, reach
 from .latents import SteeringError, as_latents, render
-from .solving import GOOD_ENOUGH, Search
+from .solving import GOOD_ENOUGH, SPARE, Search
 from .vocabulary import (
     Target,
     as_target,
@@ -28,9 +28,9 @@ from .vocabulary import (
 
 __all__ = ["Answer", "OutOfReach", "Target", "generate", "parse_description", "reach"]
 
-#: candidates beyond the number wanted, and how many lots of them are tried
-_SPARE = 3
-_LOTS = 3
+#: starts for each answer wanted, and how many near latents each is drawn from
+_STARTS = 3
+_DRAWN_FROM = 1.5
 #: cost up to which answers are equally good, and the least alike of them are chosen
 _CLOSE = 3 * GOOD_ENOUGH
 
@@ -78,14 +78,14 @@ class Answer:
 
 
 def _starts(search: Search, number: int, seed: int) -> torch.Tensor:
-    """(K, D): at most `number` latents of the look-up table close to what is asked, in an order drawn by the seed."""
+    """(K, D): at most `number` of the latents of the look-up table close to what is asked, drawn by the seed."""
     table = search.directions.table
     values = with_derived(table.values, search.names)
     asked = search.judge.residual(values)
     # tails of a few tolerances and of hundreds should not differ: far is far
     distance = np.log1p(np.abs(asked)).sum(1)
     distance = np.where(search.judge.allowed(values) & ~np.isnan(distance), distance, np.inf)
-    pool = np.argsort(distance, kind="stable")[:number]
+    pool = np.argsort(distance, kind="stable")[: round(_DRAWN_FROM * number)]
     pool = pool[np.isfinite(distance[pool])]
     if len(pool) == 0:
         everything = {**search.judge.hard, **search.judge.soft}
@@ -94,22 +94,7 @@ def _starts(search: Search, number: int, seed: int) -> torch.Tensor:
             f"no patch of bundle {search.bundle.name!r} comes near {names}; ask for less at once, or train a generator "
             "on such regions"
         )
-    return torch.from_numpy(table.z[np.random.default_rng(seed).permutation(pool)].copy())
-
-
-def _searched(search: Search, n: int, seed: int) -> tuple[torch.Tensor, np.ndarray, np.ndarray]:
-    """Refined latents, their costs and held values, lot after lot until `n` of them are good."""
-    size = n + _SPARE
-    starts = _starts(search, max(16, _LOTS * size), seed)
-    lots: list[tuple[torch.Tensor, np.ndarray, np.ndarray]] = []
-    missing = n
-    for lot in starts.split(size)[:_LOTS]:
-        lots.append(search.refine(lot, missing))
-        missing = n - sum(int((cost <= GOOD_ENOUGH).sum()) for _, cost, _ in lots)
-        if missing <= 0:
-            break
-    z, cost, held = zip(*lots, strict=True)
-    return torch.cat(z), np.concatenate(cost), np.concatenate(held)
+    return torch.from_numpy(table.z[np.random.default_rng(seed).permutation(pool)[:number]].copy())
 
 
 def _pick(z: np.ndarray, cost: np.ndarray, met: np.ndarray, n: int) -> list[int]:
@@ -195,7 +180,8 @@ def generate(
 
     search = Search(bundle, aims, held)
     if start is None:
-        z, cost, start_values = _searched(search, n, seed)
+        starts = _starts(search, _STARTS * (n + SPARE), seed)
+        z, cost, start_values = search.refine(starts, n, rough=True)
     else:
         one = torch.from_numpy(as_latents(start, directions.latent_dim)[:1].copy())
         z0, before = search.across(one)

@@ -65,7 +65,7 @@ def _header(f: Findings) -> str:
         '<div class="key"><span>Every picture and every row says where it comes from:</span>'
         f"<span>{badge('real')} observed by SDO/HMI</span><span>{badge('simulated')} made by this package's simulator"
         f"</span><span>{badge('generated')} drawn by the generator</span>"
-        '<span>Field: −1000 G <span class="bar"></span> +1000 G, north up, west right</span></div>'
+        '<span>Field: −1000 G <span class="bar"></span> +1000 G (asinh), north up, west right</span></div>'
     )
 
 

@@ -1,7 +1,7 @@
 """Pictures of patches and figures of the experiments; drawn without a display.
 
-Magnetograms are grey, black -1000 G to white +1000 G, north up and west to the right. The colour of a frame says
-where a patch comes from: real, simulated or generated.
+Magnetograms are grey (`magnetogram`), north up and west to the right. The colour of a frame says where a patch comes
+from: real, simulated or generated.
 """
 
 from __future__ import annotations
@@ -13,17 +13,18 @@ from typing import Any
 import numpy as np
 import torch
 from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch as Swatch
 from matplotlib.patches import Rectangle
 
 from ..physics import get_parameter, unit_of
 from ..physics.geometry import centroids
+from .magnetogram import LIMIT_GAUSS, grey_bar, show_field, stretched
 from .retrieval import METHODS, PARAMETERS
 
 __all__ = [
     "KIND_COLOURS",
-    "LIMIT_GAUSS",
     "METHOD_LABELS",
     "figure_correlations",
     "figure_joint",
@@ -34,7 +35,6 @@ __all__ = [
     "tile_png",
 ]
 
-LIMIT_GAUSS = 1000.0
 KIND_COLOURS = {"real": "#0a7d78", "simulated": "#b8640b", "generated": "#6b46c1"}
 METHOD_LABELS = {"ssl": "Self-supervised", "hybrid": "Hybrid", "euclidean": "Euclidean", "mahalanobis": "Mahalanobis"}
 _METHOD_STYLE = {
@@ -58,8 +58,7 @@ def tile_png(field_gauss: Any, zoom: int = 2) -> bytes:
     """One magnetogram (H, W) in gauss as a bare grey PNG, each pixel `zoom` x `zoom`; NaN is mid-grey."""
     from PIL import Image
 
-    field = np.nan_to_num(np.asarray(field_gauss, dtype=np.float32), nan=0.0)
-    grey = np.round((np.clip(field / LIMIT_GAUSS, -1.0, 1.0) + 1.0) * 127.5).astype(np.uint8)
+    grey = np.round((stretched(field_gauss) + 1.0) * 127.5).astype(np.uint8)
     # row 0 is the southernmost, a picture begins at the top
     grey = np.ascontiguousarray(np.kron(grey[::-1], np.ones((zoom, zoom), np.uint8)))
     buffer = io.BytesIO()
@@ -79,13 +78,6 @@ def prefixed(values: Any, unit: str) -> tuple[float, str]:
         power = int(np.floor(np.log10(largest)))
         return 10.0**power, f"$10^{{{power}}}$ Mx"
     return 1.0, unit
-
-
-def _show(axes: Axes, field: np.ndarray, extent: Sequence[float] | None = None) -> Any:
-    return axes.imshow(
-        np.nan_to_num(field, nan=0.0),
-        cmap="gray", vmin=-LIMIT_GAUSS, vmax=LIMIT_GAUSS, origin="lower", interpolation="nearest", extent=extent,
-    )  # fmt: skip
 
 
 def _frame(axes: Axes, kind: str, width: float = 2.5) -> None:
@@ -127,7 +119,7 @@ def figure_patch(
     ratio = (height * sy) / (width * sx)
     figure = Figure(figsize=(5.4, float(np.clip(4.3 * ratio + 1.0, 2.4, 6.0))), layout="constrained")
     axes = figure.add_subplot()
-    image = _show(axes, np.asarray(field_gauss, dtype=np.float32), extent)
+    image = show_field(axes, field_gauss, extent)
     axes.set_title(f"{kind}: {title}" if title else kind, **_FONT, color=KIND_COLOURS[kind])
     unit = "Mm" if scale_mm else "pixel of the grid"
     axes.set_xlabel(f"west → ({unit})", **_FONT)
@@ -136,34 +128,40 @@ def figure_patch(
     _frame(axes, kind)
     _mark_centroids(axes, np.asarray(field_gauss, dtype=np.float32), scale_mm)
     # beside the picture and as tall as it, whatever its shape
-    bar = figure.colorbar(image, cax=axes.inset_axes((1.03, 0.0, 0.045, 1.0)))
-    bar.set_label("field (G)", **_FONT)
-    bar.ax.tick_params(labelsize=8)
+    grey_bar(figure, image, cax=axes.inset_axes((1.03, 0.0, 0.045, 1.0)))
     return figure
 
 
-def figure_zoo(fields_gauss: np.ndarray, kinds: Sequence[str], title: str, columns: int = 6) -> Figure:
-    """Patches (N, H, W) in gauss as a square mosaic, each framed in the colour of its kind (paper, Fig. 2)."""
-    n, height, width = fields_gauss.shape
+def figure_zoo(
+    fields_gauss: np.ndarray, kinds: Sequence[str], title: str, columns: int = 6, width: float = 6.4
+) -> Figure:
+    """Patches (N, H, W) in gauss as a square mosaic, each framed in the colour of its kind (paper, Fig. 2).
+
+    `width` is the figure's, in inches. Where all are of one kind the frames are thin and need no legend.
+    """
+    n, height, wide = fields_gauss.shape
     rows = -(-n // columns)
     gap = max(2, height // 24)
-    mosaic = np.full((rows * (height + gap) + gap, columns * (width + gap) + gap), LIMIT_GAUSS, np.float32)
-    figure = Figure(figsize=(6.4, 6.4 * mosaic.shape[0] / mosaic.shape[1] + 0.75), layout="constrained")
+    mosaic = np.full((rows * (height + gap) + gap, columns * (wide + gap) + gap), LIMIT_GAUSS, np.float32)
+    figure = Figure(figsize=(width, width * mosaic.shape[0] / mosaic.shape[1] + 0.95), layout="constrained")
     axes = figure.add_subplot()
+    shown = [kind for kind in KIND_COLOURS if kind in kinds]
+    line = 1.8 if len(shown) > 1 else 0.6
     for k, (field, kind) in enumerate(zip(fields_gauss, kinds, strict=True)):
         y = (rows - 1 - k // columns) * (height + gap) + gap
-        x = (k % columns) * (width + gap) + gap
-        mosaic[y : y + height, x : x + width] = field
+        x = (k % columns) * (wide + gap) + gap
+        mosaic[y : y + height, x : x + wide] = field
         box = (x - 0.5 - gap / 4, y - 0.5 - gap / 4)
         axes.add_patch(
-            Rectangle(box, width + gap / 2, height + gap / 2, fill=False, linewidth=1.8, edgecolor=KIND_COLOURS[kind])
+            Rectangle(box, wide + gap / 2, height + gap / 2, fill=False, linewidth=line, edgecolor=KIND_COLOURS[kind])
         )
-    _show(axes, mosaic)
+    image = show_field(axes, mosaic, interpolation="antialiased")
     axes.set_axis_off()
     axes.set_title(title, fontsize=10)
-    shown = [kind for kind in KIND_COLOURS if kind in kinds]
-    swatches = [Swatch(facecolor="none", edgecolor=KIND_COLOURS[kind], linewidth=2, label=kind) for kind in shown]
-    figure.legend(handles=swatches, loc="outside lower center", ncols=3, frameon=False, fontsize=9)
+    grey_bar(figure, image, axes, width=0.45)
+    if len(shown) > 1:
+        swatches = [Swatch(facecolor="none", edgecolor=KIND_COLOURS[kind], linewidth=2, label=kind) for kind in shown]
+        figure.legend(handles=swatches, loc="outside lower center", ncols=3, frameon=False, fontsize=9)
     return figure
 
 
@@ -205,7 +203,9 @@ def figure_joint(
     top = figure.add_subplot(grid[0, 0], sharex=main)
     right = figure.add_subplot(grid[1, 1], sharey=main)
     counts, _, _ = np.histogram2d(a, b, bins=(edges, edges))
-    main.pcolormesh(edges, edges, np.ma.masked_equal(counts.T, 0), cmap="viridis_r", rasterized=True)
+    # most pairs crowd where values are small: linear shades would show nothing else
+    shade = LogNorm(1, max(2.0, float(counts.max(initial=0))))
+    main.pcolormesh(edges, edges, np.ma.masked_equal(counts.T, 0), cmap="viridis_r", norm=shade, rasterized=True)
     main.plot(edges[[0, -1]], edges[[0, -1]], color="0.35", linewidth=0.8, linestyle="--")
     main.set(xlim=edges[[0, -1]], ylim=edges[[0, -1]])
     symbol = get_parameter(name).symbol

@@ -106,7 +106,11 @@ def _measured(bundle: Bundle, x: np.ndarray) -> dict[str, np.ndarray]:
 def read_held_out(
     archive: Archive, bundle: Bundle, count: int = 2_000, seed: int = 0, where: str | None = None
 ) -> HeldOut:
-    """At most `count` patches of the archive, drawn blindly, measured and embedded as `run_quality` needs them.
+    """At most `count` patches of the archive, measured and embedded as `run_quality` needs them.
+
+    Of as many regions as there are: a second frame of a region is drawn when every region has one. Frames of one
+    region are near copies, and the overlap measures take patches for independent draws: with four frames of each, the
+    nearest neighbours of a patch are itself some hours later, and hardly anything else comes as close.
 
     Raises
     ------
@@ -122,7 +126,7 @@ def read_held_out(
             f"{table.num_rows} patches to compare with are too few: at least {_FEWEST} are needed; "
             "give a larger archive, or a `where` that keeps more"
         )
-    rows = np.sort(rng.permutation(table.num_rows)[:count])
+    rows = _spread(np.asarray(table["region"].to_pylist()), count, rng)
     ids = [str(name) for name in np.asarray(table["id"].to_pylist())[rows]]
     regions = np.asarray(table["region"].to_pylist())[rows]
     try:
@@ -133,6 +137,19 @@ def read_held_out(
     order = {name: k for k, name in enumerate(names)}
     x = np.asarray(x, np.float32)[[order[name] for name in ids]]
     return HeldOut(x, regions, _measured(bundle, x), embed(bundle.encoder, x), both)
+
+
+def _spread(regions: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
+    """At most `count` rows, in order: blindly one of each region, then a second of each, and so on."""
+    order = rng.permutation(len(regions))
+    shuffled = regions[order]
+    together = np.argsort(shuffled, kind="stable")
+    sorted_regions = shuffled[together]
+    first = np.r_[True, sorted_regions[1:] != sorted_regions[:-1]]
+    start = np.maximum.accumulate(np.where(first, np.arange(len(regions)), 0))
+    turn = np.empty(len(regions), int)
+    turn[together] = np.arange(len(regions)) - start
+    return np.sort(order[np.argsort(turn, kind="stable")[:count]])
 
 
 def run_quality(
@@ -202,6 +219,7 @@ def run_quality(
         "generated": len(made_x),
         "held_out": len(held.x),
         "regions": len(np.unique(held.regions)),
+        "frames_a_region": len(held.x) / len(np.unique(held.regions)),
         "seed": seed,
         "parameters": parameters,
         "median_ks": float(np.nanmedian([entry["ks"] for entry in parameters.values()])),

@@ -29,6 +29,10 @@ __all__ = ["FULL", "QUICK", "Plan", "Study", "reproduce"]
 
 Progress = Callable[[str, float], None]
 
+#: files of this room that decide what a stage gives; a report is rendered anew every time
+_STUDY = ("magnetogram", "figures", "report", "retrieval", "retrieval_report", "reproduce", "reproduce_figures",
+          "reproduce_experiments", "reproduce_table")  # fmt: skip
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -88,8 +92,8 @@ def _code() -> str:
     package = Path(__file__).parent.parent
     folders = ("physics", "steering", "retrieval", "generator")
     files = [file for folder in folders for file in sorted((package / folder).glob("*.py"))]
-    names = ("figures", "retrieval", "reproduce", "reproduce_figures", "reproduce_experiments", "reproduce_table")
-    return source_digest(*files, *(package / "study" / f"{name}.py" for name in names), package / "config.py")
+    files += [package / "study" / f"{name}.py" for name in _STUDY]
+    return source_digest(*files, package / "config.py")
 
 
 def _bundle_key(bundle: Bundle) -> str:
@@ -185,6 +189,7 @@ def _about(study: Study) -> dict[str, Any]:
     preset = study.bundle.preset
     return {
         "solquery": _version(),
+        "threads": int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1),
         "archive": {
             "patches": len(sources),
             "regions": len(set(regions)),

@@ -75,10 +75,11 @@ def training(study: Study, folder: Path, before: Folders) -> dict[str, Any]:
         }
         curves = {name: points for name, points in curves.items() if len(points) > 1 and np.ptp(points, axis=0)[1] > 0}
         chosen, why = _chosen(run, lines)
+        last = float(lines[-1]["images"]) if lines else 0.0
         file = None
         if curves:
-            file = write_figure(figure_curves(curves, f"run “{run.name}”", chosen), folder / f"run-{k}.png", 100, 32)
-        last = float(lines[-1]["images"]) if lines else 0.0
+            drawn = figure_curves(curves, f"run “{run.name}”", last if chosen is None else chosen)
+            file = write_figure(drawn, folder / f"run-{k}.png", 100, 32)
         runs.append({"run": run.name, "file": file, "images": last, "chosen_images": chosen, "chosen_by": why})
     return {"runs": runs, "provenance": study.bundle.metadata.get("provenance", {})}
 
@@ -105,8 +106,9 @@ def _chosen(run: Path, lines: list[dict[str, Any]]) -> tuple[float | None, str]:
 def figure2(study: Study, folder: Path, before: Folders) -> dict[str, Any]:
     """Random patches."""
     _, x = study.drawn(study.plan.zoo, study.plan.seed)
-    drawn = figure_zoo(study.gauss(x), ["generated"] * len(x), "", columns=10)
-    return {"file": write_figure(drawn, folder / "zoo.png", 140, 64), "patches": len(x)}
+    title = f"{len(x)} random patches, one latent vector each"
+    drawn = figure_zoo(study.gauss(x), ["generated"] * len(x), title, columns=10, width=7.8)
+    return {"file": write_figure(drawn, folder / "zoo.png", 150, 64), "patches": len(x)}
 
 
 def figure3(study: Study, folder: Path, before: Folders) -> dict[str, Any]:
@@ -118,7 +120,7 @@ def figure3(study: Study, folder: Path, before: Folders) -> dict[str, Any]:
     rank = sum(np.nan_to_num(v).argsort().argsort() for v in values.values())
     shown = int(np.argmax(rank))
     return {
-        "file": write_figure(figure_parameters(gauss, shown), folder / "parameters.png", 110, 32),
+        "file": write_figure(figure_parameters(gauss, shown), folder / "parameters.png", 110, 96),
         "shown": shown,
         "values": {name: _number(v[shown]) for name, v in values.items()},
         "without_r": int((values["r"] == 0).sum()),
@@ -164,6 +166,7 @@ def figure5(study: Study, folder: Path, before: Folders) -> dict[str, Any]:
     d = study.bundle.directions
     assert d is not None
     z, _ = study.drawn(study.plan.effects, study.plan.seed + 2)
+    physical = study.bundle.preset.physical
     names = [*_WATCHED, "polarity"]
     values = measure_latents(study.bundle.generator, study.bundle.preset, z, names)
     # begins in the middle of what the generator makes, so that both ends stay near the prior
@@ -180,8 +183,8 @@ def figure5(study: Study, folder: Path, before: Folders) -> dict[str, Any]:
         curves = {other: [_number(v) for v in one.values[other]] for other in _fitted(d, names)}
         rows.append({"name": name, "hold": list(hold), "eps": one.eps.tolist(), "values": curves})
         rows[-1]["effect"] = _effect(study, z, name, hold)
-    return {"file": write_figure(figure_strips(drawn), folder / "strips.png", 110, 96), "strips": rows,
-            "latents": len(z)}  # fmt: skip
+    file = write_figure(figure_strips(drawn, physical=physical), folder / "strips.png", 110, 96)
+    return {"file": file, "strips": rows, "latents": len(z)}
 
 
 def _effect(study: Study, z: np.ndarray, name: str, hold: tuple[str, ...]) -> dict[str, float | None]:

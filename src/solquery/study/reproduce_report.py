@@ -10,6 +10,7 @@ from typing import Any
 
 from ..physics import get_parameter, unit_of
 from .figures import METHOD_LABELS
+from .magnetogram import GREY_TEXT
 from .report import page, quantity, section, table, wide
 from .retrieval import METHODS
 
@@ -82,7 +83,10 @@ def differences(about: Results) -> list[str]:
     if not shown:
         trained = ""
     elif origin.get("provenance", {}).get("settled"):
-        trained = f" After its training it was settled, over {int(shown):,} images (`solquery train settle`)."
+        trained = (
+            f" After its training, {int(shown):,} more images settled what it draws: its amounts of flux, area and "
+            "texture were held to those of the archive."
+        )
     else:
         trained = f" It was shown {int(shown):,} images; the paper's 200 epochs are 9.9 million."
     if generator["arch"] == "paper" and generator["loss"] == "bce":
@@ -115,7 +119,11 @@ def differences(about: Results) -> list[str]:
         "Intervals. The paper gives none. Ours resample the matched regions, since frames of one region are not "
         "independent. Networks trained anew would differ by more than that."
     )
-    out.append("Compute. The paper names no hardware; one CPU core is enough for this report.")
+    threads = about.get("threads", 1)
+    out.append(
+        f"Compute. The paper names no hardware. This report was made on {threads} CPU core{'s' * (threads != 1)}; on "
+        "what and for how long the networks were trained is in their model card."
+    )
     return out
 
 
@@ -124,7 +132,7 @@ def _training(result: Results, folder: Path) -> str:
     for run in result["runs"]:
         chosen = run["chosen_images"]
         text = f"chosen after {chosen:,.0f} images" if chosen else "the end of the run is used"
-        caption = f"{escape(run['run'])}: {run['images']:,.0f} images; {text} ({escape(str(run['chosen_by']))})."
+        caption = f"{escape(run['run'])}: {run['images']:,.0f} images; {text}: {escape(str(run['chosen_by']))}."
         if run["file"]:
             parts.append(_plate(folder, run["file"], f"training curves of {run['run']}", caption))
         else:
@@ -158,7 +166,7 @@ def _zoo(stages: Results, folders: Mapping[str, Path], physical: bool) -> str:
     return section(
         "Fig. 2",
         f"{two['patches']} random patches",
-        "<p>One latent vector each, drawn from the prior and not selected.</p>",
+        f"<p>One latent vector each, drawn from the prior and not selected. {GREY_TEXT}</p>",
         _plate(folders["figure2"], two["file"], "mosaic of random generated patches"),
     ) + section(
         "Fig. 3",
@@ -174,7 +182,13 @@ def _zoo(stages: Results, folders: Mapping[str, Path], physical: bool) -> str:
 
 def _directions(result: Results) -> str:
     rows = [
-        [escape(_symbol(name)), _share(row["accuracy"]), _share(row["chance"]), f"{row['left_out']:,}"]
+        [
+            escape(_symbol(name)),
+            escape(get_parameter(name).title),
+            _share(row["accuracy"]),
+            _share(row["chance"]),
+            f"{row['left_out']:,}",
+        ]
         for name, row in result["accuracies"].items()
     ]
     names = list(result["cosines"])
@@ -183,9 +197,10 @@ def _directions(result: Results) -> str:
         "",
         "Decision boundaries",
         "<p>One linear support vector machine per parameter, on latents labelled above or below the median. Accuracy "
-        "is on latents not trained on. The paper gives no accuracies in its text, so there is nothing to set beside "
+        "is on latents not trained on; patches in which the parameter does not exist are left out. The paper gives no "
+        "accuracies in its text, so there is nothing to set beside "
         "these.</p>",
-        table(["Parameter", "Accuracy", "By guessing", "Patches left out"], rows),
+        table(["Parameter", "", "Accuracy", "By guessing", "Patches left out"], rows, left=(1,)),
         "<p>Cosine between the normals: what is far from 0 is entangled, and changes along unless it is held.</p>",
         table(["", *(escape(_symbol(n)) for n in names)], cosines),
     )
@@ -203,8 +218,8 @@ def _planes(result: Results, folder: Path) -> str:
     return section(
         "Fig. 4",
         "The latent space and its boundaries",
-        "<p>The latent space laid flat so that the boundary is a line. Green and blue frames: the extremes, enlarged "
-        "below.</p>",
+        "<p>The latent space laid flat so that the boundary is a line. Each patch stands at the nearest place of a "
+        "grid, so that none covers another; green and blue frames are the extremes, enlarged below.</p>",
         wide(plates),
     )
 
@@ -225,9 +240,10 @@ def _strips(result: Results, folder: Path) -> str:
     return section(
         "Fig. 5",
         "Steps along directions",
-        "<p>One patch moved by −3 to +3 standard deviations of the prior. Curves: what is measured on the way, as "
-        "percentile among generated patches; a dotted line marks where the leading polarity changes.</p>",
-        _plate(folder, result["file"], "strips of patches with curves of the measured parameters"),
+        "<p>One patch moved by −3 to +3 standard deviations of the prior; above each frame the measured value of what "
+        "is changed. Curves: TUF, R and PSEP measured on the way, as percentile among generated patches; a dotted "
+        "line marks where the leading polarity changes.</p>",
+        _plate(folder, result["file"], "strips of patches with curves of the measured parameters", "", ""),
         f"<p>One strip can mislead, so here is the same over {result['latents']} random patches: median change from "
         "−3 to +3, in spreads (16th to 84th percentile) of the generated population.</p>",
         table(["Changed", "Held", "TUF", "R", "PSEP", "Polarity flips"], rows, left=(1,)),
@@ -279,7 +295,10 @@ def _retrieval(results: Results, folders: Mapping[str, Path]) -> str:
     }
     alike = asked["likeness"]
     likeness = ", ".join(f"{METHOD_LABELS[m].split(' (')[0]} {_text(alike[m])}" for m in METHODS if m in alike)
-    colours = "<p>Blue: queries; pink: matches; black outline: the whole archive; dashed: equality.</p>"
+    colours = (
+        "<p>A darker cell holds more pairs (logarithmic). Margins: queries in blue, matches in pink, outlined in black "
+        "the whole archive. Dashed: equality.</p>"
+    )
     return (
         section(
             "Fig. 7",

@@ -21,7 +21,7 @@ from ..config import Preset
 from ..patch import Patch
 from .demo import REGIONS_SEED
 
-__all__ = ["FULL_TRAINING", "QUICK_TRAINING", "Training", "simulated_archive", "trained_bundle"]
+__all__ = ["FULL_TRAINING", "QUICK_TRAINING", "Training", "simulated_archive", "trained_bundle", "training_folder"]
 
 Progress = Callable[[str, float], None]
 
@@ -82,6 +82,11 @@ def simulated_archive(
     return _simulated(folder, regions, frames, REGIONS_SEED, samples, progress or _silent)
 
 
+def training_folder(out: str | Path, preset: Preset, plan: Training = FULL_TRAINING) -> Path:
+    """Where `trained_bundle` keeps its archive, the runs ``generator`` and ``encoder``, and the bundle."""
+    return Path(out) / f"trained-{preset.name}-{plan.regions}x{plan.frames}-{plan.images or 'all'}"
+
+
 def trained_bundle(
     out: str | Path, preset: Preset, plan: Training = FULL_TRAINING, progress: Progress | None = None
 ) -> tuple[Bundle, list[Path]]:
@@ -111,8 +116,7 @@ def trained_bundle(
     from ..steering import fit_directions, sample_latents
 
     tell = progress or _silent
-    size = f"{plan.regions}x{plan.frames}-{plan.images or 'all'}"
-    folder = Path(out) / f"trained-{preset.name}-{size}"
+    folder = training_folder(out, preset, plan)
     runs = [folder / "generator", folder / "encoder"]
     if (folder / "bundle" / MANIFEST).is_file():
         return Bundle.load(folder / "bundle", preset=preset), runs

@@ -21,7 +21,7 @@ async function reach(path, options) {
     return await checked(await fetch(path, options));
   } catch (error) {
     if (error instanceof ApiError || error.name === "AbortError") throw error;
-    throw new ApiError("away", "the server does not answer; is `solquery app` still running?");
+    throw new ApiError("away", "the server does not answer; is solquery app still running? The page asks again every few seconds, and goes on when it is there");
   }
 }
 

@@ -66,11 +66,12 @@ export class Compare {
     if (how === "side") { draw(canvas, a.field, plain); draw(byId("canvas-b"), b.field, plain); }
     else if (how === "blink") draw(canvas, (this.second ? b : a).field, plain);
     else {
-      const data = a.field.data.map((value, k) => value - b.field.data[k]);
+      // as in the table and beside the matches: what is found, less what is asked
+      const data = b.field.data.map((value, k) => value - a.field.data[k]);
       draw(canvas, { ...a.field, data }, { ...plain, palette: "difference", pil: false, cen: false });
     }
     const names = `A is ${a.source}, B is ${b.source}.`;
-    byId("compare-said").textContent = how === "difference" ? `A − B from −${look.limit} G (blue) to +${look.limit} G (red). ${names}`
+    byId("compare-said").textContent = how === "difference" ? `B − A from −${look.limit} G (blue) to +${look.limit} G (red)${look.stretch === "asinh" ? ", stretched by asinh" : ""}. ${names}`
       : how === "blink" ? `Now: ${this.second ? "B" : "A"}, ${(this.second ? b : a).title}. ${names}` : names;
   }
 
@@ -78,12 +79,12 @@ export class Compare {
     const [a, b] = this.pair;
     const row = (name) => {
       const about = this.parameters[name], u = unit(about.unit), gap = b.got[name] - a.got[name];
-      const native = [a, b].map((one) => (one.native && about.native_unit !== about.unit && one.native[name]?.value !== null ? quantity(one.native[name]) : ""));
+      const native = [a, b].map((one) => (one.native?.[name] && one.native[name].value !== null && !about.binary ? quantity(one.native[name]) : ""));
       return make("tr", {}, make("th", { scope: "row" }, about.title), ...[a, b].map((one, k) => make("td", {}, number(one.got[name]), native[k] ? make("small", {}, native[k]) : null)),
         make("td", {}, number(gap)), make("td", { class: "muted" }, u));
     };
     byId("compare-table").replaceChildren(
-      make("thead", {}, make("tr", {}, ...["on the grid; native below", "A", "B", "B − A", ""].map((text) => make("th", { scope: "col" }, text)))),
+      make("thead", {}, make("tr", {}, ...["on the grid; below: at native scale", "A", "B", "B − A", ""].map((text) => make("th", { scope: "col" }, text)))),
       make("tbody", {}, ...Object.keys(this.parameters).map(row)));
   }
 }

@@ -21,15 +21,25 @@ function table(corners) {
 const DIVERGING = [[0, 33, 102, 172], [64, 146, 197, 222], [128, 247, 247, 247], [192, 244, 165, 130], [255, 178, 24, 43]];
 export const PALETTES = { grey: table(GREY), hmi: table(HMI), difference: table(DIVERGING) };
 
+/** Below this field, in gauss, the asinh stretch is even; far above it goes with the logarithm. */
+const SOFT = 50;
+/** Where a field in gauss lies on the scale of colours, from -1 to 1 at the limits. */
+export const shade = (value, limit, stretch) => (stretch === "asinh" ? Math.asinh(value / SOFT) / Math.asinh(limit / SOFT) : value / limit);
+
 /** The field as an image of its own size: north up, black to white (or the table's colours) from -limit to limit. */
-export function image(field, limit, palette) {
+export function image(field, limit, palette, stretch = "linear") {
   const { data, h, w } = field, colours = PALETTES[palette];
-  const canvas = new OffscreenCanvas(w, h), pixels = new ImageData(w, h);
+  const canvas = new OffscreenCanvas(w, h), pixels = new ImageData(w, h), out = pixels.data;
   for (let y = 0; y < h; y++) {
     for (let x = 0; x < w; x++) {
       const value = data[(h - 1 - y) * w + x], at = 4 * (y * w + x);
-      const k = Number.isNaN(value) ? -1 : Math.max(0, Math.min(255, Math.round(((value / limit) * 0.5 + 0.5) * 255)));
-      pixels.data.set(k < 0 ? [128, 128, 128, 255] : [colours[3 * k], colours[3 * k + 1], colours[3 * k + 2], 255], at);
+      const k = Number.isNaN(value) ? 128 : Math.max(0, Math.min(255, Math.round((shade(value, limit, stretch) * 0.5 + 0.5) * 255)));
+      // what is missing is grey in any palette
+      const missing = Number.isNaN(value);
+      out[at] = missing ? 128 : colours[3 * k];
+      out[at + 1] = missing ? 128 : colours[3 * k + 1];
+      out[at + 2] = missing ? 128 : colours[3 * k + 2];
+      out[at + 3] = 255;
     }
   }
   canvas.getContext("2d").putImageData(pixels, 0, 0);
@@ -98,7 +108,7 @@ const NICE = [1, 2, 5, 10, 20, 50, 100, 200, 500];
 
 /**
  * Draw a field into a canvas, fitted to its box.
- * options: limit, palette, pil, cen, scale ([y, x] Mm per pixel or null), cross ([x, y]), bar (draw the scale bar),
+ * options: limit, palette, stretch, pil, cen, scale ([y, x] Mm per pixel or null), cross ([x, y]), bar (draw the scale bar),
  * ratio (device pixels).
  */
 export function draw(canvas, field, options) {
@@ -110,7 +120,7 @@ export function draw(canvas, field, options) {
   if (canvas.width !== width || canvas.height !== height) { canvas.width = width; canvas.height = height; }
   const g = canvas.getContext("2d");
   g.imageSmoothingEnabled = field.w > width;
-  g.drawImage(image(field, options.limit, options.palette), 0, 0, width, height);
+  g.drawImage(image(field, options.limit, options.palette, options.stretch), 0, 0, width, height);
   const px = width / field.w, py = height / field.h;
   const at = ([x, y]) => [(x + 0.5) * px, height - (y + 0.5) * py];
   const unit = width / 560;

@@ -45,7 +45,8 @@ export function place(latitude, longitude) {
 
 export function when(record) {
   if (record.t_utc) return `${record.t_utc.slice(0, 10)} ${record.t_utc.slice(11, 16)} UT`;
-  return (record.t_rec || "").replace(/_/g, " ").replace(/\./g, "-").replace(/:\d\d( TAI)?$/, "$1");
+  const found = (record.t_rec || "").match(/^(\d{4})[.-](\d\d)[.-](\d\d)[T_ ](\d\d:\d\d).*?(TAI|UTC?|Z)?$/);
+  return found ? `${found[1]}-${found[2]}-${found[3]} ${found[4]} ${found[5] ?? ""}`.trim() : record.t_rec || "";
 }
 
 /** A small element: make("p", {class: "x"}, "text", child …). */

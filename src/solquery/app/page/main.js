@@ -7,9 +7,11 @@ import { byId, make, number, unit, when } from "./format.js";
 import { Maps } from "./maps.js";
 import { Matches } from "./matches.js";
 import { explanation, Panel } from "./panel.js";
-import { Stage } from "./stage.js";
+import { rms, Stage } from "./stage.js";
 import { filtersOf, fresh, fromHash, History, toHash } from "./state.js";
 import { setUp } from "./take.js";
+import { busy, complain, explained, notice, summary, welcome } from "./tell.js";
+import { wire } from "./wire.js";
 
 const SAME = ["tuf", "psep", "r", "polarity"];
 const LIMIT_BYTES = 32 * 2 ** 20;
@@ -27,7 +29,7 @@ let panel, stage, matches, maps, filters, compare, turn = 0, hand = null, writte
 function look() {
   const l = state.look, clip = health.bundle.limit_gauss;
   // the colours of HMI are made for 1500 G
-  return { palette: l.palette, limit: l.limit || (l.palette === "hmi" ? 1500 : clip), pil: l.pil, cen: l.cen, clip };
+  return { palette: l.palette, limit: l.limit || (l.palette === "hmi" ? 1500 : clip), stretch: l.stretch, pil: l.pil, cen: l.cen, clip };
 }
 
 function title() {
@@ -40,22 +42,11 @@ function title() {
 function picture() {
   const q = state.query, view = q.kind === "z" ? "grid" : state.look.view;
   if (view === "native" && now.native) return { field: now.native.field, scale: now.native.scale, source: now.record.source, title: title() };
-  if (view === "made" && now.made) return { field: now.made.field, scale: health.bundle.scale_mm, source: "generated", title: `the model's closest to ${now.record.region}`, verdict: now.made.mse === undefined ? "" : `mean squared error ${number(now.made.mse)}` };
+  if (view === "made" && now.made) return { field: now.made.field, scale: health.bundle.scale_mm, source: "generated", title: `the model's closest to ${now.record.region}`, verdict: `differs from it by ${number(rms(now.field, now.made.field), 2)} G (root mean square)` };
   return {
     field: now.field, scale: health.bundle.scale_mm, source: q.kind === "z" ? "generated" : now.record.source, title: title(),
-    verdict: q.kind !== "z" && !q.z ? "finding its latent vector …" : now.far ? "far from what the model was trained on: do not trust it" : "", missed: now.far,
+    verdict: now.record?.doubt ? `its ${now.record.doubt}: do not trust its numbers` : q.kind !== "z" && !q.z ? "finding its latent vector …" : now.far ? "far from what the model was trained on: do not trust it" : "", missed: now.far || Boolean(now.record?.doubt),
   };
-}
-
-function explain() {
-  const q = state.query, shape = health.bundle.shape.join(" × "), scale = health.bundle.scale_mm;
-  const stretched = scale
-    ? `A pixel is ${scale[1].toFixed(2)} Mm wide, the view ${(scale[1] * health.bundle.shape[1]).toFixed(0)} Mm; opposite polarities within a pixel cancel. Matches are also given at native scale. `
-    : `Every patch is stretched to ${shape} pixels here: fluxes in G px and lengths in px are no maxwell and no megametre. Matches are also given at native scale. `;
-  let text = stretched;
-  if (q.kind !== "z" && !q.z) text = "Looking for the latent vector of this observation, so that it can be changed; this takes some seconds. ";
-  else if (q.kind !== "z") text = "The search is by the observation itself. Move a slider to change the model's reconstruction of it. " + stretched;
-  byId("explain").textContent = text;
 }
 
 function show() {
@@ -66,6 +57,8 @@ function show() {
     if (input.value === "made") input.disabled = !now.made;
   }
   for (const input of document.querySelectorAll("[name=palette]")) input.checked = input.value === state.look.palette;
+  for (const input of document.querySelectorAll("[name=stretch]")) input.checked = input.value === state.look.stretch;
+  byId("numbers").value = state.look.numbers;
   byId("pil").checked = state.look.pil;
   byId("cen").checked = state.look.cen;
   byId("limit").value = look().limit;
@@ -74,9 +67,9 @@ function show() {
   byId("undo").disabled = !history.canUndo;
   byId("redo").disabled = !history.canRedo;
   stage.show(picture(), look());
-  panel.update({ got: now.got, asked: state.asked, locks: state.locks, verdict: now.verdict, ready: Boolean(q.z) });
+  panel.update({ got: now.got, native: now.worth, asked: state.asked, locks: state.locks, verdict: now.verdict, ready: Boolean(q.z) });
   filters.show();
-  explain();
+  byId("explain").textContent = explained(q, health.bundle);
   byId("cloud-x").value = state.look.cloud[0];
   byId("cloud-y").value = state.look.cloud[1];
   byId("map-p").value = state.look.map;
@@ -89,29 +82,12 @@ function address() {
   window.history.replaceState(null, "", written);
 }
 
-let quiet = 0;
-function notice(text, kind = "error") {
-  const box = byId("notice");
-  clearTimeout(quiet);
-  box.textContent = text;
-  box.className = kind;
-  box.hidden = !text;
-  if (text && kind !== "error") quiet = setTimeout(() => { box.hidden = true; }, 8000);
-}
-
-let jobs = 0;
-async function busy(work) {
-  jobs++;
-  byId("busy").hidden = false;
-  try { return await work(); } finally { if (!--jobs) byId("busy").hidden = true; }
-}
-
 // --------------------------------------------------------------- learning
 
 const values = (entries) => Object.fromEntries(Object.entries(entries).map(([name, entry]) => [name, entry.value ?? NaN]));
 
 function take(answer, field) {
-  now = { ...now, field, got: values(answer.got), verdict: Object.keys(answer.asked).length ? answer.verdict : "", far: answer.far, record: null, made: null, native: null };
+  now = { ...now, field, got: values(answer.got), verdict: Object.keys(answer.asked).length ? answer.verdict : "", far: answer.far, worth: answer.native, python: answer.python, record: null, made: null, native: null };
 }
 
 /** Show the state as it is, from its query on. */
@@ -127,7 +103,7 @@ async function load() {
       const path = `/api/patch/${encodeURIComponent(q.id)}?format=packed`;
       const { document, fields } = await getPacked(path);
       if (mine !== turn) return;
-      now = { ...now, field: fields[0], record: document, got: values(document.grid), verdict: "", far: false, made: null, native: null };
+      now = { ...now, field: fields[0], record: document, got: values(document.grid), worth: document.parameters, python: document.python, verdict: "", far: false, made: null, native: null };
       observe(mine);
     }
     show();
@@ -156,11 +132,11 @@ async function observe(mine) {
       const found = await busy(() => sendFile(`/api/invert?patch=${id}&starts=4&steps=100&format=packed`));
       if (mine !== turn) return;
       q.z = found.document.z;
-      now.made = { field: found.fields[1], mse: found.document.mse };
+      now.made = { field: found.fields[1] };
       history.amend(state);
     }
     show();
-  } catch (error) { if (mine === turn) notice(error.message); }
+  } catch (error) { if (mine === turn) failed(error); }
 }
 
 function queryBody() {
@@ -170,7 +146,7 @@ function queryBody() {
 }
 
 async function search(mine = turn) {
-  if (!health.archive) { matches.say("No archive is open. Start the page with solquery app --archive DIR to see observations that match."); return; }
+  if (!health.archive) { matches.say(`${health.no_search[0].toUpperCase()}${health.no_search.slice(1)}.`); return; }
   byId("found").setAttribute("aria-busy", "true");
   try {
     const found = await postJson("/api/search", queryBody());
@@ -184,7 +160,7 @@ async function search(mine = turn) {
     else matches.say("No patch meets the filters. Widen them.");
     maps.update({ got: now.got, matches: now.matches, z: state.query.z, trail: history.trail() });
     place(mine);
-  } catch (error) { if (mine === turn && error.kind !== "superseded") matches.say(error.message); } finally { byId("found").removeAttribute("aria-busy"); }
+  } catch (error) { if (mine === turn && error.kind !== "superseded") { matches.say(error.message); if (error.kind === "away") failed(error); } } finally { byId("found").removeAttribute("aria-busy"); }
 }
 
 /** Where the matches lie in the latent space, as far as the model can tell. */
@@ -210,8 +186,15 @@ function step(change) {
 }
 
 function failed(error) {
-  if (error.kind !== "superseded") notice(error.message);
+  complain(error, back);
   if (now.field) show();
+}
+
+/** The server answers again: the state is asked for anew; it may be another server by now. */
+async function back(answer) {
+  health = answer;
+  notice("The server answers again.", "hint");
+  await load();
 }
 
 const origin = () => (state.query.kind === "z" ? state.query.from : now.record?.region ?? state.query.name);
@@ -223,9 +206,9 @@ const follow = new Latest(async (mine, z, name, value) => {
     now.got = values(document.got);
     now.verdict = "";
     stage.show({ field: fields[0], scale: health.bundle.scale_mm, source: "generated", title: origin() ? `from ${origin()}, changed` : "by a network, no observation" }, look());
-    panel.update({ got: now.got, asked: { [name]: value }, locks: state.locks, verdict: "", ready: true });
+    panel.update({ got: now.got, native: document.native, asked: { [name]: value }, locks: state.locks, verdict: "", ready: true });
     maps.update({ got: now.got, matches: now.matches, z: document.z, trail: history.trail() });
-  } catch (error) { if (mine === turn && error.kind !== "superseded") notice(error.message); }
+  } catch (error) { if (mine === turn) complain(error, back); }
 });
 
 const holdWithout = (name) => Object.fromEntries(Object.entries(state.locks).filter(([held]) => held !== name));
@@ -290,9 +273,7 @@ async function make_(body, remember) {
   } catch (error) { if (mine === turn) failed(error); }
 }
 
-function describe(event) {
-  event.preventDefault();
-  const text = byId("describe").value.trim();
+function describe(text) {
   return make_({ describe: text || null, set: {}, seed: text ? 0 : 1 + Math.floor(Math.random() * 1e6) }, () => { state.describe = text; state.locks = {}; });
 }
 
@@ -307,8 +288,9 @@ function another() {
 
 const use = (id) => step((s) => { s.query = { kind: "patch", id }; s.asked = {}; s.locks = {}; s.describe = ""; s.look.view = "grid"; });
 
-async function openFile(file) {
+async function openFile(file, among = 1) {
   if (!file) return;
+  if (among > 1) { notice("One file at a time is a query here; solquery ingest takes many."); return; }
   if (file.size > LIMIT_BYTES) { notice(`${file.name} is larger than 32 MB; use solquery ingest for it`); return; }
   const mine = ++turn;
   try {
@@ -328,42 +310,15 @@ function prefer(change) { change(state.look); history.amend(state); show(); matc
 
 // --------------------------------------------------------------- starting
 
-function wire() {
-  byId("ask").addEventListener("submit", describe);
-  byId("another").addEventListener("click", another);
-  byId("undo").addEventListener("click", () => travel(-1));
-  byId("redo").addEventListener("click", () => travel(1));
-  byId("reset").addEventListener("click", () => step((s) => Object.assign(s, fresh(), { look: s.look, query: { kind: "z", z: first } })));
-  byId("theme").addEventListener("click", () => {
-    const root = document.documentElement;
-    root.dataset.theme = root.dataset.theme === "dark" ? "light" : "dark";
-    try { localStorage.setItem("solquery-theme", root.dataset.theme); } catch { /* only for this visit, then */ }
-    maps.draw();
-  });
-  for (const input of document.querySelectorAll("[name=palette]")) input.addEventListener("change", () => prefer((l) => { l.palette = input.value; l.limit = 0; }));
-  for (const input of document.querySelectorAll("[name=view]")) input.addEventListener("change", () => prefer((l) => { l.view = input.value; }));
-  byId("pil").addEventListener("change", (e) => prefer((l) => { l.pil = e.target.checked; }));
-  byId("cen").addEventListener("change", (e) => prefer((l) => { l.cen = e.target.checked; }));
-  byId("limit").addEventListener("change", (e) => prefer((l) => { l.limit = Number(e.target.value); }));
-  const chosen = () => maps.choose(state.look.cloud, state.look.map, Boolean(health.archive)).catch(failed);
-  for (const [id, k] of [["cloud-x", 0], ["cloud-y", 1]]) byId(id).addEventListener("change", (e) => { prefer((l) => { l.cloud[k] = e.target.value; }); chosen(); });
-  byId("map-p").addEventListener("change", (e) => { prefer((l) => { l.map = e.target.value; }); chosen(); });
-  byId("compare").addEventListener("click", () => compare.open("query", now.matches[0]?.id));
-  byId("open").addEventListener("change", (e) => { openFile(e.target.files[0]); e.target.value = ""; });
-  byId("open-label").addEventListener("keydown", (e) => { if (e.key === "Enter" || e.key === " ") { e.preventDefault(); byId("open").click(); } });
-  addEventListener("keydown", (event) => {
-    const typing = event.target.matches?.("input[type=text], input[type=number], input[type=date]") || document.querySelector("dialog[open]");
-    if (typing || !(event.ctrlKey || event.metaKey)) return;
-    const key = event.key.toLowerCase();
-    if (key === "z" || key === "y") { event.preventDefault(); const by = key === "y" || event.shiftKey ? 1 : -1; if (by > 0 ? history.canRedo : history.canUndo) travel(by); }
-  });
-  const carries = (event) => event.dataTransfer?.types.includes("Files");
-  addEventListener("dragover", (event) => { if (carries(event)) { event.preventDefault(); byId("drop").hidden = false; } });
-  addEventListener("dragleave", (event) => { if (!event.relatedTarget) byId("drop").hidden = true; });
-  addEventListener("drop", (event) => { if (!carries(event)) return; event.preventDefault(); byId("drop").hidden = true; openFile(event.dataTransfer.files[0]); });
-  // a link put into the address bar of this very page
-  addEventListener("hashchange", () => { if (location.hash !== written) begin(); });
-}
+const actions = {
+  describe, another, openFile, prefer,
+  travel: (by) => { if (by > 0 ? history.canRedo : history.canUndo) travel(by); },
+  reset: () => step((s) => Object.assign(s, fresh(), { look: s.look, query: { kind: "z", z: first } })),
+  compare: () => compare.open("query", now.matches[0]?.id),
+  recolour: () => maps.draw(),
+  map: () => maps.choose(state.look.cloud, state.look.map, Boolean(health.archive)).catch(failed),
+  follow: () => { if (location.hash !== written) begin(); },
+};
 
 function build() {
   const handlers = {
@@ -381,7 +336,7 @@ function build() {
   byId("more").hidden = !byId("params-more").childElementCount;
   stage = new Stage(about);
   matches = new Matches(byId("matches"), {
-    use, look, symbol: (name) => about[name].symbol, grouped: () => state.perRegion,
+    use, look, numbers: () => state.look.numbers, symbol: (name) => about[name].symbol, grouped: () => state.perRegion,
     compare: (id) => compare.open("query", id),
     frames: async (region) => (await postJson("/api/search", { ...queryBody(), client: undefined, k: 100, group: "none", exclude_own: false, filters: { ...filtersOf(state), region } })).matches,
   });
@@ -390,14 +345,13 @@ function build() {
   compare = new Compare(
     () => { const p = picture(); return { ...p, field: now.field, got: now.got, native: now.record?.parameters, title: title(), source: state.query.kind === "z" ? "generated" : now.record.source }; },
     () => now.matches, look, about, health.bundle.scale_mm, (pair) => { state.pair = pair; address(); });
-  setUp(() => ({ query: state.query, matches: now.matches, recipe: now.recipe, name: state.query.kind === "z" ? `generated-${state.query.z.slice(0, 8)}` : state.query.id }), stage);
+  setUp(() => ({ query: state.query, matches: now.matches, recipe: now.recipe, python: now.python, name: state.query.kind === "z" ? `generated-${state.query.z.slice(0, 8)}` : state.query.id }), stage);
   for (const [id, list] of [["cloud-x", about], ["cloud-y", about], ["map-p", about]]) byId(id).append(...Object.entries(list).map(([name, p]) => make("option", { value: name }, p.title)));
   byId("phrases").append(...Object.entries(health.vocabulary).map(([phrase, meaning]) => make("option", { value: phrase }, meaning)));
   const clip = health.bundle.limit_gauss;
   byId("limit").append(...[100, 200, 500, 1000, 1500, 3000].filter((v) => v !== clip).concat(clip).sort((x, y) => x - y).map((v) => make("option", { value: v }, `±${v} G`)));
   byId("placed").hidden = !(health.bundle.estimates && health.archive);
-  const a = health.archive, many = (n) => n.toLocaleString("en");
-  byId("about").textContent = a ? `${many(a.patches)} patches of ${many(a.regions)} regions: ${many(a.real)} real, ${many(a.simulated)} simulated. Model: ${health.bundle.name}.` : `No archive. Model: ${health.bundle.name}.`;
+  byId("about").textContent = summary(health);
 }
 
 async function begin() {
@@ -433,9 +387,14 @@ async function start() {
   [health, { parameters: about }] = await Promise.all([getJson("/api/health"), getJson("/api/parameters")]);
   first = (await postPacked("/api/generate?format=packed", { describe: "moderate bipole", seed: 0 }).catch(() => postPacked("/api/generate?format=packed", { seed: 1 }))).document.answers[0].z;
   build();
-  wire();
+  wire(actions);
+  welcome();
   await begin();
   await maps.choose(state.look.cloud, state.look.map, Boolean(health.archive));
 }
 
-start().catch((error) => { notice(error.message); byId("about").textContent = "The page could not start."; });
+start().catch((error) => {
+  byId("about").textContent = "The page could not start.";
+  // once somebody answers, from the beginning
+  complain(error, () => location.reload());
+});

@@ -1,7 +1,8 @@
 // Where the query is: the archive's cloud in two parameters, and the latent space with the boundary of one.
 
 import { getJson, latent } from "./api.js";
-import { number, unit } from "./format.js";
+import { byId, number, quantity, unit } from "./format.js";
+import { Picking } from "./picking.js";
 
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
@@ -23,10 +24,12 @@ const scaled = (label, ten) => {
   return at < 0 ? `${label}, ${power}` : `${label.slice(0, at)}, ${power} ${label.slice(at + 2)}`;
 };
 
-/** Axes over a box of data; gives the transform to the canvas. */
+/** Axes over a box of data; gives the transform to the canvas. `dots` draws what stays while the query moves: its picture
+    is kept as long as the box, the size and `data`, a text, are the same. */
 class Plot {
-  constructor(canvas, [x0, x1], [y0, y1], labels) {
+  constructor(canvas, [x0, x1], [y0, y1], labels, data, dots) {
     const ratio = Math.max(1, window.devicePixelRatio || 1), width = canvas.clientWidth || 300, height = Math.round(width * 0.82);
+    const key = [ratio, width, x0, x1, y0, y1, labels, data, document.documentElement.dataset.theme].join();
     canvas.width = width * ratio; canvas.height = height * ratio;
     this.g = canvas.getContext("2d");
     this.g.setTransform(ratio, 0, 0, ratio, 0, 0);
@@ -35,6 +38,13 @@ class Plot {
     this.x = (v) => left + ((v - x0) / (x1 - x0)) * (right - left);
     this.y = (v) => bottom - ((v - y0) / (y1 - y0)) * (bottom - top);
     const g = this.g;
+    if (canvas.still?.key === key) {
+      g.setTransform(1, 0, 0, 1, 0, 0);
+      g.drawImage(canvas.still.picture, 0, 0);
+      g.setTransform(ratio, 0, 0, ratio, 0, 0);
+      this.clip();
+      return;
+    }
     g.font = "11px system-ui, sans-serif";
     g.fillStyle = colour("--muted"); g.strokeStyle = colour("--line"); g.lineWidth = 1;
     g.textAlign = "center";
@@ -48,13 +58,27 @@ class Plot {
     g.textAlign = "right";
     for (const v of ticks(y0, y1)) { this.line(left, this.y(v), right, this.y(v)); g.fillText(number(v / ty, 2), left - 4, this.y(v) + 4); }
     g.save(); g.translate(10, (top + bottom) / 2); g.rotate(-Math.PI / 2); g.textAlign = "center"; g.fillText(scaled(labels[1], ty), 0, 0); g.restore();
-    g.beginPath(); g.rect(left, top, right - left, bottom - top); g.clip();
+    this.clip();
+    dots(this);
+    const picture = new OffscreenCanvas(canvas.width, canvas.height);
+    picture.getContext("2d").drawImage(canvas, 0, 0);
+    canvas.still = { key, picture };
+  }
+  clip() {
+    const { left, right, top, bottom } = this.box;
+    this.g.beginPath(); this.g.rect(left, top, right - left, bottom - top); this.g.clip();
   }
   line(x0, y0, x1, y1) { this.g.beginPath(); this.g.moveTo(x0, y0); this.g.lineTo(x1, y1); this.g.stroke(); }
   dot(x, y, radius, fill, edge) {
     const g = this.g;
     g.beginPath(); g.arc(this.x(x), this.y(y), radius, 0, 7); g.fillStyle = fill; g.fill();
     if (edge) { g.lineWidth = 1.5; g.strokeStyle = edge; g.stroke(); }
+  }
+  /** A ring round what is pointed at. */
+  ring(spot) {
+    if (!spot) return;
+    const g = this.g;
+    g.beginPath(); g.arc(spot.x, spot.y, 8, 0, 7); g.lineWidth = 2; g.strokeStyle = colour("--accent"); g.stroke();
   }
   /** The query: a diamond that is seen on anything. */
   query(x, y) {
@@ -79,7 +103,12 @@ export class Maps {
     Object.assign(this, { cloud, map, parameters, use });
     this.kept = new Map();
     this.now = { got: {}, matches: [], z: null, trail: [] };
-    cloud.addEventListener("click", (event) => this.pick(event));
+    this.marked = {};
+    const picking = (canvas, said, name, spots) => new Picking(canvas, byId(said), {
+      spots, use, start: () => this[`${name}Query`] ?? [canvas.clientWidth / 2, canvas.clientWidth / 2], mark: (spot) => { this.marked[name] = spot; this.draw(); },
+    });
+    picking(cloud, "cloud-said", "cloud", () => this.cloudSpots());
+    picking(map, "map-said", "map", () => this.mapSpots ?? []);
     new ResizeObserver(() => this.draw()).observe(cloud.parentElement);
   }
 
@@ -111,12 +140,25 @@ export class Maps {
     const { got, matches } = this.now, [x, y] = this.axes;
     const values = this.points?.values ?? [];
     const label = (name) => `${this.parameters[name].title}${this.parameters[name].unit ? `, ${unit(this.parameters[name].unit)}` : ""}`;
-    const plot = (this.plot = new Plot(this.cloud, span(values.map((v) => v[0]), [got[x]]), span(values.map((v) => v[1]), [got[y]]), [label(x), label(y)]));
     const soft = colour("--simulated-dot"), real = colour("--real");
-    values.forEach(([a, b], k) => { if (this.points.source[k] !== "real") plot.dot(a, b, 1.8, soft); });
-    values.forEach(([a, b], k) => { if (this.points.source[k] === "real") plot.dot(a, b, 3, real); });
+    const plot = (this.plot = new Plot(this.cloud, span(values.map((v) => v[0]), [got[x]]), span(values.map((v) => v[1]), [got[y]]), [label(x), label(y)], `${x} ${y} ${values.length}`, (p) => {
+      values.forEach(([a, b], k) => { if (this.points.source[k] !== "real") p.dot(a, b, 1.8, soft); });
+      values.forEach(([a, b], k) => { if (this.points.source[k] === "real") p.dot(a, b, 3, real); });
+    }));
     for (const match of matches) plot.dot(match.grid[x]?.value, match.grid[y]?.value, 4.5, match.source === "real" ? real : colour("--surface"), colour("--ink"));
     plot.query(got[x], got[y]);
+    this.cloudQuery = [plot.x(got[x]), plot.y(got[y])].every(Number.isFinite) ? [plot.x(got[x]), plot.y(got[y])] : null;
+    plot.ring(this.marked.cloud);
+  }
+
+  /** The dots of the cloud that can be chosen, where they are drawn. */
+  cloudSpots() {
+    if (!this.points || !this.plot) return [];
+    const [x, y] = this.axes.map((name) => this.parameters[name]), { left, right, top, bottom } = this.plot.box;
+    return this.points.values.map(([a, b], k) => ({
+      x: this.plot.x(a), y: this.plot.y(b), id: this.points.ids[k],
+      get text() { return `${this.id}: ${x.symbol} ${quantity({ value: a, unit: x.unit })}, ${y.symbol} ${quantity({ value: b, unit: y.unit })}. Click or Enter: the query`; },
+    })).filter((spot) => spot.x >= left && spot.x <= right && spot.y >= top && spot.y <= bottom);
   }
 
   flat(text) {
@@ -131,13 +173,14 @@ export class Maps {
     const here = z ? this.flat(z) : [NaN, NaN];
     const found = this.now.matches.filter((match) => this.placed?.has(match.id)).map((match) => [match, this.flat(this.placed.get(match.id))]);
     const seen = (k) => [here[k], ...found.map(([, at]) => at[k])];
-    const plot = new Plot(this.map, span(points.map((p) => p[0]), seen(0)), span(points.map((p) => p[1]), seen(1)), [`latent z${axes[0] + 1}′, σ of the prior`, `latent z${axes[1] + 1}′, σ`]);
-    const high = colour("--high"), low = colour("--low");
-    points.forEach(([a, b], k) => plot.dot(a, b, 1.8, above[k] ? high : low));
+    const plot = new Plot(this.map, span(points.map((p) => p[0]), seen(0)), span(points.map((p) => p[1]), seen(1)), [`latent z${axes[0] + 1}′, σ of the prior`, `latent z${axes[1] + 1}′, σ`], this.space.parameter, (p) => {
+      const high = colour("--high"), low = colour("--low");
+      points.forEach(([a, b], k) => p.dot(a, b, 1.8, above[k] ? high : low));
+      p.g.strokeStyle = colour("--ink"); p.g.lineWidth = 1.5; p.g.setLineDash([6, 4]);
+      p.line(p.x(-50), p.y(-50 * slope + offset), p.x(50), p.y(50 * slope + offset));
+      p.g.setLineDash([]);
+    });
     const g = plot.g;
-    g.strokeStyle = colour("--ink"); g.lineWidth = 1.5; g.setLineDash([6, 4]);
-    plot.line(plot.x(-50), plot.y(-50 * slope + offset), plot.x(50), plot.y(50 * slope + offset));
-    g.setLineDash([]);
     const path = trail.slice(-20).map((text) => this.flat(text));
     if (path.length > 1) {
       g.strokeStyle = colour("--accent"); g.lineWidth = 1.2; g.beginPath();
@@ -147,17 +190,8 @@ export class Maps {
     }
     for (const [match, at] of found) plot.dot(...at, 4.5, match.source === "real" ? colour("--real") : colour("--surface"), colour("--ink"));
     plot.query(...here);
-  }
-
-  /** The patch nearest to a click in the cloud becomes the query. */
-  pick(event) {
-    if (!this.points || !this.plot) return;
-    const box = this.cloud.getBoundingClientRect(), px = event.clientX - box.left, py = event.clientY - box.top;
-    let best = null, least = 14 ** 2;
-    this.points.values.forEach(([a, b], k) => {
-      const gap = (this.plot.x(a) - px) ** 2 + (this.plot.y(b) - py) ** 2;
-      if (gap < least) { least = gap; best = k; }
-    });
-    if (best !== null) this.use(this.points.ids[best]);
+    this.mapQuery = here.every(Number.isFinite) ? [plot.x(here[0]), plot.y(here[1])] : null;
+    this.mapSpots = found.map(([match, at]) => ({ x: plot.x(at[0]), y: plot.y(at[1]), id: match.id, text: `Match ${match.rank}, ${match.region} (${match.source}). Click or Enter: the query` }));
+    plot.ring(this.marked.map);
   }
 }

@@ -18,8 +18,11 @@ export async function patchOf(id) {
   return kept.get(id);
 }
 
+/** A size with the sign of a value; nothing has none. */
+const signed = (value, size) => (Number(size) === 0 ? size : `${value < 0 ? "−" : "+"}${size}`);
+
 export class Matches {
-  /** handlers: use(id), compare(id), frames(region) → Promise of matches; look() → how to draw; symbol(name). */
+  /** handlers: use(id), compare(id), frames(region) → Promise of matches; look() → how to draw; numbers() → which; symbol(name). */
   constructor(list, handlers) {
     this.list = list;
     this.handlers = handlers;
@@ -35,18 +38,30 @@ export class Matches {
 
   say(text) { this.items = []; this.cards = []; this.list.replaceChildren(make("li", { class: "empty" }, text)); }
 
-  redraw() { for (const card of this.cards) this.paint(card); }
+  redraw() {
+    for (const card of this.cards) {
+      this.paint(card);
+      if (card.numbers !== this.handlers.numbers()) this.write(card);
+    }
+  }
+
+  /** The parameters of a card, in the numbers that are chosen. */
+  write(card) {
+    card.numbers = this.handlers.numbers();
+    card.values.replaceChildren(...SHOWN.filter((name) => card.match.difference[name]).flatMap((name) => this.value(card.match, name, card.numbers)));
+  }
 
   async paint(card) {
     try {
       const { field } = await patchOf(card.match.id);
-      draw(card.canvas, field, { ...this.handlers.look(), pil: false, cen: false, bar: false, width: 96, cross: null });
+      draw(card.canvas, field, { ...this.handlers.look(), pil: false, cen: false, bar: false, width: card.canvas.clientWidth || 96, cross: null });
     } catch { card.canvas.classList.add("gone"); }
   }
 
   card(match) {
     const canvas = make("canvas", { width: 96, height: 96, role: "img", "aria-label": `${match.source} patch ${match.id}` });
-    const card = { match, canvas };
+    const card = { match, canvas, values: make("dl", { class: "values" }) };
+    this.write(card);
     const noaa = match.noaa?.length ? `NOAA ${match.noaa.join(", ")}` : "";
     const where = [place(match.latitude_deg, match.longitude_deg), match.mu === null ? "" : `μ ${match.mu.toFixed(2)}`].filter(Boolean).join(" · ");
     const box = make("div", { class: "frames", hidden: true });
@@ -58,7 +73,7 @@ export class Matches {
         make("p", { class: "name" }, make("span", { class: "rank" }, String(match.rank)), ` ${match.region} `, make("span", { class: `badge ${match.source}` }, match.source)),
         make("p", { class: "small muted" }, [noaa, when(match)].filter(Boolean).join(" · ")),
         make("p", { class: "small muted" }, [where, `distance ${number(match.distance)}`].filter(Boolean).join(" · "))),
-      make("dl", { class: "values" }, ...SHOWN.filter((name) => match.difference[name]).flatMap((name) => this.value(match, name))),
+      card.values,
       make("div", { class: "row acts" },
         make("button", { type: "button", class: "use", onclick: () => this.handlers.use(match.id) }, "Use as query"),
         make("button", { type: "button", onclick: () => this.handlers.compare(match.id) }, "Compare"), more),
@@ -66,12 +81,12 @@ export class Matches {
     return card;
   }
 
-  /** One parameter: native value, and how far it lies from the query's on the grid, in sigmas of generated patches. */
-  value(match, name) {
+  /** One parameter: its value, and how far it lies from the query's on the grid, in sigmas of generated patches. */
+  value(match, name, numbers) {
     const native = match.parameters[name], own = native?.value !== null && native !== undefined ? native : match.grid[name];
     const apart = match.difference[name], sigmas = apart.sigmas;
     const known = Number.isFinite(sigmas);
-    const text = known ? `${sigmas >= 0 ? "+" : "−"}${Math.abs(sigmas).toFixed(1)} σ` : "";
+    const text = known ? `${signed(sigmas, Math.abs(sigmas).toFixed(1))} σ` : "";
     const bar = make("i", { class: "apart" });
     if (known) {
       const size = Math.min(1, Math.abs(sigmas) / 3) * 50, fill = make("b");
@@ -79,8 +94,9 @@ export class Matches {
       fill.style.left = sigmas < 0 ? `${50 - size}%` : "50%";
       bar.append(fill);
     }
+    const shown = numbers === "grid" ? quantity(match.grid[name]) : numbers === "difference" ? (known ? `${signed(apart.value, number(Math.abs(apart.value)))} ${unit(apart.unit)}`.trim() : "–") : quantity(own);
     const told = `${this.handlers.symbol(name)} ${quantity(own)} at native scale; on the grid ${quantity(match.grid[name])}, ${number(apart.value)} ${unit(apart.unit)} from the query's`;
-    return [make("dt", { title: told }, this.handlers.symbol(name)), make("dd", { title: told }, make("span", {}, quantity(own)), bar, make("small", {}, text))];
+    return [make("dt", { title: told }, this.handlers.symbol(name)), make("dd", { title: told }, make("span", {}, shown), bar, make("small", {}, text))];
   }
 
   async frames(match, box, button) {
@@ -101,10 +117,10 @@ export class Matches {
   }
 }
 
-/** The matches as CSV, native and grid parameters with their units in the head. */
+/** The matches as CSV: parameters native, on the grid, and less the query's there, with their units in the head. */
 export function csv(matches) {
   if (!matches.length) return "";
-  const names = Object.keys(matches[0].grid);
+  const names = Object.keys(matches[0].grid), apart = Object.keys(matches[0].difference);
   const native = names.map((n) => [n, matches.map((m) => m.parameters[n]?.unit).find(Boolean) ?? ""]);
   const cell = (v) => {
     const text = v === null || v === undefined ? "" : Array.isArray(v) ? v.join(" ") : String(v);
@@ -113,8 +129,9 @@ export function csv(matches) {
     return /[",\n]/.test(safe) ? `"${safe.replace(/"/g, '""')}"` : safe;
   };
   const head = ["rank", "id", "region", "source", "distance", "time_utc", "harpnum", "noaa", "latitude_deg", "longitude_deg", "mu",
-    ...native.map(([n, u]) => `${n}${u ? ` [${u}]` : ""}`), ...names.map((n) => `grid_${n}${matches[0].grid[n].unit ? ` [${matches[0].grid[n].unit}]` : ""}`)];
+    ...native.map(([n, u]) => `${n}${u ? ` [${u}]` : ""}`), ...names.map((n) => `grid_${n}${matches[0].grid[n].unit ? ` [${matches[0].grid[n].unit}]` : ""}`),
+    ...apart.map((n) => `difference_${n}${matches[0].difference[n].unit ? ` [${matches[0].difference[n].unit}]` : ""}`)];
   const rows = matches.map((m) => [m.rank, m.id, m.region, m.source, m.distance, m.t_utc, m.harpnum, m.noaa, m.latitude_deg, m.longitude_deg, m.mu,
-    ...names.map((n) => m.parameters[n]?.value), ...names.map((n) => m.grid[n]?.value)]);
+    ...names.map((n) => m.parameters[n]?.value), ...names.map((n) => m.grid[n]?.value), ...apart.map((n) => m.difference[n]?.value)]);
   return [head, ...rows].map((row) => row.map(cell).join(",")).join("\r\n") + "\r\n";
 }

@@ -21,6 +21,8 @@ export class Panel {
       this.rows.set(name, row);
       (shown.includes(name) ? first : more).append(row.node);
     }
+    // where there is room for all of them, all are seen
+    more.closest("details").open = matchMedia("(min-width: 1240px) and (min-height: 1100px)").matches;
   }
 
   row(name, about) {
@@ -42,6 +44,7 @@ export class Panel {
       row.node = make("div", { class: "param", "data-name": name }, head,
         make("div", { class: "seg wide", role: "radiogroup", "aria-labelledby": `${id}-label`, "aria-describedby": `${id}-note` }, ...row.choices.map((c) => c.node)),
         make("div", { class: "foot" }, row.note));
+      row.worth = make("span");
       return row;
     }
     const [low, high] = about.reach, [from, to] = about.shown;
@@ -84,13 +87,14 @@ export class Panel {
     row.box.addEventListener("blur", enter);
     row.box.addEventListener("focus", () => row.box.select());
     row.speak = (value) => row.range.setAttribute("aria-valuetext", `${number(value)} ${unit(about.unit)}`);
+    row.worth = make("p", { class: "worth", id: `${id}-worth` });
     row.node = make("div", { class: "param", "data-name": name }, head,
       make("div", { class: "track" }, histogram(about, row.share(low), row.share(high)), row.mark, row.range),
-      make("div", { class: "foot" }, row.box, make("span", { class: "unit" }, unit(about.unit)), row.note));
+      make("div", { class: "foot" }, row.box, make("span", { class: "unit" }, unit(about.unit)), row.note), row.worth);
     return row;
   }
 
-  /** now: {got: {name: value}, asked, locks, verdict, ready}. The one that the hand is on is left alone. */
+  /** now: {got: {name: value}, native: {name: band or value}, asked, locks, verdict, ready}. The one that the hand is on is left alone. */
   update(now) {
     this.last = now;
     for (const [name, row] of this.rows) {
@@ -102,6 +106,7 @@ export class Panel {
       row.lock.title = locked ? "Release this value" : "Hold this value while others move";
       row.lock.disabled = !known && !locked;
       row.note.textContent = this.note(row.about, value, asked, held, now);
+      row.worth.textContent = worth(now.native?.[name], row.about);
       row.note.classList.toggle("missed", asked !== undefined && now.verdict === "nearest");
       if (row.choices) {
         for (const choice of row.choices) {
@@ -131,6 +136,17 @@ export class Panel {
     if (!Number.isFinite(value)) return "unknown: one polarity is missing";
     return "";
   }
+}
+
+/** A value of the grid at the scale of observations: measured there, or the band in which it lies for two thirds of regions. */
+function worth(native, about) {
+  if (!native || native.value === null) return "";
+  const u = unit(native.unit ?? about.native_unit);
+  if (native.low === undefined) return `as observed: ${number(native.value)} ${u}`;
+  // the band in the power of ten of its middle, so that it is read at a glance
+  const ten = number(native.value).match(/×10.+$/)?.[0] ?? "", size = ten ? 10 ** Math.floor(Math.log10(native.value)) : 1;
+  const [middle, low, high] = [native.value, native.low, native.high].map((v) => number(v / size));
+  return `at native scale: ${middle} (${low} to ${high})${ten} ${u}`;
 }
 
 /** What a parameter is, for the popover. */

@@ -1,7 +1,14 @@
 // The picture in the middle: what it is, its colours, the field under the cursor.
 
-import { colourBar, draw } from "./field.js";
+import { colourBar, draw, shade } from "./field.js";
 import { byId, make } from "./format.js";
+
+/** Root mean square of what two fields differ by, in gauss. */
+export function rms(a, b) {
+  let sum = 0, n = 0;
+  a.data.forEach((value, k) => { const gap = value - b.data[k]; if (!Number.isNaN(gap)) { sum += gap * gap; n++; } });
+  return n ? Math.sqrt(sum / n) : NaN;
+}
 
 export class Stage {
   constructor(parameters) {
@@ -29,11 +36,20 @@ export class Stage {
     byId("verdict").textContent = shown.verdict ?? "";
     byId("verdict").classList.toggle("missed", Boolean(shown.missed));
     this.canvas.setAttribute("aria-label", `Magnetic field, ${shown.source}: ${shown.title}`);
-    byId("bar-low").textContent = `−${look.limit} G`;
-    byId("bar-high").textContent = `+${look.limit} G`;
+    this.ends(look);
     colourBar(byId("bar"), look.palette);
     if (this.cross && (this.cross[0] >= shown.field.w || this.cross[1] >= shown.field.h)) this.cross = null;
     this.redraw();
+  }
+
+  /** Numbers below the strip of colours; stretched, one in between tells how. */
+  ends({ limit, stretch }) {
+    const values = stretch === "asinh" && limit > 150 && byId("bar").clientWidth > 230 ? [-limit, -100, 0, 100, limit] : [-limit, 0, limit];
+    byId("ends").replaceChildren(...values.map((value) => {
+      const node = make("span", {}, value ? `${value < 0 ? "−" : "+"}${Math.abs(value)}${Math.abs(value) === limit ? " G" : ""}` : "0");
+      node.style.left = `${50 + 50 * shade(value, limit, stretch)}%`;
+      return node;
+    }));
   }
 
   redraw() {
@@ -85,7 +101,7 @@ export class Stage {
     g.fillStyle = "#111"; g.font = "600 22px system-ui, sans-serif";
     g.fillText(`${this.shown.source}: ${this.shown.title}`, 14, picture.height + 28, side - 28);
     g.font = "17px system-ui, sans-serif";
-    g.fillText(`±${this.look.limit} G, north up, west right. Solquery.`, 14, picture.height + 52, side - 28);
+    g.fillText(`±${this.look.limit} G${this.look.stretch === "asinh" ? " (asinh)" : ""}, north up, west right. Solquery.`, 14, picture.height + 52, side - 28);
     return new Promise((done) => out.toBlob(done, "image/png"));
   }
 }

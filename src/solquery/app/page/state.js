@@ -6,7 +6,7 @@ export const fresh = () => ({
   asked: {}, locks: {}, describe: "", seed: 1,
   filters: { source: "any", since: "", until: "", lat: ["", ""], lon: ["", ""], mu: "", parameters: {} },
   perRegion: true, notOwn: true, k: 12, by: "hybrid",
-  look: { palette: "grey", limit: 0, pil: false, cen: false, view: "grid", cloud: ["tuf", "psep"], map: "tuf" },
+  look: { palette: "grey", limit: 0, stretch: "linear", numbers: "native", pil: false, cen: false, view: "grid", cloud: ["tuf", "psep"], map: "tuf" },
   pair: null,
 });
 
@@ -40,6 +40,8 @@ export function toHash(s, bundleHash) {
   const l = s.look, d = fresh().look;
   if (l.palette !== d.palette) put("colour", l.palette);
   if (l.limit) put("limit", l.limit);
+  if (l.stretch !== d.stretch) put("stretch", l.stretch);
+  if (l.numbers !== d.numbers) put("numbers", l.numbers);
   put("draw", [l.pil && "pil", l.cen && "cen"].filter(Boolean).join(","));
   if (l.view !== d.view) put("view", l.view);
   if (String(l.cloud) !== String(d.cloud)) put("cloud", l.cloud.join(","));
@@ -74,6 +76,8 @@ export function fromHash(hash) {
   const l = s.look, drawn = (p.get("draw") || "").split(",");
   l.palette = choose("colour", ["grey", "hmi"], l.palette);
   l.limit = Number(p.get("limit")) > 0 ? Number(p.get("limit")) : 0;
+  l.stretch = choose("stretch", ["asinh"], l.stretch);
+  l.numbers = choose("numbers", ["grid", "difference"], l.numbers);
   l.pil = drawn.includes("pil"); l.cen = drawn.includes("cen");
   l.view = choose("view", ["grid", "native", "made"], l.view);
   if (/^\w+,\w+$/.test(p.get("cloud") || "")) l.cloud = p.get("cloud").split(",");

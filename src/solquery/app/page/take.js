@@ -30,8 +30,8 @@ export function setUp(context, stage) {
   const box = byId("take-box"), said = byId("take-said");
   const tell = (text) => { said.textContent = text; };
   byId("take").addEventListener("click", () => {
-    const { recipe } = context();
-    byId("code-python").textContent = recipe?.python || "Nothing to repeat yet.";
+    const { recipe, python } = context();
+    byId("code-python").textContent = recipe?.python || python || "Nothing to repeat yet.";
     byId("code-cli").textContent = recipe?.cli || "Without an archive there is nothing to search: solquery app --archive DIR";
     tell("");
     box.showModal();
@@ -49,7 +49,7 @@ export function setUp(context, stage) {
     const { matches, name } = context();
     if (!matches.length) return "There are no matches to save.";
     save(new Blob([csv(matches)], { type: "text/csv" }), `${name}-matches.csv`);
-    return "Saved: parameters at native scale, and those on the grid as grid_….";
+    return "Saved: parameters at native scale, those on the grid as grid_…, and how they differ from the query's there as difference_….";
   });
   doing("get-png", async () => { save(await stage.png(), `${context().name}.png`); return "Saved."; });
   doing("get-link", async () => ((await copy(location.href)) ? "Copied. With the same bundle and archive the link shows the same." : "The browser does not let the page copy; take the link from the address bar."));

@@ -1,4 +1,7 @@
-"""Parameters and generators of the user's own, in a Python file named on the command line or in the environment."""
+"""Parameters and generators of the user's own, in a Python file named on the command line or in the environment.
+
+It stands above the rooms, since one file may add to several; `physics` loads what the environment names.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +13,7 @@ import traceback
 from pathlib import Path
 from typing import NamedTuple
 
-from ..errors import SolqueryError
-from . import registry
+from .errors import SolqueryError
 
 __all__ = ["ENVIRONMENT", "PluginError", "load_from_environment", "load_plugin", "plugin_names"]
 
@@ -62,7 +64,8 @@ def load_plugin(path: str | os.PathLike[str]) -> tuple[str, ...]:
         When there is no such file, it raises, takes the name of a parameter that exists or of a generator of the
         package, or registers nothing; what is registered is then left as it was.
     """
-    from ..generator import networks
+    from .generator import networks
+    from .physics import registry
 
     file = Path(path).expanduser().resolve()
     done = _LOADED.get(file)
@@ -114,6 +117,8 @@ def load_plugin(path: str | os.PathLike[str]) -> tuple[str, ...]:
 
 def plugin_names() -> tuple[str, ...]:
     """Parameters that plug-ins have registered, in the order of loading."""
+    from .physics import registry
+
     known = registry.parameters(on_demand=True)
     return tuple(name for done in _LOADED.values() for name in done.parameters if name in known)
 

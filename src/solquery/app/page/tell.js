@@ -1,0 +1,73 @@
+// What the page says by itself: a line at the top, a bar while something is asked, and whether the server is there.
+
+import { getJson } from "./api.js";
+import { byId } from "./format.js";
+
+const AGAIN_MS = 3000;
+let quiet = 0, jobs = 0, waiting = false;
+
+/** A line at the top; empty takes it away. A `hint` goes by itself. */
+export function notice(text, kind = "error") {
+  const box = byId("notice");
+  clearTimeout(quiet);
+  box.textContent = text;
+  box.className = kind;
+  box.hidden = !text;
+  if (text && kind !== "error") quiet = setTimeout(() => { box.hidden = true; }, 8000);
+}
+
+/** The result of some work; meanwhile a bar runs over the patch. */
+export async function busy(work) {
+  jobs++;
+  byId("busy").hidden = false;
+  try { return await work(); } finally { if (!--jobs) byId("busy").hidden = true; }
+}
+
+/** Tell an error. When it is that nobody answers, ask until somebody does, and then do `back`. */
+export function complain(error, back) {
+  if (error.kind === "superseded") return;
+  notice(error.message);
+  if (error.kind === "away") await_(back);
+}
+
+async function await_(back) {
+  if (waiting) return;
+  waiting = true;
+  try {
+    for (;;) {
+      await new Promise((done) => setTimeout(done, AGAIN_MS));
+      try { await back(await getJson("/api/health")); break; } catch (error) { if (error.kind !== "away") { notice(error.message); break; } }
+    }
+  } finally { waiting = false; }
+}
+
+/** Three lines for who is here for the first time; gone once they are read. */
+export function welcome() {
+  const box = byId("welcome"), key = "solquery-welcomed";
+  let seen = null;
+  try { seen = localStorage.getItem(key); } catch { /* storage may be forbidden: then it is shown again */ }
+  const show = (on) => { box.hidden = !on; byId("help").setAttribute("aria-expanded", String(on)); };
+  show(!seen);
+  byId("help").addEventListener("click", () => show(box.hidden));
+  byId("welcome-close").addEventListener("click", () => {
+    show(false);
+    byId("help").focus();
+    try { localStorage.setItem(key, "1"); } catch { /* only for this visit, then */ }
+  });
+}
+
+/** What archive and model are open, for the head. */
+export function summary({ archive, bundle }) {
+  const many = (n) => n.toLocaleString("en"), model = `Model: ${bundle.name}.`;
+  if (!archive) return `Nothing to search. ${model}`;
+  return `${many(archive.patches)} patches of ${many(archive.regions)} regions: ${many(archive.real)} real, ${many(archive.simulated)} simulated. ${model}`;
+}
+
+/** What has to be known of the numbers on the screen. */
+export function explained(query, { shape, scale_mm: scale }) {
+  if (query.kind !== "z" && !query.z) return "Looking for the latent vector of this observation, so that it can be changed; this takes some seconds.";
+  const grid = scale
+    ? `A pixel is ${scale[1].toFixed(2)} Mm wide, the view ${(scale[1] * shape[1]).toFixed(0)} Mm; opposite polarities within a pixel cancel, so that numbers differ from those at native scale.`
+    : `Every patch is stretched to ${shape.join(" × ")} pixels here: fluxes in G px and lengths in px are no maxwell and no megametre. Matches are also given at native scale.`;
+  return query.kind === "z" ? grid : `The search is by the observation itself. Move a slider to change the model's reconstruction of it. ${grid}`;
+}

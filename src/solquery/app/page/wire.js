@@ -1,0 +1,62 @@
+// From what the user touches to what the page does: mouse, keys, files, the address bar.
+
+import { byId } from "./format.js";
+
+const FIELDS = "input[type=text], input[type=number], input[type=date]";
+
+/** act: what the page can do, by name (see main.js). */
+export function wire(act) {
+  const click = (id, work) => byId(id).addEventListener("click", work);
+  byId("ask").addEventListener("submit", (event) => { event.preventDefault(); act.describe(byId("describe").value.trim()); });
+  click("another", act.another);
+  click("undo", () => act.travel(-1));
+  click("redo", () => act.travel(1));
+  click("reset", act.reset);
+  click("compare", act.compare);
+  click("theme", () => {
+    const root = document.documentElement;
+    root.dataset.theme = root.dataset.theme === "dark" ? "light" : "dark";
+    try { localStorage.setItem("solquery-theme", root.dataset.theme); } catch { /* only for this visit, then */ }
+    act.recolour();
+  });
+  const chosen = (name, change) => {
+    for (const input of document.querySelectorAll(`[name=${name}]`)) input.addEventListener("change", () => act.prefer((look) => change(look, input.value)));
+  };
+  chosen("palette", (look, value) => { look.palette = value; look.limit = 0; });
+  chosen("stretch", (look, value) => { look.stretch = value; });
+  chosen("view", (look, value) => { look.view = value; });
+  const changed = (id, change) => byId(id).addEventListener("change", (event) => act.prefer((look) => change(look, event.target)));
+  changed("pil", (look, box) => { look.pil = box.checked; });
+  changed("cen", (look, box) => { look.cen = box.checked; });
+  changed("limit", (look, box) => { look.limit = Number(box.value); });
+  changed("numbers", (look, box) => { look.numbers = box.value; });
+  for (const [id, change] of [["cloud-x", (look, v) => { look.cloud[0] = v; }], ["cloud-y", (look, v) => { look.cloud[1] = v; }], ["map-p", (look, v) => { look.map = v; }]]) {
+    changed(id, (look, box) => change(look, box.value));
+    byId(id).addEventListener("change", act.map);
+  }
+  files(act.openFile);
+  addEventListener("keydown", (event) => {
+    if (!(event.ctrlKey || event.metaKey) || event.target.matches?.(FIELDS) || document.querySelector("dialog[open]")) return;
+    const key = event.key.toLowerCase();
+    if (key !== "z" && key !== "y") return;
+    event.preventDefault();
+    act.travel(key === "y" || event.shiftKey ? 1 : -1);
+  });
+  // a link put into the address bar of this very page
+  addEventListener("hashchange", act.follow);
+}
+
+/** A FITS file by button or dropped anywhere. */
+function files(openFile) {
+  byId("open").addEventListener("change", (event) => { openFile(event.target.files[0]); event.target.value = ""; });
+  byId("open-label").addEventListener("keydown", (event) => { if (event.key === "Enter" || event.key === " ") { event.preventDefault(); byId("open").click(); } });
+  const carries = (event) => event.dataTransfer?.types.includes("Files");
+  addEventListener("dragover", (event) => { if (carries(event)) { event.preventDefault(); byId("drop").hidden = false; } });
+  addEventListener("dragleave", (event) => { if (!event.relatedTarget) byId("drop").hidden = true; });
+  addEventListener("drop", (event) => {
+    if (!carries(event)) return;
+    event.preventDefault();
+    byId("drop").hidden = true;
+    openFile(event.dataTransfer.files[0], event.dataTransfer.files.length);
+  });
+}

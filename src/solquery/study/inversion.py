@@ -1,0 +1,220 @@
+"""How faithfully a generator gives patches back: by scale, by strength, observed beside simulated, and edited after.
+
+An inversion that leaves half of the power unexplained can have lost the spots or the grain. Averaging patch and
+reconstruction over blocks before they are compared tells the two apart: grain averages out, spots do not.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from ..physics import measure
+from ..steering import OutOfReach, SteeringError, SteeringWarning, add_detail, follow, invert, with_detail
+
+if TYPE_CHECKING:
+    from ..bundle import Bundle
+    from ..patch import Patch
+
+__all__ = ["BLOCKS", "Edit", "InversionStudy", "edit_inverted", "run_inversion", "unexplained_by_scale"]
+
+#: sides of the blocks that are averaged over, in pixels
+BLOCKS = (1, 2, 4, 8, 16)
+#: parameters whose errors are told
+PARAMETERS = ("tuf", "psep", "r")
+_LOT = 32
+
+
+def unexplained_by_scale(x: np.ndarray, y: np.ndarray, blocks: Sequence[int] = BLOCKS) -> np.ndarray:
+    """Share of the power of x (N, H, W) that y leaves unexplained when both are averaged over blocks: (N, blocks)."""
+    a, b = (torch.from_numpy(np.ascontiguousarray(field, dtype=np.float32))[:, None] for field in (x, y))
+    out = []
+    for side in blocks:
+        mean, other = F.avg_pool2d(a, side)[:, 0], F.avg_pool2d(b, side)[:, 0]
+        out.append((mean - other).square().sum((1, 2)) / mean.square().sum((1, 2)).clamp(min=1e-12))
+    return torch.stack(out, 1).numpy()
+
+
+def power_by_scale(x: np.ndarray, blocks: Sequence[int] = BLOCKS) -> np.ndarray:
+    """Share of the power of x (N, H, W) that is left after averaging over blocks: (N, blocks), 1 for single pixels."""
+    a = torch.from_numpy(np.ascontiguousarray(x, dtype=np.float32))[:, None]
+    power = a.square().sum((1, 2, 3)).clamp(min=1e-12)
+    kept = [F.avg_pool2d(a, side).square().sum((1, 2, 3)) * side**2 / power for side in blocks]
+    return torch.stack(kept, 1).numpy()
+
+
+@dataclass(frozen=True)
+class InversionStudy:
+    """Patches, what came back, and how they differ.
+
+    Attributes
+    ----------
+    ids, regions, kinds
+        N patches; the kind is ``real`` or ``simulated``.
+    x, y
+        (N, H, W) patches and reconstructions in preset units.
+    z
+        (N, D) latents.
+    unexplained, power
+        (N, len(BLOCKS)) share of the power left unexplained, and share of it there is, by block.
+    values, rebuilt
+        Parameter to (N,), measured on the grid.
+    seconds
+        For each patch, by the clock.
+    offsets
+        (N, parts, D) detail, or None where none was asked for.
+    """
+
+    ids: tuple[str, ...]
+    regions: tuple[str, ...]
+    kinds: tuple[str, ...]
+    x: np.ndarray
+    y: np.ndarray
+    z: np.ndarray
+    unexplained: np.ndarray
+    power: np.ndarray
+    values: dict[str, np.ndarray]
+    rebuilt: dict[str, np.ndarray]
+    seconds: float
+    offsets: np.ndarray | None = None
+
+    def rows(self, kind: str) -> np.ndarray:
+        """Indices of the patches of a kind."""
+        return np.flatnonzero(np.array(self.kinds) == kind)
+
+    def of(self, rows: np.ndarray) -> dict[str, Any]:
+        """Medians over patches: by block, and of the parameters' relative errors."""
+        error = {}
+        for name in PARAMETERS:
+            known, found = self.values[name][rows], self.rebuilt[name][rows]
+            with np.errstate(invalid="ignore", divide="ignore"):
+                share = np.abs(found / known - 1.0)
+            share = share[np.isfinite(share)]
+            error[name] = float(np.median(share)) if len(share) else None
+        return {
+            "patches": len(rows),
+            "regions": len({self.regions[k] for k in rows}),
+            "mse": float(np.median(np.square(self.x[rows] - self.y[rows]).mean((1, 2)))),
+            "unexplained": {
+                str(b): float(v) for b, v in zip(BLOCKS, np.median(self.unexplained[rows], 0), strict=True)
+            },
+            "power": {str(b): float(v) for b, v in zip(BLOCKS, np.median(self.power[rows], 0), strict=True)},
+            "relative_error": error,
+            "z_norm": float(np.median(np.linalg.norm(self.z[rows], axis=1))),
+        }
+
+    def summary(self) -> dict[str, Any]:
+        """JSON: by kind, and of each kind the thirds by unsigned flux, weak to strong."""
+        out: dict[str, Any] = {}
+        for kind in sorted(set(self.kinds)):
+            rows = self.rows(kind)
+            order = rows[np.argsort(self.values["tuf"][rows], kind="stable")]
+            thirds = [self.of(part) for part in np.array_split(order, 3)] if len(rows) >= 6 else []
+            out[kind] = self.of(rows) | {"by_flux": thirds}
+        return out | {"seconds_a_patch": self.seconds}
+
+
+def run_inversion(
+    bundle: Bundle,
+    groups: Mapping[str, Sequence[Patch]],
+    starts: int = 3,
+    steps: int = 100,
+    seed: int = 0,
+    report: Callable[[int, int], None] = lambda done, total: None,
+    detail: bool = False,
+) -> InversionStudy:
+    """Invert patches of several kinds alike and compare what comes back.
+
+    Parameters
+    ----------
+    bundle
+        With generator and preset.
+    groups
+        Kind (``real``, ``simulated``) to patches.
+    detail
+        Add a latent for each part of the generator (`add_detail`).
+    starts, steps, seed
+        Of `invert`. Patches that are far from what the generator makes are counted like the others, without a warning.
+    """
+    import time
+
+    from ..archive.prepare import prepare_many
+
+    patches = [patch for group in groups.values() for patch in group]
+    kinds = tuple(kind for kind, group in groups.items() for _ in group)
+    x = np.nan_to_num(prepare_many(patches, bundle.preset))
+    began = time.perf_counter()
+    found = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SteeringWarning)
+        for first in range(0, len(x), _LOT):
+            report(first, len(x))
+            lot = x[first : first + _LOT]
+            some = invert(bundle, lot, starts, steps, seed)
+            found += add_detail(bundle, lot, some) if detail else some
+    seconds = (time.perf_counter() - began) / max(len(x), 1)
+    y = np.stack([one.x for one in found])
+    measured = [
+        {k: v.numpy() for k, v in measure(bundle.preset.to_gauss(a), bundle.preset.scale_mm, PARAMETERS).items()}
+        for a in (x, y)
+    ]
+    return InversionStudy(
+        tuple(p.id for p in patches), tuple(p.region for p in patches), kinds, x, y, np.stack([one.z for one in found]),
+        unexplained_by_scale(x, y), power_by_scale(x), measured[0], measured[1], seconds,
+        np.stack([one.offsets for one in found if one.offsets is not None]) if detail else None,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Edit:
+    """One parameter of an inverted patch led to a value, another held.
+
+    `before` and `after` are what is measured on the reconstruction and on its edit; `held_change` in usual spreads.
+    """
+
+    id: str
+    name: str
+    hold: str
+    asked: float
+    before: float
+    after: float
+    held_change: float
+    x: np.ndarray
+
+
+def edit_inverted(
+    bundle: Bundle, study: InversionStudy, rows: Sequence[int], hold: str = "r", spreads: float = 0.75
+) -> list[Edit]:
+    """Lead TUF and PSEP of inverted patches up by so many spreads (half of the 16th to 84th percentile), `hold` held.
+
+    What the generator does not reach is cut back to what it does; a patch on which a parameter is undefined is left
+    out.
+    """
+    directions = bundle.directions
+    assert directions is not None
+    usual = 0.5 * (directions.quantile(hold, 84) - directions.quantile(hold, 16))
+    out = []
+    for k in rows:
+        models = bundle if study.offsets is None else with_detail(bundle, study.offsets[k])
+        for name in ("tuf", "psep"):
+            try:
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore", SteeringWarning)
+                    film = follow(models, study.z[k], name, (hold,), spreads=[0.0, spreads])
+            except (SteeringError, OutOfReach):
+                continue
+            assert film.asked is not None
+            moved = film.values[name]
+            held = float(film.values[hold][1] - film.values[hold][0]) / usual
+            out.append(
+                Edit(
+                    study.ids[k], name, hold, float(film.asked[1]), float(moved[0]), float(moved[1]), held, film.x[:, 0]
+                )
+            )
+    return out

@@ -1,0 +1,99 @@
+"""Pictures of the inversion study: originals over reconstructions, and inverted observations edited."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from ..physics import get_parameter, unit_of
+from .figures import KIND_COLOURS
+from .inversion import BLOCKS, Edit, InversionStudy
+
+if TYPE_CHECKING:
+    from ..bundle import Bundle
+
+__all__ = ["figure_edits", "figure_inversions", "figure_scales"]
+
+_LIMIT = 800.0
+
+
+def figure_inversions(bundle: Bundle, study: InversionStudy, columns: int = 6, most: int = 12) -> Figure:
+    """Originals, with the reconstruction under each; observed ones first, framed in the colour of their kind."""
+    rows = [k for kind in ("real", "simulated") for k in study.rows(kind)[:most]]
+    lines = -(-len(rows) // columns)
+    figure = Figure(figsize=(1.55 * columns, 3.5 * lines + 0.3), layout="constrained")
+    axes = figure.subplots(2 * lines, columns, squeeze=False)
+    for axis in axes.ravel():
+        axis.set(xticks=[], yticks=[])
+        axis.set_visible(False)
+    for place, k in enumerate(rows):
+        line, column = divmod(place, columns)
+        four = study.unexplained[k, BLOCKS.index(4)]
+        for below, field, title in (
+            (0, study.x[k], f"{study.kinds[k]}: {study.regions[k]}"),
+            (1, study.y[k], f"left {study.unexplained[k, 0]:.0%}, of 4 × 4 means {four:.0%}"),
+        ):
+            axis = axes[2 * line + below, column]
+            axis.set_visible(True)
+            gauss = bundle.preset.to_gauss(field)
+            axis.imshow(gauss, cmap="gray", vmin=-_LIMIT, vmax=_LIMIT, origin="lower", interpolation="nearest")
+            axis.set_title(title, fontsize=6.5)
+            for spine in axis.spines.values():
+                spine.set(color=KIND_COLOURS[study.kinds[k]], linewidth=1.6)
+    figure.suptitle(f"original above, reconstruction below; −{_LIMIT:.0f} to {_LIMIT:.0f} G", fontsize=9)
+    return figure
+
+
+def figure_scales(study: InversionStudy, scale_mm: float | None) -> Figure:
+    """Unexplained share of the power against the size of the blocks averaged over, with the band of half of them."""
+    figure = Figure(figsize=(4.6, 3.4), layout="constrained")
+    axes = figure.add_subplot()
+    size = np.array(BLOCKS) * (scale_mm or 1.0)
+    for kind in sorted(set(study.kinds)):
+        values = study.unexplained[study.rows(kind)]
+        low, middle, high = np.percentile(values, (25, 50, 75), axis=0)
+        axes.fill_between(size, low, high, color=KIND_COLOURS[kind], alpha=0.18, linewidth=0)
+        axes.plot(size, middle, "-o", color=KIND_COLOURS[kind], markersize=4, label=f"{kind}, {len(values)}")
+    axes.set(xscale="log", ylim=(0, 1.05))
+    axes.set_xticks(size, [f"{s:.3g}" for s in size])
+    axes.minorticks_off()
+    axes.set_xlabel("averaged over blocks of (Mm)" if scale_mm else "averaged over blocks of (pixels)", size=9)
+    axes.set_ylabel("unexplained share of the power", size=9)
+    axes.tick_params(labelsize=8)
+    axes.grid(color="0.9")
+    axes.legend(frameon=False, fontsize=8)
+    return figure
+
+
+def _told(name: str, value: float, physical: bool) -> str:
+    return f"{get_parameter(name).symbol} {value:.3g} {unit_of(name, physical)}".rstrip()
+
+
+def figure_edits(bundle: Bundle, study: InversionStudy, edits: Sequence[Edit]) -> Figure:
+    """A line for each patch: the original, its reconstruction, and the reconstruction with each parameter led up."""
+    names = list(dict.fromkeys(edit.name for edit in edits))
+    ids = list(dict.fromkeys(edit.id for edit in edits))
+    figure = Figure(figsize=(1.9 * (2 + len(names)), 2.2 * len(ids) + 0.3), layout="constrained")
+    axes = figure.subplots(len(ids), 2 + len(names), squeeze=False)
+    physical = bundle.preset.physical
+    for line, patch_id in enumerate(ids):
+        mine = {edit.name: edit for edit in edits if edit.id == patch_id}
+        k = study.ids.index(patch_id)
+        start = "\n".join(_told(name, edit.before, physical) for name, edit in mine.items())
+        tiles = [(study.x[k], f"{study.kinds[k]}: {study.regions[k]}\n"), (study.y[k], f"reconstruction\n{start}")]
+        for name in names:
+            if name in mine:
+                edit = mine[name]
+                held = f"{get_parameter(edit.hold).symbol} held, moved {edit.held_change:+.3f} spreads"
+                tiles.append((edit.x[1], f"{_told(name, edit.after, physical)}\n{held.replace('-', '−')}"))
+        for column, (field, title) in enumerate(tiles):
+            axis = axes[line, column]
+            gauss = bundle.preset.to_gauss(field)
+            axis.imshow(gauss, cmap="gray", vmin=-_LIMIT, vmax=_LIMIT, origin="lower", interpolation="nearest")
+            axis.set_title(title, fontsize=6.5)
+        for axis in axes[line]:
+            axis.set(xticks=[], yticks=[])
+    return figure

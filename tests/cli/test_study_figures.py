@@ -1,0 +1,30 @@
+"""The verbs of the paper's Figures 3 to 5 and of the inversion study, through the command line."""
+
+import json
+
+import pytest
+from command_line import PNG, document, failure
+
+
+@pytest.mark.parametrize(
+    ("verb", "options", "name"),
+    [
+        ("parameters", ("-n", 12), "parameters"),
+        ("plane", ("--param", "psep", "-n", 60), "plane-psep"),
+        ("strips", ("--param", "tuf", "--hold", "r"), "strips-tuf-hold-r"),
+    ],
+)
+def test_a_figure_is_one_command(room, tmp_path, verb, options, name):
+    shown = document("study", verb, "--bundle", room / "bundle", *options, "--out", tmp_path)
+    assert (tmp_path / f"{name}.png").read_bytes().startswith(PNG)
+    assert json.loads((tmp_path / f"{name}.json").read_text()) == shown
+
+
+def test_inversions_of_a_file_beside_an_archive(room, tmp_path, observed, broken):
+    common = ("--bundle", room / "bundle", "--starts", 1, "--steps", 5, "--edits", 1, "--out", tmp_path)
+    shown = document("study", "inversion", observed, *broken, "--archive", room / "archive", "-n", 3, *common)
+    assert shown["real"]["patches"] == 1 and shown["simulated"]["regions"] == 3
+    assert len(shown["refused"]) == 2
+    assert {"inversion", "scales"} <= set(shown["pictures"])
+    assert all(row["unexplained"][0] >= 0 for row in shown["patches"])
+    assert "none of the 2 files" in failure("study", "inversion", *broken, *common)

@@ -1,0 +1,36 @@
+"""The paper's figures of steering for any parameter: the numbers behind them."""
+
+import numpy as np
+import pytest
+
+from solquery.steering import SteeringError
+from solquery.study.steering_figures import parameters_figure, plane_figure, strips_figure
+
+
+@pytest.mark.parametrize("name", ["psep", "polarity"])
+def test_the_boundary_has_the_patches_on_the_side_that_their_values_say(bundle, name):
+    figure, numbers = plane_figure(bundle, name, 300, seed=2)
+    # the same share as a support vector machine has right on latents that it was not fitted on
+    accuracy = float(bundle.directions.accuracies[bundle.directions.index(name)])
+    assert numbers["right_side"] == pytest.approx(accuracy, abs=0.08)
+    assert len(figure.axes) == 9
+
+
+def test_strips_alone_and_held_begin_at_the_same_patch(bundle):
+    figure, numbers = strips_figure(bundle, "psep", ("tuf", "polarity"), seed=1)
+    alone, held = numbers["strips"]
+    assert alone["hold"] == [] and held["hold"] == ["tuf", "polarity"]
+    middle = alone["eps"].index(0.0)
+    assert alone["values"]["psep"][middle] == held["values"]["psep"][middle]
+    assert alone["values"]["psep"][-1] > alone["values"]["psep"][0]
+    titles = [axes.get_title() for axes in figure.axes if axes.get_title()]
+    assert titles == ["PSEP alone", "PSEP with TUF and polarity held"]
+    with pytest.raises(SteeringError, match="psep"):
+        strips_figure(bundle, "psep", ("psep",))
+
+
+def test_the_patch_taken_apart_is_one_with_much_of_everything(bundle):
+    figure, numbers = parameters_figure(bundle, 30, seed=3)
+    assert numbers["values"]["tuf"] > bundle.directions.quantile("tuf", 50)
+    assert np.isfinite(numbers["values"]["psep"])
+    assert len(figure.axes) == 4
