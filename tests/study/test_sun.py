@@ -1,0 +1,46 @@
+"""From simulation to the Sun: the shipped encoder has learned from simulated regions, and knows observed ones again."""
+
+import numpy as np
+import pytest
+
+from solquery import Archive, Bundle, simulate
+from solquery.archive.prepare import prepare
+from solquery.archive.samples import sample_patches
+from solquery.retrieval import embed_archive, search
+from solquery.study.real_frames import real_frames
+from solquery.study.recall import changed_copies
+
+
+@pytest.fixture(scope="module")
+def models():
+    return Bundle.load("physical")
+
+
+@pytest.fixture(scope="module")
+def simulated(models, tmp_path_factory):
+    archive = Archive.create(tmp_path_factory.mktemp("sun") / "archive")
+    archive.add(simulate(12, 3, 4, 1))
+    embed_archive(archive, models)
+    return archive
+
+
+def test_changed_copies_of_the_samples_find_their_originals_among_simulated_patches(simulated, models):
+    samples = sample_patches()
+    found = real_frames(simulated, models, samples, copies=2, seed=1)
+    assert found["among"] == 36 and len(found["frames"]) == len(samples)
+    assert found["copies"]["share"] >= 0.9
+    assert found["verified"]["share"] >= 0.95
+    assert all(len(frame["copies"]) == 2 for frame in found["frames"])
+
+
+def test_the_negative_of_a_sample_is_not_the_sample(simulated, models, tmp_path):
+    """Polarity is physics: a copy with the poles exchanged does not find its original first, looked at again or not."""
+    samples = sample_patches()[:4]
+    simulated.add(samples)
+    embed_archive(simulated, models)
+    x = np.stack([np.nan_to_num(prepare(patch, models.preset)) for patch in samples]).astype(np.float32)
+    for sample, copy in zip(samples, changed_copies(x, "all", models.preset.encoder.augment, 3), strict=True):
+        own, other = search(simulated, models, copy, 1)[0], search(simulated, models, -copy, 1)[0]
+        assert own.id == sample.id and own.overlay > 0.85
+        assert other.overlay is None or other.overlay < 0.85
+        assert other.id != sample.id
