@@ -193,10 +193,10 @@ def test_more_wanted_than_there_is(archive, bundle, queries, monkeypatch):
 def test_search_uses_it_by_itself(archive, bundle, monkeypatch):
     x = np.random.default_rng(8).uniform(-0.5, 0.5, bundle.preset.shape).astype(np.float32)
     monkeypatch.setattr(ann.files, "indexes", lambda path: [])
-    exact = search(archive, bundle, x, 5, "mu > 0.1")
+    exact = search(archive, bundle, x, 5, "mu > 0.1", verify=0)
     monkeypatch.undo()
     monkeypatch.setattr("solquery.retrieval.index.load_index", None)
-    got = search(archive, bundle, x, 5, "mu > 0.1")
+    got = search(archive, bundle, x, 5, "mu > 0.1", verify=0)
     assert [(m.id, m.distance, m.row["id"]) for m in got] == [(m.id, m.distance, m.row["id"]) for m in exact]
 
 
