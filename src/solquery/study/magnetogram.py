@@ -1,8 +1,8 @@
 """How reports draw a magnetogram: grey from -1000 to +1000 G through an asinh, north up and west to the right.
 
 In a grey that is linear to 1000 G all but the strongest regions vanish. An asinh is linear below the 150 G at which
-polarities begin to count, and logarithmic beyond, so that plage of 50 G shows beside spots; sign and order of fields
-stay as they are.
+polarities begin to count, and logarithmic beyond, so that plage of 50 G shows beside spots; sign and order of the
+fields stay as they are.
 """
 
 from __future__ import annotations
