@@ -10,8 +10,8 @@ from command_line import PNG, document, failure
     ("verb", "options", "name"),
     [
         ("parameters", ("-n", 12), "parameters"),
-        ("plane", ("--param", "psep", "-n", 60), "plane-psep"),
-        ("strips", ("--param", "tuf", "--hold", "r"), "strips-tuf-hold-r"),
+        ("plane", ("--param", "area", "-n", 60), "plane-area"),
+        ("strips", ("--param", "tuf", "--hold", "area"), "strips-tuf-hold-area"),
     ],
 )
 def test_a_figure_is_one_command(room, tmp_path, verb, options, name):
@@ -25,6 +25,8 @@ def test_inversions_of_a_file_beside_an_archive(room, tmp_path, observed, broken
     shown = document("study", "inversion", observed, *broken, "--archive", room / "archive", "-n", 3, *common)
     assert shown["real"]["patches"] == 1 and shown["simulated"]["regions"] == 3
     assert len(shown["refused"]) == 2
+    # the generator of one epoch has no direction for R, and nothing is edited
+    assert shown["edits"] == []
     assert {"inversion", "scales"} <= set(shown["pictures"])
     assert all(row["unexplained"][0] >= 0 for row in shown["patches"])
     assert "none of the 2 files" in failure("study", "inversion", *broken, *common)
