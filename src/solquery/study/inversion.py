@@ -194,7 +194,7 @@ def edit_inverted(
     """Lead TUF and PSEP of inverted patches up by so many spreads (half of the 16th to 84th percentile), `hold` held.
 
     What the generator does not reach is cut back to what it does; a patch on which a parameter is undefined is left
-    out, and so is every patch where the bundle has no direction for one of them.
+    out, and so is a parameter for which the bundle has no direction.
     """
     directions = bundle.directions
     if directions is None or hold not in directions.names:
@@ -203,7 +203,7 @@ def edit_inverted(
     out = []
     for k in rows:
         models = bundle if study.offsets is None else with_detail(bundle, study.offsets[k])
-        for name in ("tuf", "psep"):
+        for name in (name for name in ("tuf", "psep") if name in directions.names):
             try:
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore", SteeringWarning)
