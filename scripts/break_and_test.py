@@ -196,7 +196,7 @@ BREAKAGES = [
         "archive/sql.py",
         "enable_external_access = false",
         "enable_external_access = true",
-        "archive/test_selection.py",
+        "archive/test_writing.py",
     ),
     Breakage(
         "datasum",
