@@ -53,7 +53,7 @@ def test_looking_again_puts_a_changed_copy_before_all_others(room, tmp_path):
     assert document(*command, "-k", 1)["matches"][0]["overlay"] is not None
     assert document(*command, "-k", 1, "--verify", 0)["matches"][0]["overlay"] is None
     assert document(*command, "-k", 1, "--by", "hybrid")["verify"] == 0
-    drawn = document("search", "--set", "tuf=1e6", *command[2:], "-k", 1)
+    drawn = document("search", "--set", f"tuf={models.directions.quantile('tuf', 50)}", *command[2:], "-k", 1)
     assert drawn["verify"] == 0 and drawn["matches"][0]["overlay"] is None
 
 
