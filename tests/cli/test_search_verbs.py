@@ -35,7 +35,7 @@ def test_search_finds_a_patch_of_the_archive_itself(room, tmp_path):
     assert document("search", path, *command, "-k", 1)["matches"][0]["id"] == own
 
 
-def test_looking_again_puts_a_changed_copy_before_all_others(room, bundle, tmp_path):
+def test_looking_again_puts_a_changed_copy_before_all_others(room, tmp_path):
     from solquery import Bundle
     from solquery.study.recall import changed_copies
 
@@ -53,7 +53,7 @@ def test_looking_again_puts_a_changed_copy_before_all_others(room, bundle, tmp_p
     assert document(*command, "-k", 1)["matches"][0]["overlay"] is not None
     assert document(*command, "-k", 1, "--verify", 0)["matches"][0]["overlay"] is None
     assert document(*command, "-k", 1, "--by", "hybrid")["verify"] == 0
-    drawn = document("search", "--set", f"tuf={bundle.directions.quantile('tuf', 50)}", *command[2:], "-k", 1)
+    drawn = document("search", "--set", f"tuf={models.directions.quantile('tuf', 50)}", *command[2:], "-k", 1)
     assert drawn["verify"] == 0 and drawn["matches"][0]["overlay"] is None
 
 

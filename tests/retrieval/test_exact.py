@@ -87,6 +87,7 @@ def test_all_vectors_alike_come_in_their_order(count, axes):
 
 
 def test_what_is_made_for_many_queries_changes_no_answer(vectors):
+    vectors = vectors * np.geomspace(1, 0.01, 20, dtype=np.float32)
     regions = np.array([f"r{i % 50}" for i in range(len(vectors))])
     index = EmbeddingIndex(np.arange(len(vectors)).astype(str), regions, vectors)
     queries = vectors[:300] + np.float32(0.01)
@@ -98,6 +99,12 @@ def test_what_is_made_for_many_queries_changes_no_answer(vectors):
         np.testing.assert_array_equal(rows, again)
         np.testing.assert_array_equal(squares, apart)
         assert not (np.concatenate(again) % 50 == 3).any()
+
+
+def test_where_no_axis_says_more_than_another_whole_vectors_are_compared():
+    vectors = np.random.default_rng(1).standard_normal((4000, 30)).astype(np.float32)
+    index = EmbeddingIndex(np.arange(4000).astype(str), np.full(4000, "r"), vectors)
+    assert index._bounds(1000) is None
 
 
 @pytest.mark.parametrize("axes", [None, 5])

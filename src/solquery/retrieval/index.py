@@ -179,9 +179,10 @@ class EmbeddingIndex:
         return [0]
 
     def _bounds(self, queries: int) -> Turned | None:
-        """What makes many searches quick; None as long as few were asked for."""
+        """What makes many searches quick; None while few were asked for, or where no axis says more than another."""
         self._asked[0] += queries
-        return self._turned if self._asked[0] >= _WORTH_TURNING else None
+        worth = self._asked[0] >= _WORTH_TURNING and self._turned.kept < self.vectors.shape[1]
+        return self._turned if worth else None
 
     def nearest(
         self,
