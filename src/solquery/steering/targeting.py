@@ -98,9 +98,13 @@ def _starts(search: Search, number: int, seed: int) -> torch.Tensor:
 
 
 def _pick(z: np.ndarray, cost: np.ndarray, met: np.ndarray, n: int) -> list[int]:
-    """Indices of n answers: the best first, then the least alike of those that are close, then the others."""
+    """Indices of n answers: one that is close, then the least alike of those that are, then the others, best first.
+
+    Among the close ones the order of the starts counts, which the seed drew: by cost a patch of the table that is all
+    that is asked would be the answer to every seed.
+    """
     grade = np.where(cost <= _CLOSE, 0, np.where(met, 1, 2))
-    order = [int(k) for k in np.lexsort((cost, grade)) if np.isfinite(cost[k])]
+    order = [int(k) for k in np.lexsort((np.where(grade == 0, 0.0, cost), grade)) if np.isfinite(cost[k])]
     unit = z / np.linalg.norm(z, axis=1, keepdims=True).clip(1e-12)
     chosen = order[:1]
     while len(chosen) < min(n, len(order)):

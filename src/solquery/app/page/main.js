@@ -259,8 +259,8 @@ async function make_(body, remember) {
     await busy(async () => {
       const { document, fields } = await postPacked("/api/generate?format=packed", body);
       if (mine !== turn) return;
-      const [answer] = document.answers;
-      take(answer, fields[0]);
+      const at = Math.max(0, document.answers.findIndex((one) => one.z !== state.query.z)), answer = document.answers[at]; // not the one shown
+      take(answer, fields[at]);
       now.verdict = answer.verdict;
       state.query = { kind: "z", z: answer.z };
       state.asked = Object.fromEntries(Object.entries(answer.asked).filter(([name, entry]) => name in about && entry.value !== null && !(name in state.locks)).map(([name, entry]) => [name, entry.value]));
@@ -283,7 +283,7 @@ function another() {
   const set = Object.fromEntries(names.map((name) => [name, state.locks[name] ?? now.got[name]]).filter(([name, v]) => name in about && Number.isFinite(v))
     // an observation may lie beyond what the model reaches
     .map(([name, v]) => [name, Math.max(about[name].reach[0], Math.min(about[name].reach[1], v))]));
-  return make_({ set, seed }, () => { state.seed = seed; state.describe = ""; });
+  return make_({ set, seed, n: 2 }, () => { state.seed = seed; state.describe = ""; });
 }
 
 const use = (id) => step((s) => { s.query = { kind: "patch", id }; s.asked = {}; s.locks = {}; s.describe = ""; s.look.view = "grid"; });
