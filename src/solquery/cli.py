@@ -144,6 +144,9 @@ def simulate(
     archive: Annotated[str, typer.Option(help="Directory or URI of the archive; made if need be.")],
     regions: Annotated[int, typer.Option(min=1, help="How many regions.")] = 100,
     frames: Annotated[int, typer.Option(min=1, help="Frames of each region.")] = 20,
+    keep: Annotated[
+        int | None, typer.Option(min=1, help="Of these so many are made, at random; each is what it is among all.")
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same patches.")] = 0,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; all cores by default.")] = None,
     json: Json = False,
@@ -153,10 +156,12 @@ def simulate(
     from .archive.store import Archive
 
     began = time.monotonic()
+    if keep is not None and keep > frames:
+        raise typer.BadParameter(f"--keep {keep} of {frames} frames: there are no more than --frames")
     store = Archive.open_or_create(archive)
-    total = regions * frames
+    total = regions * (keep or frames)
     with Reporter("simulating") as report:
-        added, duplicates = store.add(_counted(simulated(regions, frames, seed, workers), total, report))
+        added, duplicates = store.add(_counted(simulated(regions, frames, seed, workers, keep), total, report))
     _added(store, {"added": added, "duplicates": duplicates, "seconds": time.monotonic() - began}, json)
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from .cli_input import started_from
 from .cli_output import Reporter, emit, table
 from .cli_training import Data, Json, Seed, Where, ready, trained
 
@@ -62,7 +64,7 @@ def choose(
 
 
 def settle(
-    source: Annotated[Path, typer.Argument(metavar="RUN", help="Finished run folder of `train generator`.")],
+    source: Annotated[Path, typer.Argument(metavar="RUN", help="Finished run of `train generator`, or a bundle.")],
     run: Annotated[Path, typer.Option("--run", help="New run folder; RUN is not changed.")],
     archive: Annotated[str | None, typer.Option("--archive", help="Archive whose amounts are asked for.")] = None,
     where: Where = None,
@@ -71,6 +73,9 @@ def settle(
     images: Annotated[int, typer.Option(min=1, help="Drawn in all.")] = 6400,
     near: Annotated[float, typer.Option(min=0.0, help="Weight of the distance from what was drawn before.")] = 3.0,
     learning_rate: Annotated[float, typer.Option("--learning-rate", help="Of the small steps.")] = 1e-5,
+    window: Annotated[
+        bool, typer.Option("--window", help="Give a generator that has none the windows of the archive.")
+    ] = False,
     seed: Seed = 0,
     json: Json = False,
 ) -> None:
@@ -82,13 +87,23 @@ def settle(
     from .generator.settle import SettleConfig
     from .generator.settle import settle as settled
     from .generator.training import read_settings
+    from .generator.vaegan import is_bundle
 
     began = time.monotonic()
-    config, shape, resolved = read_settings(source)
-    named = preset or resolved.get("provenance", {}).get("preset")
-    if named is None:
-        raise typer.BadParameter(f"{source} does not say which preset it was trained with; name it with --preset")
-    chosen = get_preset(named)
+    source = started_from(source) or source
+    if is_bundle(source):
+        from .bundle import Bundle
+
+        chosen = Bundle.load(str(source)).preset
+        config, shape = chosen.generator, chosen.shape
+    else:
+        config, shape, resolved = read_settings(source)
+        named = preset or resolved.get("provenance", {}).get("preset")
+        if named is None:
+            raise typer.BadParameter(f"{source} does not say which preset it was trained with; name it with --preset")
+        chosen = get_preset(named)
+    if window:
+        config = replace(config, window=True)
     folder, patches = ready(chosen, archive, where, data, run)
     with Reporter("settling") as report:
         weights = settled(

@@ -216,13 +216,15 @@ def started_from(start: Path | None) -> Path | None:
     )
 
 
-def begun_with(start: Path | None) -> dict[str, Any]:
+def begun_with(start: Path | None, judge_first: int | None = None) -> dict[str, Any]:
     """What a generator that begins with weights leaves out: the coarse levels, and trust in a new discriminator."""
     if start is None:
-        return {}
+        return {} if judge_first is None else {"judge_first_images": judge_first}
     from .generator.vaegan import JUDGE_FIRST, is_bundle
 
-    return {"grow_images": (), "fade_images": 1, "judge_first_images": JUDGE_FIRST if is_bundle(start) else 0}
+    if judge_first is None:
+        judge_first = JUDGE_FIRST if is_bundle(start) else 0
+    return {"grow_images": (), "fade_images": 1, "judge_first_images": judge_first}
 
 
 def fitting_precision(config: Any, kind: str, place: str, run: Path | None) -> Any:

@@ -83,6 +83,10 @@ Without = Annotated[
 Start = Annotated[
     Path | None, typer.Option(help="Bundle, or run of the same networks, whose weights a new run begins with.")
 ]
+JudgeFirst = Annotated[
+    int | None,
+    typer.Option(min=0, help="First images that a new discriminator learns from alone, where --start is a bundle."),
+]
 PictureEvery = Annotated[int, typer.Option(min=1, help="Steps between pictures of the same 36 latents.")]
 Dry = Annotated[bool, typer.Option("--dry-run", help="Print the resolved configuration and stop.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
@@ -105,6 +109,7 @@ def train_generator(
     learning_rate: Rate = None,
     shared_batch: Shared = None,
     start: Start = None,
+    judge_first: JudgeFirst = None,
     picture_every: PictureEvery = 500,
     dry_run: Dry = False,
     json: Json = False,
@@ -112,7 +117,7 @@ def train_generator(
     """Train a generator on the patches of an archive."""
     changes = {"precision": precision, "learning_rate": learning_rate, "shared_batch": shared_batch}
     start = started_from(start)
-    chosen, config = _plan(preset, "generator", images, epochs, {**changes, **begun_with(start)})
+    chosen, config = _plan(preset, "generator", images, epochs, {**changes, **begun_with(start, judge_first)})
     place = _device(device, devices)
     if precision is None:
         config = fitting_precision(config, "generator", place, run)

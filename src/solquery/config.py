@@ -64,6 +64,9 @@ class GeneratorConfig:
     limit: float = 1.0
     #: network units below which what is made fades to nothing, for grids that reach beyond the observation
     hush: float = 0.0
+    #: what is drawn is cut to a rectangle, whose size is read off the latent vector (architecture `pyramid` only; see
+    #: generator/window.py), for the same grids
+    window: bool = False
     #: weight of the amounts that images are held to (loss `vae-gan` only; see generator/amounts.py); 0 switches it off
     amounts: float = 0.0
     #: one generated batch serves both steps of an iteration (faster), instead of one each (losses but `vae-gan`, whose
@@ -79,6 +82,7 @@ class GeneratorConfig:
             self.judge_first_images >= 0, f"judge_first_images must not be negative, got {self.judge_first_images}"
         )
         _require(self.amounts >= 0, f"amounts must not be negative, got {self.amounts}")
+        _require(not self.window or self.arch == "pyramid", f"architecture {self.arch!r} has no window, only 'pyramid'")
         losses = ("bce", "relativistic", "vae-gan")
         _require(self.loss in losses, f"loss must be one of {', '.join(losses)}, got {self.loss!r}")
         _require(self.precision in ("fp32", "bf16"), f"precision must be 'fp32' or 'bf16', got {self.precision!r}")
@@ -314,6 +318,7 @@ PRESETS: dict[str, Preset] = {
             _QUICK_GENERATOR,
             limit=4.0,
             hush=0.0015,
+            window=True,
             anchors=("tuf", "r", "psep", "sigma", "tilt", "net_flux"),
             amounts=0.3,
         ),

@@ -117,6 +117,21 @@ def test_umbrae_exceed_two_kilogauss_and_fluxes_span_two_decades(population):
     assert logs.min() < 21.2 and logs.max() > 22.6
 
 
+def test_a_kept_frame_is_what_it_is_among_all():
+    every = {p.id: p for p in simulate_region(1, 3, 4)}
+    kept = simulate_region(1, 3, 4, keep=2)
+    assert len(kept) == 2
+    for patch in kept:
+        whole = every[patch.id]
+        assert np.array_equal(patch.field, whole.field)
+        assert (patch.t_rec, patch.mu, patch.truth) == (whole.t_rec, whole.mu, whole.truth)
+    # not the same places in the sequence in every region
+    assert len({simulate_region(1, index, 3, keep=1)[0].id.rsplit("-", 1)[1] for index in range(8)}) == 3
+    for keep in (0, 5):
+        with pytest.raises(ValueError, match="of 4 frames 1 to 4 can be kept"):
+            simulate_region(1, 3, 4, keep=keep)
+
+
 def test_zero_frames_is_refused():
     with pytest.raises(ValueError, match="at least 1 frame"):
         simulate_region(0, 0, 0)
@@ -141,5 +156,5 @@ def test_regions_are_not_made_far_ahead_of_who_takes_them(monkeypatch):
     monkeypatch.setattr("solquery.archive.simulate._one", lambda job: [job])
     stream = simulate(100, 1, seed=9, workers=2)
     taken = [next(stream) for _ in range(10)]
-    assert taken == [(9, k, 1) for k in range(10)] and len(handed) <= 20
+    assert taken == [(9, k, 1, None) for k in range(10)] and len(handed) <= 20
     assert [*taken, *stream] == [(9, k, 1) for k in range(100)]

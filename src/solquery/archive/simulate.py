@@ -147,7 +147,7 @@ def _box(bipoles: list[Bipole], ages: np.ndarray, cells: cKDTree, fine: cKDTree,
     return (*(middle - wanted / 2), *(middle + wanted / 2))
 
 
-def simulate_region(seed: int, index: int, frames: int) -> list[Patch]:
+def simulate_region(seed: int, index: int, frames: int, keep: int | None = None) -> list[Patch]:
     """One region observed `frames` times while it crosses the disc.
 
     Parameters
@@ -156,6 +156,9 @@ def simulate_region(seed: int, index: int, frames: int) -> list[Patch]:
         The region is a pure function of both.
     frames
         Number of frames, at least 1, spread over its passage.
+    keep
+        How many of them are made, chosen at random; each is the same patch that it is among all. The box is drawn
+        around what shows in all `frames`, so that a region of one frame is no frame of a region of twenty.
 
     Returns
     -------
@@ -165,6 +168,8 @@ def simulate_region(seed: int, index: int, frames: int) -> list[Patch]:
     """
     if frames < 1:
         raise ValueError(f"a region needs at least 1 frame, got {frames}")
+    if keep is not None and not 1 <= keep <= frames:
+        raise ValueError(f"of {frames} frames 1 to {frames} can be kept, got {keep}")
     rng = np.random.default_rng([seed, index, 20100501])
     start = datetime(2010, 5, 1) + timedelta(days=float(rng.uniform(0, 4800)))
     year = start.year + start.timetuple().tm_yday / 365.25
@@ -202,8 +207,11 @@ def simulate_region(seed: int, index: int, frames: int) -> list[Patch]:
     b0 = 7.23 * np.sin(2 * np.pi * (start.timetuple().tm_yday - 157.5) / 365.25)
     carrington0 = float(rng.uniform(0, 360))
 
+    chosen = np.random.default_rng([seed, index, 5]).permutation(frames)[: frames if keep is None else keep]
     patches = []
     for k, age in enumerate(ages):
+        if k not in chosen:
+            continue
         since = float(age - ages[0])
         moved = cKDTree(cells + drift * 1.8 * np.sqrt(since + 0.1))
         place, flux, kind, several, states = _frame_sources(bipoles, float(age), moved, fine)
@@ -251,18 +259,21 @@ def simulate_region(seed: int, index: int, frames: int) -> list[Patch]:
 _AHEAD = 3
 
 
-def _one(arguments: tuple[int, int, int]) -> list[Patch]:
+def _one(arguments: tuple[int, int, int, int | None]) -> list[Patch]:
     return simulate_region(*arguments)
 
 
-def simulate(regions: int, frames: int, seed: int = 0, workers: int | None = None) -> Iterator[Patch]:
+def simulate(
+    regions: int, frames: int, seed: int = 0, workers: int | None = None, keep: int | None = None
+) -> Iterator[Patch]:
     """Frames of `regions` regions, in order, made by `workers` processes (default: all cores).
 
-    The result depends on `seed`, `regions` and `frames` alone, not on the number of workers.
+    The result depends on `seed`, `regions`, `frames` and `keep` (see `simulate_region`) alone, not on the number of
+    workers.
     """
     if regions < 1:
         raise ValueError(f"at least 1 region is needed, got {regions}")
-    jobs = [(seed, index, frames) for index in range(regions)]
+    jobs = [(seed, index, frames, keep) for index in range(regions)]
     workers = workers or len(os.sched_getaffinity(0))
     if workers == 1 or regions == 1:
         for job in jobs:

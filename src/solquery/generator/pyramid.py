@@ -18,6 +18,7 @@ from torch.nn import functional as F
 
 from ..config import GeneratorConfig
 from .networks import register
+from .window import Window
 
 __all__ = ["PyramidDiscriminator", "PyramidGenerator", "compress", "expand", "haar_split"]
 
@@ -130,6 +131,7 @@ class PyramidGenerator(nn.Module):
         for head in self.heads:
             nn.init.normal_(head.weight, std=0.01)  # early images are faint, as the Sun is
             nn.init.zeros_(head.bias)
+        self.window = Window(config.latent_dim, side) if config.window else None
 
     def forward(self, z: torch.Tensor, level: int | None = None) -> torch.Tensor:
         level = self.levels if level is None else level
@@ -138,17 +140,17 @@ class PyramidGenerator(nn.Module):
         x = x.contiguous(memory_format=torch.channels_last)
         for block, own in zip(self.blocks[:level], each[1:], strict=False):
             x = block(x, own)
-        return self.finish(self.heads[level - 1](x))
+        return self.finish(self.heads[level - 1](x), each[0])
 
-    def finish(self, bands: torch.Tensor) -> torch.Tensor:
-        """(N, 1, S, S) preset units of what a head made, (N, 4, S/2, S/2)."""
+    def finish(self, bands: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
+        """(N, 1, S, S) preset units of what a head made, (N, 4, S/2, S/2), within the window of z (N, D)."""
         u = F.pixel_shuffle(bands, 2)
         x = expand(self.bound * torch.tanh(u.float() / self.bound))
-        if not self.hush:
-            return x
-        # a network cannot draw an empty border: half a gauss everywhere would add up to the flux of a small region
-        square = x * x
-        return x * square / (square + self.hush**2)
+        if self.hush:
+            # a network cannot draw nothing: half a gauss everywhere would add up to the flux of a small region
+            square = x * x
+            x = x * square / (square + self.hush**2)
+        return x if self.window is None else x * self.window(z, x.shape[-1])
 
 
 class PyramidDiscriminator(nn.Module):

@@ -25,6 +25,8 @@ from .networks import build_generator
 from .pyramid import compress
 from .runs import RunFolder, TrainingError
 from .team import Team
+from .vaegan import is_bundle
+from .window import fit_window
 
 if TYPE_CHECKING:
     from ..config import GeneratorConfig
@@ -67,7 +69,10 @@ class SettleConfig:
 
 def _network(config: GeneratorConfig, shape: tuple[int, int], weights: Path) -> nn.Module:
     network = build_generator(config, shape)
-    network.load_state_dict(load_file(weights))
+    stored = load_file(weights)
+    if getattr(network, "window", None) is not None and not any(name.startswith("window.") for name in stored):
+        stored |= {f"window.{name}": value for name, value in network.window.state_dict().items()}
+    network.load_state_dict(stored)
     return network.eval().to(memory_format=torch.channels_last)
 
 
@@ -87,11 +92,11 @@ def settle(
     Parameters
     ----------
     run
-        Folder of the finished training; it is not changed.
+        Folder of the finished training, or of a bundle; it is not changed.
     out
         A new run folder: weights, config, statistics and pictures, from which a bundle can be built.
     config, shape
-        Of the generator.
+        Of the generator. With `window`, one that was trained without is given the archive's (`fit_window`).
     data
         Array-like (N, H, W) in network units: the archive whose amounts are asked for.
     settings
@@ -114,7 +119,7 @@ def settle(
         When `run` has no finished weights, or `out` holds another run.
     """
     settings = settings or SettleConfig()
-    source = Path(run) / "checkpoints"
+    source = Path(run) if is_bundle(run) else Path(run) / "checkpoints"
     weights = source / "generator.safetensors"
     if not weights.exists():
         raise TrainingError(f"{run} has no finished weights ({weights} is missing): let its training end first")
@@ -123,6 +128,9 @@ def settle(
     batch = config.batch
     teacher, student = (_network(config, shape, weights) for _ in range(2))
     teacher.requires_grad_(False)
+    if config.window and not any(name.startswith("window.") for name in load_file(weights)):
+        fit_window(teacher, data, seed)
+        student.window.load_state_dict(teacher.window.state_dict())
     told = {**(provenance or {}), "settled": {"from": Path(run).name, **settings.__dict__}}
     random = torch.Generator().manual_seed(seed + 7)
     with RunFolder(out, replace(config, images=settings.images), shape, seed, data, provenance=told) as folder:

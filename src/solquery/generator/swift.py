@@ -112,7 +112,7 @@ class SwiftPyramid(nn.Module):
         x = x.contiguous(memory_format=torch.channels_last)
         for k, step in enumerate(self.steps):
             x = step(x, *styles[k].chunk(2, 1), shares[:, k])
-        return made_of.finish(_conv(x, made_of.heads[-1].weight, made_of.heads[-1].bias))
+        return made_of.finish(_conv(x, made_of.heads[-1].weight, made_of.heads[-1].bias), z)
 
 
 def swift(generator: nn.Module) -> nn.Module:

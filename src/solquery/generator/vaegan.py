@@ -34,6 +34,7 @@ from .runs import RunFolder, TrainingError, batch_order, export_weights
 from .team import Team, team_of
 from .variety import Diversity
 from .watch import Watch
+from .window import fit_window, seen_sizes, window_error
 
 __all__ = ["JUDGE_FIRST", "PatchDiscriminator", "is_bundle", "train_vaegan"]
 
@@ -46,6 +47,8 @@ R1_EVERY = 16
 JUDGE_FIRST = 9_600
 #: noise on an anchored coordinate, so that the generator stays smooth along it
 ANCHOR_BLUR = 0.1
+#: weight of the squared error of the logarithm of a reconstruction's window
+WINDOW_WEIGHT = 10.0
 
 
 class PatchDiscriminator(nn.Module):
@@ -145,9 +148,14 @@ def is_bundle(start: str | Path | None) -> bool:
     return start is not None and (Path(start) / "bundle.json").is_file()
 
 
-def _begin_with(start: str | Path, parts: dict[str, nn.Module]) -> None:
-    """Weights of a bundle, or of another run's checkpoint; its optimisers, random state and position stay behind."""
+def _begin_with(start: str | Path, parts: dict[str, nn.Module], data: Any, seed: int) -> None:
+    """Weights of a bundle, or of another run's checkpoint; its optimisers, random state and position stay behind.
+
+    A generator that had no window is given the archive's (`fit_window`).
+    """
     start = Path(start)
+    window = getattr(parts["average"], "window", None)
+    windows = {f"window.{name}": value for name, value in window.state_dict().items()} if window is not None else {}
     try:
         if is_bundle(start):
             stored = {name: load_file(start / f"{name}.safetensors") for name in ("generator", "inference")}
@@ -157,12 +165,16 @@ def _begin_with(start: str | Path, parts: dict[str, nn.Module]) -> None:
             stored = torch.load(start, weights_only=True, map_location="cpu")
         for name, part in parts.items():
             if name != "discriminator" or not is_bundle(start):
-                part.load_state_dict(stored[name])
+                new = windows if name in ("generator", "average") else {}
+                part.load_state_dict(new | stored[name])
     except (OSError, KeyError, RuntimeError, SafetensorError, pickle.UnpicklingError) as error:
         first = (str(error).splitlines() or [""])[0]
         raise TrainingError(
             f"cannot start from {start}: {first}; give a bundle or a checkpoint of the same networks"
         ) from None
+    if windows and not any(name.startswith("window.") for name in stored["average"]):
+        fit_window(parts["average"], data, seed)
+        parts["generator"].window.load_state_dict(parts["average"].window.state_dict())
 
 
 def train_vaegan(
@@ -203,7 +215,7 @@ def _train(
     place = team.device
     parts = _parts(config, shape, seed, place)
     generator, inference, discriminator = parts["generator"], parts["inference"], parts["discriminator"]
-    average = folder.averaged(generator)
+    average, window = folder.averaged(generator), getattr(generator, "window", None)
     both = [*generator.parameters(), *inference.parameters()]
     optimise_g = torch.optim.Adam(both, lr=config.learning_rate, betas=tuple(config.betas))
     optimise_d = torch.optim.Adam(discriminator.parameters(), lr=config.learning_rate / 2, betas=tuple(config.betas))
@@ -214,7 +226,7 @@ def _train(
         held["amounts"] = amounts
     step = folder.resume(held, random, place)["step"]
     if step == 0 and start is not None:
-        _begin_with(start, {**parts, "average": average})
+        _begin_with(start, {**parts, "average": average}, data, seed)
     anchors = torch.as_tensor(anchor_scores(data, config.anchors, config.unit_gauss)) if config.anchors else None
     free = len(config.anchors)  # coordinates from here on are inferred
 
@@ -273,6 +285,9 @@ def _train(
                 if adversarial:
                     read = _read(inference, F.avg_pool2d(drawn, side // inference.side))
                     loss = loss + adversarial * (read[:, :free] - prior[:, :free]).square().mean()
+            if window is not None:
+                told = window_error(window.sizes(z[:kept]), seen_sizes(full[:kept, 0]), full.shape[-1])
+                loss = loss + WINDOW_WEIGHT * told
             judged = compress(made) if adversarial else None
         values = {
             "nats": float(nats.detach()),
@@ -281,6 +296,7 @@ def _train(
             "loss_g": 0.0,
             "texture": 0.0,
             "amounts": 0.0,
+            **({"window": float(told.detach())} if window is not None else {}),
         }
         if judged is not None:
             versus = compress(real)
