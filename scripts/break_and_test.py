@@ -256,6 +256,23 @@ BREAKAGES = [
         "torch.arange(2 * n, device=z.device))",
         "retrieval/test_training.py",
     ),
+    Breakage(
+        "window-edge",
+        "generator/window.py",
+        "from_middle + 0.5).clamp(0.0, 1.0)",
+        "from_middle + 0.5).round().clamp(0.0, 1.0)",
+        "generator/test_window.py",
+    ),
+    Breakage(
+        "window-ranks",
+        "generator/window.py",
+        "(order[:, k] + 0.5)",
+        "(order.flip(0)[:, k] + 0.5)",
+        "generator/test_window.py",
+    ),
+    Breakage(
+        "kept-frames", "archive/simulate.py", "if k not in chosen:", "if k >= len(chosen):", "archive/test_simulate.py"
+    ),
 ]
 
 
