@@ -157,4 +157,4 @@ def test_regions_are_not_made_far_ahead_of_who_takes_them(monkeypatch):
     stream = simulate(100, 1, seed=9, workers=2)
     taken = [next(stream) for _ in range(10)]
     assert taken == [(9, k, 1, None) for k in range(10)] and len(handed) <= 20
-    assert [*taken, *stream] == [(9, k, 1) for k in range(100)]
+    assert [*taken, *stream] == [(9, k, 1, None) for k in range(100)]
