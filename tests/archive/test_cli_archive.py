@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 from jsoc_stand_in import EMAIL
 from typer.testing import CliRunner
 
+from solquery.archive.prepare import prepare_many
 from solquery.archive.store import Archive
+from solquery.bundle import Bundle
 from solquery.cli import app
+from solquery.retrieval import embed
 
 
 @pytest.fixture
@@ -73,6 +77,24 @@ def test_fetch_then_look_after_it(fetch, jsoc, place, tmp_path):
             "archive", "export", place, "--out", target, "--format", form, "--where", "harpnum = 1405", "--json"
         )
         assert json.loads(out)["patches"] == 6 and target.exists()
+
+
+def test_what_is_fetched_is_embedded_where_that_is_asked_for(fetch, jsoc, place, tmp_path):
+    bundle, asked = Bundle.load(), len(jsoc.log)
+    Bundle("bare", bundle.preset, bundle.generator, None, None, {"provenance": {}}, None).save(tmp_path / "bare")
+    out, err = fetch("--embed", "--bundle", tmp_path / "bare", code=1)
+    assert out == "" and "bundle 'bare' has no encoder to embed with" in err
+    assert len(jsoc.log) == asked and not place.exists()  # looked for before anything is fetched
+
+    some = ("--harp", 1402, "--max-frames", 2, "--embed", "--json")
+    document = json.loads(fetch(*some)[0])
+    assert document["fetched"] == document["embedded"] == 2
+    archive = Archive.open(place)
+    wanted = embed(bundle.encoder, prepare_many(archive.patches(), bundle.preset))
+    stored = archive.table(["embedding"])["embedding"].to_pylist()
+    np.testing.assert_allclose(stored, wanted, atol=1e-3 * float(np.abs(wanted).max()))
+    # nothing new: nothing to embed
+    assert json.loads(fetch(*some)[0])["embedded"] == 0
 
 
 def test_check_lists_what_is_off_and_exits_1(fetch, place):
