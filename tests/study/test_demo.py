@@ -1,6 +1,7 @@
 """The whole chain on an archive of a few patches, and the report it writes."""
 
 import json
+import shutil
 from html.parser import HTMLParser
 from itertools import pairwise
 
@@ -119,7 +120,7 @@ def test_no_partial_file_is_left_behind(demo):
     assert not list(demo[0].glob("*.part"))
 
 
-def test_second_run_uses_the_archive_again(demo, bundle, monkeypatch, capsys):
+def test_second_run_uses_the_archive_again(demo, bundle, tmp_path, monkeypatch, capsys):
     from solquery.study import demo as module
 
     def never(*arguments):
@@ -128,7 +129,8 @@ def test_second_run_uses_the_archive_again(demo, bundle, monkeypatch, capsys):
     monkeypatch.setattr(module, "simulate", never)
     monkeypatch.setattr(module, "sample_patches", list)
     monkeypatch.setattr(module.os, "cpu_count", lambda: 1)
-    again = run_demo(demo[0], queries=5, bundle=bundle, regions=12, frames=2)
+    shutil.copytree(demo[0], tmp_path / "out")  # other tests read what the first run wrote
+    again = run_demo(tmp_path / "out", queries=5, bundle=bundle, regions=12, frames=2)
     assert again["archive"] == demo[1]["archive"]
     assert [m["id"] for m in again["matches"]] == [m["id"] for m in demo[1]["matches"]]
     assert capsys.readouterr().out == ""
