@@ -26,7 +26,7 @@ from .pyramid import compress
 from .runs import RunFolder, TrainingError
 from .team import Team
 from .vaegan import is_bundle
-from .window import fit_window
+from .window import fit_window, load_weights
 
 if TYPE_CHECKING:
     from ..config import GeneratorConfig
@@ -67,13 +67,11 @@ class SettleConfig:
             raise TrainingError(f"near must not be negative, got {self.near}")
 
 
-def _network(config: GeneratorConfig, shape: tuple[int, int], weights: Path) -> nn.Module:
+def _network(config: GeneratorConfig, shape: tuple[int, int], weights: Path) -> tuple[nn.Module, bool]:
+    """The generator, and whether it has a window that its weights know nothing of."""
     network = build_generator(config, shape)
-    stored = load_file(weights)
-    if getattr(network, "window", None) is not None and not any(name.startswith("window.") for name in stored):
-        stored |= {f"window.{name}": value for name, value in network.window.state_dict().items()}
-    network.load_state_dict(stored)
-    return network.eval().to(memory_format=torch.channels_last)
+    new = load_weights(network, load_file(weights))
+    return network.eval().to(memory_format=torch.channels_last), new
 
 
 def settle(
@@ -126,9 +124,9 @@ def settle(
     if Path(out).resolve() == Path(run).resolve():
         raise TrainingError(f"{out} is the run to settle itself: name a new folder, the old weights stay")
     batch = config.batch
-    teacher, student = (_network(config, shape, weights) for _ in range(2))
+    (teacher, new), (student, _) = (_network(config, shape, weights) for _ in range(2))
     teacher.requires_grad_(False)
-    if config.window and not any(name.startswith("window.") for name in load_file(weights)):
+    if new:
         fit_window(teacher, data, seed)
         student.window.load_state_dict(teacher.window.state_dict())
     told = {**(provenance or {}), "settled": {"from": Path(run).name, **settings.__dict__}}

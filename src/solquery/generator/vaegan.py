@@ -34,7 +34,7 @@ from .runs import RunFolder, TrainingError, batch_order, export_weights
 from .team import Team, team_of
 from .variety import Diversity
 from .watch import Watch
-from .window import fit_window, seen_sizes, window_error
+from .window import fit_window, load_weights, seen_sizes, window_error
 
 __all__ = ["JUDGE_FIRST", "PatchDiscriminator", "is_bundle", "train_vaegan"]
 
@@ -154,8 +154,7 @@ def _begin_with(start: str | Path, parts: dict[str, nn.Module], data: Any, seed:
     A generator that had no window is given the archive's (`fit_window`).
     """
     start = Path(start)
-    window = getattr(parts["average"], "window", None)
-    windows = {f"window.{name}": value for name, value in window.state_dict().items()} if window is not None else {}
+    new = False
     try:
         if is_bundle(start):
             stored = {name: load_file(start / f"{name}.safetensors") for name in ("generator", "inference")}
@@ -165,14 +164,13 @@ def _begin_with(start: str | Path, parts: dict[str, nn.Module], data: Any, seed:
             stored = torch.load(start, weights_only=True, map_location="cpu")
         for name, part in parts.items():
             if name != "discriminator" or not is_bundle(start):
-                new = windows if name in ("generator", "average") else {}
-                part.load_state_dict(new | stored[name])
+                new = load_weights(part, stored[name]) or new
     except (OSError, KeyError, RuntimeError, SafetensorError, pickle.UnpicklingError) as error:
         first = (str(error).splitlines() or [""])[0]
         raise TrainingError(
             f"cannot start from {start}: {first}; give a bundle or a checkpoint of the same networks"
         ) from None
-    if windows and not any(name.startswith("window.") for name in stored["average"]):
+    if new:
         fit_window(parts["average"], data, seed)
         parts["generator"].window.load_state_dict(parts["average"].window.state_dict())
 

@@ -16,11 +16,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-__all__ = ["Window", "drawn_sizes", "fit_window", "seen_sizes", "window_error"]
+__all__ = ["Window", "drawn_sizes", "fit_window", "load_weights", "seen_sizes", "window_error"]
 
 #: a window that reaches beyond the grid by so much has no edge on it
 BEYOND = 1.15
-#: share of a gauss-like unit above which a pixel of a drawn patch counts as observed (preset units)
+#: field (preset units) above which a pixel of a drawn patch counts as observed
 _FAINT = 0.002
 #: pixels; smaller ones have no inside
 _SMALLEST = 6.0
@@ -86,6 +86,14 @@ def window_error(sizes: Tensor, seen: Tensor, side: int) -> Tensor:
     return torch.where(free, torch.zeros_like(gap), gap).square().mean()
 
 
+def load_weights(network: nn.Module, stored: dict[str, Tensor]) -> bool:
+    """Load weights, which may be of a time before the network had a window; whether one is to be fitted."""
+    window = getattr(network, "window", None)
+    new = {} if window is None else {f"window.{name}": value for name, value in window.state_dict().items()}
+    network.load_state_dict({**new, **stored})
+    return bool(new) and not any(name in stored for name in new)
+
+
 def fit_window(
     generator: Any, data: Any, seed: int = 0, count: int = 4096, batch: int = 64, steps: int = 1500
 ) -> dict[str, float]:
@@ -108,17 +116,18 @@ def fit_window(
     `error`: root mean square of the logarithm of the sizes on draws that were not learned from.
     """
     window, side = generator.window, generator.shape[-1]
+    place = next(window.parameters()).device
     rng = np.random.default_rng([seed, 83])
     rows = np.sort(rng.choice(len(data), min(len(data), count), replace=False))
     parts = np.array_split(rows, max(len(rows) // 256, 1))
     seen = torch.cat([seen_sizes(torch.as_tensor(np.asarray(data[part], np.float32))) for part in parts])
     seen = torch.where(seen >= side, BEYOND * side, seen)
-    z = torch.randn(count, generator.latent_dim, generator=torch.Generator().manual_seed(seed + 83))
+    z = torch.randn(count, generator.latent_dim, generator=torch.Generator().manual_seed(seed + 83)).to(place)
     with torch.no_grad():
-        drawn = torch.cat([drawn_sizes(generator(part)[:, 0]) for part in z.split(batch)])
+        drawn = torch.cat([drawn_sizes(generator(part)[:, 0]) for part in z.split(batch)]).cpu()
     # equal sizes in the order of the area of both
     order = (drawn + 1e-3 * drawn.prod(1, keepdim=True).sqrt()).argsort(0).argsort(0)
-    wanted = torch.stack([torch.quantile(seen[:, k], (order[:, k] + 0.5) / count) for k in (0, 1)], 1)
+    wanted = torch.stack([torch.quantile(seen[:, k], (order[:, k] + 0.5) / count) for k in (0, 1)], 1).to(place)
     learn, ask = slice(0, count * 7 // 8), slice(count * 7 // 8, count)
     learned = window.net[0].weight.requires_grad
     window.requires_grad_(True)
