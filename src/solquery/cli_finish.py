@@ -94,20 +94,23 @@ def settle(
     if is_bundle(source):
         from .bundle import Bundle
 
-        chosen = Bundle.load(str(source)).preset
+        whole = Bundle.load(str(source))
+        chosen, story = whole.preset, whole.metadata.get("provenance", {}).get("generator", {})
         config, shape = chosen.generator, chosen.shape
     else:
-        config, shape, resolved = read_settings(source)
-        named = preset or resolved.get("provenance", {}).get("preset")
+        config, shape, story = read_settings(source)
+        named = preset or story.get("provenance", {}).get("preset")
         if named is None:
             raise typer.BadParameter(f"{source} does not say which preset it was trained with; name it with --preset")
         chosen = get_preset(named)
     if window:
         config = replace(config, window=True)
     folder, patches = ready(chosen, archive, where, data, run)
+    # which encoder the training showed its draws to stays true
+    kept = {name: value for name, value in story.get("provenance", {}).items() if name == "encoder"}
     with Reporter("settling") as report:
         weights = settled(
             source, folder, config, patches, shape, SettleConfig(images, learning_rate, near), seed,
-            progress=report.training, provenance={"preset": chosen.name},
+            progress=report.training, provenance={"preset": chosen.name, **kept},
         )  # fmt: skip
     trained(folder, {"weights": str(weights)}, time.monotonic() - began, json)

@@ -16,8 +16,11 @@ from .cli_output import note
 from .errors import SolqueryError
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from .archive.store import Archive
     from .bundle import Bundle
+    from .config import Preset
     from .patch import Patch
     from .steering.directions import Directions
     from .steering.vocabulary import Target
@@ -32,7 +35,9 @@ __all__ = [
     "read_npy",
     "read_patches",
     "read_query",
+    "seen_by",
     "started_from",
+    "with_draws_of",
 ]
 
 _SETTING = re.compile(
@@ -225,6 +230,47 @@ def begun_with(start: Path | None, judge_first: int | None = None) -> dict[str, 
     if judge_first is None:
         judge_first = JUDGE_FIRST if is_bundle(start) else 0
     return {"grow_images": (), "fade_images": 1, "judge_first_images": judge_first}
+
+
+def seen_by(source: str | None, preset: Preset, provenance: dict[str, Any]) -> nn.Module | None:
+    """Encoder of a bundle or a run that a training shows its draws to; its hash goes into the provenance."""
+    if source is None:
+        return None
+    from .bundle import Bundle, state_hash
+    from .retrieval.training import load_encoder
+
+    if source in Bundle.list() or (Path(source) / "bundle.json").exists():
+        bundle = Bundle.load(source)
+        if bundle.encoder is None:
+            raise SolqueryError(f"bundle {source} has no encoder; name a run of `train encoder`")
+        grids = [(p.shape, p.scale_mm, p.unit_gauss) for p in (bundle.preset, preset)]
+        if grids[0] != grids[1]:
+            raise SolqueryError(
+                f"the encoder of {source} was trained on the grid of preset {bundle.preset.name!r}, not on that of "
+                f"{preset.name!r}; name one of the same grid"
+            )
+        encoder = bundle.encoder
+    else:
+        encoder = load_encoder(Path(source))
+    provenance["encoder"] = state_hash(encoder)
+    return encoder
+
+
+def with_draws_of(patches: Any, generator: Path, count: int, folder: Path, seed: int) -> Any:
+    from .generator.training import load_run
+    from .retrieval.draws import with_draws
+
+    config, shape, network = load_run(generator)
+    if tuple(shape) != tuple(patches.shape[1:]):
+        raise SolqueryError(
+            f"{generator} draws patches of {shape[0]} x {shape[1]}, those to train on have {patches.shape[1]} x "
+            f"{patches.shape[2]}; name a run of the same preset"
+        )
+    note(f"drawing {count:,} patches")
+    try:
+        return with_draws(patches, network, config.latent_dim, count, folder, seed=seed)
+    except ValueError as error:
+        raise SolqueryError(str(error)) from None
 
 
 def fitting_precision(config: Any, kind: str, place: str, run: Path | None) -> Any:

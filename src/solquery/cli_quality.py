@@ -35,6 +35,9 @@ def quality(
         Path | None,
         typer.Option(help="Training archive, or patches (.npy, preset units): tests for memorised ones."),
     ] = None,
+    encoder: Annotated[
+        str | None, typer.Option(help="Another bundle, in the space of whose encoder patches are compared.")
+    ] = None,
     critic_steps: Annotated[
         int, typer.Option(min=0, help="Training of the discriminator that is to tell generated from real; 0: none.")
     ] = 150,
@@ -50,12 +53,16 @@ def quality(
 
     began = time.monotonic()
     models, store = Bundle.load(bundle), Archive.open(archive)
+    if encoder is not None:
+        models.encoder = Bundle.load(encoder).encoder
+        if models.encoder is None:
+            raise SolqueryError(f"bundle {encoder} has no encoder; name one that has")
     patches = None
     if train is not None:
         patches = _training_patches(train, models, seed)
     with Reporter("quality") as report:
         study = run_quality(store, models, n, seed, where, patches, report, critic_steps=critic_steps)
-    document = {**study.document, "seconds": time.monotonic() - began}
+    document = {**study.document, "encoder_of": encoder, "seconds": time.monotonic() - began}
     if out is not None:
         write_json(out / "quality.json", document)
         write_file(out / "quality.png", png(figure_quality(study)))
@@ -93,6 +100,11 @@ def quality(
             f"{document['held_out']:,} held-out patches are of {document['regions']:,} regions only: frames of a "
             "region are near copies, and make coverage, recall and density too small, for the floor as well; give an "
             "archive of more regions, or a smaller -n"
+        )
+    if document["asked_for"]:
+        note(
+            "the generator was shown to this encoder in training, which asked for what precision, recall, density, "
+            "coverage, Fréchet and kernel distance measure; --encoder names another bundle, in whose space to measure"
         )
     if document["memorisation"] is not None:
         memory = document["memorisation"]

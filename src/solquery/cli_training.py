@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .cli_input import begun_with, fitting_precision, read_npy, started_from
+from .cli_input import begun_with, fitting_precision, read_npy, seen_by, started_from, with_draws_of
 from .cli_output import Reporter, emit, note
 from .errors import SolqueryError
 
@@ -80,12 +80,13 @@ Without = Annotated[
     list[Invariance] | None,
     typer.Option("--without", help="An invariance to leave out, for matches exact in it; may be repeated."),
 ]
-Start = Annotated[
-    Path | None, typer.Option(help="Bundle, or run of the same networks, whose weights a new run begins with.")
-]
+Start = Annotated[Path | None, typer.Option(help="Bundle, or run of the same networks: the weights to begin with.")]
 JudgeFirst = Annotated[
-    int | None,
-    typer.Option(min=0, help="First images that a new discriminator learns from alone, where --start is a bundle."),
+    int | None, typer.Option(min=0, help="First images, from which the new discriminator beside a bundle learns alone.")
+]
+Cool = Annotated[int | None, typer.Option(min=0, help="Last images: the learning rate falls to a tenth (vae-gan).")]
+Seen = Annotated[
+    str | None, typer.Option("--encoder", help="Bundle, or run of an encoder, that is shown what is drawn (vae-gan).")
 ]
 PictureEvery = Annotated[int, typer.Option(min=1, help="Steps between pictures of the same 36 latents.")]
 Dry = Annotated[bool, typer.Option("--dry-run", help="Print the resolved configuration and stop.")]
@@ -110,6 +111,8 @@ def train_generator(
     shared_batch: Shared = None,
     start: Start = None,
     judge_first: JudgeFirst = None,
+    cool: Cool = None,
+    encoder: Seen = None,
     picture_every: PictureEvery = 500,
     dry_run: Dry = False,
     json: Json = False,
@@ -117,7 +120,8 @@ def train_generator(
     """Train a generator on the patches of an archive."""
     changes = {"precision": precision, "learning_rate": learning_rate, "shared_batch": shared_batch}
     start = started_from(start)
-    chosen, config = _plan(preset, "generator", images, epochs, {**changes, **begun_with(start, judge_first)})
+    changes |= {"cool_images": cool, "seeker": encoder and 1.0, **begun_with(start, judge_first)}
+    chosen, config = _plan(preset, "generator", images, epochs, changes)
     place = _device(device, devices)
     if precision is None:
         config = fitting_precision(config, "generator", place, run)
@@ -133,13 +137,14 @@ def train_generator(
         from .archive.cache import preset_key
         from .generator.training import train_generator as train
 
+        told = {"preset": chosen.name, "prepared": preset_key(chosen)}
+        seen = seen_by(encoder, chosen, told)
         began = time.monotonic()
         with _resumable("training the generator", folder) as report:
             weights = train(
                 config, patches, folder, chosen.shape,
                 seed=seed, device=place, until_images=until_images, minutes=minutes, picture_steps=picture_every,
-                progress=report.training, provenance={"preset": chosen.name, "prepared": preset_key(chosen)},
-                start=start,
+                progress=report.training, provenance=told, start=start, encoder=seen,
             )  # fmt: skip
     if leads:
         trained(folder, {"weights": str(weights)}, time.monotonic() - began, json)
@@ -202,7 +207,7 @@ def train_encoder(
 
     provenance: dict[str, Any] = {"preset": chosen.name}
     if generator is not None:
-        patches = _with_draws(patches, generator, drawn, folder, seed)
+        patches = with_draws_of(patches, generator, drawn, folder, seed)
         provenance |= {"drawn": drawn, "generator": generator.resolve().name}
     began = time.monotonic()
     planned = config.images or config.epochs * len(patches)
@@ -214,23 +219,6 @@ def train_encoder(
         )  # fmt: skip
     more = {"images": done.images, "planned": done.planned, "finished": done.finished}
     trained(folder, more, time.monotonic() - began, json)
-
-
-def _with_draws(patches: Any, generator: Path, count: int, folder: Path, seed: int) -> Any:
-    from .generator.training import load_run
-    from .retrieval.draws import with_draws
-
-    config, shape, network = load_run(generator)
-    if tuple(shape) != tuple(patches.shape[1:]):
-        raise SolqueryError(
-            f"{generator} draws patches of {shape[0]} x {shape[1]}, those to train on have {patches.shape[1]} x "
-            f"{patches.shape[2]}; name a run of the same preset"
-        )
-    note(f"drawing {count:,} patches")
-    try:
-        return with_draws(patches, network, config.latent_dim, count, folder, seed=seed)
-    except ValueError as error:
-        raise SolqueryError(str(error)) from None
 
 
 def _plan(

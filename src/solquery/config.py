@@ -67,8 +67,15 @@ class GeneratorConfig:
     #: what is drawn is cut to a rectangle, whose size is read off the latent vector (architecture `pyramid` only; see
     #: generator/window.py), for the same grids
     window: bool = False
+    #: every pixel of the finest image has noise of its own (architecture `pyramid` only)
+    fine_grain: bool = False
+    #: last images of the training, over which the learning rate falls to a tenth (loss `vae-gan` only); 0: it stays
+    cool_images: int = 0
     #: weight of the amounts that images are held to (loss `vae-gan` only; see generator/amounts.py); 0 switches it off
     amounts: float = 0.0
+    #: weight of how the encoder of the search sees what is drawn (loss `vae-gan` only; see generator/seeker.py); it is
+    #: given to the training. 0 switches it off
+    seeker: float = 0.0
     #: one generated batch serves both steps of an iteration (faster), instead of one each (losses but `vae-gan`, whose
     #: two steps always share)
     shared_batch: bool = False
@@ -82,7 +89,11 @@ class GeneratorConfig:
             self.judge_first_images >= 0, f"judge_first_images must not be negative, got {self.judge_first_images}"
         )
         _require(self.amounts >= 0, f"amounts must not be negative, got {self.amounts}")
+        _require(self.seeker >= 0, f"seeker must not be negative, got {self.seeker}")
         _require(not self.window or self.arch == "pyramid", f"architecture {self.arch!r} has no window, only 'pyramid'")
+        fine = not self.fine_grain or self.arch == "pyramid"
+        _require(fine, f"architecture {self.arch!r} has no fine_grain, only 'pyramid'")
+        _require(self.cool_images >= 0, f"cool_images must not be negative, got {self.cool_images}")
         losses = ("bce", "relativistic", "vae-gan")
         _require(self.loss in losses, f"loss must be one of {', '.join(losses)}, got {self.loss!r}")
         _require(self.precision in ("fp32", "bf16"), f"precision must be 'fp32' or 'bf16', got {self.precision!r}")
@@ -317,8 +328,8 @@ PRESETS: dict[str, Preset] = {
         generator=replace(
             _QUICK_GENERATOR,
             limit=4.0,
-            hush=0.0015,
             window=True,
+            fine_grain=True,
             anchors=("tuf", "r", "psep", "sigma", "tilt", "net_flux"),
             amounts=0.3,
         ),

@@ -55,7 +55,9 @@ def test_options_change_the_preset_and_wrong_ones_are_refused(tmp_path):
     options = ("--precision", "bf16", "--learning-rate", 1e-4, "--shared-batch")
     about = json.loads(call(*command, *options)[0])["generator"]
     assert (about["precision"], about["learning_rate"], about["shared_batch"]) == ("bf16", 1e-4, True)
-    for wrong in (("--precision", "fp8"), ("--learning-rate", -1), ("--devices", 0)):
+    about = json.loads(call(*command, "--preset", "physical", "--cool", 640, "--encoder", "physical")[0])["generator"]
+    assert (about["cool_images"], about["seeker"]) == (640, 1.0)
+    for wrong in (("--precision", "fp8"), ("--learning-rate", -1), ("--devices", 0), ("--cool", -1)):
         call(*command, *wrong, code=2)
 
 
@@ -173,3 +175,34 @@ def test_bfloat16_is_for_processors_that_have_it(tmp_path, monkeypatch):
     assert document(*command, "--run", tmp_path)["generator"]["precision"] == "bf16"
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
     assert document(*command)["generator"]["precision"] == "bf16"
+
+
+def test_draws_are_shown_to_an_encoder_of_the_same_grid_only(room):
+    command = ("train", "generator", "--preset", "tiny", "--archive", room / "archive", "--device", "cpu")
+    command = (*command, "--run", room / "never")
+    assert "only 'vae-gan'" in failure(*command, "--encoder", room / "bundle")
+    assert "name one of the same grid" in failure(*command, "--encoder", "physical")
+    assert "nowhere is no run folder" in failure(*command, "--encoder", room / "nowhere")
+    assert not (room / "never").exists()
+
+
+def test_the_encoder_that_was_shown_the_draws_is_written_down(room):
+    from solquery import Bundle, get_preset
+    from solquery.cli_input import seen_by
+
+    told: dict = {}
+    encoder = seen_by(str(room / "bundle"), get_preset("tiny"), told)
+    assert encoder is not None and told == {"encoder": Bundle.load(room / "bundle").encoder_hash}
+    other: dict = {}
+    assert seen_by(str(room / "run-e"), get_preset("tiny"), other) is not None and other == told
+    assert seen_by(None, get_preset("tiny"), other) is None
+
+
+def test_quality_in_the_space_of_another_encoder(room, tmp_path):
+    archive = tmp_path / "more"
+    document("simulate", "--regions", 6, "--frames", 20, "--seed", 5, "--workers", 1, "--archive", archive)
+    command = ("quality", room / "bundle", "--archive", archive, "-n", 100, "--critic-steps", 0)
+    own, other = document(*command), document(*command, "--encoder", "quick")
+    assert own["encoder"] != other["encoder"] and other["encoder_of"] == "quick"
+    assert own["median_ks"] == other["median_ks"] and own["frechet"] != other["frechet"]
+    assert "has no encoder" not in str(own) and not own["asked_for"]

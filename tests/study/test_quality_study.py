@@ -55,6 +55,15 @@ def test_a_replayed_archive_is_real_and_found_out_as_copied(archive):
     assert png(figure_quality(study)).startswith(b"\x89PNG")
 
 
+def test_overlap_that_a_training_asked_for_is_said_to_be_so(archive):
+    x = np.asarray(archive.prepared("tiny")[1], np.float32)
+    bundle = Bundle("replay", "tiny", _Replay(x), _Coarse())
+    for shown, asked_for in ((bundle.encoder_hash, True), ("another", False)):
+        bundle.metadata["provenance"] = {"generator": {"provenance": {"encoder": shown}}}
+        got = run_quality(archive, bundle, count=100, critic_steps=0).document
+        assert got["asked_for"] is asked_for and got["encoder"] == bundle.encoder_hash
+
+
 def test_held_out_patches_are_of_as_many_regions_as_there_are(archive):
     names = np.array(["a"] * 50 + ["b"] * 3 + ["c", "d"])
 

@@ -7,6 +7,9 @@ draw from the prior has no original; but as the amounts of many draws are to be 
 each draw has its place among the others, and the archive's value at that place is where it belongs: the optimal
 transport of one distribution of numbers into another, one amount at a time (as the sliced Wasserstein distance does
 with projections; Rabin et al. 2011, doi:10.1007/978-3-642-24785-9_37). The places are taken among the last draws.
+
+Each amount may be right and two of them wrong together, such as much flux where the texture is that of little. So
+mixtures of all amounts are asked for as well: directions drawn once, at random, among amounts made uncorrelated.
 """
 
 from __future__ import annotations
@@ -19,17 +22,24 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .team import Team
+from .textures import TEXTURES, measure_textures
 
 __all__ = ["AMOUNTS", "Amounts", "measure_amounts"]
 
 #: names of the amounts, in the order of the columns of `measure_amounts`
-AMOUNTS = ("tuf", "tpf", "tnf", "r", "psep", "core", "wings", "area", "alpha", "grad")
+AMOUNTS = ("tuf", "tpf", "tnf", "r", "psep", "core", "wings", "area", "alpha", "grad", *TEXTURES)
+#: weight of a texture beside an amount of flux or length, and of a mixture
+TEXTURE_WEIGHT, MIXTURE_WEIGHT = 0.4, 0.1
+#: mixtures for every amount; variance (in spreads squared) below which a combination of amounts counts as none
+MIXTURES, NO_VARIANCE = 2, 0.02
 #: widths in gauss of the windows about zero that the weak-field core is weighed with
 CORE_GAUSS = {"core": 10.0, "wings": 30.0}
 #: flux density that counts as none: G summed over pixels
 FAINT = 1000.0
 #: gauss at which a pixel counts half as observed
 OBSERVED_GAUSS = 2.0
+#: spreads from the median beyond which an amount is cut off: two stray patches are not to bend the mixtures
+FARTHEST = 6.0
 #: draws that a new one finds its place among, and patches of the archive that are measured
 REMEMBERED = 1024
 MEASURED = 4096
@@ -46,7 +56,8 @@ def measure_amounts(gauss: Tensor) -> Tensor:
 
     Flux and R in gauss times pixels, smooth as in `smooth_measure`; the polarity separation in pixels; the width of the
     weak-field core as seen through two windows (what SIGMA measures, which has no gradient); the share of the grid that
-    is observed; the slope of the power spectrum; the mean gradient. NaN where a patch has no such thing.
+    is observed; the slope of the power spectrum; the mean gradient; the textures of the observed part
+    (`measure_textures`). NaN where a patch has no such thing.
     """
     from ..physics.smooth import smooth_measure
     from ..physics.texture import radial_power, without_empty
@@ -72,7 +83,17 @@ def measure_amounts(gauss: Tensor) -> Tensor:
     out["alpha"] = torch.log(power + floor) @ x
     dy, dx = torch.gradient(gauss, dim=(1, 2))
     out["grad"] = torch.log((dy.square() + dx.square() + 1.0).sqrt().mean((1, 2)))
-    return torch.stack([out[name].to(torch.float32) for name in AMOUNTS], 1)
+    columns = torch.stack([value.to(torch.float32) for value in (out[name] for name in AMOUNTS[: -len(TEXTURES)])], 1)
+    return torch.cat([columns, measure_textures(gauss, observed)], 1)
+
+
+def _mixtures(scores: Tensor, seed: int) -> Tensor:
+    """(A, M): combinations of the columns of scores (N, A), each of about unit variance."""
+    variance, axes = torch.linalg.eigh(torch.cov(scores.T))
+    white = axes / variance.clamp_min(NO_VARIANCE).sqrt()
+    random = torch.Generator().manual_seed(seed + 19)
+    turns = [torch.linalg.qr(torch.randn(white.shape, generator=random, dtype=white.dtype))[0] for _ in range(MIXTURES)]
+    return white @ torch.cat(turns, 1)
 
 
 class Amounts(nn.Module):
@@ -105,27 +126,41 @@ class Amounts(nn.Module):
         values = torch.where(torch.isfinite(values), values, centre)
         spread = values.std(0).clamp_min(1e-6)
         places = (torch.arange(remembered, dtype=torch.float64) + 0.5) / remembered
-        table = torch.quantile((values - centre) / spread, places, dim=0).float()
+        scores = ((values - centre) / spread).clamp(-FARTHEST, FARTHEST)
+        mixtures = _mixtures(scores, seed)
+        table = torch.quantile(torch.cat([scores, scores @ mixtures], 1), places, dim=0).float()
+        weights = torch.ones(table.shape[1])
+        weights[len(AMOUNTS) - len(TEXTURES) : len(AMOUNTS)] = TEXTURE_WEIGHT
+        weights[len(AMOUNTS) :] = MIXTURE_WEIGHT
         self.register_buffer("centre", centre.float())
         self.register_buffer("spread", spread.float())
-        #: the archive's quantiles (R, A), in spreads from its median
+        self.register_buffer("mixtures", mixtures.float())
+        self.register_buffer("weights", weights)
+        #: the archive's quantiles (R, A + M), in spreads from its median, of amounts and of their mixtures
         self.register_buffer("table", table)
         # before there are draws, the archive itself: nothing is then asked of the first ones but what it has
         self.register_buffer("drawn", table.clone())
         self.register_buffer("oldest", torch.zeros((), dtype=torch.int64))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, A) of images (N, 1, H, W) in network units, in spreads from the median; 0 where there is none."""
-        return torch.nan_to_num((measure_amounts(x[:, 0] * self.unit_gauss) - self.centre) / self.spread)
+        """(N, A + M) of images (N, 1, H, W) in network units: amounts, in spreads from the median, and their mixtures.
+
+        An amount that an image has not is 0.
+        """
+        scores = torch.nan_to_num((measure_amounts(x[:, 0] * self.unit_gauss) - self.centre) / self.spread)
+        return torch.cat([scores, scores @ self.mixtures], 1)
+
+    def _gap(self, values: Tensor, wanted: Tensor) -> Tensor:
+        return (F.smooth_l1_loss(values, wanted, reduction="none") * self.weights).sum(1).mean()
 
     def match(self, made: Tensor, real: Tensor) -> Tensor:
-        """What reconstructions (N, 1, H, W) miss of the amounts of their originals, summed over amounts."""
+        """What reconstructions (N, 1, H, W) miss of the amounts and mixtures of their originals, summed."""
         with torch.no_grad():
             wanted = self(real)
-        return F.smooth_l1_loss(self(made), wanted, reduction="none").sum(1).mean()
+        return self._gap(self(made), wanted)
 
     def belong(self, made: Tensor, team: Team) -> Tensor:
-        """How far draws (N, 1, H, W) are from where they belong, summed over amounts; they are remembered."""
+        """How far draws (N, 1, H, W) are from where they belong, summed over all; they are remembered."""
         values = self(made)
         with torch.no_grad():
             below = (self.drawn[None] < values[:, None]).float().mean(1)
@@ -139,4 +174,4 @@ class Amounts(nn.Module):
             rows = (self.oldest + torch.arange(len(everyone), device=values.device)) % count
             self.drawn[rows] = everyone
             self.oldest += len(everyone)
-        return F.smooth_l1_loss(values, wanted, reduction="none").sum(1).mean()
+        return self._gap(values, wanted)

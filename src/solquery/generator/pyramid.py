@@ -85,6 +85,34 @@ class _Layer(nn.Module):
         return F.leaky_relu(x + self.grain(noise.contiguous(memory_format=torch.channels_last)), 0.2)
 
 
+class FineGrain(nn.Module):
+    """What is added to the bands of the finest image: frozen noise of its own for each of their pixels.
+
+    The noise of the layers has half the side of the image, so that four neighbours share one number, and what a head
+    makes of it comes in stripes and blotches of two pixels; the photospheric noise of an observation is fresh in every
+    one. How strong it is at a place is read off the features there. Starts as nothing: weights from before it draw
+    what they drew.
+    """
+
+    def __init__(self, width: int, side: int, latent_dim: int, channels: int = 8) -> None:
+        super().__init__()
+        frozen = torch.Generator().manual_seed(999)
+        self.register_buffer("noise", torch.randn(NOISE_MAPS, channels * side * side, generator=frozen))
+        self.register_buffer("mixing", torch.randn(latent_dim, NOISE_MAPS, generator=frozen))
+        self.side, self.channels = side, channels
+        self.strength = nn.Conv2d(width, channels, 1)
+        self.spread = nn.Conv2d(channels, 4, 3, padding=1, bias=False)
+        nn.init.zeros_(self.strength.weight)
+        nn.init.ones_(self.strength.bias)
+        nn.init.zeros_(self.spread.weight)
+
+    def forward(self, features: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
+        """Features (N, C, S/2, S/2) and latents (N, D) to bands (N, 4, S/2, S/2)."""
+        shares = F.normalize(z @ self.mixing, dim=1)
+        noise = (shares @ self.noise).view(-1, self.channels, self.side, self.side)
+        return self.spread(self.strength(features) * noise.contiguous(memory_format=torch.channels_last))
+
+
 class _Block(nn.Module):
     """Double the side, then `depth` layers."""
 
@@ -131,6 +159,7 @@ class PyramidGenerator(nn.Module):
         for head in self.heads:
             nn.init.normal_(head.weight, std=0.01)  # early images are faint, as the Sun is
             nn.init.zeros_(head.bias)
+        self.fine_grain = FineGrain(widths[-1], side // 2, config.latent_dim) if config.fine_grain else None
         self.window = Window(config.latent_dim, side) if config.window else None
 
     def forward(self, z: torch.Tensor, level: int | None = None) -> torch.Tensor:
@@ -140,7 +169,10 @@ class PyramidGenerator(nn.Module):
         x = x.contiguous(memory_format=torch.channels_last)
         for block, own in zip(self.blocks[:level], each[1:], strict=False):
             x = block(x, own)
-        return self.finish(self.heads[level - 1](x), each[0])
+        bands = self.heads[level - 1](x)
+        if self.fine_grain is not None and level == self.levels:
+            bands = bands + self.fine_grain(x, each[level])
+        return self.finish(bands, each[0])
 
     def finish(self, bands: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
         """(N, 1, S, S) preset units of what a head made, (N, 4, S/2, S/2), within the window of z (N, D)."""

@@ -111,6 +111,7 @@ def train_generator(
     progress: Callable[[dict[str, Any]], None] | None = None,
     provenance: dict[str, Any] | None = None,
     start: str | Path | None = None,
+    encoder: nn.Module | None = None,
 ) -> Path:
     """Train, or go on with a run, until the configured number of images, `until_images` or `minutes`.
 
@@ -133,6 +134,8 @@ def train_generator(
     start
         Run folder, or checkpoint, of another run of the same networks whose weights a new run begins with (loss
         `vae-gan` only).
+    encoder
+        Of the search, where the configuration has a `seeker` (loss `vae-gan` only).
 
     Returns
     -------
@@ -154,7 +157,11 @@ def train_generator(
         raise TrainingError(
             f"loss {config.loss!r} starts from nothing; only 'vae-gan' takes the weights of another run"
         )
-    more = {"start": start} if start is not None else {}
+    if encoder is not None and config.loss != "vae-gan":
+        raise TrainingError(
+            f"loss {config.loss!r} knows no encoder; only 'vae-gan' is told how a search sees its draws"
+        )
+    more = {name: given for name, given in (("start", start), ("encoder", encoder)) if given is not None}
     train = train_vaegan if config.loss == "vae-gan" else _train_adversarial
     return train(
         config, data, run, shape, seed=seed, device=device, until_images=until_images, minutes=minutes,

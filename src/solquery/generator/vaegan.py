@@ -31,6 +31,7 @@ from .inference import InferenceNetwork, build_inference
 from .networks import build_generator
 from .pyramid import compress, expand, haar_split
 from .runs import RunFolder, TrainingError, batch_order, export_weights
+from .seeker import Seeker
 from .team import Team, team_of
 from .variety import Diversity
 from .watch import Watch
@@ -190,25 +191,30 @@ def train_vaegan(
     progress: Callable[[dict[str, Any]], None] | None = None,
     provenance: dict[str, Any] | None = None,
     start: str | Path | None = None,
+    encoder: nn.Module | None = None,
 ) -> Path:
     """As `train_generator`, for `loss="vae-gan"`; `grow_images` are the images shown at the coarser levels.
 
     The discriminator joins at the finest level, over `fade_images` images. `start` is a bundle's folder or another run
     (its folder or a checkpoint) of the same networks, whose weights a new run begins with: what faint network and spots
     look like is learned once. A bundle has no discriminator: a new one learns alone for `judge_first_images`.
+    `encoder` is the search's, needed where the configuration has a `seeker` (`Seeker`).
     """
     with team_of(device) as team, RunFolder(run, config, shape, seed, data, team, provenance) as folder:
         if team.size > 1 and config.batch % (2 * team.size):
             raise TrainingError(f"half a batch of {config.batch} has no equal shares for {team.size} devices")
+        if bool(config.seeker) != (encoder is not None):
+            raise TrainingError("an encoder and a weight for it, seeker, go together: give both or neither")
         return _train(
             config, data, shape, folder, team, seed=seed, until_images=until_images, minutes=minutes,
             checkpoint_seconds=checkpoint_seconds, picture_steps=picture_steps, progress=progress, start=start,
+            encoder=encoder,
         )  # fmt: skip
 
 
 def _train(
     config: GeneratorConfig, data: Any, shape: tuple[int, int], folder: RunFolder, team: Team, *, seed: int,
-    until_images: int | None, start: str | Path | None, **watched: Any,
+    until_images: int | None, start: str | Path | None, encoder: nn.Module | None, **watched: Any,
 ) -> Path:  # fmt: skip
     place = team.device
     parts = _parts(config, shape, seed, place)
@@ -222,6 +228,12 @@ def _train(
     amounts = Amounts(data, config.unit_gauss, seed).to(place) if config.amounts else None
     if amounts is not None:
         held["amounts"] = amounts
+    seeker = Seeker(encoder, data, seed).to(place) if encoder is not None else None
+    if seeker is not None:
+        optimise_s = torch.optim.Adam(
+            seeker.critic.parameters(), lr=config.learning_rate / 2, betas=tuple(config.betas)
+        )
+        held |= {"seeker": seeker, "optimise_s": optimise_s}
     step = folder.resume(held, random, place)["step"]
     if step == 0 and start is not None:
         _begin_with(start, {**parts, "average": average}, data, seed)
@@ -230,9 +242,8 @@ def _train(
 
     count, batch = len(data), config.batch
     per_epoch = count // batch
-    steps = (config.images // batch) if config.images else config.epochs * per_epoch
-    if until_images is not None:
-        steps = min(steps, math.ceil(until_images / batch))
+    planned = (config.images // batch) if config.images else config.epochs * per_epoch
+    steps = planned if until_images is None else min(planned, math.ceil(until_images / batch))
     autocast = torch.autocast(place.type, torch.bfloat16) if config.precision == "bf16" else nullcontext()
     decay = 0.5 ** (batch / max(config.ema_halflife_images, 1)) if config.ema_halflife_images else 0.0
     first = generator.levels - len(config.grow_images)
@@ -252,6 +263,10 @@ def _train(
                 break
             images -= spent
             level += 1
+        if config.cool_images:
+            cooling = min(1.0, (planned - step) * batch / config.cool_images)
+            for optimiser, rate in ((optimise_g, config.learning_rate), (optimise_d, config.learning_rate / 2)):
+                optimiser.param_groups[0]["lr"] = rate * max(0.1, cooling)
         adversarial = 0.0
         if level == generator.levels:  # while the discriminator learns alone it has a part to play, if no say
             adversarial = min(1.0, max(images, config.judge_first_images) / max(config.fade_images, 1))
@@ -321,6 +336,14 @@ def _train(
             loss = loss + adversarial * (loss_g + texture)
             values["texture"] = float(texture.detach())
             values |= {"loss_d": float(loss_d.detach()), "loss_g": float(loss_g.detach())}
+        if seeker is not None and adversarial:
+            with torch.no_grad():
+                wanted = seeker(real)
+            found = seeker(made)
+            values["seeker"] = seeker.learn(wanted, found, optimise_s, team)
+            unlike, astray = seeker.missed(wanted, found, kept)
+            loss = loss + config.seeker * adversarial * (unlike + astray)
+            values |= {"unlike": float(unlike.detach()), "astray": float(astray.detach())}
         if amounts is not None and adversarial:
             missed = amounts.match(rebuilt, real[:kept]) + amounts.belong(drawn, team)
             loss = loss + config.amounts * missed

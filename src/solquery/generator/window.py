@@ -87,11 +87,11 @@ def window_error(sizes: Tensor, seen: Tensor, side: int) -> Tensor:
 
 
 def load_weights(network: nn.Module, stored: dict[str, Tensor]) -> bool:
-    """Load weights, which may be of a time before the network had a window; whether one is to be fitted."""
-    window = getattr(network, "window", None)
-    new = {} if window is None else {f"window.{name}": value for name, value in window.state_dict().items()}
+    """Load weights, which may be of a time before the network had these parts; whether a window is to be fitted."""
+    young = tuple(f"{name}." for name in ("window", "fine_grain") if getattr(network, name, None) is not None)
+    new = {name: value for name, value in network.state_dict().items() if young and name.startswith(young)}
     network.load_state_dict({**new, **stored})
-    return bool(new) and not any(name in stored for name in new)
+    return any(name.startswith("window.") and name not in stored for name in new)
 
 
 def fit_window(

@@ -139,6 +139,12 @@ def read_held_out(
     return HeldOut(x, regions, _measured(bundle, x), embed(bundle.encoder, x), both)
 
 
+def _shown_to(bundle: Bundle) -> str | None:
+    """Hash of the encoder that the generator was shown to in training (`generator.seeker`), if any."""
+    story = bundle.metadata.get("provenance", {}).get("generator", {})
+    return story.get("provenance", {}).get("encoder")
+
+
 def _spread(regions: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
     """At most `count` rows, in order: blindly one of each region, then a second of each, and so on."""
     order = rng.permutation(len(regions))
@@ -214,6 +220,8 @@ def run_quality(
         "bundle": bundle.name,
         "hash": bundle.hash,
         "physical": bundle.preset.physical,
+        "encoder": bundle.encoder_hash,
+        "asked_for": bundle.encoder_hash == _shown_to(bundle),
         "archive": archive.uri,
         "where": where,
         "generated": len(made_x),
