@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from solquery import Patch
+from solquery.physics import get_parameter
 from solquery.study.inversion import BLOCKS, edit_inverted, power_by_scale, run_inversion, unexplained_by_scale
 from solquery.study.inversion_figures import figure_edits, figure_inversions, figure_scales
 
@@ -64,6 +65,14 @@ def test_an_inverted_patch_is_led_where_it_is_asked_with_the_held_one_in_place(b
     assert max(edit.after / edit.before for edit in edits) > 1.05
     figure = figure_edits(bundle, study, edits)
     assert "R held" in "".join(axes.get_title() for axes in figure.axes)
+    # where the separation is undefined its place stays empty, and every other picture stays in its column
+    first = next(edit for edit in edits if edit.name == "tuf")
+    figure = figure_edits(bundle, study, [edit for edit in edits if edit is not first])
+    shown = [axes.get_visible() for axes in figure.axes]
+    assert shown.count(False) == 1 and all(axes.images for axes in figure.axes if axes.get_visible())
+    for column, name in enumerate(dict.fromkeys(edit.name for edit in edits if edit is not first)):
+        symbols = {axes.get_title().split()[0] for axes in figure.axes[2 + column :: 4] if axes.get_visible()}
+        assert symbols == {get_parameter(name).symbol}
 
 
 def test_pictures_show_observed_ones_first_and_every_scale(bundle, study):

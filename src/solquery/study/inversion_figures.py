@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -83,17 +83,24 @@ def figure_edits(bundle: Bundle, study: InversionStudy, edits: Sequence[Edit]) -
         mine = {edit.name: edit for edit in edits if edit.id == patch_id}
         k = study.ids.index(patch_id)
         start = "\n".join(_told(name, edit.before, physical) for name, edit in mine.items())
-        tiles = [(study.x[k], f"{study.kinds[k]}: {study.regions[k]}\n"), (study.y[k], f"reconstruction\n{start}")]
+        tiles: list[tuple[Any, str] | None] = [
+            (study.x[k], f"{study.kinds[k]}: {study.regions[k]}\n"),
+            (study.y[k], f"reconstruction\n{start}"),
+        ]
         for name in names:
-            if name in mine:
+            if name not in mine:  # not defined here, or out of reach
+                tiles.append(None)
+            else:
                 edit = mine[name]
                 held = f"{get_parameter(edit.hold).symbol} held, moved {edit.held_change:+.3f} spreads"
                 tiles.append((edit.x[1], f"{_told(name, edit.after, physical)}\n{held.replace('-', '−')}"))
-        for column, (field, title) in enumerate(tiles):
-            axis = axes[line, column]
+        for axis, tile in zip(axes[line], tiles, strict=True):
+            axis.set(xticks=[], yticks=[])
+            if tile is None:
+                axis.set_visible(False)
+                continue
+            field, title = tile
             gauss = bundle.preset.to_gauss(field)
             axis.imshow(gauss, cmap="gray", vmin=-_LIMIT, vmax=_LIMIT, origin="lower", interpolation="nearest")
             axis.set_title(title, fontsize=6.5)
-        for axis in axes[line]:
-            axis.set(xticks=[], yticks=[])
     return figure
