@@ -61,6 +61,10 @@ def training(kind: str, document: dict[str, Any]) -> list[str]:
     if story:
         patches = story.get("patches") or (story.get("data", {}).get("shape") or [None])[0]
         rows += [("patches in the training set", number(patches)), ("seed", number(story.get("seed")))]
+        shown = story.get("provenance", {}).get("encoder")
+        if shown:
+            own = shown == document.get("encoder", {}).get("weights")
+            rows += [("shown in training to", "the encoder of this bundle" if own else f"encoder `{shown[:16]}`")]
         rows += [(f"at the end: {key}", value) for key, value in flat(story.get("last", {}))]
     return table((kind, ""), rows)
 

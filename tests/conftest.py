@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 
 os.environ["MPLBACKEND"] = "Agg"
+# of the programs that tests start, and of numpy's own threads
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import torch
 from hypothesis import settings

@@ -25,7 +25,7 @@ simulated = [solquery.simulate_region(seed=77, index=index, frames=1)[0] for ind
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", solquery.steering.SteeringWarning)
     grids = solquery.prepare_many([*observed, *simulated], bundle.preset)
-    found = solquery.invert(bundle, grids, starts=3, steps=80)
+    found = solquery.invert(bundle, grids, starts=2, steps=50)
 
 unexplained = np.array([inversion.unexplained for inversion in found])
 print(f"power left unexplained, median: observed {np.median(unexplained[:6]):.0%}, "

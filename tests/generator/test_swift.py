@@ -17,6 +17,7 @@ def pair(request):
     with torch.no_grad():
         for head in made_of.heads:  # as strong as a trained one's, so that differences would show
             head.weight.normal_(std=0.03)
+        made_of.fine_grain.spread.weight.normal_(std=0.02)
     return made_of.eval(), swift(made_of)
 
 

@@ -112,7 +112,10 @@ class SwiftPyramid(nn.Module):
         x = x.contiguous(memory_format=torch.channels_last)
         for k, step in enumerate(self.steps):
             x = step(x, *styles[k].chunk(2, 1), shares[:, k])
-        return made_of.finish(_conv(x, made_of.heads[-1].weight, made_of.heads[-1].bias), z)
+        bands = _conv(x, made_of.heads[-1].weight, made_of.heads[-1].bias)
+        if made_of.fine_grain is not None:
+            bands = bands + made_of.fine_grain(x, z)
+        return made_of.finish(bands, z)
 
 
 def swift(generator: nn.Module) -> nn.Module:
