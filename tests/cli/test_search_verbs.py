@@ -143,8 +143,8 @@ def test_a_damaged_bundle_is_refused(room, bundle, tmp_path):
 
 def test_the_retrieval_study_writes_a_document_and_pictures(room, tmp_path):
     arguments = ("study", "retrieval", "--archive", room / "archive", "--bundle", room / "bundle", "--queries", 12)
-    arguments += ("--judged", 4, "--changed", 6)
-    about = document(*arguments, "--out", tmp_path / "study")
+    arguments += ("--judged", 4, "--changed", 6, "--out", tmp_path / "study")
+    about = document(*arguments)
     assert about == json.loads((tmp_path / "study" / "retrieval.json").read_text())
     assert set(about["correlations"]) == {"ssl", "hybrid", "euclidean", "mahalanobis"}
     assert about["patches"] == 32 and about["same_region"]["frames"] == 32
