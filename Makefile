@@ -35,8 +35,9 @@ $(VENV)/.dev-installed: pyproject.toml $(VENV)/.test-installed
 demo: $(VENV)/.installed ## Run the whole chain once; open demo/report.html afterwards
 	$(BIN)/solquery demo --out demo
 
+# A file stays on one process: what its tests share is made once. In the order of the folders, the long ones are not last.
 test: $(VENV)/.test-installed ## Run the tests, on two processes
-	$(BIN)/python -m pytest -n 2 -q
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -q
 
 # The page in a real browser: Debian's chromium (apt-get install chromium), or the one that CHROMIUM names.
 test-browser: $(VENV)/.browser-installed ## Test the page in a real browser

@@ -49,8 +49,7 @@ def test_a_breakage_is_made_and_noticed(script, tmp_path):
     path, before = script.apply(broken, copy)
     assert path.read_text() == "def half(x):\n    return x / 3\n"
     assert script.fails("test_rule.py", copy)
-    path.write_text(before)
-    assert not script.fails("test_rule.py", copy)
+    assert before == "def half(x):\n    return x / 2\n"
 
 
 def test_a_text_that_is_not_there_once_is_not_replaced(script, tmp_path):

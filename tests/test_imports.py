@@ -56,6 +56,12 @@ def test_patches_presets_and_parameters_need_torch_and_nothing_else_that_is_heav
     assert found & HEAVY == {"torch"}
 
 
+def test_what_opens_no_archive_does_not_wait_for_lance(tmp_path):
+    arguments = ["generate", "--describe", "strong", "--seed", "1", "--out", str(tmp_path)]
+    found = loaded_by(HELP.format(arguments=arguments))
+    assert "torch" in found and not found & {"lancedb", "sklearn", "sunpy", "reproject", "drms", "fastapi"}
+
+
 def test_the_measure_works():
     assert "torch" in loaded_by("import solquery; solquery.measure")
 

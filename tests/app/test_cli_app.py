@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 import urllib.error
 import urllib.request
 
 import pytest
+from started import Started
 
 
 @pytest.fixture
@@ -17,11 +15,9 @@ def started():
     running = []
 
     def start(*arguments):
-        line = [sys.executable, "-c", "from solquery.cli import main; main()", "app", "--port", "0", *arguments]
-        env = {**os.environ, "OMP_NUM_THREADS": "1"}
-        server = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env)
+        server = Started("app", "--port", 0, *arguments)
         running.append(server)
-        return server.stdout.readline().strip(), server
+        return server.first_line(), server
 
     yield start
     for server in running:
@@ -43,7 +39,7 @@ def test_the_address_printed_is_answered_and_only_this_machine_is_bound(started)
     assert b"<title>Solquery</title>" in get(address)
     server.terminate()
     out, err = server.communicate(timeout=20)
-    assert out == "" and "no archive" in err and "Traceback" not in err
+    assert out.strip() == address and "no archive" in err and "Traceback" not in err
 
 
 def test_another_address_needs_the_token_that_is_printed(started):

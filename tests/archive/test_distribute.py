@@ -16,6 +16,7 @@ import pytest
 import torch
 from jsoc_stand_in import EMAIL
 from small_sun import DAY, QUICK
+from started import processes
 from typer.testing import CliRunner
 
 from solquery.archive.distribute import by_region, ingest_files, rows_of_files
@@ -32,6 +33,7 @@ from solquery.physics import parameters
 from solquery.retrieval import build_encoder, embed_archive
 
 distributed = pytest.importorskip("distributed")
+dask = pytest.importorskip("dask")
 # Dask leaves sockets to the collector when a worker goes
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -61,7 +63,9 @@ def serial(files, tmp_path_factory):
 def client():
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
+        processes()
         with (
+            dask.config.set({"distributed.worker.multiprocessing-method": "forkserver"}),
             distributed.LocalCluster(
                 n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None, silence_logs=50
             ) as local,

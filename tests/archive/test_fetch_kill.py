@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import signal
-import subprocess
-import sys
 import time
 
 import numpy as np
 import pytest
 from jsoc_stand_in import EMAIL, Faults, StandIn
 from small_sun import small_sun
+from started import Started
 
 from solquery.archive.store import Archive
 from solquery.archive.verify import verify
@@ -23,13 +21,12 @@ RARE = Faults(slow=0.1, refuse=0.04, error_500=0.04, html=0.04, truncate=0.03, v
 
 
 def run(server, place, *more):
-    command = [
-        *(sys.executable, "-c", "from solquery.cli import main; main()", "fetch", "--archive", str(place)),
+    words = [
+        *("fetch", "--archive", place),
         *("--start", "2012-03-01", "--end", "2012-04-30", "--email", EMAIL, "--server", server.url, "--lot", "23"),
         *("--pause", "0.01", "--tries", "9", "--timeout", "10", "--json", *more),
     ]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "JSOC_EMAIL": ""}
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment, text=True)
+    return Started(*words, env={"JSOC_EMAIL": ""})
 
 
 def killed_run(regions, frames, kills, seed, place, method):

@@ -1,7 +1,6 @@
 """The archive: in and out, duplicates, filters, columns, prepared patches, and what a killed writer leaves."""
 
 import json
-import multiprocessing
 import pickle
 from dataclasses import replace
 
@@ -11,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from started import processes
 
 from solquery.archive.prepare import prepare
 from solquery.archive.records import patch_of, row_of
@@ -160,7 +160,7 @@ def _add_all(uri):
 
 
 def test_two_writers_of_the_same_patches_leave_each_once(archive):
-    with multiprocessing.get_context("spawn").Pool(2) as pool:
+    with processes().Pool(2) as pool:
         added = pool.map(_add_all, [archive.uri] * 2)
     assert sum(added) == 12
     assert archive.ids() == [f"p-{k:03d}" for k in range(12)]

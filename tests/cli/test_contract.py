@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 from command_line import call, document
+from started import Started
 from typer.testing import CliRunner
 
 from solquery.cli import app
@@ -69,10 +70,10 @@ def test_the_script_keeps_stdout_to_its_document(room):
     command = [*run, "info", "--archive", str(room / "archive"), "--json"]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120)
     assert (done.returncode, json.loads(done.stdout)["patches"]) == (0, 32)
-    command = [*run, "info", "--archive", str(room / "nowhere"), "--json"]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120)
-    assert (done.returncode, done.stdout) == (1, "")
-    assert len(done.stderr.strip().splitlines()) == 1
+    done = Started("info", "--archive", room / "nowhere", "--json")
+    out, err = done.communicate()
+    assert (done.returncode, out) == (1, "")
+    assert len(err.strip().splitlines()) == 1
 
 
 def test_importing_the_package_loads_nothing_heavy():

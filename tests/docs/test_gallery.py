@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-import runpy
-
 import pytest
 from page_blocks import ROOT, own_registry
 
+# the pages are built with the numbers that are written; here, what takes longest takes fewer
+SMALLER = {"plot_invert_observations": ("starts=2, steps=50", "starts=1, steps=12")}
 EXAMPLES = sorted((ROOT / "docs" / "examples").glob("plot_*.py"))
 
 
 def test_there_are_examples():
     assert len(EXAMPLES) >= 3
+
+
+def _code(example):
+    code = example.read_text()
+    if example.stem in SMALLER:
+        written, smaller = SMALLER[example.stem]
+        assert code.count(written) == 1
+        code = code.replace(written, smaller)
+    return code
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
@@ -23,7 +32,7 @@ def test_an_example_runs(example, tmp_path, monkeypatch):
     monkeypatch.setattr(plt, "show", lambda: drawn.extend(plt.get_fignums()))
     try:
         with own_registry():
-            runpy.run_path(str(example), run_name="__main__")
+            exec(compile(_code(example), str(example), "exec"), {"__name__": "__main__"})
         assert drawn
         # a picture that is one grey says that the fields were out of the colours' range
         for number in set(drawn):

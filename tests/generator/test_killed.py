@@ -1,13 +1,13 @@
 """A run killed with SIGKILL at any moment goes on by the same call and ends at the same weights."""
 
 import json
-import multiprocessing
 import os
 import random
 import signal
 import time
 
 import pytest
+import started
 import torch
 import trainings
 from safetensors.torch import load_file
@@ -17,10 +17,7 @@ LOSSES = ["bce", "relativistic", "vae-gan"]
 
 @pytest.fixture(scope="module")
 def processes():
-    """New processes in no time: copies of one that has imported what they need."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["trainings", "solquery.generator", "torch.utils.tensorboard"])
-    return context
+    return started.processes()
 
 
 def _lines(run):

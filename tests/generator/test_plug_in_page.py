@@ -3,12 +3,12 @@
 import os
 import re
 import shlex
-import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from started import Started
 
 from solquery.bundle import Bundle, BundleError
 from solquery.generator import networks
@@ -76,14 +76,9 @@ def test_the_command_line_works_with_it(told, folder):
     for line in lines:
         program, *words = shlex.split(line)
         assert program == "solquery" and "--plugin" in words
-        done = subprocess.run(
-            [sys.executable, "-c", "import solquery.cli; solquery.cli.main()", *words],
-            cwd=folder,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0 and done.stdout.lstrip().startswith("{"), done.stderr[-2000:]
+        done = Started(*words, cwd=folder)
+        out, err = done.communicate()
+        assert done.returncode == 0 and out.lstrip().startswith("{"), err[-2000:]
 
 
 def test_no_block_is_left_out():

@@ -11,6 +11,7 @@ import pytest
 import torch
 import trainings
 from safetensors.torch import load_file
+from started import Started
 
 from solquery.generator.team import LAUNCHER, Team
 
@@ -76,20 +77,19 @@ def test_a_process_whose_launcher_is_gone_knows(monkeypatch):
 
 def _verb(tmp_path, *more):
     np.save(tmp_path / "data.npy", trainings.blobs())
-    command = [sys.executable, "-c", "from solquery.cli import main; main()", "train", "generator", "--preset", "tiny"]
-    command += ["--data", tmp_path / "data.npy", "--run", tmp_path / "run", "--device", "cpu", "--json", "--epochs", 1]
-    words = [str(word) for word in [*command, *more]]
-    return subprocess.run(words, capture_output=True, text=True, timeout=120, check=False)
+    words = ["train", "generator", "--preset", "tiny", "--data", tmp_path / "data.npy", "--run", tmp_path / "run"]
+    done = Started(*words, "--device", "cpu", "--json", "--epochs", 1, *more)
+    return done, *done.communicate()
 
 
 def test_devices_starts_the_processes_and_prints_one_document(tmp_path):
-    done = _verb(tmp_path, "--devices", 2)
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert json.loads(done.stdout)["stats"]["images"] == 96
+    done, out, err = _verb(tmp_path, "--devices", 2)
+    assert done.returncode == 0, err[-3000:]
+    assert json.loads(out)["stats"]["images"] == 96
     assert (tmp_path / "run" / "checkpoints" / "generator.safetensors").exists()
 
 
 def test_an_error_of_all_processes_is_told_once(tmp_path):
-    done = _verb(tmp_path, "--devices", 3)
-    assert done.returncode == 1 and done.stdout == ""
-    assert done.stderr.count("no equal shares for 3 devices") == 1 and "Traceback" not in done.stderr
+    done, out, err = _verb(tmp_path, "--devices", 3)
+    assert done.returncode == 1 and out == ""
+    assert err.count("no equal shares for 3 devices") == 1 and "Traceback" not in err

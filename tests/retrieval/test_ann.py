@@ -4,17 +4,15 @@ import json
 import os
 import shutil
 import signal
-import subprocess
 import sys
-import textwrap
 import warnings
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
 import pytest
 import torch
+from started import processes
 
 from solquery.archive import Archive
 from solquery.archive.verify import verify
@@ -292,20 +290,20 @@ def test_two_builders_at_once(copied, bundle):
     assert open_index(copied, bundle) is not None
 
 
+def _killed_while_measuring(what, fraction):
+    if what.startswith("measuring"):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _build(place):
+    build_index(Archive.open(place), SimpleNamespace(name="t", encoder_hash=HASH), _killed_while_measuring)
+
+
 def test_a_builder_that_is_killed_leaves_the_index_before(copied, bundle):
-    program = f"""
-        import os, signal, sys
-        sys.path.insert(0, {str(Path(__file__).parents[1])!r})
-        from types import SimpleNamespace
-        from solquery.archive import Archive
-        from solquery.retrieval import build_index
-        def progress(what, fraction):
-            if what.startswith("measuring"):
-                os.kill(os.getpid(), signal.SIGKILL)
-        build_index(Archive.open({str(copied.path)!r}), SimpleNamespace(name="t", encoder_hash={HASH!r}), progress)
-    """
-    done = subprocess.run([sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True)
-    assert done.returncode == -signal.SIGKILL, done.stderr
+    process = processes().Process(target=_build, args=(copied.path,))
+    process.start()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
     left = list((copied.path / "index").glob(".partial-*"))
     assert len(left) == 1
     assert open_index(copied, bundle) is not None

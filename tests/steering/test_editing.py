@@ -75,9 +75,9 @@ def test_edits_of_the_shipped_generator_do_not_jump(name, held):
     z = np.random.default_rng(7).standard_normal((4, len(normal))).astype(np.float32)
     for start in z:
         changes = []
-        for frames in (41, 81):
-            along = np.stack([start + eps * normal for eps in np.linspace(-2, 2, frames)])
-            x = render(physical.generator, torch.from_numpy(along), physical.preset.shape)[:, 0].double().numpy()
+        along = np.stack([start + eps * normal for eps in np.linspace(-2, 2, 81)])
+        drawn = render(physical.generator, torch.from_numpy(along), physical.preset.shape)[:, 0].double().numpy()
+        for x in (drawn[::2], drawn):
             size = np.sqrt((x**2).mean((1, 2)))
             changes.append(np.sqrt(((x[1:] - x[:-1]) ** 2).mean((1, 2))) / np.minimum(size[1:], size[:-1]))
         assert changes[1].max() < 0.2

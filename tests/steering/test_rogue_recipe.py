@@ -1,13 +1,12 @@
 """The recipe of docs/rogue.md, run as it is told: files, coordinates and table against what the pixels say."""
 
 import csv
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from astropy.io import fits
+from started import Started
 
 import solquery
 
@@ -18,10 +17,11 @@ RSUN_MM = 696.0
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     out = tmp_path_factory.mktemp("rogue")
-    command = [sys.executable, str(SCRIPT), "--bundle", "physical", "--number", "2", "--hale", "anti", "--joy", "anti"]
-    command += ["--hemisphere", "south", "--cycle", "25", "--balance", "180x360", "--seed", "4", "--out", str(out)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr
+    words = ["--bundle", "physical", "--number", "2", "--hale", "anti", "--joy", "anti", "--hemisphere", "south"]
+    words += ["--cycle", "25", "--balance", "180x360", "--seed", "4", "--out", out]
+    done = Started(*words, script=SCRIPT)
+    _, err = done.communicate(300)
+    assert done.returncode == 0, err
     with (out / "bipoles.csv").open(newline="") as file:
         return out, list(csv.DictReader(file))
 

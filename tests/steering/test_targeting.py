@@ -2,6 +2,7 @@ import astropy.units as u
 import numpy as np
 import pytest
 import torch
+from scipy.stats import chi
 
 from solquery.errors import SolqueryError
 from solquery.physics import UnknownParameter, measure
@@ -9,6 +10,7 @@ from solquery.steering import OutOfReach, SteeringError, Target, UnknownWord, ge
 from solquery.steering.judge import check_conflicts
 from solquery.steering.latents import measure_latents, prior_norm_range
 from solquery.steering.smooth import latent_slopes
+from solquery.steering.targeting import Answer
 from solquery.steering.vocabulary import VOCABULARY
 
 
@@ -29,6 +31,15 @@ def test_a_number_in_the_population_is_met(bundle, name, percent):
     assert abs(got - asked) <= 0.1 * abs(asked) or points <= 5
     low, high = prior_norm_range(8)
     assert low <= answer.z_norm <= high * (1 + 1e-6)
+
+
+@pytest.mark.parametrize("length", [2, 8, 128])
+def test_lengths_are_those_of_normal_vectors(length):
+    low, high = prior_norm_range(length)
+    assert chi.cdf([low, high], length) == pytest.approx([5e-5, 1 - 5e-5], rel=1e-9)
+    answer = Answer(z=np.zeros(length), x=np.zeros((2, 2)), asked={}, got={}, verdict="met", z_norm=0.9 * length**0.5,
+                    held={}, targets={})  # fmt: skip
+    assert answer.prior_percentile == pytest.approx(100 * chi.cdf(0.9 * length**0.5, length))
 
 
 def test_several_numbers_at_once_and_the_polarity(bundle):

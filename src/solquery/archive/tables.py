@@ -7,14 +7,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import lancedb
 import numpy as np
 import pyarrow as pa
 
 from ..errors import SolqueryError
 from . import records
+
+if TYPE_CHECKING:
+    import lancedb
 
 __all__ = [
     "FIELDS_SCHEMA",
@@ -49,6 +51,8 @@ def local_path(uri: str) -> Path | None:
 @lru_cache(maxsize=1)
 def _session() -> lancedb.Session:
     """What all archives of a process share; Lance's own limits for its caches are gigabytes."""
+    import lancedb  # seconds, which what opens no archive does not wait for
+
     return lancedb.Session(index_cache_size_bytes=_CACHE_BYTES, metadata_cache_size_bytes=_CACHE_BYTES)
 
 
@@ -58,6 +62,8 @@ def _connect(uri: str | Path) -> tuple[str, Any, list[str]]:
     uri = str(uri) if path is None else str(path)
     if path is not None and path.exists() and not path.is_dir():
         raise ArchiveError(f"{uri} is a file; an archive is a directory: give another place")
+    import lancedb
+
     # no interval: a handle sees at once what other processes have committed
     database = lancedb.connect(uri, read_consistency_interval=timedelta(0), session=_session())
     return uri, database, list(database.list_tables().tables)

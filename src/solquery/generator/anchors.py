@@ -15,13 +15,14 @@ from typing import Any
 import numpy as np
 import torch
 from scipy.special import ndtri
-from scipy.stats import rankdata
 
 __all__ = ["anchor_scores", "parameter_scores"]
 
 
 def _normal_score(values: np.ndarray) -> np.ndarray:
     """Ranks to standard normal quantiles, ties sharing their mean rank; unknown values sit in the middle, at 0."""
+    from scipy.stats import rankdata  # takes a second to load
+
     score = np.zeros(len(values))
     known = np.isfinite(values)
     if known.any():

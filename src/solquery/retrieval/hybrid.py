@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from scipy.special import ndtri
-from scipy.stats import rankdata
 
 from ..physics import measure
 from .embedding import embed
@@ -60,6 +59,8 @@ class NormalScores:
     """
 
     def __init__(self, values: Any) -> None:
+        from scipy.stats import rankdata  # takes a second to load
+
         known = np.asarray(values, np.float64)
         known = known[np.isfinite(known)]
         self.values, first = np.unique(known, return_index=True)

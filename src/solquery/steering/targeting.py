@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from scipy.special import gammainc
 
 from ..physics import measure
 from .editing import directions_of
@@ -72,9 +73,8 @@ class Answer:
     @property
     def prior_percentile(self) -> float:
         """Where the length of `z` lies among those that the prior gives, 0 to 100: far from both ends is near it."""
-        from scipy.stats import chi
-
-        return 100.0 * float(chi.cdf(self.z_norm, len(self.z)))
+        # the square of the length is chi-squared
+        return 100.0 * float(gammainc(len(self.z) / 2.0, self.z_norm**2 / 2.0))
 
 
 def _starts(search: Search, number: int, seed: int) -> torch.Tensor:

@@ -52,7 +52,12 @@ def write_figure(figure: Figure, path: Path, dpi: int = 110, colours: int = 128)
 
     with Image.open(io.BytesIO(png(figure, dpi))) as picture:
         full = np.asarray(picture.convert("RGB"))
-    known, place = np.unique(full.reshape(-1, 3), axis=0, return_inverse=True)
+    code = full.astype(np.uint32) @ np.array([1 << 16, 1 << 8, 1], np.uint32)
+    # a table of all colours there can be: sorting millions of pixels takes longer than drawing them
+    table = np.zeros(1 << 24, np.uint8)
+    table[code] = 1
+    codes = np.flatnonzero(table)
+    known = np.stack([codes >> 16, codes >> 8 & 255, codes & 255], axis=1).astype(np.uint8)
     palette = np.repeat(np.linspace(0, 255, colours // 2 - 1).round()[:, None], 3, axis=1)
     coloured = known[np.ptp(known, axis=1) > 8]
     if len(coloured):
@@ -60,7 +65,8 @@ def write_figure(figure: Figure, path: Path, dpi: int = 110, colours: int = 128)
         palette = np.concatenate([palette, np.array(few.getpalette(), float).reshape(-1, 3)])
     # Pillow's own search rounds on the way, and tints what is white
     nearest = ((known[:, None].astype(np.float32) - palette.astype(np.float32)) ** 2).sum(2).argmin(1)
-    small = Image.fromarray(nearest.astype(np.uint8)[place].reshape(full.shape[:2]), "P")
+    table[codes] = nearest
+    small = Image.fromarray(table[code], "P")
     small.putpalette(palette.astype(np.uint8).tobytes())
     small.save(path, format="PNG", optimize=True)
     return path.name
