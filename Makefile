@@ -47,8 +47,8 @@ $(VENV)/.browser-installed: pyproject.toml $(VENV)/.test-installed
 	$(BIN)/pip install --quiet --disable-pip-version-check $(PIP_FLAGS) '$(TORCH)' -e '.[test,browser]'
 	touch $@
 
-test-random: $(VENV)/.dev-installed ## Run the tests in random order, on one process (ORDER=seed repeats one)
-	$(BIN)/python -m pytest -q --random-order-bucket=global $(if $(ORDER),--random-order-seed=$(ORDER))
+test-random: $(VENV)/.dev-installed ## Run the tests in random order, on two processes (ORDER=seed repeats one)
+	$(BIN)/python -m pytest -n 2 -q --random-order-bucket=global $(if $(ORDER),--random-order-seed=$(ORDER))
 
 coverage: $(VENV)/.dev-installed ## Lines that the tests run; fails under 90 %
 	$(BIN)/python -m pytest -q --cov=solquery --cov-report=term --cov-fail-under=90

@@ -73,13 +73,17 @@ def test_draws_that_keep_to_the_middle_are_sent_to_both_ends():
     spread = torch.tensor(0.2, requires_grad=True)
     optimise = torch.optim.Adam([spread], lr=0.01)
     random = torch.Generator().manual_seed(2)
-    for step in range(300):
+    there = []
+    for step in range(140):
         made = torch.randn(32, 1, 1, 1, generator=random)
         grain = _noise(32, 0.05, side=32, seed=100 + step)[:, None]
         optimise.zero_grad()
         amounts.belong(grain * torch.exp(spread * made), Team()).backward()
         optimise.step()
-    assert float(spread.detach()) == pytest.approx(0.8, abs=0.1)
+        there.append(float(spread.detach()))
+    # it swings about where it belongs: what it is told of is a memory of earlier draws
+    assert np.mean(there[70:]) == pytest.approx(0.8, abs=0.1)
+    assert min(there[70:]) > 0.5
 
 
 def test_what_already_has_the_archives_amounts_is_left_alone():

@@ -46,14 +46,14 @@ def test_killed_at_any_moment_it_ends_at_the_same_weights(tmp_path, processes, l
         assert process.exitcode == -signal.SIGKILL
         kills += 1
         steps.append(torch.load(checkpoint, weights_only=True)["step"])  # whole, whenever it was killed
-    assert kills >= 2 and steps == sorted(steps) and steps[0] < 60
+    assert kills >= 2 and steps == sorted(steps) and steps[0] < 30
     trainings.train(loss, str(run))
 
     for name in ("generator", *(["inference"] if loss == "vae-gan" else [])):
         a, b = (load_file(tmp_path / r / "checkpoints" / f"{name}.safetensors") for r in ("whole", "run"))
         assert all(torch.equal(a[key], b[key]) for key in a)
     a, b = (torch.load(tmp_path / r / "checkpoints" / "last.pt", weights_only=True) for r in ("whole", "run"))
-    assert a["step"] == b["step"] == 60 and torch.equal(a["random"], b["random"])
+    assert a["step"] == b["step"] == 30 and torch.equal(a["random"], b["random"])
     for name in ("optimise_g", "optimise_d"):
         moments = [[s["exp_avg"] for s in packed[name]["state"].values()] for packed in (a, b)]
         assert all(torch.equal(one, other) for one, other in zip(*moments, strict=True))

@@ -14,7 +14,7 @@ def configurations() -> dict:
     """A small configuration of every loss, by the loss's name."""
     from solquery.config import GeneratorConfig
 
-    common = {"latent_dim": 8, "width": 8, "batch": 16, "images": 960}
+    common = {"latent_dim": 8, "width": 8, "batch": 16, "images": 480}
     grown = {**common, "arch": "pyramid", "ema_halflife_images": 100, "grow_images": (320,), "fade_images": 64}
     return {
         "bce": GeneratorConfig(arch="tiny", **common),
