@@ -65,6 +65,9 @@ def training(kind: str, document: dict[str, Any]) -> list[str]:
         if shown:
             own = shown == document.get("encoder", {}).get("weights")
             rows += [("shown in training to", "the encoder of this bundle" if own else f"encoder `{shown[:16]}`")]
+        if "start" in story:
+            seen = number(story["start"].get("images", "unknown"))
+            rows += [("began with the weights of", f"{story['start']['from']}, which had seen {seen} images")]
         rows += [(f"at the end: {key}", value) for key, value in flat(story.get("last", {}))]
     return table((kind, ""), rows)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json as json_
 from pathlib import Path
@@ -108,6 +109,8 @@ def _story(run: Path) -> dict[str, Any]:
             f"{run} is no run folder: its config.json cannot be read; name the --run of a training"
         ) from None
     more = {key: resolved[key] for key in ("seed", "patches", "data", "provenance") if key in resolved}
+    with contextlib.suppress(OSError, ValueError):
+        more["start"] = json_.loads((run / "start.json").read_text())
     return {"run": run.resolve().name, **more, "last": last_line(run)}
 
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pytest
 from command_line import PNG, call, document, failure
+
+from solquery.generator.runs import begun_from
 
 
 def test_training_leaves_a_run_folder_and_the_same_command_finds_it_done(room):
@@ -206,3 +209,13 @@ def test_quality_in_the_space_of_another_encoder(room, tmp_path):
     assert own["encoder"] != other["encoder"] and other["encoder_of"] == "quick"
     assert own["median_ks"] == other["median_ks"] and own["frechet"] != other["frechet"]
     assert "has no encoder" not in str(own) and not own["asked_for"]
+
+
+def test_a_bundle_takes_along_what_its_networks_began_with(room, tmp_path):
+    run = shutil.copytree(room / "run-g", tmp_path / "run-g")
+    (run / "start.json").write_text('{"from": "before", "images": 640}')
+    document("bundle", "build", "--generator", run, "--preset", "tiny", "--out", tmp_path / "bundle", "--name", "b")
+    told = json.loads((tmp_path / "bundle" / "bundle.json").read_text())
+    assert told["provenance"]["generator"]["start"] == {"from": "before", "images": 640}
+    own = told["provenance"]["generator"]["last"]["images"]
+    assert begun_from(tmp_path / "bundle") == {"from": "b", "images": 640 + own}

@@ -16,6 +16,7 @@ from solquery.config import GeneratorConfig, get_preset
 from solquery.generator.inference import load_inference
 from solquery.generator.networks import build_discriminator, build_generator, register
 from solquery.generator.pyramid import compress, expand, haar_split
+from solquery.generator.runs import begun_from
 from solquery.generator.training import TrainingError, discriminator_accuracy, load_run, train_generator
 
 TINY = get_preset("tiny").generator
@@ -264,6 +265,11 @@ def test_a_new_run_begins_with_the_weights_of_another(tmp_path):
     for part in ("generator", "discriminator", "inference"):
         assert all(torch.allclose(before[part][k], after[part][k], atol=1e-6) for k in before[part])
     assert (before["step"], after["step"]) == (10, 1)
+    # what it began with is told, through all runs before
+    assert json.loads((tmp_path / "second" / "start.json").read_text()) == {"from": "first", "images": 160}
+    checkpoint = tmp_path / "second" / "checkpoints" / "last.pt"
+    assert begun_from(checkpoint) == begun_from(tmp_path / "second") == {"from": "second", "images": 176}
+    assert begun_from(tmp_path / "nowhere") == {"from": "nowhere"}
     with pytest.raises(TrainingError, match="same networks"):
         wider = dataclasses.replace(config, width=16)
         train_generator(wider, trainings.blobs(), tmp_path / "third", trainings.SHAPE, start=tmp_path / "first")

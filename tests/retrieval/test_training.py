@@ -342,6 +342,7 @@ def test_a_new_run_begins_with_the_weights_of_another(tmp_path, data):
     train_encoder(CFG, data, tmp_path / "first", stats_images=32, device="cpu")
     slow = dataclasses.replace(CFG, learning_rate=1e-9, images=CFG.batch)
     train_encoder(slow, data, tmp_path / "second", stats_images=32, device="cpu", start=tmp_path / "first")
+    assert json.loads((tmp_path / "second" / "start.json").read_text())["from"] == "first"
     before, after = (
         torch.load(tmp_path / run / "checkpoints" / "last.pt", weights_only=True) for run in ("first", "second")
     )

@@ -13,6 +13,7 @@ from solquery.archive.simulate import simulate
 from solquery.archive.store import Archive
 from solquery.errors import SolqueryError
 from solquery.study.reproduce import Plan, reproduce
+from solquery.study.reproduce_report import differences
 from solquery.study.retrieval import PAPER, run_retrieval
 
 TINY = Plan(queries=30, zoo=20, plane=60, inversions=6, starts=1, steps=4, resamples=40, effects=8)
@@ -61,6 +62,15 @@ def test_every_experiment_is_there(study):
     assert json.loads((out / "results.json").read_text())["table"] == results["table"]
     assert len(results["stages"]["figure5"]["strips"]) == 5
     assert results["stages"]["training"]["runs"][0]["chosen_images"] == 200
+
+
+def test_images_that_the_weights_had_seen_before_the_last_run_are_told(study):
+    _, _, results, _, _ = study
+    for start, told in (({}, "shown 100 images; "), ({"start": {"from": "x", "images": 50}}, "100 images and 50 in")):
+        story = {"last": {"images": 100}, **start}
+        about = {**results, "bundle": {**results["bundle"], "provenance": {"generator": story}}}
+        (line,) = [line for line in differences(about) if line.startswith("Generator.")]
+        assert told in line
 
 
 def test_the_report_holds_all_and_loads_nothing(study):

@@ -32,6 +32,7 @@ __all__ = [
     "RunFolder",
     "TrainingError",
     "batch_order",
+    "begun_from",
     "export_weights",
     "sheet_of",
     "trim_stats",
@@ -77,6 +78,29 @@ def _no_room(path: Path, error: OSError) -> TrainingError:
         f"{path} cannot be written: {why}{left}; the checkpoint before it is intact: free some space and give the same "
         "command again"
     )
+
+
+def begun_from(start: str | Path, kind: str = "generator") -> dict[str, Any]:
+    """Where the weights at `start` (a run, its checkpoint, a bundle) come from, and how many images they have seen.
+
+    ``{"from": name, "images": count}``, with the images of the runs that they began with in turn; no ``images`` where
+    the folder does not tell.
+    """
+    folder = Path(start).resolve()
+    if folder.is_file():
+        folder = folder.parent.parent
+    try:
+        if (folder / "bundle.json").is_file():
+            document = json.loads((folder / "bundle.json").read_text())
+            name, story = document["name"], document["provenance"][kind]
+            last, before = story["last"], story.get("start")
+        else:
+            name, last = folder.name, json.loads((folder / "stats.jsonl").read_text().splitlines()[-1])
+            told = folder / "start.json"
+            before = json.loads(told.read_text()) if told.is_file() else None
+        return {"from": name, "images": int(last["images"]) + (0 if before is None else int(before["images"]))}
+    except (OSError, ValueError, KeyError, TypeError, IndexError):
+        return {"from": folder.name}
 
 
 def batch_order(seed: int, epoch: int, count: int) -> np.ndarray:

@@ -10,6 +10,7 @@ of its original is asked of the discriminator's features, averaged over blocks, 
 
 from __future__ import annotations
 
+import json
 import math
 import pickle
 from collections.abc import Callable
@@ -30,7 +31,7 @@ from .anchors import anchor_scores
 from .inference import InferenceNetwork, build_inference
 from .networks import build_generator
 from .pyramid import compress, expand, haar_split
-from .runs import RunFolder, TrainingError, batch_order, export_weights
+from .runs import RunFolder, TrainingError, batch_order, begun_from, export_weights, write_then_rename
 from .seeker import Seeker
 from .team import Team, team_of
 from .variety import Diversity
@@ -237,6 +238,8 @@ def _train(
     step = folder.resume(held, random, place)["step"]
     if step == 0 and start is not None:
         _begin_with(start, {**parts, "average": average}, data, seed)
+        if team.leads:
+            write_then_rename(folder.path / "start.json", json.dumps(begun_from(start)).encode())
     anchors = torch.as_tensor(anchor_scores(data, config.anchors, config.unit_gauss)) if config.anchors else None
     free = len(config.anchors)  # coordinates from here on are inferred
 

@@ -25,6 +25,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from ..config import EncoderConfig
+from ..generator.runs import begun_from, write_then_rename
 from .augment import augment, seeded_generator
 from .collapse import CollapseWarning, collapse, effective_rank, spread
 from .encoder import Encoder, build_encoder, build_predictor
@@ -200,6 +201,7 @@ def train_encoder(
         step, seconds = checkpoint["step"], checkpoint["seconds"]
     elif start is not None:
         _begin_with(Path(start), encoder, predictor)
+        write_then_rename(run / "start.json", json.dumps(begun_from(start, "encoder")).encode())
     stats = trim_stats(run / "stats.jsonl", step * cfg.batch)
     batches = _Batches(data, cfg.batch, seed, where, cfg.siblings)
 

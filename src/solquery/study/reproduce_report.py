@@ -88,7 +88,12 @@ def differences(about: Results) -> list[str]:
             "texture were held to those of the archive."
         )
     else:
-        trained = f" It was shown {int(shown):,} images; the paper's 200 epochs are 9.9 million."
+        before = origin.get("start", {}).get("images")
+        earlier = f" and {int(before):,} in those before" if before else ""
+        trained = (
+            f" In the run that the bundle was built from it was shown {int(shown):,} images{earlier}; the paper's 200 "
+            "epochs are 9.9 million."
+        )
     if generator["arch"] == "paper" and generator["loss"] == "bce":
         out.append("Generator. The paper's architecture and loss." + trained)
     else:
