@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from astropy.io import fits
-from jsoc_stand_in import EMAIL, Faults, StandIn, frame
+from jsoc_frames import frame
+from jsoc_stand_in import EMAIL, Faults, StandIn
 from small_sun import PATIENT, QUICK
 
 from solquery.archive.fetch import fetch

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from jsoc_stand_in import StandIn, fits_bytes, frame
+from jsoc_frames import fits_bytes, frame
+from jsoc_stand_in import StandIn
 
 from solquery.archive.fits import UnreadableFits
 from solquery.archive.frames import query_keywords, read_frame

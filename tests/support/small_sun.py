@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 import numpy as np
-from jsoc_stand_in import Frame, frame
+from jsoc_frames import Frame, frame
 
 from solquery.archive.patience import Patience
 from solquery.archive.prepare import resize
