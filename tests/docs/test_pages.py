@@ -67,6 +67,13 @@ def test_there_are_pages_with_blocks():
     assert {"README.md", "docs/tutorial.md", "docs/how-to/other-images.md"} <= {name_of(page) for page in WITH_BLOCKS}
 
 
+def test_no_page_is_hidden_by_one_that_sphinx_writes():
+    """Sphinx makes these itself, last, and without a word."""
+    top = {page.stem for page in PAGES if page.parent == ROOT / "docs"}
+    assert {"tutorial", "searching"} <= top
+    assert not top & {"search", "genindex", "modindex", "py-modindex", "http-routingtable"}
+
+
 @pytest.mark.parametrize("page", WITH_BLOCKS, ids=name_of)
 def test_blocks_can_be_read_and_their_commands_exist(page):
     for block in found_in(page):

@@ -43,7 +43,7 @@ COMPARED = ("tuf", "r", "psep", "tpf", "tnf", "sigma", "alpha", "grad")
 LOOK = "look"
 #: where none are given: the look counts as much as two parameters, and R, which varies most between patches that look
 #: alike, for one and a half. Which polarity leads is one of them: the eight say nothing of it, and where they weigh
-#: the look is outvoted (`solquery study retrieval`; docs/search.md)
+#: the look is outvoted (`solquery study retrieval`; docs/searching.md)
 WEIGHTS = {LOOK: 2.0, **dict.fromkeys(COMPARED, 1.0), "r": 1.5, "polarity": 1.0}
 #: difference, in scores, between a value and none
 _ABSENT = 2.0
