@@ -77,6 +77,7 @@ overflow-wrap:anywhere}
 .tile figcaption b{display:block;font-weight:600}
 .tile figcaption span.v{display:block;color:var(--soft)}
 .plates{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,300px),1fr));gap:18px;margin:16px 0}
+@media(min-width:640px){.plates.four{grid-template-columns:1fr 1fr;max-width:780px}}
 .plate{margin:0;align-self:start}
 .plate img{display:block;width:100%;height:auto;background:#fff;border:1px solid var(--rule);border-radius:6px}
 .plate figcaption{font-size:13.5px;color:var(--soft);margin-top:6px;max-width:54em}
@@ -201,8 +202,10 @@ def figure(drawn: Figure, alt: str, caption: str = "", dpi: int = 150, width: st
 
 
 def wide(parts: Iterable[str]) -> str:
-    """Figures side by side where there is room."""
-    return f'<div class="plates">{"".join(parts)}</div>'
+    """Figures side by side where there is room; four as two and two, so that none is left alone."""
+    parts = list(parts)
+    four = " four" if len(parts) == 4 else ""
+    return f'<div class="plates{four}">{"".join(parts)}</div>'
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[Any]], left: Sequence[int] = ()) -> str:
