@@ -33,27 +33,49 @@ class Breakage(NamedTuple):
     test: str
 
 
+# what is measured runs in compiled passes; the definitions that they are held to are broken as well
 BREAKAGES = [
+    Breakage(
+        "compiled-tuf",
+        "physics/kernels.py",
+        "            a += abs(value)",
+        "            a += value",
+        "physics/test_integral_geometry.py",
+    ),
+    Breakage(
+        "compiled-near-lines",
+        "physics/kernels.py",
+        "if near[y, x] == 3 else _ZERO",
+        "if near[y, x] >= 2 else _ZERO",
+        "physics/test_integral_geometry.py",
+    ),
+    Breakage(
+        "compiled-tilt",
+        "physics/fast.py",
+        "np.arctan2(dy * leads, dx * leads)",
+        "np.arctan2(dx * leads, dy * leads)",
+        "physics/test_integral_geometry.py",
+    ),
     Breakage(
         "tuf",
         "physics/integral.py",
         "integrate(fields.abs(), scale)",
         "integrate(fields, scale)",
-        "physics/test_integral_geometry.py",
+        "physics/test_fast.py",
     ),
     Breakage(
         "polarity-threshold",
         "physics/integral.py",
         "fields if sign > 0 else -fields",
         "-fields if sign > 0 else fields",
-        "physics/test_integral_geometry.py",
+        "physics/test_fast.py",
     ),
     Breakage(
         "gradient-scale",
         "physics/texture.py",
         "dy = dy / scale[:, 0, None, None]",
         "dy = dy / scale[:, 1, None, None]",
-        "physics/test_texture.py",
+        "physics/test_fast.py",
     ),
     Breakage(
         "spectrum-half-plane",
@@ -189,7 +211,7 @@ BREAKAGES = [
         "physics/geometry.py",
         "    return torch.rad2deg(torch.atan2(step[:, 0], step[:, 1]))",
         "    return torch.rad2deg(torch.atan2(step[:, 1], step[:, 0]))",
-        "physics/test_integral_geometry.py",
+        "physics/test_fast.py",
     ),
     Breakage(
         "sql-fence",
