@@ -66,6 +66,22 @@ def test_loss_is_the_negative_cosine():
     assert negative_cosine(p, z).item() == pytest.approx(-(1 + np.sqrt(0.5)) / 2)
 
 
+def test_simsiam_predicts_each_view_from_the_other():
+    """Chen & He 2020, equation 2, written out; the views are as far apart as random ones."""
+    rng = np.random.default_rng(2)
+    z1, z2, matrix = (rng.standard_normal(shape) for shape in ((6, 5), (6, 5), (5, 5)))
+
+    def cosines(p, z):
+        return (p * z).sum(1) / np.linalg.norm(p, axis=1) / np.linalg.norm(z, axis=1)
+
+    views = [torch.tensor(z, requires_grad=True) for z in (z1, z2)]
+    loss = LOSSES["simsiam"](*views, lambda z: z @ torch.tensor(matrix), 0.1)
+    expected = -(cosines(z1 @ matrix, z2).mean() + cosines(z2 @ matrix, z1).mean()) / 2
+    assert loss.item() == pytest.approx(expected, abs=1e-6)
+    loss.backward()
+    assert all(view.grad.abs().sum() > 0 for view in views)  # both are learned from
+
+
 def test_spread_and_rank_tell_isotropic_from_collapsed():
     z = torch.randn(2000, 16, generator=seeded_generator(0))
     assert spread(z) == pytest.approx(1, abs=0.02)
