@@ -18,7 +18,7 @@ for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 import numpy as np  # noqa: E402
 from scipy.ndimage import gaussian_filter  # noqa: E402
 
-from solquery.archive import simulate_region  # noqa: E402
+from solquery.simulator import simulate_region  # noqa: E402
 
 
 def main() -> None:

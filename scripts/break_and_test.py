@@ -116,9 +116,9 @@ BREAKAGES = [
     ),
     Breakage(
         "hale",
-        "archive/simulate.py",
-        "cycle_sign = (-1 if year < 2019.9 else 1) * (1 if north else -1)",
-        "cycle_sign = 1",
+        "simulator/population.py",
+        "law = (-1 if year < _CYCLE_25 else 1) * (1 if north else -1)",
+        "law = 1",
         "archive/test_hale.py",
     ),
     Breakage(
@@ -349,7 +349,11 @@ BREAKAGES = [
         "generator/test_window.py",
     ),
     Breakage(
-        "kept-frames", "archive/simulate.py", "if k not in chosen:", "if k >= len(chosen):", "archive/test_simulate.py"
+        "kept-frames",
+        "simulator/region.py",
+        "for k in sorted(int(k) for k in chosen):",
+        "for k in range(len(chosen)):",
+        "simulator/test_region.py",
     ),
 ]
 

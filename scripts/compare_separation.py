@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 from scipy.stats import spearmanr
 
-from solquery.archive import simulate_region
 from solquery.physics import measure
+from solquery.simulator import simulate_region
 
 
 def true_separation(truth: dict[str, Any]) -> float:

@@ -22,8 +22,8 @@ import numpy as np
 from solquery.archive.fits import UnreadableFits, read_sharp
 from solquery.archive.prepare import resize
 from solquery.archive.samples import sample_patches
-from solquery.archive.simulate import simulate
 from solquery.physics import measure
+from solquery.simulator import simulate
 
 QUANTILES = (50, 90, 99, 99.9)
 SHAPE = (128, 128)

@@ -11,7 +11,7 @@ import solquery
 
 PACKAGE = Path(solquery.__file__).parent
 #: a room imports those before it; the archive measures what enters it, and so comes after physics
-ROOMS = ("physics", "archive", "generator", "steering", "retrieval", "study", "app")
+ROOMS = ("physics", "simulator", "archive", "generator", "steering", "retrieval", "study", "app")
 
 
 def imports(source: str, home: tuple[str, ...]) -> list[tuple[str, ...]]:

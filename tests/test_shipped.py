@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from solquery.archive.prepare import prepare
-from solquery.archive.simulate import simulate_region
 from solquery.bundle import Bundle
 from solquery.physics import measure
 from solquery.retrieval.augment import augment, seeded_generator
 from solquery.retrieval.embedding import embed
+from solquery.simulator import simulate_region
 
 
 @pytest.fixture(scope="module")

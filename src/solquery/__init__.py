@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from .archive.fits import UnreadableFits, read_sharp, write_fits
     from .archive.prepare import prepare, prepare_many, resize
     from .archive.samples import sample_patches
-    from .archive.simulate import simulate, simulate_region
     from .archive.store import Archive, ArchiveError
     from .bundle import Bundle, BundleError
     from .config import AugmentConfig, EncoderConfig, GeneratorConfig, Preset, get_preset
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
     from .retrieval.hybrid import search_hybrid
     from .retrieval.index import Match, SearchError, search
     from .retrieval.training import load_encoder, train_encoder
+    from .simulator import simulate, simulate_region
     from .steering.direct import steer
     from .steering.directions import Directions, fit_directions
     from .steering.editing import Strip, shift, strip
@@ -123,7 +123,7 @@ _HOME = {
     "archive.fits": "UnreadableFits read_sharp write_fits",
     "archive.prepare": "prepare prepare_many resize",
     "archive.samples": "sample_patches",
-    "archive.simulate": "simulate simulate_region",
+    "simulator": "simulate simulate_region",
     "archive.store": "Archive ArchiveError",
     "bundle": "Bundle BundleError",
     "config": "AugmentConfig EncoderConfig GeneratorConfig Preset get_preset",

@@ -149,19 +149,28 @@ def simulate(
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same patches.")] = 0,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; all cores by default.")] = None,
+    quantity: Annotated[
+        list[str] | None,
+        typer.Option(help="radial (the default), line-of-sight or noise-free; several give pairs of one instant."),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Add simulated active regions, as sequences of frames, to an archive."""
-    from .archive.simulate import simulate as simulated
     from .archive.store import Archive
+    from .simulator import QUANTITIES
+    from .simulator import simulate as simulated
 
     began = time.monotonic()
     if keep is not None and keep > frames:
         raise typer.BadParameter(f"--keep {keep} of {frames} frames: there are no more than --frames")
+    wanted = tuple(dict.fromkeys(quantity or ["radial"]))
+    for name in wanted:
+        if name not in QUANTITIES:
+            raise typer.BadParameter(f"--quantity {name}: choose from {', '.join(QUANTITIES)}")
     store = Archive.open_or_create(archive)
-    total = regions * (keep or frames)
+    total = regions * (keep or frames) * len(wanted)
     with Reporter("simulating") as report:
-        added, duplicates = store.add(_counted(simulated(regions, frames, seed, workers, keep), total, report))
+        added, duplicates = store.add(_counted(simulated(regions, frames, seed, workers, keep, wanted), total, report))
     _added(store, {"added": added, "duplicates": duplicates, "seconds": time.monotonic() - began}, json)
 
 

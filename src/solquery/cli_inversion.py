@@ -101,8 +101,8 @@ def _beside(archive: str | None, where: str | None, n: int, seed: int) -> list[P
     """Simulated patches, one a region: of an archive, or made here with a seed that no training has used."""
     import numpy as np
 
-    from .archive.simulate import simulate_region
     from .archive.store import Archive
+    from .simulator import simulate_region
 
     if archive is None:
         return [simulate_region(seed=77 + seed, index=index, frames=1)[0] for index in range(n)]

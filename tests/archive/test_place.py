@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from solquery.archive.prepare import field_centre, place_on_grid, prepare, window_weights
-from solquery.archive.simulate import simulate_region
 from solquery.config import Preset, get_preset
 from solquery.patch import Patch
 from solquery.physics import measure
+from solquery.simulator import simulate_region
 
 PHYSICAL = get_preset("physical")
 PIXEL = 0.364425

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from scipy.stats import pearsonr, spearmanr
 
-from solquery.archive.simulate import simulate
 from solquery.archive.store import Archive
 from solquery.errors import SolqueryError
+from solquery.simulator import simulate
 from solquery.study.reproduce import Plan, reproduce
 from solquery.study.reproduce_report import differences
 from solquery.study.retrieval import PAPER, run_retrieval

@@ -1,4 +1,4 @@
-"""The archive: reading, preparing, simulating and keeping patches. What needs Lance or astropy is loaded on use."""
+"""The archive: reading, preparing and keeping patches. What needs Lance or astropy is loaded on use."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ _HOME = {
     "read_sharp": "fits",
     "resize": "prepare",
     "sample_patches": "samples",
-    "simulate_region": "simulate",
     "write_fits": "fits",
 }
 
@@ -27,7 +26,6 @@ __all__ = [
     "read_sharp",
     "resize",
     "sample_patches",
-    "simulate_region",
     "write_fits",
 ]
 

@@ -17,13 +17,13 @@ import numpy as np
 import torch
 
 from ..archive.samples import sample_patches
-from ..archive.simulate import simulate
 from ..archive.store import Archive
 from ..bundle import Bundle
 from ..errors import SolqueryError
 from ..patch import Patch
 from ..physics import measure
 from ..retrieval import Match, embed_archive, search
+from ..simulator import simulate
 from ..steering import Answer, Inversion, Strip, generate, invert, measure_latents, strip
 from .demo_summary import summarise
 from .retrieval import RetrievalStudy, run_retrieval

@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from ..archive.samples import sample_patches
-from ..archive.simulate import simulate
 from ..archive.store import Archive
 from ..bundle import Bundle
 from ..bundle_files import MANIFEST
 from ..config import Preset
 from ..patch import Patch
+from ..simulator import simulate
 from .demo import REGIONS_SEED
 
 __all__ = ["FULL_TRAINING", "QUICK_TRAINING", "Training", "simulated_archive", "trained_bundle", "training_folder"]
