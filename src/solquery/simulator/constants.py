@@ -53,6 +53,9 @@ class Rates:
         Outflow around spots, Mm/h, which reaches to twice the radius (Sheeley 1972; Brickhouse & Labonte 1988).
     plage_mm
         Size of the plage of a polarity of 1e21 Mx; it grows with the root of the flux, so that the mean field stays.
+    element_scatter
+        Fluxes of elements are log-normal with this scatter (natural logarithm): concentrations come in all sizes
+        (Parnell et al. 2009).
     tube_mx, tube_scatter_mm
         When a field is drawn, each element stands for several tubes of at most this flux, scattered by so much.
     granules
@@ -77,13 +80,14 @@ class Rates:
     ephemeral_per_mm2_h: float = 5e-4
     ephemeral_mx: float = 9e17
     ephemeral_scatter: float = 0.4
-    inner_per_mm2_h: float = 0.7e-4
-    inner_mx: float = 5e18
+    inner_per_mm2_h: float = 0.5e-4
+    inner_mx: float = 3.5e18
     quiet_gauss: float = 4.0
     migration_speed: float = 1.8
     moat_speed: float = 1.6
-    plage_mm: float = 4.6
-    concentration_gauss: float = 1500.0
+    plage_mm: float = 4.0
+    concentration_gauss: float = 1480.0
+    element_scatter: float = 0.8
     tube_mx: float = 7e17
     tube_scatter_mm: float = 0.65
     granules: tuple[tuple[float, float], ...] = ((5.5, 0.35), (3.0, 0.5), (1.6, 0.7))

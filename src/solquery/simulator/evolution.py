@@ -101,7 +101,7 @@ class Evolution:
         self._meso = Cells(height, width, rates.mesogranule_mm, rates.mesogranule_life_h, rates.mesogranule_speed, rng)
         self.elements = Elements()
         total = sum(2 * b.flux_mx for b in plan.bipoles)
-        self.element_mx = float(np.clip(total / 9000.0, 3.5e17, 3e18))
+        self.element_mx = float(np.clip(total / 7000.0, 4.5e17, 4e18))
         self.time_h = 0.0
         self._emerged = [0.0] * len(plan.bipoles)
         self.born_mx = 0.0
@@ -135,7 +135,7 @@ class Evolution:
         for old in self.plan.old:
             m = int(abs(old.flux_mx) / self.element_mx)
             place = self.size_mm / 2 + old.centre_mm + rng.normal(0, 1, (m, 2)) * old.size_mm
-            share = np.sign(old.flux_mx) * self.element_mx * rng.lognormal(0, 0.5, m)
+            share = np.sign(old.flux_mx) * self.element_mx * rng.lognormal(-0.32, 0.8, m)
             self.elements.add(place[:, 0], place[:, 1], share, age_h=_GOAL_H)
         for _ in range(12):
             self._transport(3.0)
@@ -226,7 +226,7 @@ class Evolution:
 
     def _separation(self, bipole: Bipole) -> float:
         t = max(self.time_h - bipole.emerges_h, 0.0)
-        grown = 1.0 - np.exp(-t / (0.8 * bipole.rise_h))
+        grown = 1.0 - np.exp(-t / (1.2 * bipole.rise_h))
         return bipole.separation_mm * (bipole.start_separation + (1 - bipole.start_separation) * float(grown))
 
     def _emerge(self, hours: float) -> None:
@@ -243,13 +243,13 @@ class Evolution:
         angle = np.radians(bipole.tilt_deg)
         axis = np.array([np.sin(angle), np.cos(angle)])
         emerged = max(self._emerged[k], 0.02)
-        size = 0.13 * separation + self.rates.plage_mm * np.sqrt(bipole.flux_mx * emerged / 1e21)
+        size = _plage_size(separation, bipole.flux_mx * emerged, self.rates.plage_mm)
         for bound in self._bound[2 * k : 2 * k + 2]:
             p = bound.polarity
             centre = self.middle + bipole.centre_mm + 0.5 * p.side * separation * axis
             n = len(p.clumps)
-            self._goal_y[bound.first_goal : bound.first_goal + n] = centre[0] + size * p.clumps[:, 0]
-            self._goal_x[bound.first_goal : bound.first_goal + n] = centre[1] + size * p.clumps[:, 1]
+            self._goal_y[bound.first_goal : bound.first_goal + n] = centre[0] + size[0] * p.clumps[:, 0]
+            self._goal_x[bound.first_goal : bound.first_goal + n] = centre[1] + size[1] * p.clumps[:, 1]
             bound_mx = p.spot_fraction * bipole.flux_mx * emerged
             cluster = 2.6 * np.sqrt(bound_mx / 1e21) + 0.05 * separation
             for spot in bound.spots:
@@ -265,7 +265,9 @@ class Evolution:
         pairs = int(rng.poisson(new_mx / self.element_mx))
         if not pairs:
             return
-        self.born_mx += 2 * pairs * self.element_mx
+        scatter = self.rates.element_scatter
+        flux = self.element_mx * rng.lognormal(-0.5 * scatter**2, scatter, pairs)
+        self.born_mx += 2 * float(flux.sum())
         events = max(1, pairs // 14)
         separation = self._separation(bipole)
         angle = np.radians(bipole.tilt_deg)
@@ -282,16 +284,14 @@ class Evolution:
             place = middle[which] + p.side * lay[which] + rng.normal(0, 0.7, (pairs, 2))
             goal, aim = self._draw_goals(bound, pairs, separation, k)
             self.elements.add(
-                place[:, 0], place[:, 1], np.full(pairs, p.sign * self.element_mx), goal, aim,
+                place[:, 0], place[:, 1], p.sign * flux, goal, aim,
             )  # fmt: skip
 
     def _draw_goals(self, bound: _Bound, count: int, separation: float, k: int) -> tuple[np.ndarray, np.ndarray]:
         rng, p = self._rng, bound.polarity
-        size = 0.13 * separation + self.rates.plage_mm * np.sqrt(
-            bound.bipole.flux_mx * max(self._emerged[k], 0.02) / 1e21
-        )
+        size = _plage_size(separation, bound.bipole.flux_mx * max(self._emerged[k], 0.02), self.rates.plage_mm)
         goal = bound.first_goal + rng.choice(len(p.clumps), count, p=p.weights)
-        aim = rng.normal(0, p.tightness * size, (count, 2))
+        aim = rng.normal(0, 1, (count, 2)) * p.tightness * size
         to_spot = rng.random(count) < p.spot_fraction
         share = np.array([s.plan.share for s in bound.spots])
         which = rng.choice(len(share), count, p=share / share.sum())
@@ -395,13 +395,18 @@ class Evolution:
         return float(e.flux_mx.sum()) + sum(s.sign * s.flux_mx for s in self.spots) + e.dropped_mx + e.left_mx
 
 
+def _plage_size(separation_mm: float, flux_mx: float, plage_mm: float) -> np.ndarray:
+    """How far the plage of a polarity reaches, (y, x) in Mm: the two polarities of a bipole come to touch."""
+    return np.array([0.12, 0.16]) * separation_mm + plage_mm * np.sqrt(flux_mx / 1e21)
+
+
 def _extent(bipoles: list[Bipole], plage_mm: float) -> tuple[np.ndarray, np.ndarray]:
     """Corners (y, x) of the rectangle that the polarities of all bipoles come to fill, Mm from the region's middle."""
     low, high = np.full(2, np.inf), np.full(2, -np.inf)
     for bipole in bipoles:
         angle = np.radians(bipole.tilt_deg)
         axis = np.array([np.sin(angle), np.cos(angle)])
-        size = 0.13 * bipole.separation_mm + plage_mm * np.sqrt(bipole.flux_mx / 1e21)
+        size = _plage_size(bipole.separation_mm, bipole.flux_mx, plage_mm)
         for side in (-1, 1):
             centre = bipole.centre_mm + 0.5 * side * bipole.separation_mm * axis
             low, high = np.minimum(low, centre - 1.2 * size), np.maximum(high, centre + 1.2 * size)

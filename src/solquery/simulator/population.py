@@ -122,8 +122,8 @@ def _polarity(side: int, sign: int, flux_mx: float, rng: np.random.Generator) ->
     leading, log_flux = side > 0, float(np.log10(2 * flux_mx))
     strong = float(np.clip((log_flux - 20.9) / 1.3, 0.0, 1.0))
     n = int(rng.integers(4, 11))
-    spread = np.array([0.55, 0.75]) if leading else np.array([0.75, 1.15])
-    fraction = strong * (rng.uniform(0.35, 0.8) if leading else rng.uniform(0.05, 0.65) * rng.choice([1.0, 0.5]))
+    spread = np.array([0.6, 0.8]) if leading else np.array([0.8, 1.15])
+    fraction = strong * (rng.uniform(0.4, 0.85) if leading else rng.uniform(0.1, 0.72) * rng.choice([1.0, 0.5]))
     return Polarity(
         side=side,
         sign=sign,
@@ -151,7 +151,7 @@ def draw_bipole(
     joy = 25.0 * np.sin(np.radians(abs(latitude_deg))) + rng.normal(0, scatter)
     # the leading polarity lies closer to the equator: southward of the following one in the north
     tilt = -np.sign(latitude_deg) * joy + extra_tilt_deg
-    separation = 10.0 ** (1.758 + 0.272 * (log_flux - 22.0) + rng.normal(0, 0.177))
+    separation = 10.0 ** (1.70 + 0.272 * (log_flux - 22.0) + rng.normal(0, 0.177))
     half = flux_mx / 2
     return Bipole(
         flux_mx=half,
@@ -168,7 +168,7 @@ def draw_bipole(
 def _bipoles(log_flux: float, latitude: float, hale: int, rng: np.random.Generator) -> list[Bipole]:
     """One to four bipoles of one nest: the first, then others that collide with it, lie beside it or emerge in it."""
     complexity = float(np.clip((log_flux - 21.0) / 1.8, 0.0, 1.0))
-    count = 1 + int(rng.binomial(3, 0.10 + 0.32 * complexity))
+    count = 1 + int(rng.binomial(3, 0.16 + 0.34 * complexity))
     share = np.sort(rng.dirichlet(np.full(count, 1.1)))[::-1]
     bipoles: list[Bipole] = []
     when = 0.0
@@ -189,7 +189,7 @@ def _bipoles(log_flux: float, latitude: float, hale: int, rng: np.random.Generat
         if kind == "collide":
             # neighbours on one axis: the leading polarity of the eastern runs into the following of the western one
             own = draw_bipole(flux, latitude, sign, np.zeros(2), when, rng, float(rng.normal(0, 35.0)))
-            reach = 0.5 * (first.separation_mm + own.separation_mm) * rng.uniform(0.75, 1.05)
+            reach = 0.5 * (first.separation_mm + own.separation_mm) * rng.uniform(0.35, 0.8)
             across = np.array([axis[1], -axis[0]])
             own.centre_mm = rng.choice([-1, 1]) * axis * reach + across * rng.normal(0, 4.0)
         elif kind == "inside":
@@ -214,10 +214,10 @@ def _neighbour(log_flux: float, latitude: float, hale: int, reach_mm: float, rng
 def _old_flux(extent: np.ndarray, rng: np.random.Generator) -> list[OldFlux]:
     """Remains of older regions, more often there than not, since regions emerge in nests (Castenmiller et al. 1986)."""
     out = []
-    for _ in range(int(rng.poisson(2.2))):
+    for _ in range(int(rng.poisson(2.5))):
         centre = rng.uniform(-0.5, 0.5, 2) * extent
         size = np.array([rng.uniform(10, 28), rng.uniform(16, 45)])
-        out.append(OldFlux(float(rng.choice([-1, 1]) * 10 ** rng.normal(21.0, 0.4)), centre, size))
+        out.append(OldFlux(float(rng.choice([-1, 1]) * 10 ** rng.normal(21.1, 0.4)), centre, size))
     return out
 
 
@@ -230,8 +230,8 @@ def draw_region(rng: np.random.Generator) -> RegionPlan:
     latitude = float(np.clip(rng.normal(23.5 - 16.0 * phase, 5.5), 2.0, 42.0)) * (1 if north else -1)
     # even cycle 24: the leading polarity of the north is negative; odd cycle 25: positive
     law = (-1 if year < _CYCLE_25 else 1) * (1 if north else -1)
-    faint = bool(rng.random() < 0.2)
-    log_flux = float(np.clip(rng.normal(20.9, 0.3) if faint else rng.normal(22.0, 0.5), 20.3, 23.2))
+    faint = bool(rng.random() < 0.17)
+    log_flux = float(np.clip(rng.normal(20.9, 0.3) if faint else rng.normal(22.02, 0.5), 20.3, 23.2))
     anti_hale = bool(rng.random() < ANTI_HALE_SHARE)
     hale = -law if anti_hale else law
     bipoles = _bipoles(log_flux, latitude, hale, rng)
