@@ -21,8 +21,9 @@ from scipy.ndimage import binary_dilation, center_of_mass  # noqa: E402
 from scipy.optimize import curve_fit  # noqa: E402
 from scipy.special import ndtr  # noqa: E402
 
-from solquery.archive import resize, simulate_region  # noqa: E402
+from solquery.archive import resize  # noqa: E402
 from solquery.physics import fast, measure, parameters  # noqa: E402
+from solquery.simulator import simulate_region  # noqa: E402
 
 STANDARD = ("tuf", "tpf", "tnf", "net_flux", "psep", "tilt", "polarity", "area", "r", "sigma", "alpha", "grad")
 _EDGES = np.arange(-1001.0, 1002.0, 2.0)

@@ -42,7 +42,7 @@ def unseen(bundle):
 
 @pytest.mark.parametrize("change", ["shift_px", "zoom", "rotation_deg", "vertical_flip"])
 def test_changed_copy_is_found_first(bundle, unseen, change):
-    """Of 100 changed copies, at least 90 find their own patch."""
+    """Of 100 changed copies, at least 85 find their own patch."""
     x, archive = unseen
     whole = bundle.preset.encoder.augment
     still = dataclasses.replace(whole, shift_px=0.0, zoom=(1.0, 1.0), rotation_deg=0.0, vertical_flip=False)
@@ -50,7 +50,7 @@ def test_changed_copy_is_found_first(bundle, unseen, change):
     originals = np.arange(0, 200, 2)
     copies = augment(torch.as_tensor(x[originals])[:, None], only, seeded_generator(3))[:, 0].numpy()
     nearest = np.linalg.norm(embed(bundle.encoder, copies)[:, None] - archive[None], axis=2).argmin(1)
-    assert (nearest == originals).sum() >= 90
+    assert (nearest == originals).sum() >= 85
 
 
 def test_directions_held_are_orthogonal(bundle):

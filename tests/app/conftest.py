@@ -25,11 +25,12 @@ with warnings.catch_warnings():
 from page_driver import CHROMIUM, SIZES, rest
 
 from solquery.app import Room, create_app
-from solquery.archive import Archive, simulate_region
+from solquery.archive import Archive
 from solquery.archive.samples import sample_patches
 from solquery.bundle import Bundle
 from solquery.config import EncoderConfig, get_preset
 from solquery.retrieval import build_encoder
+from solquery.simulator import simulate_region
 from solquery.steering import fit_directions, sample_latents
 
 

@@ -307,8 +307,9 @@ def test_matches_are_placed_in_the_latent_space_where_the_model_can(client, room
 
 def test_patches_added_while_it_runs_are_seen(bundle, tmp_path):
     from solquery.app import Room
-    from solquery.archive import Archive, simulate_region
+    from solquery.archive import Archive
     from solquery.retrieval import embed_archive
+    from solquery.simulator import simulate_region
 
     archive = Archive.create(str(tmp_path / "archive"))
     archive.add(simulate_region(seed=4, index=0, frames=2))

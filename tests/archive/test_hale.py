@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from solquery.archive import simulate_region
+from solquery.simulator import simulate_region
 
 
 def test_the_leading_polarity_follows_hemisphere_and_cycle_but_for_a_few():

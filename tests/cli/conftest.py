@@ -7,8 +7,8 @@ import pytest
 from astropy.io import fits
 from command_line import call
 
-from solquery.archive import simulate_region
 from solquery.bundle import Bundle
+from solquery.simulator import simulate_region
 
 
 @pytest.fixture(scope="session")

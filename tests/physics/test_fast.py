@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from solquery.archive import simulate_region
 from solquery.physics import fast, get_parameter, measure, parameter, parameters, registry
+from solquery.simulator import simulate_region
 
 pytest.importorskip("numba")
 torch.set_num_threads(1)

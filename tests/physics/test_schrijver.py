@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy.ndimage import binary_dilation, gaussian_filter
 
-from solquery.archive import simulate_region
 from solquery.physics import measure
+from solquery.simulator import simulate_region
 
 
 def by_hand(field, pixel_mm, block):

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from solquery.archive import simulate_region
 from solquery.errors import SolqueryError
 from solquery.physics import measure, parameters, smooth_measure
 from solquery.physics.smooth import SMOOTH
+from solquery.simulator import simulate_region
 
 torch.set_num_threads(1)
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from solquery.simulator.constants import PIXEL_MM, PIXEL_MX
-from solquery.simulator.evolution import SpotState
 from solquery.simulator.population import SpotPlan
 from solquery.simulator.spots import draw_spots, spot_peak_gauss, spot_width_mm
+from solquery.simulator.state import SpotState
 
 
 def spot(y, x, flux_mx, sign, steepness=1.7, bridges=()):

@@ -8,11 +8,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from solquery.archive import Archive, simulate_region
+from solquery.archive import Archive
 from solquery.bundle import Bundle
 from solquery.config import get_preset
 from solquery.generator import register, runs, train_generator
 from solquery.retrieval import build_encoder
+from solquery.simulator import simulate_region
 from solquery.study.choice import MEASURES, ChoiceError, choose_checkpoint, mean_ranks
 
 TINY = get_preset("tiny")

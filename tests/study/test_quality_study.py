@@ -8,8 +8,9 @@ import pytest
 import torch
 from torch import nn
 
-from solquery.archive import Archive, simulate_region
+from solquery.archive import Archive
 from solquery.bundle import Bundle
+from solquery.simulator import simulate_region
 from solquery.study.figures import png
 from solquery.study.quality import QualityError, _spread, figure_quality, run_quality
 

@@ -43,7 +43,8 @@ class Archive:
     Examples
     --------
     >>> import tempfile
-    >>> from solquery.archive import Archive, simulate_region
+    >>> from solquery.archive import Archive
+    >>> from solquery.simulator import simulate_region
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     archive = Archive.create(folder + "/archive")
     ...     print(archive.add(simulate_region(seed=1, index=0, frames=2)), len(archive))

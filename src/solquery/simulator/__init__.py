@@ -5,10 +5,11 @@ its ingredients as `Patch.truth`. The package needs numpy, scipy and numba alone
 """
 
 from .constants import PIXEL_MM, PIXEL_MX, RATES, Rates
-from .evolution import Evolution, Snapshot
+from .evolution import Evolution
 from .observation import INSTRUMENT, Instrument, observe
 from .population import RegionPlan, draw_region
 from .region import QUANTITIES, noise_free, simulate_region
+from .state import Snapshot
 from .workers import simulate
 
 __all__ = [

@@ -7,8 +7,8 @@ from scipy.ndimage import label
 
 from .constants import MX_PER_G_MM2
 from .elements import deposit
-from .evolution import Snapshot
 from .optics import smooth
+from .state import Snapshot
 
 __all__ = ["bounding_box"]
 
@@ -42,8 +42,8 @@ def bounding_box(
     for snapshot in snapshots:
         active |= activity(snapshot, size_mm) > threshold
         mine = deposit(
-            snapshot.y[snapshot.own], snapshot.x[snapshot.own], np.abs(snapshot.flux_mx[snapshot.own]), *own.shape,
-            _GRID_MM, 0.0, 0.0,
+            snapshot.y[snapshot.own], snapshot.x[snapshot.own], np.abs(snapshot.flux_mx[snapshot.own]), own.shape[0],
+            own.shape[1], _GRID_MM, 0.0, 0.0,
         )  # fmt: skip
         own |= smooth(mine / np.float32(MX_PER_G_MM2 * _GRID_MM**2), 1.6, 1.6) > threshold
     groups, _ = label(active, np.ones((3, 3)))

@@ -88,7 +88,7 @@ class Cells:
 
 
 @njit(cache=True, fastmath=True, nogil=True)
-def outflow(y, x, cell_y, cell_x, strength, y0, x0, spacing, speed, vy, vx):  # type: ignore[no-untyped-def]
+def outflow(y, x, cell_y, cell_x, strength, y0, x0, spacing, speed, vy, vx):
     """Add to (vy, vx) the flow of the nearest cell, Mm/h.
 
     The speed rises linearly from the centre to 0.3 spacings and falls slowly outward, as measured in supergranules
@@ -121,7 +121,7 @@ def outflow(y, x, cell_y, cell_x, strength, y0, x0, spacing, speed, vy, vx):  # 
 
 
 @njit(cache=True, fastmath=True, nogil=True)
-def sweep(y, x, cell_y, cell_x, y0, x0, spacing, strength):  # type: ignore[no-untyped-def]
+def sweep(y, x, cell_y, cell_x, y0, x0, spacing, strength):
     """Points (N,) moved toward the border of the cell that they lie in: 0 leaves them, 1 puts them on it.
 
     Granules live for minutes, so that flux lies in their lanes at any moment however long a step of the transport is.

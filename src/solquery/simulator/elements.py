@@ -80,7 +80,7 @@ class Elements:
 
 
 @njit(cache=True, fastmath=True, nogil=True)
-def deposit(y, x, flux, rows, columns, pixel_mm, y0, x0):  # type: ignore[no-untyped-def]
+def deposit(y, x, flux, rows, columns, pixel_mm, y0, x0):
     """Flux (N,) shared out over the four nearest pixels of a grid (rows, columns) whose corner is (y0, x0)."""
     out = np.zeros((rows, columns), np.float32)
     for k in range(len(y)):
@@ -101,7 +101,7 @@ def deposit(y, x, flux, rows, columns, pixel_mm, y0, x0):  # type: ignore[no-unt
 
 
 @njit(cache=True, fastmath=True, nogil=True)
-def _binomial(a):  # type: ignore[no-untyped-def]
+def _binomial(a):
     """Smoothing by (1, 2, 1)/4 along both axes; the border repeats."""
     rows, columns = a.shape
     b = np.empty_like(a)
@@ -126,7 +126,7 @@ def density(elements: Elements, height_mm: float, width_mm: float, grid_mm: floa
 
 @njit(cache=True, fastmath=True, nogil=True)
 def push(y, x, age, goal, aim_y, aim_x, field, grid_mm, quench_super, quench_meso, goal_y, goal_x, goal_h, speed, hours,
-         sup_vy, sup_vx, mes_vy, mes_vx, walk_y, walk_x, walk_mm):  # type: ignore[no-untyped-def]  # fmt: skip
+         sup_vy, sup_vx, mes_vy, mes_vx, walk_y, walk_x, walk_mm):  # fmt: skip
     """Move all elements by one step of `hours`: two flows, migration to the goal, random walk.
 
     Flows and walk are slowed by the mean field `field`. An element pursues its goal for `goal_h` hours at most, slower
@@ -155,7 +155,7 @@ def push(y, x, age, goal, aim_y, aim_x, field, grid_mm, quench_super, quench_mes
 
 
 @njit(cache=True, fastmath=True, nogil=True)
-def clear_moats(y, x, flux, goal, age, goal_h, spot_y, spot_x, radius, sign, spot_goal, speed, hours, gain):  # type: ignore[no-untyped-def]
+def clear_moats(y, x, flux, goal, age, goal_h, spot_y, spot_x, radius, sign, spot_goal, speed, hours, gain):
     """Spots take in what reaches them and keep their moat clear.
 
     Elements that migrate to a spot, and elements of the other sign that touch its umbra, are taken in: their flux is
@@ -191,7 +191,7 @@ def clear_moats(y, x, flux, goal, age, goal_h, spot_y, spot_x, radius, sign, spo
 
 
 @njit(cache=True, fastmath=True, nogil=True)
-def cancel(y, x, flux, age, young_h, young, cell_mm, share, height_mm, width_mm, shift_y, shift_x):  # type: ignore[no-untyped-def]
+def cancel(y, x, flux, age, young_h, young, cell_mm, share, height_mm, width_mm, shift_y, shift_x):
     """Opposite fluxes in one cell of a grid cancel: `share` of what can. Returns the unsigned flux that is gone.
 
     Elements younger than `young_h` take part with the share `young` of their flux. The grid is shifted by

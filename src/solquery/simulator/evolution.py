@@ -15,54 +15,16 @@ import numpy as np
 from .constants import MX_PER_G_MM2, RATES, Rates
 from .convection import Cells, outflow
 from .elements import Elements, cancel, clear_moats, density, push
-from .population import Bipole, Polarity, RegionPlan, SpotPlan
-from .spots import spot_peak_gauss, spot_width_mm
+from .population import Bipole, Polarity, RegionPlan
+from .state import Snapshot, SpotState
 
-__all__ = ["Evolution", "Snapshot", "SpotState"]
+__all__ = ["Evolution"]
 
 #: hours that an element pursues its goal
 _GOAL_H = 40.0
 #: a spot weaker than this has no coherence and dissolves, Mx
 _LEAST_SPOT_MX = 2.5e19
 _GRID_MM = 1.0
-
-
-@dataclass
-class SpotState:
-    """A spot at one moment: position in Mm, unsigned flux in Mx, and its plan."""
-
-    y: float
-    x: float
-    flux_mx: float
-    sign: int
-    plan: SpotPlan
-    goal: int
-    side: int
-    life_h: float
-    fed_until_h: float
-
-    @property
-    def width_mm(self) -> float:
-        """Radius at which the field has fallen to 1/e of the umbra's, Mm."""
-        return spot_width_mm(self.flux_mx, self.plan.steepness)
-
-    @property
-    def peak_gauss(self) -> float:
-        """Largest field of the umbra, G."""
-        return spot_peak_gauss(self.flux_mx)
-
-
-@dataclass
-class Snapshot:
-    """What there is at one moment: elements (N,), spots, and the true state of each bipole."""
-
-    y: np.ndarray
-    x: np.ndarray
-    flux_mx: np.ndarray
-    own: np.ndarray  # (N,) whether the element is of the region itself
-    spots: list[SpotState]
-    states: list[dict[str, Any]]
-    shear: float
 
 
 @dataclass
@@ -177,8 +139,9 @@ class Evolution:
         walk = rng.standard_normal((2, len(e)), dtype=np.float32)
         push(
             e.y, e.x, e.age_h, e.goal, e.aim_y, e.aim_x, field, _GRID_MM, rates.supergranule_quench_gauss,
-            rates.mesogranule_quench_gauss, self._goal_y, self._goal_x, _GOAL_H, rates.migration_speed, hours, *flows,
-            walk[0], walk[1], float(np.sqrt(2 * rates.granular_diffusivity * hours)),
+            rates.mesogranule_quench_gauss, self._goal_y, self._goal_x, _GOAL_H, rates.migration_speed, hours,
+            flows[0], flows[1], flows[2], flows[3], walk[0], walk[1],
+            float(np.sqrt(2 * rates.granular_diffusivity * hours)),
         )  # fmt: skip
         self._spots_take_in(hours)
         share = 1.0 - float(np.exp(-rates.cancel_per_h * hours))

@@ -33,8 +33,8 @@ class Instrument:
     los_noise_gauss
         Noise of the line-of-sight field at disc centre, 720 s (Liu et al. 2012: 6.3 G; more toward the limb).
     transverse_noise_gauss
-        Typical transverse field where there is none (Hoeksema et al. 2014: about 100 G); 0.85 of it at disc centre, 1.15
-        at the limb.
+        Typical transverse field where there is none (Hoeksema et al. 2014: about 100 G); 0.85 of it at disc centre,
+        1.15 at the limb.
     remap_px
         Smoothing by the projection to CEA coordinates, standard deviation in pixels north to south; 0.6 of it east to
         west, where the interpolation between detector pixels smooths as well.
@@ -89,9 +89,7 @@ def point_spread(field: np.ndarray, instrument: Instrument = INSTRUMENT) -> np.n
 
 
 @njit(cache=True, fastmath=True, nogil=True)
-def _measure(
-    radial, along, across, los_noise, q_noise, u_noise, reference, mu, sine, unresolved, full, radial_out, los_out
-):  # type: ignore[no-untyped-def]
+def _measure(radial, along, across, los_noise, q_noise, u_noise, reference, mu, sine, unresolved, full, seen, los_out):
     """Line-of-sight and transverse field with noise, the choice of sign, and the radial field that follows.
 
     `along` is the horizontal field toward the limb, `across` perpendicular to it. The transverse field enters
@@ -113,7 +111,7 @@ def _measure(
             amplitude = np.sqrt(np.sqrt(q * q + u * u))
             part = amplitude * np.sqrt(max(0.5 * (1.0 + q / (amplitude * amplitude + 1e-6)), 0.0))
             chosen = part if t + reference[i, j] > 0.0 else -part
-            radial_out[i, j] = m * los + s * chosen
+            seen[i, j] = m * los + s * chosen
             los_out[i, j] = los
 
 

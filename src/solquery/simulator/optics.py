@@ -19,7 +19,7 @@ def _kernel(sigma: float) -> np.ndarray:
 
 
 @njit(cache=True, fastmath=True, nogil=True)
-def _rows(a, half):  # type: ignore[no-untyped-def]
+def _rows(a, half):
     """Smooth along the second axis; the border repeats."""
     rows, columns = a.shape
     reach = len(half) - 1
@@ -46,7 +46,7 @@ def _rows(a, half):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, fastmath=True, nogil=True)
-def _columns(a, half):  # type: ignore[no-untyped-def]
+def _columns(a, half):
     """Smooth along the first axis; the border repeats."""
     rows, columns = a.shape
     out = np.empty_like(a)
@@ -86,7 +86,7 @@ def smooth(field: np.ndarray, sigma_y: float, sigma_x: float) -> np.ndarray:
 
 
 @njit(cache=True, fastmath=True, nogil=True)
-def _from_bytes(raw, rows, columns):  # type: ignore[no-untyped-def]
+def _from_bytes(raw, rows, columns):
     """Each number is the sum of four random bytes, scaled to unit variance."""
     out = np.empty((rows, columns), np.float32)
     scale = np.float32(1.0 / np.sqrt(4.0 * (256.0**2 - 1.0) / 12.0))
@@ -108,7 +108,7 @@ def white_noise(shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
 
 
 @njit(cache=True, fastmath=True, nogil=True)
-def resample_columns(a, start, step, columns):  # type: ignore[no-untyped-def]
+def resample_columns(a, start, step, columns):
     """Linear interpolation along the second axis: column j of the result lies at ``start + j * step`` of `a`."""
     rows, last = a.shape[0], a.shape[1] - 1
     out = np.empty((rows, columns), np.float32)

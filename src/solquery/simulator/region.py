@@ -13,10 +13,11 @@ from .box import bounding_box
 from .constants import PIXEL_MM, PIXEL_MX, RATES, ROTATION_DEG_PER_DAY, Rates
 from .convection import Cells, sweep
 from .elements import deposit
-from .evolution import Evolution, Snapshot
+from .evolution import Evolution
 from .observation import INSTRUMENT, Instrument, cosine_map, observe, point_spread
 from .population import draw_region
 from .spots import draw_spots
+from .state import Snapshot
 
 __all__ = ["QUANTITIES", "carrington_longitude", "noise_free", "simulate_region"]
 

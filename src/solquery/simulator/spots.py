@@ -18,7 +18,7 @@ from .constants import MX_PER_G_MM2, PIXEL_MM
 from .optics import smooth, white_noise
 
 if TYPE_CHECKING:
-    from .evolution import SpotState
+    from .state import SpotState
 
 __all__ = ["draw_spots", "spot_peak_gauss", "spot_width_mm"]
 
@@ -42,7 +42,7 @@ def spot_width_mm(flux_mx: float, steepness: float) -> float:
 
 
 @njit(cache=True, fastmath=True, nogil=True)
-def _add_spot(out, row, column, width, peak, power, cos, sin, stretch, harmonics, bridges):  # type: ignore[no-untyped-def]
+def _add_spot(out, row, column, width, peak, power, cos, sin, stretch, harmonics, bridges):
     """Lay the profile of one spot over `out` (rows, columns); where spots of one sign overlap the stronger counts."""
     rows, columns = out.shape
     reach = int(2.6 * width * max(stretch, 1.0 / stretch)) + 3
@@ -71,7 +71,7 @@ def _add_spot(out, row, column, width, peak, power, cos, sin, stretch, harmonics
 
 
 @njit(cache=True, fastmath=True, nogil=True)
-def _along_lines(noise, dir_y, dir_x, where, half):  # type: ignore[no-untyped-def]
+def _along_lines(noise, dir_y, dir_x, where, half):
     """White noise averaged along the lines of a direction field, `half` pixels each way (Cabral & Leedom 1993)."""
     rows, columns = noise.shape
     out = np.zeros_like(noise)
