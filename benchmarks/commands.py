@@ -21,7 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import Counter
+from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
@@ -78,13 +78,14 @@ def tell_profile(line: list[str]) -> None:
     done = subprocess.run(
         [sys.executable, "-X", "importtime", *SOLQUERY[1:], *line], capture_output=True, text=True, check=True
     )
-    spent: Counter[str] = Counter()
+    spent: defaultdict[str, float] = defaultdict(float)
     for text in done.stderr.splitlines():
         if text.startswith("import time:") and "|" in text and "[us]" not in text:
             own, _, module = (part.strip() for part in text.removeprefix("import time:").split("|"))
             spent[module.partition(".")[0]] += int(own) / 1e6
+    longest = sorted(spent.items(), key=lambda pair: -pair[1])
     print(f"  imports, {sum(spent.values()):.2f} s in all, as they are timed:")
-    print("    " + ", ".join(f"{module} {seconds:.2f}" for module, seconds in spent.most_common(12)))
+    print("    " + ", ".join(f"{module} {seconds:.2f}" for module, seconds in longest[:12]))
     code = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); from commands import run; run({line!r})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     print("  functions, with what they call and import, under the profiler:")
