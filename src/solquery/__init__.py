@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from .retrieval.baselines import search_parameters
     from .retrieval.embedding import embed, embed_archive
     from .retrieval.hybrid import search_hybrid
-    from .retrieval.index import Match, SearchError, search
+    from .retrieval.index import Match, SearchError
+    from .retrieval.session import SearchSession, search
     from .retrieval.training import load_encoder, train_encoder
     from .simulator import simulate, simulate_region
     from .steering.direct import steer
@@ -64,6 +65,7 @@ __all__ = [
     "PluginError",
     "Preset",
     "SearchError",
+    "SearchSession",
     "SolqueryError",
     "SteeringError",
     "SteeringWarning",
@@ -139,7 +141,8 @@ _HOME = {
     "retrieval.baselines": "search_parameters",
     "retrieval.embedding": "embed embed_archive",
     "retrieval.hybrid": "search_hybrid",
-    "retrieval.index": "Match SearchError search",
+    "retrieval.index": "Match SearchError",
+    "retrieval.session": "SearchSession search",
     "retrieval.training": "load_encoder train_encoder",
     "steering.direct": "steer",
     "steering.directions": "Directions fit_directions",

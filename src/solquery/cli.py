@@ -5,35 +5,22 @@ Every verb calls the public API; what takes long to import is imported by the ve
 
 from __future__ import annotations
 
+import atexit
 import errno
+import gc
 import sys
 import time
 import traceback
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
-from . import (
-    cli_app,
-    cli_archive,
-    cli_bundle,
-    cli_directions,
-    cli_fetch,
-    cli_index,
-    cli_info,
-    cli_invert,
-    cli_params,
-    cli_quality,
-    cli_reproduce,
-    cli_search,
-    cli_steering,
-    cli_study,
-    cli_training,
-)
+from . import cli_output
 from .cli_input import fits_files, read_patches, refusal
 from .cli_output import Reporter, emit, note
 from .cli_plugins import hoisted, load_models, load_plugins
@@ -42,6 +29,8 @@ from .errors import SolqueryError
 if TYPE_CHECKING:
     from .archive.store import Archive
     from .patch import Patch
+
+    app: typer.Typer
 
 __all__ = ["app", "main"]
 
@@ -88,9 +77,6 @@ def _one_line(error: Exception) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-app = typer.Typer(cls=_Group, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
-
-
 def _version(wanted: bool) -> None:
     if wanted:
         from . import __version__
@@ -99,7 +85,6 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def solquery(
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
     plugin: Annotated[
@@ -114,7 +99,6 @@ def solquery(
     load_plugins(plugin or ())
 
 
-@app.command()
 def demo(
     out: Annotated[Path, typer.Option(help="Folder for report.html, summary.json and the archive.")] = Path("demo"),
     queries: Annotated[int, typer.Option(min=1, help="Random queries in the study of retrieval.")] = 1000,
@@ -139,7 +123,6 @@ def demo(
         typer.echo(f"summary: {out / 'summary.json'}")
 
 
-@app.command()
 def simulate(
     archive: Annotated[str, typer.Option(help="Directory or URI of the archive; made if need be.")],
     regions: Annotated[int, typer.Option(min=1, help="How many regions.")] = 100,
@@ -192,7 +175,6 @@ def _added(store: Archive, what: dict[str, Any], json: bool) -> None:
         )
 
 
-@app.command()
 def ingest(
     files: Annotated[list[Path], typer.Argument(help="SHARP FITS files, or directories of them.")],
     archive: Annotated[str, typer.Option(help="Directory or URI of the archive; made if need be.")],
@@ -269,23 +251,66 @@ def _add(store: Archive, patches: list[Patch]) -> tuple[int, int, list[dict[str,
     return added, duplicates, refused
 
 
-cli_info.register(app)
-cli_params.register(app)
-cli_quality.register(app)
-cli_training.register(app)
-cli_bundle.register(app)
-cli_directions.register(app)
-cli_steering.register(app)
-cli_invert.register(app)
-cli_search.register(app)
-cli_index.register(app)
-cli_fetch.register(app)
-cli_archive.register(app)
-cli_app.register(app)
-cli_reproduce.register(app)
-cli_study.register(app)
+#: module to the verbs that it registers, in the order of the help
+_VERBS = {
+    "cli_info": "info",
+    "cli_params": "params",
+    "cli_quality": "quality leaks",
+    "cli_training": "train",
+    "cli_bundle": "bundle",
+    "cli_directions": "directions",
+    "cli_steering": "generate edit",
+    "cli_invert": "invert",
+    "cli_search": "search",
+    "cli_index": "index",
+    "cli_fetch": "fetch",
+    "cli_archive": "archive",
+    "cli_app": "app",
+    "cli_reproduce": "reproduce",
+    "cli_study": "study",
+}
+_MODULE_OF = {verb: module for module, verbs in _VERBS.items() for verb in verbs.split()}
+#: verbs that end in seconds: most of what they allocate is the modules that they import
+_SHORT = ("info", "params", "generate", "edit", "invert", "search")
+
+
+def _made(modules: Iterable[str]) -> typer.Typer:
+    """The application with the verbs of some modules, beside those of this one."""
+    made = typer.Typer(cls=_Group, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+    made.callback()(solquery)
+    for verb in (demo, simulate, ingest):
+        made.command()(verb)
+    for module in modules:
+        import_module(f".{module}", __package__).register(made)
+    return made
+
+
+def __getattr__(name: str) -> Any:
+    if name != "app":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()["app"] = _made(_VERBS)
+    return globals()["app"]
+
+
+def _verb(args: Sequence[str]) -> str | None:
+    """The verb that arguments name, None where only the whole application can tell."""
+    rest = iter(args)
+    for arg in rest:
+        if arg == "--plugin":
+            next(rest, None)
+        elif arg != "--debug" and not arg.startswith("--plugin="):
+            return arg if arg in _MODULE_OF else None
+    return None
 
 
 def main() -> None:
     """Entry point of the `solquery` script."""
-    app()
+    cli_output.alone = True
+    # at the end everything goes: to look through the modules for what nobody uses takes as long as half of torch
+    atexit.register(gc.freeze)
+    verb = _verb(sys.argv[1:])
+    if verb in _SHORT:
+        # modules are no garbage: looking for it while they are loaded takes as long as a tenth of them
+        gc.set_threshold(100_000, 20, 100)
+    # the options of a verb take longer to declare than to read: those of the others wait until they are asked for
+    (_made(_VERBS) if verb is None else _made([_MODULE_OF[verb]]))()

@@ -168,6 +168,7 @@ class Query:
 def read_query(text: str, archive: Archive | None, bundle: Bundle, any_quality: bool = False) -> Query:
     """A FITS file, an .npy file (latent vector, or field), ``latent:TEXT``, or the id of a patch in the archive."""
     from .archive.prepare import prepare
+    from .archive.tables import quoted
 
     if text.startswith("latent:"):
         from .steering.latent_text import decode_latent
@@ -190,7 +191,7 @@ def read_query(text: str, archive: Archive | None, bundle: Bundle, any_quality: 
             hint = "read it with strict_quality=False if"
             raise UnreadableFits(str(error).replace(hint, "use --any-quality if")) from None
         kind, where = "file", {"file": str(path)}
-    elif archive is not None and text in set(archive.ids()):
+    elif archive is not None and archive.count(f"id IN ({quoted([text])})"):
         patch = archive.get(text)
         kind, where = "archive", {}
     else:

@@ -6,6 +6,7 @@ import io
 import json
 import math
 import os
+import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, is_dataclass
@@ -33,6 +34,8 @@ __all__ = [
 ]
 
 _LINE_SECONDS = 5.0
+#: whether this process runs one verb and ends
+alone = False
 
 
 def plain(value: Any) -> Any:
@@ -127,6 +130,8 @@ def write_json(path: Path, document: Any) -> Path:
 def picture(fields: Sequence[Any], preset: Preset, titles: Sequence[str], heading: str = "") -> bytes:
     """Patches (H, W) in preset units side by side as a PNG: north up, west to the right, one grey scale."""
     import numpy as np
+
+    _load_matplotlib()
     from matplotlib.figure import Figure
 
     from .study.magnetogram import grey_bar, show_field
@@ -149,6 +154,20 @@ def picture(fields: Sequence[Any], preset: Preset, titles: Sequence[str], headin
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=120, facecolor="white")
     return buffer.getvalue()
+
+
+def _load_matplotlib() -> None:
+    """Import `matplotlib.figure` without the lists of properties in its docstrings, a third of what it takes."""
+    if "matplotlib.figure" in sys.modules:
+        return
+    from matplotlib import artist
+
+    written = artist.kwdoc
+    artist.kwdoc = lambda artist: ""
+    try:
+        import matplotlib.figure  # noqa: F401
+    finally:
+        artist.kwdoc = written
 
 
 class Reporter:

@@ -66,7 +66,8 @@ def measured_in(store: Archive) -> None:
     """Measure the parameters of plug-ins on an archive that has no column for them yet."""
     from .physics import get_parameter, plugin_names
 
-    missing = [name for name in plugin_names() if name not in store.columns and get_parameter(name).default]
+    present = set(store.columns)
+    missing = [name for name in plugin_names() if name not in present and get_parameter(name).default]
     if missing:
         note(f"measuring {', '.join(missing)} on the {len(store)} patches of {store.uri}")
         store.measure(missing)

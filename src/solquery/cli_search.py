@@ -14,13 +14,13 @@ from .cli_archive import Dask, Workers, on_workers
 from .cli_input import Query, asked_of, read_query
 from .cli_output import Reporter, emit, note, quantities
 from .cli_plugins import load_models, measured_in
-from .cli_steering import BundleName, Describe, Json, Seed, Settings, answer_record, measured_on_grid
+from .cli_steering import BundleName, Describe, Json, Seed, Settings, answer_record
 from .errors import SolqueryError
 
 if TYPE_CHECKING:
     from .archive.store import Archive
     from .bundle import Bundle
-    from .retrieval.index import Match
+    from .retrieval import Match, SearchSession
 
 __all__ = ["register"]
 
@@ -106,7 +106,7 @@ def search(
     measured_in(store)
     if models.encoder is None:
         raise SolqueryError(f"bundle {models.name!r} has no encoder to search with; choose one that has")
-    if not store.ids(where):
+    if not store.count(where):
         what = f"no patch of {archive} meets {where!r}" if where else f"the archive at {archive} is empty"
         raise SolqueryError(f"{what}; {'widen the condition' if where else 'add patches with `solquery ingest`'}")
     shares = _shares(by, weights or [])
@@ -114,37 +114,23 @@ def search(
         found = _asked_query(models, describe, settings or [], seed)
     else:
         found = read_query(query, store, models, any_quality)
-    measured = measured_on_grid(models, found.x)
-    _embedded(store, models, workers, dask)
-    from .retrieval.verify import LOOKED_AT, verified
+    from .retrieval import SearchSession
+    from .retrieval.answers import NOISE_GAUSS
 
+    session = SearchSession(store, models)
+    measured = session.query(found.x).values
+    _embed(session, workers, dask)
     began = time.monotonic()
     excluded = found.region if exclude_own else None
+    if verify is None and found.about["kind"] not in ("file", "archive", "array"):
+        verify = 0  # what was drawn is no observation, and cannot be in the archive
     if verify is None:
-        # what was drawn is no observation, and cannot be in the archive
-        verify = LOOKED_AT if by is By.ssl and found.about["kind"] in ("file", "archive", "array") else 0
-
-    def find(k: int, group: str) -> list[Match]:
-        if by in (By.hybrid, By.physics):
-            from .retrieval.hybrid import search_hybrid
-
-            return search_hybrid(store, models, found.x, k, where, group, excluded, shares)
-        from .retrieval.baselines import search_parameters
-
-        return search_parameters(store, measured, k, by.value, where, group, excluded, preset=models.preset.name)
-
-    if by is By.ssl:
-        from .retrieval.index import search as searched
-
-        matches = searched(store, models, found.x, k, where, group.value, excluded, verify)
-    elif verify:
-        matches = verified(store, models, found.x, find, k, group.value, verify)
-    else:
-        matches = find(k, group.value)
+        verify = session.verified_by_default(by.value)
+    matches = session.search(
+        found.x, k, where, group.value, excluded, by=by.value, weights=shares, verify=verify
+    )  # fmt: skip
     _tell_few(store, matches, k, where, group)
-    from .retrieval.answers import NOISE_GAUSS, explain
-
-    told = explain(store, models, found.x, measured, matches, by.value, where, shares)
+    told = session.explain(found.x, matches, by=by.value, where=where, weights=shares)
     physical = models.preset.physical
     document: dict[str, Any] = {
         "query": {**found.about, "parameters": quantities(measured, physical)},
@@ -171,7 +157,7 @@ def search(
 def _tell_few(store: Archive, matches: list[Match], k: int, where: str | None, group: Group) -> None:
     """Why there are fewer answers than were asked for."""
     if len(matches) < k:
-        there = len(store.ids(where))
+        there = store.count(where)
         what = f"{there:,} patches" + (f" meet {where!r}" if where else " are in the archive")
         each = ", one answer a region; --group none gives every patch" if group is Group.region else ""
         note(f"{k:,} were asked for, {len(matches):,} found: {what}{each}")
@@ -192,15 +178,17 @@ def _shares(by: By, texts: list[str]) -> dict[str, float] | None:
     return given
 
 
-def _embedded(store: Archive, models: Bundle, workers: int | None, scheduler: str | None) -> None:
+def _embed(session: SearchSession, workers: int | None, scheduler: str | None) -> None:
     """Embed what has no embedding yet; those of another encoder are not replaced without being asked."""
     from .retrieval.embedding import embed_archive
     from .retrieval.made_by import other_encoder
 
-    if "embedding_model" in store.columns:
-        made = {model for model in store.table(["embedding_model"])["embedding_model"].to_pylist() if model is not None}
-        if made and models.encoder_hash not in made:
-            raise SolqueryError(f"{other_encoder(made, store, models)}, which replaces what is there")
+    there = session.embedded()
+    if not there.missing:
+        return
+    store, models, made = session.archive, session.bundle, there.encoders()
+    if made and models.encoder_hash not in made:
+        raise SolqueryError(f"{other_encoder(made, store, models)}, which replaces what is there")
     with Reporter("embedding the archive") as report, on_workers(workers, scheduler) as client:
         done = embed_archive(store, models, report.count, client=client)
     if done.embedded:

@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 __all__ = ["answer_record", "bundle_info", "direction_rows", "measured_on_grid", "register"]
 
 
+#: patches that are measured without the compiled kernels
+_SPARED = 48
+
 BundleName = Annotated[str | None, typer.Option("--bundle", help="Name or folder; the shipped default without it.")]
 Describe = Annotated[str | None, typer.Option(help='In words, e.g. "strong, compact bipole, leading negative".')]
 Settings = Annotated[
@@ -131,10 +134,15 @@ def generate(
 
     import numpy as np
 
+    from . import cli_output
     from .archive.fits import write_fits
     from .patch import Patch
+    from .physics import fast
     from .steering.targeting import generate as generated
 
+    if cli_output.alone:
+        # as many as are measured while the kernels would be loaded
+        fast.spare(_SPARED)
     models = load_models(bundle)
     named = hale or joy or complexity
     if class_direction is not None and (named or describe or settings or hold):

@@ -193,7 +193,8 @@ def test_search_uses_it_by_itself(archive, bundle, monkeypatch):
     monkeypatch.setattr(ann.files, "indexes", lambda path: [])
     exact = search(archive, bundle, x, 5, "mu > 0.1", verify=0)
     monkeypatch.undo()
-    monkeypatch.setattr("solquery.retrieval.index.load_index", None)
+    for exactly in ("Embedded", "load_index"):
+        monkeypatch.setattr(f"solquery.retrieval.session.{exactly}", None)
     got = search(archive, bundle, x, 5, "mu > 0.1", verify=0)
     assert [(m.id, m.distance, m.row["id"]) for m in got] == [(m.id, m.distance, m.row["id"]) for m in exact]
 

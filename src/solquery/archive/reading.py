@@ -40,7 +40,10 @@ def read_patches(patches: Any, fields: Any, ids: pa.Array, uri: str) -> Iterator
     ArchiveError
         When a row or a field is missing, or a field has another size than its row says.
     """
-    columns = [name for name in records.METADATA if name in patches.schema.names]
+    if not len(ids):
+        return
+    present = set(patches.schema.names)  # asked once: the table is opened for it
+    columns = [name for name in records.METADATA if name in present]
     rows, data = Rows(patches, columns, ids), Rows(fields, ["id", "field"], ids)
     for start in range(0, len(ids), ROWS_AHEAD):
         about = rows.helping(start, ROWS_AHEAD)

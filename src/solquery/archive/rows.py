@@ -7,7 +7,7 @@ id takes thirty, and is found for a condition without reading any id.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -17,7 +17,7 @@ from . import tables
 if TYPE_CHECKING:
     from .store import Archive
 
-__all__ = ["at_version", "places_of", "rows_with_places", "version_of"]
+__all__ = ["at_version", "in_lance", "places_of", "rows_at", "rows_with_places", "table_with_places", "version_of"]
 
 _ROW = "_rowid"
 
@@ -42,15 +42,7 @@ def places_of(archive: Archive, where: str | None = None) -> np.ndarray:
     ArchiveError
         For a condition that cannot be read.
     """
-    query = archive._patches.search().select([_ROW])
-    if where:
-        query = query.where(where)
-    try:
-        found = query.to_arrow()
-    except (ValueError, RuntimeError, OSError) as error:
-        raise tables.ArchiveError(
-            f"cannot filter by {where!r}: {tables.reason(error)}; the columns are: {', '.join(archive.columns)}"
-        ) from None
+    found = tables.read(archive._patches, archive.uri, [], where, places=True)
     return np.sort(found[_ROW].to_numpy())
 
 
@@ -58,8 +50,31 @@ def rows_with_places(
     archive: Archive, columns: Sequence[str], where: str | None = None, size: int = 16384
 ) -> Iterator[tuple[np.ndarray, pa.RecordBatch]]:
     """Places (n,) uint64 and columns of rows, at most `size` at a time, in no order that is promised."""
-    query = archive._patches.search().select(list(columns)).with_row_id(True)
-    if where:
-        query = query.where(where)
-    for batch in query.to_batches(size):
+    for batch in tables.read_batches(archive._patches, archive.uri, columns, where, size):
         yield batch.column(_ROW).to_numpy(), batch.select(list(columns))
+
+
+def table_with_places(
+    archive: Archive, columns: Sequence[str], where: str | None = None
+) -> tuple[np.ndarray | None, pa.Table]:
+    """Places (N,) and columns of rows, in no order that is promised; no places of an archive that is not in Lance."""
+    if not in_lance(archive):
+        return None, archive.table(columns=columns, where=where)
+    found = tables.read(archive._patches, archive.uri, columns, where, places=True)
+    return found[_ROW].to_numpy(), found.select(list(columns))
+
+
+def rows_at(archive: Archive, places: Sequence[int], columns: Sequence[str]) -> list[dict[str, Any]]:
+    """Rows at some places of the version that is open, in no order that is promised; those that have moved are missing.
+
+    Found without reading any other row.
+    """
+    if not len(places):
+        return []
+    query = archive._patches.take_row_ids([int(place) for place in places]).select(list(columns))
+    return query.to_arrow().to_pylist()
+
+
+def in_lance(archive: Archive) -> bool:
+    """Whether the rows of an archive have places: not where another object stands in for one."""
+    return hasattr(archive, "_patches")

@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 
 __all__ = ["AddReport", "Archive", "ArchiveError"]
 
+#: patches that are looked up by name, and of an archive no larger than this all are prepared at once
+_FEW, _SMALL = 64, 1024
+
 
 class Archive:
     """Patches that can be filtered, read and searched; made by `open`, `create` or `open_or_create`.
@@ -188,7 +191,8 @@ class Archive:
             Which; None for those that some patch has no column for yet.
         """
         if names is None:
-            names = [name for name in parameters() if name not in self._patches.schema.names]
+            present = set(self.columns)
+            names = [name for name in parameters() if name not in present]
         names = [get_parameter(name).name for name in names]
         if not names:
             return
@@ -229,23 +233,13 @@ class Archive:
         ArchiveError
             When a column is unknown or the condition cannot be read.
         """
-        names = self._patches.schema.names
-        wanted = names if columns is None else list(columns)
-        unknown = [name for name in wanted if name not in names]
-        if unknown:
-            raise ArchiveError(f"the archive has no column {', '.join(unknown)}; it has: {', '.join(names)}")
-        query = self._patches.search().select(list(dict.fromkeys(["id", *wanted])))
-        if where:
-            query = query.where(where)
-        try:
-            found = query.to_arrow()
-        except (ValueError, RuntimeError, OSError) as error:
-            if not where:
-                raise ArchiveError(f"the archive at {self.uri} cannot be read: {str(error).splitlines()[0]}") from error
-            raise ArchiveError(
-                f"cannot filter by {where!r}: {tables.reason(error)}; the columns are: {', '.join(names)}"
-            ) from None
+        wanted = self.columns if columns is None else list(columns)
+        found = tables.read(self._patches, self.uri, ["id", *wanted], where)
         return found.sort_by("id").select(wanted)
+
+    def count(self, where: str | None = None) -> int:
+        """How many patches meet `where`; errors as in `table`."""
+        return tables.count(self._patches, self.uri, where)
 
     def sql(self, query: str) -> pa.Table:
         """The answer to one SELECT over the table ``patches``: metadata, parameters and embeddings, not the fields.
@@ -272,12 +266,22 @@ class Archive:
 
     def _chosen(self, where: str | None, ids: Iterable[str] | None) -> pa.Array:
         """Ids of the patches that meet `where` and are among `ids`, in the order of `ids`, else sorted."""
-        found = self._ids(where)
         if ids is None:
-            return found
+            return self._ids(where)
         asked = ids if isinstance(ids, pa.Array) else pa.array(list(ids), pa.string())
-        places(asked, found if where is None else self._ids(), self.uri)
-        return asked.filter(pc.is_in(asked, value_set=found))
+        if not len(asked):
+            return asked
+        # a few are asked for by name: the ids of an archive of millions need not be read for them
+        among = f"id IN ({tables.quoted(asked.to_pylist())})" if len(asked) <= _FEW else None
+        known = self._names(among)
+        places(asked, known, self.uri)
+        if where is not None:
+            known = self._names(where if among is None else f"({where}) AND {among}")
+        return asked.filter(pc.is_in(asked, value_set=known))
+
+    def _names(self, where: str | None) -> pa.Array:
+        """Ids in no order."""
+        return whole(tables.read(self._patches, self.uri, ["id"], where)["id"])
 
     def patches(self, where: str | None = None, ids: Iterable[str] | None = None) -> Iterator[Patch]:
         """Patches one by one, sorted by id, or in the order of `ids`; see `table` for `where`.
@@ -338,13 +342,25 @@ class Archive:
         """
         preset = get_preset(preset)
         wanted = self._chosen(where, ids)
-        if self.path is None:
-            asked = wanted.to_pylist()
-            return asked, cache.prepare_rows(self.patches(ids=asked), preset, len(asked)).astype(np.float32)
+        if self.path is None or (len(wanted) <= _FEW and len(self) > _SMALL):
+            return wanted.to_pylist(), self.prepared_few(preset, self._sums(wanted))
         known, stored = self.prepared_file(preset)
         if wanted.equals(known):
             return wanted.to_pylist(), batching.as_float32(stored)
         return wanted.to_pylist(), batching.as_float32(stored[np.asarray(places(wanted, known, self.uri))])
+
+    def prepared_few(self, preset: Preset | str, keys: pa.Table) -> np.ndarray:
+        """`prepared` of some patches whose ids and checksums are known: a table of `id` and `checksum`.
+
+        Of a large archive they are looked up in the file that there is, or prepared alone: no file is made for them.
+        """
+        preset = get_preset(preset)
+        if self.path is None:
+            patches = self.patches(ids=keys["id"].to_pylist())
+            return cache.prepare_rows(patches, preset, len(keys)).astype(np.float32)
+        if len(self) <= _SMALL:
+            return self.prepared(preset, ids=keys["id"].to_pylist())[1]
+        return cache.prepared_few(self.path / "prepared", preset, keys, self._maker(preset)).astype(np.float32)
 
     def prepared_memmap(self, preset: Preset | str) -> tuple[list[str], np.ndarray]:
         """Network input of the whole archive, on disk: ids, and (N, H, W) float16, for training on many patches.
@@ -362,11 +378,16 @@ class Archive:
         if self.path is None:
             raise ArchiveError(f"{self.uri} is not local; use Archive.prepared, or copy the archive to a directory")
         preset, keys = get_preset(preset), self._keys()
+        return whole(keys["id"]), cache.prepared(self.path / "prepared", preset, keys, self._maker(preset))
 
-        def make(ids: list[str]) -> Iterator[np.ndarray]:
-            return (prepare(patch, preset) for patch in self.patches(ids=ids))
+    def _sums(self, ids: pa.Array) -> pa.Table:
+        """Ids and checksums of some patches, in their order."""
+        few = f"id IN ({tables.quoted(ids.to_pylist())})" if 0 < len(ids) <= _FEW else None
+        keys = tables.read(self._patches, self.uri, ["id", "checksum"], few).combine_chunks()
+        return keys.take(pc.index_in(ids, value_set=whole(keys["id"])))
 
-        return whole(keys["id"]), cache.prepared(self.path / "prepared", preset, keys, make)
+    def _maker(self, preset: Preset) -> cache.Make:
+        return lambda ids: (prepare(patch, preset) for patch in self.patches(ids=ids))
 
     # ----------------------------------------------------------------- about
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
-from collections.abc import Iterable, Mapping, Sequence
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from functools import lru_cache
 from pathlib import Path
@@ -23,10 +25,13 @@ __all__ = [
     "ArchiveError",
     "as_column",
     "columns_table",
+    "count",
     "create_tables",
     "local_path",
     "open_tables",
     "quoted",
+    "read",
+    "read_batches",
     "reason",
     "table_exists",
     "vector_length",
@@ -48,11 +53,35 @@ def local_path(uri: str) -> Path | None:
     return None if "://" in uri else Path(uri).expanduser()
 
 
+def _load_later(name: str) -> None:
+    """Let a package be imported without its body, which runs when something of it but a submodule is used."""
+    if name in sys.modules or (spec := importlib.util.find_spec(name)) is None or spec.loader is None:
+        return
+    module, loader = importlib.util.module_from_spec(spec), spec.loader
+
+    def load(attribute: str) -> Any:
+        del module.__dict__["__getattr__"]
+        loader.exec_module(module)
+        return getattr(module, attribute)
+
+    module.__dict__["__getattr__"] = load
+    sys.modules[name] = module
+
+
+@lru_cache(maxsize=1)
+def _lancedb() -> Any:
+    """The module `lancedb`, imported where an archive is opened: it takes longer to load than most verbs to run."""
+    # the client of a catalogue server, which no archive has, is a third of that time
+    _load_later("lance_namespace_urllib3_client")
+    import lancedb
+
+    return lancedb
+
+
 @lru_cache(maxsize=1)
 def _session() -> lancedb.Session:
     """What all archives of a process share; Lance's own limits for its caches are gigabytes."""
-    import lancedb  # seconds, which what opens no archive does not wait for
-
+    lancedb = _lancedb()
     return lancedb.Session(index_cache_size_bytes=_CACHE_BYTES, metadata_cache_size_bytes=_CACHE_BYTES)
 
 
@@ -62,10 +91,8 @@ def _connect(uri: str | Path) -> tuple[str, Any, list[str]]:
     uri = str(uri) if path is None else str(path)
     if path is not None and path.exists() and not path.is_dir():
         raise ArchiveError(f"{uri} is a file; an archive is a directory: give another place")
-    import lancedb
-
     # no interval: a handle sees at once what other processes have committed
-    database = lancedb.connect(uri, read_consistency_interval=timedelta(0), session=_session())
+    database = _lancedb().connect(uri, read_consistency_interval=timedelta(0), session=_session())
     return uri, database, list(database.list_tables().tables)
 
 
@@ -100,6 +127,68 @@ def _keyed(database: Any, name: str, schema: pa.Schema) -> Any:
     # lets Lance notice two writers that insert the same id at the same moment
     table.set_unenforced_primary_key("id")
     return table
+
+
+def read(patches: Any, uri: str, columns: Sequence[str], where: str | None = None, places: bool = False) -> pa.Table:
+    """Columns of the metadata table, in the order in which Lance keeps the rows.
+
+    Parameters
+    ----------
+    patches, uri
+        The table, and where the archive is.
+    columns
+        Which; the table that comes back has them and no other, but for `places`.
+    where
+        SQL condition as in `Archive.table`.
+    places
+        Add the column ``_rowid``, by which Lance finds a row at this version.
+
+    Raises
+    ------
+    ArchiveError
+        When a column is unknown or the condition cannot be read.
+    """
+    query = _query(patches, columns, where)
+    try:
+        found = (query.with_row_id(True) if places else query).to_arrow()
+    except (ValueError, RuntimeError, OSError) as error:
+        raise _unreadable(error, patches, uri, where) from (None if where else error)
+    return found.select([*dict.fromkeys(columns), *(["_rowid"] if places else [])])
+
+
+def read_batches(
+    patches: Any, uri: str, columns: Sequence[str], where: str | None = None, size: int = 16384
+) -> Iterator[pa.RecordBatch]:
+    """As `read`, at most `size` rows at a time, with the column ``_rowid``."""
+    query = _query(patches, columns, where).with_row_id(True)
+    try:
+        yield from query.to_batches(size)
+    except (ValueError, RuntimeError, OSError) as error:
+        raise _unreadable(error, patches, uri, where) from (None if where else error)
+
+
+def count(patches: Any, uri: str, where: str | None = None) -> int:
+    """How many rows meet `where`; errors as in `read`."""
+    try:
+        return patches.count_rows(where or None)
+    except (ValueError, RuntimeError, OSError) as error:
+        raise _unreadable(error, patches, uri, where) from (None if where else error)
+
+
+def _query(patches: Any, columns: Sequence[str], where: str | None) -> Any:
+    names = patches.schema.names
+    unknown = [name for name in columns if name not in names]
+    if unknown:
+        raise ArchiveError(f"the archive has no column {', '.join(unknown)}; it has: {', '.join(names)}")
+    query = patches.search().select(list(dict.fromkeys(columns)))
+    return query.where(where) if where else query
+
+
+def _unreadable(error: Exception, patches: Any, uri: str, where: str | None) -> ArchiveError:
+    if not where:
+        return ArchiveError(f"the archive at {uri} cannot be read: {str(error).splitlines()[0]}")
+    columns = ", ".join(patches.schema.names)
+    return ArchiveError(f"cannot filter by {where!r}: {reason(error)}; the columns are: {columns}")
 
 
 def quoted(ids: Iterable[str]) -> str:

@@ -61,7 +61,8 @@ def verify(archive: Archive, progress: Any = lambda done, total: None) -> list[P
     progress
         Called with the number of fields read and of all.
     """
-    columns = [name for name in records.METADATA if name in archive.columns and name not in ("keywords", "truth")]
+    present = set(archive.columns)
+    columns = [name for name in records.METADATA if name in present and name not in ("keywords", "truth")]
     found, kept = [], [_KEPT.empty_table()]
     # rows come a few at a time, and what is held of all of them is what their fields are checked with
     for part in archive._patches.search().select(columns).to_batches(batch_size=_ROWS_AT_A_TIME):

@@ -1,8 +1,15 @@
 """Generators: networks, losses and training (paper, sections 3 and 4)."""
 
-from .networks import architectures, build_discriminator, build_generator, register, register_generator
-from .training import TrainingError, discriminator_accuracy, load_run, train_generator
-from .variety import CollapseWarning, diversity
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..lazy import lazily
+
+if TYPE_CHECKING:
+    from .networks import architectures, build_discriminator, build_generator, register, register_generator
+    from .training import TrainingError, discriminator_accuracy, load_run, train_generator
+    from .variety import CollapseWarning, diversity
 
 __all__ = [
     "CollapseWarning",
@@ -17,3 +24,12 @@ __all__ = [
     "register_generator",
     "train_generator",
 ]
+
+__getattr__, __dir__ = lazily(
+    __name__,
+    {
+        "networks": "architectures build_discriminator build_generator register register_generator",
+        "training": "TrainingError discriminator_accuracy load_run train_generator",
+        "variety": "CollapseWarning diversity",
+    },
+)

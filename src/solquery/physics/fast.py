@@ -24,7 +24,7 @@ from ..patch import MX_PER_G_MM2
 if TYPE_CHECKING:
     from .registry import Parameter
 
-__all__ = ["available", "covered", "measure_fast"]
+__all__ = ["available", "chosen_for", "covered", "measure_fast", "spare"]
 
 _FLUX = ("tuf", "tpf", "tnf", "net_flux", "r")
 
@@ -41,9 +41,29 @@ def _kernels() -> ModuleType | None:
     return kernels
 
 
+#: patches that are still to be measured without the kernels
+_spared = 0
+
+
+def spare(patches: int) -> None:
+    """Measure the next so many patches by the definitions: what measures no more ends before the kernels are loaded.
+
+    Values then differ by rounding from those of the kernels.
+    """
+    global _spared
+    _spared = patches
+
+
 def available() -> bool:
     """Whether the compiled kernels can be used."""
     return _kernels() is not None
+
+
+def chosen_for(patches: int) -> bool:
+    """Whether the kernels are to measure so many patches; those that are spared (`spare`) are counted down."""
+    global _spared
+    _spared = _spared - patches if patches <= _spared else 0
+    return not _spared and available()
 
 
 @cache

@@ -302,7 +302,7 @@ def measure(
     scale = as_scale(scale_mm, n, batch.device)
     out = {p.name: torch.empty(n, dtype=torch.float64, device=batch.device) for p in chosen}
     step = max(1, _CHUNK_PIXELS.get(batch.device.type, 2**22) // (height * width))
-    quick = fast.covered(chosen) if batch.device.type == "cpu" and fast.available() else []
+    quick = fast.covered(chosen) if batch.device.type == "cpu" and fast.chosen_for(n) else []
     others = [p for p in chosen if p not in quick]
     with torch.no_grad():
         for start in range(0, n, step):

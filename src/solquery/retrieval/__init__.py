@@ -2,27 +2,35 @@
 
 from __future__ import annotations
 
-from .ann import ApproximateIndex, open_index
-from .ann_build import build_index
-from .ann_files import About, IndexingError
-from .augment import augment
-from .baselines import FEATURES, euclidean, features, mahalanobis, search_parameters
-from .embedding import EmbedReport, embed, embed_archive
-from .encoder import Encoder, Predictor, build_encoder
-from .hybrid import (
-    COMPARED,
-    LOOK,
-    WEIGHTS,
-    NormalScores,
-    combine,
-    parameter_distances,
-    parse_weights,
-    search_hybrid,
-)
-from .index import EmbeddingIndex, Match, SearchError, load_index, nearest, search
-from .likeness import likeness
-from .training import CollapseWarning, EncoderRunError, TrainingReport, export_encoder, load_encoder, train_encoder
-from .verify import LOOKED_AT, overlay, verified
+from typing import TYPE_CHECKING
+
+from ..lazy import lazily
+
+if TYPE_CHECKING:
+    from .ann import ApproximateIndex, open_index
+    from .ann_build import build_index
+    from .ann_files import About, IndexingError
+    from .answers import Difference, Explanation
+    from .augment import augment
+    from .baselines import FEATURES, euclidean, features, mahalanobis, search_parameters
+    from .embedding import EmbedReport, embed, embed_archive
+    from .encoder import Encoder, Predictor, build_encoder
+    from .hybrid import (
+        COMPARED,
+        LOOK,
+        WEIGHTS,
+        NormalScores,
+        combine,
+        parameter_distances,
+        parse_weights,
+        search_hybrid,
+    )
+    from .index import EmbeddingIndex, Match, SearchError, nearest
+    from .likeness import likeness
+    from .loading import load_index
+    from .session import SearchSession, search
+    from .training import CollapseWarning, EncoderRunError, TrainingReport, export_encoder, load_encoder, train_encoder
+    from .verify import LOOKED_AT, overlay, verified
 
 __all__ = [
     "COMPARED",
@@ -33,15 +41,18 @@ __all__ = [
     "About",
     "ApproximateIndex",
     "CollapseWarning",
+    "Difference",
     "EmbedReport",
     "EmbeddingIndex",
     "Encoder",
     "EncoderRunError",
+    "Explanation",
     "IndexingError",
     "Match",
     "NormalScores",
     "Predictor",
     "SearchError",
+    "SearchSession",
     "TrainingReport",
     "augment",
     "build_encoder",
@@ -67,3 +78,24 @@ __all__ = [
     "train_encoder",
     "verified",
 ]
+
+__getattr__, __dir__ = lazily(
+    __name__,
+    {
+        "likeness": "likeness",
+        "augment": "augment",
+        "ann": "ApproximateIndex open_index",
+        "ann_build": "build_index",
+        "ann_files": "About IndexingError",
+        "answers": "Difference Explanation",
+        "baselines": "FEATURES euclidean features mahalanobis search_parameters",
+        "embedding": "EmbedReport embed embed_archive",
+        "encoder": "Encoder Predictor build_encoder",
+        "hybrid": "COMPARED LOOK WEIGHTS NormalScores combine parameter_distances parse_weights search_hybrid",
+        "index": "EmbeddingIndex Match SearchError nearest",
+        "loading": "load_index",
+        "session": "SearchSession search",
+        "training": "CollapseWarning EncoderRunError TrainingReport export_encoder load_encoder train_encoder",
+        "verify": "LOOKED_AT overlay verified",
+    },
+)

@@ -162,7 +162,13 @@ class ApproximateIndex:
         regions = self.regions
         return [
             [
-                Match(self._ids[int(row)].as_py(), regions[int(self.codes[row])].as_py(), float(distance), rank)
+                Match(
+                    self._ids[int(row)].as_py(),
+                    regions[int(self.codes[row])].as_py(),
+                    float(distance),
+                    rank,
+                    place=int(self._places[row]),
+                )
                 for rank, (row, distance) in enumerate(zip(line, np.sqrt(apart), strict=True), start=1)
             ]
             for line, apart in zip(rows, squares, strict=True)

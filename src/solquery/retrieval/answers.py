@@ -13,29 +13,29 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import numpy as np
+import pyarrow as pa
 
-from ..physics import parameters, uncertainty, unit_of
-from .alignment import Aligner
-from .baselines import table_distances
-from .embedding import embed
-from .hybrid import NormalScores, hybrid_distances
-from .index import Match, checked_query, load_index
+from ..archive.rows import rows_at
+from ..archive.tables import quoted
+from ..physics import parameters, unit_of
+from .hybrid import NormalScores
+from .index import EmbeddingIndex, Match
+from .session import NOISE_GAUSS, Asked, SearchSession
 
 if TYPE_CHECKING:
     from ..archive.store import Archive
     from ..bundle import Bundle
 
-__all__ = ["NOISE_GAUSS", "Difference", "Explanation", "explain", "links", "noise_of", "ranked"]
+__all__ = ["NOISE_GAUSS", "Difference", "Explanation", "explain", "explained", "links"]
 
-#: standard deviation of a pixel of the grid: between HMI's line-of-sight and radial noise, averaged onto 1.8 Mm
-NOISE_GAUSS = 10.0
 #: of the archive's spread, in normal scores
 _SHARE_OF_SPREAD = 0.25
-_NOISE_DRAWS = 8
 #: pixels averaged before two pictures are compared: the eye does not ask for every one
 _COARSE = 4
 #: an archive beyond this is not read again for ranks and spans
 _LARGEST = 1_000_000
+#: rows that are found one by one sooner than by a pass over all
+_BY_PLACE = 4096
 
 
 @dataclass(frozen=True)
@@ -89,59 +89,26 @@ class Explanation:
     links: dict[str, str]
 
 
-def ranked(
-    archive: Archive,
-    bundle: Bundle,
-    x: np.ndarray,
-    values: Mapping[str, float],
-    by: str = "ssl",
-    where: str | None = None,
-    weights: Mapping[str, float] | None = None,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Ids, regions and distances, each (N,), of all patches searched, ungrouped.
-
-    Parameters
-    ----------
-    archive, bundle, where
-        As in `search`.
-    x
-        (H, W) query in preset units.
-    values
-        Its parameters on the grid.
-    by
-        ``ssl``, ``hybrid`` or ``physics`` (with `weights`), ``euclidean``, ``mahalanobis``.
-    """
-    if by in ("euclidean", "mahalanobis"):
-        ids, regions, distances = table_distances(archive, values, by, where)
-        return np.asarray(ids, dtype=str), regions, distances[0]
-    if by == "ssl":
-        index = load_index(archive, bundle, where)
-        distances = index.distances(embed(bundle.encoder, checked_query(x, bundle)))
-    else:
-        index, distances = hybrid_distances(archive, bundle, x, where, weights)
-    return index.ids, index.regions, distances[0]
-
-
-def noise_of(bundle: Bundle, x: np.ndarray) -> dict[str, float]:
-    """Standard errors of the parameters of patch x (H, W), in preset units, at `NOISE_GAUSS` a pixel of the grid."""
-    gauss = np.asarray(bundle.preset.to_gauss(np.nan_to_num(np.asarray(x, np.float32))))
-    found = uncertainty(gauss, bundle.preset.scale_mm, NOISE_GAUSS, samples=_NOISE_DRAWS)
-    return {name: float(value[0]) for name, value in found.items()}
-
-
-def _difference(name: str, query: Any, match: Any, noise: float, scores: NormalScores, physical: bool) -> Difference:
-    a, b = (float("nan") if v is None else float(v) for v in (query, match))
-    gap = b - a
+def _differences(
+    name: str, query: Any, matches: Sequence[Any], noise: float, scores: NormalScores, physical: bool
+) -> list[Difference]:
+    """One parameter of each match beside the query's."""
+    values = np.array([np.nan if value is None else value for value in (query, *matches)], np.float64)
+    gaps = values[1:] - values[0]
     if unit_of(name, physical) == "deg":
-        gap = (gap + 180.0) % 360.0 - 180.0
-    apart = float(scores(b) - scores(a))
-    agrees = None
-    if np.isfinite(gap):
-        if abs(gap) <= 2.0 * np.sqrt(2.0) * (noise if np.isfinite(noise) else 0.0):
-            agrees = "noise"
-        elif abs(apart) <= _SHARE_OF_SPREAD:
-            agrees = "spread"
-    return Difference(a, b, gap, apart, agrees)
+        gaps = (gaps + 180.0) % 360.0 - 180.0
+    found = scores(values)
+    within = 2.0 * np.sqrt(2.0) * (noise if np.isfinite(noise) else 0.0)
+    out = []
+    for value, gap, apart in zip(values[1:].tolist(), gaps.tolist(), (found[1:] - found[0]).tolist(), strict=True):
+        agrees = None
+        if np.isfinite(gap):
+            if abs(gap) <= within:
+                agrees = "noise"
+            elif abs(apart) <= _SHARE_OF_SPREAD:
+                agrees = "spread"
+        out.append(Difference(float(values[0]), value, gap, apart, agrees))
+    return out
 
 
 def links(row: Mapping[str, Any]) -> dict[str, str]:
@@ -161,17 +128,30 @@ def links(row: Mapping[str, Any]) -> dict[str, str]:
     return out
 
 
-def _spans(archive: Archive, near: Mapping[str, list[str]]) -> dict[str, dict[str, Any]]:
-    """Region to the first and the last time among patches, and how many they are."""
-    wanted = [name for ids in near.values() for name in ids]
-    quoted = ", ".join("'" + name.replace("'", "''") + "'" for name in wanted)
-    table = archive.table(["id", "t_utc"], f"id IN ({quoted})")
-    at: dict[str, datetime | None] = dict(zip(table["id"].to_pylist(), table["t_utc"].to_pylist(), strict=True))
+def _times(archive: Archive, patches: EmbeddingIndex, rows: np.ndarray) -> dict[str, datetime | None]:
+    """When the patches in some rows were observed, by id."""
+    found: list[dict[str, Any]] = []
+    if patches.places is not None and len(rows) <= _BY_PLACE:
+        found = rows_at(archive, patches.places[rows].tolist(), ["id", "t_utc"])
+    if len(found) < len(rows):
+        wanted = patches.id_array.take(pa.array(rows)).to_pylist()
+        found = archive.table(["id", "t_utc"], f"id IN ({quoted(wanted)})").to_pylist()
+    return {row["id"]: row["t_utc"] for row in found}
+
+
+def _spans(
+    archive: Archive, patches: EmbeddingIndex, distances: np.ndarray, reach: float, regions: Sequence[str]
+) -> dict[str, dict[str, Any]]:
+    """Region to the first and the last time among its patches that are within reach, and how many they are."""
+    near = np.flatnonzero(patches.in_regions(regions) & (distances <= reach))
+    at = _times(archive, patches, near)
+    ids, named = (a.take(pa.array(near)).to_pylist() for a in (patches.id_array, patches.region_array))
     out = {}
-    for region, ids in near.items():
-        times = sorted(t for name in ids if (t := at.get(name)) is not None)
+    for region in regions:
+        here = [patch_id for patch_id, name in zip(ids, named, strict=True) if name == region]
+        times = sorted(t for patch_id in here if (t := at.get(patch_id)) is not None)
         ends = {"first": times[0].isoformat(), "last": times[-1].isoformat()} if times else {}
-        out[region] = {"first": None, "last": None, **ends, "frames": len(ids)}
+        out[region] = {"first": None, "last": None, **ends, "frames": len(here)}
     return out
 
 
@@ -179,52 +159,60 @@ def explain(
     archive: Archive,
     bundle: Bundle,
     x: np.ndarray,
-    values: Mapping[str, float],
     matches: Sequence[Match],
     by: str = "ssl",
     where: str | None = None,
     weights: Mapping[str, float] | None = None,
 ) -> list[Explanation]:
-    """What can be said of each match of a search.
+    """What can be said of each match of one search; of many, `SearchSession.explain` says it sooner.
 
     Parameters
     ----------
-    archive, bundle, x, values, by, where, weights
-        As in `ranked`; those of the search.
+    archive, bundle, x, by, where, weights
+        As in `SearchSession.search`; those of the search.
     matches
         Its answers, nearest first.
     """
+    return SearchSession(archive, bundle).explain(x, matches, by=by, where=where, weights=weights)
+
+
+def explained(
+    session: SearchSession,
+    asked: Asked,
+    matches: Sequence[Match],
+    by: str,
+    where: str | None,
+    weights: Mapping[str, float] | None,
+) -> list[Explanation]:
+    """`SearchSession.explain`."""
     if not matches:
         return []
+    archive, bundle = session.archive, session.bundle
     percentile: list[float | None] = [None] * len(matches)
     spans: dict[str, dict[str, Any]] = {}
     if len(archive) <= _LARGEST:
-        ids, regions, distances = ranked(archive, bundle, x, values, by, where, weights)
-        row_of = {str(name): k for k, name in enumerate(ids)}
-        own = [distances[row_of[match.id]] for match in matches]
-        percentile = [100.0 * float((distances > d).mean()) for d in own]
-        reach = np.nanmax(own)
-        near = {
-            match.region: [str(i) for i in ids[(regions == match.region) & (distances <= reach)]] for match in matches
-        }
-        spans = _spans(archive, near)
-    names = [name for name in parameters() if f"grid_{name}" in archive.columns]
-    stored = archive.table([f"grid_{name}" for name in names])
-    scores = {name: NormalScores(stored[f"grid_{name}"].to_numpy()) for name in names}
-    noise = noise_of(bundle, x)
-    found, pictures = archive.prepared(bundle.preset, ids=[match.id for match in matches])
-    place = {name: k for k, name in enumerate(found)}
-    others = np.stack([np.asarray(pictures[place[match.id]], np.float32) for match in matches])
-    alike, views = Aligner(x, bundle.preset.encoder.augment).over(others, finest=_COARSE)
+        patches, distances = session.distances(asked, where, by, weights)
+        rows = patches.rows([match.id for match in matches])
+        own = dict(zip(patches.id_array.take(pa.array(rows)).to_pylist(), distances[rows].tolist(), strict=True))
+        # NaN, of a patch that lacks what is compared, is farther than none
+        percentile = [100.0 * float((distances > own[match.id]).mean()) for match in matches]
+        regions = list(dict.fromkeys(match.region for match in matches))
+        spans = _spans(archive, patches, distances, float(np.nanmax(list(own.values()))), regions)
+    present = set(archive.columns)
+    names = [name for name in parameters() if f"grid_{name}" in present]
+    scores = session.scores(names)
+    others = session.pictures(matches)
+    alike, views = asked.aligner.over(others, finest=_COARSE)
+    differences = {
+        name: _differences(
+            name, asked.values.get(name), [match.row.get(f"grid_{name}") for match in matches],
+            asked.noise.get(name, np.nan), scores[name], bundle.preset.physical,
+        )
+        for name in names
+    }  # fmt: skip
     out = []
     for k, match in enumerate(matches):
-        differences = {
-            name: _difference(
-                name, values.get(name), match.row.get(f"grid_{name}"), noise.get(name, np.nan), scores[name],
-                bundle.preset.physical,
-            )
-            for name in names
-        }  # fmt: skip
+        of_match = {name: found[k] for name, found in differences.items()}
         alignment = {
             "flip": bool(views.flip[k]),
             "rotation_deg": round(float(views.rotation_deg[k]), 2),
@@ -232,5 +220,5 @@ def explain(
             "shift_px": [float(v) for v in views.shift_px[k]],
         }
         span = spans.get(match.region)
-        out.append(Explanation(percentile[k], differences, float(alike[k]), alignment, span, links(match.row)))
+        out.append(Explanation(percentile[k], of_match, float(alike[k]), alignment, span, links(match.row)))
     return out

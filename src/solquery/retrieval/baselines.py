@@ -8,11 +8,15 @@ query that lacks one is compared by those it has.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow.compute as pc
 
-from .index import Match, SearchError, nearest, rows_of
+from ..archive.rows import table_with_places
+from .index import EmbeddingIndex, Match, SearchError
+from .loading import rows_of
 from .made_by import embed_with, other_preset
 
 if TYPE_CHECKING:
@@ -116,27 +120,28 @@ def table_distances(
     where: str | None = None,
     names: Sequence[str] = FEATURES,
     preset: str | None = None,
-) -> tuple[list[str], np.ndarray, np.ndarray]:
-    """Ids (N,), regions (N,) and distances (1, N) of one query; arguments and errors as `search_parameters`."""
+) -> tuple[EmbeddingIndex, np.ndarray]:
+    """The patches, their features as vectors, and distances (1, N); arguments and errors as `search_parameters`."""
     if method not in _METHODS:
         raise ValueError(f"method must be one of {', '.join(_METHODS)}, got {method!r}")
-    present = archive.table(where="id IS NULL").column_names
+    present = archive.columns
     missing = [name for name in names if f"grid_{name}" not in present]
     if missing:
         raise SearchError(f"the archive lacks {', '.join(missing)} on the grid; {embed_with(archive, again=True)}")
     columns_of = ["id", "region", *(f"grid_{name}" for name in names)]
     marked = "grid_preset" in present
-    table = archive.table(columns=[*columns_of, "grid_preset"] if marked else columns_of, where=where)
+    places, table = table_with_places(archive, [*columns_of, "grid_preset"] if marked else columns_of, where)
     if table.num_rows == 0:
         raise SearchError(f"no patch matches {where!r}; widen the condition" if where else "the archive is empty")
     if marked:
-        found = {name for name in table.column("grid_preset").to_pylist() if name is not None}
+        found = {name for name in table["grid_preset"].unique().to_pylist() if name is not None}
         if len(found | ({preset} if preset is not None else set())) > 1:
             raise SearchError(other_preset(found, preset, archive))
-    matrix = features({name: table.column(name).to_numpy() for name in columns_of[2:]}, names, "grid_")
-    distances = _METHODS[method](features(values, names), matrix)
-    regions = np.asarray(table.column("region").to_pylist(), dtype=str)
-    return table.column("id").to_pylist(), regions, distances
+    matrix = features({name: table[name].to_numpy() for name in columns_of[2:]}, names, "grid_")
+    # equal ones in the order of the ids
+    patches = EmbeddingIndex(table["id"], table["region"], matrix, places)
+    patches = patches.among(np.asarray(pc.sort_indices(table["id"])))
+    return patches, _METHODS[method](features(values, names), patches.vectors)
 
 
 def search_parameters(
@@ -173,12 +178,7 @@ def search_parameters(
         When the archive has no parameters on the grid, or some measured on the grid of another preset, or `where`
         matches nothing.
     """
-    ids, regions, distances = table_distances(archive, values, method, where, names, preset)
-    exclude = (exclude_region,) if isinstance(exclude_region, str) else tuple(exclude_region or ())
-    distances[:, np.isin(regions, list(exclude))] = np.inf
-    columns = nearest(distances, k, regions if group == "region" else None)[0]
-    rows = rows_of(archive, [ids[c] for c in columns])
-    return [
-        Match(ids[c], str(regions[c]), float(distances[0, c]), rank, rows.get(ids[c], {}))
-        for rank, c in enumerate(columns, start=1)
-    ]
+    patches, distances = table_distances(archive, values, method, where, names, preset)
+    matches = patches.ranked(distances, k, group, exclude_region)
+    rows = rows_of(archive, [match.id for match in matches])
+    return [replace(match, row=rows.get(match.id, {})) for match in matches]

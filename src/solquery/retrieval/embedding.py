@@ -9,9 +9,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 import torch
 from torch import nn
 
+from ..archive.places import whole
 from ..physics import measure
 from .encoder import Encoder
 from .folded import Folded
@@ -145,19 +148,23 @@ def embed_archive(
     if precision not in (None, *PRECISIONS):
         raise PrecisionError(f"no precision named {precision!r}; there are: {', '.join(PRECISIONS)}")
     began = time.monotonic()
-    columns = set(archive.table(where="id IS NULL").column_names)
     # two bundles may share an encoder and differ in the grid: neither what it is shown nor what is measured is the same
     current = {"embedding_model": bundle.encoder_hash, "grid_preset": bundle.preset.name}
     if precision is not None:
         current["embedding_precision"] = precision
-    table = archive.table(columns=["id", *(name for name in current if name in columns)])
-    ids = table.column("id").to_pylist()
-    told = [table.column(name).to_pylist() if name in columns else [None] * len(ids) for name in current]
-    if precision is not None:
-        told[-1] = [value or "fp32" for value in told[-1]]  # embedded before there was a choice
-    todo = [i for i, *row in zip(ids, *told, strict=True) if again or row != list(current.values())]
-    if not todo:
-        return EmbedReport(0, len(ids), time.monotonic() - began)
+    present = set(archive.columns)
+    names = [name for name in current if name in present]
+    table = archive.table(columns=["id", *names])
+    there = np.full(table.num_rows, not again)
+    for name, wanted in current.items():
+        told = table[name] if name in names else pa.chunked_array([pa.nulls(table.num_rows, pa.string())])
+        if name == "embedding_precision":
+            told = pc.fill_null(told.cast(pa.string()), "fp32")  # embedded before there was a choice
+        there &= np.asarray(pc.fill_null(pc.equal(told.cast(pa.string()), wanted), False))
+    todo, already = whole(table["id"].filter(pa.array(~there))), int(there.sum())
+    del table
+    if not len(todo):
+        return EmbedReport(0, already, time.monotonic() - began)
     ids_of, values_of, held, done = [], [], 0, 0
     scales = _calibrated(bundle) if precision == "int8" else None
     if client is None:
@@ -173,7 +180,7 @@ def embed_archive(
             ids_of, values_of, held = [], [], 0
         if progress is not None:
             progress(done, len(todo))
-    return EmbedReport(len(todo), len(ids) - len(todo), time.monotonic() - began)
+    return EmbedReport(len(todo), already, time.monotonic() - began)
 
 
 def _calibrated(bundle: Bundle) -> Calibration:
@@ -212,24 +219,24 @@ def _store(
 
 
 def _here(
-    archive: Archive, bundle: Bundle, todo: list[str], batch: int, scales: Calibration | None
+    archive: Archive, bundle: Bundle, todo: pa.Array, batch: int, scales: Calibration | None
 ) -> Iterator[tuple[list[str], dict[str, np.ndarray]]]:
     network = _network(bundle, scales)
     for start in range(0, len(todo), _CHUNK):
-        ids, x = archive.prepared(bundle.preset, ids=todo[start : start + _CHUNK])
+        ids, x = archive.prepared(bundle.preset, ids=todo.slice(start, _CHUNK).to_pylist())
         yield list(ids), _columns(bundle, x, batch, network)
 
 
 def _on_workers(
-    archive: Archive, bundle: Bundle, todo: list[str], batch: int, client: Client, scales: Calibration | None
+    archive: Archive, bundle: Bundle, todo: pa.Array, batch: int, client: Client, scales: Calibration | None
 ) -> Iterator[tuple[list[str], dict[str, np.ndarray]]]:
     from ..archive.distribute import each
 
-    wanted, groups = set(todo), defaultdict(list)
+    groups = defaultdict(list)
     rows = archive.table(["id", "region"])
+    rows = rows.filter(pc.is_in(rows["id"], value_set=todo))
     for patch_id, region in zip(rows["id"].to_pylist(), rows["region"].to_pylist(), strict=True):
-        if patch_id in wanted:
-            groups[region].append(patch_id)
+        groups[region].append(patch_id)
     tasks = [ids[k : k + _TASK] for ids in groups.values() for k in range(0, len(ids), _TASK)]
     # once to every worker, not with every task
     shared = client.scatter(bundle, broadcast=True)

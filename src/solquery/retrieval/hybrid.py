@@ -12,12 +12,15 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow as pa
 import torch
 from scipy.special import ndtri
 
+from ..archive.places import whole
+from ..archive.rows import table_with_places
 from ..physics import measure
 from .embedding import embed
-from .index import EmbeddingIndex, Match, SearchError, checked_query, load_index, nearest, region_names, rows_of
+from .index import EmbeddingIndex, Match, SearchError
 
 if TYPE_CHECKING:
     from ..archive.store import Archive
@@ -30,10 +33,10 @@ __all__ = [
     "NormalScores",
     "ScoredParameters",
     "combine",
-    "hybrid_distances",
     "mixed_distances",
     "parameter_distances",
     "parse_weights",
+    "scored_parameters",
     "search_hybrid",
 ]
 
@@ -59,19 +62,29 @@ class NormalScores:
     """
 
     def __init__(self, values: Any) -> None:
-        from scipy.stats import rankdata  # takes a second to load
-
         known = np.asarray(values, np.float64)
-        known = known[np.isfinite(known)]
-        self.values, first = np.unique(known, return_index=True)
-        self.scores = ndtri((rankdata(known) - 0.5) / max(len(known), 1))[first]
+        self._sorted = np.sort(known[np.isfinite(known)])
+
+    def _of(self, values: np.ndarray) -> np.ndarray:
+        """Scores of values that are in the archive: of their rank, the mean one where several are equal."""
+        below = np.searchsorted(self._sorted, values, "left")
+        upto = np.searchsorted(self._sorted, values, "right")
+        return ndtri(((below + upto + 1) / 2 - 0.5) / len(self._sorted))
 
     def __call__(self, values: Any) -> np.ndarray:
         """Scores of values; beyond the archive's range those of its ends; NaN stays NaN."""
         values = np.asarray(values, np.float64)
-        if not len(self.values):
+        if not len(self._sorted):
             return np.full(values.shape, np.nan)
-        return np.where(np.isfinite(values), np.interp(values, self.values, self.scores), np.nan)
+        known = np.isfinite(values)
+        inside = np.clip(np.where(known, values, self._sorted[0]), self._sorted[0], self._sorted[-1])
+        # the neighbours among the archive's values: the value itself, where it is one of them
+        low = self._sorted[np.searchsorted(self._sorted, inside, "right") - 1]
+        high = self._sorted[np.searchsorted(self._sorted, inside, "left")]
+        at_low, at_high = self._of(low), self._of(high)
+        with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+            between = (at_high - at_low) / (high - low) * (inside - low) + at_low
+        return np.where(known, np.where(high > low, between, at_low), np.nan)
 
 
 class ScoredParameters:
@@ -174,38 +187,27 @@ def parse_weights(texts: Sequence[str], known: Collection[str]) -> dict[str, flo
     return weights
 
 
-def _table(archive: Archive, names: Sequence[str]) -> Any:
+def scored_parameters(archive: Archive, names: Sequence[str]) -> tuple[pa.Array, ScoredParameters]:
+    """Ids of all patches of an archive, and the scores of some of their parameters on the grid.
+
+    Scores come from the whole archive, so that a condition does not change what a spread is.
+
+    Raises
+    ------
+    SearchError
+        Where the archive lacks a parameter on the grid.
+    """
     columns = [f"grid_{name}" for name in names]
-    present = archive.table(where="id IS NULL").column_names
+    present = set(archive.columns)
     missing = [name for name, column in zip(names, columns, strict=True) if column not in present]
     if missing:
         raise SearchError(
             f"the archive lacks {', '.join(missing)} on the grid; "
             f"measure it: `solquery archive embed {archive.uri} --again`"
         )
-    return archive.table(columns=["id", *columns])
-
-
-def hybrid_distances(
-    archive: Archive,
-    bundle: Bundle,
-    query: Any,
-    where: str | None = None,
-    weights: Mapping[str, float] | None = None,
-) -> tuple[EmbeddingIndex, np.ndarray]:
-    """The patches that can be found and their distances (1, N) from one query; all else as in `search_hybrid`."""
-    weights = dict(WEIGHTS if weights is None else weights)
-    x = checked_query(query, bundle)
-    index = load_index(archive, bundle, where)
-    physical = [name for name, weight in weights.items() if name != LOOK and weight > 0]
-    scored, rows = ScoredParameters({}), np.empty(0, np.int64)
-    if physical:
-        table = _table(archive, physical)
-        # scores come from the whole archive, so that a `where` does not change what a spread is
-        scored = ScoredParameters({name: table.column(f"grid_{name}").to_numpy() for name in physical})
-        place = {name: row for row, name in enumerate(table.column("id").to_pylist())}
-        rows = np.array([place[name] for name in index.ids])
-    return index, mixed_distances(index, bundle, x, scored, rows, weights)
+    table = table_with_places(archive, ["id", *columns])[1]
+    values = {name: table[column].to_numpy() for name, column in zip(names, columns, strict=True)}
+    return whole(table["id"]), ScoredParameters(values)
 
 
 def mixed_distances(
@@ -215,6 +217,7 @@ def mixed_distances(
     scored: ScoredParameters,
     rows: np.ndarray,
     weights: Mapping[str, float],
+    vector: np.ndarray | None = None,
 ) -> np.ndarray:
     """Distances (1, N) of a query (H, W), in preset units, from the patches of an index, by look and physics.
 
@@ -224,9 +227,11 @@ def mixed_distances(
         Parameters of an archive, and which of its rows the patches of the index are.
     weights
         As in `search_hybrid`.
+    vector
+        (1, D) embedding of the query, where it is known.
     """
     physical = {name: weight for name, weight in weights.items() if name != LOOK and weight > 0}
-    look = index.distances(embed(bundle.encoder, x))
+    look = index.distances(embed(bundle.encoder, x) if vector is None else vector)
     physics = np.zeros_like(look)
     if physical:
         asked = measure(bundle.preset.to_gauss(torch.from_numpy(x)[None]), bundle.preset.scale_mm, list(physical))
@@ -265,11 +270,8 @@ def search_hybrid(
     SearchError
         As `search`, and where the archive lacks a parameter on the grid.
     """
-    index, distances = hybrid_distances(archive, bundle, query, where, weights)
-    distances[:, np.isin(index.regions, list(region_names(exclude_region)))] = np.inf
-    columns = nearest(distances, k, index.regions if group == "region" else None)[0]
-    found = rows_of(archive, [str(index.ids[c]) for c in columns])
-    return [
-        Match(str(index.ids[c]), str(index.regions[c]), float(distances[0, c]), rank, found.get(str(index.ids[c]), {}))
-        for rank, c in enumerate(columns, start=1)
-    ]
+    from .session import SearchSession
+
+    session = SearchSession(archive, bundle)
+    weights = dict(WEIGHTS if weights is None else weights)
+    return session.search(query, k, where, group, exclude_region, by="hybrid", weights=weights, verify=0)

@@ -6,23 +6,21 @@ there is the approximate index of `ann`, which `search` uses where an archive ha
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Collection
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
+from ..archive.places import whole
 from ..errors import SolqueryError
 from .bounds import Turned
-from .embedding import embed
 from .exact import all_squares, half_squares, one_per_region, smallest
-from .made_by import embed_with, other_encoder, other_preset
-from .verify import LOOKED_AT, verified
 
 if TYPE_CHECKING:
-    from ..archive.store import Archive
     from ..bundle import Bundle
 
 __all__ = [
@@ -31,15 +29,15 @@ __all__ = [
     "SearchError",
     "checked_query",
     "checked_vectors",
-    "load_index",
     "nearest",
     "region_names",
-    "rows_of",
-    "search",
+    "texts",
 ]
 
 #: nearest patches among which the regions are sought before all distances are taken
 _DEEPEST = 512
+#: vectors in double precision at a time
+_AT_A_TIME = 65_536
 #: queries from which the principal axes of the embeddings are worth being found
 _WORTH_TURNING = 256
 
@@ -64,6 +62,8 @@ class Match:
         Metadata and parameters of the patch as the archive has them, without field and embedding.
     overlay
         Correlation with the query laid over it, where it was looked at again (`solquery.retrieval.verified`).
+    place
+        Where Lance has the row (`solquery.archive.rows`), at the version that was searched; None where not known.
     """
 
     id: str
@@ -72,6 +72,7 @@ class Match:
     rank: int
     row: dict[str, Any] = field(default_factory=dict, repr=False)
     overlay: float | None = None
+    place: int | None = field(default=None, repr=False, compare=False)
 
 
 def nearest(
@@ -118,36 +119,68 @@ def nearest(
     return found
 
 
-def rows_of(archive: Archive, ids: Collection[str]) -> dict[str, dict[str, Any]]:
-    """Metadata and parameters of the patches `ids`, by id, without the embedding."""
-    wanted = sorted(set(ids))
-    if not wanted:
-        return {}
-    quoted = ", ".join("'" + i.replace("'", "''") + "'" for i in wanted)
-    table = archive.table(where=f"id IN ({quoted})")
-    if "embedding" in table.column_names:
-        table = table.drop_columns(["embedding"])
-    return {row["id"]: row for row in table.to_pylist()}
-
-
-@dataclass(frozen=True)
 class EmbeddingIndex:
     """The embeddings of an archive in memory: for many queries at once.
+
+    Parameters
+    ----------
+    ids, regions
+        (N,) texts, as numpy or Arrow arrays.
+    vectors
+        (N, D) float32.
+    places
+        (N,) uint64, where Lance has the rows (`solquery.archive.rows`); None where that is not known.
 
     Attributes
     ----------
     ids, regions
         (N,) str arrays.
-    vectors
-        (N, D) float32.
+    vectors, places
+        As given.
     """
 
-    ids: np.ndarray
-    regions: np.ndarray
-    vectors: np.ndarray
+    def __init__(self, ids: Any, regions: Any, vectors: np.ndarray, places: np.ndarray | None = None) -> None:
+        self.vectors, self.places = vectors, places
+        #: ids and regions as Arrow has them, in a tenth of the room
+        self.id_array, self.region_array = texts(ids), texts(regions)
+        self._asked = 0
 
     def __len__(self) -> int:
-        return len(self.ids)
+        return len(self.vectors)
+
+    @cached_property
+    def ids(self) -> np.ndarray:
+        """(N,) str."""
+        return np.asarray(self.id_array.to_pylist(), dtype=str)
+
+    @cached_property
+    def regions(self) -> np.ndarray:
+        """(N,) str."""
+        return np.asarray(self.region_array.to_pylist(), dtype=str)
+
+    @cached_property
+    def _names(self) -> pa.Array:
+        """The regions' names, sorted, each once."""
+        return self.region_array.unique().sort()
+
+    @cached_property
+    def codes(self) -> np.ndarray:
+        """(N,) int, one number a region, in the order of the regions' names."""
+        return np.asarray(pc.index_in(self.region_array, value_set=self._names)).astype(np.int64)
+
+    def rows(self, ids: Any) -> np.ndarray:
+        """(n,) ascending rows of those of some patches, named by their ids, that are here."""
+        return np.asarray(pc.indices_nonzero(pc.is_in(self.id_array, value_set=texts(ids)))).astype(np.int64)
+
+    def in_regions(self, names: Collection[str]) -> np.ndarray:
+        """(N,) bool, the rows of some regions."""
+        return np.isin(self.codes, np.flatnonzero(np.asarray(pc.is_in(self._names, value_set=texts(list(names))))))
+
+    def among(self, rows: np.ndarray) -> EmbeddingIndex:
+        """Of some rows only, in their order."""
+        at = pa.array(rows)
+        places = None if self.places is None else self.places[rows]
+        return EmbeddingIndex(self.id_array.take(at), self.region_array.take(at), self.vectors[rows], places)
 
     def distances(self, queries: np.ndarray) -> np.ndarray:
         """Euclidean distances (Q, N) float64 of query embeddings (Q, D) from every patch."""
@@ -157,14 +190,14 @@ class EmbeddingIndex:
                 f"the query has {queries.shape[1]} embedding numbers, the archive {self.vectors.shape[1]}; "
                 "embed the archive with the same bundle"
             )
-        vectors = self.vectors.astype(np.float64)
-        square = (queries**2).sum(1)[:, None] + (vectors**2).sum(1) - 2 * queries @ vectors.T
-        return np.sqrt(np.maximum(square, 0.0))
-
-    @cached_property
-    def codes(self) -> np.ndarray:
-        """(N,) int, one number a region, in the order of the regions' names."""
-        return np.unique(self.regions, return_inverse=True)[1]
+        out = np.empty((len(queries), len(self)))
+        own = (queries**2).sum(1)[:, None]
+        # in double precision the vectors of a large archive are gigabytes
+        for start in range(0, len(self), _AT_A_TIME):
+            some = self.vectors[start : start + _AT_A_TIME].astype(np.float64)
+            square = own + np.einsum("nd,nd->n", some, some) - 2 * queries @ some.T
+            out[:, start : start + _AT_A_TIME] = np.sqrt(np.maximum(square, 0.0))
+        return out
 
     @cached_property
     def _halves(self) -> np.ndarray:
@@ -174,14 +207,10 @@ class EmbeddingIndex:
     def _turned(self) -> Turned:
         return Turned(self.vectors, self._halves)
 
-    @cached_property
-    def _asked(self) -> list[int]:
-        return [0]
-
     def _bounds(self, queries: int) -> Turned | None:
         """What makes many searches quick; None while few were asked for, or where no axis says more than another."""
-        self._asked[0] += queries
-        worth = self._asked[0] >= _WORTH_TURNING and self._turned.kept < self.vectors.shape[1]
+        self._asked += queries
+        worth = self._asked >= _WORTH_TURNING and self._turned.kept < self.vectors.shape[1]
         return self._turned if worth else None
 
     def nearest(
@@ -195,11 +224,26 @@ class EmbeddingIndex:
         rows, squares = self.nearest_rows(queries, k, group, exclude_region)
         return [
             [
-                Match(str(self.ids[row]), str(self.regions[row]), float(distance), rank)
+                self._match(row, distance, rank)
                 for rank, (row, distance) in enumerate(zip(line, np.sqrt(apart), strict=True), start=1)
             ]
             for line, apart in zip(rows, squares, strict=True)
         ]
+
+    def ranked(
+        self, distances: np.ndarray, k: int, group: str, exclude_region: str | Collection[str] | None = None
+    ) -> list[Match]:
+        """The `k` nearest patches by distances (1, N) that were measured otherwise; (1, N) is changed."""
+        if exclude := region_names(exclude_region):
+            distances[:, self.in_regions(exclude)] = np.inf
+        columns = nearest(distances, k, self.codes if group == "region" else None)[0]
+        return [self._match(c, distances[0, c], rank) for rank, c in enumerate(columns, start=1)]
+
+    def _match(self, row: int, distance: float, rank: int) -> Match:
+        place = None if self.places is None else int(self.places[row])
+        return Match(
+            self.id_array[int(row)].as_py(), self.region_array[int(row)].as_py(), float(distance), rank, place=place
+        )
 
     def nearest_rows(
         self,
@@ -213,7 +257,7 @@ class EmbeddingIndex:
         exclude = region_names(exclude_region)
         halves, bounds = self._halves, self._bounds(len(queries))
         if exclude:
-            halves = np.where(np.isin(self.regions, list(exclude)), np.float32(np.inf), halves)
+            halves = np.where(self.in_regions(exclude), np.float32(np.inf), halves)
         available = int(np.isfinite(halves).sum())
         if group == "none":
             rows, squares = smallest(queries, self.vectors, min(k, max(available, 1)), halves, bounds)
@@ -248,60 +292,18 @@ def checked_vectors(queries: np.ndarray, k: int, group: str, length: int) -> np.
     return queries
 
 
+def texts(values: Any) -> pa.Array:
+    """Texts of numpy, Arrow or a list as one Arrow array."""
+    if isinstance(values, pa.ChunkedArray):
+        return whole(values)
+    return values if isinstance(values, pa.Array) else pa.array(values, pa.string())
+
+
 def region_names(exclude_region: str | Collection[str] | None) -> tuple[str, ...]:
     """One name, several, or none, as a tuple."""
     if exclude_region is None:
         return ()
     return (exclude_region,) if isinstance(exclude_region, str) else tuple(exclude_region)
-
-
-def load_index(archive: Archive, bundle: Bundle, where: str | None = None) -> EmbeddingIndex:
-    """The embeddings that the encoder of `bundle` made of the patches `where` selects.
-
-    Raises
-    ------
-    SearchError
-        When `where` matches no patch, no patch is embedded, or those that are were embedded by another encoder, or as
-        another preset shows them.
-
-    Warns
-    -----
-    UserWarning
-        When some patches have no embedding of this encoder and preset, and so cannot be found.
-    """
-    present = set(archive.table(where="id IS NULL").column_names)
-    wanted = [name for name in ("id", "region", "embedding", "embedding_model", "grid_preset") if name in present]
-    table = archive.table(columns=wanted, where=where)
-    if table.num_rows == 0:
-        what = f"no patch matches {where!r}" if where else "the archive is empty"
-        raise SearchError(f"{what}; {'widen the condition' if where else 'add patches with `solquery ingest`'}")
-    advice = embed_with(archive, bundle)
-    if "embedding" not in present or table.column("embedding").null_count == table.num_rows:
-        raise SearchError(f"the {table.num_rows} patches searched have no embeddings; {advice}")
-    models = table.column("embedding_model").to_pylist()
-    usable = np.array([model == bundle.encoder_hash for model in models])
-    usable &= ~np.asarray(table.column("embedding").is_null())
-    if not usable.any():
-        raise SearchError(other_encoder(models, archive, bundle))
-    if "grid_preset" in present:
-        presets = table.column("grid_preset").to_pylist()
-        same = np.array([preset == bundle.preset.name for preset in presets])
-        if not (usable & same).any():
-            raise SearchError(other_preset(presets, bundle.preset.name, archive, bundle))
-        usable &= same
-    if not usable.all():
-        warnings.warn(
-            f"{int((~usable).sum())} of {len(usable)} patches have no embedding of this encoder and preset and cannot "
-            f"be found; {advice}",
-            stacklevel=2,
-        )
-    table = table.filter(usable)
-    flat = table.column("embedding").combine_chunks().flatten().to_numpy(zero_copy_only=False)
-    return EmbeddingIndex(
-        ids=np.asarray(table.column("id").to_pylist(), dtype=str),
-        regions=np.asarray(table.column("region").to_pylist(), dtype=str),
-        vectors=np.asarray(flat, dtype=np.float32).reshape(table.num_rows, -1),
-    )
 
 
 def checked_query(query: Any, bundle: Bundle) -> np.ndarray:
@@ -322,71 +324,3 @@ def checked_query(query: Any, bundle: Bundle) -> np.ndarray:
             "preset.from_gauss"
         )
     return x
-
-
-def search(
-    archive: Archive,
-    bundle: Bundle,
-    query: Any,
-    k: int = 10,
-    where: str | None = None,
-    group: str = "region",
-    exclude_region: str | Collection[str] | None = None,
-    verify: int = LOOKED_AT,
-) -> list[Match]:
-    """The patches of an archive that look most like the query.
-
-    All embeddings are compared, unless the archive has an approximate index (`build_index`, ``solquery index``), which
-    finds nearly all of the same in milliseconds among millions.
-
-    Parameters
-    ----------
-    archive
-        With the embeddings of this bundle (`embed_archive`).
-    bundle
-        Whose encoder embeds the query.
-    query
-        (H, W) in preset units, numpy or tensor: generated, edited, or a prepared observation.
-    k
-        How many; fewer come back where the archive has fewer.
-    where
-        SQL condition on the columns of the archive, e.g. ``"source = 'real' AND tuf > 1e22"``.
-    group
-        ``"region"``: the best frame of each region, since frames of one region are near-duplicates in time;
-        ``"none"``: every patch for itself.
-    exclude_region
-        Name or names of regions to leave out, e.g. that of the query.
-    verify
-        How many of the nearest patches are looked at again, pixel by pixel (`solquery.retrieval.verified`): one over
-        which the query can be laid comes first. 0 for none, where the query is no image that could be in the archive.
-
-    Returns
-    -------
-    list of Match
-        Nearest first, with Euclidean distances of the embeddings; before them what the query can be laid over.
-
-    Raises
-    ------
-    SearchError
-        When the query does not fit the preset, or nothing can be searched (see `load_index`).
-    """
-    from .ann import open_index
-
-    x = checked_query(query, bundle)
-    vectors = embed(bundle.encoder, x)
-    quick = open_index(archive, bundle)
-    index = load_index(archive, bundle, where) if quick is None else None
-
-    def find(k: int, group: str) -> list[Match]:
-        if index is not None:
-            return index.nearest(vectors, k, group, exclude_region)[0]
-        assert quick is not None
-        return quick.nearest(vectors, k, group, exclude_region, where)[0]
-
-    if verify:
-        checked_vectors(vectors, k, group, vectors.shape[1])
-        matches = verified(archive, bundle, x, find, k, group, verify)
-    else:
-        matches = find(k, group)
-    rows = rows_of(archive, [match.id for match in matches])
-    return [replace(match, row=rows.get(match.id, {})) for match in matches]

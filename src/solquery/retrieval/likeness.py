@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from scipy.fft import next_fast_len
 from torch import Tensor
 
 from ..config import AugmentConfig
@@ -30,6 +29,8 @@ def _correlation(a: Tensor, covered: Tensor, b: Tensor, shift: int) -> tuple[Ten
     Norms are taken over the overlap alone, so that what a shift pushes out of the frame does not count.
     `a` and the share `covered` of its pixels that lie inside, and `b`: (N, H, W).
     """
+    from scipy.fft import next_fast_len
+
     _, height, width = a.shape
     size = [next_fast_len(height + shift, real=True), next_fast_len(width + shift, real=True)]
     ones = torch.fft.rfft2(torch.ones_like(b[:1]), s=size)

@@ -67,14 +67,17 @@ def _checked(query: Any, candidates: Any) -> tuple[np.ndarray, np.ndarray]:
     return x, b
 
 
-def best_overlaid(query: np.ndarray, candidates: np.ndarray, cfg: AugmentConfig) -> np.ndarray:
+def best_overlaid(
+    query: np.ndarray, candidates: np.ndarray, cfg: AugmentConfig, aligner: Aligner | None = None
+) -> np.ndarray:
     """`overlay` for a ranking: correlations (N,) of the few best from all pixels, of the others from averages of four.
 
     The others are those that are not among the few best on averages, and are taken down to what the worst of the few
-    reaches, so that the order is that of the fine comparison where it was made.
+    reaches, so that the order is that of the fine comparison where it was made. `aligner` is that of the query, where
+    there is one.
     """
     x, b = _checked(query, candidates)
-    aligner = Aligner(x, cfg)
+    aligner = Aligner(x, cfg) if aligner is None else aligner
     values = aligner.over(b, finest=_COARSE)[0]
     if len(values):
         close = np.argsort(-values, kind="stable")[:_CLOSE]
@@ -92,6 +95,8 @@ def verified(
     k: int = 10,
     group: str = "region",
     first: int = LOOKED_AT,
+    aligner: Aligner | None = None,
+    pictures: Callable[[list[Match]], np.ndarray] | None = None,
 ) -> list[Match]:
     """The answers of a search, those first over which the query can be laid.
 
@@ -107,6 +112,10 @@ def verified(
         As in `solquery.retrieval.search`.
     first
         How many patches, whatever their regions, are looked at again.
+    aligner
+        Of the query, where there is one.
+    pictures
+        Gives the prepared patches (N, H, W) of matches; None: from the archive, by their ids.
 
     Returns
     -------
@@ -118,8 +127,11 @@ def verified(
     answers = find(k, group)
     if not near:
         return answers
-    names, pictures = archive.prepared(bundle.preset, ids=[match.id for match in near])
-    values = best_overlaid(query, np.asarray(pictures, np.float32), bundle.preset.encoder.augment)
+    if pictures is None:
+        names, x = archive.prepared(bundle.preset, ids=[match.id for match in near])
+    else:
+        names, x = [match.id for match in near], pictures(near)
+    values = best_overlaid(query, np.asarray(x, np.float32), bundle.preset.encoder.augment, aligner)
     found = {name: float(value) for name, value in zip(names, values, strict=True)}
     # a stable sort: the search decides between equals
     alike = sorted((m for m in near if found[m.id] >= ALIKE), key=lambda m: -found[m.id])

@@ -6,27 +6,32 @@ patches with given properties, and the latent vector of a given patch.
 
 from __future__ import annotations
 
-from .conditional import NothingLeft, conditional_normal, orthogonal_complement
-from .detail import add_detail, with_detail
-from .direct import HOLD_SLACK, steer
-from .directions import Directions, NoDirection, fit_directions
-from .editing import Strip, shift, strip
-from .following import follow, follow_many
-from .inversion import Inversion, invert
-from .latent_text import decode_latent, encode_latent
-from .latents import (
-    LatentTable,
-    SteeringError,
-    SteeringWarning,
-    measure_latents,
-    prior_norm_range,
-    render,
-    sample_latents,
-)
-from .leak import LeakTable, leak_table, local_changes
-from .projection import Projection, best_axes, project
-from .targeting import Answer, OutOfReach, generate, reach
-from .vocabulary import Target, UnknownWord, parse_description, vocabulary
+from typing import TYPE_CHECKING
+
+from ..lazy import lazily
+
+if TYPE_CHECKING:
+    from .conditional import NothingLeft, conditional_normal, orthogonal_complement
+    from .detail import add_detail, with_detail
+    from .direct import HOLD_SLACK, steer
+    from .directions import Directions, NoDirection, fit_directions
+    from .editing import Strip, shift, strip
+    from .following import follow, follow_many
+    from .inversion import Inversion, invert
+    from .latent_text import decode_latent, encode_latent
+    from .latents import (
+        LatentTable,
+        SteeringError,
+        SteeringWarning,
+        measure_latents,
+        prior_norm_range,
+        render,
+        sample_latents,
+    )
+    from .leak import LeakTable, leak_table, local_changes
+    from .projection import Projection, best_axes, project
+    from .targeting import Answer, OutOfReach, generate, reach
+    from .vocabulary import Target, UnknownWord, parse_description, vocabulary
 
 __all__ = [
     "HOLD_SLACK",
@@ -70,3 +75,22 @@ __all__ = [
     "vocabulary",
     "with_detail",
 ]
+
+__getattr__, __dir__ = lazily(
+    __name__,
+    {
+        "conditional": "NothingLeft conditional_normal orthogonal_complement",
+        "detail": "add_detail with_detail",
+        "direct": "HOLD_SLACK steer",
+        "directions": "Directions NoDirection fit_directions",
+        "editing": "Strip shift strip",
+        "following": "follow follow_many",
+        "inversion": "Inversion invert",
+        "latent_text": "decode_latent encode_latent",
+        "latents": "LatentTable SteeringError SteeringWarning measure_latents prior_norm_range render sample_latents",
+        "leak": "LeakTable leak_table local_changes",
+        "projection": "Projection best_axes project",
+        "targeting": "Answer OutOfReach generate reach",
+        "vocabulary": "Target UnknownWord parse_description vocabulary",
+    },
+)

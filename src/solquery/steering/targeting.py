@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy.special import gammainc
 
 from ..physics import measure
 from .editing import directions_of
@@ -74,7 +73,8 @@ class Answer:
     def prior_percentile(self) -> float:
         """Where the length of `z` lies among those that the prior gives, 0 to 100: far from both ends is near it."""
         # the square of the length is chi-squared
-        return 100.0 * float(gammainc(len(self.z) / 2.0, self.z_norm**2 / 2.0))
+        at = torch.tensor([len(self.z) / 2.0, self.z_norm**2 / 2.0], dtype=torch.float64)
+        return 100.0 * float(torch.special.gammainc(*at))
 
 
 def _starts(search: Search, number: int, seed: int) -> torch.Tensor:

@@ -1,10 +1,14 @@
-"""The paper's experiments and figures on any archive, and the report of the demo. The demo is loaded on use."""
+"""The paper's experiments and figures on any archive, and the report of the demo."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
-from .retrieval import METHODS, PAPER, PARAMETERS, RetrievalStudy, correlate, retrieval_study, run_retrieval
+from ..lazy import lazily
+
+if TYPE_CHECKING:
+    from .demo import DESCRIPTION, run_demo
+    from .retrieval import METHODS, PAPER, PARAMETERS, RetrievalStudy, correlate, retrieval_study, run_retrieval
 
 __all__ = [
     "DESCRIPTION",
@@ -18,14 +22,10 @@ __all__ = [
     "run_retrieval",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in ("DESCRIPTION", "run_demo"):
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from . import demo
-
-    return getattr(demo, name)
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazily(
+    __name__,
+    {
+        "demo": "DESCRIPTION run_demo",
+        "retrieval": "METHODS PAPER PARAMETERS RetrievalStudy correlate retrieval_study run_retrieval",
+    },
+)

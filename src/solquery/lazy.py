@@ -1,0 +1,48 @@
+"""Packages whose public names are loaded when they are first used."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from types import ModuleType
+from typing import Any
+
+__all__ = ["lazily"]
+
+
+class _Package(ModuleType):
+    """A package that does not take a submodule for the public name that it shares."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        # the import of a submodule binds it in its package
+        if not (isinstance(value, ModuleType) and name in self.__dict__.get("_MODULE_OF", ())):
+            super().__setattr__(name, value)
+
+
+def lazily(package: str, home: Mapping[str, str]) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
+    """The functions ``__getattr__`` and ``__dir__`` of a package (PEP 562).
+
+    Parameters
+    ----------
+    package
+        Its ``__name__``.
+    home
+        Submodule to the public names that it defines, separated by blanks.
+    """
+    module = sys.modules[package]
+    module_of = {name: place for place, names in home.items() for name in names.split()}
+    module.__dict__["_MODULE_OF"] = module_of
+    module.__class__ = _Package
+
+    def get(name: str) -> Any:
+        if name not in module_of:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        value = getattr(import_module(f".{module_of[name]}", package), name)
+        setattr(module, name, value)
+        return value
+
+    def listed() -> list[str]:
+        return sorted({*module.__dict__, *module_of})
+
+    return get, listed
