@@ -11,7 +11,11 @@ from typing import Any
 
 # importing a module of definitions is what registers them; their order here is that of every table
 from ..plugins import PluginError, load_from_environment, load_plugin, plugin_names
+# isort: off
+from . import region  # FLUX is the first parameter
 from . import geometry, integral, inversion_lines, schrijver, texture, transport
+
+# isort: on
 from .registry import (
     DuplicateParameter,
     Parameter,
@@ -44,6 +48,7 @@ __all__ = [
     "plugin_names",
     "qtable",
     "quantities",
+    "region",
     "schrijver",
     "smooth_measure",
     "solar_cycle",
