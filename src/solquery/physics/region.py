@@ -23,6 +23,7 @@ __all__ = [
     "flux_area",
     "layout",
     "membership",
+    "own_field",
     "steps",
 ]
 
@@ -118,6 +119,14 @@ def membership(fields: Tensor, step_mm: tuple[float, float]) -> tuple[Tensor, Te
     columns = _bell(density.shape[2], DENSITY_MM / (bx * step_mm[1]), fields.device)
     smooth = rows @ density @ columns
     return patches | (fields.abs() > STRONG_GAUSS), smooth / (smooth + DENSITY_GAUSS), (by, bx)
+
+
+def own_field(field: np.ndarray, scale_mm: tuple[float, float]) -> np.ndarray:
+    """Field (H, W) float32 in G with the weight of every pixel in FLUX: 0 where it does not count, or is missing."""
+    values = np.nan_to_num(np.asarray(field, dtype=np.float32), nan=0.0, posinf=0.0, neginf=0.0)
+    mask, weight, (by, bx) = membership(torch.from_numpy(values)[None], (float(scale_mm[0]), float(scale_mm[1])))
+    full = weight[0].repeat_interleave(by, 0).repeat_interleave(bx, 1)[: values.shape[0], : values.shape[1]]
+    return np.asarray(values * (mask[0] * full).numpy(), dtype=np.float32)
 
 
 def _summed(fields: Tensor, scale: Tensor | None, power: int) -> Tensor:
