@@ -56,3 +56,32 @@ def hmi_noise(shape: tuple[int, int], level_gauss: float, seed: int, uneven: flo
     total = 0.75 * grain / grain.std() + 0.66 * sign / sign.std()
     slope = np.linspace(-1, 1, shape[1], dtype=np.float32)[None]
     return (level_gauss * (1 + uneven * slope) * total / np.sqrt(0.75**2 + 0.66**2)).astype(np.float32)
+
+
+#: μ and strength of field of the cases that errors are judged on
+CASES = ((0.97, 1.0), (0.9, 0.4), (0.75, 1.0), (0.6, 0.7), (0.4, 1.0))
+
+
+def pulls(
+    names: list[str], frames: int, seed: int, shape: tuple[int, int] = (190, 330), regions: int = 2
+) -> dict[str, np.ndarray]:
+    """(Value - bias - truth) / error of each parameter, over noisy frames of noise-free regions of all `CASES`."""
+    from solquery.physics import measure, parameter_errors
+
+    out: dict[str, list[float]] = {name: [] for name in names}
+    count = 0
+    for mu, strength in CASES:
+        for index in range(regions):
+            clean = region(seed + index, shape, strength)
+            truth = measure(clean, SCALE_MM, names)
+            for _ in range(frames):
+                count += 1
+                field = clean + hmi_noise(shape, level_of(mu), 1000 * seed + count)
+                values = measure(field, SCALE_MM, names)
+                errors = parameter_errors(field, SCALE_MM, names=names, seed=count)
+                for name in names:
+                    off = float(values[name][0]) - errors[name].bias - float(truth[name][0])
+                    if name in ("tilt", "axis_angle"):
+                        off = (off + 180.0) % 360.0 - 180.0
+                    out[name].append(off / errors[name].error if errors[name].error > 0 else np.nan)
+    return {name: np.array(column)[np.isfinite(column)] for name, column in out.items()}

@@ -25,6 +25,7 @@ from .latents import (
 )
 from .leak import LeakTable, leak_table, local_changes
 from .projection import Projection, best_axes, project
+from .regression import Regression, compare_with_svm, fit_regression
 from .targeting import Answer, OutOfReach, generate, reach
 from .vocabulary import Target, UnknownWord, parse_description, vocabulary
 
@@ -39,6 +40,7 @@ __all__ = [
     "NothingLeft",
     "OutOfReach",
     "Projection",
+    "Regression",
     "SteeringError",
     "SteeringWarning",
     "Strip",
@@ -46,10 +48,12 @@ __all__ = [
     "UnknownWord",
     "add_detail",
     "best_axes",
+    "compare_with_svm",
     "conditional_normal",
     "decode_latent",
     "encode_latent",
     "fit_directions",
+    "fit_regression",
     "follow",
     "follow_many",
     "generate",
