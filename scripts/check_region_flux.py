@@ -50,7 +50,9 @@ def main() -> None:
         if patch.mu > 0.5 and float(patch.keywords.get("USFLUX") or 0) > 0:
             patches.append(patch)
     harp = np.array([p.harpnum for p in patches])
-    print("| patch | μ | USFLUX (Mx) | FLUX / USFLUX | TUF / USFLUX | (TPF + TNF) / USFLUX |\n|---|---|---|---|---|---|")
+    print(
+        "| patch | μ | USFLUX (Mx) | FLUX / USFLUX | TUF / USFLUX | (TPF + TNF) / USFLUX |\n|---|---|---|---|---|---|"
+    )
     off = []
     for patch in patches:
         got = {k: float(v[0]) for k, v in measure(patch.field, patch.scale_mm, ("flux", "tuf", "tpf", "tnf")).items()}
@@ -77,7 +79,9 @@ def main() -> None:
         best = int(np.argmin((np.minimum(logs[:, ~out], 1.0) ** 2 * weight[~out]).sum(1)))
         unseen[out] = np.abs(np.array(table)[best, out] - 1)
         print(f"without HARP {h}: {dict(zip(_CHOICES, tried[best], strict=True))}")
-    print(f"unseen HARPs: off by {np.median(unseen):.1%} in the median; {np.sum(unseen > 0.4)} of {len(unseen)} by over 40 %")
+    print(
+        f"unseen HARPs: off by {np.median(unseen):.1%} in the median; {np.sum(unseen > 0.4)} of {len(unseen)} by over 40 %"
+    )
 
 
 if __name__ == "__main__":

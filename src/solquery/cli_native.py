@@ -55,7 +55,9 @@ def native(
         covered = ", ".join(f"{c['share']:.0%} of {c['patches']:,} {kind}" for kind, c in curve["coverage"].items())
         ends = (f"{curve['middle'][0]:.3f}", f"{curve['middle'][-1]:.3f}")
         rows.append([name, f"{curve['middle'][middle]:.3f}", band, *ends, covered])
-    made = ", ".join(f"{c['patches']:,} {kind} patches of {c['regions']:,} regions" for kind, c in record["fitted_on"].items())
+    made = ", ".join(
+        f"{c['patches']:,} {kind} patches of {c['regions']:,} regions" for kind, c in record["fitted_on"].items()
+    )
     columns = ["parameter", "median region", "two thirds between", "weakest", "strongest", "in the band"]
     table(columns, rows, title=f"native / grid, fitted on {made}")
 
@@ -67,8 +69,6 @@ def native_record(models: Bundle, got: Mapping[str, float]) -> dict[str, dict[st
 
     found = native_estimates(models.metadata.get(NATIVE_KEY), got)
     return {
-        name: quantity(
-            entry["value"], unit_of(name, True), **{k: v for k, v in entry.items() if k != "value"}
-        )
+        name: quantity(entry["value"], unit_of(name, True), **{k: v for k, v in entry.items() if k != "value"})
         for name, entry in found.items()
     }

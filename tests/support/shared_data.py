@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-__all__ = ["DATA", "bitmap", "frame", "frames"]
+__all__ = ["DATA", "bitmap", "frame", "frames", "line_of_sight"]
 
 DATA = Path(os.environ.get("SOLQUERY_SHARED_DATA", Path(__file__).parents[3] / "shared" / "data"))
 
@@ -40,4 +40,15 @@ def bitmap(patch) -> np.ndarray | None:
             found = bitmap_of(patch, DATA / folder)
             if found is not None:
                 return found
+    return None
+
+
+def line_of_sight(patch):
+    """The line-of-sight patch of the same record, or None."""
+    from solquery.archive import read_sharp
+
+    name = Path(patch.file).name.replace(".Br.", ".magnetogram.")
+    for folder in ("sharps_los", "harp377"):
+        if (DATA / folder / name).exists():
+            return read_sharp(DATA / folder / name, strict_quality=False)
     return None

@@ -12,6 +12,7 @@ from typing import Any
 
 # importing a module of definitions is what registers them; their order here is that of every table
 from ..plugins import PluginError, load_from_environment, load_plugin, plugin_names
+
 # isort: off
 from . import region  # FLUX is the first parameter
 from . import geometry, integral, inversion_lines, schrijver, texture, transport

@@ -166,7 +166,9 @@ def laws(patch: Patch, tilt: ErrorEstimate | None = None) -> Laws:
         _verdict(
             None if cycle is None else hale(sign, patch.latitude_deg, cycle),
             (90.0 - abs(slope)) / error,
-            "no cycle is known for the time" if cycle is None else "the axis is within two standard errors of a meridian",
+            "no cycle is known for the time"
+            if cycle is None
+            else "the axis is within two standard errors of a meridian",
         ),
     )
     return Laws(*decided, cycle, slope, error)

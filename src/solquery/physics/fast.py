@@ -151,13 +151,13 @@ def measure_fast(fields: Tensor, scale: Tensor | None, names: set[str]) -> tuple
         list(_pool(threads).map(work, [slice(a, b) for a, b in pairwise(edges)]))
     else:
         work(slice(0, n))
-    got = {name: torch.from_numpy(values) for name, values in _finished(sums, own, scale, kernels).items() if name in names}
+    got = {
+        name: torch.from_numpy(values) for name, values in _finished(sums, own, scale, kernels).items() if name in names
+    }
     return got, torch.from_numpy(clean)
 
 
-def _finished(
-    sums: np.ndarray, own: np.ndarray, scale: Tensor | None, kernels: ModuleType
-) -> dict[str, np.ndarray]:
+def _finished(sums: np.ndarray, own: np.ndarray, scale: Tensor | None, kernels: ModuleType) -> dict[str, np.ndarray]:
     """Parameters from the sums (N, COLUMNS) and (N, 2) that the kernels have made."""
     column = dict(zip(kernels.NAMES, sums.T, strict=True))
     pixel = np.ones(len(sums)) if scale is None else (scale[:, 0] * scale[:, 1]).numpy()

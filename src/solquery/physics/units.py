@@ -95,7 +95,9 @@ def qtable(
     values: dict[str, list[float]] = {name: [] for name in wanted}
     known = [_known(patch, wanted) for patch in rows]
     if errors is None and noise_gauss is not None:
-        errors = [parameter_errors(p.field, p.scale_mm, float(noise_gauss), n) for p, n in zip(rows, known, strict=True)]
+        errors = [
+            parameter_errors(p.field, p.scale_mm, float(noise_gauss), n) for p, n in zip(rows, known, strict=True)
+        ]
     wrong = None if errors is None else list(errors)
     for patch, names_known in zip(rows, known, strict=True):
         got = measure(patch.field, patch.scale_mm, names_known)

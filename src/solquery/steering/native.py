@@ -63,9 +63,7 @@ def fit_pairs(grid: np.ndarray, native: np.ndarray) -> dict[str, list[float]] | 
     return {"range": [float(f"{v:.6g}") for v in (grid.min(), grid.max())], **curve}
 
 
-def band_coverage(
-    curve: Mapping[str, list[float]], grid: np.ndarray, native: np.ndarray
-) -> tuple[float, int]:
+def band_coverage(curve: Mapping[str, list[float]], grid: np.ndarray, native: np.ndarray) -> tuple[float, int]:
     """Share of patches whose native value lies in the band of a curve, and of how many; the band is one of two thirds.
 
     Parameters
