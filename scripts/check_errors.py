@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ import numpy as np
 from solquery.physics import parameters
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
-from noisy_regions import pulls  # noqa: E402
+pulls = import_module("noisy_regions").pulls
 
 
 def main() -> None:

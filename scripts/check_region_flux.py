@@ -80,7 +80,8 @@ def main() -> None:
         unseen[out] = np.abs(np.array(table)[best, out] - 1)
         print(f"without HARP {h}: {dict(zip(_CHOICES, tried[best], strict=True))}")
     print(
-        f"unseen HARPs: off by {np.median(unseen):.1%} in the median; {np.sum(unseen > 0.4)} of {len(unseen)} by over 40 %"
+        f"unseen HARPs: off by {np.median(unseen):.1%} in the median; "
+        f"{np.sum(unseen > 0.4)} of {len(unseen)} by over 40 %"
     )
 
 

@@ -86,7 +86,7 @@ def test_radial_estimates_hold_and_say_where_they_do_not():
     assert 0.55 < inside / total < 0.9
     with pytest.raises(SolqueryError, match="measure it as it is"):
         radial_estimates(patch_of(region(1)))
-    with pytest.raises(SolqueryError, match="μ is 0.5 or more"):
+    with pytest.raises(SolqueryError, match=r"μ is 0\.5 or more"):
         radial_estimates(patch_of(region(1), quantity="line-of-sight", mu=0.3))
     with pytest.raises(SolqueryError, match="cannot be estimated"):
         radial_estimates(patch_of(region(1), quantity="line-of-sight"), ["alpha"])

@@ -5,8 +5,9 @@ is bound in spots and the rest in many small concentrations that convection swee
 The leading polarity is more compact than the following one; Hale's and Joy's laws hold with their scatter.
 
 Sources of the numbers: fluxes 10^20.5 to 10^23 Mx, log-normal; separation growing with a power of flux; Joy's law
-tilt = 32.1 deg sin(latitude) (Stenflo & Kosovichev 2012) with scatter falling with flux; anti-Hale fraction about
-5 % (McClintock et al. 2014); supergranules of 27 Mm; turbulent diffusivity 300 km^2/s; noise from `render.noise`.
+tilt = 32.1 deg sin(latitude) (Stenflo & Kosovichev 2012) with scatter falling with flux; anti-Hale fraction 5 %, below
+the 8.4 ± 0.8 % of McClintock et al. (2014); supergranules of 27 Mm; turbulent diffusivity 300 km^2/s; noise from
+`render.noise`.
 """
 
 from __future__ import annotations

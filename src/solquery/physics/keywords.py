@@ -34,8 +34,8 @@ def number_or_nan(value: Any) -> float:
 #: why a value of the header differs from the parameter, for radial fields and for those along the line of sight
 _REASONS = {
     "flux": "USFLUX counts pixels of the region's bitmap whose azimuth is trusted; flux finds the region in the field",
-    "tuf": "USFLUX leaves out what lies outside of the region and what is not trusted; tuf sums the noise of the box too",
-    "area": "AREA_ACR counts active pixels of the line-of-sight field within the region; area counts all beyond 150 G",
+    "tuf": "USFLUX leaves out what lies outside of the region or is not trusted; tuf sums the noise of the box too",
+    "area": "AREA_ACR counts active pixels of the line-of-sight field in the region; area all pixels beyond 150 G",
     "flux_area": "AREA_ACR counts active pixels of the line-of-sight field, fewer towards the limb",
     "r_value": "R_VALUE is made of the line-of-sight field; from a radial one this is not the keyword's definition",
     "psep": "the header's centres are those of the line-of-sight field over the active pixels of the bitmap",

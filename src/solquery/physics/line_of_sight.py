@@ -51,8 +51,8 @@ def radial_estimates(patch: Patch, names: Iterable[str] = NAMES) -> dict[str, Ra
     """Estimates of the radial parameters of a line-of-sight patch.
 
     The field is divided by μ, as if it were radial everywhere, and measured; the ratio to what the radial field of the
-    same instant gives was fitted against μ and strength. A field that is not radial (penumbrae, filaments away from disc
-    centre) and the noise of the transverse field are what the ratio stands for: the band is wide.
+    same instant gives was fitted against μ and strength. It stands for field that is not radial (penumbrae, filaments
+    away from disc centre) and for the noise of the transverse field: the band is wide.
 
     Parameters
     ----------
@@ -77,9 +77,9 @@ def radial_estimates(patch: Patch, names: Iterable[str] = NAMES) -> dict[str, Ra
     if patch.quantity != "line-of-sight":
         raise SolqueryError(f"{patch.id} is a {patch.quantity} field: measure it as it is")
     if patch.scale_mm is None or not patch.mu >= 0.5:
+        lack = "no scale" if patch.scale_mm is None else f"μ = {patch.mu:.2f}"
         raise SolqueryError(
-            f"{patch.id} has {'no scale' if patch.scale_mm is None else f'μ = {patch.mu:.2f}'}: the radial value can be "
-            "estimated where the scale is known and μ is 0.5 or more"
+            f"{patch.id} has {lack}: radial values can be estimated where the scale is known and μ is 0.5 or more"
         )
     seen = measure(np.asarray(patch.field) / patch.mu, patch.scale_mm, wanted)
     out = {}

@@ -155,7 +155,7 @@ _DOMAIN = (
     symbol="FLUX",
     title="Unsigned flux of the region",
     source="calibrated against USFLUX of SHARP headers; see docs/parameters.md",
-    formula="Σ w |B| dA over coherent patches (|B| > 180 G) and |B| > 150 G; w = S / (S + 50 G), S = patches * Gauss(7.3 Mm)",
+    formula="Σ w |B| dA over coherent patches (|B| > 180 G) and |B| > 150 G; w = S / (S + 50 G), S: smoothed density",
     domain=_DOMAIN,
     without="0 without a coherent patch",
 )

@@ -112,8 +112,8 @@ def qtable(
         table[name] = np.array(values[name]) * u.Unit(about.unit)
         table[name].info.description = f"{about.title}: {about.formula}" if about.formula else about.title
         for kind in ("bias", "error") if wrong is not None else ():
-            column = [getattr(row.get(name, _UNKNOWN), kind) for row in wrong or ()]
-            table[f"{name}_{kind}"] = np.array(column) * u.Unit(about.unit)
+            found = [getattr(row.get(name, _UNKNOWN), kind) for row in wrong or ()]
+            table[f"{name}_{kind}"] = np.array(found) * u.Unit(about.unit)
             table[f"{name}_{kind}"].info.description = _ERRORS[kind]
     for key, column in (more or {}).items():
         table[key] = column

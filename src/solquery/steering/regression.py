@@ -59,7 +59,7 @@ class Regression:
 
 
 def _logarithmic(values: np.ndarray) -> bool:
-    """Whether a parameter is predicted by its logarithm: positive, and over a decade from the 5th to the 95th percent."""
+    """Whether the logarithm is predicted: of what is positive and spreads over a decade between 5 and 95 %."""
     low, high = np.percentile(values, (5, 95))
     return bool((values >= 0).all() and low > 0 and high > 10 * low)
 
