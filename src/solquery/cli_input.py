@@ -196,7 +196,12 @@ def read_query(text: str, archive: Archive | None, bundle: Bundle, any_quality: 
     else:
         places = f"nor the id of a patch in {archive.uri}" if archive is not None else "and no archive was named"
         raise SolqueryError(f"{text!r} is no file {places}; give a FITS file, an .npy file or an id")
-    about = {"kind": kind, **where, "id": patch.id, "region": patch.region, "source": patch.source}
+    from .archive.caveats import caveats
+
+    about = {
+        "kind": kind, **where, "id": patch.id, "region": patch.region, "source": patch.source,
+        "quantity": patch.quantity, "caveats": [{"name": c.name, "text": c.text} for c in caveats(patch)],
+    }  # fmt: skip
     return Query(prepare(patch, bundle.preset), about, patch.region)
 
 
