@@ -177,8 +177,8 @@ def _tell_limits(about: dict[str, Any], matches: list[Match]) -> None:
     other = [match for match in matches if mine and match.row.get("quantity") not in (None, "", mine)]
     if other:
         note(
-            f"caution: the query is a {mine} field and {len(other)} of {len(matches)} matches are not: their parameters "
-            f"are not comparable; --where \"quantity = '{mine}'\" leaves them out"
+            f"caution: the query is a {mine} field and {len(other)} of {len(matches)} matches are not: their "
+            f"parameters are not comparable; --where \"quantity = '{mine}'\" leaves them out"
         )
 
 

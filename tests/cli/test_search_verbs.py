@@ -48,7 +48,7 @@ def test_search_says_what_limits_the_query_and_that_quantities_differ(room, tmp_
     assert query["quantity"] == "line-of-sight"
     assert "2 of 2 matches are not" in err
     assert "where \"quantity = 'line-of-sight'\"" in err
-    own, err = call("search", store.ids()[3], "--archive", room / "archive", "--bundle", room / "bundle", "-k", 2)
+    _, err = call("search", store.ids()[3], "--archive", room / "archive", "--bundle", room / "bundle", "-k", 2)
     assert "not comparable" not in err
 
 
