@@ -32,7 +32,7 @@ def test_each_limit_is_named():
     holes = patch()
     holes.field[:20] = np.nan
     assert names(holes) == ["missing"]
-    cut = dataclasses.replace(patch(), field=patch().field[:, 160:])
+    cut = dataclasses.replace(patch(), field=patch().field[:, 109:])
     assert names(cut) == ["cut"]
     assert names(dataclasses.replace(cut, scale_mm=None)) == []
     assert all(c.text for c in caveats(cut))
