@@ -104,6 +104,20 @@ def _target(text: str, directions: Directions) -> Target:
     return as_target(name, Target(name, number, found["relation"]), directions)
 
 
+def _with_directions(bundle: Bundle, settings: Sequence[str]) -> None:
+    """Fit a direction for each parameter that is named, registered, and was not when the bundle was made."""
+    from .physics import parameters
+
+    there = () if bundle.directions is None else bundle.directions.names
+    named = [found["name"] for found in map(_SETTING.fullmatch, settings) if found is not None]
+    missing = [name for name in dict.fromkeys(named) if name in parameters() and name not in there]
+    if missing and bundle.directions is not None:
+        from .extension import extend_directions
+
+        note(f"fitting the direction of {', '.join(missing)}, which bundle {bundle.name!r} was made without")
+        bundle.directions = extend_directions(bundle, missing)
+
+
 def asked_of(describe: str | None, settings: Sequence[str], bundle: Bundle) -> dict[str, Target]:
     """What ``--describe`` and ``--set`` ask for together; a number set overrides the word about the same parameter."""
     from .steering.editing import directions_of
@@ -111,6 +125,7 @@ def asked_of(describe: str | None, settings: Sequence[str], bundle: Bundle) -> d
 
     if not describe and not settings:
         raise typer.BadParameter("say what to ask for: --describe TEXT, or --set name=value")
+    _with_directions(bundle, settings)
     directions = directions_of(bundle)
     asked = parse_description(describe, directions) if describe else {}
     given: dict[str, Target] = {}
