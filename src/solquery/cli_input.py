@@ -104,6 +104,20 @@ def _target(text: str, directions: Directions) -> Target:
     return as_target(name, Target(name, number, found["relation"]), directions)
 
 
+def _with_directions(bundle: Bundle, settings: Sequence[str]) -> None:
+    """Fit a direction for each parameter that is named, registered, and was not when the bundle was made."""
+    from .physics import parameters
+
+    there = () if bundle.directions is None else bundle.directions.names
+    named = [found["name"] for found in map(_SETTING.fullmatch, settings) if found is not None]
+    missing = [name for name in dict.fromkeys(named) if name in parameters() and name not in there]
+    if missing and bundle.directions is not None:
+        from .extension import extend_directions
+
+        note(f"fitting the direction of {', '.join(missing)}, which bundle {bundle.name!r} was made without")
+        bundle.directions = extend_directions(bundle, missing)
+
+
 def asked_of(describe: str | None, settings: Sequence[str], bundle: Bundle) -> dict[str, Target]:
     """What ``--describe`` and ``--set`` ask for together; a number set overrides the word about the same parameter."""
     from .steering.editing import directions_of
@@ -111,6 +125,7 @@ def asked_of(describe: str | None, settings: Sequence[str], bundle: Bundle) -> d
 
     if not describe and not settings:
         raise typer.BadParameter("say what to ask for: --describe TEXT, or --set name=value")
+    _with_directions(bundle, settings)
     directions = directions_of(bundle)
     asked = parse_description(describe, directions) if describe else {}
     given: dict[str, Target] = {}
@@ -197,7 +212,12 @@ def read_query(text: str, archive: Archive | None, bundle: Bundle, any_quality: 
     else:
         places = f"nor the id of a patch in {archive.uri}" if archive is not None else "and no archive was named"
         raise SolqueryError(f"{text!r} is no file {places}; give a FITS file, an .npy file or an id")
-    about = {"kind": kind, **where, "id": patch.id, "region": patch.region, "source": patch.source}
+    from .archive.caveats import caveats
+
+    about = {
+        "kind": kind, **where, "id": patch.id, "region": patch.region, "source": patch.source,
+        "quantity": patch.quantity, "caveats": [{"name": c.name, "text": c.text} for c in caveats(patch)],
+    }  # fmt: skip
     return Query(prepare(patch, bundle.preset), about, patch.region)
 
 

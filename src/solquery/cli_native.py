@@ -52,11 +52,14 @@ def native(
     for name, curve in record["curves"].items():
         middle = len(curve["grid"]) // 2
         band = f"{curve['low'][middle]:.2f} to {curve['high'][middle]:.2f}"
-        rows.append(
-            [name, f"{curve['middle'][middle]:.3f}", band, f"{curve['middle'][0]:.3f}", f"{curve['middle'][-1]:.3f}"]
-        )
-    title = f"native / grid, {record['patches']:,} patches of {record['regions']:,} regions"
-    table(["parameter", "median region", "two thirds between", "weakest", "strongest"], rows, title=title)
+        covered = ", ".join(f"{c['share']:.0%} of {c['patches']:,} {kind}" for kind, c in curve["coverage"].items())
+        ends = (f"{curve['middle'][0]:.3f}", f"{curve['middle'][-1]:.3f}")
+        rows.append([name, f"{curve['middle'][middle]:.3f}", band, *ends, covered])
+    made = ", ".join(
+        f"{c['patches']:,} {kind} patches of {c['regions']:,} regions" for kind, c in record["fitted_on"].items()
+    )
+    columns = ["parameter", "median region", "two thirds between", "weakest", "strongest", "in the band"]
+    table(columns, rows, title=f"native / grid, fitted on {made}")
 
 
 def native_record(models: Bundle, got: Mapping[str, float]) -> dict[str, dict[str, Any]]:
@@ -66,6 +69,6 @@ def native_record(models: Bundle, got: Mapping[str, float]) -> dict[str, dict[st
 
     found = native_estimates(models.metadata.get(NATIVE_KEY), got)
     return {
-        name: quantity(entry["value"], unit_of(name, True), low=entry["low"], high=entry["high"])
+        name: quantity(entry["value"], unit_of(name, True), **{k: v for k, v in entry.items() if k != "value"})
         for name, entry in found.items()
     }

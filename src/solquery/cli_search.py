@@ -130,6 +130,7 @@ def search(
         found.x, k, where, group.value, excluded, by=by.value, weights=shares, verify=verify
     )  # fmt: skip
     _tell_few(store, matches, k, where, group)
+    _tell_limits(found.about, matches)
     told = session.explain(found.x, matches, by=by.value, where=where, weights=shares)
     physical = models.preset.physical
     document: dict[str, Any] = {
@@ -152,6 +153,19 @@ def search(
     tell_answers(document["query"], document["matches"])
     if save is not None:
         note(f"written: {save / 'contact.png'}, {save / 'matches.csv'} and {len(matches)} FITS files")
+
+
+def _tell_limits(about: dict[str, Any], matches: list[Match]) -> None:
+    """What limits the query, and that radial and line-of-sight numbers stand beside each other, where they do."""
+    for caveat in about.get("caveats", ()):
+        note(f"caution: the query is {caveat['text']}" if caveat["name"] == "limb" else f"caution: {caveat['text']}")
+    mine = about.get("quantity")
+    other = [match for match in matches if mine and match.row.get("quantity") not in (None, "", mine)]
+    if other:
+        note(
+            f"caution: the query is a {mine} field and {len(other)} of {len(matches)} matches are not: their "
+            f"parameters are not comparable; --where \"quantity = '{mine}'\" leaves them out"
+        )
 
 
 def _tell_few(store: Archive, matches: list[Match], k: int, where: str | None, group: Group) -> None:

@@ -34,12 +34,45 @@ def test_params_prints_errors_and_header_values(observed):
     got = document("params", observed, "--noise", 50)
     (record,) = got["patches"]
     are_quantities(record["parameters"], parameters(on_demand=True))
+    assert next(iter(record["parameters"])) == "flux"
     assert record["parameters"]["tuf"]["error"] > 0
+    assert record["parameters"]["tuf"]["bias"] > 0
+    assert record["noise"]["gauss"] == 50
     assert record["header"] == {}
+    assert record["quantity"] in ("radial", "line-of-sight")
     assert record["cycle"] == 24
+    assert record["joy"]["verdict"] in ("kept", "broken", "undetermined")
     out, _ = call("params", observed, "--noise", 50, "--param", "tuf", "--param", "axis_angle")
     assert "± error" in out
     assert "Hale's law of cycle 24" in out
+
+
+def test_params_takes_the_noise_from_the_patch_and_leaves_errors_out_when_told(observed):
+    (record,) = document("params", observed, "--param", "tuf")["patches"]
+    assert ("error" in record["parameters"]["tuf"]) == (record["noise"]["gauss"] is not None)
+    assert record["noise"]["source"]
+    (record,) = document("params", observed, "--param", "tuf", "--no-errors")["patches"]
+    assert set(record["parameters"]["tuf"]) == {"value", "unit"}
+
+
+def test_params_measures_over_a_bitmap(tmp_path):
+    from astropy.io import fits
+
+    from solquery.archive import simulate_region, write_fits
+
+    (patch,) = simulate_region(3, 0, 1)
+    name = "hmi.sharp_cea_720s.9.20130501_000000_TAI"
+    write_fits(patch, tmp_path / f"{name}.Br.fits")
+    strong = np.abs(np.nan_to_num(patch.field)) > 300
+    fits.PrimaryHDU(np.where(strong, 34, 33).astype(np.int16)).writeto(tmp_path / f"{name}.bitmap.fits")
+    (record,) = document(
+        "params", tmp_path / f"{name}.Br.fits", "--param", "area", "--no-errors", "--bitmaps", tmp_path
+    )["patches"]
+    assert record["active"]["area"]["value"] == pytest.approx(strong.sum() * np.prod(patch.scale_mm), rel=1e-4)
+    assert record["bitmap_region"]["area"]["value"] == record["parameters"]["area"]["value"]
+    out, _ = call("params", tmp_path / f"{name}.Br.fits", "--param", "area", "--bitmaps", tmp_path)
+    assert "active" in out
+    assert "is no folder" in failure("params", tmp_path / f"{name}.Br.fits", "--bitmaps", tmp_path / "nowhere")
 
 
 def test_params_writes_a_table(observed, tmp_path):

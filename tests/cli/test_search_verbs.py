@@ -35,6 +35,23 @@ def test_search_finds_a_patch_of_the_archive_itself(room, tmp_path):
     assert document("search", path, *command, "-k", 1)["matches"][0]["id"] == own
 
 
+def test_search_says_what_limits_the_query_and_that_quantities_differ(room, tmp_path):
+    import dataclasses
+
+    store = Archive.open(room / "archive")
+    patch = dataclasses.replace(
+        store.get(store.ids()[3]), quantity="line-of-sight", segment="magnetogram", mu=0.3, id="other", source="real"
+    )
+    path = write_fits(patch, tmp_path / "seen.fits")
+    out, err = call("search", path, "--archive", room / "archive", "--bundle", room / "bundle", "-k", 2, "--json")
+    query = json.loads(out)["query"]
+    assert query["quantity"] == "line-of-sight"
+    assert "2 of 2 matches are not" in err
+    assert "where \"quantity = 'line-of-sight'\"" in err
+    _, err = call("search", store.ids()[3], "--archive", room / "archive", "--bundle", room / "bundle", "-k", 2)
+    assert "not comparable" not in err
+
+
 def test_looking_again_puts_a_changed_copy_before_all_others(room, tmp_path):
     from solquery import Bundle
     from solquery.study.recall import changed_copies

@@ -156,8 +156,10 @@ def test_shift(seed, down, right):
     first[:, 12:54, 12:68] = fields_of(seed)
     second[:, 12 + down : 54 + down, 12 + right : 68 + right] = fields_of(seed)
     a, b = measure(first), measure(second)
-    for name in set(parameters()) - {"separation"}:
+    for name in set(parameters()) - {"separation", "flux"}:
         close(b[name], a[name])
+    # so do the blocks in which its density is worked out
+    close(b["flux"], a["flux"], rel=0.05)
     # the cells of the transport stay where they are
     close(b["separation"], a["separation"], rel=0.25)
 

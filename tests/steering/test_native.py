@@ -68,3 +68,27 @@ def test_an_archive_that_was_not_measured_on_the_grid_is_refused(tmp_path):
 
     with pytest.raises(SolqueryError, match="embed it first"):
         fit_native(Archive.create(str(tmp_path / "empty")), "physical")
+
+
+def test_coverage_is_counted_on_patches_that_the_curve_has_not_seen():
+    from solquery.steering.native import _measured_coverage, band_coverage
+
+    grid, native = pairs(3000)
+    regions = np.array([f"R {k // 5}" for k in range(3000)])
+    source = np.where(np.arange(3000) % 3 == 0, "real", "simulated")
+    found = _measured_coverage(grid, native, regions, source)
+    assert found["real"]["patches"] == 1000
+    assert 0.6 < found["real"]["share"] < 0.76
+    # real patches lose more than the simulated ones that the curve is made of
+    off = np.where(source == "real", native * 1.5, native)
+    share, number = band_coverage(fit_pairs(grid[source != "real"], native[source != "real"]), grid, off)
+    assert number == 3000
+    assert share < 0.55
+    assert _measured_coverage(grid, off, regions, source)["real"]["share"] < 0.7
+
+
+def test_an_estimate_says_how_often_observed_patches_lie_in_its_band():
+    curve = fit_pairs(*pairs())
+    record = {"curves": {"tuf": {**curve, "coverage": {"real": {"share": 0.42, "patches": 30}}}}}
+    assert native_estimates(record, {"tuf": 1e21})["tuf"]["coverage_real"] == 0.42
+    assert "coverage_real" not in native_estimates({"curves": {"tuf": curve}}, {"tuf": 1e21})["tuf"]

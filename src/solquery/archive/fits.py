@@ -216,7 +216,9 @@ def _truth(keywords: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _header(patch: Patch) -> fits.Header:
-    """Header of a patch: its coordinates where they are known, what it is, and the keywords it came with."""
+    """Header of a patch: its coordinates where they are known, what it is, what limits it, and its own keywords."""
+    from .caveats import caveats
+
     header = fits.Header()
     with warnings.catch_warnings():
         # comments that do not fit behind a long text are dropped
@@ -231,6 +233,11 @@ def _header(patch: Patch) -> fits.Header:
                 header[key] = _ascii(value)
         for key, value, comment in hd.coordinates(patch) + hd.identity(patch):
             header[key] = (_ascii(value), comment)
+        limits = caveats(patch)
+        if limits:
+            header["CAVEATS"] = (" ".join(c.name for c in limits), "what limits the numbers")
+            for limit in limits:
+                header.add_comment("caution: " + limit.text.replace("μ", "mu").encode("ascii", "replace").decode())
     return header
 
 
@@ -244,7 +251,8 @@ def write_fits(patch: Patch, path: str | Path, *, quantum_gauss: float | None = 
 
     `read_sharp` gives the patch back, ``sunpy.map.Map`` reads it too. The header's SOURCE says whether the image is
     real, simulated or generated, QUANTITY whether it is radial or along the line of sight, NOMINAL what of place,
-    time and scale the patch does not have, and is there only because a map needs it.
+    time and scale the patch does not have, and is there only because a map needs it. CAVEATS names what limits its
+    numbers (`solquery.archive.caveats`); it is not there where nothing does.
 
     Parameters
     ----------

@@ -1,7 +1,8 @@
 """Physical parameters of magnetic patches: definitions, units and batched measurement.
 
 ``measure(fields, scale_mm)`` gives every registered parameter; `parameter` adds one, in a file of your own too
-(`load_plugin`). `quantities` and `qtable` give astropy Quantities, `uncertainty` standard errors.
+(`load_plugin`). `quantities` and `qtable` give astropy Quantities, `parameter_errors` bias and standard error, `laws`
+verdicts on Hale's and Joy's laws, and `describe_patch` all of it for one observation.
 """
 
 from __future__ import annotations
@@ -11,7 +12,12 @@ from typing import Any
 
 # importing a module of definitions is what registers them; their order here is that of every table
 from ..plugins import PluginError, load_from_environment, load_plugin, plugin_names
+
+# isort: off
+from . import region  # FLUX is the first parameter
 from . import geometry, integral, inversion_lines, schrijver, texture, transport
+
+# isort: on
 from .registry import (
     DuplicateParameter,
     Parameter,
@@ -25,10 +31,17 @@ from .registry import (
 
 __all__ = [
     "DuplicateParameter",
+    "ErrorEstimate",
     "Laws",
+    "NoiseModel",
     "Parameter",
+    "PatchReport",
     "PluginError",
+    "RadialEstimate",
     "UnknownParameter",
+    "Verdict",
+    "describe_patch",
+    "estimate_noise",
     "geometry",
     "get_parameter",
     "hale",
@@ -39,11 +52,16 @@ __all__ = [
     "laws",
     "load_plugin",
     "measure",
+    "measure_active",
+    "measure_region",
     "parameter",
+    "parameter_errors",
     "parameters",
     "plugin_names",
     "qtable",
     "quantities",
+    "radial_estimates",
+    "region",
     "schrijver",
     "smooth_measure",
     "solar_cycle",
@@ -55,13 +73,24 @@ __all__ = [
 
 #: what is not needed for measuring is loaded when it is used
 _HOME = {
+    "ErrorEstimate": "noise",
     "Laws": "bipole_laws",
+    "PatchReport": "report",
+    "NoiseModel": "quiet",
+    "RadialEstimate": "line_of_sight",
+    "Verdict": "bipole_laws",
+    "describe_patch": "report",
+    "estimate_noise": "quiet",
     "hale": "bipole_laws",
     "header_values": "keywords",
     "joy": "bipole_laws",
     "laws": "bipole_laws",
+    "measure_active": "sharp",
+    "measure_region": "sharp",
+    "parameter_errors": "noise",
     "qtable": "units",
     "quantities": "units",
+    "radial_estimates": "line_of_sight",
     "smooth_measure": "smooth",
     "solar_cycle": "bipole_laws",
     "uncertainty": "noise",

@@ -69,9 +69,10 @@ def chosen_for(patches: int) -> bool:
 @cache
 def _originals() -> dict[str, object]:
     """Name to the definition in torch that a kernel stands for."""
-    from . import geometry, integral, inversion_lines, texture, transport
+    from . import geometry, integral, inversion_lines, region, texture, transport
 
     modules = {
+        region: ("flux", "flux_area"),
         integral: ("tuf", "tpf", "tnf", "net_flux", "area", "imbalance"),
         geometry: ("psep", "tilt", "polarity", "axis_angle", "r"),
         texture: ("sigma", "grad", "alpha"),
@@ -103,6 +104,30 @@ def _pool(threads: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(threads, thread_name_prefix="measure")
 
 
+def _own(
+    clean: np.ndarray, part: slice, layouts: list[tuple[int, int, int, float, float]], kind: np.ndarray, own: np.ndarray
+) -> None:
+    """Sums of the regions' own field over the patches of `part`, into `own` (N, 2)."""
+    from .kernels_flux import own_sums
+
+    for k, layout in enumerate(layouts):
+        which = np.flatnonzero(kind[part] == k)
+        if len(which):
+            own_sums(clean[part], which, *layout, own[part])
+
+
+def _layouts(scale: Tensor | None, n: int) -> tuple[list[tuple[int, int, int, float, float]], np.ndarray]:
+    """What `kernels_flux.own_sums` wants to know of each kind of scale, and the kind (N,) of each patch."""
+    from .region import DENSITY_MM, layout, steps
+
+    kinds, which = np.unique(steps(scale, n), axis=0, return_inverse=True)
+    out = []
+    for y_mm, x_mm in kinds.tolist():
+        by, bx, reach = layout((y_mm, x_mm))
+        out.append((by, bx, reach, DENSITY_MM / (by * y_mm), DENSITY_MM / (bx * x_mm)))
+    return out, which.reshape(-1)
+
+
 def measure_fast(fields: Tensor, scale: Tensor | None, names: set[str]) -> tuple[dict[str, Tensor], Tensor]:
     """Covered parameters of fields (N, H, W) float32 on the CPU, with scale (N, 2) or None.
 
@@ -129,6 +154,8 @@ def measure_fast(fields: Tensor, scale: Tensor | None, names: set[str]) -> tuple
     # anisotropy of the grid, by which the rings of ALPHA are drawn
     ratios, kind = np.unique(steps[:, 0] / steps[:, 1], return_inverse=True)
     bases = [_basis(*raw.shape[1:], float(ratio)) for ratio in ratios] if "alpha" in names else []
+    own = np.zeros((n, 2))
+    layouts, like = _layouts(scale, n) if names & {"flux", "flux_area"} else ([], np.zeros(n, dtype=np.int64))
 
     def work(part: slice) -> None:
         kernels.measure_patches(raw[part], clean[part], steps[part], blocks[part], reach, sums[part], *flags)
@@ -136,6 +163,7 @@ def measure_fast(fields: Tensor, scale: Tensor | None, names: set[str]) -> tuple
             which = np.flatnonzero(kind[part] == k)
             if len(which):
                 slopes(clean[part], which, *basis, sums[part])
+        _own(clean, part, layouts, like, own)
 
     threads = min(torch.get_num_threads(), n)
     if threads > 1 and raw.size > 2**16:
@@ -143,18 +171,20 @@ def measure_fast(fields: Tensor, scale: Tensor | None, names: set[str]) -> tuple
         list(_pool(threads).map(work, [slice(a, b) for a, b in pairwise(edges)]))
     else:
         work(slice(0, n))
-    got = {name: torch.from_numpy(values) for name, values in _finished(sums, scale, kernels).items() if name in names}
+    got = {
+        name: torch.from_numpy(values) for name, values in _finished(sums, own, scale, kernels).items() if name in names
+    }
     return got, torch.from_numpy(clean)
 
 
-def _finished(sums: np.ndarray, scale: Tensor | None, kernels: ModuleType) -> dict[str, np.ndarray]:
-    """Parameters from the sums (N, COLUMNS) that the kernels have made."""
+def _finished(sums: np.ndarray, own: np.ndarray, scale: Tensor | None, kernels: ModuleType) -> dict[str, np.ndarray]:
+    """Parameters from the sums (N, COLUMNS) and (N, 2) that the kernels have made."""
     column = dict(zip(kernels.NAMES, sums.T, strict=True))
     pixel = np.ones(len(sums)) if scale is None else (scale[:, 0] * scale[:, 1]).numpy()
     y_mm, x_mm = (1.0, 1.0) if scale is None else scale.numpy().T
     flux = pixel * MX_PER_G_MM2 if scale is not None else pixel
     out = {name: column[name] * flux for name in _FLUX}
-    out["area"] = column["count"] * pixel
+    out |= {"area": column["count"] * pixel, "flux": own[:, 0] * flux, "flux_area": own[:, 1] * pixel}
     with np.errstate(invalid="ignore", divide="ignore"):
         dy = (column["plus_y"] / column["tpf"] - column["minus_y"] / column["tnf"]) * y_mm
         dx = (column["plus_x"] / column["tpf"] - column["minus_x"] / column["tnf"]) * x_mm

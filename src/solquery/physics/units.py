@@ -9,7 +9,7 @@ import astropy.units as u
 import numpy as np
 
 from ..patch import Patch
-from .noise import uncertainty
+from .noise import ErrorEstimate, parameter_errors
 from .registry import get_parameter, measure, parameters, unit_of
 
 if TYPE_CHECKING:
@@ -65,31 +65,44 @@ def quantities(fields: Any, scale: Any = None, names: Iterable[str] | str | None
     return out
 
 
+_UNKNOWN = ErrorEstimate(float("nan"), float("nan"))
+_ERRORS = {"bias": "what the noise adds on average", "error": "standard error of the value less its bias"}
+
+
+def _known(patch: Patch, wanted: list[str]) -> list[str]:
+    """Parameters whose unit the patch can have."""
+    return [n for n in wanted if patch.scale_mm is not None or unit_of(n, True) == unit_of(n, False)]
+
+
 def qtable(
     patches: Iterable[Patch],
     names: Iterable[str] | None = None,
     noise_gauss: float | None = None,
     more: Mapping[str, Iterable[Any]] | None = None,
+    errors: Iterable[Mapping[str, ErrorEstimate]] | None = None,
 ) -> QTable:
     """Parameters of patches at their native scale as an astropy QTable, one row a patch.
 
-    Columns: id, region, source, quantity, t_rec, mu, then a Quantity per parameter and, with `noise_gauss`, its
-    standard error as ``<name>_error``, then the columns of `more`. A patch without scale has NaN where a unit needs
-    one. ``table.write("out.ecsv")`` keeps units and definitions.
+    Columns: id, region, source, quantity, t_rec, mu, then a Quantity per parameter, then the columns of `more`. With
+    `errors`, the estimates of `parameter_errors` for each patch, the bias and the standard error stand behind each as
+    ``<name>_bias`` and ``<name>_error``; with `noise_gauss` they are made here, for independent noise of so many gauss.
+    A patch without scale has NaN where a unit needs one. ``table.write("out.ecsv")`` keeps units and definitions.
     """
     from astropy.table import QTable
 
     rows = list(patches)
     wanted = [get_parameter(name).name for name in names] if names is not None else list(parameters())
     values: dict[str, list[float]] = {name: [] for name in wanted}
-    errors: dict[str, list[float]] = {name: [] for name in wanted}
-    for patch in rows:
-        known = [n for n in wanted if patch.scale_mm is not None or unit_of(n, True) == unit_of(n, False)]
-        got = measure(patch.field, patch.scale_mm, known)
-        wrong = {} if noise_gauss is None else uncertainty(patch.field, patch.scale_mm, noise_gauss, known)
+    known = [_known(patch, wanted) for patch in rows]
+    if errors is None and noise_gauss is not None:
+        errors = [
+            parameter_errors(p.field, p.scale_mm, float(noise_gauss), n) for p, n in zip(rows, known, strict=True)
+        ]
+    wrong = None if errors is None else list(errors)
+    for patch, names_known in zip(rows, known, strict=True):
+        got = measure(patch.field, patch.scale_mm, names_known)
         for name in wanted:
             values[name].append(float(got[name][0]) if name in got else float("nan"))
-            errors[name].append(float(wrong[name][0]) if name in wrong else float("nan"))
     table = QTable(
         {key: [str(getattr(p, key)) for p in rows] for key in ("id", "region", "source", "quantity", "t_rec")}
     )
@@ -98,9 +111,10 @@ def qtable(
         about = get_parameter(name)
         table[name] = np.array(values[name]) * u.Unit(about.unit)
         table[name].info.description = f"{about.title}: {about.formula}" if about.formula else about.title
-        if noise_gauss is not None:
-            table[f"{name}_error"] = np.array(errors[name]) * u.Unit(about.unit)
-            table[f"{name}_error"].info.description = f"standard error at {noise_gauss:g} G per pixel"
+        for kind in ("bias", "error") if wrong is not None else ():
+            found = [getattr(row.get(name, _UNKNOWN), kind) for row in wrong or ()]
+            table[f"{name}_{kind}"] = np.array(found) * u.Unit(about.unit)
+            table[f"{name}_{kind}"].info.description = _ERRORS[kind]
     for key, column in (more or {}).items():
         table[key] = column
     return table

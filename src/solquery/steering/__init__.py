@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     )
     from .leak import LeakTable, leak_table, local_changes
     from .projection import Projection, best_axes, project
+    from .regression import Regression, compare_with_svm, fit_regression
     from .targeting import Answer, OutOfReach, generate, reach
     from .vocabulary import Target, UnknownWord, parse_description, vocabulary
 
@@ -44,6 +45,7 @@ __all__ = [
     "NothingLeft",
     "OutOfReach",
     "Projection",
+    "Regression",
     "SteeringError",
     "SteeringWarning",
     "Strip",
@@ -51,10 +53,12 @@ __all__ = [
     "UnknownWord",
     "add_detail",
     "best_axes",
+    "compare_with_svm",
     "conditional_normal",
     "decode_latent",
     "encode_latent",
     "fit_directions",
+    "fit_regression",
     "follow",
     "follow_many",
     "generate",
@@ -90,6 +94,7 @@ __getattr__, __dir__ = lazily(
         "latents": "LatentTable SteeringError SteeringWarning measure_latents prior_norm_range render sample_latents",
         "leak": "LeakTable leak_table local_changes",
         "projection": "Projection best_axes project",
+        "regression": "Regression compare_with_svm fit_regression",
         "targeting": "Answer OutOfReach generate reach",
         "vocabulary": "Target UnknownWord parse_description vocabulary",
     },

@@ -8,6 +8,7 @@ both numbers for each of its patches; the curve between them, with its scatter, 
 from __future__ import annotations
 
 import warnings
+import zlib
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -19,13 +20,15 @@ from .latents import SteeringWarning
 if TYPE_CHECKING:
     from ..archive.store import Archive
 
-__all__ = ["NATIVE_KEY", "fit_native", "fit_pairs", "native_estimates"]
+__all__ = ["NATIVE_KEY", "band_coverage", "fit_native", "fit_pairs", "native_estimates"]
 
 #: where a bundle's metadata holds the curves
 NATIVE_KEY = "native_scale"
 #: parameters that change with the pixel and are never negative
-PARAMETERS = ("tuf", "tpf", "tnf", "area", "r", "psep", "grad")
+PARAMETERS = ("flux", "tuf", "tpf", "tnf", "area", "r", "psep", "grad")
 _KNOTS = 25
+#: parts of the regions, by a sum over their names, of which each is left out once
+_PARTS = 5
 #: fewer pairs than this make no curve
 _FEWEST = 40
 
@@ -60,6 +63,43 @@ def fit_pairs(grid: np.ndarray, native: np.ndarray) -> dict[str, list[float]] | 
     return {"range": [float(f"{v:.6g}") for v in (grid.min(), grid.max())], **curve}
 
 
+def band_coverage(curve: Mapping[str, list[float]], grid: np.ndarray, native: np.ndarray) -> tuple[float, int]:
+    """Share of patches whose native value lies in the band of a curve, and of how many; the band is one of two thirds.
+
+    Parameters
+    ----------
+    curve
+        Of `fit_pairs`.
+    grid, native
+        (N,) each; pairs without a positive value on both sides are left out.
+    """
+    known = np.isfinite(grid) & np.isfinite(native) & (grid > 0) & (native > 0)
+    if not known.any():
+        return float("nan"), 0
+    grid, ratio = grid[known], native[known] / grid[known]
+    low, high = (np.interp(np.log(grid), np.log(curve["grid"]), curve[key]) for key in ("low", "high"))
+    return float(np.mean((ratio >= low) & (ratio <= high))), int(known.sum())
+
+
+def _measured_coverage(
+    grid: np.ndarray, native: np.ndarray, regions: np.ndarray, source: np.ndarray
+) -> dict[str, dict[str, float]]:
+    """Coverage per source by curves that have not seen the region: five parts of the regions, each left out once."""
+    part = np.array([zlib.crc32(str(region).encode()) % _PARTS for region in regions])
+    curves = {k: fit_pairs(grid[part != k], native[part != k]) for k in range(_PARTS)}
+    out = {}
+    for kind in sorted(set(source.tolist())):
+        inside = total = 0.0
+        for k, curve in curves.items():
+            mine = (part == k) & (source == kind)
+            share, number = (float("nan"), 0) if curve is None else band_coverage(curve, grid[mine], native[mine])
+            if number:
+                inside, total = inside + share * number, total + number
+        if total:
+            out[str(kind)] = {"share": float(f"{inside / total:.3g}"), "patches": int(total)}
+    return out
+
+
 def fit_native(archive: Archive, preset_name: str, names: Iterable[str] = PARAMETERS) -> dict[str, Any]:
     """Curves for the parameters of an archive that was embedded with a bundle of the preset.
 
@@ -72,7 +112,9 @@ def fit_native(archive: Archive, preset_name: str, names: Iterable[str] = PARAME
 
     Returns
     -------
-    ``{"patches", "regions", "curves": {name: …}}``, plain JSON, for a bundle's metadata.
+    ``{"patches", "regions", "fitted_on", "curves": {name: …}}``, plain JSON, for a bundle's metadata. ``fitted_on``
+    counts patches and regions by source (simulated, real). Each curve has ``coverage``: source to the ``share`` of its
+    ``patches`` whose native value lies in the band, by curves that have not seen their region.
 
     Raises
     ------
@@ -83,7 +125,7 @@ def fit_native(archive: Archive, preset_name: str, names: Iterable[str] = PARAME
     advice = "embed it first: a search with a bundle of that preset does"
     if not names or "grid_preset" not in archive.columns:
         raise SolqueryError(f"{archive.uri} was not measured on the grid of preset {preset_name!r}; {advice}")
-    columns = ["region", *names, *(f"grid_{name}" for name in names)]
+    columns = ["region", "source", *names, *(f"grid_{name}" for name in names)]
     table = archive.table(columns=columns, where=f"grid_preset = '{preset_name}'")
     if len(table) < _FEWEST:
         raise SolqueryError(
@@ -94,11 +136,21 @@ def fit_native(archive: Archive, preset_name: str, names: Iterable[str] = PARAME
     def column(name: str) -> np.ndarray:
         return np.asarray(table.column(name).to_numpy(zero_copy_only=False), dtype=np.float64)
 
-    curves = {name: fit_pairs(column(f"grid_{name}"), column(name)) for name in names}
+    region, source = (np.array(table.column(key).to_pylist(), dtype=str) for key in ("region", "source"))
+    curves: dict[str, Any] = {}
+    for name in names:
+        grid, native = column(f"grid_{name}"), column(name)
+        curve = fit_pairs(grid, native)
+        if curve is not None:
+            curves[name] = {**curve, "coverage": _measured_coverage(grid, native, region, source)}
     return {
         "patches": len(table),
-        "regions": len(set(table.column("region").to_pylist())),
-        "curves": {name: curve for name, curve in curves.items() if curve is not None},
+        "regions": len(set(region.tolist())),
+        "fitted_on": {
+            kind: {"patches": int((source == kind).sum()), "regions": len(set(region[source == kind].tolist()))}
+            for kind in sorted(set(source.tolist()))
+        },
+        "curves": curves,
     }
 
 
@@ -114,7 +166,8 @@ def native_estimates(record: Mapping[str, Any] | None, values: Mapping[str, floa
 
     Returns
     -------
-    Parameter to ``value``, ``low`` and ``high`` (two thirds of the archive's patches lie between), same unit.
+    Parameter to ``value``, ``low`` and ``high`` (two thirds of the archive's patches lie between), same unit; and
+    ``coverage_real``, the share of observed patches that were found in the band, where it was measured.
 
     Warns
     -----
@@ -139,4 +192,7 @@ def native_estimates(record: Mapping[str, Any] | None, values: Mapping[str, floa
             key: float(value * np.interp(np.log(value), at, curve[source]))
             for key, source in (("value", "middle"), ("low", "low"), ("high", "high"))
         }
+        real = curve.get("coverage", {}).get("real")
+        if real is not None:
+            out[name]["coverage_real"] = float(real["share"])
     return out

@@ -1,0 +1,139 @@
+"""Noise from a patch's own quiet pixels, and bias and error of every parameter: do they hold?"""
+
+import numpy as np
+import pytest
+import torch
+from noisy_regions import SCALE_MM, hmi_noise, level_of, pulls, region
+from scipy.ndimage import gaussian_filter
+from shared_data import frames
+
+from solquery.errors import SolqueryError
+from solquery.physics import estimate_noise, measure, parameter_errors, parameters, uncertainty
+from solquery.physics.noise import denoised
+from solquery.physics.quiet import NoiseModel, draw_noise, quiet_pixels, white_noise
+
+torch.set_num_threads(1)
+
+
+@pytest.mark.parametrize("mu", [0.97, 0.75, 0.4])
+def test_the_level_is_that_of_the_noise_whatever_the_region(mu):
+    level = level_of(mu)
+    model = estimate_noise(region(1) + hmi_noise((190, 330), level, 5), SCALE_MM)
+    assert model.gauss == pytest.approx(level, rel=0.06)
+    # by a fifth up from the left border to the right one
+    assert model.level[:, -20:].mean() / model.level[:, :20].mean() == pytest.approx(1.44, abs=0.15)
+    assert "quiet pixels" in model.source
+
+
+def test_the_correlation_is_that_of_the_noise():
+    model = estimate_noise(region(2) + hmi_noise((190, 330), 40.0, 6), SCALE_MM)
+    wide = hmi_noise((800, 800), 1.0, 7, uneven=0.0)
+    blocks = wide.reshape(100, 8, 100, 8).mean((1, 3)).var() * 64 / wide.var()
+    assert model.excess(8) == pytest.approx(blocks, rel=0.2)
+    assert model.excess(8) > 5
+    lag = (wide[:, 1:] * wide[:, :-1]).mean() / wide.var()
+    assert model.correlation[32, 33] == pytest.approx(lag, abs=0.04)
+
+
+def test_draws_have_level_correlation_and_shape_of_the_noise():
+    noise = hmi_noise((300, 300), 50.0, 8, uneven=0.0)
+    model = estimate_noise(noise, SCALE_MM)
+    drawn = draw_noise(model, (300, 300), 5, seed=1)
+    assert drawn.std() == pytest.approx(noise.std(), rel=0.05)
+    for part in (0.5, 0.9, 0.99):
+        assert np.quantile(np.abs(drawn), part) == pytest.approx(np.quantile(np.abs(noise), part), rel=0.06)
+    means = [d[:296, :296].reshape(37, 8, 37, 8).mean((1, 3)).std() for d in (*drawn, noise)]
+    assert np.mean(means[:-1]) == pytest.approx(means[-1], rel=0.1)
+    np.testing.assert_array_equal(drawn, draw_noise(model, (300, 300), 5, seed=1))
+
+
+def test_quiet_pixels_keep_away_from_strong_and_missing_ones():
+    field = region(3) + hmi_noise((190, 330), 20.0, 2)
+    field[:30] = np.nan
+    quiet = quiet_pixels(field, SCALE_MM)
+    assert not quiet[:30].any()
+    assert not quiet[np.abs(np.nan_to_num(field)) > 150].any()
+    assert quiet.mean() > 0.2
+
+
+def test_where_nothing_is_quiet_one_line_says_so():
+    with pytest.raises(SolqueryError, match="state it"):
+        estimate_noise(np.zeros((40, 40)))
+    with pytest.raises(SolqueryError, match="quiet pixels"):
+        estimate_noise(np.full((12, 12), np.nan))
+    with pytest.raises(ValueError, match="one field"):
+        estimate_noise(np.zeros((2, 8, 8)))
+
+
+def test_denoised_keeps_the_region_and_takes_the_noise_away():
+    clean = region(6)
+    noisy = clean + hmi_noise(clean.shape, 40.0, 3)
+    found = denoised(noisy, estimate_noise(noisy, SCALE_MM))
+    strong = np.abs(clean) > 400
+    assert np.abs(found[strong]).sum() == pytest.approx(np.abs(clean[strong]).sum(), rel=0.02)
+    assert np.abs(found[np.abs(clean) < 1]).mean() < 0.2 * np.abs(noisy[np.abs(clean) < 1]).mean()
+
+
+def test_stated_errors_hold():
+    """Noise that is not drawn as the package draws it, from mu = 0.97 to 0.4: scatter and share within two errors."""
+    names = [n for n in parameters(on_demand=True) if n not in ("sigma", "polarity")]
+    for name, pull in pulls(names, frames=7, seed=50, shape=(150, 260)).items():
+        scatter, inside = np.sqrt(np.mean(pull**2)), np.mean(np.abs(pull) < 2)
+        # of so few frames the scatter is known to a tenth
+        assert 0.6 < scatter < 1.4, f"{name}: {scatter:.2f}"
+        assert inside > 0.85, f"{name}: {inside:.2f}"
+
+
+def test_errors_that_take_pixels_for_independent_are_too_small():
+    field = region(1) + hmi_noise((190, 330), 40.0, 4)
+    model = estimate_noise(field, SCALE_MM)
+    true = parameter_errors(field, SCALE_MM, model, ["net_flux"])["net_flux"].error
+    assert true > 2.5 * parameter_errors(field, SCALE_MM, model.gauss, ["net_flux"])["net_flux"].error
+    assert true == pytest.approx(uncertainty(field, SCALE_MM, None, ["net_flux"], samples=16)["net_flux"].item())
+
+
+def test_a_level_that_is_stated_overrides_the_estimate():
+    field = region(1) + hmi_noise((190, 330), 20.0, 4)
+    model = estimate_noise(field, SCALE_MM).at_level(60.0)
+    assert model.gauss == 60.0
+    assert "as given" in model.source
+    assert parameter_errors(field, SCALE_MM, model, ["tuf"])["tuf"].bias > 2 * (
+        parameter_errors(field, SCALE_MM, None, ["tuf"])["tuf"].bias
+    )
+
+
+def test_bias_of_unsigned_sums_is_that_of_folded_noise():
+    flat = np.zeros((120, 120), np.float32)
+    got = parameter_errors(flat, (1.0, 1.0), 10.0, ["tuf", "net_flux"], samples=32)
+    assert got["tuf"].bias == pytest.approx(120**2 * 10 * np.sqrt(2 / np.pi) * 1e16, rel=0.01)
+    assert abs(got["net_flux"].bias) < 3 * got["net_flux"].error
+
+
+def test_what_cannot_be_known_has_no_error():
+    got = parameter_errors(np.full((30, 30), 500.0, np.float32), None, 5.0, ["psep", "tpf", "sigma"])
+    assert np.isnan(got["psep"]).all()
+    assert got["tpf"].error > 0
+    assert np.isnan(got["sigma"].bias)
+    with pytest.raises(ValueError, match="0 or more"):
+        parameter_errors(np.zeros((8, 8)), None, -1.0)
+    with pytest.raises(ValueError, match="one field"):
+        parameter_errors(np.zeros((2, 8, 8)), None, 1.0)
+    assert white_noise(3.0).excess() == 1.0
+    assert NoiseModel(2.0).gauss == 2.0
+
+
+def test_noise_of_real_frames_grows_towards_the_limb_and_is_correlated():
+    levels = {round(p.mu, 2): estimate_noise(p.field, p.scale_mm) for p in frames("*20120306_202400_TAI.Br")}
+    for mu, model in levels.items():
+        assert 12 < model.excess(8) < 45
+        assert (10 if mu > 0.95 else 20) < model.gauss < 130
+    assert levels[max(levels)].gauss < 0.4 * levels[min(levels)].gauss
+
+
+def test_the_frame_rules_out_100_g_near_disc_centre():
+    (patch,) = frames("377.*Br")
+    model = estimate_noise(patch.field, patch.scale_mm)
+    assert model.gauss < 30
+    clean = gaussian_filter(np.nan_to_num(patch.field), 2)
+    assert np.abs(clean).mean() > 0
+    assert float(measure(patch.field, patch.scale_mm, "tuf")["tuf"]) > 3e22
