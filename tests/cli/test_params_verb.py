@@ -58,7 +58,8 @@ def test_params_takes_the_noise_from_the_patch_and_leaves_errors_out_when_told(o
 def test_params_measures_over_a_bitmap(tmp_path):
     from astropy.io import fits
 
-    from solquery.archive import simulate_region, write_fits
+    from solquery.archive import write_fits
+    from solquery.simulator import simulate_region
 
     (patch,) = simulate_region(3, 0, 1)
     name = "hmi.sharp_cea_720s.9.20130501_000000_TAI"
