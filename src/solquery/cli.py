@@ -10,6 +10,7 @@ import sys
 import time
 import traceback
 import warnings
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -34,7 +35,7 @@ from . import (
     cli_study,
     cli_training,
 )
-from .cli_input import fits_files, read_patches, refusal
+from .cli_input import Reproject, Scale, Segment, Unit, fits_files, read_notes, read_patches, refusal
 from .cli_output import Reporter, emit, note
 from .cli_plugins import hoisted, load_models, load_plugins
 from .errors import SolqueryError
@@ -192,6 +193,10 @@ def ingest(
     dask: Annotated[
         str | None, typer.Option(help="Address of a Dask scheduler whose workers read and measure.")
     ] = None,
+    segment: Segment = None,
+    unit: Unit = None,
+    scale: Scale = None,
+    reproject: Reproject = False,
     json: Json = False,
 ) -> None:
     """Add observations to an archive; files that cannot be read are named, and the others go in."""
@@ -202,24 +207,30 @@ def ingest(
     store = Archive.open(archive) if Archive.exists(archive) else None
     added = duplicates = 0
     refused: list[dict[str, str]] = []
+    notes: Counter[str] = Counter()
+    stated: dict[str, Any] = {"segment": segment, "unit": unit, "scale": scale, "reproject": reproject}
     if workers is not None or dask is not None:
-        added, duplicates, refused = _ingest_on_workers(paths, archive, workers, dask, not any_quality)
+        added, duplicates, refused = _ingest_on_workers(paths, archive, workers, dask, not any_quality, stated)
         store = Archive.open(archive) if Archive.exists(archive) else None
         paths_left: list[Path] = []
     else:
         paths_left = paths
     with Reporter("ingesting") as report:
         for done in range(0, len(paths_left), _INGEST_BATCH):
-            patches, bad = read_patches(paths_left[done : done + _INGEST_BATCH], strict_quality=not any_quality)
+            patches, bad = read_patches(paths_left[done : done + _INGEST_BATCH], not any_quality, **stated)
+            notes.update(read_notes(patches))
             refused += bad
             if patches:
                 # no archive is made for files none of which can be read
-                store = Archive.create(archive) if store is None else store
+                store = Archive.open_or_create(archive) if store is None else store
                 new, again, bad = _add(store, patches)
                 added, duplicates, refused = added + new, duplicates + again, refused + bad
             report.count(min(done + _INGEST_BATCH, len(paths)), len(paths))
     failed = bool(refused) and added + duplicates == 0
-    what = {"added": added, "duplicates": duplicates, "refused": refused, "seconds": time.monotonic() - began}
+    what = {"added": added, "duplicates": duplicates, "refused": refused, "notes": dict(notes)}
+    what["seconds"] = time.monotonic() - began
+    for text, count in notes.items():
+        note(f"{count:,} file{'s' if count > 1 else ''}: {text}")
     if store is not None:
         _added(store, what, json)
     elif json:
@@ -229,7 +240,12 @@ def ingest(
 
 
 def _ingest_on_workers(
-    paths: list[Path], archive: str, workers: int | None, scheduler: str | None, strict_quality: bool
+    paths: list[Path],
+    archive: str,
+    workers: int | None,
+    scheduler: str | None,
+    strict_quality: bool,
+    stated: dict[str, Any],
 ) -> tuple[int, int, list[dict[str, str]]]:
     """Added, there already, refused; read and measured by Dask's workers, a region at a time."""
     from .archive.distribute import cluster, ingest_files
@@ -237,15 +253,30 @@ def _ingest_on_workers(
     if workers is not None and scheduler is not None:
         raise typer.BadParameter("--workers and --dask exclude each other: a scheduler has its own workers")
     with Reporter("ingesting") as report, cluster(workers, scheduler) as client:
-        done = ingest_files(paths, archive, client, strict_quality, report.count)
+        done = ingest_files(
+            paths,
+            archive,
+            client,
+            strict_quality,
+            report.count,
+            {
+                **{k: v for k, v in stated.items() if k != "scale"},
+                "scale_mm": stated["scale"],
+            },
+        )
     refused = [refusal(entry["file"], ValueError(entry["reason"])) for entry in done.refused]
     return done.added, done.duplicates, refused
 
 
 def _add(store: Archive, patches: list[Patch]) -> tuple[int, int, list[dict[str, str]]]:
     """Added, there already, refused; a patch that cannot be kept does not take the others of its batch along."""
+    from .archive.store import ArchiveError
+
     try:
         return *store.add(patches), []
+    except ArchiveError:
+        # a full disk, a place that may not be written: the other patches will do no better
+        raise
     except ValueError:
         pass
     added = duplicates = 0
@@ -253,6 +284,8 @@ def _add(store: Archive, patches: list[Patch]) -> tuple[int, int, list[dict[str,
     for patch in patches:
         try:
             report = store.add([patch])
+        except ArchiveError:
+            raise
         except ValueError as error:
             refused.append(refusal(patch.file or patch.id, error))
         else:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .cli_input import fits_files, read_patches
+from .cli_input import Reproject, Scale, Segment, Unit, fits_files, read_notes, read_patches
 from .cli_output import emit, note, quantities, quantity, readable, table
 from .errors import SolqueryError
 
@@ -38,6 +38,10 @@ def params(
     out: Annotated[
         Path | None, typer.Option(help="Also write an astropy QTable with units to this file, NAME.ecsv.")
     ] = None,
+    segment: Segment = None,
+    unit: Unit = None,
+    scale: Scale = None,
+    reproject: Reproject = False,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")] = False,
 ) -> None:
     """Measure the physical parameters of observations at their native scale."""
@@ -46,7 +50,8 @@ def params(
     if out is not None and out.suffix != ".ecsv":
         raise typer.BadParameter(f"--out {out}: the table is written as ECSV; let its name end in .ecsv")
     names = [get_parameter(name).name for name in only] if only else list(parameters(on_demand=True))
-    patches, refused = read_patches(fits_files(files), strict_quality=False)
+    stated: dict[str, Any] = {"segment": segment, "unit": unit, "scale": scale, "reproject": reproject}
+    patches, refused = read_patches(fits_files(files), strict_quality=False, **stated)
     records = []
     kept = []
     for patch in patches:
@@ -58,6 +63,8 @@ def params(
             refused.append({"file": patch.file, "reason": str(error)})
     if not records:
         raise SolqueryError(f"none of the {len(refused)} files could be read; the reasons are above")
+    for text, count in read_notes(kept).items():
+        note(f"{count:,} file{'s' if count > 1 else ''}: {text}")
     if out is not None:
         _write(out, kept, names, noise)
     if json:

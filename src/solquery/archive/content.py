@@ -46,6 +46,8 @@ _OTHER_CONTENT = re.compile(
 _WORDS = {"field", "los", "mask", "error", "quality", "weight", "err", "intensity"}
 _SUFFIX = re.compile(r"\.(fits|fts|fit)(\.gz|\.fz|\.z)?$", re.IGNORECASE)
 #: a mask holds no more values than this, all of them whole and none negative
+#: pixels from which the values of an image say something about it
+_PIXELS_THAT_TELL = 400
 _VALUES_OF_A_MASK, _LARGEST_OF_A_MASK = 64, 255
 
 
@@ -95,7 +97,7 @@ def segment_of_name(name: str) -> str:
 
 def _said(keywords: Mapping[str, Any], extension: str) -> str:
     """The component or image that keywords name; empty where they name none."""
-    for value in (keywords.get("SEGMENT"), extension, keywords.get("EXTNAME")):
+    for value in (keywords.get("SEGMENT"), extension, keywords.get("EXTNAME"), keywords.get("CONTENT")):
         text = value.strip() if isinstance(value, str) else ""
         if field_name(text) or _other(text):
             return field_name(text) or text
@@ -167,16 +169,16 @@ def _finite(array: np.ndarray) -> np.ndarray:
 
 def _is_mask(array: np.ndarray) -> bool:
     values = _finite(array)
-    if not values.size or values.min() < 0 or values.max() > _LARGEST_OF_A_MASK:
+    if values.size < _PIXELS_THAT_TELL or values.min() < 0 or values.max() > _LARGEST_OF_A_MASK:
         return False
     found = np.unique(values)
-    return len(found) <= _VALUES_OF_A_MASK and bool((found == np.round(found)).all())
+    return 2 <= len(found) <= _VALUES_OF_A_MASK and bool((found == np.round(found)).all())
 
 
 def _is_strength(array: np.ndarray) -> bool:
     """Whether an image of some size is positive all over, as no magnetogram with noise is."""
     values = _finite(array)
-    return values.size >= 400 and values.min() > 0 and float(np.ptp(values)) > 0
+    return values.size >= _PIXELS_THAT_TELL and values.min() > 0 and float(np.ptp(values)) > 0
 
 
 def choose(images: Sequence[Image], asked: str | None = None) -> Image:

@@ -324,6 +324,12 @@ def _quality(keywords: Mapping[str, Any], strict: bool) -> int:
     return quality
 
 
+def _is_sharp_cea(keywords: Mapping[str, Any], who: Identity) -> bool:
+    """Whether an image is of the equal-area SHARP series, all of whose pixels are 0.03 degree."""
+    types = [hd.text(keywords.get(f"CTYPE{axis}")).upper() for axis in (1, 2)]
+    return who.prefix in ("sharp", "sharp-nrt") and ("_cea" in who.series or any(t.endswith("CEA") for t in types))
+
+
 def _placed(
     field: np.ndarray, keywords: dict[str, Any], who: Identity, own: bool, options: ReadOptions, notes: list[str]
 ) -> tuple[np.ndarray, Coordinates]:
@@ -333,7 +339,7 @@ def _placed(
     if options.scale_mm is not None:
         told = with_scale(told, options.scale_mm)
         notes.append("scale as stated")
-    known = DEFAULT_DEG if who.prefix in ("sharp", "sharp-nrt") and not own else None
+    known = DEFAULT_DEG if _is_sharp_cea(keywords, who) and not own else None
     try:
         where = coordinates_of(told, (field.shape[0], field.shape[1]), known, trusted=own)
     except UnreadableFits as error:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from . import tables
+from .condition import condition, condition_fault
 
 if TYPE_CHECKING:
     from .store import Archive
@@ -43,14 +43,13 @@ def places_of(archive: Archive, where: str | None = None) -> np.ndarray:
         For a condition that cannot be read.
     """
     query = archive._patches.search().select([_ROW])
-    if where:
-        query = query.where(where)
+    asked = condition(where, archive._patches.schema)
+    if asked:
+        query = query.where(asked)
     try:
         found = query.to_arrow()
     except (ValueError, RuntimeError, OSError) as error:
-        raise tables.ArchiveError(
-            f"cannot filter by {where!r}: {tables.reason(error)}; the columns are: {', '.join(archive.columns)}"
-        ) from None
+        raise condition_fault(where or "", error, archive._patches.schema) from None
     return np.sort(found[_ROW].to_numpy())
 
 
@@ -59,7 +58,8 @@ def rows_with_places(
 ) -> Iterator[tuple[np.ndarray, pa.RecordBatch]]:
     """Places (n,) uint64 and columns of rows, at most `size` at a time, in no order that is promised."""
     query = archive._patches.search().select(list(columns)).with_row_id(True)
-    if where:
-        query = query.where(where)
+    asked = condition(where, archive._patches.schema)
+    if asked:
+        query = query.where(asked)
     for batch in query.to_batches(size):
         yield batch.column(_ROW).to_numpy(), batch.select(list(columns))

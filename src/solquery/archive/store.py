@@ -9,6 +9,7 @@ in ``patches``; its field is committed before that row, so whatever stops a writ
 from __future__ import annotations
 
 import shutil
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -22,11 +23,13 @@ from ..config import Preset, get_preset
 from ..patch import Patch
 from ..physics import get_parameter, parameters
 from . import batches as batching
-from . import cache, reading, records, summary, tables
+from . import cache, care, reading, records, summary, tables
+from .condition import condition, condition_fault
 from .places import places, whole
 from .prepare import prepare
 from .sql import sql as asked_in_sql
-from .tables import ArchiveError
+from .tables import ArchiveError, ArchiveExists
+from .care import RemoveReport
 from .writing import AddReport, Writer
 
 if TYPE_CHECKING:
@@ -53,11 +56,20 @@ class Archive:
     def __init__(self, uri: str, patches: Any, fields: Any) -> None:
         self.uri = uri
         self.path = tables.local_path(uri)
-        self._patches = patches
-        self._fields = fields
-        self._writer = Writer(patches, fields)
+        self._tables = patches, fields
+        self._writer = Writer(patches, fields, uri)
         self._seen: tuple[int, pa.Table] | None = None
         self._hash: tuple[int, str] | None = None
+
+    @property
+    def _patches(self) -> Any:
+        tables.check_process()
+        return self._tables[0]
+
+    @property
+    def _fields(self) -> Any:
+        tables.check_process()
+        return self._tables[1]
 
     def __repr__(self) -> str:
         return f"Archive({self.uri!r}, {len(self)} patches)"
@@ -106,13 +118,19 @@ class Archive:
             When there is one already.
         """
         if cls.exists(uri):
-            raise ArchiveError(f"there is an archive at {uri} already; open it, or choose another place")
+            raise ArchiveExists(f"there is an archive at {uri} already; open it, or choose another place")
         return cls(*tables.create_tables(uri))
 
     @classmethod
     def open_or_create(cls, uri: str | Path) -> Archive:
         """Open the archive at `uri`, or make it."""
-        return cls.open(uri) if cls.exists(uri) else cls.create(uri)
+        if cls.exists(uri):
+            return cls.open(uri)
+        try:
+            return cls.create(uri)
+        except ArchiveExists:
+            # another process was faster
+            return cls.open(uri)
 
     # ----------------------------------------------------------------- write
 
@@ -120,7 +138,9 @@ class Archive:
         """Add patches; measure every registered parameter at native scale on the way.
 
         Each `batch` is one commit: it is in the archive as a whole or not at all. A patch whose id is in the archive
-        already is a duplicate and is not written again, so that a broken-off call can simply be repeated.
+        already is a duplicate and is not written again, so that a broken-off call can simply be repeated. An observation
+        whose id is there with other pixels is none, and is refused. A definitive frame replaces the near-real-time one
+        of the same region, time and segment, with a warning that says so; the other way round it is refused.
 
         Parameters
         ----------
@@ -200,6 +220,32 @@ class Archive:
                 values[name].append(value)
         self.set_columns(ids, {name: pa.array(column, pa.float64()) for name, column in values.items()})
 
+    def remove(self, ids: Iterable[str] | None = None, where: str | None = None) -> RemoveReport:
+        """Remove patches, of `ids` or that meet `where`; `restore` of the version before brings them back.
+
+        Raises
+        ------
+        ArchiveError
+            For an unknown id, a condition that cannot be read, or when neither or both are given.
+        """
+        return care.remove(self, ids, where)
+
+    def restore(self, version: int) -> int:
+        """Bring back the rows of an earlier version (`info` tells versions), as a new one; how many patches there are then.
+
+        Raises
+        ------
+        ArchiveError
+            When there is no such version any more: `optimize` and `archive compact` drop those older than a week.
+        """
+        return care.restore(self, version)
+
+    def without_scale(self, preset: Preset | str | None = None) -> list[str]:
+        """Ids of the patches without a scale, which `preset` cannot take; none for a preset that stretches patches."""
+        if preset is not None and not get_preset(preset).physical:
+            return []
+        return self.ids("scale_y_mm IS NULL OR scale_x_mm IS NULL")
+
     def optimize(self) -> None:
         """Merge the small files that many commits leave, and drop versions older than a week."""
         for table in (self._patches, self._fields):
@@ -234,16 +280,15 @@ class Archive:
         if unknown:
             raise ArchiveError(f"the archive has no column {', '.join(unknown)}; it has: {', '.join(names)}")
         query = self._patches.search().select(list(dict.fromkeys(["id", *wanted])))
-        if where:
-            query = query.where(where)
+        asked = condition(where, self._patches.schema)
+        if asked:
+            query = query.where(asked)
         try:
             found = query.to_arrow()
         except (ValueError, RuntimeError, OSError) as error:
             if not where:
                 raise ArchiveError(f"the archive at {self.uri} cannot be read: {str(error).splitlines()[0]}") from error
-            raise ArchiveError(
-                f"cannot filter by {where!r}: {tables.reason(error)}; the columns are: {', '.join(names)}"
-            ) from None
+            raise condition_fault(where, error, self._patches.schema) from None
         return found.sort_by("id").select(wanted)
 
     def sql(self, query: str) -> pa.Table:
@@ -332,11 +377,12 @@ class Archive:
     ) -> tuple[list[str], np.ndarray]:
         """Network input of many patches: their ids, and (N, H, W) float32 in units of `preset`.
 
-        Order and errors as in `patches`. Local archives keep the result of the resampling under ``prepared/``, as
+        Order and errors as in `patches`; patches without a scale are left out where the preset needs one, with a warning
+        that counts them. Local archives keep the result of the resampling under ``prepared/``, as
         float16 (within 0.0005 of the exact value), and redo only what has changed.
         """
         preset = get_preset(preset)
-        wanted = self._chosen(where, ids)
+        wanted = self._with_scale(self._chosen(where, ids), preset)
         if self.path is None:
             asked = wanted.to_pylist()
             return asked, cache.prepare_rows(self.patches(ids=asked), preset, len(asked)).astype(np.float32)
@@ -360,12 +406,33 @@ class Archive:
         """`prepared_memmap` with the ids as Arrow holds them."""
         if self.path is None:
             raise ArchiveError(f"{self.uri} is not local; use Archive.prepared, or copy the archive to a directory")
-        preset, keys = get_preset(preset), self._keys()
+        preset = get_preset(preset)
+        keys = self._usable_keys(preset)
 
         def make(ids: list[str]) -> Iterator[np.ndarray]:
             return (prepare(patch, preset) for patch in self.patches(ids=ids))
 
         return whole(keys["id"]), cache.prepared(self.path / "prepared", preset, keys, make)
+
+    def _with_scale(self, ids: pa.Array, preset: Preset) -> pa.Array:
+        """Those of `ids` that a preset can take; the others are counted in a warning."""
+        lacking = self.without_scale(preset)
+        if not lacking:
+            return ids
+        out = pc.is_in(ids, value_set=pa.array(lacking, pa.string()))
+        if count := pc.sum(out).as_py():
+            _tell_left_out(count, preset)
+        return ids.filter(pc.invert(out))
+
+    def _usable_keys(self, preset: Preset) -> pa.Table:
+        """Ids and checksums of the patches that a preset can take."""
+        keys = self._keys()
+        lacking = self.without_scale(preset)
+        if not lacking:
+            return keys
+        _tell_left_out(len(lacking), preset)
+        kept = pc.invert(pc.is_in(keys["id"], value_set=pa.array(lacking, pa.string())))
+        return keys.filter(kept).combine_chunks()
 
     # ----------------------------------------------------------------- about
 
@@ -383,9 +450,12 @@ class Archive:
             self._seen = version, self.table(["id", "checksum"]).combine_chunks()
         return self._seen[1]
 
-    def info(self) -> dict[str, Any]:
-        """What is in the archive, ready for JSON: counts, time range (UTC), parameters, embeddings, bytes on disk."""
-        return summary.summarise(self, self._patches.version)
+    def info(self, where: str | None = None) -> dict[str, Any]:
+        """What is in the archive, ready for JSON: counts, time range (UTC), parameters, embeddings, bytes on disk.
+
+        With `where`, counts, times and embeddings are those of the patches that meet it.
+        """
+        return summary.summarise(self, self._patches.version, where)
 
     def size_bytes(self) -> int | None:
         """Bytes of a local archive on disk, all its files together; None for an object store."""
@@ -397,3 +467,12 @@ class Archive:
         """Remove the prepared patches of a local archive; they are made again when asked for."""
         if self.path is not None:
             shutil.rmtree(self.path / "prepared", ignore_errors=True)
+
+
+def _tell_left_out(count: int, preset: Preset) -> None:
+    warnings.warn(
+        f"{count:,} patch{'es' if count > 1 else ''} without a scale left out: preset {preset.name!r} works in megametres "
+        '(--where "scale_x_mm IS NULL" lists them)',
+        UserWarning,
+        stacklevel=3,
+    )

@@ -236,7 +236,7 @@ def coordinates_of(
             if known_deg is None:
                 return Coordinates(place=_place_without_scale(keywords))
             keywords = {**keywords, "CDELT1": known_deg, "CDELT2": known_deg}
-        return _on_the_sky(keywords, kinds, shape, trusted)
+        return _on_the_sky(keywords, kinds, shape, trusted, known_deg is not None)
     return _without_sky(keywords, kinds, shape, known_deg)
 
 
@@ -332,7 +332,7 @@ def _sane(scale_mm: tuple[float, float], keywords: Mapping[str, Any]) -> tuple[f
 
 
 def _on_the_sky(
-    keywords: Mapping[str, Any], kinds: tuple[str, str], shape: tuple[int, int], trusted: bool
+    keywords: Mapping[str, Any], kinds: tuple[str, str], shape: tuple[int, int], trusted: bool, about_centre: bool
 ) -> Coordinates:
     lon = 0 if kinds[0][:4] in _PAIRS else 1
     frame = kinds[lon][:4]
@@ -385,7 +385,7 @@ def _on_the_sky(
     return Coordinates(
         upright,
         scale if trusted else _sane(scale, keywords),
-        _place(keywords, frame, _world(wcs, centre, lon, keywords)),
+        _place(keywords, frame, _world(wcs, centre, lon, keywords, about_centre)),
     )
 
 
@@ -429,14 +429,18 @@ def _native_latitude(matrix: np.ndarray, reference: np.ndarray, centre: np.ndarr
     return math.degrees(math.asin(sine)) if abs(sine) <= 1 else math.inf
 
 
-def _world(wcs: Any, centre: np.ndarray, lon: int, keywords: Mapping[str, Any]) -> tuple[float, float]:
-    """Longitude and latitude of the centre in the image's own frame; NaN where the header does not say."""
+def _world(
+    wcs: Any, centre: np.ndarray, lon: int, keywords: Mapping[str, Any], about_centre: bool
+) -> tuple[float, float]:
+    """Longitude and latitude of the centre in the image's own frame; NaN where the header does not say.
+
+    Without CRPIX the reference is the centre where it is known to be (`about_centre`).
+    """
     said = [number(keywords.get(f"CRVAL{axis}")) for axis in (1, 2)]
-    pixels = [number(keywords.get(f"CRPIX{axis}")) for axis in (1, 2)]
-    if any(map(math.isnan, pixels)):
-        return math.nan, math.nan
     if any(map(math.isnan, said)):
         return math.nan, math.nan
+    if any(math.isnan(number(keywords.get(f"CRPIX{axis}"))) for axis in (1, 2)):
+        return (float(wcs.wcs.crval[lon]), float(wcs.wcs.crval[1 - lon])) if about_centre else (math.nan, math.nan)
     found = wcs.wcs_pix2world(centre, 1)[0]
     return float(found[lon]), float(found[1 - lon])
 

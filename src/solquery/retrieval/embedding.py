@@ -37,11 +37,15 @@ _WORTH_FOLDING = 128
 
 @dataclass(frozen=True)
 class EmbedReport:
-    """Patches that `embed_archive` embedded, those that had their embedding already, and the time it took."""
+    """Patches that `embed_archive` embedded, those that had their embedding already, and the time it took.
+
+    `skipped` counts those without a scale, which a preset in megametres cannot take.
+    """
 
     embedded: int
     already: int
     seconds: float
+    skipped: int = 0
 
 
 def _device(encoder: Any) -> torch.device:
@@ -155,9 +159,12 @@ def embed_archive(
     told = [table.column(name).to_pylist() if name in columns else [None] * len(ids) for name in current]
     if precision is not None:
         told[-1] = [value or "fp32" for value in told[-1]]  # embedded before there was a choice
+    lacking = set(archive.without_scale(bundle.preset))
     todo = [i for i, *row in zip(ids, *told, strict=True) if again or row != list(current.values())]
+    todo = [i for i in todo if i not in lacking] if lacking else todo
+    already = len(ids) - len(todo) - len(lacking)
     if not todo:
-        return EmbedReport(0, len(ids), time.monotonic() - began)
+        return EmbedReport(0, already, time.monotonic() - began, len(lacking))
     ids_of, values_of, held, done = [], [], 0, 0
     scales = _calibrated(bundle) if precision == "int8" else None
     if client is None:
@@ -173,7 +180,7 @@ def embed_archive(
             ids_of, values_of, held = [], [], 0
         if progress is not None:
             progress(done, len(todo))
-    return EmbedReport(len(todo), len(ids) - len(todo), time.monotonic() - began)
+    return EmbedReport(len(todo), already, time.monotonic() - began, len(lacking))
 
 
 def _calibrated(bundle: Bundle) -> Calibration:
