@@ -6,6 +6,7 @@ Every verb calls the public API; what takes long to import is imported by the ve
 from __future__ import annotations
 
 import errno
+import io
 import sys
 import time
 import traceback
@@ -74,6 +75,13 @@ class _Group(TyperGroup):
                 return super().invoke(ctx)
         except (SolqueryError, OSError, ValueError) as error:
             if isinstance(error, OSError) and error.errno == errno.EPIPE:
+                raise
+            if ctx.params.get("debug"):
+                traceback.print_exc(file=sys.stderr)
+            note(f"solquery: {_one_line(error)}")
+        except RuntimeError as error:
+            # Lance and PyTorch say so when a disk is full or a place may not be read
+            if "os error" not in str(error).lower() and "lance" not in str(error).lower():
                 raise
             if ctx.params.get("debug"):
                 traceback.print_exc(file=sys.stderr)
@@ -312,4 +320,8 @@ cli_study.register(app)
 
 def main() -> None:
     """Entry point of the `solquery` script."""
+    for stream in (sys.stdout, sys.stderr):
+        # what a terminal of another encoding has no sign for is shown as a question mark, and ends nothing
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     app()

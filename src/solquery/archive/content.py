@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .unreadable import UnreadableFits
 from .units import is_flux_density, unit_text
+from .unreadable import UnreadableFits
 
 __all__ = ["Found", "Image", "choose", "field_name", "quantity_of", "segment_of", "segment_of_name"]
 
@@ -142,7 +142,7 @@ def segment_of(image: Image, file_name: str, harp: bool, asked: str | None = Non
         segment, by = named, "name"
     else:
         segment, by = ("Br" if harp else "magnetogram"), "nothing"
-    if _other(segment) or not field_name(segment) and by == "header":
+    if _other(segment) or (not field_name(segment) and by == "header"):
         what = " (its name says so)" if by == "name" else ""
         raise UnreadableFits(
             f"is a {segment} image{what}; only Br and line-of-sight magnetograms are patches. State --segment Br if it is one"

@@ -21,6 +21,7 @@ from ..errors import SolqueryError
 from ..physics import parameters
 from . import records
 from .fits import UnreadableFits, read_sharp
+from .guard import refuse_inside_workers, told_of_workers
 from .header import from_name
 from .store import Archive
 from .writing import add_each
@@ -106,7 +107,9 @@ def cluster(workers: int | None = None, scheduler: str | None = None) -> Iterato
         with client:
             yield client
         return
+    refuse_inside_workers()
     with (
+        told_of_workers(),
         LocalCluster(n_workers=workers or 1, threads_per_worker=1, processes=True, dashboard_address=None) as local,
         Client(local) as client,
     ):

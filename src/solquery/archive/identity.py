@@ -14,7 +14,16 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["Identity", "definitive_of", "id_of_file", "identify", "instrument_of", "near_real_time_of", "series_of"]
+__all__ = [
+    "Identity",
+    "definitive_of",
+    "id_of_file",
+    "identify",
+    "instrument_of",
+    "near_real_time_of",
+    "record_of",
+    "series_of",
+]
 
 _SERIES = re.compile(r"^(?P<series>(?:hmi|mdi|[a-z]\w*)\.[a-z]\w*?)\.\d+\.\d{8}_\d{6}_TAI\.", re.IGNORECASE)
 _SERIES_KEYWORDS = ("SERIES", "SERIESNM", "DRMS_SER", "SERIESNA")
@@ -109,6 +118,25 @@ def instrument_of(keywords: Mapping[str, Any]) -> str:
     if "MDI" in both or "TARPNUM" in keywords:
         return "SOHO/MDI"
     return " ".join(dict.fromkeys(part for part in (telescope, instrument) if part))
+
+
+#: series whose frames have ids that begin so, where the file did not say the series
+_SERIES_OF = {
+    "sharp": "hmi.sharp_cea_720s",
+    "sharp-nrt": "hmi.sharp_cea_720s_nrt",
+    "sharp-ccd": "hmi.sharp_720s",
+    "sharp-ccd-nrt": "hmi.sharp_720s_nrt",
+    "smarp": "mdi.smarp_cea_96m",
+    "smarp-ccd": "mdi.smarp_96m",
+}
+
+
+def record_of(patch_id: str, series: str = "", harpnum: int | None = None) -> tuple[str, int | None]:
+    """Series and region number of a patch, for the address of its record at JSOC; None for a patch of none."""
+    found = re.match(r"^((?:sharp|smarp)(?:-ccd)?(?:-nrt)?)-(\d+)-", patch_id)
+    if found:
+        return series or _SERIES_OF.get(found[1], ""), int(found[2])
+    return series or _SERIES_OF["sharp"], harpnum
 
 
 def near_real_time_of(patch_id: str) -> str | None:

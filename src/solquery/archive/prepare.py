@@ -17,9 +17,15 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from ..config import Preset
+from ..errors import SolqueryError
 from ..patch import Patch
 
-__all__ = ["axis_weights", "field_centre", "place_on_grid", "prepare", "prepare_many", "resize", "to_grid"]
+__all__ = ["NoScale", "axis_weights", "field_centre", "place_on_grid", "prepare", "prepare_many", "resize", "to_grid"]
+
+
+class NoScale(SolqueryError, ValueError):
+    """A patch without a scale where a preset needs one."""
+
 
 #: pixels weaker than this (G) do not say where a region is
 CENTRE_GAUSS = 100.0
@@ -181,7 +187,7 @@ def to_grid(patch: Patch | np.ndarray, preset: Preset, scale_mm: tuple[float, fl
         scale = preset.scale_mm  # already on the grid
     if scale is None:
         what = f"patch {patch.id!r}" if isinstance(patch, Patch) else f"a field of shape {np.shape(field)}"
-        raise ValueError(f"preset {preset.name!r} works in megametres and {what} has no scale; give its Mm per pixel")
+        raise NoScale(f"preset {preset.name!r} works in megametres and {what} has no scale; give its Mm per pixel")
     return place_on_grid(field, scale, preset)
 
 

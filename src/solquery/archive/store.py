@@ -24,12 +24,12 @@ from ..patch import Patch
 from ..physics import get_parameter, parameters
 from . import batches as batching
 from . import cache, care, reading, records, summary, tables
+from .care import RemoveReport
 from .condition import condition, condition_fault
 from .places import places, whole
 from .prepare import prepare
 from .sql import sql as asked_in_sql
 from .tables import ArchiveError, ArchiveExists
-from .care import RemoveReport
 from .writing import AddReport, Writer
 
 if TYPE_CHECKING:

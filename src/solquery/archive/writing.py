@@ -16,6 +16,7 @@ import pyarrow as pa
 from ..patch import Patch
 from ..physics import parameters
 from . import records, tables
+from .guard import told_of_workers
 from .identity import definitive_of, near_real_time_of
 
 if TYPE_CHECKING:
@@ -240,5 +241,6 @@ def _fields(data: Mapping[str, bytes]) -> pa.Table:
 
 def _helpings(patches: Iterable[Patch], size: int) -> Iterator[list[Patch]]:
     source = iter(patches)
-    while some := list(islice(source, size)):
-        yield some
+    with told_of_workers():
+        while some := list(islice(source, size)):
+            yield some

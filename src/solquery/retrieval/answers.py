@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 import numpy as np
 
+from ..archive.identity import record_of
 from ..physics import parameters, uncertainty, unit_of
 from .alignment import Aligner
 from .baselines import table_distances
@@ -149,8 +150,9 @@ def links(row: Mapping[str, Any]) -> dict[str, str]:
     if row.get("source") != "real":
         return {}
     out = {}
-    if row.get("harpnum") and row.get("t_rec"):
-        record = f"hmi.sharp_cea_720s[{row['harpnum']}][{row['t_rec']}]"
+    series, number = record_of(str(row.get("id") or ""), str(row.get("series") or ""), row.get("harpnum"))
+    if number and row.get("t_rec"):
+        record = f"{series}[{number}][{row['t_rec']}]"
         out["jsoc"] = f"http://jsoc.stanford.edu/ajax/lookdata.html?ds={quote(record)}"
     seen = row.get("t_utc")
     if seen is not None:
