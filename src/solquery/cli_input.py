@@ -240,8 +240,8 @@ def grid_of(patch: Patch, bundle: Bundle, scale: float | None = None) -> np.ndar
         patch = dataclasses.replace(patch, scale_mm=(scale, scale))
     if patch.scale_mm is None and bundle.preset.physical:
         raise SolqueryError(
-            f"{patch.file or patch.id}: has no scale, and preset {bundle.preset.name!r} works in megametres; give its Mm per "
-            "pixel with --scale"
+            f"{patch.file or patch.id}: has no scale, and preset {bundle.preset.name!r} works in megametres; give its "
+            "Mm per pixel with --scale"
         )
     return prepare(patch, bundle.preset)
 

@@ -39,7 +39,8 @@ class Patch:
     t_rec
         Time as JSOC writes it, e.g. ``2011.02.15_02:00:00_TAI``; empty where unknown.
     latitude_deg, longitude_deg
-        Stonyhurst position of the centre; NaN where unknown. An observer away from the Earth has `HGLN_OBS` in `keywords`.
+        Stonyhurst position of the centre; NaN where unknown. An observer away from the Earth has `HGLN_OBS` in
+        `keywords`.
     mu
         Cosine of the heliocentric angle of the centre; NaN where unknown.
     truth
@@ -122,8 +123,8 @@ def observation_time(t_rec: str) -> datetime | None:
     Parameters
     ----------
     t_rec
-        ``2011.02.15_02:00:00_TAI``, ``2011.02.15_02:00:00_UTC`` or ``2011-02-15T02:00:00[Z]`` (read as UTC), with an offset
-        (``+01:00``) or a time scale (``_TT``, ``_TDB``, ``_GPS``) behind it.
+        ``2011.02.15_02:00:00_TAI``, ``2011.02.15_02:00:00_UTC`` or ``2011-02-15T02:00:00[Z]`` (read as UTC), with an
+        offset (``+01:00``) or a time scale (``_TT``, ``_TDB``, ``_GPS``) behind it.
 
     Returns
     -------

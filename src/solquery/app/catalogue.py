@@ -80,7 +80,7 @@ class Catalogue:
             self._content = content
 
     def _embed_new(self) -> None:
-        """Embed what another process has added, so that it can be found; on an archive that cannot be written it waits."""
+        """Embed what another process has added, so that it can be found; a read-only archive is left as it is."""
         try:
             embed_archive(self.archive, self.bundle)
         except SolqueryError as error:

@@ -79,5 +79,6 @@ def _bring_fields(archive: Archive) -> None:
         if not lacking:
             return
     raise ArchiveError(
-        f"the fields of {len(lacking)} patches of that version are gone ({lacking[0]}, ...): the archive was compacted since"
+        f"the fields of {len(lacking)} patches of that version are gone ({lacking[0]}, ...): "
+        "the archive was compacted since"
     )

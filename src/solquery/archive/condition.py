@@ -1,8 +1,8 @@
 """SQL conditions on the columns of an archive, read as a whole or refused.
 
-The query engine of Lance parses the first complete expression of a text and drops the rest, so that ``mu > 0) AND harpnum =
-7`` would mean ``mu > 0``. Here a text must be balanced on its own; the engine then gets it in parentheses, which it has to
-read to their end.
+The query engine of Lance parses the first complete expression of a text and drops the rest, so that ``mu > 0) AND
+harpnum = 7`` would mean ``mu > 0``. Here a text must be balanced on its own; the engine then gets it in parentheses,
+which it has to read to their end.
 """
 
 from __future__ import annotations

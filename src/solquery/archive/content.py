@@ -1,8 +1,8 @@
 """Which image of a FITS file is the field, and which component of it.
 
-A file may hold several images, and a SHARP comes as thirty files with the same header. What an image is follows, in this
-order, from what the caller states, from keywords (SEGMENT, EXTNAME, CONTENT, BUNIT), and from the pixels: a mask of a few
-whole numbers is no field. The name of the file is the last resort, and the patch says when it was used.
+A file may hold several images, and a SHARP comes as thirty files with the same header. What an image is follows, in
+this order, from what the caller states, from keywords (SEGMENT, EXTNAME, CONTENT, BUNIT), and from the pixels: a mask
+of a few whole numbers is no field. The name of the file is the last resort, and the patch says when it was used.
 """
 
 from __future__ import annotations
@@ -131,7 +131,8 @@ def segment_of(image: Image, file_name: str, harp: bool, asked: str | None = Non
     if asked is not None:
         if not field_name(asked):
             raise UnreadableFits(
-                f"was asked for as {asked!r}, which is no component of a patch; choose {', '.join(dict.fromkeys(FIELDS.values()))}"
+                f"was asked for as {asked!r}, which is no component of a patch; choose "
+                f"{', '.join(dict.fromkeys(FIELDS.values()))}"
             )
         _refuse_other_content(image)
         return Found(field_name(asked), "asked")
@@ -145,7 +146,8 @@ def segment_of(image: Image, file_name: str, harp: bool, asked: str | None = Non
     if _other(segment) or (not field_name(segment) and by == "header"):
         what = " (its name says so)" if by == "name" else ""
         raise UnreadableFits(
-            f"is a {segment} image{what}; only Br and line-of-sight magnetograms are patches. State --segment Br if it is one"
+            f"is a {segment} image{what}; only Br and line-of-sight magnetograms are patches. State --segment Br if it "
+            "is one"
         )
     _refuse_other_content(image)
     return Found(segment, by)

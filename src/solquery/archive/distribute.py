@@ -71,8 +71,8 @@ def rows_of_files(
 ) -> tuple[list[tuple[dict[str, Any], bytes]], list[dict[str, str]]]:
     """One task: (row, encoded field) of each file that can be kept, and file and reason of each that is refused.
 
-    Relative paths start at `base`, since a worker may run elsewhere; rows name files as they were given. `stated` are the
-    other options of `read_sharp`.
+    Relative paths start at `base`, since a worker may run elsewhere; rows name files as they were given. `stated` are
+    the other options of `read_sharp`.
     """
     kept, refused = [], []
     for path in paths:

@@ -1,10 +1,11 @@
 """FITS in and out: SHARP images in whatever state their headers are, and patches as files that sunpy reads.
 
-What a file says of itself is honoured or refused with the reason: its coordinates (`wcs`), its unit (`units`), what kind
-of image it is (`content`), which observation it is (`identity`). A keyword that says nothing is as good as absent: SHARP
-headers hold the text ``nan`` where a number belongs, and blank cards. What makes an image useless is refused by name: a
-file that is empty, cut short or no FITS, an image that is not two-dimensional, holds infinities or nothing at all, and,
-unless asked otherwise, one whose QUALITY says that it was taken while the instrument was not itself.
+What a file says of itself is honoured or refused with the reason: its coordinates (`wcs`), its unit (`units`), what
+kind of image it is (`content`), which observation it is (`identity`). A keyword that says nothing is as good as
+absent: SHARP headers hold the text ``nan`` where a number belongs, and blank cards. What makes an image useless is
+refused by name: a file that is empty, cut short or no FITS, an image that is not two-dimensional, holds infinities or
+nothing at all, and, unless asked otherwise, one whose QUALITY says that it was taken while the instrument was not
+itself.
 """
 
 from __future__ import annotations
@@ -77,9 +78,9 @@ def read_sharp(
 ) -> Patch:
     """Read a SHARP `Br` or `magnetogram` file, one that `write_fits` wrote, or another FITS image of the field.
 
-    What the header says is honoured or refused with the reason: units are converted, mirrored images and those turned by
-    quarters are brought upright, fill values become NaN. What was done, and what the name of the file or the series had to
-    say in place of the header, stands in ``keywords["NOTES"]``.
+    What the header says is honoured or refused with the reason: units are converted, mirrored images and those turned
+    by quarters are brought upright, fill values become NaN. What was done, and what the name of the file or the
+    series had to say in place of the header, stands in ``keywords["NOTES"]``.
 
     Parameters
     ----------
@@ -99,9 +100,9 @@ def read_sharp(
     Returns
     -------
     Patch
-        Field in G (NaN where missing), north up, west to the right; scale from the world coordinates, for a file of a SHARP
-        series without them 0.03 degree = 0.364425 Mm, else None; region ``HARP n`` or ``TARP n``, or the file's name where
-        there is no number.
+        Field in G (NaN where missing), north up, west to the right; scale from the world coordinates, for a file of a
+        SHARP series without them 0.03 degree = 0.364425 Mm, else None; region ``HARP n`` or ``TARP n``, or the file's
+        name where there is no number.
 
     Raises
     ------
@@ -201,8 +202,8 @@ def _images(units: fits.HDUList) -> tuple[list[Image], list[tuple[int, ...]]]:
             continue
         own = keywords if k == 0 else {**lent, **keywords}
         fills = _raw_fills(raw)
-        found.append(Image(array.reshape(flat), {**own, **({"FILLVAL": fills} if fills and "FILLVAL" not in own else {})},
-                           hd.text(keywords.get("EXTNAME"))))  # fmt: skip
+        own = {"FILLVAL": fills, **own} if fills else own
+        found.append(Image(array.reshape(flat), own, hd.text(keywords.get("EXTNAME"))))
     return found, shapes
 
 
@@ -290,27 +291,30 @@ def _field(image: Image, unit: str | None, by_series: bool, notes: list[str]) ->
     UnreadableFits
         For a unit that is no flux density, and values that are no field.
     """
-    factor = gauss_per_unit(unit if unit is not None else image.keywords.get("BUNIT"), by_series)
-    if unit is not None:
-        notes.append(f"unit {unit} as stated")
-    elif not unit_text(image.keywords.get("BUNIT")):
-        notes.append("no BUNIT; G by its series")
     missing = fill_mask(image.array, image.keywords)
     values = np.where(missing, np.nan, image.array) if missing.any() else image.array
+    # fmax passes over NaN, unless there is nothing else
+    largest = float(np.fmax.reduce(np.abs(values), axis=None))
+    if math.isinf(largest):
+        raise UnreadableFits("holds infinite values")
+    if math.isnan(largest):
+        raise UnreadableFits("every pixel is missing (NaN)")
+    said = unit_text(unit if unit is not None else image.keywords.get("BUNIT"))
+    if not said and largest > _LARGEST_GAUSS:
+        raise UnreadableFits(f"holds values up to {largest:.3g}, which is no field in gauss")
+    factor = gauss_per_unit(said, by_series)
+    if unit is not None:
+        notes.append(f"unit {unit} as stated")
+    elif not said:
+        notes.append("no BUNIT; G by its series")
     if missing.any():
         notes.append(f"{int(missing.sum())} pixels hold a fill value and are missing")
     with np.errstate(over="ignore", invalid="ignore"):
         field = values.astype(np.float32) if factor == 1.0 else (values.astype(np.float64) * factor).astype(np.float32)
     if factor != 1.0:
-        notes.append(f"converted from {unit_text(unit if unit is not None else image.keywords.get('BUNIT'))} to G")
-    # fmax passes over NaN, unless there is nothing else
-    largest = float(np.fmax.reduce(np.abs(field), axis=None))
-    if math.isinf(largest):
-        raise UnreadableFits("holds infinite values")
-    if math.isnan(largest):
-        raise UnreadableFits("every pixel is missing (NaN)")
-    if largest > _LARGEST_GAUSS:
-        raise UnreadableFits(f"holds values up to {largest:.3g}, which is no field in gauss")
+        notes.append(f"converted from {said} to G")
+    if largest * factor > _LARGEST_GAUSS:
+        raise UnreadableFits(f"holds values up to {largest * factor:.3g}, which is no field in gauss")
     return field
 
 

@@ -1,7 +1,7 @@
 """One clear line where a script starts workers while its own workers are reading it.
 
-Python starts a worker by importing the script again. Without ``if __name__ == "__main__":`` that starts workers again, which
-Python forbids, and the first process only sees that its workers are gone.
+Python starts a worker by importing the script again. Without ``if __name__ == "__main__":`` that starts workers again,
+which Python forbids, and the first process only sees that its workers are gone.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What an observation is called: the series it is from, the region it shows, and the id of its patch.
 
-A region has different numbers in different series, and one frame exists as near-real-time and definitive, on the CCD and in
-equal-area coordinates. All of that is part of an id, so that none is taken for another.
+A region has different numbers in different series, and one frame exists as near-real-time and definitive, on the CCD
+and in equal-area coordinates. All of that is part of an id, so that none is taken for another.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ def identify(keywords: Mapping[str, Any], file_name: str, number_in_name: int | 
 
 
 def instrument_of(keywords: Mapping[str, Any]) -> str:
-    """Observatory and instrument, ``SDO/HMI`` or ``SOHO/MDI`` for those two, else as TELESCOP and INSTRUME name them."""
+    """Observatory and instrument, ``SDO/HMI`` or ``SOHO/MDI`` for those two, else as the header names them."""
     telescope, instrument = (str(keywords.get(key) or "").strip() for key in ("TELESCOP", "INSTRUME"))
     both = f"{telescope} {instrument} {keywords.get('CAMERA') or ''}".upper()
     if "HMI" in both or "HARPNUM" in keywords:

@@ -21,8 +21,8 @@ _NO = ("false", "f", "no", "n")
 def read_labels(path: str | Path, id_column: str | None = None, label_column: str | None = None) -> dict[str, int]:
     """Id to 0 or 1 from a table (CSV; commas, semicolons or tabs) in UTF-8 or in Windows' encoding.
 
-    With a head the columns ``id`` and ``label`` are found by their names, wherever they stand; without one the id is first and
-    the label second. Labels are 0, 1, 0.0, 1.0, true, false, yes, no.
+    With a head the columns ``id`` and ``label`` are found by their names, wherever they stand; without one the id is
+    first and the label second. Labels are 0, 1, 0.0, 1.0, true, false, yes, no.
 
     Parameters
     ----------

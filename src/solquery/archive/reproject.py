@@ -104,7 +104,7 @@ def _iso(t_rec: str) -> str:
 
 
 def _seen(source: Any) -> tuple[Any, tuple[float, float], tuple[float, float]]:
-    """Centre in Carrington coordinates, degrees per pixel (y, x) there, and degrees from the centre to the edges (y, x)."""
+    """Centre (Carrington), degrees per pixel (y, x) there, and degrees from the centre to the edges (y, x)."""
     import astropy.units as u
     from sunpy.coordinates import HeliographicCarrington
 

@@ -1,7 +1,7 @@
 """A file that HDF5 may write to on a disk that fills up: the library itself ends the process there.
 
-HDF5 keeps what it cannot write, tries again when it closes, and crashes. So it never learns of a failure: from the first one
-on, what it writes is held in memory, and the error is raised where the caller asks for it.
+HDF5 keeps what it cannot write, tries again when it closes, and crashes. So it never learns of a failure: from the
+first one on, what it writes is held in memory, and the error is raised where the caller asks for it.
 """
 
 from __future__ import annotations

@@ -138,9 +138,10 @@ class Archive:
         """Add patches; measure every registered parameter at native scale on the way.
 
         Each `batch` is one commit: it is in the archive as a whole or not at all. A patch whose id is in the archive
-        already is a duplicate and is not written again, so that a broken-off call can simply be repeated. An observation
-        whose id is there with other pixels is none, and is refused. A definitive frame replaces the near-real-time one
-        of the same region, time and segment, with a warning that says so; the other way round it is refused.
+        already is a duplicate and is not written again, so that a broken-off call can simply be repeated. An
+        observation whose id is there with other pixels is none, and is refused. A definitive frame replaces the
+        near-real-time one of the same region, time and segment, with a warning that says so; the other way round it
+        is refused.
 
         Parameters
         ----------
@@ -231,7 +232,8 @@ class Archive:
         return care.remove(self, ids, where)
 
     def restore(self, version: int) -> int:
-        """Bring back the rows of an earlier version (`info` tells versions), as a new one; how many patches there are then.
+        """Bring back the rows of an earlier version (`info` tells versions), as a new one; how many patches there are
+        then.
 
         Raises
         ------
@@ -377,9 +379,9 @@ class Archive:
     ) -> tuple[list[str], np.ndarray]:
         """Network input of many patches: their ids, and (N, H, W) float32 in units of `preset`.
 
-        Order and errors as in `patches`; patches without a scale are left out where the preset needs one, with a warning
-        that counts them. Local archives keep the result of the resampling under ``prepared/``, as
-        float16 (within 0.0005 of the exact value), and redo only what has changed.
+        Order and errors as in `patches`; patches without a scale are left out where the preset needs one, with a
+        warning that counts them. Local archives keep the result of the resampling under ``prepared/``, as float16
+        (within 0.0005 of the exact value), and redo only what has changed.
         """
         preset = get_preset(preset)
         wanted = self._with_scale(self._chosen(where, ids), preset)
@@ -471,7 +473,8 @@ class Archive:
 
 def _tell_left_out(count: int, preset: Preset) -> None:
     warnings.warn(
-        f"{count:,} patch{'es' if count > 1 else ''} without a scale left out: preset {preset.name!r} works in megametres "
+        f"{count:,} patch{'es' if count > 1 else ''} without a scale left out: preset {preset.name!r} works in "
+        "megametres "
         '(--where "scale_x_mm IS NULL" lists them)',
         UserWarning,
         stacklevel=3,

@@ -15,7 +15,7 @@ __all__ = ["summarise"]
 
 
 def summarise(archive: Archive, version: int, where: str | None = None) -> dict[str, Any]:
-    """Counts, time range (UTC), parameters, embeddings and bytes on disk of an archive, ready for JSON; of what meets `where`."""
+    """Counts, time range (UTC), parameters, embeddings and bytes on disk of what meets `where`, for JSON."""
     names = archive.columns
     asked = ["region", "source", "quantity", "t_utc", "scale_x_mm", *({"embedding_model"} & set(names))]
     rows = archive.table(asked, where)

@@ -118,8 +118,8 @@ def gauss_per_unit(bunit: Any, by_series: bool) -> float:
 def fill_mask(image: np.ndarray, keywords: Mapping[str, Any]) -> np.ndarray:
     """(ny, nx) true where a pixel holds a fill value instead of a field.
 
-    Fill values are those that the header states (`FILL_KEYWORDS`), those in use for whole numbers (-32768 and its like),
-    and numbers that no field reaches in any unit (from 1e15 on).
+    Fill values are those that the header states (`FILL_KEYWORDS`), those in use for whole numbers (-32768 and its
+    like), and numbers that no field reaches in any unit (from 1e15 on).
 
     Parameters
     ----------
@@ -128,17 +128,15 @@ def fill_mask(image: np.ndarray, keywords: Mapping[str, Any]) -> np.ndarray:
     keywords
         Of the header.
     """
-    # the largest and the smallest say whether there is anything to look for
-    with np.errstate(invalid="ignore"):
-        size = np.abs(image)
-        known = [float(keywords[key]) for key in FILL_KEYWORDS if _number(keywords.get(key))]
-        values = [*FILL_VALUES, *known]
-        out = (
-            np.isin(image, np.asarray(values, dtype=np.float64))
-            if _may_hold(image, values)
-            else np.zeros(image.shape, bool)
-        )
-        return out | ((size >= FILL_FROM) & np.isfinite(image))
+    known = [float(keywords[key]) for key in FILL_KEYWORDS if _number(keywords.get(key))]
+    values = [*FILL_VALUES, *known]
+    with np.errstate(invalid="ignore", over="ignore"):
+        # the largest value says whether there is anything to look for
+        if not _may_hold(image, values):
+            return np.zeros(image.shape, bool)
+        # a stated value is compared as the array holds it: 3276.8 is another number in single precision
+        same = np.asarray(values).astype(image.dtype) if image.dtype.kind == "f" else np.asarray(values)
+        return np.isin(image, same) | ((np.abs(image) >= FILL_FROM) & np.isfinite(image))
 
 
 def _number(value: Any) -> bool:

@@ -79,13 +79,16 @@ class Place(NamedTuple):
     mu: float = math.nan
 
 
+_AS_STORED, _NOWHERE = Upright(), Place()
+
+
 @dataclass(frozen=True)
 class Coordinates:
     """What a header says of an image: the way to turn it, its scale (y, x) in Mm per pixel once turned, its place."""
 
-    upright: Upright = Upright()
+    upright: Upright = _AS_STORED
     scale_mm: tuple[float, float] | None = None
-    place: Place = Place()
+    place: Place = _NOWHERE
 
 
 def number(value: Any) -> float:
@@ -164,6 +167,8 @@ def sky_header(keywords: Mapping[str, Any]) -> dict[str, Any]:
     for axis, unit in enumerate(units, start=1):
         # an absent unit follows the other axis, and is degrees for the sky (FITS standard 4.0, 8.2)
         out[f"CUNIT{axis}"] = unit or units[2 - axis] or "deg"
+    if "CROTA2" not in out and "CROTA1" in out:
+        out["CROTA2"] = out.pop("CROTA1")
     if any(key.startswith("CD") and "_" in key for key in out):
         for key in [k for k in out if k.startswith(("CDELT", "CROTA", "PC"))]:
             del out[key]
@@ -262,8 +267,8 @@ def _without_sky(
     if any(unit in _ANGLES.values() for unit in units):
         what = f"CTYPE {kinds[0]!r}" if kinds[0] else "no CTYPE"
         raise UnreadableFits(
-            f"has pixels in {next(unit for unit in units if unit)} and {what}: nothing says whether that is on the disk or on the "
-            "Sun; write CTYPE1 and CTYPE2 (CRLN-CEA, CRLT-CEA or HPLN-TAN, HPLT-TAN) into the header"
+            f"has pixels in {next(unit for unit in units if unit)} and {what}: nothing says whether that is on the "
+            "disk or on the Sun; write CTYPE1 and CTYPE2 (CRLN-CEA, CRLT-CEA or HPLN-TAN, HPLT-TAN) into the header"
         )
     upright, steps = _turned(_linear(keywords), keywords)
     if all(unit in _MM for unit in units):
@@ -313,7 +318,8 @@ def _turned(matrix: np.ndarray, keywords: Mapping[str, Any]) -> tuple[Upright, t
     if not aside <= math.tan(math.radians(_TURN_DEG)):
         angle = math.degrees(math.atan2(matrix[1, 0], matrix[0, 0]))
         raise UnreadableFits(
-            f"is rotated or skewed (its rows run {angle:.1f} degrees from west), and only quarter turns are exact; {_REPROJECT}"
+            f"is rotated or skewed (its rows run {angle:.1f} degrees from west), and only quarter turns are exact; "
+            f"{_REPROJECT}"
         )
     return Upright(bool(transpose), bool(y < 0), bool(x < 0)), (abs(float(y)), abs(float(x)))
 
@@ -347,11 +353,13 @@ def _on_the_sky(
                 "is a full disk; cut its regions out and reproject them to cylindrical equal area first"
             )
         raise UnreadableFits(
-            f"is in {kinds[lon]}: an image of the disk as it is seen, whose pixels are not of equal area on the Sun; {_REPROJECT}"
+            f"is in {kinds[lon]}: an image of the disk as it is seen, whose pixels are not of equal area on the Sun; "
+            f"{_REPROJECT}"
         )
     if any(kind[4:].strip("-") != "CEA" for kind in kinds):
         raise UnreadableFits(
-            f"is in {kinds[lon]}; only cylindrical equal-area maps (CEA) are patches, and this is another projection; {_REPROJECT}"
+            f"is in {kinds[lon]}; only cylindrical equal-area maps (CEA) are patches, and this is another projection; "
+            f"{_REPROJECT}"
         )
     for unit in (_unit(keywords, 1), _unit(keywords, 2)):
         if unit and unit not in _ANGLES.values():
