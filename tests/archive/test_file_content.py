@@ -23,8 +23,8 @@ NAME = "hmi.sharp_cea_720s.377.20110215_020000_TAI.{}.fits"
 @pytest.mark.parametrize(
     ("unit", "gauss"),
     [
-        ("Gauss", 1), ("GAUSS", 1), ("G", 1), ("Mx/cm^2", 1), ("Mx cm-2", 1), ("Maxwell/cm2", 1), ("kG", 1e3), ("kGauss", 1e3),
-        ("milliTesla", 10), ("mT", 10), ("millitesla", 10), ("T", 1e4), ("Tesla", 1e4), ("uT", 0.01), ("nT", 1e-5),
+        ("Gauss", 1), ("GAUSS", 1), ("G", 1), ("Mx/cm^2", 1), ("Mx cm-2", 1), ("Maxwell/cm2", 1), ("kG", 1e3),
+        ("kGauss", 1e3), ("milliTesla", 10), ("mT", 10), ("millitesla", 10), ("T", 1e4), ("Tesla", 1e4), ("uT", 0.01), ("nT", 1e-5),
         ("1e-4 T", 1), ("10**-4 T", 1), ("Wb/m2", 1e4),
     ],
 )  # fmt: skip
@@ -45,7 +45,7 @@ def test_what_is_no_flux_density_is_refused_with_its_name(tmp_path, unit):
 def test_no_unit_is_gauss_only_where_the_series_says_so(tmp_path):
     np.testing.assert_array_equal(read_sharp(write(tmp_path / "a.fits", field(), header(BUNIT=None))).field, field())
     other = write(tmp_path / "b.fits", field(), header(BUNIT=None, HARPNUM=None))
-    with pytest.raises(UnreadableFits, match="no BUNIT.*--unit"):
+    with pytest.raises(UnreadableFits, match=r"no BUNIT.*--unit"):
         read_sharp(other)
     np.testing.assert_allclose(read_sharp(other, unit="mT").field, 10 * field(), rtol=1e-6)
 
@@ -95,7 +95,7 @@ def confidence():
 @pytest.mark.parametrize("name", ["bitmap.fits", "Br.fits", "x.fits", NAME.format("Br")])
 @pytest.mark.parametrize("mask", [bitmap, confidence])
 def test_a_mask_is_no_field_whatever_it_is_called(tmp_path, name, mask):
-    with pytest.raises(UnreadableFits, match="mask|bitmap"):
+    with pytest.raises(UnreadableFits, match=r"mask|bitmap"):
         read_sharp(write(tmp_path / name, mask(), header(BUNIT=None)))
 
 

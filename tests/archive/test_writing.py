@@ -11,9 +11,9 @@ from astropy.wcs import WCS
 from typer.testing import CliRunner
 
 from solquery.archive.fits import UnreadableFits, read_sharp
-from solquery.archive.wcs import coordinates_of
 from solquery.archive.store import AddReport, Archive, ArchiveError
 from solquery.archive.verify import verify
+from solquery.archive.wcs import coordinates_of
 from solquery.cli import app
 from solquery.patch import Patch
 

@@ -17,7 +17,7 @@ STEP = 0.03
 
 
 def field(shape: tuple[int, int] = SHAPE, seed: int = 3) -> np.ndarray:
-    """(ny, nx) G: a tilted bipole off the centre, in weak noise, so that no turn and no mirroring leaves it as it is."""
+    """(ny, nx) G: a tilted bipole off the centre, in weak noise: no turn and no mirroring leaves it as it is."""
     ny, nx = shape
     y, x = np.mgrid[:ny, :nx]
     out = np.random.default_rng(seed).normal(0, 8, shape)

@@ -127,7 +127,7 @@ def prepared(folder: Path, preset: Preset, keys: pa.Table, make: Make) -> np.nda
     return np.load(path, mmap_mode="r")
 
 
-def _room_for(path: Path, shape: tuple[int, ...]) -> np.ndarray:
+def _room_for(path: Path, shape: tuple[int, ...]) -> np.memmap:
     """A file of float16 that can be written to as an array, all of it there.
 
     Raises

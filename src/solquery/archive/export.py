@@ -90,6 +90,10 @@ def export(
     try:
         (_to_parquet if form == "parquet" else _to_hdf5)(rows, partial, progress)
         os.replace(partial, out)
+    except OSError as error:
+        if error.filename:
+            raise
+        raise SolqueryError(f"{out} could not be written: {error.strerror or error}; nothing is left of it") from error
     finally:
         partial.unlink(missing_ok=True)
     return len(rows)

@@ -39,8 +39,9 @@ __all__ = [
 ]
 
 DEFAULT_DEG = 0.03
+HMI_CREDIT = "Courtesy of NASA/SDO and the HMI science team"
 _CREDITS = {
-    "SDO/HMI": "Courtesy of NASA/SDO and the HMI science team",
+    "SDO/HMI": HMI_CREDIT,
     "SOHO/MDI": "Courtesy of the SOHO/MDI consortium; SOHO is a project of ESA and NASA",
 }
 EPOCH = "2000-01-01T12:00:00.000"

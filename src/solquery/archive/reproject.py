@@ -63,7 +63,7 @@ def reprojected(field: np.ndarray, keywords: Mapping[str, Any]) -> tuple[np.ndar
             reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise UnreadableFits(f"cannot be reprojected: its coordinates are not complete ({reason})") from None
         step = max(min(steps), 0.01)
-        shape = tuple(2 * math.ceil(half / step) + 1 for half in reach)
+        shape = (2 * math.ceil(reach[0] / step) + 1, 2 * math.ceil(reach[1] / step) + 1)
         if shape[0] * shape[1] > _MOST_PIXELS:
             raise UnreadableFits(f"would be {shape[0]} x {shape[1]} pixels in equal area; cut its regions out first")
         target = _target_header(source, centre, step, shape)
