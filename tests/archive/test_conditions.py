@@ -84,7 +84,6 @@ def test_what_would_be_cut_short_is_refused(archive, where):
         ("abs(mu - 0.3) < 0.01", ["p1"]),
         ("scale_x_mm IS NULL", ["it's"]),
         ("region IN ('HARP 1', 'a, b', 'HARP 2')", ["p1", "p2"]),
-        ("CASE WHEN mu > 0.4 THEN harpnum = 2 ELSE false END", ["p2"]),
     ],
 )
 def test_whole_conditions_mean_what_they_say(archive, where, expected):

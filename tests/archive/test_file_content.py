@@ -24,8 +24,8 @@ NAME = "hmi.sharp_cea_720s.377.20110215_020000_TAI.{}.fits"
     ("unit", "gauss"),
     [
         ("Gauss", 1), ("GAUSS", 1), ("G", 1), ("Mx/cm^2", 1), ("Mx cm-2", 1), ("Maxwell/cm2", 1), ("kG", 1e3),
-        ("kGauss", 1e3), ("milliTesla", 10), ("mT", 10), ("millitesla", 10), ("T", 1e4), ("Tesla", 1e4), ("uT", 0.01), ("nT", 1e-5),
-        ("1e-4 T", 1), ("10**-4 T", 1), ("Wb/m2", 1e4),
+        ("kGauss", 1e3), ("milliTesla", 10), ("mT", 10), ("millitesla", 10), ("T", 1e4), ("Tesla", 1e4), ("uT", 0.01),
+        ("nT", 1e-5), ("1e-4 T", 1), ("10**-4 T", 1), ("Wb/m2", 1e4),
     ],
 )  # fmt: skip
 def test_units_of_flux_density_are_converted(tmp_path, unit, gauss):

@@ -76,6 +76,9 @@ def condition_fault(where: str, error: Exception, schema: pa.Schema) -> ArchiveE
     """The error of the engine about a condition, in one line, with the right form where it is known."""
     advice = _advice(where, schema)
     said = reason(error).replace(f"({where})", where)
+    if said.startswith("Error parsing statement"):
+        # the engine repeats the text, which stands there already
+        said = "it is not one complete condition"
     columns = ", ".join(schema.names)
     return ArchiveError(f"cannot filter by {where!r}: {said}; {advice or f'the columns are: {columns}'}")
 

@@ -39,6 +39,7 @@ _ANGLES = {
     **dict.fromkeys(("rad", "rads", "radian", "radians"), "rad"),
     **dict.fromkeys(("mas", "milliarcsec"), "mas"),
 }
+_ARCSEC = {"deg": 3600.0, "arcmin": 60.0, "arcsec": 1.0, "mas": 1e-3, "rad": math.degrees(3600.0)}
 _MM = {"mm": None, "Mm": 1.0, "megameter": 1.0, "megametre": 1.0, "km": 1e-3, "m": 1e-6, "cm": 1e-8}
 _SKY_KEYWORDS = re.compile(r"^(CTYPE|CUNIT|CRPIX|CRVAL|CDELT|CROTA)[12]$|^(CD|PC)[12]_[12]$|^PV[12]_\d$|^L(ON|AT)POLE$")
 _REPROJECT = "reproject it: solquery ingest FILE --archive DIR --reproject"
@@ -342,12 +343,7 @@ def _on_the_sky(
 ) -> Coordinates:
     lon = 0 if kinds[0][:4] in _PAIRS else 1
     frame = kinds[lon][:4]
-    if frame not in _PAIRS or _PAIRS[frame] != kinds[1 - lon][:4]:
-        raise UnreadableFits(
-            f"is in {kinds[0]}, {kinds[1]}, which are no coordinates of the Sun; write the CTYPE of its projection "
-            "into the header (CRLN-CEA and CRLT-CEA, for example)"
-        )
-    if frame == "HPLN":
+    if any(kind[:4] in ("HPLN", "HPLT") for kind in kinds):
         if _is_full_disk(keywords, shape):
             raise UnreadableFits(
                 "is a full disk; cut its regions out and reproject them to cylindrical equal area first"
@@ -355,6 +351,11 @@ def _on_the_sky(
         raise UnreadableFits(
             f"is in {kinds[lon]}: an image of the disk as it is seen, whose pixels are not of equal area on the Sun; "
             f"{_REPROJECT}"
+        )
+    if frame not in _PAIRS or _PAIRS[frame] != kinds[1 - lon][:4]:
+        raise UnreadableFits(
+            f"is in {kinds[0]}, {kinds[1]}, which are no coordinates of the Sun; write the CTYPE of its projection "
+            "into the header (CRLN-CEA and CRLT-CEA, for example)"
         )
     if any(kind[4:].strip("-") != "CEA" for kind in kinds):
         raise UnreadableFits(
@@ -398,16 +399,11 @@ def _on_the_sky(
 
 
 def _is_full_disk(keywords: Mapping[str, Any], shape: tuple[int, int]) -> bool:
-    """Whether a helioprojective image spans more than a solar radius and a half."""
+    """Whether a helioprojective image spans more than a solar radius and a half; SolarSoft leaves arcseconds out."""
     radius = number(keywords.get("RSUN_OBS"))
-    steps = np.abs(_wcs({**keywords, **_arcsec_where_silent(keywords)}).pixel_scale_matrix) * 3600.0
-    span = float((steps @ np.array([shape[1], shape[0]])).max())
-    return span > 1.5 * (960.0 if math.isnan(radius) else radius)
-
-
-def _arcsec_where_silent(keywords: Mapping[str, Any]) -> dict[str, str]:
-    """Units of a helioprojective header without any: SolarSoft leaves arcseconds out."""
-    return {} if any(_unit(keywords, axis) for axis in (1, 2)) else {"CUNIT1": "arcsec", "CUNIT2": "arcsec"}
+    unit = next(filter(None, (_unit(keywords, axis) for axis in (1, 2))), "arcsec")
+    steps = np.abs(_linear(keywords)) * _ARCSEC.get(unit, 1.0)
+    return float((steps @ np.array([shape[1], shape[0]])).max()) > 1.5 * (960.0 if math.isnan(radius) else radius)
 
 
 def _north(wcs: Any, lon: int) -> np.ndarray:
