@@ -42,6 +42,6 @@ def told_of_workers() -> Iterator[None]:
     except BrokenProcessPool as error:
         raise SolqueryError(f"the workers ended before they were done: either memory ran out, or {_ADVICE}") from error
     except RuntimeError as error:
-        if "bootstrapping" not in str(error):
+        if "bootstrapping" not in str(error) and "failed to start" not in str(error):
             raise
         raise SolqueryError(f"no worker can be started here; {_ADVICE}") from error
