@@ -224,7 +224,8 @@ def add_each(
             refused.append((row, str(error)))
         else:
             added, duplicates = added + report.added, duplicates + report.duplicates
-    return AddReport(added, duplicates), refused
+    done = AddReport(added=added, duplicates=duplicates)
+    return done, refused
 
 
 def _refuse_other_pixels(patch_id: str, new: str, old: str) -> None:
