@@ -19,6 +19,19 @@ import numpy as np
 from ..patch import observation_time
 from .solar import carrington_longitude_of_earth
 from .unreadable import UnreadableFits
+from .wcs_header import (
+    ANGLES,
+    LENGTHS_MM,
+    PAIRS,
+    PARTNERS,
+    SKY_KEYWORDS,
+    axis_types,
+    axis_unit,
+    has_steps,
+    number,
+    sky_header,
+    text_of,
+)
 
 __all__ = ["RSUN_MM", "Coordinates", "Place", "Upright", "coordinates_of", "number", "sky_header", "with_scale"]
 
@@ -29,19 +42,7 @@ _TURN_DEG = 0.1
 _FINEST_MM, _COARSEST_MM = 0.01, 20.0
 #: degrees from the line of no distortion up to which a pixel's shape is corrected; and the widest patch
 _DISTORTED_DEG, _WIDEST_DEG = 50.0, 120.0
-_PAIRS = {"CRLN": "CRLT", "HGLN": "HGLT", "HPLN": "HPLT"}
-_PARTNER = {**_PAIRS, **{lat: lon for lon, lat in _PAIRS.items()}}
-_SOLARSOFT = {"SOLAR_X": "HPLN-TAN", "SOLAR_Y": "HPLT-TAN", "SOLAR-X": "HPLN-TAN", "SOLAR-Y": "HPLT-TAN"}
-_ANGLES = {
-    **dict.fromkeys(("deg", "degs", "degree", "degrees"), "deg"),
-    **dict.fromkeys(("arcsec", "arcsecs", "arcsecond", "arcseconds", '"', "asec"), "arcsec"),
-    **dict.fromkeys(("arcmin", "arcmins", "arcminute", "arcminutes", "'"), "arcmin"),
-    **dict.fromkeys(("rad", "rads", "radian", "radians"), "rad"),
-    **dict.fromkeys(("mas", "milliarcsec"), "mas"),
-}
 _ARCSEC = {"deg": 3600.0, "arcmin": 60.0, "arcsec": 1.0, "mas": 1e-3, "rad": math.degrees(3600.0)}
-_MM = {"mm": None, "Mm": 1.0, "megameter": 1.0, "megametre": 1.0, "km": 1e-3, "m": 1e-6, "cm": 1e-8}
-_SKY_KEYWORDS = re.compile(r"^(CTYPE|CUNIT|CRPIX|CRVAL|CDELT|CROTA)[12]$|^(CD|PC)[12]_[12]$|^PV[12]_\d$|^L(ON|AT)POLE$")
 _REPROJECT = "reproject it: solquery ingest FILE --archive DIR --reproject"
 
 
@@ -92,92 +93,6 @@ class Coordinates:
     place: Place = _NOWHERE
 
 
-def number(value: Any) -> float:
-    """A finite number, also from text; NaN for everything else."""
-    if isinstance(value, bool) or value is None:
-        return math.nan
-    try:
-        found = float(value)
-    except (TypeError, ValueError):
-        return math.nan
-    return found if math.isfinite(found) else math.nan
-
-
-def _text(value: Any) -> str:
-    return value.strip() if isinstance(value, str) else ""
-
-
-def _types(keywords: Mapping[str, Any]) -> tuple[str, str]:
-    """CTYPE1 and CTYPE2 in capitals, those of SolarSoft as FITS writes them; one that is absent follows the other."""
-    found = [_text(keywords.get(f"CTYPE{axis}")).upper() for axis in (1, 2)]
-    found = [_SOLARSOFT.get(name, name) for name in found]
-    for here, other in ((0, 1), (1, 0)):
-        if not found[here] and found[other][:4] in _PARTNER:
-            found[here] = _PARTNER[found[other][:4]] + found[other][4:]
-    return found[0], found[1]
-
-
-def _unit(keywords: Mapping[str, Any], axis: int) -> str:
-    """CUNIT as FITS writes it: an angle, a length, ``pixel``, or empty.
-
-    Raises
-    ------
-    UnreadableFits
-        For anything else.
-    """
-    said = _text(keywords.get(f"CUNIT{axis}"))
-    low = said.lower()
-    if not said or low in ("nan", "none"):
-        return ""
-    if low in _ANGLES:
-        return _ANGLES[low]
-    if low in ("pix", "pixel", "pixels"):
-        return "pixel"
-    length = {name.lower(): name for name in _MM}.get(low)
-    # mm and Mm differ by nine orders of magnitude, and nobody maps the Sun in millimetres
-    if length is not None:
-        return "Mm" if low == "mm" else length
-    raise UnreadableFits(
-        f"CUNIT{axis} {said!r} is no unit of angle or length; write deg, arcsec or rad into the header, or state the "
-        "scale with --scale"
-    )
-
-
-def _steps(keywords: Mapping[str, Any]) -> bool:
-    """Whether the header says how large a pixel is."""
-    if any(not math.isnan(number(keywords.get(f"CD{i}_{j}"))) for i in (1, 2) for j in (1, 2)):
-        return True
-    steps = [number(keywords.get(f"CDELT{axis}")) for axis in (1, 2)]
-    return all(step != 0 and not math.isnan(step) for step in steps)
-
-
-def sky_header(keywords: Mapping[str, Any]) -> dict[str, Any]:
-    """The keywords of the celestial coordinates of axes 1 and 2 as astropy reads them, in FITS's own spelling.
-
-    Raises
-    ------
-    UnreadableFits
-        For a CUNIT that is no unit.
-    """
-    out: dict[str, Any] = {}
-    for key, value in keywords.items():
-        if _SKY_KEYWORDS.match(key) and key[:5] not in ("CTYPE", "CUNIT") and not math.isnan(number(value)):
-            out[key] = number(value)
-    out["CTYPE1"], out["CTYPE2"] = _types(keywords)
-    units = [_unit(keywords, axis) for axis in (1, 2)]
-    for axis, unit in enumerate(units, start=1):
-        # an absent unit follows the other axis, and is degrees for the sky (FITS standard 4.0, 8.2)
-        out[f"CUNIT{axis}"] = unit or units[2 - axis] or "deg"
-    if "CROTA2" not in out and "CROTA1" in out:
-        out["CROTA2"] = out.pop("CROTA1")
-    if any(key.startswith("CD") and "_" in key for key in out):
-        for key in [k for k in out if k.startswith(("CDELT", "CROTA", "PC"))]:
-            del out[key]
-    elif any(key.startswith("PC") for key in out):
-        out.pop("CROTA1", None), out.pop("CROTA2", None)
-    return out
-
-
 def _wcs(keywords: Mapping[str, Any]) -> Any:
     from astropy.io import fits
     from astropy.wcs import WCS
@@ -198,12 +113,12 @@ def _wcs(keywords: Mapping[str, Any]) -> Any:
 
 def with_scale(keywords: Mapping[str, Any], scale_mm: tuple[float, float]) -> dict[str, Any]:
     """Keywords whose coordinates have the directions they had, and pixels of `scale_mm` (y, x) Mm."""
-    steps = _steps(keywords)
+    steps = has_steps(keywords)
     matrix = _linear(keywords if steps else {**keywords, "CDELT1": 1.0, "CDELT2": 1.0})
     matrix = matrix / np.maximum(np.hypot(matrix[:, :1], matrix[:, 1:]), 1e-300)
-    kinds = _types(keywords)
-    lon = 1 if kinds[0][:4] in _PAIRS.values() else 0
-    sky = any(kind[:4] in _PARTNER for kind in kinds)
+    kinds = axis_types(keywords)
+    lon = 1 if kinds[0][:4] in PAIRS.values() else 0
+    sky = any(kind[:4] in PARTNERS for kind in kinds)
     size = np.array([scale_mm[1 - lon], scale_mm[lon]]) if lon == 0 else np.array([scale_mm[0], scale_mm[1]])
     matrix = matrix * (size / (math.radians(1.0) * _radius_mm(keywords) if sky else 1.0))[:, None]
     out = {
@@ -236,9 +151,9 @@ def coordinates_of(
     UnreadableFits
         For coordinates that would make lengths, areas or directions wrong.
     """
-    kinds = _types(keywords)
-    if any(kind[:4] in _PARTNER for kind in kinds) or any(re.match(r"^[A-Z]{2,4}-+[A-Z]{3}$", kind) for kind in kinds):
-        if not _steps(keywords):
+    kinds = axis_types(keywords)
+    if any(kind[:4] in PARTNERS for kind in kinds) or any(re.match(r"^[A-Z]{2,4}-+[A-Z]{3}$", kind) for kind in kinds):
+        if not has_steps(keywords):
             if known_deg is None:
                 return Coordinates(place=_place_without_scale(keywords))
             keywords = {**keywords, "CDELT1": known_deg, "CDELT2": known_deg}
@@ -256,24 +171,24 @@ def _without_sky(
     keywords: Mapping[str, Any], kinds: tuple[str, str], shape: tuple[int, int], known_deg: float | None
 ) -> Coordinates:
     """Coordinates of a header without a type of the sky: of a known series, lengths, or none."""
-    units = [_unit(keywords, axis) for axis in (1, 2)]
+    units = [axis_unit(keywords, axis) for axis in (1, 2)]
     if known_deg is not None:
-        step = number(keywords.get("CDELT1")) if _steps(keywords) else known_deg
-        other = number(keywords.get("CDELT2")) if _steps(keywords) else known_deg
+        step = number(keywords.get("CDELT1")) if has_steps(keywords) else known_deg
+        other = number(keywords.get("CDELT2")) if has_steps(keywords) else known_deg
         upright, steps = _turned(_linear({**keywords, "CDELT1": step, "CDELT2": other}), keywords)
         radius = math.radians(1.0) * _radius_mm(keywords)
         return Coordinates(upright, _sane((steps[0] * radius, steps[1] * radius), keywords))
-    if not _steps(keywords):
+    if not has_steps(keywords):
         return Coordinates(_turned(_linear({**keywords, "CDELT1": 1.0, "CDELT2": 1.0}), keywords)[0])
-    if any(unit in _ANGLES.values() for unit in units):
+    if any(unit in ANGLES.values() for unit in units):
         what = f"CTYPE {kinds[0]!r}" if kinds[0] else "no CTYPE"
         raise UnreadableFits(
             f"has pixels in {next(unit for unit in units if unit)} and {what}: nothing says whether that is on the "
             "disk or on the Sun; write CTYPE1 and CTYPE2 (CRLN-CEA, CRLT-CEA or HPLN-TAN, HPLT-TAN) into the header"
         )
     upright, steps = _turned(_linear(keywords), keywords)
-    if all(unit in _MM for unit in units):
-        factors = [_MM[unit] or 1.0 for unit in units]
+    if all(unit in LENGTHS_MM for unit in units):
+        factors = [LENGTHS_MM[unit] or 1.0 for unit in units]
         if upright.transpose:
             factors.reverse()
         return Coordinates(upright, _sane((steps[0] * factors[1], steps[1] * factors[0]), keywords))
@@ -283,7 +198,7 @@ def _without_sky(
 
 def _linear(keywords: Mapping[str, Any]) -> np.ndarray:
     """(2, 2) world steps (x, y) of a step along FITS axes 1 and 2, of a linear header; CD, PC, CROTA2, CDELT."""
-    values = {key: number(value) for key, value in keywords.items() if _SKY_KEYWORDS.match(key)}
+    values = {key: number(value) for key, value in keywords.items() if SKY_KEYWORDS.match(key)}
     cd = [values.get(f"CD{i}_{j}", math.nan) for i in (1, 2) for j in (1, 2)]
     if not all(math.isnan(value) for value in cd):
         return np.nan_to_num(np.array(cd).reshape(2, 2))
@@ -329,7 +244,7 @@ def _sane(scale_mm: tuple[float, float], keywords: Mapping[str, Any]) -> tuple[f
     """The scale, if a telescope could have it."""
     for axis, step in zip((2, 1), scale_mm, strict=True):
         if not _FINEST_MM <= step <= _COARSEST_MM:
-            unit = _text(keywords.get(f"CUNIT{axis}"))
+            unit = text_of(keywords.get(f"CUNIT{axis}"))
             said = f"in {unit}" if unit else "without CUNIT, so in degrees"
             raise UnreadableFits(
                 f"its coordinates ({said}) give {step:.3g} Mm per pixel, and no image of a region has that; "
@@ -341,7 +256,7 @@ def _sane(scale_mm: tuple[float, float], keywords: Mapping[str, Any]) -> tuple[f
 def _on_the_sky(
     keywords: Mapping[str, Any], kinds: tuple[str, str], shape: tuple[int, int], trusted: bool, about_centre: bool
 ) -> Coordinates:
-    lon = 0 if kinds[0][:4] in _PAIRS else 1
+    lon = 0 if kinds[0][:4] in PAIRS else 1
     frame = kinds[lon][:4]
     if any(kind[:4] in ("HPLN", "HPLT") for kind in kinds):
         if _is_full_disk(keywords, shape):
@@ -352,7 +267,7 @@ def _on_the_sky(
             f"is in {kinds[lon]}: an image of the disk as it is seen, whose pixels are not of equal area on the Sun; "
             f"{_REPROJECT}"
         )
-    if frame not in _PAIRS or _PAIRS[frame] != kinds[1 - lon][:4]:
+    if frame not in PAIRS or PAIRS[frame] != kinds[1 - lon][:4]:
         raise UnreadableFits(
             f"is in {kinds[0]}, {kinds[1]}, which are no coordinates of the Sun; write the CTYPE of its projection "
             "into the header (CRLN-CEA and CRLT-CEA, for example)"
@@ -362,8 +277,8 @@ def _on_the_sky(
             f"is in {kinds[lon]}; only cylindrical equal-area maps (CEA) are patches, and this is another projection; "
             f"{_REPROJECT}"
         )
-    for unit in (_unit(keywords, 1), _unit(keywords, 2)):
-        if unit and unit not in _ANGLES.values():
+    for unit in (axis_unit(keywords, 1), axis_unit(keywords, 2)):
+        if unit and unit not in ANGLES.values():
             raise UnreadableFits(f"its coordinates are in {unit}, and {kinds[0]} is an angle; mend CUNIT in the header")
     wcs = _wcs(keywords)
     stretch = wcs.wcs.get_pv()
@@ -401,7 +316,7 @@ def _on_the_sky(
 def _is_full_disk(keywords: Mapping[str, Any], shape: tuple[int, int]) -> bool:
     """Whether a helioprojective image spans more than a solar radius and a half; SolarSoft leaves arcseconds out."""
     radius = number(keywords.get("RSUN_OBS"))
-    unit = next(filter(None, (_unit(keywords, axis) for axis in (1, 2))), "arcsec")
+    unit = next(filter(None, (axis_unit(keywords, axis) for axis in (1, 2))), "arcsec")
     steps = np.abs(_linear(keywords)) * _ARCSEC.get(unit, 1.0)
     return float((steps @ np.array([shape[1], shape[0]])).max()) > 1.5 * (960.0 if math.isnan(radius) else radius)
 
@@ -451,8 +366,8 @@ def _world(
 
 def _place_without_scale(keywords: Mapping[str, Any]) -> Place:
     """Place of an image that says where it is and not how large: that of its reference pixel."""
-    kinds = _types(keywords)
-    lon = 0 if kinds[0][:4] in _PAIRS else 1
+    kinds = axis_types(keywords)
+    lon = 0 if kinds[0][:4] in PAIRS else 1
     if kinds[lon][:4] not in ("CRLN", "HGLN"):
         return Place()
     return _place(
@@ -474,7 +389,7 @@ def _place(keywords: Mapping[str, Any], frame: str, centre: tuple[float, float])
     meridian = number(keywords.get("CRLN_OBS"))
     if math.isnan(meridian) and not math.isnan(aside):
         time = observation_time(
-            _text(keywords.get("T_OBS")) or _text(keywords.get("DATE-OBS")) or _text(keywords.get("T_REC"))
+            text_of(keywords.get("T_OBS")) or text_of(keywords.get("DATE-OBS")) or text_of(keywords.get("T_REC"))
         )
         if time is not None:
             meridian = (carrington_longitude_of_earth(time) + aside) % 360.0
