@@ -390,7 +390,7 @@ def _why_not(bundle: Bundle, archive: Archive | None) -> str:
     if not len(archive):
         return (
             f"the archive at {archive.uri} holds no patch yet; add some with `solquery ingest FILES "
-            f"--archive {archive.uri}` or `solquery fetch`, then search again"
+            f"--archive {archive.uri}` or `solquery fetch`, then search again; there is no need to start the page anew"
         )
     if bundle.encoder is None:
         return (
