@@ -8,6 +8,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from .numba_cache import ensure_cache
+
 if TYPE_CHECKING:
     from .archive.fits import UnreadableFits, read_sharp, write_fits
     from .archive.prepare import prepare, prepare_many, resize
@@ -44,6 +46,8 @@ if TYPE_CHECKING:
     from .study.demo import run_demo
 
 __version__: str
+
+ensure_cache()
 
 __all__ = [
     "Answer",

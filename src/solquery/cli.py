@@ -8,10 +8,12 @@ from __future__ import annotations
 import atexit
 import errno
 import gc
+import io
 import sys
 import time
 import traceback
 import warnings
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
@@ -21,7 +23,7 @@ import typer
 from typer.core import TyperGroup
 
 from . import cli_output
-from .cli_input import fits_files, read_patches, refusal
+from .cli_input import Reproject, Scale, Segment, Unit, fits_files, read_notes, read_patches, refusal
 from .cli_output import Reporter, emit, note
 from .cli_plugins import hoisted, load_models, load_plugins
 from .errors import SolqueryError
@@ -62,6 +64,13 @@ class _Group(TyperGroup):
                 return super().invoke(ctx)
         except (SolqueryError, OSError, ValueError) as error:
             if isinstance(error, OSError) and error.errno == errno.EPIPE:
+                raise
+            if ctx.params.get("debug"):
+                traceback.print_exc(file=sys.stderr)
+            note(f"solquery: {_one_line(error)}")
+        except RuntimeError as error:
+            # Lance and PyTorch say so when a disk is full or a place may not be read
+            if "os error" not in str(error).lower() and "lance" not in str(error).lower():
                 raise
             if ctx.params.get("debug"):
                 traceback.print_exc(file=sys.stderr)
@@ -183,6 +192,10 @@ def ingest(
     dask: Annotated[
         str | None, typer.Option(help="Address of a Dask scheduler whose workers read and measure.")
     ] = None,
+    segment: Segment = None,
+    unit: Unit = None,
+    scale: Scale = None,
+    reproject: Reproject = False,
     json: Json = False,
 ) -> None:
     """Add observations to an archive; files that cannot be read are named, and the others go in."""
@@ -193,24 +206,30 @@ def ingest(
     store = Archive.open(archive) if Archive.exists(archive) else None
     added = duplicates = 0
     refused: list[dict[str, str]] = []
+    notes: Counter[str] = Counter()
+    stated: dict[str, Any] = {"segment": segment, "unit": unit, "scale": scale, "reproject": reproject}
     if workers is not None or dask is not None:
-        added, duplicates, refused = _ingest_on_workers(paths, archive, workers, dask, not any_quality)
+        added, duplicates, refused = _ingest_on_workers(paths, archive, workers, dask, not any_quality, stated)
         store = Archive.open(archive) if Archive.exists(archive) else None
         paths_left: list[Path] = []
     else:
         paths_left = paths
     with Reporter("ingesting") as report:
         for done in range(0, len(paths_left), _INGEST_BATCH):
-            patches, bad = read_patches(paths_left[done : done + _INGEST_BATCH], strict_quality=not any_quality)
+            patches, bad = read_patches(paths_left[done : done + _INGEST_BATCH], not any_quality, **stated)
+            notes.update(read_notes(patches))
             refused += bad
             if patches:
                 # no archive is made for files none of which can be read
-                store = Archive.create(archive) if store is None else store
+                store = Archive.open_or_create(archive) if store is None else store
                 new, again, bad = _add(store, patches)
                 added, duplicates, refused = added + new, duplicates + again, refused + bad
             report.count(min(done + _INGEST_BATCH, len(paths)), len(paths))
     failed = bool(refused) and added + duplicates == 0
-    what = {"added": added, "duplicates": duplicates, "refused": refused, "seconds": time.monotonic() - began}
+    what = {"added": added, "duplicates": duplicates, "refused": refused, "notes": dict(notes)}
+    what["seconds"] = time.monotonic() - began
+    for text, count in notes.items():
+        note(f"{count:,} file{'s' if count > 1 else ''}: {text}")
     if store is not None:
         _added(store, what, json)
     elif json:
@@ -220,7 +239,12 @@ def ingest(
 
 
 def _ingest_on_workers(
-    paths: list[Path], archive: str, workers: int | None, scheduler: str | None, strict_quality: bool
+    paths: list[Path],
+    archive: str,
+    workers: int | None,
+    scheduler: str | None,
+    strict_quality: bool,
+    stated: dict[str, Any],
 ) -> tuple[int, int, list[dict[str, str]]]:
     """Added, there already, refused; read and measured by Dask's workers, a region at a time."""
     from .archive.distribute import cluster, ingest_files
@@ -228,15 +252,30 @@ def _ingest_on_workers(
     if workers is not None and scheduler is not None:
         raise typer.BadParameter("--workers and --dask exclude each other: a scheduler has its own workers")
     with Reporter("ingesting") as report, cluster(workers, scheduler) as client:
-        done = ingest_files(paths, archive, client, strict_quality, report.count)
+        done = ingest_files(
+            paths,
+            archive,
+            client,
+            strict_quality,
+            report.count,
+            {
+                **{k: v for k, v in stated.items() if k != "scale"},
+                "scale_mm": stated["scale"],
+            },
+        )
     refused = [refusal(entry["file"], ValueError(entry["reason"])) for entry in done.refused]
     return done.added, done.duplicates, refused
 
 
 def _add(store: Archive, patches: list[Patch]) -> tuple[int, int, list[dict[str, str]]]:
     """Added, there already, refused; a patch that cannot be kept does not take the others of its batch along."""
+    from .archive.store import ArchiveError
+
     try:
         return *store.add(patches), []
+    except ArchiveError:
+        # a full disk, a place that may not be written: the other patches will do no better
+        raise
     except ValueError:
         pass
     added = duplicates = 0
@@ -244,6 +283,8 @@ def _add(store: Archive, patches: list[Patch]) -> tuple[int, int, list[dict[str,
     for patch in patches:
         try:
             report = store.add([patch])
+        except ArchiveError:
+            raise
         except ValueError as error:
             refused.append(refusal(patch.file or patch.id, error))
         else:
@@ -305,6 +346,10 @@ def _verb(args: Sequence[str]) -> str | None:
 
 def main() -> None:
     """Entry point of the `solquery` script."""
+    for stream in (sys.stdout, sys.stderr):
+        # what a terminal of another encoding has no sign for is shown as a question mark, and ends nothing
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     cli_output.alone = True
     # at the end everything goes: to look through the modules for what nobody uses takes as long as half of torch
     atexit.register(gc.freeze)

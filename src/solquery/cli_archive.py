@@ -1,4 +1,4 @@
-"""The verbs `archive info`, `check`, `compact`, `export`, `split`, `embed` and `sql`."""
+"""The verbs `archive info`, `check`, `compact`, `export`, `remove`, `restore`, `split`, `embed` and `sql`."""
 
 from __future__ import annotations
 
@@ -48,9 +48,10 @@ class Precision(enum.StrEnum):
 def register(app: typer.Typer) -> None:
     """Add the verbs of this file, as a group."""
     group = typer.Typer(
-        no_args_is_help=True, help="Look after an archive: info, check, compact, export, split, embed, sql."
+        no_args_is_help=True,
+        help="Look after an archive: info, check, compact, export, remove, restore, split, embed, sql.",
     )
-    for verb in (info, check, compact, export, split, embed, sql):
+    for verb in (info, check, compact, export, remove, restore, split, embed, sql):
         group.command()(verb)
     app.add_typer(group, name="archive")
 
@@ -76,9 +77,9 @@ def info(archive: Place, where: Where = None, json: Json = False) -> None:
 
     store = Archive.open(archive)
     spread = histograms(store.table([name for name in NEEDED if name in store.columns], where))
-    document = {**store.info(), "histograms": spread}
+    document = {**store.info(where), "where": where, "histograms": spread}
     if "split" in store.columns:
-        marks = store.table(["split", "split_rule"])
+        marks = store.table(["split", "split_rule"], where)
         parts = marks["split"].to_pylist()
         document["split"] = {
             "rule": next(filter(None, marks["split_rule"].to_pylist()), None),
@@ -94,6 +95,7 @@ def info(archive: Place, where: Where = None, json: Json = False) -> None:
         ("regions", f"{document['regions']:,}"),
         *((f"source {name}", f"{count:,}") for name, count in document["source"].items()),
         *((f"quantity {name}", f"{count:,}") for name, count in document["quantity"].items()),
+        *([("without a scale", f"{document['without_scale']:,}")] if document["without_scale"] else []),
         ("first (UTC)", document["first"] or "–"),
         ("last (UTC)", document["last"] or "–"),
         ("on disk", "–" if size is None else f"{size / 1e9:.3f} GB"),
@@ -101,7 +103,7 @@ def info(archive: Place, where: Where = None, json: Json = False) -> None:
         *((f"split {name}", str(value)) for name, value in document.get("split", {}).items()),
         ("content", document["content"][:16]),
     ]
-    table(["", ""], rows, title=document["uri"])
+    table(["", ""], rows, title=document["uri"] + (f", patches with {where}" if where else ""))
     for title, histogram in spread.items():
         typer.echo("")
         typer.echo("\n".join(bars(title, histogram)))
@@ -172,6 +174,43 @@ def export(
         typer.echo(f"{out}: {count:,} patches")
 
 
+def remove(
+    archive: Place,
+    ids: Annotated[list[str] | None, typer.Argument(help="Ids of the patches to remove.")] = None,
+    where: Where = None,
+    json: Json = False,
+) -> None:
+    """Remove patches by id or by condition; `archive restore` takes it back."""
+    from .archive.store import Archive
+
+    if bool(ids) == (where is not None):
+        raise typer.BadParameter("say which patches to remove: either IDS, or --where")
+    store = Archive.open(archive)
+    done = store.remove(ids or None, where)
+    if not done.removed:
+        raise SolqueryError(f"no patch of {archive} meets {where!r}; nothing was removed")
+    if json:
+        emit({"archive": archive, "removed": done.removed, "version": done.version, "patches": len(store)})
+        return
+    typer.echo(f"{archive}: {len(done.removed):,} removed, {len(store):,} patches left")
+    note(f"to take it back: solquery archive restore {archive} --version {done.version}")
+
+
+def restore(
+    archive: Place,
+    version: Annotated[int, typer.Option(min=1, help="As `archive remove` and `archive info` tell it.")],
+    json: Json = False,
+) -> None:
+    """Bring back the patches of an earlier version, as long as `archive compact` has not dropped it."""
+    from .archive.store import Archive
+
+    count = Archive.open(archive).restore(version)
+    if json:
+        emit({"archive": archive, "version": version, "patches": count})
+    else:
+        typer.echo(f"{archive}: as in version {version}, {count:,} patches")
+
+
 def split(
     archive: Place,
     train: Annotated[float, typer.Option(min=0.0, max=1.0, help="Share of regions to train on.")] = 0.8,
@@ -214,11 +253,12 @@ def embed(
     chosen = None if precision is None else precision.value
     with Reporter("embedding") as report, on_workers(workers, dask) as client:
         done = embed_archive(store, models, report.count, again=again, client=client, precision=chosen)
+    skipped = f", {done.skipped:,} skipped: they have no scale" if done.skipped else ""
     if json:
-        what = {"embedded": done.embedded, "already": done.already, "seconds": done.seconds}
+        what = {"embedded": done.embedded, "already": done.already, "skipped": done.skipped, "seconds": done.seconds}
         emit({"archive": store.uri, "bundle": models.name, "model": models.encoder_hash, **what})
     else:
-        typer.echo(f"{store.uri}: {done.embedded:,} patches embedded, {done.already:,} were already")
+        typer.echo(f"{store.uri}: {done.embedded:,} patches embedded, {done.already:,} were already{skipped}")
 
 
 def sql(

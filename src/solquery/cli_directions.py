@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json as json_
 import time
 from pathlib import Path
@@ -143,27 +142,6 @@ def _show(document: dict[str, Any], fitted: Directions) -> None:
     )
 
 
-def _read_labels(path: Path) -> dict[str, int]:
-    """Id to 0 or 1 from a table with the columns id and label."""
-    try:
-        with path.open(newline="") as file:
-            rows = [row for row in csv.reader(file) if row and row[0].strip()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise SolqueryError(f"{path} cannot be read as a table: {error}") from None
-    if rows and rows[0][0].strip().lower() == "id":
-        rows = rows[1:]
-    out: dict[str, int] = {}
-    for line, row in enumerate(rows, start=1):
-        if len(row) < 2 or row[1].strip() not in ("0", "1"):
-            raise SolqueryError(f"{path}, row {line}: expected an id and 0 or 1, got {','.join(row)!r}")
-        name = row[0].strip()
-        if out.setdefault(name, int(row[1])) != int(row[1]):
-            raise SolqueryError(f"{path}: {name!r} is labelled 0 and 1; leave one out")
-    if not out:
-        raise SolqueryError(f"{path} holds no labels; its rows are an id and 0 or 1")
-    return out
-
-
 def labels(
     table_: Annotated[Path, typer.Option("--labels", help="Table (CSV) of patch ids, each with 0 or 1.")],
     archive: Annotated[str, typer.Option(help="Archive that holds the patches.")],
@@ -182,17 +160,22 @@ def labels(
     """Make a direction from labels of observed patches, with its cross-validated skill by region."""
     import numpy as np
 
+    from .archive.labels import read_labels
     from .archive.store import Archive
     from .bundle import Bundle
     from .steering.class_direction import fit_class_direction
 
-    given = _read_labels(table_)
+    given = read_labels(table_)
     models, store = Bundle.load(bundle), Archive.open(archive)
     there = set(store.ids())
     absent = [name for name in given if name not in there]
     if absent:
         note(f"solquery: {len(absent)} labelled ids are not in {store.uri}, the first: {absent[0]}")
     ids = [name for name in given if name in there]
+    lacking = set(store.without_scale(models.preset)) & set(ids)
+    if lacking:
+        note(f"solquery: {len(lacking)} labelled patches have no scale and are left out, the first: {min(lacking)}")
+        ids = [name for name in ids if name not in lacking]
     if not ids:
         raise SolqueryError(f"none of the ids of {table_} is in {store.uri}; ids are those of `solquery info`")
     began = time.monotonic()
@@ -224,12 +207,12 @@ def _inverted(
     """Id to latent (D,) of patches of an archive; `done` so many of how many before these."""
     import numpy as np
 
-    from .archive.prepare import prepare
+    from .cli_input import grid_of
     from .steering.inversion import invert
 
     with Reporter("inverting") as report:
         report.count(*done)
-        grids = np.stack([prepare(patch, models.preset) for patch in store.patches(ids=ids)])
+        grids = np.stack([grid_of(patch, models) for patch in store.patches(ids=ids)])
         return {name: found.z for name, found in zip(ids, invert(models, grids, starts, steps, seed), strict=True)}
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import typer
@@ -27,11 +28,17 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Query",
+    "Reproject",
+    "Scale",
+    "Segment",
+    "Unit",
     "asked_of",
     "begun_with",
     "fits_files",
     "fitting_precision",
     "gauss_or_units",
+    "grid_of",
+    "read_notes",
     "read_npy",
     "read_patches",
     "read_query",
@@ -46,27 +53,70 @@ _SETTING = re.compile(
 )
 
 
+#: names of FITS files in a folder, in any case; downloads that are not complete (``.part``) are none
+_FITS_NAME = re.compile(r"\.(fits|fts|fit)(\.gz|\.fz)?$", re.IGNORECASE)
+
+Segment = Annotated[
+    str | None,
+    typer.Option("--segment", help="Which image of a file to take, Br or magnetogram, where its header does not say."),
+]
+Unit = Annotated[str | None, typer.Option("--unit", help="Unit of the images in place of BUNIT, e.g. G or mT.")]
+Scale = Annotated[
+    float | None, typer.Option("--scale", min=1e-6, help="Mm per pixel in place of what the header says.")
+]
+Reproject = Annotated[
+    bool,
+    typer.Option("--reproject", help="Bring images that are not upright or not equal-area to CEA (sunpy, reproject)."),
+]
+
+
 def fits_files(given: Sequence[Path]) -> list[Path]:
-    """Files as given; a directory stands for the FITS files in it and below."""
+    """Files as given; a directory stands for the FITS files in it and below.
+
+    Names end in .fits, .fts or .fit, in any case, and with .gz or .fz behind it.
+    """
     out: list[Path] = []
     for path in given:
-        out += sorted(p for p in path.rglob("*.fits*") if p.is_file()) if path.is_dir() else [path]
+        found = (p for p in path.rglob("*") if _FITS_NAME.search(p.name) and p.is_file()) if path.is_dir() else [path]
+        out += sorted(found)
     if not out:
         raise SolqueryError(f"no FITS file in {', '.join(str(p) for p in given)}; name files, or another directory")
     return out
 
 
-def read_patches(files: Sequence[Path], strict_quality: bool = True) -> tuple[list[Patch], list[dict[str, str]]]:
+def read_patches(
+    files: Sequence[Path],
+    strict_quality: bool = True,
+    *,
+    segment: str | None = None,
+    unit: str | None = None,
+    scale: float | None = None,
+    reproject: bool = False,
+) -> tuple[list[Patch], list[dict[str, str]]]:
     """Patches of the files that can be read, and file and reason of those refused, each told on stderr."""
     from .archive.fits import read_sharp
 
     patches, refused = [], []
     for path in files:
         try:
-            patches.append(read_sharp(path, strict_quality=strict_quality))
-        except (SolqueryError, OSError) as error:
+            patches.append(
+                read_sharp(
+                    path, strict_quality=strict_quality, segment=segment, unit=unit, scale_mm=scale, reproject=reproject
+                )
+            )
+        except (SolqueryError, OSError, ArithmeticError, ValueError, MemoryError) as error:
             refused.append(refusal(path, error))
     return patches, refused
+
+
+def read_notes(patches: Sequence[Patch]) -> dict[str, int]:
+    """What the reader had to do or to take from elsewhere (``keywords["NOTES"]``), and for how many patches."""
+    counts: Counter[str] = Counter()
+    for patch in patches:
+        said = str(patch.keywords.get("NOTES") or "")
+        # the number of pixels differs from file to file
+        counts.update(re.sub(r"^\d+ pixels hold", "pixels hold", part) for part in said.split("; ") if part)
+    return dict(counts)
 
 
 def refusal(path: Path | str, error: Exception) -> dict[str, str]:
@@ -150,8 +200,14 @@ def read_npy(path: Path, mmap: bool = False) -> np.ndarray:
     return array
 
 
-def gauss_or_units(array: np.ndarray, bundle: Bundle, where: str) -> np.ndarray:
-    """(H, W) in preset units from a field in gauss of any size, or from one already in preset units."""
+def gauss_or_units(array: np.ndarray, bundle: Bundle, where: str, scale: float | None = None) -> np.ndarray:
+    """(H, W) in preset units from a field in gauss of any size, or from one already in preset units.
+
+    Parameters
+    ----------
+    scale
+        Mm per pixel of a field in gauss; an array does not say it.
+    """
     from .archive.prepare import prepare
 
     preset = bundle.preset
@@ -168,7 +224,12 @@ def gauss_or_units(array: np.ndarray, bundle: Bundle, where: str) -> np.ndarray:
             f"{where}: within ±{preset.limit:g} on the grid of preset {preset.name!r}: taken as preset units, not gauss"
         )
         return np.nan_to_num(array.astype(np.float32))
-    return prepare(array, preset)
+    if preset.physical and scale is None:
+        raise SolqueryError(
+            f"{where}: an array of shape {tuple(array.shape)} in gauss says nothing of its scale, and preset "
+            f"{preset.name!r} works in megametres; give its Mm per pixel with --scale"
+        )
+    return prepare(array, preset, None if scale is None else (scale, scale))
 
 
 @dataclass(frozen=True)
@@ -180,9 +241,30 @@ class Query:
     region: str | None = None
 
 
-def read_query(text: str, archive: Archive | None, bundle: Bundle, any_quality: bool = False) -> Query:
-    """A FITS file, an .npy file (latent vector, or field), ``latent:TEXT``, or the id of a patch in the archive."""
+def grid_of(patch: Patch, bundle: Bundle, scale: float | None = None) -> np.ndarray:
+    """(H, W) in preset units of a patch; `scale` (Mm per pixel) stands in for one that it lacks.
+
+    Raises
+    ------
+    SolqueryError
+        When it has none and the preset needs one.
+    """
     from .archive.prepare import prepare
+
+    if patch.scale_mm is None and scale is not None:
+        patch = dataclasses.replace(patch, scale_mm=(scale, scale))
+    if patch.scale_mm is None and bundle.preset.physical:
+        raise SolqueryError(
+            f"{patch.file or patch.id}: has no scale, and preset {bundle.preset.name!r} works in megametres; give its "
+            "Mm per pixel with --scale"
+        )
+    return prepare(patch, bundle.preset)
+
+
+def read_query(
+    text: str, archive: Archive | None, bundle: Bundle, any_quality: bool = False, scale: float | None = None
+) -> Query:
+    """A FITS file, an .npy file (latent vector, or field), ``latent:TEXT``, or the id of a patch in the archive."""
     from .archive.tables import quoted
 
     if text.startswith("latent:"):
@@ -196,12 +278,12 @@ def read_query(text: str, archive: Archive | None, bundle: Bundle, any_quality: 
             return _latent_query(array, {"file": str(path)}, bundle)
         if array.ndim != 2:
             raise SolqueryError(f"{path} has shape {array.shape}; a query is a field (ny, nx) or a latent vector (D,)")
-        return Query(gauss_or_units(array, bundle, str(path)), {"kind": "array", "file": str(path)})
+        return Query(gauss_or_units(array, bundle, str(path), scale), {"kind": "array", "file": str(path)})
     if path.is_file():
         from .archive.fits import UnreadableFits, read_sharp
 
         try:
-            patch = read_sharp(path, strict_quality=not any_quality)
+            patch = read_sharp(path, strict_quality=not any_quality, scale_mm=scale)
         except UnreadableFits as error:
             hint = "read it with strict_quality=False if"
             raise UnreadableFits(str(error).replace(hint, "use --any-quality if")) from None
@@ -218,7 +300,7 @@ def read_query(text: str, archive: Archive | None, bundle: Bundle, any_quality: 
         "kind": kind, **where, "id": patch.id, "region": patch.region, "source": patch.source,
         "quantity": patch.quantity, "caveats": [{"name": c.name, "text": c.text} for c in caveats(patch)],
     }  # fmt: skip
-    return Query(prepare(patch, bundle.preset), about, patch.region)
+    return Query(grid_of(patch, bundle, scale), about, patch.region)
 
 
 def _latent_query(z: np.ndarray, where: dict[str, Any], bundle: Bundle) -> Query:

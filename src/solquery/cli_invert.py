@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from .cli_input import fits_files, read_patches
+from .cli_input import Reproject, Scale, Segment, Unit, fits_files, grid_of, read_patches, refusal
 from .cli_output import Reporter, emit, picture, quantities, readable, table, write_file, write_json
 from .cli_plugins import load_models
 from .cli_steering import BundleName, Json, Seed, measured_on_grid
@@ -35,6 +35,10 @@ def invert(
     ] = False,
     seed: Seed = 0,
     out: Annotated[Path, typer.Option(help="Folder for pictures, latents and invert.json.")] = Path("inverted"),
+    segment: Segment = None,
+    unit: Unit = None,
+    scale: Scale = None,
+    reproject: Reproject = False,
     json: Json = False,
 ) -> None:
     """Find the latent vectors whose patches come closest to observations."""
@@ -42,18 +46,25 @@ def invert(
 
     import numpy as np
 
-    from .archive.prepare import prepare
+    from .archive.export import file_stems
     from .steering.detail import add_detail
     from .steering.inversion import invert as inverted
 
     models = load_models(bundle)
-    patches, refused = read_patches(fits_files(files), strict_quality=False)
+    stated: dict[str, Any] = {"segment": segment, "unit": unit, "scale": scale, "reproject": reproject}
+    read, refused = read_patches(fits_files(files), strict_quality=False, **stated)
+    patches, grids = [], []
+    for patch in read:
+        try:
+            grids.append(grid_of(patch, models))
+            patches.append(patch)
+        except (SolqueryError, ValueError) as error:
+            refused.append(refusal(patch.file, error))
     if not patches:
         raise SolqueryError(f"none of the {len(refused)} files could be read; the reasons are above")
     began = time.monotonic()
     records: list[dict[str, Any]] = []
     with Reporter("inverting") as report:
-        grids = [prepare(patch, models.preset) for patch in patches]
         answers: list[Any] = []
         # many at a time, and none waits for all
         for first in range(0, len(grids), _LOT):
@@ -61,11 +72,12 @@ def invert(
             lot = np.stack(grids[first : first + _LOT])
             some = inverted(models, lot, starts, steps, seed)
             answers += add_detail(models, lot, some) if detail else some
-        for patch, x, found in zip(patches, grids, answers, strict=True):
+        stems = file_stems([patch.id for patch in patches])
+        for patch, name, x, found in zip(patches, stems, grids, answers, strict=True):
             original, rebuilt = measured_on_grid(models, x), measured_on_grid(models, found.x)
             latent = io.BytesIO()
             np.save(latent, found.z)
-            stem = out / patch.id.replace("/", "_")
+            stem = out / name
             titles = [f"{patch.source}, {patch.region}", f"reconstruction, mse {found.mse:.4f}", "difference"]
             tiles = [x, found.x, x - found.x]
             shown = write_file(stem.with_name(stem.name + ".png"), picture(tiles, models.preset, titles, patch.id))

@@ -60,8 +60,13 @@ def _text(document: Any) -> str:
 
 
 def emit(document: Any) -> None:
-    """The one JSON document of a verb, on stdout."""
-    typer.echo(_text(document))
+    """The one JSON document of a verb, on stdout; in ASCII where stdout could not hold all of it otherwise."""
+    text = _text(document)
+    try:
+        text.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
+    except (UnicodeEncodeError, LookupError):
+        text = json.dumps(json.loads(text), indent=2, ensure_ascii=True, allow_nan=False)
+    typer.echo(text)
 
 
 def note(text: str) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .cli_input import fits_files, read_patches
+from .cli_input import Reproject, Scale, Segment, Unit, fits_files, read_notes, read_patches
 from .cli_output import emit, note, quantities, quantity, readable, table
 from .errors import SolqueryError
 
@@ -58,6 +58,10 @@ def params(
     out: Annotated[
         Path | None, typer.Option(help="Also write an astropy QTable with units to this file, NAME.ecsv.")
     ] = None,
+    segment: Segment = None,
+    unit: Unit = None,
+    scale: Scale = None,
+    reproject: Reproject = False,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")] = False,
 ) -> None:
     """Measure the physical parameters of observations at their native scale."""
@@ -69,7 +73,8 @@ def params(
         raise SolqueryError(f"--bitmaps {bitmaps} is no folder; name the one that holds the …bitmap.fits files")
     names = [get_parameter(name).name for name in only] if only else list(parameters(on_demand=True))
     asked = _Asked(names, noise, errors, bitmaps)
-    patches, refused = read_patches(fits_files(files), strict_quality=False)
+    stated: dict[str, Any] = {"segment": segment, "unit": unit, "scale": scale, "reproject": reproject}
+    patches, refused = read_patches(fits_files(files), strict_quality=False, **stated)
     found: list[tuple[Patch, PatchReport]] = []
     for patch in patches:
         try:
@@ -79,6 +84,8 @@ def params(
             refused.append({"file": patch.file, "reason": str(error)})
     if not found:
         raise SolqueryError(f"none of the {len(refused)} files could be read; the reasons are above")
+    for text, count in read_notes([patch for patch, _ in found]).items():
+        note(f"{count:,} file{'s' if count > 1 else ''}: {text}")
     if out is not None:
         _write(out, found, asked)
     records = [_record(patch, report) for patch, report in found]

@@ -11,7 +11,7 @@ import typer
 
 from .cli_answers import answer_of, save_answers, sheet, tell_answers
 from .cli_archive import Dask, Workers, on_workers
-from .cli_input import Query, asked_of, read_query
+from .cli_input import Query, Scale, asked_of, read_query
 from .cli_output import Reporter, emit, note, quantities
 from .cli_plugins import load_models, measured_in
 from .cli_steering import BundleName, Describe, Json, Seed, Settings, answer_record
@@ -94,6 +94,7 @@ def search(
     ] = None,
     workers: Workers = None,
     dask: Dask = None,
+    scale: Scale = None,
     json: Json = False,
 ) -> None:
     """Find the patches of an archive that look most like the query."""
@@ -113,7 +114,7 @@ def search(
     if query is None:
         found = _asked_query(models, describe, settings or [], seed)
     else:
-        found = read_query(query, store, models, any_quality)
+        found = read_query(query, store, models, any_quality, scale)
     from .retrieval import SearchSession
     from .retrieval.answers import NOISE_GAUSS
 
@@ -205,5 +206,7 @@ def _embed(session: SearchSession, workers: int | None, scheduler: str | None) -
         raise SolqueryError(f"{other_encoder(made, store, models)}, which replaces what is there")
     with Reporter("embedding the archive") as report, on_workers(workers, scheduler) as client:
         done = embed_archive(store, models, report.count, client=client)
+    if done.skipped:
+        note(f"{done.skipped:,} patches have no scale and are not searched")
     if done.embedded:
         note(f"embedded {done.embedded:,} patches in {done.seconds:.0f} s; they stay in the archive")

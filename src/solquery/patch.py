@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -38,7 +39,8 @@ class Patch:
     t_rec
         Time as JSOC writes it, e.g. ``2011.02.15_02:00:00_TAI``; empty where unknown.
     latitude_deg, longitude_deg
-        Stonyhurst position of the centre; NaN where unknown.
+        Stonyhurst position of the centre; NaN where unknown. An observer away from the Earth has `HGLN_OBS` in
+        `keywords`.
     mu
         Cosine of the heliocentric angle of the centre; NaN where unknown.
     truth
@@ -110,13 +112,19 @@ _LEAP_SECONDS = (
 )
 
 
+#: seconds to add to a time scale for TAI; UTC takes the leap seconds of its day
+_TO_TAI = {"TAI": 0.0, "TT": -32.184, "TDT": -32.184, "ET": -32.184, "TDB": -32.184, "GPS": 19.0, "IAT": 0.0}
+_SCALE = re.compile(r"(?:_| ?)(TAI|TT|TDT|ET|TDB|GPS|IAT|UTC|UT|GMT|Z)$", re.IGNORECASE)
+
+
 def observation_time(t_rec: str) -> datetime | None:
     """A time as JSOC or FITS writes it, as UTC.
 
     Parameters
     ----------
     t_rec
-        ``2011.02.15_02:00:00_TAI``, ``2011.02.15_02:00:00_UTC`` or ``2011-02-15T02:00:00[Z]`` (read as UTC).
+        ``2011.02.15_02:00:00_TAI``, ``2011.02.15_02:00:00_UTC`` or ``2011-02-15T02:00:00[Z]`` (read as UTC), with an
+        offset (``+01:00``) or a time scale (``_TT``, ``_TDB``, ``_GPS``) behind it.
 
     Returns
     -------
@@ -124,15 +132,21 @@ def observation_time(t_rec: str) -> datetime | None:
         With time zone UTC; None where the text is no time.
     """
     text = t_rec.strip()
-    tai = text.upper().endswith("_TAI")
-    bare = text[:-4] if text.upper().endswith(("_TAI", "_UTC")) else text.removesuffix("Z")
-    bare = bare.replace("_", "T").replace("T", " ")
-    day, _, clock = bare.partition(" ")
+    found = _SCALE.search(text)
+    scale = found[1].upper() if found else "UTC"
+    bare = (text[: found.start()] if found else text).rstrip("_ ")
+    bare = bare.replace("_", "T").replace(" ", "T", 1)
+    day, _, clock = bare.partition("T")
     try:
-        moment = datetime.fromisoformat(f"{day.replace('.', '-')} {clock or '00:00:00'}").replace(tzinfo=UTC)
-    except ValueError:
+        moment = datetime.fromisoformat(f"{day.replace('.', '-')} {clock or '00:00:00'}")
+        # a time scale is no zone: nothing has both
+        if moment.tzinfo is not None and found:
+            return None
+        moment = moment.astimezone(UTC) if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+        if scale in _TO_TAI:
+            moment += timedelta(seconds=_TO_TAI[scale])
+            today = moment.strftime("%Y.%m.%d")
+            moment -= timedelta(seconds=next((s for since, s in reversed(_LEAP_SECONDS) if today >= since), 29))
+    except (ValueError, OverflowError):
         return None
-    if tai:
-        today = moment.strftime("%Y.%m.%d")
-        moment -= timedelta(seconds=next((s for since, s in reversed(_LEAP_SECONDS) if today >= since), 29))
     return moment

@@ -341,3 +341,54 @@ def test_an_archive_without_parameters_on_the_grid_is_not_compared_by_them(bundl
     with pytest.raises(SearchError, match="archive embed"):
         catalogue.search(x, 3, None, "none", None, "hybrid")
     assert catalogue.search(x, 3, None, "none", None)[0]
+
+
+def as_fits(field, **cards):
+    import io
+
+    from astropy.io import fits
+
+    buffer = io.BytesIO()
+    fits.PrimaryHDU(np.asarray(field, np.float32), fits.Header({"BUNIT": "G", **cards})).writeto(buffer)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("verb", ["/api/patch", "/api/invert"])
+def test_uploads_that_cannot_be_used_come_back_with_the_readers_words(bundle, verb):
+    import dataclasses
+    from copy import copy
+
+    from starlette.testclient import TestClient
+
+    from solquery.app import Room, create_app
+
+    physical = copy(bundle)
+    physical.preset = dataclasses.replace(bundle.preset, scale_mm=(1.82, 1.82))
+    field = np.outer(np.hanning(24), np.linspace(-900, 900, 40))
+    files = {
+        "has no scale": as_fits(field),
+        "no unit of magnetic flux density": as_fits(field, BUNIT="DN/s"),
+        "--reproject": as_fits(field, CTYPE1="HPLN-TAN", CTYPE2="HPLT-TAN", CUNIT1="arcsec", CDELT1=0.5, CDELT2=0.5),
+        "no image of a region": as_fits(field, CTYPE1="CRLN-CEA", CTYPE2="CRLT-CEA", CDELT1=1e-7, CDELT2=1e-7),
+        "no negative value": as_fits(np.abs(field) + 1),
+    }
+    with TestClient(create_app(Room(physical)), base_url="http://localhost") as asked:
+        for words, data in files.items():
+            message = refused(asked.post(verb, params={"name": "mine.fits"}, content=data), 422, "unreadable")
+            assert words in message and message.startswith("mine.fits: ")
+        form = asked.post(verb, files={"file": ("mine.fits", as_fits(field))})
+        assert "multipart" in refused(form, 415)
+
+
+def test_a_page_that_was_opened_on_an_empty_archive_sees_what_comes(bundle, tmp_path):
+    from solquery.app import Room
+    from solquery.archive import Archive, simulate_region
+
+    archive = Archive.create(str(tmp_path / "archive"))
+    room = Room(bundle, archive)
+    assert room.catalogue is None and room.why_no_search
+    Archive.open(archive.uri).add(simulate_region(seed=4, index=0, frames=2))
+    assert room.cloud("tuf", "psep")["of"] == 2 and not room.why_no_search
+    # and without anybody embedding them
+    Archive.open(archive.uri).add(simulate_region(seed=4, index=1, frames=2))
+    assert room.health()["archive"]["searchable"] == 4

@@ -38,7 +38,7 @@ def test_a_file_is_read_as_read_sharp_reads_it(sample_file, tmp_path):
 
 
 def test_a_gzipped_file_and_an_unknown_name_are_read(tmp_path):
-    patch = read_upload(gzip.compress(plain(FIELD)), "../..\\evil<name>.fits.gz")
+    patch = read_upload(gzip.compress(plain(FIELD, BUNIT="G")), "../..\\evil<name>.fits.gz")
     np.testing.assert_array_equal(patch.field, FIELD)
     assert patch.file == "evil_name_.fits.gz"
     assert np.isnan(patch.mu)
@@ -51,7 +51,7 @@ def test_a_gzipped_file_and_an_unknown_name_are_read(tmp_path):
         (b"hello", "not a FITS file"),
         (b"PK\x03\x04" + bytes(4000), "not a FITS file"),
         (plain(FIELD)[:4000], "cut short"),
-        (gzip.compress(plain(FIELD))[:-40], "cut short"),
+        (gzip.compress(plain(FIELD, BUNIT="G"))[:-40], "cut short"),
         (b"\x1f\x8b" + bytes(100), "cannot be unpacked"),
         (header(NAXIS=2, NAXIS1=1_600_000, NAXIS2=1_600_000), "declares 2.56e+12 pixels"),
         (header(NAXIS=2, NAXIS1=10**19, NAXIS2=2), "more pixels than any file"),
@@ -105,7 +105,7 @@ def test_a_tile_that_unpacks_to_gigabytes_ends_in_the_child():
 
 def test_only_the_newest_uploads_are_remembered():
     uploads = Uploads()
-    names = [uploads.keep(read_upload(plain(FIELD), "a.fits"))]
+    names = [uploads.keep(read_upload(plain(FIELD, BUNIT="G"), "a.fits"))]
     assert uploads.get(names[0]) is not None and uploads.keep(uploads.get(names[0])) == names[0]
     patch = uploads.get(names[0])
     for k in range(16):

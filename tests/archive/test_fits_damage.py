@@ -31,7 +31,7 @@ values = st.one_of(
 
 @settings(max_examples=150, deadline=None)
 @given(st.dictionaries(st.sampled_from(KEYS), values, max_size=len(KEYS)))
-def test_no_mixture_of_keywords_stops_a_good_image(tmp_path_factory, cards):
+def test_any_mixture_of_keywords_is_read_or_refused_in_one_line(tmp_path_factory, cards):
     folder = tmp_path_factory.mktemp("cards")
     header = fits.Header()
     with warnings.catch_warnings():
@@ -40,13 +40,19 @@ def test_no_mixture_of_keywords_stops_a_good_image(tmp_path_factory, cards):
             if value is not None:
                 header[key] = value
         fits.PrimaryHDU(FIELD, header).writeto(folder / NAME, output_verify="ignore")
-    patch = read_sharp(folder / NAME)
-    np.testing.assert_array_equal(patch.field, FIELD)
-    assert patch.source == "real" and patch.region.startswith("HARP ")
+    try:
+        patch = read_sharp(folder / NAME)
+    except UnreadableFits as error:
+        # coordinates, a number or a kind of image that the keywords state, and that cannot be
+        assert str(error).startswith(f"{folder / NAME}: ") and "\n" not in str(error)
+        return
+    # quarter turns and mirrorings move pixels, and change none
+    np.testing.assert_array_equal(np.sort(patch.field, axis=None), np.sort(FIELD, axis=None))
+    assert patch.source == "real" or patch.id
     assert patch.scale_mm is None or min(patch.scale_mm) > 0
     assert np.isnan(patch.mu) or -1.0001 <= patch.mu <= 1.0001
     again = read_sharp(write_fits(patch, folder / "again.fits"))
-    np.testing.assert_array_equal(again.field, FIELD)
+    np.testing.assert_array_equal(again.field, patch.field)
     assert (again.id, again.region, again.source) == (patch.id, patch.region, patch.source)
 
 

@@ -11,9 +11,9 @@ from astropy.wcs import WCS
 from typer.testing import CliRunner
 
 from solquery.archive.fits import UnreadableFits, read_sharp
-from solquery.archive.header import place_of
 from solquery.archive.store import AddReport, Archive, ArchiveError
 from solquery.archive.verify import verify
+from solquery.archive.wcs import coordinates_of
 from solquery.cli import app
 from solquery.patch import Patch
 
@@ -100,7 +100,7 @@ def test_the_centre_off_the_reference_pixel_is_where_the_projection_says(latitud
     }  # fmt: skip
     shape = (200, 500)
     expected = WCS(fits.Header(keywords)).wcs_pix2world([[(shape[1] - 1) / 2, (shape[0] - 1) / 2]], 0)[0]
-    found = place_of(keywords, shape)
+    found = coordinates_of(keywords, shape).place._asdict()
     assert found["carrington_deg"] == pytest.approx(expected[0] % 360.0, abs=1e-6)
     assert found["latitude_deg"] == pytest.approx(expected[1], abs=1e-6)
 

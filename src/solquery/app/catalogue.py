@@ -10,8 +10,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..errors import SolqueryError
 from ..physics import parameters
-from ..retrieval import LOOK, WEIGHTS, EmbeddingIndex, Match, SearchError, embed, load_index, nearest, verified
+from ..retrieval import (
+    LOOK,
+    WEIGHTS,
+    EmbeddingIndex,
+    Match,
+    SearchError,
+    embed,
+    embed_archive,
+    load_index,
+    nearest,
+    verified,
+)
 from ..retrieval.hybrid import ScoredParameters, mixed_distances
 
 if TYPE_CHECKING:
@@ -45,6 +57,8 @@ class Catalogue:
             content = self.archive.content_hash()
             if content == self._content:
                 return
+            if self._content:
+                self._embed_new()
             names = [name for name in self.archive.columns if name not in _LEFT_OUT]
             self._table = self.archive.table(columns=names)
             self.ids = np.asarray(self._table.column("id").to_pylist(), dtype=str)
@@ -65,6 +79,13 @@ class Catalogue:
                 self._picture = {name: k for k, name in enumerate(known)}
             self._content = content
 
+    def _embed_new(self) -> None:
+        """Embed what another process has added, so that it can be found; a read-only archive is left as it is."""
+        try:
+            embed_archive(self.archive, self.bundle)
+        except SolqueryError as error:
+            warnings.warn(f"new patches cannot be searched yet: {error}", UserWarning, stacklevel=3)
+
     def __len__(self) -> int:
         return len(self.ids)
 
@@ -72,7 +93,8 @@ class Catalogue:
         return patch_id in self._place
 
     def about(self) -> dict[str, Any]:
-        """Counts, for the head of the page."""
+        """Counts, for the head of the page, with what has been added since it was opened."""
+        self.refresh()
         return {
             "uri": self.archive.uri,
             "content": self._content,
@@ -101,6 +123,12 @@ class Catalogue:
         if self.archive.path is None:
             return self.archive.prepared(self.bundle.preset, ids=[patch_id])[1][0]
         return np.array(self._pictures[self._picture[patch_id]], dtype=np.float32)
+
+    def pictured(self, patch_id: str) -> bool:
+        """Whether a patch lies on the grid of the preset: it is there, and has the scale that the preset needs."""
+        if patch_id not in self._place:
+            return False
+        return not self.bundle.preset.physical or self.row(patch_id)["scale_x_mm"] is not None
 
     def frames(self, region: str) -> int:
         """How many patches of a region there are."""

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from .. import __version__
-from ..archive.fits import quality_fault, write_fits
+from ..archive.fits import UnreadableFits, quality_fault, write_fits
 from ..archive.prepare import prepare
 from ..archive.store import Archive
 from ..bundle import Bundle
@@ -112,11 +112,18 @@ class Room:
         self._pictures: _Newest[bytes, torch.Tensor] = _Newest(_PICTURES)
         self._drags: _Newest[Any, list[Been]] = _Newest(_DRAGS)
         self.catalogue: Catalogue | None = None
-        if archive is not None and len(archive) and bundle.encoder is not None:
-            embed_archive(archive, bundle, progress)
-            self.catalogue = Catalogue(archive, bundle)
-        self.why_no_search = _why_not(bundle, archive)
+        self._store, self._open_lock = archive, threading.Lock()
+        self._open(progress)
         self._range = prior_norm_range(self.directions.latent_dim)
+
+    def _open(self, progress: Callable[[int, int], None] | None = None) -> None:
+        """The catalogue of the archive, once there is something in it."""
+        with self._open_lock:
+            archive, bundle = self._store, self.bundle
+            if self.catalogue is None and archive is not None and bundle.encoder is not None and len(archive):
+                embed_archive(archive, bundle, progress)
+                self.catalogue = Catalogue(archive, bundle)
+            self.why_no_search = "" if self.catalogue is not None else _why_not(bundle, archive)
 
     # ----------------------------------------------------------------- about
 
@@ -168,6 +175,9 @@ class Room:
         return self._archive().cloud(get_parameter(x).name, get_parameter(y).name)
 
     def _archive(self) -> Catalogue:
+        if self.catalogue is None:
+            # patches may have come since the page was opened
+            self._open()
         if self.catalogue is None:
             raise Missing(self.why_no_search)
         return self.catalogue
@@ -249,9 +259,18 @@ class Room:
 
     def _x(self, patch_id: str) -> np.ndarray:
         """(H, W) in preset units of a patch of the archive or an upload."""
-        if self.uploads.get(patch_id) is None and self.catalogue is not None and patch_id in self.catalogue:
+        if self.uploads.get(patch_id) is None and self.catalogue is not None and self.catalogue.pictured(patch_id):
             return self.catalogue.picture(patch_id)
-        return prepare(self.patch(patch_id), self.bundle.preset)
+        patch = self.patch(patch_id)
+        if patch.scale_mm is None and self.bundle.preset.physical:
+            raise UnreadableFits(
+                f"{patch.file or patch.id}: has no scale, and preset {self.bundle.preset.name!r} works in megametres; "
+                "write CDELT1, CDELT2, CUNIT and CTYPE into its header"
+            )
+        try:
+            return prepare(patch, self.bundle.preset)
+        except (ValueError, ArithmeticError, MemoryError) as error:
+            raise UnreadableFits(f"{patch.file or patch.id}: cannot be laid on the grid: {error}") from None
 
     def describe(self, patch_id: str, grid: str) -> tuple[dict[str, Any], np.ndarray]:
         """A patch of the archive or an upload: what is known of it, and its field in gauss, native or on the grid."""
@@ -371,7 +390,7 @@ def _why_not(bundle: Bundle, archive: Archive | None) -> str:
     if not len(archive):
         return (
             f"the archive at {archive.uri} holds no patch yet; add some with `solquery ingest FILES "
-            f"--archive {archive.uri}` or `solquery fetch`, then start the page again"
+            f"--archive {archive.uri}` or `solquery fetch`, then search again; there is no need to start the page anew"
         )
     if bundle.encoder is None:
         return (

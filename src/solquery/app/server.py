@@ -53,6 +53,7 @@ _PROBLEMS: dict[int | str, dict[str, Any]] = {
         404: "Not here.",
         409: "The same client has asked for something newer.",
         413: "Too large.",
+        415: "A form, where the file itself is wanted.",
         422: "Understood, but it cannot be answered; the message says why.",
         503: "Too much to do; ask again in a moment.",
         504: "Took too long.",
@@ -121,6 +122,16 @@ def _shaped(how: str, document: dict[str, Any], fields: Any, record: Callable[[]
 def _of(client: str | None, kind: str) -> str | None:
     """A client's changes supersede each other, and so do its searches, but not one the other."""
     return None if client is None else f"{kind}:{client}"
+
+
+async def _file_body(request: Request) -> bytes:
+    """The FITS file in the body of a request; forms of browsers are refused with the way to send a file."""
+    kind = request.headers.get("content-type", "").lower()
+    if kind.startswith("multipart/"):
+        raise HTTPException(
+            415, "the body is a form (multipart); send the file itself, e.g. curl --data-binary @FILE with ?name=FILE"
+        )
+    return await request.body()
 
 
 def create_app(room: Room, *, token: str | None = None) -> Any:
@@ -212,7 +223,7 @@ def create_app(room: Room, *, token: str | None = None) -> Any:
     @app.post("/api/patch", response_model=m.PatchOut, openapi_extra=_FITS_BODY, responses={200: _OTHER_BODIES})
     async def read(request: Request, name: Annotated[str, Query(max_length=200)] = "", format: Format = "json") -> Any:
         """Read an observation: a FITS file as the body. It is remembered for a while, by the id that comes back."""
-        data = await request.body()
+        data = await _file_body(request)
         patch_id, patch = await work.run(partial(room.read, data, name))
         document, field = await work.run(partial(room.describe, patch_id, "preset"))
         return _shaped(format, document, field, lambda: room.fits_bytes(patch))
@@ -247,7 +258,7 @@ def create_app(room: Room, *, token: str | None = None) -> Any:
     ) -> Any:
         """The latent vector whose patch comes closest to an observation; packed: original and reconstruction."""
         if patch is None:
-            data = await request.body()
+            data = await _file_body(request)
             patch, _ = await work.run(partial(room.read, data, name))
         document, fields = await long.run(partial(room.invert, str(patch), starts, steps, seed, prior))
         return _shaped(format, document, fields if format == "packed" else fields[1], bytes)

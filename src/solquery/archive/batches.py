@@ -71,7 +71,7 @@ def batches(
             places = pc.drop_null(pc.index_in(archive._ids(where), value_set=ids))
             ids, places = ids.take(places), np.asarray(places)
     else:
-        ids = archive._ids(where)
+        ids = archive._with_scale(archive._ids(where), preset)
     order = np.arange(len(ids))
     if seed is not None:
         np.random.default_rng(seed).shuffle(order)

@@ -6,13 +6,16 @@ changed, rows whose field has not are copied from the file before, and only the 
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
 import re
+import tempfile
 import uuid
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +34,7 @@ __all__ = ["Make", "content_key", "is_prepared_file", "prepare_rows", "prepared"
 Make = Callable[[list[str]], Iterable[np.ndarray]]
 #: ids that are asked for together, and prepared patches that are copied together
 _AT_A_TIME, _COPIED = 4096, 64
+_READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
 #: to be raised when `prepare` gives other numbers than before
 METHOD = 1
 
@@ -86,12 +90,19 @@ def prepared(folder: Path, preset: Preset, keys: pa.Table, make: Make) -> np.nda
         return np.zeros((0, *preset.shape), np.float16)
     if path.exists():
         return np.load(path, mmap_mode="r")
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        if error.errno not in _READ_ONLY:
+            raise
+        return _elsewhere(path, preset, keys, make)
     old, before = _latest(folder, name, keys)
     token = uuid.uuid4().hex
     partial = folder / f".{path.stem}.{token}.npy"
     try:
-        out = np.lib.format.open_memmap(partial, mode="w+", dtype=np.float16, shape=(len(keys), *preset.shape))
+        out = _room_for(partial, (len(keys), *preset.shape))
         kept, fresh = np.flatnonzero(before >= 0), np.flatnonzero(before < 0)
         for start in range(0, len(kept), _COPIED):
             assert old is not None  # rows are kept of a file that is there
@@ -145,6 +156,44 @@ def prepared_few(folder: Path, preset: Preset, keys: pa.Table, make: Make) -> np
     for k, x in zip(rest, make(keys["id"].take(pa.array(rest)).to_pylist()), strict=True):
         out[k] = x
     return out
+
+
+def _room_for(path: Path, shape: tuple[int, ...]) -> np.memmap:
+    """A file of float16 that can be written to as an array, all of it there.
+
+    Raises
+    ------
+    OSError
+        When the disk has no room for it: a write to a map of a file that cannot grow would end the process.
+    """
+    out = np.lib.format.open_memmap(path, mode="w+", dtype=np.float16, shape=shape)
+    if hasattr(os, "posix_fallocate"):
+        with open(path, "r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, max(os.path.getsize(path), 1))
+    return out
+
+
+@lru_cache(maxsize=4)
+def _unnamed(path: Path, shape: tuple[int, ...]) -> list[np.ndarray]:
+    """A place for the one array that is made for `path`, which itself cannot be written."""
+    return []
+
+
+def _elsewhere(path: Path, preset: Preset, keys: pa.Table, make: Make) -> np.ndarray:
+    """The prepared patches of an archive that cannot be written to: in a temporary file, for this process alone."""
+    shape = (len(keys), *preset.shape)
+    held = _unnamed(path, shape)
+    if not held:
+        with tempfile.TemporaryDirectory(prefix="solquery-") as folder:
+            # the map keeps the file until nobody uses it any more
+            out = _room_for(Path(folder, "prepared.npy"), shape)
+            for start in range(0, len(keys), _AT_A_TIME):
+                asked = keys["id"][start : start + _AT_A_TIME].to_pylist()
+                for k, x in enumerate(make(asked), start=start):
+                    out[k] = x
+        out.flags.writeable = False
+        held.append(out)
+    return held[0]
 
 
 def _files(folder: Path, name: str) -> list[Path]:

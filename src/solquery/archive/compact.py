@@ -37,8 +37,9 @@ def compact(archive: Archive, keep: timedelta = timedelta(days=7)) -> dict[str, 
     orphans = stored.filter(pc.invert(pc.is_in(stored, value_set=archive._ids()))).to_pylist()
     for start in range(0, len(orphans), _IDS_AT_A_TIME):
         archive._fields.delete(f"id IN ({tables.quoted(orphans[start : start + _IDS_AT_A_TIME])})")
-    for table in (archive._patches, archive._fields):
-        table.optimize(cleanup_older_than=keep)
+    with tables.writing(archive.uri):
+        for table in (archive._patches, archive._fields):
+            table.optimize(cleanup_older_than=keep)
     files = 0
     if archive.path is not None:
         for path in [

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import islice
@@ -21,8 +21,10 @@ from ..errors import SolqueryError
 from ..physics import parameters
 from . import records
 from .fits import UnreadableFits, read_sharp
+from .guard import refuse_inside_workers, told_of_workers
 from .header import from_name
 from .store import Archive
+from .writing import add_each
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -48,11 +50,11 @@ class DistributedReport(NamedTuple):
 
 
 def by_region(paths: Iterable[Path]) -> list[list[Path]]:
-    """Files grouped by the HARP in their names; those without one by themselves."""
+    """Files grouped by the region in their names; those without one by themselves."""
     groups: dict[Any, list[Path]] = defaultdict(list)
     for path in paths:
-        harp = from_name(path.name).harp
-        groups[harp if harp is not None else str(path)].append(path)
+        number = from_name(path.name).number
+        groups[number if number is not None else str(path)].append(path)
     return [
         group[start : start + _FILES_IN_TASK]
         for group in groups.values()
@@ -61,18 +63,24 @@ def by_region(paths: Iterable[Path]) -> list[list[Path]]:
 
 
 def rows_of_files(
-    paths: Sequence[Path], names: Sequence[str], strict_quality: bool = True, base: str = ""
+    paths: Sequence[Path],
+    names: Sequence[str],
+    strict_quality: bool = True,
+    base: str = "",
+    stated: Mapping[str, Any] | None = None,
 ) -> tuple[list[tuple[dict[str, Any], bytes]], list[dict[str, str]]]:
     """One task: (row, encoded field) of each file that can be kept, and file and reason of each that is refused.
 
-    Relative paths start at `base`, since a worker may run elsewhere; rows name files as they were given.
+    Relative paths start at `base`, since a worker may run elsewhere; rows name files as they were given. `stated` are
+    the other options of `read_sharp`.
     """
     kept, refused = [], []
     for path in paths:
         try:
-            patch = replace(read_sharp(Path(base, path), strict_quality=strict_quality), file=str(path))
+            read = read_sharp(Path(base, path), strict_quality=strict_quality, **(stated or {}))
+            patch = replace(read, file=str(path))
             kept.append(records.row_of(patch, list(names)))
-        except (UnreadableFits, ValueError, OSError) as error:
+        except (UnreadableFits, ValueError, ArithmeticError, MemoryError, OSError) as error:
             reason = (str(error).splitlines() or [type(error).__name__])[0].replace(str(Path(base, path)), str(path))
             refused.append({"file": str(path), "reason": reason})
     return kept, refused
@@ -99,7 +107,9 @@ def cluster(workers: int | None = None, scheduler: str | None = None) -> Iterato
         with client:
             yield client
         return
+    refuse_inside_workers()
     with (
+        told_of_workers(),
         LocalCluster(n_workers=workers or 1, threads_per_worker=1, processes=True, dashboard_address=None) as local,
         Client(local) as client,
     ):
@@ -153,6 +163,7 @@ def ingest_files(
     client: Client,
     strict_quality: bool = True,
     progress: Callable[[int, int], None] = lambda done, total: None,
+    stated: Mapping[str, Any] | None = None,
 ) -> DistributedReport:
     """Add the patches of many files to an archive, made if need be, read and measured by a cluster's workers.
 
@@ -168,6 +179,8 @@ def ingest_files(
         Refuse frames of bad QUALITY.
     progress
         Called with the number of files done and of all.
+    stated
+        Other options of `read_sharp`.
 
     Raises
     ------
@@ -179,13 +192,15 @@ def ingest_files(
     added = duplicates = done = 0
     held: list[tuple[dict[str, Any], bytes]] = []
     refused: list[dict[str, str]] = []
-    for group, (kept, bad) in each(client, rows_of_files, groups, list(parameters()), strict_quality, os.getcwd()):
+    told = (list(parameters()), strict_quality, os.getcwd(), dict(stated or {}))
+    for group, (kept, bad) in each(client, rows_of_files, groups, *told):
         held += kept
         refused += bad
         done += len(group)
         if held and (len(held) >= _ROWS_IN_COMMIT or done == len(paths)):
-            store = Archive.create(archive) if store is None else store
-            report = store.add_rows(held)
+            store = Archive.open_or_create(archive) if store is None else store
+            report, bad = add_each(store, held)
+            refused += [{"file": str(row["file"]), "reason": reason} for row, reason in bad]
             added, duplicates, held = added + report.added, duplicates + report.duplicates, []
         progress(done, len(paths))
     return DistributedReport(added, duplicates, sorted(refused, key=lambda entry: entry["file"]))

@@ -5,10 +5,12 @@ All are written patch by patch in bounded memory, and appear under their names w
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import uuid
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +22,7 @@ import pyarrow.parquet as pq
 from ..errors import SolqueryError
 from .fits import write_fits
 from .reading import Rows
+from .sink import Sink
 from .tables import vector_length
 
 if TYPE_CHECKING:
@@ -76,8 +79,8 @@ def export(
         if out.exists() and not out.is_dir():
             raise SolqueryError(f"{out} is a file; FITS files go into a folder, name another place")
         out.mkdir(parents=True, exist_ok=True)
-        for done, (row, patch) in enumerate(rows, start=1):
-            write_fits(patch, out / f"{file_stem(row['id'])}.fits")
+        for done, (stem, (_, patch)) in enumerate(zip(rows.stems, rows, strict=True), start=1):
+            write_fits(patch, out / f"{stem}.fits")
             progress(done, len(rows))
         return len(rows)
     if out.is_dir():
@@ -87,14 +90,49 @@ def export(
     try:
         (_to_parquet if form == "parquet" else _to_hdf5)(rows, partial, progress)
         os.replace(partial, out)
+    except OSError as error:
+        if error.filename:
+            raise
+        raise SolqueryError(f"{out} could not be written: {error.strerror or error}; nothing is left of it") from error
     finally:
         partial.unlink(missing_ok=True)
     return len(rows)
 
 
+#: bytes of a name that every file system takes, with room for what stands behind it
+_LONGEST_NAME = 180
+
+
 def file_stem(patch_id: str) -> str:
-    """A patch's id as the name of a file."""
-    return re.sub(r"[^\w.+-]", "_", patch_id)
+    """A patch's id as the name of a file; see `file_stems` for names of many that must not be equal."""
+    stem = re.sub(r"[^\w.+-]", "_", patch_id)
+    if stem.startswith("."):
+        stem = "_" + stem[1:]
+    if len(stem.encode()) > _LONGEST_NAME:
+        stem = stem.encode()[: _LONGEST_NAME - 9].decode(errors="ignore") + "-" + _digest(patch_id)
+    return stem
+
+
+def file_stems(ids: Iterable[str]) -> list[str]:
+    """Names of files for patches, no two of them equal, not even without regard to case.
+
+    Ids that would share a name get a mark made of the id; an id that comes again gets the number of its turn.
+    """
+    ids = list(ids)
+    plain = Counter(file_stem(patch_id).lower() for patch_id in dict.fromkeys(ids))
+    turns: Counter[str] = Counter()
+    out = []
+    for patch_id in ids:
+        stem = file_stem(patch_id)
+        if plain[stem.lower()] > 1:
+            stem += "-" + _digest(patch_id)
+        turns[patch_id] += 1
+        out.append(stem if turns[patch_id] == 1 else f"{stem}-{turns[patch_id]}")
+    return out
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
 class _Rows:
@@ -106,6 +144,11 @@ class _Rows:
 
     def __len__(self) -> int:
         return len(self._ids)
+
+    @property
+    def stems(self) -> list[str]:
+        """A name for each, in step (`file_stems`)."""
+        return file_stems(self._ids.to_pylist())
 
     def __iter__(self) -> Iterator[tuple[dict[str, Any], Patch]]:
         patches = self._archive.patches(ids=self._ids)
@@ -128,18 +171,28 @@ def _to_parquet(rows: _Rows, path: Path, progress: Progress) -> None:
             progress(done, len(rows))
 
 
+def _group_names(rows: _Rows) -> list[str]:
+    """Names of groups: the ids, without slashes, each of which would begin a group of its own, and all different."""
+    ids = rows._ids.to_pylist()
+    plain = [patch_id.replace("/", "_") for patch_id in ids]
+    many = Counter(plain)
+    return [
+        name if many[name] == 1 and name != "." else f"{name}-{_digest(i)}" for name, i in zip(plain, ids, strict=True)
+    ]
+
+
 def _to_hdf5(rows: _Rows, path: Path, progress: Progress) -> None:
     try:
         import h5py
     except ImportError:
         raise SolqueryError('HDF5 files need h5py: pip install "solquery[export]"') from None
     vectors = [name for name in rows.schema.names if vector_length(rows.schema.field(name).type)]
-    with h5py.File(path, "w") as file:
+    with open(path, "w+b") as raw, Sink(raw) as sink, h5py.File(sink, "w") as file:
         file.attrs["creator"], file.attrs["unit"] = "solquery", "G"
         home = file.create_group("patches", track_order=True)
-        for done, (row, patch) in enumerate(rows, start=1):
-            # a slash would begin a group of its own
-            group = home.create_group(row["id"].replace("/", "_"))
+        for done, (stem, (row, patch)) in enumerate(zip(_group_names(rows), rows, strict=True), start=1):
+            sink.check()
+            group = home.create_group(stem)
             group.create_dataset(
                 "field", data=patch.field.astype(np.float16), compression="gzip", compression_opts=4, shuffle=True
             )

@@ -27,6 +27,7 @@ from .selection import Ask, Record, lots, record_sets
 from .store import Archive
 from .tables import local_path
 from .wire import Gone, TooLarge
+from .writing import add_each
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -347,9 +348,14 @@ class _Fetch:
             return
         if self.store is None:
             self.store = Archive.open_or_create(self.archive)
-        self.store.add_rows([outcome.pair for outcome in batch if outcome.pair is not None])
-        self.manifest.set([outcome.record.key for outcome in batch], "done")
-        self.report.fetched += len(batch)
+        _, refused = add_each(self.store, [outcome.pair for outcome in batch if outcome.pair is not None])
+        why = {row["id"]: reason for row, reason in refused}
+        for outcome in batch:
+            if outcome.record.patch_id in why:
+                self._give_up([outcome.record], why[outcome.record.patch_id], count=False)
+        good = [outcome for outcome in batch if outcome.record.patch_id not in why]
+        self.manifest.set([outcome.record.key for outcome in good], "done")
+        self.report.fetched += len(good)
         if not self.options.keep_files:
             for outcome in batch:
                 (self.files / outcome.record.file_name).unlink(missing_ok=True)

@@ -12,7 +12,7 @@ from typing import Any
 
 from ..patch import Patch
 from . import header as hd
-from .fits import UnreadableFits, load_checked, patch_of_image
+from .fits import ReadOptions, UnreadableFits, load_checked, patch_of_image
 from .selection import Record, same_time
 
 __all__ = ["query_keywords", "read_frame"]
@@ -68,12 +68,15 @@ def read_frame(path: Path, record: Record) -> Patch:
         When the file is damaged, of another frame, of another size than the query says, or of bad QUALITY.
     """
     try:
-        image, own = load_checked(path, header=True)
+        image = load_checked(path, header=True)
+        own = image.keywords
         _same(own, record)
-        if record.shape is not None and image.shape != record.shape:
-            raise UnreadableFits(f"has {image.shape[0]} x {image.shape[1]} pixels where {record.shape} were expected")
+        if record.shape is not None and image.array.shape != record.shape:
+            raise UnreadableFits(
+                f"has {image.array.shape[0]} x {image.array.shape[1]} pixels where {record.shape} were expected"
+            )
         keywords = {**query_keywords(record), **own, "HARPNUM": record.harp, "T_REC": record.t_rec}
-        patch = patch_of_image(path, image, keywords, strict_quality=True)
+        patch = patch_of_image(path, image._replace(keywords=keywords), ReadOptions(segment=record.segment))
     except UnreadableFits as error:
         raise UnreadableFits(f"{record.name}: the file {error}") from error.__cause__
     return replace(patch, id=record.patch_id, file=record.name, source="real")

@@ -1,6 +1,7 @@
-"""What FITS keywords say about a patch: scale, place, unit, segment; each answer survives any keyword that does not.
+"""Keywords of a FITS header: what can be read of them, and the cards of the files that are written.
 
-Keywords arrive as a plain dict (`readable`), in which what could not be read or says ``nan`` is simply not there.
+Keywords arrive as a plain dict (`readable`), in which what could not be read or says ``nan`` is simply not there. Their
+coordinates are read in `wcs`, their units in `units`, and what kind of image it is in `content`.
 """
 
 from __future__ import annotations
@@ -13,8 +14,11 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from ..patch import Patch
+from .identity import instrument_of
+from .wcs import RSUN_MM, number
 
 __all__ = [
+    "ARRAY",
     "RSUN_MM",
     "STRUCTURE",
     "FromName",
@@ -22,42 +26,46 @@ __all__ = [
     "credit_of",
     "from_name",
     "identity",
-    "is_full_disk",
     "kept",
     "noaa_of",
     "nominal_of",
     "number",
-    "place_of",
-    "quantity_of",
     "readable",
     "says_something",
-    "scale_of",
-    "segment_of",
+    "stem",
     "text",
-    "unit_factor",
+    "time_of",
     "whole",
 ]
 
-RSUN_MM = 696.0
 DEFAULT_DEG = 0.03
 HMI_CREDIT = "Courtesy of NASA/SDO and the HMI science team"
+_CREDITS = {
+    "SDO/HMI": HMI_CREDIT,
+    "SOHO/MDI": "Courtesy of the SOHO/MDI consortium; SOHO is a project of ESA and NASA",
+}
 EPOCH = "2000-01-01T12:00:00.000"
 AU_M = 149597870700.0
 
 #: keywords that belong to the array and its coordinates; `write_fits` writes its own
 STRUCTURE = re.compile(
-    r"^(SIMPLE|XTENSION|BITPIX|NAXIS\d*|EXTEND|[PG]COUNT|TFIELDS|BSCALE|BZERO|BLANK|CHECKSUM|DATASUM|END|EXTNAME|COMMENT"
-    r"|HISTORY|CONTINUE|LONGSTRN|BUNIT|(IM)?(CTYPE|CUNIT|CRPIX|CRVAL|CDELT|CROTA|CRDER|CSYSER)\d|WCSNAME|L(ON|AT)POLE"
-    r"|HGL[NT]_OBS|PATCHID|REGION|SOURCE|QUANTITY|SEGMENT|CREDIT|CREATOR|TRUTH|NOMINAL|CONTENT|CAVEATS)$"
+    r"^(SIMPLE|XTENSION|BITPIX|NAXIS\d*|EXTEND|[PG]COUNT|TFIELDS|BSCALE|BZERO|BLANK|CHECKSUM|DATASUM|END|EXT(NAME|VER|LEVEL)"
+    r"|INHERIT|COMMENT|HISTORY|CONTINUE|LONGSTRN|BUNIT|FILLVAL|FILL_VAL|MISSVAL|NODATA|Z(IMAGE|CMPTYPE|BITPIX|NAXIS\d*|TILE\d)"
+    r"|(IM)?(CTYPE|CUNIT|CRPIX|CRVAL|CDELT|CROTA|CRDER|CSYSER)\d[A-Z]?|(CD|PC)\d_\d[A-Z]?|(CD|PC)\d{6}|P[VS]\d_\d+[A-Z]?"
+    r"|WCS(NAME|AXES)[A-Z]?|L(ON|AT)POLE[A-Z]?|XCEN|YCEN|CENTER_[XY]|X0|Y0|R_SUN|CRSIZE\d|CRMODE|SOLAR_[PB]0?|ROLL_ANG|CROTA"
+    r"|SAT_ROT|INST_ROT|HGLT_OBS|PATCHID|REGION|SOURCE|QUANTITY|SEGMENT|CREDIT|CREATOR|TRUTH|NOMINAL|CONTENT|CAVEATS)$"
+)
+#: of those, the ones that belong to one array alone and are never lent to another
+ARRAY = re.compile(
+    r"^(SIMPLE|XTENSION|BITPIX|NAXIS\d*|EXTEND|[PG]COUNT|TFIELDS|BSCALE|BZERO|BLANK|CHECKSUM|DATASUM|EXTNAME|EXTVER)$"
 )
 #: how a file was made, of no use in a search: kept out of the archive
 _PROVENANCE = re.compile(r"^(INV|AMB|CODEVER|DOPPBIAS|ARM_|BLD_VERS|TREC[ESU]|HFLID|HCFTID|CALVER|DATE_)")
 #: what `coordinates` writes whether it is known or not
-_FILLED = ("DATE-OBS", "DSUN_OBS", "RSUN_REF", "CRLN_OBS", "CRLT_OBS")
-_UNITS = {"kg": 1e3, "kgauss": 1e3, "t": 1e4, "tesla": 1e4, "mt": 10.0}
-_NAME = re.compile(r"(?:\.|^)(?P<harp>\d+)\.(?P<day>\d{8})_(?P<clock>\d{6})_TAI\.(?P<segment>\w+)\.fits", re.I)
-_SEGMENT = re.compile(r"\.(Br|Bt|Bp|magnetogram|bitmap|conf_disambig|continuum|Dopplergram)\.fits(?:\.gz)?$", re.I)
-_LINE_OF_SIGHT = ("magnetogram", "los", "blos", "m_720s", "m_45s")
+_FILLED = ("HGLN_OBS", "DATE-OBS", "DSUN_OBS", "RSUN_REF", "CRLN_OBS", "CRLT_OBS")
+_NAME = re.compile(
+    r"(?:\.|^)(?P<harp>\d+)\.(?P<day>\d{8})_(?P<clock>\d{6})_TAI\.(?P<segment>\w+)\.f(?:its|ts|it)", re.I
+)
 
 
 def readable(unit: Any) -> dict[str, Any]:
@@ -70,7 +78,11 @@ def readable(unit: Any) -> dict[str, Any]:
             key, value = card.keyword, card.value
         except Exception:  # one bad card must not cost the image
             continue
-        if key not in ("", "COMMENT", "HISTORY") and says_something(value):
+        # what is said to be missing is a fact where it is the quality
+        told = says_something(value) or (
+            key == "QUALITY" and isinstance(value, str) and value.strip().upper() == "MISSING"
+        )
+        if key not in ("", "COMMENT", "HISTORY") and told:
             found.setdefault(key, value)
     return found
 
@@ -82,17 +94,6 @@ def says_something(value: Any) -> bool:
     if isinstance(value, str):
         return value.strip().lower() not in ("", "nan", "-nan", "inf", "-inf", "missing")
     return isinstance(value, bool | int)
-
-
-def number(value: Any) -> float:
-    """A finite number, also from text; NaN for everything else."""
-    if isinstance(value, bool) or value is None:
-        return math.nan
-    try:
-        found = float(value)
-    except (TypeError, ValueError):
-        return math.nan
-    return found if math.isfinite(found) else math.nan
 
 
 def whole(value: Any) -> int | None:
@@ -114,138 +115,37 @@ def text(value: Any) -> str:
 class FromName(NamedTuple):
     """What the name of a SHARP file says where its header is silent."""
 
-    harp: int | None
+    number: int | None
     t_rec: str
-    segment: str
 
 
 def from_name(name: str) -> FromName:
     """Read ``hmi.sharp_cea_720s.377.20110215_020000_TAI.Br.fits`` and its like."""
     found = _NAME.search(name)
     if not found:
-        last = _SEGMENT.search(name)
-        return FromName(None, "", last[1] if last else "")
+        return FromName(None, "")
     day, clock = found["day"], found["clock"]
     t_rec = f"{day[:4]}.{day[4:6]}.{day[6:]}_{clock[:2]}:{clock[2:4]}:{clock[4:]}_TAI"
-    return FromName(int(found["harp"]) or None, t_rec, found["segment"])
+    return FromName(int(found["harp"]) or None, t_rec)
 
 
-def segment_of(keywords: Mapping[str, Any], name: FromName, own: bool, harp: int | None) -> str:
-    """Segment as JSOC calls it; without a hint `Br` for a SHARP, `magnetogram` for another file."""
-    if own and text(keywords.get("SEGMENT")):
-        return text(keywords["SEGMENT"])
-    if name.segment:
-        return name.segment
-    content = text(keywords.get("CONTENT")).lower()
-    if "magnetogram" in content:
-        return "magnetogram"
-    return "Br" if harp else "magnetogram"
+def time_of(keywords: Mapping[str, Any]) -> str:
+    """DATE-OBS with its time scale as `observation_time` reads it: UTC unless TIMESYS says another."""
+    said = text(keywords.get("DATE-OBS")) or text(keywords.get("DATE_OBS"))
+    scale = text(keywords.get("TIMESYS")).upper()
+    if not said or scale in ("", "UTC", "UT") or said.upper().endswith(("Z", "_TAI", "_UTC")):
+        return said
+    return f"{said}_{scale}"
 
 
-def quantity_of(segment: str) -> str:
-    """``line-of-sight`` for magnetograms, else ``radial``."""
-    low = segment.lower()
-    return "line-of-sight" if low in _LINE_OF_SIGHT or "magnetogram" in low else "radial"
-
-
-def unit_factor(bunit: Any) -> float:
-    """Gauss in one unit of the image. Mx/cm^2 is gauss; so is, for want of anything better, what cannot be read."""
-    return _UNITS.get(text(bunit).lower(), 1.0)
-
-
-def _degrees(keywords: Mapping[str, Any], axis: int) -> float:
-    """Pixel size along a FITS axis in heliographic degrees; NaN where unknown."""
-    delta = abs(number(keywords.get(f"CDELT{axis}")))
-    kind = text(keywords.get(f"CTYPE{axis}")).upper()
-    unit = text(keywords.get(f"CUNIT{axis}")).lower()
-    if kind and not kind.startswith(("CRLN", "CRLT", "HGLN", "HGLT")):
-        return math.nan
-    return delta if delta > 0 and unit in ("", "deg", "degree", "degrees") else math.nan
-
-
-def scale_of(keywords: Mapping[str, Any], sharp: bool) -> tuple[float, float] | None:
-    """(y, x) in Mm per pixel; without a usable CDELT 0.03 degree for a SHARP, else None."""
-    if "scale" in nominal_of(keywords):
-        return None
-    y, x = _degrees(keywords, 2), _degrees(keywords, 1)
-    if math.isnan(y) or math.isnan(x):
-        if not sharp:
-            return None
-        y = x = DEFAULT_DEG
-    return math.radians(y) * RSUN_MM, math.radians(x) * RSUN_MM
+def stem(name: str) -> str:
+    """The name of a FITS file without what says that it is one."""
+    return re.sub(r"\.(fits|fts|fit)(\.gz|\.fz)?$", "", name, flags=re.IGNORECASE)
 
 
 def nominal_of(keywords: Mapping[str, Any]) -> list[str]:
     """What the header of a file of ours only pretends to know; see `coordinates`."""
     return text(keywords.get("NOMINAL")).split(",")
-
-
-def is_full_disk(keywords: Mapping[str, Any], shape: tuple[int, int]) -> bool:
-    """Whether a helioprojective image spans more than a solar radius and a half."""
-    if not text(keywords.get("CTYPE1")).upper().startswith("HPLN"):
-        return False
-    radius = number(keywords.get("RSUN_OBS"))
-    span = shape[1] * abs(number(keywords.get("CDELT1")))
-    return span > 1.5 * (960.0 if math.isnan(radius) else radius)
-
-
-def place_of(keywords: Mapping[str, Any], shape: tuple[int, int]) -> dict[str, float]:
-    """Place of the centre: Stonyhurst latitude and longitude, Carrington longitude, B0, and mu; NaN where unknown.
-
-    Heliocentric mu = sin B0 sin(latitude) + cos B0 cos(latitude) cos(longitude). The reference pixel of a SHARP is
-    its centre; from another one the centre is reached by the oblique cylindrical equal-area projection about it.
-    """
-    nominal = nominal_of(keywords)
-    kind = "" if "place" in nominal else text(keywords.get("CTYPE1")).upper()
-    b0, observer = number(keywords.get("CRLT_OBS")), number(keywords.get("CRLN_OBS"))
-    if math.isnan(b0):
-        b0 = number(keywords.get("HGLT_OBS"))
-    if "b0" in nominal:
-        b0 = math.nan
-    values, offs = [], []
-    for axis, n in ((1, shape[1]), (2, shape[0])):
-        pixel = number(keywords.get(f"CRPIX{axis}"))
-        off = 0.0 if math.isnan(pixel) else ((n + 1) / 2 - pixel) * _degrees(keywords, axis)
-        values.append(number(keywords.get(f"CRVAL{axis}")))
-        offs.append(0.0 if math.isnan(off) else off)
-    here_longitude, here_latitude = _moved(values[0], values[1], offs[0], offs[1])
-    carrington = longitude = latitude = math.nan
-    if kind.startswith("CRLN"):
-        carrington, latitude = here_longitude, here_latitude
-        longitude = (carrington - observer + 180.0) % 360.0 - 180.0
-    elif kind.startswith("HGLN"):
-        longitude, latitude = (here_longitude + 180.0) % 360.0 - 180.0, here_latitude
-        carrington = longitude + observer
-    if not abs(latitude) <= 90:
-        latitude = math.nan
-    tip, lat, lon = math.radians(b0), math.radians(latitude), math.radians(longitude)
-    mu = math.sin(tip) * math.sin(lat) + math.cos(tip) * math.cos(lat) * math.cos(lon)
-    return {
-        "latitude_deg": latitude,
-        "longitude_deg": longitude,
-        "carrington_deg": carrington % 360.0,
-        "b0_deg": b0,
-        "mu": mu,
-    }
-
-
-def _moved(longitude: float, latitude: float, x: float, y: float) -> tuple[float, float]:
-    """Longitude and latitude of the point at (x, y), in degrees, of the equal-area cylinder about a place.
-
-    The cylinder touches along the great circle through the place that runs east (Calabretta & Greisen 2002, CEA with
-    its native reference point there): x is the native longitude, y the sine of the native latitude.
-    """
-    if x == 0.0 and y == 0.0:
-        return longitude, latitude
-    if math.isnan(latitude):
-        return longitude + x, latitude
-    a, s, at = math.radians(x), math.radians(y), math.radians(latitude)
-    if not (math.isfinite(a) and math.isfinite(at) and abs(s) <= 1.0):
-        return math.nan, math.nan
-    c = math.sqrt(1.0 - s * s)
-    sine = s * math.cos(at) + c * math.cos(a) * math.sin(at)
-    east, north = c * math.sin(a), c * math.cos(a) * math.cos(at) - s * math.sin(at)
-    return longitude + math.degrees(math.atan2(east, north)), math.degrees(math.asin(max(-1.0, min(1.0, sine))))
 
 
 def noaa_of(keywords: Mapping[str, Any]) -> tuple[int, ...]:
@@ -258,10 +158,11 @@ def noaa_of(keywords: Mapping[str, Any]) -> tuple[int, ...]:
 
 
 def credit_of(keywords: Mapping[str, Any]) -> str:
-    """Whom to thank for the data: HMI's credit line, else the telescope as the header names it."""
+    """Whom to thank for the data: the credit line of HMI or MDI, else the telescope as the header names it."""
     telescope, instrument = text(keywords.get("TELESCOP")), text(keywords.get("INSTRUME"))
-    if "HMI" in telescope.upper() + instrument.upper() or "HARPNUM" in keywords:
-        return HMI_CREDIT
+    found = instrument_of(keywords)
+    if found in _CREDITS:
+        return _CREDITS[found]
     return " ".join(dict.fromkeys(part for part in (telescope, instrument) if part))
 
 
@@ -297,7 +198,9 @@ def coordinates(patch: Patch) -> list[tuple[str, Any, str]]:
     nominal = [name for name, there in known.items() if not there]
     # longitudes of the two kinds differ by the observer's; only one kind may be in the header
     kind, at = ("CR", patch.carrington_deg) if carrington else ("HG", longitude)
-    observer = (patch.carrington_deg - longitude) % 360.0 if carrington else 0.0
+    aside = number(patch.keywords.get("HGLN_OBS"))
+    aside = aside if placed and _known(aside) else 0.0
+    observer = (patch.carrington_deg - longitude + aside) % 360.0 if carrington else aside
     cards: list[tuple[str, Any, str]] = [
         ("WCSNAME", "Carrington Heliographic" if carrington else "Stonyhurst Heliographic", ""),
         ("CTYPE1", f"{kind}LN-CEA", "equal area about the centre"),

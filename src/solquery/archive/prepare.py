@@ -17,9 +17,15 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from ..config import Preset
+from ..errors import SolqueryError
 from ..patch import Patch
 
-__all__ = ["axis_weights", "field_centre", "place_on_grid", "prepare", "prepare_many", "resize", "to_grid"]
+__all__ = ["NoScale", "axis_weights", "field_centre", "place_on_grid", "prepare", "prepare_many", "resize", "to_grid"]
+
+
+class NoScale(SolqueryError, ValueError):
+    """A patch without a scale where a preset needs one."""
+
 
 #: pixels weaker than this (G) do not say where a region is
 CENTRE_GAUSS = 100.0
@@ -177,11 +183,11 @@ def to_grid(patch: Patch | np.ndarray, preset: Preset, scale_mm: tuple[float, fl
     field, scale = (patch.field, patch.scale_mm) if isinstance(patch, Patch) else (patch, scale_mm)
     if not preset.physical:
         return resize(field, preset.shape)
-    if scale is None and np.shape(field) == tuple(preset.shape):
+    if scale is None and not isinstance(patch, Patch) and np.shape(field) == tuple(preset.shape):
         scale = preset.scale_mm  # already on the grid
     if scale is None:
         what = f"patch {patch.id!r}" if isinstance(patch, Patch) else f"a field of shape {np.shape(field)}"
-        raise ValueError(f"preset {preset.name!r} works in megametres and {what} has no scale; give its Mm per pixel")
+        raise NoScale(f"preset {preset.name!r} works in megametres and {what} has no scale; give its Mm per pixel")
     return place_on_grid(field, scale, preset)
 
 
@@ -189,7 +195,7 @@ def prepare(patch: Patch | np.ndarray, preset: Preset, scale_mm: tuple[float, fl
     """Network input of one patch, or of one field in gauss with its scale: (H, W) float32 in units of `preset`.
 
     Resampled first, then clipped or bent, so that a strong pixel weighs in its neighbourhood with its full flux.
-    A field without scale on the very grid of a preset with one is taken to be of that scale.
+    An array without scale on the very grid of a preset with one is taken to be of that scale; a `Patch` never is.
 
     Raises
     ------

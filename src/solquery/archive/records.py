@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import warnings
 from typing import Any
 
 import numpy as np
@@ -17,9 +18,20 @@ import pyarrow as pa
 from ..patch import Patch, observation_time
 from ..physics import measure, parameters
 from .header import number
+from .identity import instrument_of
 from .limb import offlimb_fraction
 
-__all__ = ["METADATA", "checksum", "decode_field", "encode_field", "parameter_values", "patch_of", "row_of", "schema"]
+__all__ = [
+    "METADATA",
+    "checksum",
+    "decode_field",
+    "encode_field",
+    "field_checksum",
+    "parameter_values",
+    "patch_of",
+    "row_of",
+    "schema",
+]
 
 #: fields above this cannot be written as float16, and no place on the Sun comes near it
 LARGEST_GAUSS = 65504.0
@@ -66,6 +78,8 @@ METADATA: dict[str, pa.DataType] = {
     "longitude_positive_deg": _REAL,
     "latitude_negative_deg": _REAL,
     "longitude_negative_deg": _REAL,
+    "instrument": _TEXT,
+    "series": _TEXT,
 }
 #: SHARP keywords that are columns: total unsigned flux in Mx, Schrijver's R as log10, area of active pixels in
 #: millionths of a hemisphere, flux-weighted centres of the polarities (Stonyhurst), as the pipeline computed them
@@ -101,6 +115,13 @@ def checksum(data: bytes, shape: tuple[int, int]) -> str:
     return hashlib.sha256(f"{shape[0]}x{shape[1]}:".encode() + data).hexdigest()
 
 
+def field_checksum(field: np.ndarray) -> str:
+    """The `checksum` that the row of a field in G has, of which pixels that are not finite are missing."""
+    values = np.asarray(field, dtype=np.float32)
+    values = np.where(np.isfinite(values), values, np.float32(np.nan))
+    return checksum(encode_field(values), values.shape)
+
+
 def _plain(value: Any) -> Any:
     """`value` as JSON can hold it: numpy numbers unwrapped, NaN and infinity to None, the unknown to text."""
     if isinstance(value, np.ndarray):
@@ -127,6 +148,12 @@ def parameter_values(field: np.ndarray, scale_mm: tuple[float, float] | None, na
     got = measure(field, scale_mm, wanted) if wanted else {}
     values = {n: float(got[n][0]) for n in wanted}
     return {n: None if math.isnan(values.get(n, math.nan)) else values[n] for n in names}
+
+
+def _from_meridian(patch: Patch) -> float:
+    """Longitude of the centre from the meridian of the observer, who need not be on the Earth's."""
+    aside = number(patch.keywords.get("HGLN_OBS"))
+    return patch.longitude_deg - (0.0 if math.isnan(aside) else aside)
 
 
 def row_of(patch: Patch, names: list[str]) -> tuple[dict[str, Any], bytes]:
@@ -184,10 +211,14 @@ def row_of(patch: Patch, names: list[str]) -> tuple[dict[str, Any], bytes]:
         "truth": json.dumps(_plain(patch.truth), ensure_ascii=False),
         "unit": "G",
         "offlimb_fraction": offlimb_fraction(
-            field.shape, patch.scale_mm, patch.latitude_deg, patch.longitude_deg, patch.b0_deg
+            field.shape, patch.scale_mm, patch.latitude_deg, _from_meridian(patch), patch.b0_deg
         ),
+        "instrument": instrument_of(patch.keywords) if patch.source == "real" else "",
+        "series": str(patch.keywords.get("SERIES") or ""),
         **{column: number(patch.keywords.get(keyword)) for column, keyword in SHARP_COLUMNS.items()},
     }
+    if patch.t_rec and row["t_utc"] is None:
+        warnings.warn(f"patch {patch.id}: {patch.t_rec!r} is no time; t_utc is null", UserWarning, stacklevel=2)
     # NaN is not a number that SQL filters sort well; unknown is null
     row = {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in row.items()}
     return row | parameter_values(field, patch.scale_mm, names), data

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from . import tables
+from . import metadata
 
 if TYPE_CHECKING:
     from .store import Archive
@@ -42,7 +42,7 @@ def places_of(archive: Archive, where: str | None = None) -> np.ndarray:
     ArchiveError
         For a condition that cannot be read.
     """
-    found = tables.read(archive._patches, archive.uri, [], where, places=True)
+    found = metadata.read(archive._patches, archive.uri, [], where, places=True)
     return np.sort(found[_ROW].to_numpy())
 
 
@@ -50,7 +50,7 @@ def rows_with_places(
     archive: Archive, columns: Sequence[str], where: str | None = None, size: int = 16384
 ) -> Iterator[tuple[np.ndarray, pa.RecordBatch]]:
     """Places (n,) uint64 and columns of rows, at most `size` at a time, in no order that is promised."""
-    for batch in tables.read_batches(archive._patches, archive.uri, columns, where, size):
+    for batch in metadata.read_batches(archive._patches, archive.uri, columns, where, size):
         yield batch.column(_ROW).to_numpy(), batch.select(list(columns))
 
 
@@ -60,7 +60,7 @@ def table_with_places(
     """Places (N,) and columns of rows, in no order that is promised; no places of an archive that is not in Lance."""
     if not in_lance(archive):
         return None, archive.table(columns=columns, where=where)
-    found = tables.read(archive._patches, archive.uri, columns, where, places=True)
+    found = metadata.read(archive._patches, archive.uri, columns, where, places=True)
     return found[_ROW].to_numpy(), found.select(list(columns))
 
 

@@ -9,6 +9,7 @@ in ``patches``; its field is committed before that row, so whatever stops a writ
 from __future__ import annotations
 
 import shutil
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -22,11 +23,12 @@ from ..config import Preset, get_preset
 from ..patch import Patch
 from ..physics import get_parameter, parameters
 from . import batches as batching
-from . import cache, reading, records, summary, tables
+from . import cache, care, metadata, reading, records, summary, tables
+from .care import RemoveReport
 from .places import places, whole
 from .prepare import prepare
 from .sql import sql as asked_in_sql
-from .tables import ArchiveError
+from .tables import ArchiveError, ArchiveExists
 from .writing import AddReport, Writer
 
 if TYPE_CHECKING:
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 
 __all__ = ["AddReport", "Archive", "ArchiveError"]
 
+_NO_SCALE = "scale_y_mm IS NULL OR scale_x_mm IS NULL"
 #: patches that are looked up by name, and of an archive no larger than this all are prepared at once
 _FEW, _SMALL = 64, 1024
 
@@ -57,11 +60,20 @@ class Archive:
     def __init__(self, uri: str, patches: Any, fields: Any) -> None:
         self.uri = uri
         self.path = tables.local_path(uri)
-        self._patches = patches
-        self._fields = fields
-        self._writer = Writer(patches, fields)
+        self._tables = patches, fields
+        self._writer = Writer(patches, fields, uri)
         self._seen: tuple[int, pa.Table] | None = None
         self._hash: tuple[int, str] | None = None
+
+    @property
+    def _patches(self) -> Any:
+        tables.check_process()
+        return self._tables[0]
+
+    @property
+    def _fields(self) -> Any:
+        tables.check_process()
+        return self._tables[1]
 
     def __repr__(self) -> str:
         return f"Archive({self.uri!r}, {len(self)} patches)"
@@ -110,13 +122,19 @@ class Archive:
             When there is one already.
         """
         if cls.exists(uri):
-            raise ArchiveError(f"there is an archive at {uri} already; open it, or choose another place")
+            raise ArchiveExists(f"there is an archive at {uri} already; open it, or choose another place")
         return cls(*tables.create_tables(uri))
 
     @classmethod
     def open_or_create(cls, uri: str | Path) -> Archive:
         """Open the archive at `uri`, or make it."""
-        return cls.open(uri) if cls.exists(uri) else cls.create(uri)
+        if cls.exists(uri):
+            return cls.open(uri)
+        try:
+            return cls.create(uri)
+        except ArchiveExists:
+            # another process was faster
+            return cls.open(uri)
 
     # ----------------------------------------------------------------- write
 
@@ -124,7 +142,10 @@ class Archive:
         """Add patches; measure every registered parameter at native scale on the way.
 
         Each `batch` is one commit: it is in the archive as a whole or not at all. A patch whose id is in the archive
-        already is a duplicate and is not written again, so that a broken-off call can simply be repeated.
+        already is a duplicate and is not written again, so that a broken-off call can simply be repeated. An
+        observation whose id is there with other pixels is none, and is refused. A definitive frame replaces the
+        near-real-time one of the same region, time and segment, with a warning that says so; the other way round it
+        is refused.
 
         Parameters
         ----------
@@ -205,6 +226,33 @@ class Archive:
                 values[name].append(value)
         self.set_columns(ids, {name: pa.array(column, pa.float64()) for name, column in values.items()})
 
+    def remove(self, ids: Iterable[str] | None = None, where: str | None = None) -> RemoveReport:
+        """Remove patches, of `ids` or that meet `where`; `restore` of the version before brings them back.
+
+        Raises
+        ------
+        ArchiveError
+            For an unknown id, a condition that cannot be read, or when neither or both are given.
+        """
+        return care.remove(self, ids, where)
+
+    def restore(self, version: int) -> int:
+        """Bring back the rows of an earlier version (`info` tells versions), as a new one; how many patches there are
+        then.
+
+        Raises
+        ------
+        ArchiveError
+            When there is no such version any more: `optimize` and `archive compact` drop those older than a week.
+        """
+        return care.restore(self, version)
+
+    def without_scale(self, preset: Preset | str | None = None) -> list[str]:
+        """Ids of the patches without a scale, which `preset` cannot take; none for a preset that stretches patches."""
+        if preset is not None and not get_preset(preset).physical:
+            return []
+        return self.ids(_NO_SCALE)
+
     def optimize(self) -> None:
         """Merge the small files that many commits leave, and drop versions older than a week."""
         for table in (self._patches, self._fields):
@@ -234,12 +282,12 @@ class Archive:
             When a column is unknown or the condition cannot be read.
         """
         wanted = self.columns if columns is None else list(columns)
-        found = tables.read(self._patches, self.uri, ["id", *wanted], where)
+        found = metadata.read(self._patches, self.uri, ["id", *wanted], where)
         return found.sort_by("id").select(wanted)
 
     def count(self, where: str | None = None) -> int:
         """How many patches meet `where`; errors as in `table`."""
-        return tables.count(self._patches, self.uri, where)
+        return metadata.count(self._patches, self.uri, where)
 
     def sql(self, query: str) -> pa.Table:
         """The answer to one SELECT over the table ``patches``: metadata, parameters and embeddings, not the fields.
@@ -272,16 +320,16 @@ class Archive:
         if not len(asked):
             return asked
         # a few are asked for by name: the ids of an archive of millions need not be read for them
-        among = f"id IN ({tables.quoted(asked.to_pylist())})" if len(asked) <= _FEW else None
+        among = _among(asked)
         known = self._names(among)
         places(asked, known, self.uri)
         if where is not None:
-            known = self._names(where if among is None else f"({where}) AND {among}")
+            known = self._names(among, where)
         return asked.filter(pc.is_in(asked, value_set=known))
 
-    def _names(self, where: str | None) -> pa.Array:
-        """Ids in no order."""
-        return whole(tables.read(self._patches, self.uri, ["id"], where)["id"])
+    def _names(self, among: str | None, where: str | None = None) -> pa.Array:
+        """Ids in no order; see `metadata.read` for `among`."""
+        return whole(metadata.read(self._patches, self.uri, ["id"], where, among=among)["id"])
 
     def patches(self, where: str | None = None, ids: Iterable[str] | None = None) -> Iterator[Patch]:
         """Patches one by one, sorted by id, or in the order of `ids`; see `table` for `where`.
@@ -337,11 +385,12 @@ class Archive:
     ) -> tuple[list[str], np.ndarray]:
         """Network input of many patches: their ids, and (N, H, W) float32 in units of `preset`.
 
-        Order and errors as in `patches`. Local archives keep the result of the resampling under ``prepared/``, as
-        float16 (within 0.0005 of the exact value), and redo only what has changed.
+        Order and errors as in `patches`; patches without a scale are left out where the preset needs one, with a
+        warning that counts them. Local archives keep the result of the resampling under ``prepared/``, as float16
+        (within 0.0005 of the exact value), and redo only what has changed.
         """
         preset = get_preset(preset)
-        wanted = self._chosen(where, ids)
+        wanted = self._with_scale(self._chosen(where, ids), preset)
         if self.path is None or (len(wanted) <= _FEW and len(self) > _SMALL):
             return wanted.to_pylist(), self.prepared_few(preset, self._sums(wanted))
         known, stored = self.prepared_file(preset)
@@ -377,17 +426,37 @@ class Archive:
         """`prepared_memmap` with the ids as Arrow holds them."""
         if self.path is None:
             raise ArchiveError(f"{self.uri} is not local; use Archive.prepared, or copy the archive to a directory")
-        preset, keys = get_preset(preset), self._keys()
+        preset = get_preset(preset)
+        keys = self._usable_keys(preset)
         return whole(keys["id"]), cache.prepared(self.path / "prepared", preset, keys, self._maker(preset))
 
     def _sums(self, ids: pa.Array) -> pa.Table:
         """Ids and checksums of some patches, in their order."""
-        few = f"id IN ({tables.quoted(ids.to_pylist())})" if 0 < len(ids) <= _FEW else None
-        keys = tables.read(self._patches, self.uri, ["id", "checksum"], few).combine_chunks()
+        keys = metadata.read(self._patches, self.uri, ["id", "checksum"], among=_among(ids)).combine_chunks()
         return keys.take(pc.index_in(ids, value_set=whole(keys["id"])))
 
     def _maker(self, preset: Preset) -> cache.Make:
         return lambda ids: (prepare(patch, preset) for patch in self.patches(ids=ids))
+
+    def _with_scale(self, ids: pa.Array, preset: Preset) -> pa.Array:
+        """Those of `ids` that a preset can take; the others are counted in a warning."""
+        if not preset.physical or not len(ids):
+            return ids
+        lacking = self._names(_among(ids), _NO_SCALE)
+        out = pc.is_in(ids, value_set=lacking)
+        if count := pc.sum(out).as_py():
+            _tell_left_out(count, preset)
+        return ids.filter(pc.invert(out))
+
+    def _usable_keys(self, preset: Preset) -> pa.Table:
+        """Ids and checksums of the patches that a preset can take."""
+        keys = self._keys()
+        lacking = self.without_scale(preset)
+        if not lacking:
+            return keys
+        _tell_left_out(len(lacking), preset)
+        kept = pc.invert(pc.is_in(keys["id"], value_set=pa.array(lacking, pa.string())))
+        return keys.filter(kept).combine_chunks()
 
     # ----------------------------------------------------------------- about
 
@@ -405,9 +474,12 @@ class Archive:
             self._seen = version, self.table(["id", "checksum"]).combine_chunks()
         return self._seen[1]
 
-    def info(self) -> dict[str, Any]:
-        """What is in the archive, ready for JSON: counts, time range (UTC), parameters, embeddings, bytes on disk."""
-        return summary.summarise(self, self._patches.version)
+    def info(self, where: str | None = None) -> dict[str, Any]:
+        """What is in the archive, ready for JSON: counts, time range (UTC), parameters, embeddings, bytes on disk.
+
+        With `where`, counts, times and embeddings are those of the patches that meet it.
+        """
+        return summary.summarise(self, self._patches.version, where)
 
     def size_bytes(self) -> int | None:
         """Bytes of a local archive on disk, all its files together; None for an object store."""
@@ -419,3 +491,18 @@ class Archive:
         """Remove the prepared patches of a local archive; they are made again when asked for."""
         if self.path is not None:
             shutil.rmtree(self.path / "prepared", ignore_errors=True)
+
+
+def _among(ids: pa.Array) -> str | None:
+    """The condition that a row is one of `ids`; None where they are too many to be looked up by name."""
+    return f"id IN ({tables.quoted(ids.to_pylist())})" if 0 < len(ids) <= _FEW else None
+
+
+def _tell_left_out(count: int, preset: Preset) -> None:
+    warnings.warn(
+        f"{count:,} patch{'es' if count > 1 else ''} without a scale left out: preset {preset.name!r} works in "
+        "megametres "
+        '(--where "scale_x_mm IS NULL" lists them)',
+        UserWarning,
+        stacklevel=3,
+    )

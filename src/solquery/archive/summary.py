@@ -14,10 +14,11 @@ if TYPE_CHECKING:
 __all__ = ["summarise"]
 
 
-def summarise(archive: Archive, version: int) -> dict[str, Any]:
-    """Counts, time range (UTC), parameters, embeddings and bytes on disk of an archive, ready for JSON."""
+def summarise(archive: Archive, version: int, where: str | None = None) -> dict[str, Any]:
+    """Counts, time range (UTC), parameters, embeddings and bytes on disk of what meets `where`, for JSON."""
     names = archive.columns
-    rows = archive.table(["region", "source", "quantity", "t_utc", *({"embedding_model"} & set(names))])
+    asked = ["region", "source", "quantity", "t_utc", "scale_x_mm", *({"embedding_model"} & set(names))]
+    rows = archive.table(asked, where)
     span = pc.min_max(rows["t_utc"]).as_py()
 
     def counts(column: str) -> dict[str, int]:
@@ -36,6 +37,7 @@ def summarise(archive: Archive, version: int) -> dict[str, Any]:
         "real": sources.get("real", 0),
         "source": sources,
         "quantity": counts("quantity"),
+        "without_scale": rows["scale_x_mm"].null_count,
         "first": span["min"].isoformat() if span["min"] else None,
         "last": span["max"].isoformat() if span["max"] else None,
         "parameters": [name for name in parameters() if name in names],

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from functools import lru_cache
 from pathlib import Path
@@ -23,18 +25,18 @@ if TYPE_CHECKING:
 __all__ = [
     "FIELDS_SCHEMA",
     "ArchiveError",
+    "ArchiveExists",
     "as_column",
+    "check_process",
     "columns_table",
-    "count",
     "create_tables",
     "local_path",
     "open_tables",
     "quoted",
-    "read",
-    "read_batches",
     "reason",
     "table_exists",
     "vector_length",
+    "writing",
 ]
 
 PATCHES, FIELDS = "patches", "fields"
@@ -44,6 +46,10 @@ FIELDS_SCHEMA = pa.schema([pa.field("id", pa.string(), nullable=False), pa.field
 
 class ArchiveError(SolqueryError, ValueError):
     """An archive that is not there, a filter it does not understand, an id it does not have."""
+
+
+class ArchiveExists(ArchiveError):
+    """An archive that is there already where a new one was to be made."""
 
 
 def local_path(uri: str) -> Path | None:
@@ -91,9 +97,89 @@ def _connect(uri: str | Path) -> tuple[str, Any, list[str]]:
     uri = str(uri) if path is None else str(path)
     if path is not None and path.exists() and not path.is_dir():
         raise ArchiveError(f"{uri} is a file; an archive is a directory: give another place")
+    check_process()
+    lancedb = _lancedb()
+    if not _HOME_PROCESS:
+        _HOME_PROCESS.append(os.getpid())
     # no interval: a handle sees at once what other processes have committed
-    database = _lancedb().connect(uri, read_consistency_interval=timedelta(0), session=_session())
+    database = lancedb.connect(uri, read_consistency_interval=timedelta(0), session=_session())
     return uri, database, list(database.list_tables().tables)
+
+
+@contextmanager
+def writing(uri: str) -> Iterator[None]:
+    """What goes wrong while something is written, as one line: Lance raises RuntimeError for a full disk, and more.
+
+    Raises
+    ------
+    ArchiveError
+    """
+    try:
+        yield
+    except SolqueryError:
+        raise
+    except (RuntimeError, OSError) as error:
+        raise ArchiveError(f"cannot write to the archive at {uri}: {_cause(error)}") from error
+
+
+_CAUSES = {
+    "no space left": "the disk is full; make room and run the same command again",
+    "os error 28": "the disk is full; make room and run the same command again",
+    "disk quota": "the quota of the disk is used up; make room and run the same command again",
+    "file too large": "a file would be larger than is allowed here; raise the limit (ulimit -f) and run it again",
+    "read-only file system": "the place is read-only; copy the archive to one that can be written",
+    "permission denied": "the place may not be written; check its permissions, or copy the archive",
+    "os error 13": "the place may not be written; check its permissions, or copy the archive",
+    "os error 30": "the place is read-only; copy the archive to one that can be written",
+    "too many open files": "too many files are open; raise the limit (ulimit -n) and run it again",
+}
+
+
+def _cause(error: Exception) -> str:
+    low = str(error).lower()
+    for sign, words in _CAUSES.items():
+        if sign in low:
+            return words
+    return reason(error)
+
+
+@contextmanager
+def _alone(uri: str, shared: bool = False) -> Iterator[None]:
+    """Hold the lock of a local archive while it is made; whoever opens it (`shared`) waits for that."""
+    path = local_path(uri)
+    try:
+        import fcntl
+
+        handle = None if path is None else os.open(path, os.O_RDONLY)
+    except (ImportError, OSError):
+        handle = None
+    if handle is None:
+        yield
+        return
+    try:
+        # a file system without locks has no second writer either, as far as anyone can tell
+        with suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+_HOME_PROCESS: list[int] = []
+
+
+def check_process() -> None:
+    """Refuse to use Lance in a process that was forked from one that had used it: its threads are not there.
+
+    Raises
+    ------
+    ArchiveError
+    """
+    if _HOME_PROCESS and _HOME_PROCESS[0] != os.getpid():
+        raise ArchiveError(
+            "this process was forked from one that had an archive open, and an archive does not survive a fork; start "
+            "workers with multiprocessing.get_context('forkserver') or 'spawn', and open the archive in each"
+        )
 
 
 def table_exists(uri: str | Path) -> bool:
@@ -108,87 +194,47 @@ def open_tables(uri: str | Path) -> tuple[str, Any, Any]:
     """Address, metadata table and table of fields of an archive that exists."""
     uri, database, _ = _connect(uri)
     try:
-        return uri, database.open_table(PATCHES), database.open_table(FIELDS)
+        with _alone(uri, shared=True):
+            return uri, database.open_table(PATCHES), database.open_table(FIELDS)
     except (ValueError, OSError, RuntimeError) as error:
         first = str(error).splitlines()[0]
         raise ArchiveError(f"the archive at {uri} is damaged ({first}); restore it, or make a new one") from error
 
 
 def create_tables(uri: str | Path) -> tuple[str, Any, Any]:
-    """Address, metadata table and table of fields of a new archive."""
-    uri, database, present = _connect(uri)
-    # a creation that was cut short leaves an empty table of fields, and nothing that counts
-    fields = database.open_table(FIELDS) if FIELDS in present else _keyed(database, FIELDS, FIELDS_SCHEMA)
-    return uri, _keyed(database, PATCHES, records.schema()), fields
-
-
-def _keyed(database: Any, name: str, schema: pa.Schema) -> Any:
-    table = database.create_table(name, schema=schema)
-    # lets Lance notice two writers that insert the same id at the same moment
-    table.set_unenforced_primary_key("id")
-    return table
-
-
-def read(patches: Any, uri: str, columns: Sequence[str], where: str | None = None, places: bool = False) -> pa.Table:
-    """Columns of the metadata table, in the order in which Lance keeps the rows.
-
-    Parameters
-    ----------
-    patches, uri
-        The table, and where the archive is.
-    columns
-        Which; the table that comes back has them and no other, but for `places`.
-    where
-        SQL condition as in `Archive.table`.
-    places
-        Add the column ``_rowid``, by which Lance finds a row at this version.
+    """Address, metadata table and table of fields of a new archive.
 
     Raises
     ------
-    ArchiveError
-        When a column is unknown or the condition cannot be read.
+    ArchiveExists
+        When another process has made it meanwhile.
     """
-    query = _query(patches, columns, where)
+    path = local_path(str(uri))
+    if path is not None and path.exists() and not path.is_dir():
+        raise ArchiveError(f"{uri} is a file; an archive is a directory: give another place")
+    with writing(str(uri)):
+        if path is not None:
+            path.mkdir(parents=True, exist_ok=True)
+        with _alone(str(uri)):
+            uri, database, present = _connect(uri)
+            if PATCHES in present:
+                raise ArchiveExists(f"there is an archive at {uri} already; open it, or choose another place")
+            # a creation that was cut short leaves an empty table of fields, and nothing that counts
+            fields = database.open_table(FIELDS) if FIELDS in present else _keyed(database, FIELDS, FIELDS_SCHEMA)
+            return uri, _keyed(database, PATCHES, records.schema()), fields
+
+
+def _keyed(database: Any, name: str, schema: pa.Schema) -> Any:
     try:
-        found = (query.with_row_id(True) if places else query).to_arrow()
-    except (ValueError, RuntimeError, OSError) as error:
-        raise _unreadable(error, patches, uri, where) from (None if where else error)
-    return found.select([*dict.fromkeys(columns), *(["_rowid"] if places else [])])
-
-
-def read_batches(
-    patches: Any, uri: str, columns: Sequence[str], where: str | None = None, size: int = 16384
-) -> Iterator[pa.RecordBatch]:
-    """As `read`, at most `size` rows at a time, with the column ``_rowid``."""
-    query = _query(patches, columns, where).with_row_id(True)
-    try:
-        yield from query.to_batches(size)
-    except (ValueError, RuntimeError, OSError) as error:
-        raise _unreadable(error, patches, uri, where) from (None if where else error)
-
-
-def count(patches: Any, uri: str, where: str | None = None) -> int:
-    """How many rows meet `where`; errors as in `read`."""
-    try:
-        return patches.count_rows(where or None)
-    except (ValueError, RuntimeError, OSError) as error:
-        raise _unreadable(error, patches, uri, where) from (None if where else error)
-
-
-def _query(patches: Any, columns: Sequence[str], where: str | None) -> Any:
-    names = patches.schema.names
-    unknown = [name for name in columns if name not in names]
-    if unknown:
-        raise ArchiveError(f"the archive has no column {', '.join(unknown)}; it has: {', '.join(names)}")
-    query = patches.search().select(list(dict.fromkeys(columns)))
-    return query.where(where) if where else query
-
-
-def _unreadable(error: Exception, patches: Any, uri: str, where: str | None) -> ArchiveError:
-    if not where:
-        return ArchiveError(f"the archive at {uri} cannot be read: {str(error).splitlines()[0]}")
-    columns = ", ".join(patches.schema.names)
-    return ArchiveError(f"cannot filter by {where!r}: {reason(error)}; the columns are: {columns}")
+        table = database.create_table(name, schema=schema)
+        # lets Lance notice two writers that insert the same id at the same moment
+        table.set_unenforced_primary_key("id")
+    except (ValueError, RuntimeError):
+        # in an object store nobody can be kept out: whoever came second takes what the first has made
+        if name not in database.list_tables().tables:
+            raise
+        table = database.open_table(name)
+    return table
 
 
 def quoted(ids: Iterable[str]) -> str:

@@ -26,7 +26,7 @@ _RANGES = {
     "latitude_deg": (-90.0, 90.0),
     "longitude_deg": (-180.0, 360.0),
     "carrington_deg": (0.0, 360.0),
-    "b0_deg": (-8.0, 8.0),
+    "b0_deg": (-90.0, 90.0),
     "mu": (-1.0, 1.0),
     "missing_fraction": (0.0, 1.0),
     "clipped_fraction": (0.0, 1.0),

@@ -6,17 +6,23 @@ fields: the row that comes first counts, and its own field stays with it.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pyarrow as pa
 
 from ..patch import Patch
 from ..physics import parameters
 from . import records, tables
+from .guard import told_of_workers
+from .identity import definitive_of, near_real_time_of
 
-__all__ = ["AddReport", "Writer"]
+if TYPE_CHECKING:
+    from .store import Archive
+
+__all__ = ["AddReport", "Writer", "add_each"]
 
 
 class AddReport(NamedTuple):
@@ -29,8 +35,8 @@ class AddReport(NamedTuple):
 class Writer:
     """Writes into the table of metadata, `patches`, and the table of fields of one archive."""
 
-    def __init__(self, patches: Any, fields: Any) -> None:
-        self._patches, self._fields = patches, fields
+    def __init__(self, patches: Any, fields: Any, uri: str = "") -> None:
+        self._patches, self._fields, self._uri = patches, fields, uri
 
     def add(self, patches: Iterable[Patch], batch: int) -> AddReport:
         """See `Archive.add`."""
@@ -39,9 +45,14 @@ class Writer:
         for some in _helpings(patches, batch):
             # asked of the table for each commit: a list of all ids would grow with the archive
             there = self._there(patch.id for patch in some)
+            same = self._checksums(patch.id for patch in some if patch.id in there and patch.source == "real")
             pairs: dict[str, tuple[dict[str, Any], bytes]] = {}
             for patch in some:
-                if patch.id not in there and patch.id not in pairs:
+                if patch.id in same:
+                    _refuse_other_pixels(patch.id, records.field_checksum(patch.field), same[patch.id])
+                elif patch.id not in there and patch.id in pairs and patch.source == "real":
+                    _refuse_other_pixels(patch.id, records.field_checksum(patch.field), pairs[patch.id][0]["checksum"])
+                elif patch.id not in there and patch.id not in pairs:
                     pairs[patch.id] = records.row_of(patch, names)
             new = self.commit(list(pairs.values()))
             added, duplicates = added + new, duplicates + len(some) - new
@@ -53,6 +64,10 @@ class Writer:
         first: dict[str, tuple[dict[str, Any], bytes]] = {}
         for row, data in pairs:
             first.setdefault(row["id"], (row, data))
+        real = [row for row, _ in pairs if row["source"] == "real"]
+        same = self._checksums(row["id"] for row in real)
+        for row in real:
+            _refuse_other_pixels(row["id"], row["checksum"], same.get(row["id"], first[row["id"]][0]["checksum"]))
         new = self.commit(list(first.values()))
         return AddReport(new, len(pairs) - new)
 
@@ -65,16 +80,36 @@ class Writer:
         wanted = {**records.METADATA, **dict.fromkeys(parameters(), pa.float64())}
         new = [pa.field(name, kind) for name, kind in wanted.items() if name not in present]
         if new:
-            self._patches.add_columns(new)
+            with tables.writing(self._uri):
+                try:
+                    self._patches.add_columns(new)
+                except (ValueError, RuntimeError):
+                    # another process may have added them at the same moment
+                    self._patches.checkout_latest()
+                    if any(name not in self._patches.schema.names for name in wanted):
+                        raise
         return list(parameters())
 
     def commit(self, pairs: Sequence[tuple[dict[str, Any], bytes]]) -> int:
-        """Add rows with their encoded fields, of ids that differ from each other; how many were new."""
+        """Add rows with their encoded fields, of ids that differ from each other; how many were new.
+
+        Raises
+        ------
+        ArchiveError
+            When the disk is full, or the place may not be written; what was committed before stays.
+        ValueError
+            For a near-real-time frame whose definitive one is there.
+        """
+        with tables.writing(self._uri):
+            return self._commit(pairs)
+
+    def _commit(self, pairs: Sequence[tuple[dict[str, Any], bytes]]) -> int:
         # what another process has added meanwhile keeps its own field
         there = self._there(row["id"] for row, _ in pairs)
         fresh = {row["id"]: (row, data) for row, data in pairs if row["id"] not in there}
         if not fresh:
             return 0
+        self._refuse_superseded(fresh)
         displaced = self._write_fields({patch_id: data for patch_id, (_, data) in fresh.items()})
         rows = [row for row, _ in fresh.values()]
         present = self._patches.schema
@@ -84,7 +119,38 @@ class Writer:
         result = self._patches.merge_insert("id").when_not_matched_insert_all().execute(table)
         if result.num_inserted_rows < len(rows) and displaced:
             self._give_back(displaced)
-        return result.num_inserted_rows
+        self._replace_near_real_time(fresh)
+        return int(result.num_inserted_rows)
+
+    def _refuse_superseded(self, ids: Iterable[str]) -> None:
+        """Refuse near-real-time frames whose definitive one is there or comes in the same commit."""
+        ids = list(ids)
+        better = {definitive: patch_id for patch_id in ids if (definitive := definitive_of(patch_id))}
+        there = self._there(better) | (set(better) & set(ids))
+        for definitive in better:
+            if definitive in there:
+                raise ValueError(f"patch {better[definitive]}: the definitive frame {definitive} is there already")
+
+    def _replace_near_real_time(self, ids: Iterable[str]) -> None:
+        """Remove the near-real-time frames of definitive ones that have just been written, and say so."""
+        quick = {old for patch_id in ids if (old := near_real_time_of(patch_id))}
+        replaced = sorted(self._there(quick))
+        if not replaced:
+            return
+        for table in (self._patches, self._fields):
+            table.delete(f"id IN ({tables.quoted(replaced)})")
+        more = f" and {len(replaced) - 3} more" if len(replaced) > 3 else ""
+        warnings.warn(
+            f"definitive frames replace near-real-time ones: {', '.join(replaced[:3])}{more}", UserWarning, stacklevel=2
+        )
+
+    def _checksums(self, ids: Iterable[str]) -> dict[str, str]:
+        """Checksum of the field of those of `ids` that have a row."""
+        asked = list(dict.fromkeys(ids))
+        if not asked:
+            return {}
+        found = self._patches.search().where(f"id IN ({tables.quoted(asked)})").select(["id", "checksum"]).to_arrow()
+        return dict(zip(found["id"].to_pylist(), found["checksum"].to_pylist(), strict=True))
 
     def set_columns(self, table: pa.Table) -> None:
         """Write a table of `id`, whose rows are there, and of columns; see `Archive.set_columns`."""
@@ -96,9 +162,10 @@ class Writer:
             self._patches.drop_columns(begun)
             known = [name for name in known if name not in begun]
         new = [pa.field(name, table[name].type) for name in columns if name not in known]
-        if new:
-            self._patches.add_columns(new)
-        self._patches.merge_insert("id").when_matched_update_all().execute(table)
+        with tables.writing(self._uri):
+            if new:
+                self._patches.add_columns(new)
+            self._patches.merge_insert("id").when_matched_update_all().execute(table)
 
     def _there(self, ids: Iterable[str]) -> set[str]:
         """Those of `ids` that have a row."""
@@ -136,11 +203,45 @@ class Writer:
                 self._fields.merge_insert("id").when_matched_update_all().execute(_fields({row["id"]: old}))
 
 
+def add_each(
+    store: Archive, pairs: Sequence[tuple[dict[str, Any], bytes]]
+) -> tuple[AddReport, list[tuple[dict[str, Any], str]]]:
+    """`Archive.add_rows`, and the rows that the archive refuses with the reason; those do not take the others along."""
+    try:
+        return store.add_rows(pairs), []
+    except tables.ArchiveError:
+        raise
+    except ValueError:
+        pass
+    added = duplicates = 0
+    refused = []
+    for row, data in pairs:
+        try:
+            report = store.add_rows([(row, data)])
+        except tables.ArchiveError:
+            raise
+        except ValueError as error:
+            refused.append((row, str(error)))
+        else:
+            added, duplicates = added + report.added, duplicates + report.duplicates
+    done = AddReport(added=added, duplicates=duplicates)
+    return done, refused
+
+
+def _refuse_other_pixels(patch_id: str, new: str, old: str) -> None:
+    if new != old:
+        raise ValueError(
+            f"patch {patch_id}: the archive has other pixels under this id; if the new ones are right, remove the old: "
+            f"solquery archive remove ARCHIVE {patch_id}"
+        )
+
+
 def _fields(data: Mapping[str, bytes]) -> pa.Table:
     return pa.table({"id": list(data), "field": list(data.values())}, schema=tables.FIELDS_SCHEMA)
 
 
 def _helpings(patches: Iterable[Patch], size: int) -> Iterator[list[Patch]]:
     source = iter(patches)
-    while some := list(islice(source, size)):
-        yield some
+    with told_of_workers():
+        while some := list(islice(source, size)):
+            yield some

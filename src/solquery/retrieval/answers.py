@@ -15,6 +15,7 @@ from urllib.parse import quote
 import numpy as np
 import pyarrow as pa
 
+from ..archive.identity import record_of
 from ..archive.rows import rows_at
 from ..archive.tables import quoted
 from ..physics import parameters, unit_of
@@ -116,8 +117,9 @@ def links(row: Mapping[str, Any]) -> dict[str, str]:
     if row.get("source") != "real":
         return {}
     out = {}
-    if row.get("harpnum") and row.get("t_rec"):
-        record = f"hmi.sharp_cea_720s[{row['harpnum']}][{row['t_rec']}]"
+    series, number = record_of(str(row.get("id") or ""), str(row.get("series") or ""), row.get("harpnum"))
+    if number and row.get("t_rec"):
+        record = f"{series}[{number}][{row['t_rec']}]"
         out["jsoc"] = f"http://jsoc.stanford.edu/ajax/lookdata.html?ds={quote(record)}"
     seen = row.get("t_utc")
     if seen is not None:

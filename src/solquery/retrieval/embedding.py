@@ -40,11 +40,15 @@ _WORTH_FOLDING = 128
 
 @dataclass(frozen=True)
 class EmbedReport:
-    """Patches that `embed_archive` embedded, those that had their embedding already, and the time it took."""
+    """Patches that `embed_archive` embedded, those that had their embedding already, and the time it took.
+
+    `skipped` counts those without a scale, which a preset in megametres cannot take.
+    """
 
     embedded: int
     already: int
     seconds: float
+    skipped: int = 0
 
 
 def _device(encoder: Any) -> torch.device:
@@ -161,10 +165,13 @@ def embed_archive(
         if name == "embedding_precision":
             told = pc.fill_null(told.cast(pa.string()), "fp32")  # embedded before there was a choice
         there &= np.asarray(pc.fill_null(pc.equal(told.cast(pa.string()), wanted), False))
-    todo, already = whole(table["id"].filter(pa.array(~there))), int(there.sum())
+    usable, lacking = np.ones(table.num_rows, bool), archive.without_scale(bundle.preset)
+    if lacking:
+        usable = ~np.asarray(pc.is_in(table["id"], value_set=pa.array(lacking, pa.string())))
+    todo, already = whole(table["id"].filter(pa.array(usable & ~there))), int((usable & there).sum())
     del table
     if not len(todo):
-        return EmbedReport(0, already, time.monotonic() - began)
+        return EmbedReport(0, already, time.monotonic() - began, len(lacking))
     ids_of, values_of, held, done = [], [], 0, 0
     scales = _calibrated(bundle) if precision == "int8" else None
     if client is None:
@@ -180,7 +187,7 @@ def embed_archive(
             ids_of, values_of, held = [], [], 0
         if progress is not None:
             progress(done, len(todo))
-    return EmbedReport(len(todo), already, time.monotonic() - began)
+    return EmbedReport(len(todo), already, time.monotonic() - began, len(lacking))
 
 
 def _calibrated(bundle: Bundle) -> Calibration:
