@@ -161,7 +161,9 @@ class Catalogue:
 
             found = verified(self.archive, self.bundle, x, find, k, group, verify) if verify else find(k, group)
         else:
-            apart = mixed_distances(index, self.bundle, x, self._parameters(), self._rows[rows], shares(by))
+            apart = mixed_distances(
+                index, self.bundle, x, self._parameters(), self._rows[rows], shares(by), self.index.vectors
+            )
             apart[:, index.regions == exclude_region] = np.inf
             columns = nearest(apart, k, index.regions if group == "region" else None)[0]
             found = [

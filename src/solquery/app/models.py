@@ -98,6 +98,9 @@ class Problem(BaseModel):
     class Error(BaseModel):
         kind: str = Field(examples=["invalid", "out of reach", "not found", "busy"])
         message: str = Field(description="One line: what, where, what to do next.")
+        nearest: dict[str, float] | None = Field(
+            None, description="Out of reach: the nearest value the model makes, by parameter, in the unit of the grid."
+        )
 
     error: Error
 
@@ -145,6 +148,7 @@ class GenerateIn(_Strict):
 
     describe: str | None = Field(None, max_length=400, examples=["strong, widely separated bipole"])
     set: Values = Field(default_factory=dict)
+    nearest: bool = Field(False, description="Of a number out of reach take the nearest value instead of an error.")
     n: int = Field(1, ge=1, le=8, description="How many different ones.")
     seed: int = Field(0, ge=0, lt=2**32)
     client: Client = None
@@ -254,6 +258,7 @@ class PatchOut(BaseModel):
     parameters: dict[str, Quantity] = Field(description="At native scale.")
     grid: dict[str, Quantity] = Field(description="On the grid of the preset, as those of a generated patch.")
     scale_mm: list[float] | None = Field(description="Mm per pixel (y, x) of the field given; null: no scale.")
+    empty: bool = Field(False, description="No field to draw or to invert: every pixel is zero or missing.")
     doubt: str | None = Field(None, description="Why the instrument's QUALITY says not to trust it; null: it does not.")
     python: str = Field(description="Lines of Python that read this patch again and measure it.")
     field: FieldOut | None = None
@@ -265,6 +270,7 @@ class InversionOut(BaseModel):
     patch: PatchOut
     z: str
     mse: float = Field(description="Mean squared error, in preset units squared (1 is 1000 G squared in `paper`).")
+    explained: float = Field(description="Share of the power of the observed field that the reconstruction has, 0 to 1.")
     z_norm: float
     far: bool
     reconstructed: dict[str, Quantity]

@@ -27,6 +27,7 @@ from ..physics import get_parameter, measure
 from ..retrieval import LOOKED_AT, embed_archive
 from ..steering import (
     Answer,
+    SteeringError,
     decode_latent,
     encode_latent,
     generate,
@@ -45,6 +46,7 @@ from .overview import map_of, parameters_of
 from .recipe import made_by, recipe
 from .records import TOLD, match_record, native_bands, native_values
 from .uploads import Uploads, read_upload
+from .warm import FIRST
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -140,6 +142,7 @@ class Room:
             "archive": None if self.catalogue is None else self.catalogue.about(),
             "no_search": self.why_no_search or None,
             "vocabulary": vocabulary(),
+            "opens_on": FIRST,
         }
 
     @property
@@ -208,7 +211,7 @@ class Room:
         if asked.describe and asked.describe.strip():
             targets = {**parse_description(asked.describe, self.directions), **targets}
         if targets:
-            answers = generate(self.bundle, targets, asked.n, seed=asked.seed)
+            answers = generate(self.bundle, targets, asked.n, seed=asked.seed, nearest=asked.nearest)
         else:
             drawn = torch.Generator().manual_seed(asked.seed)
             z = torch.randn(asked.n, self.directions.latent_dim, generator=drawn).numpy()
@@ -281,6 +284,7 @@ class Room:
             "native_shape": size,
             "native_scale_mm": scale,
             "scale_mm": scale if grid == "native" else self.scale_mm,
+            "empty": not np.nan_to_num(x).any(),
             "doubt": quality_fault(row.get("quality") or 0),
             "python": made_by(*self.names, ("patch", patch_id) if uploaded is None else ("upload", str(row["file"]))),
         }
@@ -293,6 +297,11 @@ class Room:
         """The latent vector of an observation: what was found, and two fields in gauss, original and reconstruction."""
         began = time.monotonic()
         record, original = self.describe(patch_id, "preset")
+        if record["empty"]:
+            raise SteeringError(
+                f"{record['name']} holds no field: every pixel is zero or missing, so there is nothing to invert; "
+                "open another file"
+            )
         found = invert(self.bundle, self._x(patch_id), starts, steps, seed, prior=prior)[0]
         low, high = self._range
         made = self._gauss(found.x)
@@ -301,6 +310,7 @@ class Room:
             "patch": record,
             "z": encode_latent(found.z),
             "mse": found.mse,
+            "explained": max(0.0, 1.0 - found.unexplained),
             "z_norm": found.z_norm,
             "far": not low <= found.z_norm <= high,
             "reconstructed": self._on_grid(got),

@@ -205,7 +205,9 @@ def hybrid_distances(
         scored = ScoredParameters({name: table.column(f"grid_{name}").to_numpy() for name in physical})
         place = {name: row for row, name in enumerate(table.column("id").to_pylist())}
         rows = np.array([place[name] for name in index.ids])
-    return index, mixed_distances(index, bundle, x, scored, rows, weights)
+    # so does the scale of the look: a match is as far away whatever else may be found
+    vectors = load_index(archive, bundle).vectors if where else None
+    return index, mixed_distances(index, bundle, x, scored, rows, weights, vectors)
 
 
 def mixed_distances(
@@ -215,6 +217,7 @@ def mixed_distances(
     scored: ScoredParameters,
     rows: np.ndarray,
     weights: Mapping[str, float],
+    vectors: np.ndarray | None = None,
 ) -> np.ndarray:
     """Distances (1, N) of a query (H, W), in preset units, from the patches of an index, by look and physics.
 
@@ -224,6 +227,9 @@ def mixed_distances(
         Parameters of an archive, and which of its rows the patches of the index are.
     weights
         As in `search_hybrid`.
+    vectors
+        Embeddings of the whole archive, where the index is a part of it: they give the look its scale. None: those of
+        the index.
     """
     physical = {name: weight for name, weight in weights.items() if name != LOOK and weight > 0}
     look = index.distances(embed(bundle.encoder, x))
@@ -231,7 +237,7 @@ def mixed_distances(
     if physical:
         asked = measure(bundle.preset.to_gauss(torch.from_numpy(x)[None]), bundle.preset.scale_mm, list(physical))
         physics = scored.distances({name: values.numpy() for name, values in asked.items()}, physical, rows)
-    return combine(look, physics, index.vectors, weights.get(LOOK, 0.0) / sum(weights.values()))
+    return combine(look, physics, index.vectors if vectors is None else vectors, weights.get(LOOK, 0.0) / sum(weights.values()))
 
 
 def search_hybrid(

@@ -1,6 +1,6 @@
 // The matches beside the query: picture, who and when and where, what differs; frames of one region; use, compare.
 
-import { getPacked } from "./api.js";
+import { getPacked, postJson } from "./api.js";
 import { draw } from "./field.js";
 import { make, number, place, quantity, unit, when } from "./format.js";
 
@@ -18,6 +18,9 @@ export async function patchOf(id) {
   return kept.get(id);
 }
 
+/** Every frame of a region, as a search gives them. */
+export const framesOf = async (body) => (await postJson("/api/search", { ...body, client: undefined, k: 100, group: "none", exclude_own: false })).matches;
+
 /** A size with the sign of a value; nothing has none. */
 const signed = (value, size) => (Number(size) === 0 ? size : `${value < 0 ? "−" : "+"}${size}`);
 
@@ -30,10 +33,15 @@ export class Matches {
   }
 
   show(matches) {
+    // where the keyboard is, it stays: the same button of the same patch, or of the one in its place
+    const held = this.list.contains(document.activeElement) ? document.activeElement : null;
+    const at = held ? this.cards.findIndex((card) => card.node.contains(held)) : -1;
+    const id = this.cards[at]?.match.id, button = at < 0 ? -1 : [...this.cards[at].node.querySelectorAll("button")].indexOf(held);
     this.items = matches;
     this.cards = matches.map((match) => this.card(match));
     this.list.replaceChildren(...this.cards.map((card) => card.node));
     this.redraw();
+    if (held) (this.cards.find((card) => card.match.id === id) ?? this.cards[Math.min(Math.max(at, 0), this.cards.length - 1)])?.node.querySelectorAll("button")[Math.max(button, 0)]?.focus({ preventScroll: true });
   }
 
   say(text) { this.items = []; this.cards = []; this.list.replaceChildren(make("li", { class: "empty" }, text)); }
@@ -41,6 +49,7 @@ export class Matches {
   redraw() {
     for (const card of this.cards) {
       this.paint(card);
+      for (const frame of card.frames) this.paint(frame);
       if (card.numbers !== this.handlers.numbers()) this.write(card);
     }
   }
@@ -54,19 +63,19 @@ export class Matches {
   async paint(card) {
     try {
       const { field } = await patchOf(card.match.id);
-      draw(card.canvas, field, { ...this.handlers.look(), pil: false, cen: false, bar: false, width: card.canvas.clientWidth || 96, cross: null });
+      draw(card.canvas, field, { ...this.handlers.look(), pil: false, cen: false, bar: false, width: card.canvas.clientWidth || card.canvas.width, cross: null });
     } catch { card.canvas.classList.add("gone"); }
   }
 
   card(match) {
     const canvas = make("canvas", { width: 96, height: 96, role: "img", "aria-label": `${match.source} patch ${match.id}` });
-    const card = { match, canvas, values: make("dl", { class: "values" }) };
+    const card = { match, canvas, frames: [], values: make("dl", { class: "values" }) };
     this.write(card);
     const noaa = match.noaa?.length ? `NOAA ${match.noaa.join(", ")}` : "";
     const where = [place(match.latitude_deg, match.longitude_deg), match.mu === null ? "" : `μ ${match.mu.toFixed(2)}`].filter(Boolean).join(" · ");
     const box = make("div", { class: "frames", hidden: true });
     const more = match.frames > 1 && this.handlers.grouped()
-      ? make("button", { type: "button", "aria-expanded": "false", onclick: (event) => this.frames(match, box, event.currentTarget) }, `${match.frames} frames`) : null;
+      ? make("button", { type: "button", "aria-expanded": "false", onclick: (event) => this.frames(card, box, event.currentTarget) }, `${match.frames} frames`) : null;
     card.node = make("li", { class: "match", "data-id": match.id },
       make("button", { type: "button", class: "thumb", title: "Compare with the query", "aria-label": `Compare ${match.region} with the query`, onclick: () => this.handlers.compare(match.id) }, canvas),
       make("div", { class: "who" },
@@ -99,8 +108,8 @@ export class Matches {
     return [make("dt", { title: told }, this.handlers.symbol(name)), make("dd", { title: told }, make("span", {}, shown), bar, make("small", {}, text))];
   }
 
-  async frames(match, box, button) {
-    const open = box.hidden;
+  async frames(card, box, button) {
+    const { match } = card, open = box.hidden;
     button.setAttribute("aria-expanded", String(open));
     box.hidden = !open;
     if (!open || box.childElementCount) return;
@@ -111,7 +120,8 @@ export class Matches {
         const canvas = make("canvas", { width: 56, height: 56 });
         const label = `${when(frame) || frame.id}, distance ${number(frame.distance)}`;
         box.append(make("button", { type: "button", class: frame.id === match.id ? "best" : "", title: `Use as query: ${label}`, "aria-label": `Use as query: ${label}`, onclick: () => this.handlers.use(frame.id) }, canvas, make("small", {}, number(frame.distance))));
-        patchOf(frame.id).then(({ field }) => draw(canvas, field, { ...this.handlers.look(), pil: false, cen: false, bar: false, width: 56 }), () => {});
+        card.frames.push({ match: frame, canvas });
+        this.paint(card.frames.at(-1));
       }
     } catch (error) { box.textContent = error.message; }
   }

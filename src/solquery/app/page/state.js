@@ -3,7 +3,8 @@
 export const fresh = () => ({
   // what is asked about: {kind: "z", z, from?} | {kind: "patch", id, z?} | {kind: "upload", id, name, z?}
   query: null,
-  asked: {}, locks: {}, describe: "", seed: 1,
+  // goal: what "another like it" aims at, kept while others are asked for, so that they do not drift
+  asked: {}, locks: {}, describe: "", seed: 1, goal: null,
   filters: { source: "any", since: "", until: "", lat: ["", ""], lon: ["", ""], mu: "", parameters: {} },
   perRegion: true, notOwn: true, k: 12, by: "hybrid",
   look: { palette: "grey", limit: 0, stretch: "linear", numbers: "native", pil: false, cen: false, view: "grid", cloud: ["tuf", "psep"], map: "tuf" },
@@ -79,7 +80,7 @@ export function fromHash(hash) {
   l.stretch = choose("stretch", ["asinh"], l.stretch);
   l.numbers = choose("numbers", ["grid", "difference"], l.numbers);
   l.pil = drawn.includes("pil"); l.cen = drawn.includes("cen");
-  l.view = choose("view", ["grid", "native", "made"], l.view);
+  l.view = choose("view", ["grid", "native", "made", "gap"], l.view);
   if (/^\w+,\w+$/.test(p.get("cloud") || "")) l.cloud = p.get("cloud").split(",");
   if (/^\w+$/.test(p.get("map") || "")) l.map = p.get("map");
   const pair = (p.get("pair") || "").split("|");
@@ -102,20 +103,30 @@ export function filtersOf(s) {
   return out;
 }
 
+/** How the patch is drawn and what is compared is no step: undoing leaves it as it is. */
+const undoable = (state) => JSON.stringify({ ...state, look: null, pair: null });
+
 /** Steps that can be taken back. */
 export class History {
-  constructor() { this.steps = []; this.at = -1; }
+  constructor() { this.steps = []; this.at = -1; this.made = 0; }
+  /** Whether this is a new step. */
   push(state) {
-    const text = JSON.stringify(state);
-    if (this.steps[this.at] === text) return;
-    this.steps = this.steps.slice(Math.max(0, this.at - 198), this.at + 1).concat(text);
+    const text = undoable(state);
+    if (this.steps[this.at]?.text === text) return false;
+    this.steps = this.steps.slice(Math.max(0, this.at - 198), this.at + 1).concat({ id: ++this.made, text });
     this.at = this.steps.length - 1;
+    return true;
   }
   /** The newest step as it is now, where something that is no step of its own has changed it. */
-  amend(state) { if (this.at >= 0) this.steps[this.at] = JSON.stringify(state); }
+  amend(state) { if (this.at >= 0) this.steps[this.at].text = undoable(state); }
   get canUndo() { return this.at > 0; }
   get canRedo() { return this.at < this.steps.length - 1; }
-  go(by) { this.at = Math.max(0, Math.min(this.steps.length - 1, this.at + by)); return JSON.parse(this.steps[this.at]); }
+  /** Number of the step that is shown, for the browser's own history; null before the first. */
+  get step() { return this.steps[this.at]?.id ?? null; }
+  /** Steps from the one that is shown to that of a number; null where it is not remembered. */
+  away(id) { const at = this.steps.findIndex((step) => step.id === id); return at < 0 ? null : at - this.at; }
+  /** The state some steps away, drawn as `look` says. */
+  go(by, look) { this.at = Math.max(0, Math.min(this.steps.length - 1, this.at + by)); return { ...JSON.parse(this.steps[this.at].text), look }; }
   /** Latents of the steps so far, oldest first. */
-  trail() { return this.steps.slice(0, this.at + 1).map((text) => JSON.parse(text).query?.z).filter(Boolean); }
+  trail() { return this.steps.slice(0, this.at + 1).map((step) => JSON.parse(step.text).query?.z).filter(Boolean); }
 }
