@@ -140,7 +140,7 @@ def opened(browser, address):
     def listen(page):
         page.on("pageerror", lambda error: wrong.append(str(error)))
         page.on("console", lambda m: wrong.append(m.text) if "Content Security Policy" in m.text else None)
-        page.on("request", lambda r: wrong.append(r.url) if not r.url.startswith((address, "blob:", "data:")) else None)
+        page.on("request", lambda r: wrong.append(r.url) if not r.url.startswith((address, "blob:", "data:", "about:")) else None)
 
     def open_(size="desk", hash="", scheme="light"):
         width, height = SIZES[size]
@@ -158,6 +158,7 @@ def opened(browser, address):
         rest(page)
         return page
 
+    open_.address = address
     yield open_
     for context in contexts:
         context.close()

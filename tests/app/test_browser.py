@@ -67,10 +67,14 @@ def test_a_number_is_typed_and_one_out_of_reach_is_explained(opened):
     assert abs(box(page, "tuf") - 1.15 * before) < abs(before - 1.15 * before)
     page.fill("[data-name=tuf] .value", "1e30")
     page.press("[data-name=tuf] .value", "Enter")
-    page.wait_for_selector("#notice:not([hidden])")
-    assert "out of reach" in page.inner_text("#notice")
+    page.wait_for_selector("[data-name=tuf] .wrong:not([hidden])")
+    assert "out of reach" in page.inner_text("[data-name=tuf] .wrong")
     rest(page)
-    assert box(page, "tuf") < 1e30, "what cannot be had does not stay"
+    assert box(page, "tuf") == 1e30, "what was typed stays to be mended"
+    page.click("[data-name=tuf] .nearest")
+    until(page, "document.querySelector('[data-name=tuf] .wrong').hidden")
+    rest(page)
+    assert 1.15 * before < box(page, "tuf") < 1e24 and "got" in page.inner_text("[data-name=tuf] .note")
 
 
 def test_words_make_a_patch_and_another_has_the_same_physics(opened):

@@ -11,8 +11,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..physics import parameters
-from ..retrieval import LOOK, WEIGHTS, EmbeddingIndex, Match, SearchError, embed, load_index, nearest, verified
+from ..retrieval import (
+    LOOK,
+    WEIGHTS,
+    EmbeddingIndex,
+    Match,
+    SearchError,
+    combine,
+    embed,
+    load_index,
+    nearest,
+    verified,
+)
 from ..retrieval.hybrid import ScoredParameters, mixed_distances
+from .closeness import Closeness, closeness_of
 
 if TYPE_CHECKING:
     from ..archive.store import Archive
@@ -58,6 +70,7 @@ class Catalogue:
             self._vector = {name: k for k, name in enumerate(self.index.ids.tolist())}
             self._rows = np.array([self._place[name] for name in self.index.ids.tolist()], dtype=np.int64)
             self._scored: ScoredParameters | None = None
+            self._close: dict[str, Closeness] = {}
             self._conditions: OrderedDict[str | None, np.ndarray] = OrderedDict()
             self._frames = dict(zip(*np.unique(self.regions, return_counts=True), strict=True))
             if self.archive.path is not None:
@@ -171,6 +184,25 @@ class Catalogue:
                 for rank, c in enumerate(columns, start=1)
             ]
         return [replace(match, row=self.row(match.id)) for match in found], len(rows)
+
+    def closeness(self, by: str) -> Closeness:
+        """Distances between the patches of the archive, to judge one by; made once for a content and a distance."""
+        with self._lock:
+            if by not in self._close:
+                scored, weights = (None, {}) if by == "ssl" else (self._parameters(), shares(by))
+
+                def distances(rows: np.ndarray) -> np.ndarray:
+                    look = self.index.distances(self.index.vectors[rows])
+                    if scored is None:
+                        return look
+                    physical = {name: weight for name, weight in weights.items() if name != LOOK}
+                    asked = {name: self.grid(name)[self._rows[rows]] for name in physical}
+                    physics = scored.distances(asked, physical, self._rows)
+                    share = weights.get(LOOK, 0.0) / sum(weights.values())
+                    return combine(look, physics, self.index.vectors, share)
+
+                self._close[by] = closeness_of(self.index.regions, distances)
+            return self._close[by]
 
     # --------------------------------------------------------------- figures
 

@@ -15,19 +15,26 @@ __all__ = [
     "EstimateIn",
     "EstimateOut",
     "FieldOut",
+    "FramesIn",
+    "FramesOut",
     "Filters",
     "GenerateIn",
     "GenerateOut",
     "HealthOut",
     "InversionOut",
+    "KnownOut",
+    "LinkOut",
     "MapOut",
     "MatchOut",
     "ParametersOut",
+    "PartOut",
     "PatchOut",
     "Problem",
     "Quantity",
     "SearchIn",
     "SearchOut",
+    "UnderstandIn",
+    "UnderstoodOut",
 ]
 
 
@@ -81,6 +88,7 @@ class Difference(Quantity):
     """Match minus query, both on the grid; in sigmas too: half the central 68 % of generated patches is one."""
 
     sigmas: float | None
+    logarithm: bool = Field(description="Whether the sigmas are those of the logarithm, as of fluxes.")
 
 
 class FieldOut(BaseModel):
@@ -131,6 +139,7 @@ class Filters(_Strict):
         default_factory=dict, max_length=32, description="Limits at native scale, in the native unit (Mx, Mm, ...)."
     )
     region: Identifier | None = Field(None, description="Frames of this region only.")
+    noaa: Annotated[int, Field(ge=1, lt=10**6)] | None = Field(None, description="Only with this NOAA number.")
 
 
 class EditIn(_Strict):
@@ -278,18 +287,22 @@ class InversionOut(BaseModel):
     seconds: float
 
 
-class MatchOut(BaseModel):
-    """A patch of the archive, and how far it lies from the query."""
+class LinkOut(BaseModel):
+    """A page elsewhere about an observation."""
+
+    title: str
+    url: str
+
+
+class KnownOut(BaseModel):
+    """A patch of the archive: who, when, where, and how it was measured."""
 
     id: str
     region: str
     source: Literal["real", "simulated"] = Field(description="Observed or simulated.")
-    rank: int
-    distance: float = Field(description="As `by` measures it; no unit.")
     frames: int = Field(description="Patches of its region in the archive.")
     parameters: dict[str, Quantity] = Field(description="At native scale.")
     grid: dict[str, Quantity] = Field(description="On the grid of the preset, as those of the query.")
-    difference: dict[str, Difference]
     t_utc: str | None = Field(description="When it was observed, UTC.")
     t_rec: str | None = Field(description="The same as the SHARP keyword has it, usually TAI.")
     harpnum: int | None
@@ -297,17 +310,75 @@ class MatchOut(BaseModel):
     latitude_deg: float | None = Field(description="Stonyhurst, of the centre, degrees north.")
     longitude_deg: float | None = Field(description="Stonyhurst, of the centre, degrees west.")
     mu: float | None = Field(description="Cosine of the heliocentric angle.")
-    native_shape: list[int] = Field(description="Rows and columns as observed.")
-    native_scale_mm: list[float] | None = Field(description="Mm per pixel (y, x) as observed.")
     quantity: str | None = Field(description="Radial field or line of sight.")
+    quality: int | None = Field(description="The instrument's QUALITY keyword.")
     credit: str | None
     file: str | None
+    record_set: str | None = Field(description="JSOC record set of a SHARP frame.")
+    fetch: str | None = Field(description="`solquery fetch` line that gets its region on its day.")
+    links: list[LinkOut] = Field(description="Pages elsewhere about it; empty for a simulated one.")
+
+
+class MatchOut(KnownOut):
+    """A patch of the archive, and how far it lies from the query."""
+
+    rank: int
+    distance: float = Field(description="As `by` measures it; no unit.")
+    nearer: float | None = Field(
+        description="Share of pairs of patches of different regions of the archive that lie farther apart."
+    )
+    difference: dict[str, Difference]
+    native_shape: list[int] = Field(description="Rows and columns as observed.")
+    native_scale_mm: list[float] | None = Field(description="Mm per pixel (y, x) as observed.")
+
+
+class FramesIn(_Strict):
+    """Frames of the archive that meet filters."""
+
+    filters: Filters = Field(default_factory=Filters)  # type: ignore[arg-type]
+    limit: int = Field(200, ge=1, le=500, description="At most so many, evenly spread.")
+
+
+class FramesOut(BaseModel):
+    """Frames in the order of time."""
+
+    frames: list[KnownOut]
+    of: int = Field(description="How many meet the filters.")
+    regions: int = Field(description="Of how many regions they are.")
+    best: str | None = Field(description="Id of the one nearest to the disk centre.")
+    where: str | None
+
+
+class UnderstandIn(_Strict):
+    """A line of text that finds or makes."""
+
+    text: Annotated[str, Field(max_length=400, examples=["NOAA 11158", "flux 3e22, 30 Mm, complex"])]
+
+
+class PartOut(BaseModel):
+    """A piece of the text, and what it was taken for."""
+
+    text: str
+    kind: Literal["region", "noaa", "time", "place", "source", "word", "number", "unknown"]
+    meaning: str
+
+
+class UnderstoodOut(BaseModel):
+    """What a text asks for, in the terms of `/api/frames`, `/api/search` and `/api/generate`."""
+
+    parts: list[PartOut]
+    filters: Filters
+    describe: str = Field(description="Words for `/api/generate`; empty where there are none.")
+    set: dict[str, float] = Field(description="Numbers for `/api/generate`.")
 
 
 class SearchOut(BaseModel):
     query: dict[str, Any] = Field(description="What was searched with, and its `parameters` on the grid.")
     matches: list[MatchOut]
     candidates: int = Field(description="Patches that meet the filters.")
+    close: bool | None = Field(
+        description="Whether the nearest match is as near as 95 of 100 patches of the archive have another region."
+    )
     where: str | None = Field(description="The filters as the SQL condition that `solquery.search` takes.")
     recipe: dict[str, str] = Field(description="Lines of Python and of the command line that do the same.")
     seconds: float

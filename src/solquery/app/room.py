@@ -8,6 +8,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from copy import copy
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -39,12 +40,14 @@ from ..steering import (
 )
 from ..steering.direct import Been
 from ..steering.native import NATIVE_KEY
+from .asking import understand
 from .catalogue import Catalogue
 from .filters import where_of
-from .models import EditIn, GenerateIn, SearchIn
+from .frames import frames_of
+from .models import EditIn, Filters, FramesIn, GenerateIn, SearchIn
 from .overview import map_of, parameters_of
 from .recipe import made_by, recipe
-from .records import TOLD, match_record, native_bands, native_values
+from .records import known_of, match_record, native_bands, native_values
 from .uploads import Uploads, read_upload
 from .warm import FIRST
 
@@ -268,17 +271,13 @@ class Room:
             scale = None if row["scale_y_mm"] is None else [row["scale_y_mm"], row["scale_x_mm"]]
         else:
             patch = self.patch(patch_id)
-            row = {key: getattr(patch, key) for key in ("id", "region", "source", "quality", *TOLD)}
-            row["t_utc"] = observation_time(patch.t_rec)
+            row = {**vars(patch), "t_utc": observation_time(patch.t_rec)}
             native, size = native_values(patch), list(patch.field.shape)
             scale = None if patch.scale_mm is None else list(patch.scale_mm)
         record = {
             "id": patch_id,
             "name": row["id"],
-            "region": row["region"],
-            "source": row["source"],
-            "t_utc": row["t_utc"].isoformat() if row.get("t_utc") else None,
-            **{key: row.get(key) for key in TOLD},
+            **known_of(row, self.names[1]),
             "parameters": quantities(native, physical=True),
             "grid": self._on_grid(on_grid),
             "native_shape": size,
@@ -337,6 +336,20 @@ class Room:
 
     # ---------------------------------------------------------------- search
 
+    def understand(self, text: str) -> dict[str, Any]:
+        """What a line of text asks for."""
+        asked = understand(text, self.directions)
+        return {
+            "parts": [asdict(part) for part in asked.parts],
+            "filters": Filters(**asked.filters).model_dump(mode="json", exclude_none=True),
+            "describe": ", ".join(asked.words),
+            "set": asked.set,
+        }
+
+    def frames(self, asked: FramesIn) -> dict[str, Any]:
+        """The frames of the archive that meet filters, in time."""
+        return frames_of(self._archive(), where_of(asked.filters), asked.limit, self.bundle.preset.physical)
+
     def search(self, asked: SearchIn) -> dict[str, Any]:
         """The patches of the archive that look most like the query."""
         began = time.monotonic()
@@ -362,11 +375,13 @@ class Room:
         # what was drawn is no observation, and cannot be in the archive
         verify = LOOKED_AT if asked.z is None and asked.by == "ssl" else 0
         found, candidates = catalogue.search(x, asked.k, where, asked.group, excluded, asked.by, verify)
+        closeness, physical = catalogue.closeness(asked.by), self.bundle.preset.physical
         return {
             "query": {**about, "parameters": self._on_grid(mine)},
             "matches": [
-                match_record(match, mine, catalogue, self.directions, self.bundle.preset.physical) for match in found
+                match_record(match, mine, catalogue, self.directions, physical, closeness) for match in found
             ],
+            "close": closeness.close(min(match.distance for match in found)) if found else None,
             "candidates": candidates,
             "where": where,
             "recipe": recipe(*self.names, query, asked.k, where, asked.group, excluded, asked.by),

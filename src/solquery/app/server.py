@@ -232,6 +232,16 @@ def create_app(room: Room, *, token: str | None = None) -> Any:
         """The patches of the archive that look most like a query."""
         return JSONResponse(await work.run(partial(room.search, asked), _of(asked.client, "search")))
 
+    @app.post("/api/understand", response_model=m.UnderstoodOut)
+    async def understand(asked: m.UnderstandIn) -> Any:
+        """Read a line of text: what it says of observations, what of the physics, and what is not understood."""
+        return JSONResponse(await hand.run(partial(room.understand, asked.text)))
+
+    @app.post("/api/frames", response_model=m.FramesOut)
+    async def frames(asked: m.FramesIn) -> Any:
+        """The frames of the archive that meet filters, in the order of time."""
+        return JSONResponse(await work.run(partial(room.frames, asked)))
+
     @app.post("/api/estimate", response_model=m.EstimateOut)
     async def estimate(asked: m.EstimateIn) -> Any:
         """Where patches lie in the latent space, estimated in one pass; 404 where the bundle cannot."""

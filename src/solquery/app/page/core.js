@@ -1,6 +1,7 @@
 // What every part of the page shares: the state, what the server said of it, and the way from one to the other.
 
 import { getPacked, postJson, postPacked, sendFile } from "./api.js";
+import { contrast } from "./field.js";
 import { byId, number, when } from "./format.js";
 import { rms } from "./stage.js";
 import { filtersOf, History, toHash } from "./state.js";
@@ -12,6 +13,8 @@ export const app = {
   now: { got: {}, matches: [], recipe: null },
   // a newer query makes the answers to an older one pointless, and a newer search those of an older search
   turn: 0, sought: 0,
+  // filters of the frames that were found by a text, or null: those of the query's region
+  sought_frames: null,
   // the slider that is held, and from where it started
   hand: null,
   first: null,
@@ -21,6 +24,7 @@ export const app = {
   session: Math.random().toString(36).slice(2),
   written: "", said: null,
 };
+const FAR = "Nothing close in this archive: even the nearest match is farther away than 95 of 100 patches of the archive are from their nearest other region.";
 /** Share of the power of a field under which a reconstruction is none. */
 const CANNOT = 0.3;
 /** The parts of the page: panel, stage, matches, maps, filters, compare, and what they add. */
@@ -30,10 +34,13 @@ export const parts = {};
 
 export function look() {
   const l = app.state.look, clip = app.health.bundle.limit_gauss;
-  // the colours of HMI are made for 1500 G
-  const limit = l.limit || (l.palette === "hmi" ? 1500 : clip);
+  // the colours of HMI are made for 1500 G; else the range is that of the query, for its matches too
+  const limit = l.limit || (l.palette === "hmi" ? 1500 : app.now.field ? contrast(app.now.field, ranges()) : clip);
   return { palette: l.palette, limit, stretch: l.stretch, pil: l.pil, cen: l.cen, clip };
 }
+
+/** Ranges of the colours to choose from, in gauss. */
+export const ranges = () => [...new Set([100, 200, 500, 1000, 1500, 3000, app.health.bundle.limit_gauss])].sort((a, b) => a - b);
 
 export function title() {
   const q = app.state.query, r = app.now.record;
@@ -77,10 +84,14 @@ export function show() {
   }
   for (const input of document.querySelectorAll("[name=palette]")) input.checked = input.value === state.look.palette;
   for (const input of document.querySelectorAll("[name=stretch]")) input.checked = input.value === state.look.stretch;
+  for (const input of document.querySelectorAll("[name=cards]")) input.checked = input.value === state.look.cards;
   byId("numbers").value = state.look.numbers;
+  byId("size").value = state.look.size;
+  byId("sort").value = state.look.sort;
   byId("pil").checked = state.look.pil;
   byId("cen").checked = state.look.cen;
-  byId("limit").value = look().limit;
+  byId("limit").value = state.look.limit;
+  byId("limit").options[0].textContent = `Auto: ±${look().limit} G`;
   // what is being typed, and what was refused, stays to be mended
   if (app.said !== state.describe) {
     // what was typed while the page was loading is kept too
@@ -144,8 +155,25 @@ export async function load() {
       observe(mine);
     }
     show();
+    inTime();
     await search();
   });
+}
+
+/** The frames beside the query: those that were found, or of its region. */
+async function inTime() {
+  const { state, now } = app, q = state.query, mine = app.turn;
+  const wanted = app.sought_frames ?? (q.kind !== "z" && app.health.archive && now.record ? { region: now.record.region } : null);
+  const key = JSON.stringify(wanted);
+  if (q.kind === "z" && !app.sought_frames) { parts.time.hide(); return; }
+  if (parts.time.key === key && parts.time.frames.length) { parts.time.at_(q.id); return; }
+  if (!wanted) { parts.time.hide(); return; }
+  try {
+    const found = await postJson("/api/frames", { filters: wanted, client: undefined });
+    if (mine !== app.turn) return;
+    parts.time.show(found, q.id);
+    parts.time.key = key;
+  } catch (error) { if (mine === app.turn && error.kind === "away") failed(error); }
 }
 
 /** A patch of the archive or an upload; a file that the server has forgotten is sent again. */
@@ -218,11 +246,11 @@ export async function search() {
   const { health } = app, { matches } = parts, mine = ++app.sought;
   if (!health.archive) { matches.say(`${health.no_search[0].toUpperCase()}${health.no_search.slice(1)}.`); return; }
   byId("found").setAttribute("aria-busy", "true");
-  const doubt = (text) => { byId("found-said").textContent = text; byId("found-said").hidden = !text; };
+  const doubt = (text, kind = "error") => { const box = byId("found-said"); box.textContent = text; box.hidden = !text; box.classList.toggle("hint", kind === "hint"); };
   try {
     const found = await postJson("/api/search", queryBody());
     if (mine !== app.sought) return;
-    doubt("");
+    doubt(found.close === false ? FAR : "", "hint");
     Object.assign(app.now, { matches: found.matches, recipe: found.recipe });
     byId("count").textContent = `among ${found.candidates.toLocaleString("en")}${found.where ? " that pass" : " patches"}`;
     byId("compare").disabled = !found.matches.length;

@@ -1,16 +1,18 @@
 // The page: what the user does to the state, and how it starts.
 
-import { getJson, Latest, postPacked } from "./api.js";
+import { getJson, Latest, postJson, postPacked } from "./api.js";
+import { chips, finds, intoFilters, makes, understand } from "./ask.js";
 import { Compare } from "./compare.js";
-import { address, app, back, failed, load, look, lost, parts, picture, queryBody, remember, search, show, take, title, upload, values } from "./core.js";
+import { address, app, back, failed, load, look, lost, parts, picture, queryBody, ranges, remember, search, show, take, title, upload, values } from "./core.js";
 import { FilterForm } from "./filters.js";
-import { byId, make } from "./format.js";
+import { byId, make, when } from "./format.js";
 import { Maps } from "./maps.js";
 import { framesOf, Matches } from "./matches.js";
 import { explanation, Panel } from "./panel.js";
 import { Stage } from "./stage.js";
 import { filtersOf, fresh, fromHash } from "./state.js";
 import { setUp } from "./take.js";
+import { Time } from "./time.js";
 import { busy, complain, notice, summary, welcome } from "./tell.js";
 import { early, wire } from "./wire.js";
 
@@ -70,6 +72,8 @@ async function release(name, value) {
       if (Math.abs(app.now.got[name] - value) <= 0.1 * Math.abs(value)) app.now.verdict = "met";
       Object.assign(app.state, { query: { kind: "z", z: document.z, from }, asked: { [name]: value }, describe: "", goal: null });
       app.state.look.view = "grid";
+      chips([]);
+      app.sought_frames = null;
       remember();
       show();
       await search();
@@ -104,7 +108,8 @@ async function make_(body, change) {
     await busy(async () => {
       const { document, fields } = await postPacked("/api/generate?format=packed", body);
       if (mine !== app.turn) return;
-      const seen = new Set(app.history.trail()), at = Math.max(0, document.answers.findIndex((one) => !seen.has(one.z))), answer = document.answers[at];
+      // one that was not shown yet, or else the one that was shown longest ago
+      const seen = app.history.trail(), ago = document.answers.map((one) => seen.lastIndexOf(one.z)), at = ago.indexOf(Math.min(...ago)), answer = document.answers[at];
       take(answer, fields[at]);
       app.now.verdict = answer.verdict;
       const { state } = app;
@@ -120,19 +125,54 @@ async function make_(body, change) {
   } catch (error) { if (mine === app.turn) failed(error); return false; }
 }
 
-function describe(text) {
-  const set = { ...app.state.locks };
-  return make_({ describe: text || null, set, seed: text ? 0 : 1 + Math.floor(Math.random() * 1e6), nearest: true }, (s) => { Object.assign(s, { describe: text, goal: null, seed: 1 }); });
+/** A text finds observations, makes a patch, or both; an empty one makes any. */
+async function describe(text) {
+  if (!text) {
+    chips([]);
+    app.sought_frames = null;
+    return make_({ describe: null, set: { ...app.state.locks }, seed: 1 + Math.floor(Math.random() * 1e6), nearest: true }, (s) => { Object.assign(s, { describe: "", goal: null, seed: 1 }); });
+  }
+  let asked;
+  try { asked = await busy(() => understand(text)); } catch (error) { failed(error); return false; }
+  chips(asked.parts);
+  if (makes(asked)) {
+    const body = { describe: asked.describe || null, set: { ...app.state.locks, ...asked.set } };
+    app.sought_frames = null;
+    return make_({ ...body, seed: 0, nearest: true }, (s) => { Object.assign(s, { describe: text, goal: body, seed: 1 }); intoFilters(s.filters, asked); });
+  }
+  if (finds(asked)) return findFrames(text, asked);
+  if (asked.filters.source) { notice(""); app.state.describe = text; intoFilters(app.state.filters, asked); remember(); show(); await search(); return true; }
+  notice("Nothing of this was understood. Try NOAA 11158, HARP 377, 2011-02-15 or N20W13, words of the vocabulary such as strong bipole, or flux 3e22.");
+  return false;
+}
+
+/** The frames that a text names: the one nearest to the disk centre is the query, the others lie in time below it. */
+async function findFrames(text, asked) {
+  if (!app.health.archive) { notice(`There is no archive to find it in: ${app.health.no_search}`); return false; }
+  const mine = ++app.turn;
+  try {
+    const found = await busy(() => postJson("/api/frames", { filters: asked.filters, client: undefined }));
+    if (mine !== app.turn) return false;
+    if (!found.of) {
+      const noaa = asked.filters.noaa, harp = asked.filters.region?.match(/^HARP (\d+)$/)?.[1];
+      const fetched = noaa ? ` Get it with solquery fetch --archive DIR --noaa ${noaa}.` : harp ? ` Get it with solquery fetch --archive DIR --harp ${harp}.` : "";
+      notice(`No patch of this archive is ${asked.parts.filter((part) => part.kind !== "unknown").map((part) => part.text).join(", ")}.${fetched}`);
+      return false;
+    }
+    app.sought_frames = asked.filters;
+    await step((s) => { begun(s, { kind: "patch", id: found.best }); s.describe = text; });
+    return true;
+  } catch (error) { if (mine === app.turn) failed(error); return false; }
 }
 
 function another() {
   const { state, now, about } = app, seed = state.seed + 1, held = Object.keys(state.locks);
   // what was asked for, in words or numbers; where nothing was, what the first of them has
   const goal = state.goal ?? {
-    describe: state.describe || null,
-    set: Object.fromEntries((held.length ? held : state.describe ? [] : SAME).map((name) => [name, state.locks[name] ?? state.asked[name] ?? now.got[name]]).filter(([name, v]) => name in about && Number.isFinite(v))),
+    describe: null,
+    set: Object.fromEntries((held.length ? held : SAME).map((name) => [name, state.locks[name] ?? state.asked[name] ?? now.got[name]]).filter(([name, v]) => name in about && Number.isFinite(v))),
   };
-  return make_({ ...goal, seed, n: 4, nearest: true }, (s) => { Object.assign(s, { seed, goal, describe: goal.describe ?? "" }); });
+  return make_({ ...goal, seed, n: 4, nearest: true }, (s) => { Object.assign(s, { seed, goal }); });
 }
 
 /** What a new query leaves: locks stay, at what the new patch has. */
@@ -142,8 +182,9 @@ function begun(s, query) {
 }
 
 async function use(id) {
-  const within = byId("found").contains(document.activeElement);
-  await step((s) => begun(s, { kind: "patch", id }));
+  const within = byId("found").contains(document.activeElement), among = parts.time.frames.some((frame) => frame.id === id), said = app.state.describe;
+  if (!among) { app.sought_frames = null; chips([]); }
+  await step((s) => { begun(s, { kind: "patch", id }); if (among && app.sought_frames) s.describe = said; });
   // its button is gone from the list: the keyboard goes on at the patch
   if (within) byId("patch").focus({ preventScroll: true });
 }
@@ -156,6 +197,8 @@ async function openFile(file, among = 1) {
   try {
     const document = await busy(() => upload(file));
     if (mine !== app.turn) return;
+    app.sought_frames = null;
+    chips([]);
     await step((s) => begun(s, { kind: "upload", id: document.id, name: file.name }));
   } catch (error) { if (mine === app.turn) failed(error); }
 }
@@ -165,7 +208,7 @@ async function openFile(file, among = 1) {
 function travel(by) {
   app.state = app.history.go(by, app.state.look);
   notice("");
-  return load().catch(failed);
+  return recall(app.state).then(load).catch(failed);
 }
 
 let arrived = null;
@@ -186,12 +229,24 @@ function popped(event) {
   if (arrived) arrived(work); else busy(() => work);
 }
 
-function prefer(change) { change(app.state.look); app.history.amend(app.state); show(); parts.matches.redraw(); }
+/** The frames of a match in time, with the query's value as a line. */
+async function inTime({ id, region }) {
+  try {
+    const found = await busy(() => postJson("/api/frames", { filters: { region }, client: undefined }));
+    parts.time.show(found, id);
+    parts.time.key = null;
+    byId("time").scrollIntoView({ block: "nearest" });
+    byId("strip").focus({ preventScroll: true });
+  } catch (error) { failed(error); }
+}
+
+function prefer(change) { change(app.state.look); app.history.amend(app.state); show(); parts.matches.redraw(); parts.time.redraw(); }
 
 // --------------------------------------------------------------- starting
 
 const actions = {
   describe, another, openFile, prefer, go, popped,
+  arrange: () => { parts.matches.arrange(); parts.matches.redraw(); },
   reset: () => step((s) => Object.assign(s, fresh(), { look: s.look, query: { kind: "z", z: app.first } })),
   compare: () => parts.compare.open("query", app.now.matches[0]?.id),
   stop: () => app.stop?.(),
@@ -221,22 +276,39 @@ function build() {
   byId("more").hidden = !byId("params-more").childElementCount;
   parts.stage = new Stage(about);
   parts.matches = new Matches(byId("matches"), {
-    use, look, numbers: () => app.state.look.numbers, symbol: (name) => about[name].symbol, grouped: () => app.state.perRegion,
+    use, look, scale: health.bundle.scale_mm, inTime, cards: () => app.state.look, numbers: () => app.state.look.numbers, symbol: (name) => about[name].symbol, grouped: () => app.state.perRegion,
     compare: (id) => parts.compare.open("query", id),
     frames: (region) => framesOf({ ...queryBody(), filters: { ...filtersOf(app.state), region } }),
+  });
+  parts.time = new Time(about, {
+    look, use, query: () => (app.state.query.kind === "z" ? app.now.got : null), closed: () => { app.sought_frames = null; show(); },
+    preview: (frame, field) => parts.stage.show({ field, scale: health.bundle.scale_mm, source: frame.source, title: [frame.region, when(frame)].filter(Boolean).join(" · "), verdict: "a frame of the strip; click it to make it the query" }, look()),
   });
   parts.maps = new Maps(byId("cloud"), byId("map"), about, use);
   parts.filters = new FilterForm(about, () => app.state, () => { remember(); show(); search(); });
   parts.compare = new Compare(
     () => ({ ...picture(), field: app.now.field, got: app.now.got, native: app.now.record?.parameters, title: title(), source: app.state.query.kind === "z" ? "generated" : app.now.record.source }),
     () => app.now.matches, look, about, health.bundle.scale_mm, (pair) => { app.state.pair = pair; address(); });
-  setUp(() => ({ query: app.state.query, matches: app.now.matches, recipe: app.now.recipe, python: app.now.python, name: fileName() }), parts.stage);
+  setUp(() => ({ query: app.state.query, matches: parts.matches.ordered, recipe: app.now.recipe, publicUrl: health.public_url, python: app.now.python, name: fileName() }), parts.stage);
   for (const id of ["cloud-x", "cloud-y", "map-p"]) byId(id).append(...Object.entries(about).map(([name, p]) => make("option", { value: name }, p.title)));
   byId("phrases").append(...Object.entries(health.vocabulary).map(([phrase, meaning]) => make("option", { value: phrase }, meaning)));
-  const clip = health.bundle.limit_gauss;
-  byId("limit").append(...[100, 200, 500, 1000, 1500, 3000].filter((v) => v !== clip).concat(clip).sort((x, y) => x - y).map((v) => make("option", { value: v }, `±${v} G`)));
+  byId("limit").append(make("option", { value: 0 }, "Auto"), ...ranges().map((v) => make("option", { value: v }, `±${v} G`)));
+  byId("sort").append(...[["distance", "by distance"], ["time", "by time"], ["mu", "by μ"]].map(([value, text]) => make("option", { value }, text)), ...Object.entries(about).map(([name, p]) => make("option", { value: name }, `by ${p.title.toLowerCase()}`)));
   byId("placed").hidden = !(health.bundle.estimates && health.archive);
   byId("about").textContent = summary(health);
+}
+
+/** What a link says was asked for, as it was understood. */
+async function recall(state) {
+  app.sought_frames = null;
+  chips([]);
+  if (!state.describe) return;
+  try {
+    const asked = await understand(state.describe);
+    chips(asked.parts);
+    if (state.query.kind === "patch" && !makes(asked) && finds(asked)) app.sought_frames = asked.filters;
+    if (state.query.kind === "z" && makes(asked)) state.goal = { describe: asked.describe || null, set: { ...state.locks, ...asked.set } };
+  } catch { /* the chips are an extra */ }
 }
 
 async function begin() {
@@ -248,6 +320,7 @@ async function begin() {
   state.pair = null;
   if (!state.query) state.query = { kind: "z", z: app.first };
   if (link.bundle && !health.bundle.hash?.startsWith(link.bundle)) notice("This link was made with another model; what it shows here may differ.", "hint");
+  await recall(state);
   try { await load(); } catch (error) {
     const q = state.query;
     if (q.kind === "upload" && q.z) {

@@ -89,11 +89,11 @@ export class Panel {
     row.box.addEventListener("blur", enter);
     row.box.addEventListener("focus", () => row.box.select());
     row.speak = (value) => row.range.setAttribute("aria-valuetext", `${number(value)} ${unit(about.unit)}`);
-    row.worth = make("p", { class: "worth", id: `${id}-worth` });
+    row.worth = make("span", { class: "worth", id: `${id}-worth` });
     row.wrong = make("p", { class: "wrong", role: "alert", hidden: true });
     row.node = make("div", { class: "param", "data-name": name }, head,
       make("div", { class: "track" }, histogram(about, row.share(low), row.share(high)), row.mark, row.range),
-      make("div", { class: "foot" }, row.box, make("span", { class: "unit" }, unit(about.unit)), row.note), row.wrong, row.worth);
+      make("div", { class: "foot" }, row.box, make("span", { class: "unit" }, unit(about.unit)), row.worth, row.note), row.wrong);
     return row;
   }
 
@@ -177,11 +177,11 @@ export class Panel {
 function worth(native, about) {
   if (!native || native.value === null) return "";
   const u = unit(native.unit ?? about.native_unit);
-  if (native.low === undefined) return `as observed: ${number(native.value)} ${u}`;
+  if (native.low === undefined) return `native ${number(native.value)} ${u}`;
   // the band in the power of ten of its middle, so that it is read at a glance
   const ten = number(native.value).match(/×10.+$/)?.[0] ?? "", size = ten ? 10 ** Math.floor(Math.log10(native.value)) : 1;
   const [middle, low, high] = [native.value, native.low, native.high].map((v) => number(v / size));
-  return `at native scale: ${middle} (${low} to ${high})${ten} ${u}`;
+  return `native ${middle} (${low} to ${high})${ten} ${u}`;
 }
 
 /** How far a held value is from where it should be, where that is more than a lock allows: a tenth of the spread. */
@@ -199,7 +199,7 @@ function off(about, value, held) {
 function made(value, observed, about) {
   if (!Number.isFinite(value) || !Number.isFinite(observed) || about.binary) return "";
   const gap = value - observed;
-  return `observed ${number(observed)} · reconstructed ${number(value)} · difference ${gap > 0 ? "+" : ""}${number(gap)} ${unit(about.unit)}`;
+  return `reconstructed ${number(value)} (${gap > 0 ? "+" : ""}${number(gap)})`;
 }
 
 /** What a parameter is, for the popover. */

@@ -5,9 +5,9 @@ export const fresh = () => ({
   query: null,
   // goal: what "another like it" aims at, kept while others are asked for, so that they do not drift
   asked: {}, locks: {}, describe: "", seed: 1, goal: null,
-  filters: { source: "any", since: "", until: "", lat: ["", ""], lon: ["", ""], mu: "", parameters: {} },
+  filters: { source: "any", since: "", until: "", lat: ["", ""], lon: ["", ""], mu: "", region: "", noaa: "", parameters: {} },
   perRegion: true, notOwn: true, k: 12, by: "hybrid",
-  look: { palette: "grey", limit: 0, stretch: "linear", numbers: "native", pil: false, cen: false, view: "grid", cloud: ["tuf", "psep"], map: "tuf" },
+  look: { palette: "grey", limit: 0, stretch: "asinh", numbers: "native", cards: "list", size: 100, sort: "distance", pil: false, cen: false, view: "grid", cloud: ["tuf", "psep"], map: "tuf" },
   pair: null,
 });
 
@@ -31,7 +31,7 @@ export function toHash(s, bundleHash) {
   if (s.seed !== 1) put("seed", s.seed);
   const f = s.filters;
   if (f.source !== "any") put("source", f.source);
-  put("since", f.since); put("until", f.until); put("mu", f.mu);
+  put("since", f.since); put("until", f.until); put("mu", f.mu); put("region", f.region); put("noaa", f.noaa);
   for (const key of ["lat", "lon"]) if (f[key].some((v) => v !== "")) put(key, f[key].join("~"));
   put("where", Object.entries(f.parameters).map(([name, [low, high]]) => `${name}:${low ?? ""}~${high ?? ""}`).join(","));
   if (!s.perRegion) put("frames", 1);
@@ -43,6 +43,9 @@ export function toHash(s, bundleHash) {
   if (l.limit) put("limit", l.limit);
   if (l.stretch !== d.stretch) put("stretch", l.stretch);
   if (l.numbers !== d.numbers) put("numbers", l.numbers);
+  if (l.cards !== d.cards) put("cards", l.cards);
+  if (l.size !== d.size) put("size", l.size);
+  if (l.sort !== d.sort) put("sort", l.sort);
   put("draw", [l.pil && "pil", l.cen && "cen"].filter(Boolean).join(","));
   if (l.view !== d.view) put("view", l.view);
   if (String(l.cloud) !== String(d.cloud)) put("cloud", l.cloud.join(","));
@@ -66,6 +69,8 @@ export function fromHash(hash) {
   for (const key of ["since", "until"]) if (/^\d{4}-\d\d-\d\d$/.test(p.get(key) || "")) f[key] = p.get(key);
   const numeric = (text) => (text !== "" && text !== undefined && Number.isFinite(Number(text)) ? Number(text) : "");
   f.mu = numeric(p.get("mu") ?? "");
+  f.region = (p.get("region") ?? "").slice(0, 100);
+  f.noaa = /^\d{1,6}$/.test(p.get("noaa") ?? "") ? Number(p.get("noaa")) : "";
   for (const key of ["lat", "lon"]) if (p.get(key)) { const [a, b] = p.get(key).split("~"); f[key] = [numeric(a), numeric(b)]; }
   for (const part of (p.get("where") || "").split(",").filter(Boolean)) {
     const match = part.match(/^(\w+):([^~]*)~(.*)$/);
@@ -77,8 +82,11 @@ export function fromHash(hash) {
   const l = s.look, drawn = (p.get("draw") || "").split(",");
   l.palette = choose("colour", ["grey", "hmi"], l.palette);
   l.limit = Number(p.get("limit")) > 0 ? Number(p.get("limit")) : 0;
-  l.stretch = choose("stretch", ["asinh"], l.stretch);
+  l.stretch = choose("stretch", ["linear", "asinh"], l.stretch);
   l.numbers = choose("numbers", ["grid", "difference"], l.numbers);
+  l.cards = choose("cards", ["grid"], l.cards);
+  if (/^\w+$/.test(p.get("sort") || "")) l.sort = p.get("sort");
+  l.size = Math.min(250, Math.max(80, Math.trunc(Number(p.get("size") ?? l.size)) || l.size));
   l.pil = drawn.includes("pil"); l.cen = drawn.includes("cen");
   l.view = choose("view", ["grid", "native", "made", "gap"], l.view);
   if (/^\w+,\w+$/.test(p.get("cloud") || "")) l.cloud = p.get("cloud").split(",");
@@ -95,6 +103,8 @@ export function filtersOf(s) {
   if (f.since) out.since = f.since;
   if (f.until) out.until = f.until;
   if (f.mu !== "") out.mu_min = f.mu;
+  if (f.region) out.region = f.region;
+  if (f.noaa) out.noaa = f.noaa;
   if (f.lat.some((v) => v !== "")) out.latitude_deg = between(f.lat);
   if (f.lon.some((v) => v !== "")) out.longitude_deg = between(f.lon);
   if (Object.keys(f.parameters).length) {

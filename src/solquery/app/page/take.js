@@ -2,7 +2,7 @@
 
 import { getBlob, postBlob } from "./api.js";
 import { byId } from "./format.js";
-import { csv } from "./matches.js";
+import { csv, fetchLines, recordList } from "./matches.js";
 
 export function save(blob, name) {
   const link = document.createElement("a");
@@ -28,6 +28,8 @@ async function copy(text) {
 /** context() → {query, matches, recipe, name}; stage for the PNG. */
 export function setUp(context, stage) {
   const box = byId("take-box"), said = byId("take-said");
+  // another address than this machine's, where the server was told one
+  const shared = () => (context().publicUrl ? new URL(location.hash, context().publicUrl).href : location.href);
   const tell = (text) => { said.textContent = text; };
   byId("take").addEventListener("click", () => {
     const { recipe, python } = context();
@@ -52,7 +54,14 @@ export function setUp(context, stage) {
     return "Saved: parameters at native scale, those on the grid as grid_…, and how they differ from the query's there as difference_….";
   });
   doing("get-png", async () => { save(await stage.png(), `${context().name}.png`); return "Saved."; });
-  doing("get-link", async () => ((await copy(location.href)) ? "Copied. With the same bundle and archive the link shows the same." : "The browser does not let the page copy; take the link from the address bar."));
+  doing("get-link", async () => ((await copy(shared())) ? "Copied. With the same bundle and archive the link shows the same." : "The browser does not let the page copy; take the link from the address bar."));
+  const lines = (id, of, what) => doing(id, async () => {
+    const text = of(context().matches);
+    if (!text) return "No match is a SHARP observation.";
+    return (await copy(text)) ? `Copied ${text.split("\n").length} ${what}.` : text;
+  });
+  lines("get-list", recordList, "lines of HARPNUM and T_REC");
+  lines("get-fetch", fetchLines, "lines of the command line");
   for (const button of box.querySelectorAll("[data-copy]")) {
     button.addEventListener("click", async () => tell((await copy(byId(button.dataset.copy).textContent)) ? "Copied." : "The browser does not let the page copy; select the text."));
   }

@@ -26,6 +26,10 @@ export function wire(act) {
   chosen("palette", (look, value) => { look.palette = value; look.limit = 0; });
   chosen("stretch", (look, value) => { look.stretch = value; });
   chosen("view", (look, value) => { look.view = value; });
+  chosen("cards", (look, value) => { look.cards = value; });
+  for (const input of document.querySelectorAll("[name=cards]")) input.addEventListener("change", act.arrange);
+  byId("size").addEventListener("input", (event) => { act.prefer((look) => { look.size = Number(event.target.value); }); act.arrange(); });
+  byId("sort").addEventListener("change", (event) => { act.prefer((look) => { look.sort = event.target.value; }); act.arrange(); });
   const changed = (id, change) => byId(id).addEventListener("change", (event) => act.prefer((look) => change(look, event.target)));
   changed("pil", (look, box) => { look.pil = box.checked; });
   changed("cen", (look, box) => { look.cen = box.checked; });
