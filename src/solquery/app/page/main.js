@@ -17,6 +17,7 @@ import { busy, complain, notice, summary, welcome } from "./tell.js";
 import { early, wire } from "./wire.js";
 
 const SAME = ["tuf", "psep", "r", "polarity"];
+const NEAREST = 4;
 const LIMIT_BYTES = 32 * 2 ** 20;
 
 /** A step: change the state, remember it, show it. */
@@ -40,6 +41,15 @@ function asking(name, value) {
   return { ...Object.fromEntries(rest.map((other) => [other, Math.max(about[other].reach[0], Math.min(about[other].reach[1], now.observed[other]))])), [name]: value };
 }
 
+/** The nearest few follow the hand; the whole list is asked for when it rests. */
+const meanwhile = new Latest(async (mine, z) => {
+  const asked = ++app.sought;
+  try {
+    const found = await postJson("/api/search", { ...queryBody(), patch: undefined, upload: undefined, exclude_own: false, z, k: Math.min(NEAREST, app.state.k) });
+    if (mine === app.turn && app.hand && asked === app.sought) parts.matches.first(found.matches);
+  } catch { /* the search at the end tells */ }
+});
+
 const follow = new Latest(async (mine, z, name, value) => {
   try {
     const { document, fields } = await postPacked("/api/edit?format=packed", { z, set: asking(name, value), hold: holdWithout(name), exact: false });
@@ -49,6 +59,7 @@ const follow = new Latest(async (mine, z, name, value) => {
     parts.stage.show({ field: fields[0], scale: app.health.bundle.scale_mm, source: "generated", title: origin() ? `from ${origin()}, changed` : "by a network, no observation" }, look());
     parts.panel.update({ got: app.now.got, native: document.native, asked: { [name]: value }, locks: app.state.locks, verdict: "", ready: true });
     parts.maps.update({ got: app.now.got, matches: app.now.matches, z: document.z, trail: app.history.trail() });
+    if (app.health.archive) meanwhile.ask(mine, document.z);
   } catch (error) { if (mine === app.turn && error.kind !== "out of reach") complain(error, back); }
 });
 
@@ -62,6 +73,7 @@ async function release(name, value) {
   const z = app.hand?.name === name ? app.hand.z : app.state.query.z, from = origin();
   app.hand = null;
   follow.drop();
+  meanwhile.drop();
   const mine = ++app.turn;
   notice("");
   try {
@@ -94,6 +106,15 @@ async function release(name, value) {
 function lock(name, on) {
   if (on) app.state.locks[name] = app.now.got[name]; else delete app.state.locks[name];
   delete app.state.asked[name];
+  remember();
+  show();
+}
+
+/** Hold other values while one moves, or release them. */
+function only(name, others, on) {
+  const { state, now } = app;
+  delete state.locks[name];
+  for (const other of others) if (on) state.locks[other] = now.got[other]; else delete state.locks[other];
   remember();
   show();
 }
@@ -270,9 +291,18 @@ function fileName() {
   return q.kind === "z" ? `generated-${q.z.slice(0, 8)}` : q.kind === "upload" ? (q.name || q.id).replace(/\.(fits|fz|gz)$/gi, "").replace(/\.fits$/i, "") : q.id;
 }
 
+/** On a phone the matches come before the maps. */
+function arrangeMaps() {
+  const narrow = matchMedia("(max-width: 719px)");
+  const move = () => { if (narrow.matches) byId("found").after(byId("maps")); else byId("stage").append(byId("maps")); };
+  narrow.addEventListener("change", move);
+  move();
+}
+
 function build() {
   const { about, health } = app;
-  parts.panel = new Panel(about, byId("params"), byId("params-more"), { drag, release, lock, explain });
+  arrangeMaps();
+  parts.panel = new Panel(about, byId("params"), byId("params-more"), { drag, release, lock, only, explain });
   byId("more").hidden = !byId("params-more").childElementCount;
   parts.stage = new Stage(about);
   parts.matches = new Matches(byId("matches"), {

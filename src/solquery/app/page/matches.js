@@ -60,6 +60,22 @@ export class Matches {
     if (held) (this.cards.find((card) => card.match.id === id) ?? this.cards[Math.min(Math.max(at, 0), this.cards.length - 1)])?.node.querySelectorAll("button")[Math.max(button, 0)]?.focus({ preventScroll: true });
   }
 
+  /** The nearest few of now in front of those that were shown, which are those of before. */
+  first(matches) {
+    const ids = new Set(matches.map((match) => match.id)), regions = new Set(matches.map((match) => match.region));
+    const kept_ = this.handlers.grouped() ? this.cards.filter((card) => !regions.has(card.match.region)) : this.cards.filter((card) => !ids.has(card.match.id));
+    const known = new Map(this.cards.map((card) => [card.match.id, card.canvas]));
+    const cards = matches.map((match) => this.card(match));
+    for (const card of kept_) card.node.classList.add("before");
+    this.cards = [...cards, ...kept_];
+    this.list.replaceChildren(...this.cards.map((card) => card.node));
+    for (const card of cards) {
+      // the picture of one that is there already is not drawn again
+      const drawn = known.get(card.match.id);
+      if (drawn && drawn.width > 1) { card.canvas.replaceWith(drawn); card.canvas = drawn; } else this.paint(card);
+    }
+  }
+
   /** The matches in the order in which they are shown. */
   get ordered() { return this.cards.map((card) => card.match); }
 
@@ -138,13 +154,15 @@ export class Matches {
     try {
       const { field } = await patchOf(card.match.id);
       if (this.over !== card) return;
-      const at = card.node.getBoundingClientRect();
-      if (at.left < 380) return;
-      draw(canvas, field, { ...this.handlers.look(), scale: this.handlers.scale, cross: null, width: 340 });
-      box.querySelector("figcaption").textContent = `${card.match.region}, ${card.match.source}`;
+      // over the sliders, so that the query stays to be seen beside it
+      const over = byId("physics").getBoundingClientRect(), level = byId("patch").getBoundingClientRect().top;
+      if (over.width > 0.6 * innerWidth) return;
+      box.style.width = `${Math.min(over.width, 460)}px`;
       box.hidden = false;
-      box.style.left = `${at.left - box.offsetWidth - 10}px`;
-      box.style.top = `${Math.max(8, Math.min(innerHeight - box.offsetHeight - 8, at.top))}px`;
+      draw(canvas, field, { ...this.handlers.look(), scale: this.handlers.scale, cross: null });
+      box.querySelector("figcaption").textContent = [`${card.match.region}, ${card.match.source}`, when(card.match)].filter(Boolean).join(" · ");
+      box.style.left = `${over.left + (over.width - box.offsetWidth) / 2}px`;
+      box.style.top = `${Math.max(8, Math.min(innerHeight - box.offsetHeight - 8, level))}px`;
     } catch { /* the small one has to do */ }
   }
 

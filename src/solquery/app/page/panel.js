@@ -8,7 +8,7 @@ const SVG = "http://www.w3.org/2000/svg";
 const THUMB = 9;
 
 export class Panel {
-  /** handlers: drag(name, value), release(name, value), lock(name, on), explain(name, element). */
+  /** handlers: drag(name, value), release(name, value), lock(name, on), only(name, others, on), explain(name, element). */
   constructor(parameters, first, more, handlers) {
     this.parameters = parameters;
     this.handlers = handlers;
@@ -31,11 +31,12 @@ export class Panel {
     const id = `p-${name}`;
     row.lock = make("button", { type: "button", class: "lock", "aria-pressed": "false", "aria-label": `Lock ${about.title}`, title: "Hold this value while others move", onclick: () => lock(name, row.lock.getAttribute("aria-pressed") !== "true") });
     row.lock.append(padlock());
+    row.only = make("button", { type: "button", class: "only", "aria-label": `Hold all but ${about.title}`, title: "Hold all but this; once more: release them", onclick: () => this.only(name) }, "only");
     row.note = make("span", { class: "note", id: `${id}-note` });
     const head = make("div", { class: "head" },
       make(about.binary ? "span" : "label", { for: about.binary ? null : id, id: `${id}-label` }, about.title),
       make("button", { type: "button", class: "symbol", "aria-label": `What ${about.title} is`, onclick: (event) => explain(name, event.currentTarget) }, about.symbol),
-      make("span", { class: "grow" }), row.lock);
+      make("span", { class: "grow" }), row.only, row.lock);
     if (about.binary) {
       row.choices = [-1, 1].map((value) => {
         const input = make("input", { type: "radio", name: id, value, onchange: () => release(name, value) });
@@ -95,6 +96,13 @@ export class Panel {
       make("div", { class: "track" }, histogram(about, row.share(low), row.share(high)), row.mark, row.range),
       make("div", { class: "foot" }, row.box, make("span", { class: "unit" }, unit(about.unit)), row.worth, row.note), row.wrong);
     return row;
+  }
+
+  /** The other parameters that are always in view are held, or released where they all are. */
+  only(name) {
+    const others = FIRST.filter((other) => other !== name && this.rows.has(other) && Number.isFinite(this.last.got[other]));
+    const held = others.every((other) => this.last.locks[other] !== undefined);
+    this.handlers.only(name, others, !held);
   }
 
   /** What was typed stays, with why it cannot be had, and a button for what can. */

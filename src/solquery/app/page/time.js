@@ -114,15 +114,17 @@ export class Time {
     const x = (frame) => LEFT + ((WIDE - LEFT - RIGHT) * ((frame.t_utc ? at(frame) : t0) - t0)) / Math.max(1, t1 - t0), query = this.handlers.query();
     byId("curves").replaceChildren(...CURVES.filter((name) => name in this.parameters).map((name) => {
       const about = this.parameters[name], u = unit(about.unit);
-      const points = timed.map((frame) => [x(frame), frame.grid[name]?.value]).filter(([, v]) => Number.isFinite(v));
+      const points = timed.map((frame) => [x(frame), frame.grid[name]?.value, frame.quantity]).filter(([, v]) => Number.isFinite(v));
+      // fields along the line of sight and radial ones are no one curve
+      const kinds = [...new Set(points.map((p) => p[2]))].sort((a, b) => points.filter((p) => p[2] === b).length - points.filter((p) => p[2] === a).length);
       const mine = query?.[name], all = points.map(([, v]) => v).concat(Number.isFinite(mine) ? [mine] : []);
       const low = Math.min(...all, 0), high = Math.max(...all) || 1, y = (v) => TALL - FOOT - ((TALL - FOOT - TOP) * (v - low)) / (high - low || 1);
       const svg = node("svg", { viewBox: `0 0 ${WIDE} ${TALL}`, role: "img", "aria-label": `${about.title} against time, ${number(Math.min(...points.map((p) => p[1])))} to ${number(Math.max(...points.map((p) => p[1])))} ${u}` });
       svg.append(node("line", { x1: LEFT, x2: WIDE - RIGHT, y1: y(low), y2: y(low), class: "axis" }), node("text", { x: LEFT - 4, y: y(high) + 4, "text-anchor": "end" }, number(high, 2)), node("text", { x: LEFT - 4, y: y(low), "text-anchor": "end" }, number(low, 2)));
       svg.append(node("text", { x: LEFT, y: TALL - 3 }, timed[0].t_utc.slice(0, 10)), node("text", { x: WIDE - RIGHT, y: TALL - 3, "text-anchor": "end" }, timed.at(-1).t_utc.slice(0, 10)));
       if (Number.isFinite(mine)) svg.append(node("line", { x1: LEFT, x2: WIDE - RIGHT, y1: y(mine), y2: y(mine), class: "mine" }));
-      svg.append(node("path", { d: points.map(([px, v], k) => `${k ? "L" : "M"}${px.toFixed(1)} ${y(v).toFixed(1)}`).join(""), class: "curve" }));
-      for (const [px, v] of points) svg.append(node("circle", { cx: px, cy: y(v), r: 1.8, class: "point" }));
+      for (const kind of kinds) svg.append(node("path", { d: points.filter((p) => p[2] === kind).map(([px, v], k) => `${k ? "L" : "M"}${px.toFixed(1)} ${y(v).toFixed(1)}`).join(""), class: "curve" }));
+      for (const [px, v, kind] of points) svg.append(node("circle", { cx: px, cy: y(v), r: kind === kinds[0] ? 1.8 : 2.6, class: kind === kinds[0] ? "point" : "point other" }));
       svg.append(node("line", { class: "cursor", x1: LEFT, x2: LEFT, y1: TOP - 4, y2: TALL - FOOT }));
       svg.addEventListener("click", (event) => {
         const box = svg.getBoundingClientRect(), px = ((event.clientX - box.left) / box.width) * WIDE;
@@ -131,7 +133,7 @@ export class Time {
         this.go(nearest, true);
       });
       this.drawn.push({ svg, x });
-      return make("figure", {}, make("figcaption", { class: "small" }, `${about.symbol}, ${u} on the grid${Number.isFinite(mine) ? "; dashed: the query" : ""}`), svg);
+      return make("figure", {}, make("figcaption", { class: "small" }, `${about.symbol}, ${u} on the grid${Number.isFinite(mine) ? "; dashed: the query" : ""}${kinds.length > 1 ? `; dots: ${kinds[0]}, rings: ${kinds.slice(1).join(", ")}` : ""}`), svg);
     }));
   }
 }
