@@ -140,7 +140,10 @@ def opened(browser, address):
     def listen(page):
         page.on("pageerror", lambda error: wrong.append(str(error)))
         page.on("console", lambda m: wrong.append(m.text) if "Content Security Policy" in m.text else None)
-        page.on("request", lambda r: wrong.append(r.url) if not r.url.startswith((address, "blob:", "data:", "about:")) else None)
+        page.on(
+            "request",
+            lambda r: wrong.append(r.url) if not r.url.startswith((address, "blob:", "data:", "about:")) else None,
+        )
 
     def open_(size="desk", hash="", scheme="light"):
         width, height = SIZES[size]

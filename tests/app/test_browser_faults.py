@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import io
 import json
 
-import numpy as np
 import pytest
+from empty_fits import empty_file
 from page_driver import MARKS, box, choose, picture, rest, state, until
 
 pytest.importorskip("playwright.sync_api")
@@ -26,16 +25,6 @@ LATE = """() => {
     return answer;
   };
 }"""
-
-
-def empty_file():
-    from astropy.io import fits
-
-    out = io.BytesIO()
-    header = fits.Header({"CDELT1": 0.03, "CDELT2": 0.03, "CUNIT1": "deg", "CUNIT2": "deg"})
-    header.update({"CTYPE1": "CRLN-CEA", "CTYPE2": "CRLT-CEA", "BUNIT": "Gauss"})
-    fits.PrimaryHDU(np.zeros((80, 160), np.float32), header).writeto(out)
-    return out.getvalue()
 
 
 def typed(page, name, text):
@@ -131,7 +120,11 @@ def test_numbers_with_units_are_understood_and_others_stay_to_be_mended(opened):
     before = box(page, "tuf")
     for text in (f"{1.1e-22 * before:.3f}e22 Mx", f"{1.1e-22 * before:.3f}×10^22Mx"):
         typed(page, "tuf", text)
-        until(page, "old => Math.abs(Number(document.querySelector('[data-name=tuf] .value').value) - old) > 0.02 * old", before)
+        until(
+            page,
+            "old => Math.abs(Number(document.querySelector('[data-name=tuf] .value').value) - old) > 0.02 * old",
+            before,
+        )
         rest(page)
         assert abs(box(page, "tuf") - 1.1 * before) < 0.04 * before
         page.click("#undo")
@@ -226,7 +219,6 @@ def test_what_is_asked_before_the_page_is_ready_is_done_then(opened):
     page.fill("#describe", "weak")
     page.press("#describe", "Enter")
     until(page, "document.getElementById('about').textContent.includes('what you asked for')")
-    page.unroute("**/api/parameters")
     held[0].continue_()
     until(page, "location.hash.includes('say=weak')")
     assert page.input_value("#describe") == "weak"

@@ -8,14 +8,32 @@ from urllib.parse import parse_qs, urlparse
 
 import numpy as np
 import pytest
-from test_api import latent, ok, refused
+from empty_fits import empty_file
 
 from solquery.app.closeness import closeness_of
 from solquery.app.links import fetch_line, links_of, record_set
 from solquery.app.records import sigmas_apart
 from solquery.app.uploads import read_upload
+from solquery.steering import encode_latent
 
 pytestmark = pytest.mark.filterwarnings("ignore::solquery.steering.SteeringWarning")
+
+
+def latent(seed):
+    return encode_latent(np.random.default_rng(seed).standard_normal(16))
+
+
+def ok(response):
+    assert response.status_code == 200, response.text[:500]
+    return response
+
+
+def refused(response, status, kind=None):
+    assert response.status_code == status, response.text[:500]
+    error = response.json()["error"]
+    assert kind is None or error["kind"] == kind
+    return error["message"]
+
 
 #: HARP 377 as JSOC has it
 ROW = {
@@ -40,7 +58,9 @@ def test_an_observation_is_linked_to_the_archives_of_the_field():
     seen = parse_qs(urlparse(links["Helioviewer"]).query)
     assert seen["date"] == ["2011-02-15T01:59:26.000Z"]
     # by sunpy, from one astronomical unit: 203 arcseconds west and 221 south of the centre of the disk
-    assert float(seen["centerX"][0]) == pytest.approx(203, abs=2) and float(seen["centerY"][0]) == pytest.approx(-221, abs=3)
+    assert float(seen["centerX"][0]) == pytest.approx(203, abs=2) and float(seen["centerY"][0]) == pytest.approx(
+        -221, abs=3
+    )
     events = parse_qs(urlparse(links["HEK"]).query)
     assert events["event_starttime"] == ["2011-02-14T13:59:26"] and "fl" in events["event_type"][0]
 
@@ -48,10 +68,12 @@ def test_an_observation_is_linked_to_the_archives_of_the_field():
 def test_the_place_on_the_disk_is_that_of_sunpy():
     frames = pytest.importorskip("sunpy.coordinates.frames")
     import astropy.units as u
-    from astropy.constants import au, R_sun
+    from astropy.constants import R_sun, au
     from astropy.coordinates import SkyCoord
 
-    seen_from = SkyCoord(0 * u.deg, ROW["b0_deg"] * u.deg, au, obstime=ROW["t_utc"], frame=frames.HeliographicStonyhurst)
+    seen_from = SkyCoord(
+        0 * u.deg, ROW["b0_deg"] * u.deg, au, obstime=ROW["t_utc"], frame=frames.HeliographicStonyhurst
+    )
     place = SkyCoord(
         ROW["longitude_deg"] * u.deg, ROW["latitude_deg"] * u.deg, R_sun, obstime=ROW["t_utc"],
         frame=frames.HeliographicStonyhurst,
@@ -167,8 +189,6 @@ def test_fluxes_differ_in_sigmas_of_the_logarithm(shipped_room):
 
 
 def test_a_file_without_a_field_is_told_and_not_inverted(client):
-    from test_browser_faults import empty_file
-
     document = ok(client.post("/api/patch?name=nothing.fits", content=empty_file())).json()
     assert document["empty"] is True
     said = refused(client.post(f"/api/invert?patch={document['id']}"), 422, "invalid")

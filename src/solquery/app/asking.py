@@ -66,9 +66,19 @@ _SAID = {
     "dipole": "bipole",
     "anti-hale": "",
 }
-_SOURCES = {"real": "real", "observed": "real", "observation": "real", "observations": "real", "simulated": "simulated"}
-_IDLE = frozenset("a an and active at around about field from has having in is magnetic near of on one or patch".split())
-_IDLE |= frozenset("region regions spot spots that the to which whose with like show find me frame frames".split())
+_SOURCES = {
+    "real": "real",
+    "observed": "real",
+    "observation": "real",
+    "observations": "real",
+    "simulated": "simulated",
+}
+#: words that ask for nothing
+_IDLE = frozenset(
+    ("a", "about", "active", "an", "and", "around", "at", "field", "find", "frame", "frames", "from", "has", "having")
+)
+_IDLE |= {"in", "is", "like", "magnetic", "me", "near", "of", "on", "one", "or", "patch", "region", "regions", "show"}
+_IDLE |= {"spot", "spots", "that", "the", "to", "which", "whose", "with"}
 
 
 @dataclass(frozen=True)
@@ -153,6 +163,8 @@ def _place(asked: Asked, match: re.Match[str]) -> Part:
     return Part(match[0], "place", f"within {_AROUND_DEG:g}° of it in latitude and longitude")
 
 
+#: the time of day, which is read over: a day is looked for
+_CLOCK = r"[T_ ]\d\d:\d\d(?::\d\d)?(?:_?(?:TAI|UTC?|Z))?"
 _MONTH = r"(?P<m>jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\.?"
 _FINDS: tuple[tuple[re.Pattern[str], Callable[[Asked, re.Match[str]], Part]], ...] = tuple(
     (re.compile(pattern + r"(?![\w])", re.IGNORECASE), work)
@@ -160,7 +172,10 @@ _FINDS: tuple[tuple[re.Pattern[str], Callable[[Asked, re.Match[str]], Part]], ..
         (r"(?:NOAA(?:\s*AR)?|AR)\s*#?\s*(?P<n>\d{4,5})", _noaa),
         (r"(?P<k>HARP|SHARP|HARPNUM)\s*#?=?\s*(?P<n>\d{1,6})", _region),
         (r"(?P<k>SIM)\s*(?P<n>\d+-\d+)", _region),
-        (r"(?P<y>(?:19|20)\d\d)[-./](?P<m>\d\d)(?:[-./](?P<d>\d\d)(?:[T_ ]\d\d:\d\d(?::\d\d)?(?:_?(?:TAI|UTC?|Z))?)?)?", _day),
+        (
+            r"(?P<y>(?:19|20)\d\d)[-./](?P<m>\d\d)(?:[-./](?P<d>\d\d)(?:[T_ ]\d\d:\d\d(?::\d\d)?(?:_?(?:TAI|UTC?|Z))?)?)?",
+            _day,
+        ),
         (rf"(?P<d>\d{{1,2}})\.?\s+{_MONTH}\s+(?P<y>(?:19|20)\d\d)", _written_day),
         (rf"{_MONTH}\s+(?P<d>\d{{1,2}}),?\s+(?P<y>(?:19|20)\d\d)", _written_day),
         (r"(?P<ns>[NS])\s?(?P<a>\d{1,2})\s?(?P<ew>[EW])\s?(?P<b>\d{1,3})", _place),
@@ -170,7 +185,7 @@ _FINDS: tuple[tuple[re.Pattern[str], Callable[[Asked, re.Match[str]], Part]], ..
 
 def _named(directions: Directions) -> dict[str, str]:
     """What people call the parameters of a model, in lower case."""
-    out = {}
+    out: dict[str, str] = {}
     for name in directions.names:
         about = get_parameter(name)
         out |= {name.lower().replace("_", " "): name, name.lower(): name, about.title.lower(): name}

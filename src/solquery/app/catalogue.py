@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from ..archive.store import Archive
     from ..bundle import Bundle
 
-__all__ = ["Catalogue", "shares"]
+__all__ = ["Catalogue", "shares", "why_no_search"]
 
 _LEFT_OUT = ("embedding", "keywords", "truth", "checksum", "embedding_model", "embedding_precision")
 _CLOUD = 3_000
@@ -40,6 +40,23 @@ _CONDITIONS = 64
 def shares(by: str) -> dict[str, float]:
     """Weights of a search by ``"hybrid"``, look and physics, or by ``"physics"`` alone."""
     return {name: weight for name, weight in WEIGHTS.items() if by == "hybrid" or name != LOOK}
+
+
+def why_no_search(bundle: Bundle, archive: Archive | None) -> str:
+    """Why there is nothing to search, and what to do; empty where there is something."""
+    if archive is None:
+        return "no archive is open; start the page with `solquery app --archive DIR` to see observations that match"
+    if not len(archive):
+        return (
+            f"the archive at {archive.uri} holds no patch yet; add some with `solquery ingest FILES "
+            f"--archive {archive.uri}` or `solquery fetch`, then start the page again"
+        )
+    if bundle.encoder is None:
+        return (
+            f"bundle {bundle.name!r} has no encoder, so nothing can be compared with the archive; start the page with "
+            "another --bundle, or build one with an encoder"
+        )
+    return ""
 
 
 class Catalogue:

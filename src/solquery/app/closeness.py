@@ -39,9 +39,7 @@ class Closeness:
         return None if not np.isfinite(self.threshold) else bool(distance <= self.threshold)
 
 
-def closeness_of(
-    regions: np.ndarray, distances: Callable[[np.ndarray], np.ndarray], seed: int = 0
-) -> Closeness:
+def closeness_of(regions: np.ndarray, distances: Callable[[np.ndarray], np.ndarray], seed: int = 0) -> Closeness:
     """Distances between patches of different regions, from a sample of at most 64.
 
     Parameters

@@ -17,7 +17,7 @@ _SEGMENTS = {"radial": "Br", "line-of-sight": "magnetogram"}
 
 
 def record_set(row: Mapping[str, Any]) -> str | None:
-    """The JSOC record set of a SHARP frame, ``hmi.sharp_cea_720s[377][2011.02.15_02:00:00_TAI]{Br}``; None of others."""
+    """The JSOC record set of a SHARP frame, as ``hmi.sharp_cea_720s[377][2011.02.15_02:00:00_TAI]{Br}``; else None."""
     if row.get("source") != "real" or not row.get("harpnum") or not row.get("t_rec"):
         return None
     segment = _SEGMENTS.get(str(row.get("quantity") or ""), "")
@@ -64,10 +64,9 @@ def links_of(row: Mapping[str, Any]) -> list[dict[str, str]]:
     record = record_set(row)
     if record:
         out.append({"title": "JSOC", "url": f"http://jsoc.stanford.edu/ajax/lookdata.html?ds={quote(record)}"})
-    place = [row.get(name) for name in ("latitude_deg", "longitude_deg")]
-    known = all(v is not None and math.isfinite(v) for v in place)
-    tilt = row.get("b0_deg")
-    x, y = _on_disk(*place, tilt if tilt is not None and math.isfinite(tilt) else 0.0) if known else (0.0, 0.0)  # type: ignore[arg-type]
+    latitude, longitude, tilt = (float(row.get(name) or 0.0) for name in ("latitude_deg", "longitude_deg", "b0_deg"))
+    known = row.get("latitude_deg") is not None and math.isfinite(latitude) and math.isfinite(longitude)
+    x, y = _on_disk(latitude, longitude, tilt if math.isfinite(tilt) else 0.0) if known else (0.0, 0.0)
     seen = {
         "date": time.strftime("%Y-%m-%dT%H:%M:%S.000Z"),
         "imageScale": "0.6" if known else "2.4",

@@ -15,8 +15,6 @@ __all__ = [
     "EstimateIn",
     "EstimateOut",
     "FieldOut",
-    "FramesIn",
-    "FramesOut",
     "Filters",
     "GenerateIn",
     "GenerateOut",
@@ -27,14 +25,12 @@ __all__ = [
     "MapOut",
     "MatchOut",
     "ParametersOut",
-    "PartOut",
     "PatchOut",
     "Problem",
     "Quantity",
     "SearchIn",
     "SearchOut",
-    "UnderstandIn",
-    "UnderstoodOut",
+    "Strict",
 ]
 
 
@@ -66,7 +62,9 @@ Values = Annotated[
 ]
 
 
-class _Strict(BaseModel):
+class Strict(BaseModel):
+    """What is asked: a field that is not known is refused."""
+
     model_config = ConfigDict(extra="forbid")
 
 
@@ -113,7 +111,7 @@ class Problem(BaseModel):
     error: Error
 
 
-class Between(_Strict):
+class Between(Strict):
     """Limits of a number, either of which may be left out."""
 
     low: FiniteFloat | None = None
@@ -126,7 +124,7 @@ class Between(_Strict):
         return self
 
 
-class Filters(_Strict):
+class Filters(Strict):
     """Which patches of the archive may be matches. What is unknown of a patch meets no limit on it."""
 
     source: Literal["any", "real", "simulated"] = Field("any", description="Observed, simulated, or both.")
@@ -142,7 +140,7 @@ class Filters(_Strict):
     noaa: Annotated[int, Field(ge=1, lt=10**6)] | None = Field(None, description="Only with this NOAA number.")
 
 
-class EditIn(_Strict):
+class EditIn(Strict):
     """Change one patch. With nothing set, the patch of `z` as it is."""
 
     z: Latent
@@ -152,7 +150,7 @@ class EditIn(_Strict):
     client: Client = None
 
 
-class GenerateIn(_Strict):
+class GenerateIn(Strict):
     """Make patches: of a description, of numbers, of both, or (with neither) drawn from the prior."""
 
     describe: str | None = Field(None, max_length=400, examples=["strong, widely separated bipole"])
@@ -163,7 +161,7 @@ class GenerateIn(_Strict):
     client: Client = None
 
 
-class SearchIn(_Strict):
+class SearchIn(Strict):
     """Search with exactly one of: a latent vector, the id of a patch in the archive, the id of an upload."""
 
     z: Latent | None = None
@@ -185,7 +183,7 @@ class SearchIn(_Strict):
         return self
 
 
-class EstimateIn(_Strict):
+class EstimateIn(Strict):
     """Patches of the archive, or uploads, whose place in the latent space is asked for."""
 
     ids: list[Identifier] = Field(min_length=1, max_length=100)
@@ -279,7 +277,9 @@ class InversionOut(BaseModel):
     patch: PatchOut
     z: str
     mse: float = Field(description="Mean squared error, in preset units squared (1 is 1000 G squared in `paper`).")
-    explained: float = Field(description="Share of the power of the observed field that the reconstruction has, 0 to 1.")
+    explained: float = Field(
+        description="Share of the power of the observed field that the reconstruction has, 0 to 1."
+    )
     z_norm: float
     far: bool
     reconstructed: dict[str, Quantity]
@@ -330,46 +330,6 @@ class MatchOut(KnownOut):
     difference: dict[str, Difference]
     native_shape: list[int] = Field(description="Rows and columns as observed.")
     native_scale_mm: list[float] | None = Field(description="Mm per pixel (y, x) as observed.")
-
-
-class FramesIn(_Strict):
-    """Frames of the archive that meet filters."""
-
-    filters: Filters = Field(default_factory=Filters)  # type: ignore[arg-type]
-    limit: int = Field(200, ge=1, le=500, description="At most so many, evenly spread.")
-
-
-class FramesOut(BaseModel):
-    """Frames in the order of time."""
-
-    frames: list[KnownOut]
-    of: int = Field(description="How many meet the filters.")
-    regions: int = Field(description="Of how many regions they are.")
-    best: str | None = Field(description="Id of the one nearest to the disk centre.")
-    where: str | None
-
-
-class UnderstandIn(_Strict):
-    """A line of text that finds or makes."""
-
-    text: Annotated[str, Field(max_length=400, examples=["NOAA 11158", "flux 3e22, 30 Mm, complex"])]
-
-
-class PartOut(BaseModel):
-    """A piece of the text, and what it was taken for."""
-
-    text: str
-    kind: Literal["region", "noaa", "time", "place", "source", "word", "number", "unknown"]
-    meaning: str
-
-
-class UnderstoodOut(BaseModel):
-    """What a text asks for, in the terms of `/api/frames`, `/api/search` and `/api/generate`."""
-
-    parts: list[PartOut]
-    filters: Filters
-    describe: str = Field(description="Words for `/api/generate`; empty where there are none.")
-    set: dict[str, float] = Field(description="Numbers for `/api/generate`.")
 
 
 class SearchOut(BaseModel):

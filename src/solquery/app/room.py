@@ -41,10 +41,11 @@ from ..steering import (
 from ..steering.direct import Been
 from ..steering.native import NATIVE_KEY
 from .asking import understand
-from .catalogue import Catalogue
+from .catalogue import Catalogue, why_no_search
 from .filters import where_of
 from .frames import frames_of
-from .models import EditIn, Filters, FramesIn, GenerateIn, SearchIn
+from .models import EditIn, Filters, GenerateIn, SearchIn
+from .models_found import FramesIn
 from .overview import map_of, parameters_of
 from .recipe import made_by, recipe
 from .records import known_of, match_record, native_bands, native_values
@@ -120,7 +121,7 @@ class Room:
         if archive is not None and len(archive) and bundle.encoder is not None:
             embed_archive(archive, bundle, progress)
             self.catalogue = Catalogue(archive, bundle)
-        self.why_no_search = _why_not(bundle, archive)
+        self.why_no_search = why_no_search(bundle, archive)
         self._range = prior_norm_range(self.directions.latent_dim)
 
     # ----------------------------------------------------------------- about
@@ -378,29 +379,10 @@ class Room:
         closeness, physical = catalogue.closeness(asked.by), self.bundle.preset.physical
         return {
             "query": {**about, "parameters": self._on_grid(mine)},
-            "matches": [
-                match_record(match, mine, catalogue, self.directions, physical, closeness) for match in found
-            ],
+            "matches": [match_record(match, mine, catalogue, self.directions, physical, closeness) for match in found],
             "close": closeness.close(min(match.distance for match in found)) if found else None,
             "candidates": candidates,
             "where": where,
             "recipe": recipe(*self.names, query, asked.k, where, asked.group, excluded, asked.by),
             "seconds": time.monotonic() - began,
         }
-
-
-def _why_not(bundle: Bundle, archive: Archive | None) -> str:
-    """Why there is nothing to search, and what to do; empty where there is something."""
-    if archive is None:
-        return "no archive is open; start the page with `solquery app --archive DIR` to see observations that match"
-    if not len(archive):
-        return (
-            f"the archive at {archive.uri} holds no patch yet; add some with `solquery ingest FILES "
-            f"--archive {archive.uri}` or `solquery fetch`, then start the page again"
-        )
-    if bundle.encoder is None:
-        return (
-            f"bundle {bundle.name!r} has no encoder, so nothing can be compared with the archive; start the page with "
-            "another --bundle, or build one with an encoder"
-        )
-    return ""

@@ -23,6 +23,7 @@ from ..errors import SolqueryError
 from ..physics import parameters
 from ..steering import OutOfReach
 from . import models as m
+from . import models_found as f
 from .lanes import Busy, Lane, Superseded, TooSlow
 from .packed import MEDIA_TYPE, field_record, pack
 from .room import Missing, Room
@@ -232,13 +233,13 @@ def create_app(room: Room, *, token: str | None = None) -> Any:
         """The patches of the archive that look most like a query."""
         return JSONResponse(await work.run(partial(room.search, asked), _of(asked.client, "search")))
 
-    @app.post("/api/understand", response_model=m.UnderstoodOut)
-    async def understand(asked: m.UnderstandIn) -> Any:
+    @app.post("/api/understand", response_model=f.UnderstoodOut)
+    async def understand(asked: f.UnderstandIn) -> Any:
         """Read a line of text: what it says of observations, what of the physics, and what is not understood."""
         return JSONResponse(await hand.run(partial(room.understand, asked.text)))
 
-    @app.post("/api/frames", response_model=m.FramesOut)
-    async def frames(asked: m.FramesIn) -> Any:
+    @app.post("/api/frames", response_model=f.FramesOut)
+    async def frames(asked: f.FramesIn) -> Any:
         """The frames of the archive that meet filters, in the order of time."""
         return JSONResponse(await work.run(partial(room.frames, asked)))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from ..errors import SolqueryError
@@ -30,20 +31,22 @@ def warm(room: Room, progress: Callable[[int, int], None] | None = None) -> None
     """
     names = [name for name in room.directions.names if not room.directions.is_binary(name)]
     try:
-        made = room.generate(GenerateIn(describe=FIRST))[0][0]
+        made = room.generate(GenerateIn.model_validate({"describe": FIRST}))[0][0]
     except SolqueryError:
         # a model without directions for these words
-        made = room.generate(GenerateIn(seed=1))[0][0]
+        made = room.generate(GenerateIn.model_validate({"seed": 1}))[0][0]
     z, value = made["z"], made["got"][names[0]]["value"]
+    asked = {"z": z, "set": {names[0]: value}}
     steps: list[Callable[[], object]] = [
         room.parameters,
         lambda: room.map(names[0]),
-        lambda: room.edit(EditIn(z=z, set={names[0]: value}, exact=False)),
-        lambda: room.edit(EditIn(z=z, set={names[0]: value})),
+        lambda: room.edit(EditIn.model_validate({**asked, "exact": False})),
+        lambda: room.edit(EditIn.model_validate(asked)),
     ]
     if room.catalogue is not None:
         steps += [lambda: room.cloud(names[0], names[-1])]
-        steps += [lambda by=by: room.search(SearchIn(z=z, by=by)) for by in ("hybrid", "ssl", "physics")]  # type: ignore[misc]
+        for by in ("hybrid", "ssl", "physics"):
+            steps.append(partial(room.search, SearchIn.model_validate({"z": z, "by": by})))
         steps += [lambda: room.describe(str(room.catalogue.ids[0]), "native")]  # type: ignore[union-attr]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -237,7 +237,9 @@ def mixed_distances(
     if physical:
         asked = measure(bundle.preset.to_gauss(torch.from_numpy(x)[None]), bundle.preset.scale_mm, list(physical))
         physics = scored.distances({name: values.numpy() for name, values in asked.items()}, physical, rows)
-    return combine(look, physics, index.vectors if vectors is None else vectors, weights.get(LOOK, 0.0) / sum(weights.values()))
+    return combine(
+        look, physics, index.vectors if vectors is None else vectors, weights.get(LOOK, 0.0) / sum(weights.values())
+    )
 
 
 def search_hybrid(

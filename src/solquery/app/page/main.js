@@ -162,7 +162,7 @@ async function describe(text) {
     return make_({ ...body, seed: 0, nearest: true }, (s) => { Object.assign(s, { describe: text, goal: body, seed: 1 }); intoFilters(s.filters, asked); });
   }
   if (finds(asked)) return findFrames(text, asked);
-  if (asked.filters.source) { notice(""); app.state.describe = text; intoFilters(app.state.filters, asked); remember(); show(); await search(); return true; }
+  if (asked.filters.source !== "any") { notice(""); app.state.describe = text; intoFilters(app.state.filters, asked); remember(); show(); await search(); return true; }
   notice("Nothing of this was understood. Try NOAA 11158, HARP 377, 2011-02-15 or N20W13, words of the vocabulary such as strong bipole, or flux 3e22.");
   return false;
 }

@@ -32,8 +32,8 @@ export class Time {
   show(found, id) {
     this.stop();
     this.frames = found.frames;
-    byId("time").hidden = found.frames.length < 2;
-    if (found.frames.length < 2) return;
+    if (found.frames.length < 2) { this.hide(); return; }
+    byId("time").hidden = false;
     const [first, last] = [found.frames[0], found.frames.at(-1)], many = found.regions > 1;
     byId("time-of").textContent = `${found.frames.length} ${found.of > found.frames.length ? `of ${found.of.toLocaleString("en")} ` : ""}frames of ${many ? `${found.regions} regions` : first.region}, ${when(first)} to ${when(last)}`;
     byId("when").max = found.frames.length - 1;
