@@ -165,6 +165,7 @@ def _place(asked: Asked, match: re.Match[str]) -> Part:
 
 #: the time of day, which is read over: a day is looked for
 _CLOCK = r"[T_ ]\d\d:\d\d(?::\d\d)?(?:_?(?:TAI|UTC?|Z))?"
+_DATE = rf"(?P<y>(?:19|20)\d\d)[-./](?P<m>\d\d)(?:[-./](?P<d>\d\d)(?:{_CLOCK})?)?"
 _MONTH = r"(?P<m>jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\.?"
 _FINDS: tuple[tuple[re.Pattern[str], Callable[[Asked, re.Match[str]], Part]], ...] = tuple(
     (re.compile(pattern + r"(?![\w])", re.IGNORECASE), work)
@@ -172,10 +173,7 @@ _FINDS: tuple[tuple[re.Pattern[str], Callable[[Asked, re.Match[str]], Part]], ..
         (r"(?:NOAA(?:\s*AR)?|AR)\s*#?\s*(?P<n>\d{4,5})", _noaa),
         (r"(?P<k>HARP|SHARP|HARPNUM)\s*#?=?\s*(?P<n>\d{1,6})", _region),
         (r"(?P<k>SIM)\s*(?P<n>\d+-\d+)", _region),
-        (
-            r"(?P<y>(?:19|20)\d\d)[-./](?P<m>\d\d)(?:[-./](?P<d>\d\d)(?:[T_ ]\d\d:\d\d(?::\d\d)?(?:_?(?:TAI|UTC?|Z))?)?)?",
-            _day,
-        ),
+        (_DATE, _day),
         (rf"(?P<d>\d{{1,2}})\.?\s+{_MONTH}\s+(?P<y>(?:19|20)\d\d)", _written_day),
         (rf"{_MONTH}\s+(?P<d>\d{{1,2}}),?\s+(?P<y>(?:19|20)\d\d)", _written_day),
         (r"(?P<ns>[NS])\s?(?P<a>\d{1,2})\s?(?P<ew>[EW])\s?(?P<b>\d{1,3})", _place),
