@@ -155,15 +155,16 @@ def test_real_matches_lead_out_to_the_field(opened, tmp_path):
     page = opened()
     choose(page, "source", "real")
     rest(page)
-    titles = page.eval_on_selector_all(".match:first-child .links a", "nodes => nodes.map((n) => n.textContent)")
+    card = "[data-id^='sharp-115'] .links a"
+    titles = page.eval_on_selector_all(card, "nodes => nodes.map((n) => n.textContent)")
     assert titles == ["JSOC", "Helioviewer", "SolarMonitor", "HEK"]
-    kinds = page.eval_on_selector_all(".match:first-child .links a", "nodes => nodes.map((n) => n.target + n.rel)")
+    kinds = page.eval_on_selector_all(card, "nodes => nodes.map((n) => n.target + n.rel)")
     assert set(kinds) == {"_blanknoreferrer noopener"}
     page.click("#take")
     page.click("#get-list")
     until(page, "document.getElementById('take-said').textContent.includes('Copied')")
     lines = page.evaluate("navigator.clipboard.readText()").splitlines()
-    assert len(lines) == 3 and all(re.match(r"\d+\t\d{4}\.\d\d\.\d\d_\d\d:\d\d:\d\d_TAI", line) for line in lines)
+    assert lines == ["115\t2010.08.07_20:36:00_TAI"], "the others are no frames of a SHARP"
     page.click("#get-fetch")
     until(page, "document.getElementById('take-said').textContent.includes('command line')")
     assert page.evaluate("navigator.clipboard.readText()").startswith("solquery fetch --archive ")
@@ -216,3 +217,51 @@ def test_what_was_found_can_be_read(opened, scheme):
     until(page, "!document.getElementById('time').hidden")
     choose(page, "cards", "grid")
     assert page.evaluate(CONTRAST) == []
+
+
+def test_matches_are_kept_in_lists_that_are_in_the_link_and_taken_away(opened, tmp_path):
+    page = opened()
+    first, second = state(page)["matches"][:2]
+    page.click(".match:nth-child(1) .star")
+    page.fill("#list", "bipoles")
+    page.press("#list", "Tab")
+    page.click(".match:nth-child(1) .star")
+    page.click(".match:nth-child(2) .star")
+    link = page.url.partition("#")[2]
+    other = opened(hash=f"#{link}")
+    stars = "nodes => nodes.map((n) => n.closest('.match').dataset.id)"
+    assert other.eval_on_selector_all(".star[aria-pressed=true]", stars) == [first, second]
+    assert other.input_value("#list") == "bipoles"
+    other.click("#take")
+    with other.expect_download() as download:
+        other.click("#get-kept")
+    download.value.save_as(tmp_path / "k.csv")
+    rows = list(csv.DictReader(io.StringIO((tmp_path / "k.csv").read_text())))
+    assert [row["id"] for row in rows] == [first, second] and float(rows[0]["tuf [Mx]"]) > 0
+    with other.expect_download() as download:
+        other.click("#get-sheet")
+    assert download.value.suggested_filename == "bipoles.png"
+    other.keyboard.press("Escape")
+    other.fill("#list", "kept")
+    other.press("#list", "Tab")
+    assert other.eval_on_selector_all(".star[aria-pressed=true]", stars) == [first]
+
+
+def test_more_and_less_like_some_matches_rank_them_anew(opened):
+    page = opened()
+    before = state(page)["matches"]
+    last = before[-1]
+    with page.expect_response(lambda r: "/api/search" in r.url and last in r.request.post_data):
+        page.click(".match:last-child .more")
+    rest(page)
+    assert state(page)["matches"].index(last) < len(before) - 1, "an example comes nearer"
+    with page.expect_response(lambda r: "/api/search" in r.url):
+        page.click(f"[data-id='{before[0]}'] .less")
+    rest(page)
+    assert before[0] not in state(page)["matches"]
+    link = page.url.partition("#")[2]
+    assert state(opened(hash=f"#{link}"))["matches"] == state(page)["matches"]
+    for _ in range(2):
+        page.click("#undo")
+        rest(page)
+    assert state(page)["matches"] == before

@@ -138,7 +138,8 @@ def test_nearness_is_judged_by_other_regions():
     near = closeness_of(regions, lambda rows: np.abs(at[rows][:, None] - at[None, :]))
     assert near.pairs.min() == pytest.approx(0.9) and len(near.pairs) == 24
     assert near.share(0.5) == 1.0 and near.share(10.0) == 0.0 and near.share(2.0) == pytest.approx(16 / 24)
-    assert near.close(0.9) and near.close(4.0) is not near.close(5.0)
+    assert near.threshold == pytest.approx(3.9, abs=0.1)
+    assert near.close(0.9) is True and near.close(4.0) is False
     alone = closeness_of(np.array(["a", "a"]), lambda rows: np.zeros((len(rows), 2)))
     assert alone.share(0.1) is None and alone.close(0.1) is None
 

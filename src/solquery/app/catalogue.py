@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import warnings
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,7 @@ from ..retrieval import (
 )
 from ..retrieval.hybrid import ScoredParameters, mixed_distances
 from .closeness import Closeness, closeness_of
+from .examples import by_examples
 
 if TYPE_CHECKING:
     from ..archive.store import Archive
@@ -172,8 +174,13 @@ class Catalogue:
         exclude_region: str | None,
         by: str = "ssl",
         verify: int = 0,
+        more: Sequence[str] = (),
+        less: Sequence[str] = (),
     ) -> tuple[list[Match], int]:
-        """Matches as `solquery.search` and `search_hybrid` give them, and how many patches met the condition."""
+        """Matches as `solquery.search` and `search_hybrid` give them, and how many patches met the condition.
+
+        `more` and `less` are ids of patches of the archive that the matches should be like, or not (`by_examples`).
+        """
         self.refresh()
         rows = self._selected(where)
         if len(rows) == 0:
@@ -183,7 +190,7 @@ class Catalogue:
         index = self.index
         if len(rows) < len(index):
             index = EmbeddingIndex(index.ids[rows], index.regions[rows], index.vectors[rows])
-        if by == "ssl":
+        if by == "ssl" and not more and not less:
             vectors = embed(self.bundle.encoder, x)
 
             def find(k: int, group: str) -> list[Match]:
@@ -191,9 +198,11 @@ class Catalogue:
 
             found = verified(self.archive, self.bundle, x, find, k, group, verify) if verify else find(k, group)
         else:
-            apart = mixed_distances(
-                index, self.bundle, x, self._parameters(), self._rows[rows], shares(by), self.index.vectors
-            )
+            apart = self._apart(index, rows, x, by)
+            if more or less:
+                wanted, unwanted = (self._from(self._rows_of(ids), by)[:, rows] for ids in (more, less))
+                apart = by_examples(apart[0], wanted, unwanted)[None, :]
+                apart[:, np.isin(index.ids, list(less))] = np.inf
             apart[:, index.regions == exclude_region] = np.inf
             columns = nearest(apart, k, index.regions if group == "region" else None)[0]
             found = [
@@ -202,23 +211,34 @@ class Catalogue:
             ]
         return [replace(match, row=self.row(match.id)) for match in found], len(rows)
 
+    def _rows_of(self, ids: Sequence[str]) -> np.ndarray:
+        """Rows of the index of patches; those that are not there are left out."""
+        return np.array([self._vector[name] for name in ids if name in self._vector], dtype=np.int64)
+
+    def _apart(self, index: EmbeddingIndex, rows: np.ndarray, x: np.ndarray, by: str) -> np.ndarray:
+        """(1, n) distances of a query (H, W), in preset units, from the patches of an index, which are `rows`."""
+        if by == "ssl" and self.bundle.encoder is not None:
+            return index.distances(embed(self.bundle.encoder, x))
+        # the scale of the look is that of the whole archive: a match is as far away whatever else may be found
+        parameters_, whole = self._parameters(), self.index.vectors
+        return mixed_distances(index, self.bundle, x, parameters_, self._rows[rows], shares(by), whole)
+
+    def _from(self, rows: np.ndarray, by: str) -> np.ndarray:
+        """(Q, N) distances of patches of the index, by their rows, from all of them."""
+        look = self.index.distances(self.index.vectors[rows])
+        if by == "ssl" or not len(rows):
+            return look
+        physical = {name: weight for name, weight in shares(by).items() if name != LOOK}
+        asked = {name: self.grid(name)[self._rows[rows]] for name in physical}
+        physics = self._parameters().distances(asked, physical, self._rows)
+        share = shares(by).get(LOOK, 0.0) / sum(shares(by).values())
+        return combine(look, physics, self.index.vectors, share)
+
     def closeness(self, by: str) -> Closeness:
         """Distances between the patches of the archive, to judge one by; made once for a content and a distance."""
         with self._lock:
             if by not in self._close:
-                scored, weights = (None, {}) if by == "ssl" else (self._parameters(), shares(by))
-
-                def distances(rows: np.ndarray) -> np.ndarray:
-                    look = self.index.distances(self.index.vectors[rows])
-                    if scored is None:
-                        return look
-                    physical = {name: weight for name, weight in weights.items() if name != LOOK}
-                    asked = {name: self.grid(name)[self._rows[rows]] for name in physical}
-                    physics = scored.distances(asked, physical, self._rows)
-                    share = weights.get(LOOK, 0.0) / sum(weights.values())
-                    return combine(look, physics, self.index.vectors, share)
-
-                self._close[by] = closeness_of(self.index.regions, distances)
+                self._close[by] = closeness_of(self.index.regions, lambda rows: self._from(rows, by))
             return self._close[by]
 
     # --------------------------------------------------------------- figures

@@ -172,6 +172,12 @@ class SearchIn(Strict):
     by: Literal["ssl", "hybrid", "physics"] = Field(
         "ssl", description="By the embedding, by its look and physical parameters together, or by parameters alone."
     )
+    more: list[Identifier] = Field(
+        default_factory=list, max_length=20, description="Patches of the archive that matches should be like, too."
+    )
+    less: list[Identifier] = Field(
+        default_factory=list, max_length=20, description="Patches of the archive that matches should not be like."
+    )
     exclude_own: bool = Field(False, description="Leave out the region of the query.")
     filters: Filters = Field(default_factory=Filters)  # type: ignore[arg-type]
     client: Client = None

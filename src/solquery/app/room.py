@@ -375,7 +375,12 @@ class Room:
         excluded = region if asked.exclude_own else None
         # what was drawn is no observation, and cannot be in the archive
         verify = LOOKED_AT if asked.z is None and asked.by == "ssl" else 0
-        found, candidates = catalogue.search(x, asked.k, where, asked.group, excluded, asked.by, verify)
+        for name in (*asked.more, *asked.less):
+            if name not in catalogue:
+                raise Missing(f"no patch {name!r} in the archive; take the example away")
+        found, candidates = catalogue.search(
+            x, asked.k, where, asked.group, excluded, asked.by, verify, asked.more, asked.less
+        )
         closeness, physical = catalogue.closeness(asked.by), self.bundle.preset.physical
         return {
             "query": {**about, "parameters": self._on_grid(mine)},
@@ -383,6 +388,8 @@ class Room:
             "close": closeness.close(min(match.distance for match in found)) if found else None,
             "candidates": candidates,
             "where": where,
-            "recipe": recipe(*self.names, query, asked.k, where, asked.group, excluded, asked.by),
+            "recipe": recipe(
+                *self.names, query, asked.k, where, asked.group, excluded, asked.by, bool(asked.more or asked.less)
+            ),
             "seconds": time.monotonic() - began,
         }

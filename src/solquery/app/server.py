@@ -74,7 +74,7 @@ def _refusal(error: Mapping[str, Any]) -> str:
     """What pydantic found wrong, with the words of the page for the fields of the API."""
     where = [str(part) for part in error.get("loc", ()) if part not in ("body", "query", "path", "filters")]
     known = parameters()
-    named = [_WORDS.get(part) or (known[part].title if part in known else part) for part in where]
+    named = [_WORDS[part] if part in _WORDS else known[part].title if part in known else part for part in where]
     said = str(error.get("msg", "not understood")).removeprefix("Value error, ")
     return f"{', '.join(part for part in named if part)}: {said}" if where else said
 

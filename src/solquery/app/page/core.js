@@ -104,6 +104,7 @@ export function show() {
   parts.stage.show(shown, shown.palette ? { ...look(), palette: shown.palette, pil: false, cen: false } : look());
   parts.panel.update({ got: now.got, native: now.worth, asked: state.asked, locks: state.locks, verdict: now.verdict, ready: Boolean(q.z), made: now.made?.got });
   parts.filters.show();
+  parts.kept.show();
   byId("explain").textContent = explained(q, health.bundle, now);
   byId("cloud-x").value = state.look.cloud[0];
   byId("cloud-y").value = state.look.cloud[1];
@@ -238,7 +239,7 @@ async function invert(mine, q, id) {
 export function queryBody() {
   const { state } = app, q = state.query;
   const body = q.kind === "z" ? { z: q.z } : q.kind === "patch" ? { patch: q.id } : { upload: q.id };
-  return { ...body, k: state.k, by: state.by, group: state.perRegion ? "region" : "none", exclude_own: q.kind !== "z" && state.notOwn, filters: filtersOf(state) };
+  return { ...body, more: state.more, less: state.less, k: state.k, by: state.by, group: state.perRegion ? "region" : "none", exclude_own: q.kind !== "z" && state.notOwn, filters: filtersOf(state) };
 }
 
 /** The matches of the state; of several searches under way the newest is shown, whichever answers last. */
@@ -255,7 +256,7 @@ export async function search() {
     byId("count").textContent = `among ${found.candidates.toLocaleString("en")}${found.where ? " that pass" : " patches"}`;
     byId("compare").disabled = !found.matches.length;
     byId("how-to-read").hidden = !found.matches.length;
-    if (found.matches.length) matches.show(found.matches);
+    if (found.matches.length) { matches.show(found.matches); parts.kept.show(); }
     else matches.say("No patch meets the filters. Widen them.");
     parts.maps.update({ got: app.now.got, matches: found.matches, z: app.state.query.z, trail: app.history.trail() });
     place();

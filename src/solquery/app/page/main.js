@@ -6,6 +6,7 @@ import { Compare } from "./compare.js";
 import { address, app, back, failed, load, look, lost, parts, picture, queryBody, ranges, remember, search, show, take, title, upload, values } from "./core.js";
 import { FilterForm } from "./filters.js";
 import { byId, make, when } from "./format.js";
+import { Kept } from "./kept.js";
 import { Maps } from "./maps.js";
 import { framesOf, Matches } from "./matches.js";
 import { explanation, Panel } from "./panel.js";
@@ -151,7 +152,7 @@ async function describe(text) {
   if (!text) {
     chips([]);
     app.sought_frames = null;
-    return make_({ describe: null, set: { ...app.state.locks }, seed: 1 + Math.floor(Math.random() * 1e6), nearest: true }, (s) => { Object.assign(s, { describe: "", goal: null, seed: 1 }); });
+    return make_({ describe: null, set: { ...app.state.locks }, seed: 1 + Math.floor(Math.random() * 1e6), nearest: true }, (s) => { Object.assign(s, { describe: "", goal: null, seed: 1, more: [], less: [] }); });
   }
   let asked;
   try { asked = await busy(() => understand(text)); } catch (error) { failed(error); return false; }
@@ -159,7 +160,7 @@ async function describe(text) {
   if (makes(asked)) {
     const body = { describe: asked.describe || null, set: { ...app.state.locks, ...asked.set } };
     app.sought_frames = null;
-    return make_({ ...body, seed: 0, nearest: true }, (s) => { Object.assign(s, { describe: text, goal: body, seed: 1 }); intoFilters(s.filters, asked); });
+    return make_({ ...body, seed: 0, nearest: true }, (s) => { Object.assign(s, { describe: text, goal: body, seed: 1, more: [], less: [] }); intoFilters(s.filters, asked); });
   }
   if (finds(asked)) return findFrames(text, asked);
   if (asked.filters.source !== "any") { notice(""); app.state.describe = text; intoFilters(app.state.filters, asked); remember(); show(); await search(); return true; }
@@ -198,7 +199,7 @@ function another() {
 
 /** What a new query leaves: locks stay, at what the new patch has. */
 function begun(s, query) {
-  Object.assign(s, { query, asked: {}, describe: "", goal: null, locks: Object.fromEntries(Object.keys(s.locks).map((name) => [name, null])) });
+  Object.assign(s, { query, asked: {}, describe: "", goal: null, more: [], less: [], locks: Object.fromEntries(Object.keys(s.locks).map((name) => [name, null])) });
   s.look.view = "grid";
 }
 
@@ -268,7 +269,7 @@ function prefer(change) { change(app.state.look); app.history.amend(app.state); 
 const actions = {
   describe, another, openFile, prefer, go, popped,
   arrange: () => { parts.matches.arrange(); parts.matches.redraw(); },
-  reset: () => step((s) => Object.assign(s, fresh(), { look: s.look, query: { kind: "z", z: app.first } })),
+  reset: () => step((s) => Object.assign(s, fresh(), { look: s.look, kept: s.kept, list: s.list, query: { kind: "z", z: app.first } })),
   compare: () => parts.compare.open("query", app.now.matches[0]?.id),
   stop: () => app.stop?.(),
   recolour: () => parts.maps.draw(),
@@ -306,7 +307,7 @@ function build() {
   byId("more").hidden = !byId("params-more").childElementCount;
   parts.stage = new Stage(about);
   parts.matches = new Matches(byId("matches"), {
-    use, look, scale: health.bundle.scale_mm, inTime, cards: () => app.state.look, numbers: () => app.state.look.numbers, symbol: (name) => about[name].symbol, grouped: () => app.state.perRegion,
+    use, look, scale: health.bundle.scale_mm, view: health.bundle.scale_mm?.map((mm, k) => mm * health.bundle.shape[k]), inTime, judges: (id) => parts.kept.buttons(id), cards: () => app.state.look, numbers: () => app.state.look.numbers, symbol: (name) => about[name].symbol, grouped: () => app.state.perRegion,
     compare: (id) => parts.compare.open("query", id),
     frames: (region) => framesOf({ ...queryBody(), filters: { ...filtersOf(app.state), region } }),
   });
@@ -314,12 +315,13 @@ function build() {
     look, use, query: () => (app.state.query.kind === "z" ? app.now.got : null), closed: () => { app.sought_frames = null; show(); },
     preview: (frame, field) => parts.stage.show({ field, scale: health.bundle.scale_mm, source: frame.source, title: [frame.region, when(frame)].filter(Boolean).join(" · "), verdict: "a frame of the strip; click it to make it the query" }, look()),
   });
+  parts.kept = new Kept(() => app.state, { use, look, changed: (again) => { remember(); show(); if (again) search(); } });
   parts.maps = new Maps(byId("cloud"), byId("map"), about, use);
   parts.filters = new FilterForm(about, () => app.state, () => { remember(); show(); search(); });
   parts.compare = new Compare(
     () => ({ ...picture(), field: app.now.field, got: app.now.got, native: app.now.record?.parameters, title: title(), source: app.state.query.kind === "z" ? "generated" : app.now.record.source }),
     () => app.now.matches, look, about, health.bundle.scale_mm, (pair) => { app.state.pair = pair; address(); });
-  setUp(() => ({ query: app.state.query, matches: parts.matches.ordered, recipe: app.now.recipe, publicUrl: health.public_url, python: app.now.python, name: fileName() }), parts.stage);
+  setUp(() => ({ query: app.state.query, kept: parts.kept.ids, list: app.state.list, sheet: () => parts.kept.sheet(), matches: parts.matches.ordered, recipe: app.now.recipe, publicUrl: health.public_url, python: app.now.python, name: fileName() }), parts.stage);
   for (const id of ["cloud-x", "cloud-y", "map-p"]) byId(id).append(...Object.entries(about).map(([name, p]) => make("option", { value: name }, p.title)));
   byId("phrases").append(...Object.entries(health.vocabulary).map(([phrase, meaning]) => make("option", { value: phrase }, meaning)));
   byId("limit").append(make("option", { value: 0 }, "Auto"), ...ranges().map((v) => make("option", { value: v }, `±${v} G`)));

@@ -23,11 +23,13 @@ export const framesOf = async (body) => (await postJson("/api/search", { ...body
 
 const percent = (share) => (share > 0.9995 ? "99.9" : (100 * share).toFixed(share > 0.99 ? 1 : 0));
 
-/** What has to be known of an observation before its numbers are trusted: kind of field, limb, QUALITY. */
-function marks(match) {
+/** What has to be known of an observation before its numbers are trusted: kind of field, limb, view, QUALITY. */
+function marks(match, view) {
   const out = [];
   if (match.source === "real") out.push([match.quantity === "line-of-sight" ? "line of sight" : match.quantity === "radial" ? "radial field" : match.quantity ?? "", "Kind of field"]);
   if (match.mu !== null && match.mu < 0.5) out.push(["near the limb", "μ below 0.5: noise is large, and polarities are uncertain"]);
+  const size = match.native_scale_mm && match.native_shape?.map((n, k) => n * match.native_scale_mm[k]);
+  if (size && view && size.some((mm, k) => mm > 1.02 * view[k])) out.push(["cut by the view", `The region's box is ${size[1].toFixed(0)} by ${size[0].toFixed(0)} Mm, the view ${view[1].toFixed(0)} by ${view[0].toFixed(0)}: what lies outside is in none of the numbers on the grid`]);
   if (match.quality) out.push([`QUALITY 0x${(match.quality >>> 0).toString(16).padStart(8, "0")}`, "The instrument's quality flags"]);
   return out.length ? make("p", { class: "marks" }, ...out.filter(([text]) => text).map(([text, why]) => make("span", { class: "mark-", title: why }, text))) : null;
 }
@@ -39,7 +41,7 @@ const signed = (value, size) => (Number(size) === 0 ? size : `${value < 0 ? "−
 const ORDER = { distance: ["distance", (m) => m.distance], time: ["time", (m) => (m.t_utc ? Date.parse(m.t_utc) : null)], mu: ["μ", (m) => (m.mu === null ? null : -m.mu)] };
 
 export class Matches {
-  /** handlers: use(id), compare(id), frames(region) → Promise of matches; inTime(region); look() → how to draw; numbers() → which;
+  /** handlers: use(id), compare(id), frames(region) → Promise of matches; inTime(region); judges(id) → its buttons; look() → how to draw; numbers() → which;
       symbol(name), title(name); cards() → {cards, size, sort}. */
   constructor(list, handlers) {
     this.list = list;
@@ -136,11 +138,11 @@ export class Matches {
         make("p", { class: "small muted" }, [noaa, when(match)].filter(Boolean).join(" · ")),
         make("p", { class: "small muted" }, where),
         make("p", { class: "small muted near", title: judged }, [share, `distance ${number(match.distance)}`].filter(Boolean).join(" · ")),
-        marks(match)),
+        marks(match, this.handlers.view)),
       card.values,
       make("div", { class: "row acts" },
         make("button", { type: "button", class: "use", onclick: () => this.handlers.use(match.id) }, "Use as query"),
-        make("button", { type: "button", onclick: () => this.handlers.compare(match.id) }, "Compare"), more, time,
+        make("button", { type: "button", onclick: () => this.handlers.compare(match.id) }, "Compare"), more, time, this.handlers.judges(match.id),
         match.links?.length ? make("span", { class: "links small" }, ...match.links.map(({ title, url }) => make("a", { href: url, target: "_blank", rel: "noreferrer noopener", title: `${match.region} at ${title}` }, title))) : null),
       box);
     return card;
@@ -208,17 +210,27 @@ export const recordList = (matches) => matches.filter((m) => m.record_set).map((
 /** The lines that get the observations among matches. */
 export const fetchLines = (matches) => [...new Set(matches.map((m) => m.fetch).filter(Boolean))].join("\n");
 
+const cell = (v) => {
+  const text = v === null || v === undefined ? "" : Array.isArray(v) ? v.join(" ") : String(v);
+  // a text that a spreadsheet would run as a formula
+  const safe = typeof v === "string" && /^[=+@\t-]/.test(text) ? `'${text}` : text;
+  return /[",\n]/.test(safe) ? `"${safe.replace(/"/g, '""')}"` : safe;
+};
+
+/** Patches that were kept, as CSV: parameters native and on the grid. */
+export function keptCsv(records) {
+  const names = Object.keys(records[0].grid), of = (kind, n) => records.map((r) => r[kind][n]?.unit).find(Boolean);
+  const named = (text, u) => `${text}${u ? ` [${u}]` : ""}`;
+  const head = ["id", "region", "source", "time_utc", "t_rec", "harpnum", "noaa", "latitude_deg", "longitude_deg", "mu", "quantity", "quality", ...names.map((n) => named(n, of("parameters", n))), ...names.map((n) => named(`grid_${n}`, of("grid", n)))];
+  const rows = records.map((r) => [r.id, r.region, r.source, r.t_utc, r.t_rec, r.harpnum, r.noaa, r.latitude_deg, r.longitude_deg, r.mu, r.quantity, r.quality, ...names.map((n) => r.parameters[n]?.value), ...names.map((n) => r.grid[n]?.value)]);
+  return [head, ...rows].map((row) => row.map(cell).join(",")).join("\r\n") + "\r\n";
+}
+
 /** The matches as CSV: parameters native, on the grid, and less the query's there, with their units in the head. */
 export function csv(matches) {
   if (!matches.length) return "";
   const names = Object.keys(matches[0].grid), apart = Object.keys(matches[0].difference);
   const native = names.map((n) => [n, matches.map((m) => m.parameters[n]?.unit).find(Boolean) ?? ""]);
-  const cell = (v) => {
-    const text = v === null || v === undefined ? "" : Array.isArray(v) ? v.join(" ") : String(v);
-    // a text that a spreadsheet would run as a formula
-    const safe = typeof v === "string" && /^[=+@\t-]/.test(text) ? `'${text}` : text;
-    return /[",\n]/.test(safe) ? `"${safe.replace(/"/g, '""')}"` : safe;
-  };
   const head = ["rank", "id", "region", "source", "distance", "time_utc", "t_rec", "harpnum", "noaa", "latitude_deg", "longitude_deg", "mu", "quantity", "quality",
     ...native.map(([n, u]) => `${n}${u ? ` [${u}]` : ""}`), ...names.map((n) => `grid_${n}${matches[0].grid[n].unit ? ` [${matches[0].grid[n].unit}]` : ""}`),
     ...apart.map((n) => `difference_${n}${matches[0].difference[n].unit ? ` [${matches[0].difference[n].unit}]` : ""}`)];

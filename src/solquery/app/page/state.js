@@ -5,6 +5,8 @@ export const fresh = () => ({
   query: null,
   // goal: what "another like it" aims at, kept while others are asked for, so that they do not drift
   asked: {}, locks: {}, describe: "", seed: 1, goal: null,
+  // examples of what matches should be like and not, by id; and lists of patches that are kept, by name
+  more: [], less: [], kept: {}, list: "kept",
   filters: { source: "any", since: "", until: "", lat: ["", ""], lon: ["", ""], mu: "", region: "", noaa: "", parameters: {} },
   perRegion: true, notOwn: true, k: 12, by: "hybrid",
   look: { palette: "grey", limit: 0, stretch: "asinh", numbers: "native", cards: "list", size: 100, sort: "distance", pil: false, cen: false, view: "grid", cloud: ["tuf", "psep"], map: "tuf" },
@@ -34,6 +36,9 @@ export function toHash(s, bundleHash) {
   put("since", f.since); put("until", f.until); put("mu", f.mu); put("region", f.region); put("noaa", f.noaa);
   for (const key of ["lat", "lon"]) if (f[key].some((v) => v !== "")) put(key, f[key].join("~"));
   put("where", Object.entries(f.parameters).map(([name, [low, high]]) => `${name}:${low ?? ""}~${high ?? ""}`).join(","));
+  for (const key of ["more", "less"]) put(key, s[key].map(encodeURIComponent).join(","));
+  put("kept", Object.entries(s.kept).filter(([, ids]) => ids.length).map(([name, ids]) => [name, ...ids].map(encodeURIComponent).join(",")).join("|"));
+  if (s.list !== "kept") put("list", s.list);
   if (!s.perRegion) put("frames", 1);
   if (!s.notOwn) put("own", 1);
   if (s.k !== 12) put("k", s.k);
@@ -76,6 +81,10 @@ export function fromHash(hash) {
     const match = part.match(/^(\w+):([^~]*)~(.*)$/);
     if (match) f.parameters[match[1]] = [match[2], match[3]].map((v) => (numeric(v) === "" ? null : Number(v)));
   }
+  const ids = (text) => (text || "").split(",").filter(Boolean).map((part) => { try { return decodeURIComponent(part); } catch { return ""; } }).filter(Boolean);
+  for (const key of ["more", "less"]) s[key] = ids(p.get(key)).slice(0, 20);
+  for (const part of (p.get("kept") || "").split("|")) { const [name, ...rest] = ids(part); if (name && rest.length) s.kept[name.slice(0, 40)] = rest.slice(0, 200); }
+  s.list = (p.get("list") || "kept").slice(0, 40);
   s.perRegion = p.get("frames") !== "1"; s.notOwn = p.get("own") !== "1";
   s.by = choose("by", ["ssl", "physics"], "hybrid");
   s.k = Math.min(100, Math.max(1, Math.trunc(Number(p.get("k") ?? 12)) || 12));

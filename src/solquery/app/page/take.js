@@ -2,7 +2,7 @@
 
 import { getBlob, postBlob } from "./api.js";
 import { byId } from "./format.js";
-import { csv, fetchLines, recordList } from "./matches.js";
+import { csv, fetchLines, keptCsv, patchOf, recordList } from "./matches.js";
 
 export function save(blob, name) {
   const link = document.createElement("a");
@@ -25,7 +25,7 @@ async function copy(text) {
   return done;
 }
 
-/** context() → {query, matches, recipe, name}; stage for the PNG. */
+/** context() → {query, matches, recipe, name, kept, list, sheet}; stage for the PNG. */
 export function setUp(context, stage) {
   const box = byId("take-box"), said = byId("take-said");
   // another address than this machine's, where the server was told one
@@ -55,6 +55,19 @@ export function setUp(context, stage) {
   });
   doing("get-png", async () => { save(await stage.png(), `${context().name}.png`); return "Saved."; });
   doing("get-link", async () => ((await copy(shared())) ? "Copied. With the same bundle and archive the link shows the same." : "The browser does not let the page copy; take the link from the address bar."));
+  doing("get-kept", async () => {
+    const { kept, list } = context();
+    if (!kept.length) return "Nothing is kept; star a match.";
+    const records = await Promise.all(kept.map(async (id) => (await patchOf(id)).document));
+    save(new Blob([keptCsv(records)], { type: "text/csv" }), `${list}.csv`);
+    return `Saved: ${kept.length} patches, their parameters at native scale and on the grid.`;
+  });
+  doing("get-sheet", async () => {
+    const { sheet, list } = context(), blob = await sheet();
+    if (!blob) return "Nothing is kept; star a match.";
+    save(blob, `${list}.png`);
+    return "Saved.";
+  });
   const lines = (id, of, what) => doing(id, async () => {
     const text = of(context().matches);
     if (!text) return "No match is a SHARP observation.";

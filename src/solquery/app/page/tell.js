@@ -1,7 +1,7 @@
 // What the page says by itself: a line at the top, a bar while something is asked, and whether the server is there.
 
 import { getJson } from "./api.js";
-import { byId } from "./format.js";
+import { byId, make } from "./format.js";
 
 const AGAIN_MS = 3000;
 let quiet = 0, jobs = 0, waiting = false;
@@ -10,7 +10,8 @@ let quiet = 0, jobs = 0, waiting = false;
 export function notice(text, kind = "error") {
   const box = byId("notice");
   clearTimeout(quiet);
-  box.textContent = text;
+  box.replaceChildren(text);
+  if (text) box.append(make("button", { type: "button", "aria-label": "Close this notice", onclick: () => { box.hidden = true; } }, "✕"));
   box.className = kind;
   box.hidden = !text;
   if (text && kind !== "error") quiet = setTimeout(() => { box.hidden = true; }, 8000);
