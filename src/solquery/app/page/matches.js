@@ -29,7 +29,7 @@ function marks(match, view) {
   if (match.source === "real") out.push([match.quantity === "line-of-sight" ? "line of sight" : match.quantity === "radial" ? "radial field" : match.quantity ?? "", "Kind of field"]);
   if (match.mu !== null && match.mu < 0.5) out.push(["near the limb", "μ below 0.5: noise is large, and polarities are uncertain"]);
   const size = match.native_scale_mm && match.native_shape?.map((n, k) => n * match.native_scale_mm[k]);
-  if (size && view && size.some((mm, k) => mm > 1.02 * view[k])) out.push(["cut by the view", `The region's box is ${size[1].toFixed(0)} by ${size[0].toFixed(0)} Mm, the view ${view[1].toFixed(0)} by ${view[0].toFixed(0)}: what lies outside is in none of the numbers on the grid`]);
+  if (size && view && size.some((mm, k) => mm > 1.02 * view[k])) out.push(["larger than the view", `Its box is ${size[1].toFixed(0)} by ${size[0].toFixed(0)} Mm, the view ${view[1].toFixed(0)} by ${view[0].toFixed(0)}: what lies outside is in none of the numbers on the grid`]);
   if (match.quality) out.push([`QUALITY 0x${(match.quality >>> 0).toString(16).padStart(8, "0")}`, "The instrument's quality flags"]);
   return out.length ? make("p", { class: "marks" }, ...out.filter(([text]) => text).map(([text, why]) => make("span", { class: "mark-", title: why }, text))) : null;
 }
