@@ -265,3 +265,43 @@ def test_more_and_less_like_some_matches_rank_them_anew(opened):
         page.click("#undo")
         rest(page)
     assert state(page)["matches"] == before
+
+
+def sweep(page, selector, start, end):
+    """Drag over a plot, in shares of its box."""
+    page.locator(selector).first.scroll_into_view_if_needed()
+    frame = page.locator(selector).first.bounding_box()
+
+    def at(share):
+        return frame["x"] + share[0] * frame["width"], frame["y"] + share[1] * frame["height"]
+
+    page.mouse.move(*at(start))
+    page.mouse.down()
+    for k in range(1, 5):
+        page.mouse.move(*at([a + (b - a) * k / 4 for a, b in zip(start, end, strict=True)]))
+    page.mouse.up()
+
+
+def test_a_range_is_dragged_on_a_histogram_and_in_the_cloud(opened):
+    page = opened()
+    query = page.inner_text("#title")
+    with page.expect_response(lambda r: "/api/search" in r.url) as answer:
+        sweep(page, "[data-name=tuf] .track svg", (0.3, 0.3), (0.7, 0.3))
+    rest(page)
+    limits = answer.value.request.post_data_json["filters"]["grid"]["tuf"]
+    found = answer.value.json()
+    assert 0 < found["candidates"] < 21
+    assert all(limits["low"] <= match["grid"]["tuf"]["value"] <= limits["high"] for match in found["matches"])
+    assert "TUF" in page.inner_text("#f-active") and "on the grid" in page.inner_text("#f-active")
+    assert opened(hash="#" + page.url.partition("#")[2]).inner_text("#count") == page.inner_text("#count")
+    page.click("#f-active .chip")
+    rest(page)
+    page.check("#log")
+    with page.expect_response(lambda r: "/api/search" in r.url) as answer:
+        sweep(page, "#cloud", (0.25, 0.1), (0.7, 0.7))
+    rest(page)
+    grid = answer.value.request.post_data_json["filters"]["grid"]
+    assert set(grid) == {"tuf", "psep"} and grid["tuf"]["low"] > 0
+    for match in answer.value.json()["matches"]:
+        assert all(grid[n]["low"] <= match["grid"][n]["value"] <= grid[n]["high"] for n in grid)
+    assert page.inner_text("#title") == query, "a drag is no click"

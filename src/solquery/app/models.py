@@ -136,6 +136,9 @@ class Filters(Strict):
     parameters: dict[Name, Between] = Field(
         default_factory=dict, max_length=32, description="Limits at native scale, in the native unit (Mx, Mm, ...)."
     )
+    grid: dict[Name, Between] = Field(
+        default_factory=dict, max_length=32, description="Limits on the grid of the preset, in the unit of the grid."
+    )
     region: Identifier | None = Field(None, description="Frames of this region only.")
     noaa: Annotated[int, Field(ge=1, lt=10**6)] | None = Field(None, description="Only with this NOAA number.")
 

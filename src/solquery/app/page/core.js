@@ -106,6 +106,7 @@ export function show() {
   parts.filters.show();
   parts.kept.show();
   byId("explain").textContent = explained(q, health.bundle, now);
+  byId("log").checked = parts.maps.log = state.look.log;
   byId("cloud-x").value = state.look.cloud[0];
   byId("cloud-y").value = state.look.cloud[1];
   byId("map-p").value = state.look.map;

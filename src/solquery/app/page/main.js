@@ -303,7 +303,7 @@ function arrangeMaps() {
 function build() {
   const { about, health } = app;
   arrangeMaps();
-  parts.panel = new Panel(about, byId("params"), byId("params-more"), { drag, release, lock, only, explain });
+  parts.panel = new Panel(about, byId("params"), byId("params-more"), { drag, release, lock, only, explain, brushed: (limits) => parts.filters.brushed(limits) });
   byId("more").hidden = !byId("params-more").childElementCount;
   parts.stage = new Stage(about);
   parts.matches = new Matches(byId("matches"), {
@@ -316,7 +316,7 @@ function build() {
     preview: (frame, field) => parts.stage.show({ field, scale: health.bundle.scale_mm, source: frame.source, title: [frame.region, when(frame)].filter(Boolean).join(" · "), verdict: "a frame of the strip; click it to make it the query" }, look()),
   });
   parts.kept = new Kept(() => app.state, { use, look, changed: (again) => { remember(); show(); if (again) search(); } });
-  parts.maps = new Maps(byId("cloud"), byId("map"), about, use);
+  parts.maps = new Maps(byId("cloud"), byId("map"), about, use, (limits) => parts.filters.brushed(limits));
   parts.filters = new FilterForm(about, () => app.state, () => { remember(); show(); search(); });
   parts.compare = new Compare(
     () => ({ ...picture(), field: app.now.field, got: app.now.got, native: app.now.record?.parameters, title: title(), source: app.state.query.kind === "z" ? "generated" : app.now.record.source }),
@@ -345,7 +345,7 @@ async function recall(state) {
 
 async function begin() {
   const link = fromHash(location.hash), { about, health } = app, state = (app.state = link.state);
-  for (const values_ of [state.asked, state.locks, state.filters.parameters]) for (const name of Object.keys(values_)) if (!(name in about)) delete values_[name];
+  for (const values_ of [state.asked, state.locks, state.filters.parameters, state.filters.grid]) for (const name of Object.keys(values_)) if (!(name in about)) delete values_[name];
   for (const k of [0, 1]) if (!(state.look.cloud[k] in about)) state.look.cloud[k] = Object.keys(about)[k] ?? Object.keys(about)[0];
   if (!(state.look.map in about)) state.look.map = Object.keys(about)[0];
   const pair = state.pair;

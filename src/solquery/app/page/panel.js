@@ -1,5 +1,6 @@
 // The sliders: one row a parameter, with its reach, the archive behind it, a lock, a box, asked and got.
 
+import { brush } from "./brush.js";
 import { make, number, parse, typed, unit } from "./format.js";
 
 const FIRST = ["tuf", "psep", "r", "tilt", "polarity"];
@@ -8,7 +9,7 @@ const SVG = "http://www.w3.org/2000/svg";
 const THUMB = 9;
 
 export class Panel {
-  /** handlers: drag(name, value), release(name, value), lock(name, on), only(name, others, on), explain(name, element). */
+  /** handlers: drag(name, value), release(name, value), lock(name, on), only(name, others, on), brushed({name: [low, high]}), explain(name, element). */
   constructor(parameters, first, more, handlers) {
     this.parameters = parameters;
     this.handlers = handlers;
@@ -74,6 +75,15 @@ export class Panel {
       settle = setTimeout(() => { this.moving = null; release(name, row.toValue(Number(row.range.value))); }, 180);
     });
     row.mark = make("i", { class: "mark", hidden: true });
+    row.chosen = make("i", { class: "chosen", hidden: true });
+    row.bars = histogram(about, row.share(low), row.share(high));
+    brush(row.bars, {
+      moved: (a, b) => {
+        row.chosen.hidden = !a;
+        if (a) { row.chosen.style.left = `${100 * Math.min(a[0], b[0])}%`; row.chosen.style.width = `${100 * Math.abs(b[0] - a[0])}%`; }
+      },
+      done: (a, b) => this.handlers.brushed({ [name]: [row.value(Math.min(a[0], b[0])), row.value(Math.max(a[0], b[0]))] }),
+    });
     row.box = make("input", { type: "text", inputmode: "decimal", class: "value", "aria-label": `${about.title} in ${unit(about.unit) || "no unit"}`, "aria-describedby": `${id}-note`, spellcheck: "false" });
     const enter = () => {
       if (row.box.value === row.settled || row.box.value === row.refused) return;
@@ -93,7 +103,7 @@ export class Panel {
     row.worth = make("span", { class: "worth", id: `${id}-worth` });
     row.wrong = make("p", { class: "wrong", role: "alert", hidden: true });
     row.node = make("div", { class: "param", "data-name": name }, head,
-      make("div", { class: "track" }, histogram(about, row.share(low), row.share(high)), row.mark, row.range),
+      make("div", { class: "track", title: "Drag over the histogram to limit the matches" }, row.bars, row.chosen, row.mark, row.range),
       make("div", { class: "foot" }, row.box, make("span", { class: "unit" }, unit(about.unit)), row.worth, row.note), row.wrong);
     return row;
   }

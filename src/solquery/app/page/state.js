@@ -7,9 +7,9 @@ export const fresh = () => ({
   asked: {}, locks: {}, describe: "", seed: 1, goal: null,
   // examples of what matches should be like and not, by id; and lists of patches that are kept, by name
   more: [], less: [], kept: {}, list: "kept",
-  filters: { source: "any", since: "", until: "", lat: ["", ""], lon: ["", ""], mu: "", region: "", noaa: "", parameters: {} },
+  filters: { source: "any", since: "", until: "", lat: ["", ""], lon: ["", ""], mu: "", region: "", noaa: "", parameters: {}, grid: {} },
   perRegion: true, notOwn: true, k: 12, by: "hybrid",
-  look: { palette: "grey", limit: 0, stretch: "asinh", numbers: "native", cards: "list", size: 100, sort: "distance", pil: false, cen: false, view: "grid", cloud: ["tuf", "psep"], map: "tuf" },
+  look: { palette: "grey", limit: 0, stretch: "asinh", numbers: "native", cards: "list", size: 100, sort: "distance", pil: false, cen: false, view: "grid", log: false, cloud: ["tuf", "psep"], map: "tuf" },
   pair: null,
 });
 
@@ -39,6 +39,7 @@ export function toHash(s, bundleHash) {
   for (const key of ["more", "less"]) put(key, s[key].map(encodeURIComponent).join(","));
   put("kept", Object.entries(s.kept).filter(([, ids]) => ids.length).map(([name, ids]) => [name, ...ids].map(encodeURIComponent).join(",")).join("|"));
   if (s.list !== "kept") put("list", s.list);
+  put("grid", Object.entries(f.grid).map(([name, [low, high]]) => `${name}:${low ?? ""}~${high ?? ""}`).join(","));
   if (!s.perRegion) put("frames", 1);
   if (!s.notOwn) put("own", 1);
   if (s.k !== 12) put("k", s.k);
@@ -51,7 +52,7 @@ export function toHash(s, bundleHash) {
   if (l.cards !== d.cards) put("cards", l.cards);
   if (l.size !== d.size) put("size", l.size);
   if (l.sort !== d.sort) put("sort", l.sort);
-  put("draw", [l.pil && "pil", l.cen && "cen"].filter(Boolean).join(","));
+  put("draw", [l.pil && "pil", l.cen && "cen", l.log && "log"].filter(Boolean).join(","));
   if (l.view !== d.view) put("view", l.view);
   if (String(l.cloud) !== String(d.cloud)) put("cloud", l.cloud.join(","));
   if (l.map !== d.map) put("map", l.map);
@@ -77,9 +78,9 @@ export function fromHash(hash) {
   f.region = (p.get("region") ?? "").slice(0, 100);
   f.noaa = /^\d{1,6}$/.test(p.get("noaa") ?? "") ? Number(p.get("noaa")) : "";
   for (const key of ["lat", "lon"]) if (p.get(key)) { const [a, b] = p.get(key).split("~"); f[key] = [numeric(a), numeric(b)]; }
-  for (const part of (p.get("where") || "").split(",").filter(Boolean)) {
+  for (const [key, limits] of [["where", f.parameters], ["grid", f.grid]]) for (const part of (p.get(key) || "").split(",").filter(Boolean)) {
     const match = part.match(/^(\w+):([^~]*)~(.*)$/);
-    if (match) f.parameters[match[1]] = [match[2], match[3]].map((v) => (numeric(v) === "" ? null : Number(v)));
+    if (match) limits[match[1]] = [match[2], match[3]].map((v) => (numeric(v) === "" ? null : Number(v)));
   }
   const ids = (text) => (text || "").split(",").filter(Boolean).map((part) => { try { return decodeURIComponent(part); } catch { return ""; } }).filter(Boolean);
   for (const key of ["more", "less"]) s[key] = ids(p.get(key)).slice(0, 20);
@@ -96,7 +97,7 @@ export function fromHash(hash) {
   l.cards = choose("cards", ["grid"], l.cards);
   if (/^\w+$/.test(p.get("sort") || "")) l.sort = p.get("sort");
   l.size = Math.min(250, Math.max(80, Math.trunc(Number(p.get("size") ?? l.size)) || l.size));
-  l.pil = drawn.includes("pil"); l.cen = drawn.includes("cen");
+  l.pil = drawn.includes("pil"); l.cen = drawn.includes("cen"); l.log = drawn.includes("log");
   l.view = choose("view", ["grid", "native", "made", "gap"], l.view);
   if (/^\w+,\w+$/.test(p.get("cloud") || "")) l.cloud = p.get("cloud").split(",");
   if (/^\w+$/.test(p.get("map") || "")) l.map = p.get("map");
@@ -119,6 +120,7 @@ export function filtersOf(s) {
   if (Object.keys(f.parameters).length) {
     out.parameters = Object.fromEntries(Object.entries(f.parameters).map(([name, [low, high]]) => [name, { low, high }]));
   }
+  if (Object.keys(f.grid).length) out.grid = Object.fromEntries(Object.entries(f.grid).map(([name, [low, high]]) => [name, { low, high }]));
   return out;
 }
 

@@ -32,6 +32,7 @@ export function wire(act) {
   byId("sort").addEventListener("change", (event) => { act.prefer((look) => { look.sort = event.target.value; }); act.arrange(); });
   const changed = (id, change) => byId(id).addEventListener("change", (event) => act.prefer((look) => change(look, event.target)));
   changed("pil", (look, box) => { look.pil = box.checked; });
+  changed("log", (look, box) => { look.log = box.checked; });
   changed("cen", (look, box) => { look.cen = box.checked; });
   changed("limit", (look, box) => { look.limit = Number(box.value); });
   changed("numbers", (look, box) => { look.numbers = box.value; });
