@@ -305,3 +305,22 @@ def test_a_range_is_dragged_on_a_histogram_and_in_the_cloud(opened):
     for match in answer.value.json()["matches"]:
         assert all(grid[n]["low"] <= match["grid"][n]["value"] <= grid[n]["high"] for n in grid)
     assert page.inner_text("#title") == query, "a drag is no click"
+
+
+def test_the_archive_as_the_encoder_sees_it(opened):
+    page = opened()
+    page.locator("#space-box summary").scroll_into_view_if_needed()
+    page.click("#space-box summary")
+    until(page, "document.getElementById('space-axes').textContent.startsWith('21 patches')")
+    drawn = page.evaluate("document.getElementById('space').toDataURL()")
+    page.select_option("#space-column", "psep")
+    until(page, "old => document.getElementById('space').toDataURL() !== old", arg=drawn)
+    page.focus("#space")
+    for key in ("ArrowUp", "ArrowRight", "ArrowLeft", "ArrowDown"):
+        page.keyboard.press(key)
+    said = page.inner_text("#space-said")
+    assert "PSEP" in said
+    page.wait_for_selector("#hover:not([hidden])")
+    page.keyboard.press("Enter")
+    until(page, "document.getElementById('kind').textContent !== 'generated'")
+    assert f"id={said.partition(':')[0]}" in page.url

@@ -27,6 +27,7 @@ from ..retrieval import (
 from ..retrieval.hybrid import ScoredParameters, mixed_distances
 from .closeness import Closeness, closeness_of
 from .examples import by_examples
+from .space import Layout, layout_of
 
 if TYPE_CHECKING:
     from ..archive.store import Archive
@@ -37,6 +38,7 @@ __all__ = ["Catalogue", "shares", "why_no_search"]
 _LEFT_OUT = ("embedding", "keywords", "truth", "checksum", "embedding_model", "embedding_precision")
 _CLOUD = 3_000
 _CONDITIONS = 64
+_SPACE = 50_000
 
 
 def shares(by: str) -> dict[str, float]:
@@ -90,6 +92,7 @@ class Catalogue:
             self._rows = np.array([self._place[name] for name in self.index.ids.tolist()], dtype=np.int64)
             self._scored: ScoredParameters | None = None
             self._close: dict[str, Closeness] = {}
+            self._layout: Layout | None = None
             self._conditions: OrderedDict[str | None, np.ndarray] = OrderedDict()
             self._frames = dict(zip(*np.unique(self.regions, return_counts=True), strict=True))
             if self.archive.path is not None:
@@ -270,6 +273,29 @@ class Catalogue:
             "source": self.sources[rows].tolist(),
             "values": values[rows].tolist(),
             "of": len(self.ids),
+        }
+
+    def space(self, column: str) -> dict[str, Any]:
+        """The encoder's space in two dimensions, and a column of each patch: a parameter on the grid, or ``mu``.
+
+        At most 50,000 patches, evenly thinned; the layout is made once for a content of the archive.
+        """
+        with self._lock:
+            if self._layout is None:
+                self._layout = layout_of(self.index.vectors)
+            layout = self._layout
+        step = -(-len(self.index) // _SPACE) or 1
+        rows = self._rows[::step]
+        values = self._numbers("mu") if column == "mu" else self.grid(column)
+        return {
+            "ids": self.ids[rows].tolist(),
+            "regions": self.regions[rows].tolist(),
+            "real": (self.sources[rows] == "real").tolist(),
+            "points": [[round(float(a), 4), round(float(b), 4)] for a, b in layout.points[::step]],
+            "values": [None if not np.isfinite(v) else float(f"{v:.4g}") for v in values[rows]],
+            "column": column,
+            "explained": layout.explained,
+            "of": len(self.index),
         }
 
     def native(self, row: dict[str, Any]) -> dict[str, float | None]:

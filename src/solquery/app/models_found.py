@@ -8,7 +8,20 @@ from pydantic import BaseModel, Field
 
 from .models import Filters, KnownOut, Strict
 
-__all__ = ["FramesIn", "FramesOut", "PartOut", "UnderstandIn", "UnderstoodOut"]
+__all__ = ["FramesIn", "FramesOut", "PartOut", "SpaceOut", "UnderstandIn", "UnderstoodOut"]
+
+
+class SpaceOut(BaseModel):
+    """The encoder's space of the archive in two dimensions."""
+
+    ids: list[str]
+    regions: list[str]
+    real: list[bool] = Field(description="Observed, or simulated.")
+    points: list[list[float]] = Field(description="On the two principal axes of the embeddings.")
+    values: list[float | None] = Field(description="Of `column`, to colour by; on the grid.")
+    column: str
+    explained: float = Field(description="Share of the variance of the embeddings that the two axes have.")
+    of: int = Field(description="Patches that can be found; of more than 50,000 every second, third, ... is given.")
 
 
 class FramesIn(Strict):

@@ -174,6 +174,10 @@ class Room:
         """Two grid parameters of the archive's patches."""
         return self._archive().cloud(get_parameter(x).name, get_parameter(y).name)
 
+    def space(self, column: str) -> dict[str, Any]:
+        """The encoder's space of the archive, with a column to colour it by."""
+        return self._archive().space(column if column == "mu" else get_parameter(column).name)
+
     def _archive(self) -> Catalogue:
         if self.catalogue is None:
             raise Missing(self.why_no_search)

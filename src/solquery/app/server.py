@@ -207,6 +207,11 @@ def create_app(room: Room, *, token: str | None = None) -> Any:
         """Two parameters, on the grid, of the patches of the archive."""
         return JSONResponse(await work.run(partial(room.cloud, x, y)))
 
+    @app.get("/api/space", response_model=f.SpaceOut)
+    async def space(column: Annotated[str, Query(max_length=64)] = "tuf") -> Any:
+        """The encoder's space of the archive in two dimensions, with a column to colour it by."""
+        return JSONResponse(await work.run(partial(room.space, column)))
+
     @app.post("/api/edit", response_model=m.AnswerOut, responses={200: _OTHER_BODIES})
     async def edit(asked: m.EditIn, format: Format = "json") -> Any:
         """Change one patch, holding some of its parameters."""

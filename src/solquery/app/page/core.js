@@ -260,6 +260,7 @@ export async function search() {
     if (found.matches.length) { matches.show(found.matches); parts.kept.show(); }
     else matches.say("No patch meets the filters. Widen them.");
     parts.maps.update({ got: app.now.got, matches: found.matches, z: app.state.query.z, trail: app.history.trail() });
+    parts.space.update(found.matches, app.state.query.id);
     place();
   } catch (error) {
     if (mine !== app.sought || error.kind === "superseded") return;

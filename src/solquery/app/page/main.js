@@ -10,6 +10,7 @@ import { Kept } from "./kept.js";
 import { Maps } from "./maps.js";
 import { framesOf, Matches } from "./matches.js";
 import { explanation, Panel } from "./panel.js";
+import { Space } from "./space.js";
 import { Stage } from "./stage.js";
 import { filtersOf, fresh, fromHash } from "./state.js";
 import { setUp } from "./take.js";
@@ -272,7 +273,7 @@ const actions = {
   reset: () => step((s) => Object.assign(s, fresh(), { look: s.look, kept: s.kept, list: s.list, query: { kind: "z", z: app.first } })),
   compare: () => parts.compare.open("query", app.now.matches[0]?.id),
   stop: () => app.stop?.(),
-  recolour: () => parts.maps.draw(),
+  recolour: () => { parts.maps.draw(); parts.space.draw(); },
   map: () => parts.maps.choose(app.state.look.cloud, app.state.look.map, Boolean(app.health.archive)).catch(failed),
   follow: () => { if (location.hash !== app.written) { app.written = location.hash; begin(); } },
 };
@@ -317,6 +318,8 @@ function build() {
   });
   parts.kept = new Kept(() => app.state, { use, look, changed: (again) => { remember(); show(); if (again) search(); } });
   parts.maps = new Maps(byId("cloud"), byId("map"), about, use, (limits) => parts.filters.brushed(limits));
+  parts.space = new Space(byId("space"), about, { use, hover: (card) => parts.matches.hover(card) });
+  byId("space-box").hidden = !health.archive;
   parts.filters = new FilterForm(about, () => app.state, () => { remember(); show(); search(); });
   parts.compare = new Compare(
     () => ({ ...picture(), field: app.now.field, got: app.now.got, native: app.now.record?.parameters, title: title(), source: app.state.query.kind === "z" ? "generated" : app.now.record.source }),

@@ -5,7 +5,7 @@ import { brush } from "./brush.js";
 import { byId, number, quantity, unit } from "./format.js";
 import { Picking } from "./picking.js";
 
-const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+export const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
 function ticks(low, high) {
   const rough = (high - low) / 6, ten = 10 ** Math.floor(Math.log10(rough));
@@ -27,7 +27,7 @@ const scaled = (label, ten) => {
 
 /** Axes over a box of data; gives the transform to the canvas. `dots` draws what stays while the query moves: its picture
     is kept as long as the box, the size and `data`, a text, are the same. */
-class Plot {
+export class Plot {
   constructor(canvas, [x0, x1], [y0, y1], labels, data, dots) {
     const ratio = Math.max(1, window.devicePixelRatio || 1), width = canvas.clientWidth || 300, height = Math.round(width * 0.82);
     const key = [ratio, width, x0, x1, y0, y1, labels, data, document.documentElement.dataset.theme].join();
@@ -84,13 +84,16 @@ class Plot {
   /** The query: a diamond that is seen on anything. */
   query(x, y) {
     if (!Number.isFinite(x) || !Number.isFinite(y)) return;
-    const g = this.g, px = this.x(x), py = this.y(y), r = 8;
+    this.query_(this.x(x), this.y(y));
+  }
+  query_(px, py) {
+    const { g } = this, r = 8;
     g.beginPath(); g.moveTo(px, py - r); g.lineTo(px + r, py); g.lineTo(px, py + r); g.lineTo(px - r, py); g.closePath();
     g.fillStyle = colour("--accent"); g.fill(); g.lineWidth = 2; g.strokeStyle = colour("--surface"); g.stroke();
   }
 }
 
-const span = (values, extra = []) => {
+export const span = (values, extra = []) => {
   const all = [...values, ...extra].filter(Number.isFinite).sort((a, b) => a - b);
   if (!all.length) return [0, 1];
   let low = Math.min(all[Math.floor(0.005 * all.length)], ...extra.filter(Number.isFinite)), high = Math.max(all[Math.ceil(0.995 * all.length) - 1], ...extra.filter(Number.isFinite));
