@@ -222,3 +222,21 @@ def test_what_is_asked_before_the_page_is_ready_is_done_then(opened):
     held[0].continue_()
     until(page, "location.hash.includes('say=weak')")
     assert page.input_value("#describe") == "weak"
+
+
+def test_the_first_move_after_an_observation_keeps_all_else(opened, sample_file):
+    page = opened()
+    page.set_input_files("#open", {"name": "sharp_856.fits", "mimeType": "application/fits", "buffer": sample_file})
+    until(page, "!document.querySelector('[name=view][value=gap]').disabled")
+    rest(page)
+    assert "reconstructed" in page.inner_text("[data-name=psep] .worth")
+    before = {name: box(page, name) for name in ("tuf", "psep", "tilt")}
+    polarity = page.get_attribute("[name=p-polarity]:checked", "value")
+    page.focus("#p-tuf")
+    with page.expect_response(lambda r: "/api/search" in r.url):
+        page.keyboard.press("ArrowRight")
+    until(page, "document.getElementById('kind').textContent === 'generated'")
+    rest(page)
+    assert abs(box(page, "tuf") - before["tuf"]) < 0.1 * before["tuf"]
+    assert abs(box(page, "psep") - before["psep"]) < 0.15 * before["psep"]
+    assert page.get_attribute("[name=p-polarity]:checked", "value") == polarity
