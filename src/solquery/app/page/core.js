@@ -24,6 +24,7 @@ export const app = {
   session: Math.random().toString(36).slice(2),
   written: "", said: null,
 };
+const FILES = 16;
 const FAR = "Nothing close in this archive: even the nearest match is farther away than 95 of 100 patches of the archive are from their nearest other region.";
 /** Share of the power of a field under which a reconstruction is none. */
 const CANNOT = 0.3;
@@ -193,6 +194,7 @@ async function observed(q) {
 export async function upload(file) {
   const { document } = await sendFile(`/api/patch?name=${encodeURIComponent(file.name.slice(-200))}&format=packed`, file);
   app.files.set(document.id, file);
+  if (app.files.size > FILES) app.files.delete(app.files.keys().next().value);
   return document;
 }
 

@@ -68,12 +68,14 @@ const follow = new Latest(async (mine, z, name, value) => {
 function drag(name, value) {
   // all of one drag starts from where the hand took hold, so that going back goes back
   if (app.hand?.name !== name) { app.hand = { name, z: app.state.query.z }; app.turn++; }
+  document.documentElement.dataset.hand = name;
   follow.ask(app.turn, app.hand.z, name, value);
 }
 
 async function release(name, value) {
   const z = app.hand?.name === name ? app.hand.z : app.state.query.z, from = origin();
   app.hand = null;
+  delete document.documentElement.dataset.hand;
   follow.drop();
   meanwhile.drop();
   const mine = ++app.turn;
