@@ -229,7 +229,7 @@ def test_the_first_move_after_an_observation_keeps_all_else(opened, sample_file)
     page.set_input_files("#open", {"name": "sharp_856.fits", "mimeType": "application/fits", "buffer": sample_file})
     until(page, "!document.querySelector('[name=view][value=gap]').disabled")
     rest(page)
-    assert "reconstructed" in page.inner_text("[data-name=psep] .worth")
+    assert "reconstructed" in page.inner_text("[data-name=tuf] .worth")
     before = {name: box(page, name) for name in ("tuf", "psep", "tilt")}
     polarity = page.get_attribute("[name=p-polarity]:checked", "value")
     page.focus("#p-tuf")

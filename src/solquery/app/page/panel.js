@@ -215,6 +215,7 @@ function off(about, value, held) {
 
 /** Of an observation: what the model's reconstruction of it has. */
 function made(value, observed, about) {
+  if (value !== undefined && !Number.isFinite(value) && Number.isFinite(observed)) return "unknown of the reconstruction";
   if (!Number.isFinite(value) || !Number.isFinite(observed) || about.binary) return "";
   const gap = value - observed;
   return `reconstructed ${number(value)} (${gap > 0 ? "+" : ""}${number(gap)})`;
