@@ -76,7 +76,7 @@ def main() -> None:
             page.wait_for_selector("html[data-ready]", state="attached")
             page.click("#welcome-close")
             page.fill("#describe", WORDS)
-            page.click("#ask button:has-text('Generate')")
+            page.click("#ask button[type=submit]")
             page.check("#pil")
             page.get_by_role("checkbox", name="Centroids").check()
             at_rest(page)

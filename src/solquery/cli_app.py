@@ -44,6 +44,7 @@ def serve(
     import torch
 
     from .app.security import is_loopback
+    from .app.warm import warm
     from .archive.store import Archive
     from .steering import SteeringWarning
 
@@ -72,6 +73,8 @@ def serve(
             raise SolqueryError(
                 f"port {port} of {host} cannot be used ({error.strerror}); choose another --port"
             ) from None
+        with Reporter("preparing the page") as report:
+            warm(room, report.count)
         # whoever reads the address below may ask at once, and waits for the server to come up
         listener.listen(128)
         shown = f"[{host}]" if family == socket.AF_INET6 else host

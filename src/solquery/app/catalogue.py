@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import warnings
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from ..retrieval import (
     EmbeddingIndex,
     Match,
     SearchError,
+    combine,
     embed,
     embed_archive,
     load_index,
@@ -25,21 +27,42 @@ from ..retrieval import (
     verified,
 )
 from ..retrieval.hybrid import ScoredParameters, mixed_distances
+from .closeness import Closeness, closeness_of
+from .examples import by_examples
+from .space import Layout, layout_of
 
 if TYPE_CHECKING:
     from ..archive.store import Archive
     from ..bundle import Bundle
 
-__all__ = ["Catalogue", "shares"]
+__all__ = ["Catalogue", "shares", "why_no_search"]
 
 _LEFT_OUT = ("embedding", "keywords", "truth", "checksum", "embedding_model", "embedding_precision")
 _CLOUD = 3_000
 _CONDITIONS = 64
+_SPACE = 50_000
 
 
 def shares(by: str) -> dict[str, float]:
     """Weights of a search by ``"hybrid"``, look and physics, or by ``"physics"`` alone."""
     return {name: weight for name, weight in WEIGHTS.items() if by == "hybrid" or name != LOOK}
+
+
+def why_no_search(bundle: Bundle, archive: Archive | None) -> str:
+    """Why there is nothing to search, and what to do; empty where there is something."""
+    if archive is None:
+        return "no archive is open; start the page with `solquery app --archive DIR` to see observations that match"
+    if not len(archive):
+        return (
+            f"the archive at {archive.uri} holds no patch yet; add some with `solquery ingest FILES "
+            f"--archive {archive.uri}` or `solquery fetch`, then search again; there is no need to start the page anew"
+        )
+    if bundle.encoder is None:
+        return (
+            f"bundle {bundle.name!r} has no encoder, so nothing can be compared with the archive; start the page with "
+            "another --bundle, or build one with an encoder"
+        )
+    return ""
 
 
 class Catalogue:
@@ -72,6 +95,8 @@ class Catalogue:
             self._vector = {name: k for k, name in enumerate(self.index.ids.tolist())}
             self._rows = np.array([self._place[name] for name in self.index.ids.tolist()], dtype=np.int64)
             self._scored: ScoredParameters | None = None
+            self._close: dict[str, Closeness] = {}
+            self._layout: Layout | None = None
             self._conditions: OrderedDict[str | None, np.ndarray] = OrderedDict()
             self._frames = dict(zip(*np.unique(self.regions, return_counts=True), strict=True))
             if self.archive.path is not None:
@@ -170,8 +195,13 @@ class Catalogue:
         exclude_region: str | None,
         by: str = "ssl",
         verify: int = 0,
+        more: Sequence[str] = (),
+        less: Sequence[str] = (),
     ) -> tuple[list[Match], int]:
-        """Matches as `solquery.search` and `search_hybrid` give them, and how many patches met the condition."""
+        """Matches as `solquery.search` and `search_hybrid` give them, and how many patches met the condition.
+
+        `more` and `less` are ids of patches of the archive that the matches should be like, or not (`by_examples`).
+        """
         self.refresh()
         rows = self._selected(where)
         if len(rows) == 0:
@@ -181,7 +211,7 @@ class Catalogue:
         index = self.index
         if len(rows) < len(index):
             index = EmbeddingIndex(index.ids[rows], index.regions[rows], index.vectors[rows])
-        if by == "ssl":
+        if by == "ssl" and not more and not less:
             vectors = embed(self.bundle.encoder, x)
 
             def find(k: int, group: str) -> list[Match]:
@@ -189,7 +219,11 @@ class Catalogue:
 
             found = verified(self.archive, self.bundle, x, find, k, group, verify) if verify else find(k, group)
         else:
-            apart = mixed_distances(index, self.bundle, x, self._parameters(), self._rows[rows], shares(by))
+            apart = self._apart(index, rows, x, by)
+            if more or less:
+                wanted, unwanted = (self._from(self._rows_of(ids), by)[:, rows] for ids in (more, less))
+                apart = by_examples(apart[0], wanted, unwanted)[None, :]
+                apart[:, np.isin(index.ids, list(less))] = np.inf
             apart[:, index.regions == exclude_region] = np.inf
             columns = nearest(apart, k, index.regions if group == "region" else None)[0]
             found = [
@@ -197,6 +231,37 @@ class Catalogue:
                 for rank, c in enumerate(columns, start=1)
             ]
         return [replace(match, row=self.row(match.id)) for match in found], len(rows)
+
+    def _rows_of(self, ids: Sequence[str]) -> np.ndarray:
+        """Rows of the index of patches; those that are not there are left out."""
+        return np.array([self._vector[name] for name in ids if name in self._vector], dtype=np.int64)
+
+    def _apart(self, index: EmbeddingIndex, rows: np.ndarray, x: np.ndarray, by: str) -> np.ndarray:
+        """(1, n) distances of a query (H, W), in preset units, from the patches of an index, which are `rows`."""
+        if by == "ssl" and self.bundle.encoder is not None:
+            return index.distances(embed(self.bundle.encoder, x))
+        # the scale of the look is that of the whole archive: a match is as far away whatever else may be found
+        return mixed_distances(
+            index, self.bundle, x, self._parameters(), self._rows[rows], shares(by), archive_vectors=self.index.vectors
+        )
+
+    def _from(self, rows: np.ndarray, by: str) -> np.ndarray:
+        """(Q, N) distances of patches of the index, by their rows, from all of them."""
+        look = self.index.distances(self.index.vectors[rows])
+        if by == "ssl" or not len(rows):
+            return look
+        physical = {name: weight for name, weight in shares(by).items() if name != LOOK}
+        asked = {name: self.grid(name)[self._rows[rows]] for name in physical}
+        physics = self._parameters().distances(asked, physical, self._rows)
+        share = shares(by).get(LOOK, 0.0) / sum(shares(by).values())
+        return combine(look, physics, self.index.vectors, share)
+
+    def closeness(self, by: str) -> Closeness:
+        """Distances between the patches of the archive, to judge one by; made once for a content and a distance."""
+        with self._lock:
+            if by not in self._close:
+                self._close[by] = closeness_of(self.index.regions, lambda rows: self._from(rows, by))
+            return self._close[by]
 
     # --------------------------------------------------------------- figures
 
@@ -227,6 +292,29 @@ class Catalogue:
             "source": self.sources[rows].tolist(),
             "values": values[rows].tolist(),
             "of": len(self.ids),
+        }
+
+    def space(self, column: str) -> dict[str, Any]:
+        """The encoder's space in two dimensions, and a column of each patch: a parameter on the grid, or ``mu``.
+
+        At most 50,000 patches, evenly thinned; the layout is made once for a content of the archive.
+        """
+        with self._lock:
+            if self._layout is None:
+                self._layout = layout_of(self.index.vectors)
+            layout = self._layout
+        step = -(-len(self.index) // _SPACE) or 1
+        rows = self._rows[::step]
+        values = self._numbers("mu") if column == "mu" else self.grid(column)
+        return {
+            "ids": self.ids[rows].tolist(),
+            "regions": self.regions[rows].tolist(),
+            "real": (self.sources[rows] == "real").tolist(),
+            "points": [[round(float(a), 4), round(float(b), 4)] for a, b in layout.points[::step]],
+            "values": [None if not np.isfinite(v) else float(f"{v:.4g}") for v in values[rows]],
+            "column": column,
+            "explained": layout.explained,
+            "of": len(self.index),
         }
 
     def native(self, row: dict[str, Any]) -> dict[str, float | None]:

@@ -43,6 +43,10 @@ def where_of(filters: Filters) -> str | None:
         parts.append(f"mu >= {float(filters.mu_min)!r}")
     for name, limits in filters.parameters.items():
         parts += _limits(get_parameter(name).name, limits)
+    for name, limits in filters.grid.items():
+        parts += _limits(f"grid_{get_parameter(name).name}", limits)
+    if filters.noaa is not None:
+        parts.append(f"array_has(noaa, {int(filters.noaa)})")
     if filters.region is not None:
         parts.append("region = '" + filters.region.replace("'", "''") + "'")
     return " AND ".join(parts) or None

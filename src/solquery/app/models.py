@@ -20,6 +20,8 @@ __all__ = [
     "GenerateOut",
     "HealthOut",
     "InversionOut",
+    "KnownOut",
+    "LinkOut",
     "MapOut",
     "MatchOut",
     "ParametersOut",
@@ -28,6 +30,7 @@ __all__ = [
     "Quantity",
     "SearchIn",
     "SearchOut",
+    "Strict",
 ]
 
 
@@ -59,7 +62,9 @@ Values = Annotated[
 ]
 
 
-class _Strict(BaseModel):
+class Strict(BaseModel):
+    """What is asked: a field that is not known is refused."""
+
     model_config = ConfigDict(extra="forbid")
 
 
@@ -81,6 +86,7 @@ class Difference(Quantity):
     """Match minus query, both on the grid; in sigmas too: half the central 68 % of generated patches is one."""
 
     sigmas: float | None
+    logarithm: bool = Field(description="Whether the sigmas are those of the logarithm, as of fluxes.")
 
 
 class FieldOut(BaseModel):
@@ -98,11 +104,14 @@ class Problem(BaseModel):
     class Error(BaseModel):
         kind: str = Field(examples=["invalid", "out of reach", "not found", "busy"])
         message: str = Field(description="One line: what, where, what to do next.")
+        nearest: dict[str, float] | None = Field(
+            None, description="Out of reach: the nearest value the model makes, by parameter, in the unit of the grid."
+        )
 
     error: Error
 
 
-class Between(_Strict):
+class Between(Strict):
     """Limits of a number, either of which may be left out."""
 
     low: FiniteFloat | None = None
@@ -115,7 +124,7 @@ class Between(_Strict):
         return self
 
 
-class Filters(_Strict):
+class Filters(Strict):
     """Which patches of the archive may be matches. What is unknown of a patch meets no limit on it."""
 
     source: Literal["any", "real", "simulated"] = Field("any", description="Observed, simulated, or both.")
@@ -127,10 +136,14 @@ class Filters(_Strict):
     parameters: dict[Name, Between] = Field(
         default_factory=dict, max_length=32, description="Limits at native scale, in the native unit (Mx, Mm, ...)."
     )
+    grid: dict[Name, Between] = Field(
+        default_factory=dict, max_length=32, description="Limits on the grid of the preset, in the unit of the grid."
+    )
     region: Identifier | None = Field(None, description="Frames of this region only.")
+    noaa: Annotated[int, Field(ge=1, lt=10**6)] | None = Field(None, description="Only with this NOAA number.")
 
 
-class EditIn(_Strict):
+class EditIn(Strict):
     """Change one patch. With nothing set, the patch of `z` as it is."""
 
     z: Latent
@@ -140,17 +153,18 @@ class EditIn(_Strict):
     client: Client = None
 
 
-class GenerateIn(_Strict):
+class GenerateIn(Strict):
     """Make patches: of a description, of numbers, of both, or (with neither) drawn from the prior."""
 
     describe: str | None = Field(None, max_length=400, examples=["strong, widely separated bipole"])
     set: Values = Field(default_factory=dict)
+    nearest: bool = Field(False, description="Of a number out of reach take the nearest value instead of an error.")
     n: int = Field(1, ge=1, le=8, description="How many different ones.")
     seed: int = Field(0, ge=0, lt=2**32)
     client: Client = None
 
 
-class SearchIn(_Strict):
+class SearchIn(Strict):
     """Search with exactly one of: a latent vector, the id of a patch in the archive, the id of an upload."""
 
     z: Latent | None = None
@@ -160,6 +174,12 @@ class SearchIn(_Strict):
     group: Literal["region", "none"] = Field("region", description="One match per region, or every frame.")
     by: Literal["ssl", "hybrid", "physics"] = Field(
         "ssl", description="By the embedding, by its look and physical parameters together, or by parameters alone."
+    )
+    more: list[Identifier] = Field(
+        default_factory=list, max_length=20, description="Patches of the archive that matches should be like, too."
+    )
+    less: list[Identifier] = Field(
+        default_factory=list, max_length=20, description="Patches of the archive that matches should not be like."
     )
     exclude_own: bool = Field(False, description="Leave out the region of the query.")
     filters: Filters = Field(default_factory=Filters)  # type: ignore[arg-type]
@@ -172,7 +192,7 @@ class SearchIn(_Strict):
         return self
 
 
-class EstimateIn(_Strict):
+class EstimateIn(Strict):
     """Patches of the archive, or uploads, whose place in the latent space is asked for."""
 
     ids: list[Identifier] = Field(min_length=1, max_length=100)
@@ -254,6 +274,7 @@ class PatchOut(BaseModel):
     parameters: dict[str, Quantity] = Field(description="At native scale.")
     grid: dict[str, Quantity] = Field(description="On the grid of the preset, as those of a generated patch.")
     scale_mm: list[float] | None = Field(description="Mm per pixel (y, x) of the field given; null: no scale.")
+    empty: bool = Field(False, description="No field to draw or to invert: every pixel is zero or missing.")
     doubt: str | None = Field(None, description="Why the instrument's QUALITY says not to trust it; null: it does not.")
     python: str = Field(description="Lines of Python that read this patch again and measure it.")
     field: FieldOut | None = None
@@ -265,6 +286,9 @@ class InversionOut(BaseModel):
     patch: PatchOut
     z: str
     mse: float = Field(description="Mean squared error, in preset units squared (1 is 1000 G squared in `paper`).")
+    explained: float = Field(
+        description="Share of the power of the observed field that the reconstruction has, 0 to 1."
+    )
     z_norm: float
     far: bool
     reconstructed: dict[str, Quantity]
@@ -272,18 +296,22 @@ class InversionOut(BaseModel):
     seconds: float
 
 
-class MatchOut(BaseModel):
-    """A patch of the archive, and how far it lies from the query."""
+class LinkOut(BaseModel):
+    """A page elsewhere about an observation."""
+
+    title: str
+    url: str
+
+
+class KnownOut(BaseModel):
+    """A patch of the archive: who, when, where, and how it was measured."""
 
     id: str
     region: str
     source: Literal["real", "simulated"] = Field(description="Observed or simulated.")
-    rank: int
-    distance: float = Field(description="As `by` measures it; no unit.")
     frames: int = Field(description="Patches of its region in the archive.")
     parameters: dict[str, Quantity] = Field(description="At native scale.")
     grid: dict[str, Quantity] = Field(description="On the grid of the preset, as those of the query.")
-    difference: dict[str, Difference]
     t_utc: str | None = Field(description="When it was observed, UTC.")
     t_rec: str | None = Field(description="The same as the SHARP keyword has it, usually TAI.")
     harpnum: int | None
@@ -291,17 +319,35 @@ class MatchOut(BaseModel):
     latitude_deg: float | None = Field(description="Stonyhurst, of the centre, degrees north.")
     longitude_deg: float | None = Field(description="Stonyhurst, of the centre, degrees west.")
     mu: float | None = Field(description="Cosine of the heliocentric angle.")
-    native_shape: list[int] = Field(description="Rows and columns as observed.")
-    native_scale_mm: list[float] | None = Field(description="Mm per pixel (y, x) as observed.")
     quantity: str | None = Field(description="Radial field or line of sight.")
+    quality: int | None = Field(description="The instrument's QUALITY keyword.")
     credit: str | None
     file: str | None
+    record_set: str | None = Field(description="JSOC record set of a SHARP frame.")
+    fetch: str | None = Field(description="`solquery fetch` line that gets its region on its day.")
+    links: list[LinkOut] = Field(description="Pages elsewhere about it; empty for a simulated one.")
+
+
+class MatchOut(KnownOut):
+    """A patch of the archive, and how far it lies from the query."""
+
+    rank: int
+    distance: float = Field(description="As `by` measures it; no unit.")
+    nearer: float | None = Field(
+        description="Share of pairs of patches of different regions of the archive that lie farther apart."
+    )
+    difference: dict[str, Difference]
+    native_shape: list[int] = Field(description="Rows and columns as observed.")
+    native_scale_mm: list[float] | None = Field(description="Mm per pixel (y, x) as observed.")
 
 
 class SearchOut(BaseModel):
     query: dict[str, Any] = Field(description="What was searched with, and its `parameters` on the grid.")
     matches: list[MatchOut]
     candidates: int = Field(description="Patches that meet the filters.")
+    close: bool | None = Field(
+        description="Whether the nearest match is as near as 95 of 100 patches of the archive have another region."
+    )
     where: str | None = Field(description="The filters as the SQL condition that `solquery.search` takes.")
     recipe: dict[str, str] = Field(description="Lines of Python and of the command line that do the same.")
     seconds: float

@@ -40,6 +40,7 @@ def recipe(
     group: str,
     exclude_region: str | None,
     by: str = "ssl",
+    examples: bool = False,
 ) -> dict[str, str]:
     """Lines that repeat a search.
 
@@ -51,6 +52,8 @@ def recipe(
         What kind (``"z"``, ``"patch"``, ``"upload"``), and the latent's text, the id, or the file's name.
     k, where, group, exclude_region, by
         Of the search; `by` as the command line has it.
+    examples
+        Whether the page ranked by examples too, which these lines do not: they say so.
 
     Returns
     -------
@@ -71,6 +74,7 @@ def recipe(
             lines.append('weights = {name: weight for name, weight in WEIGHTS.items() if name != "look"}')
             options.append("weights=weights")
         search = "search" if by == "ssl" else "search_hybrid"
+        lines += [_EXAMPLES] if examples else []
         lines.append(f"matches = solquery.{search}(archive, bundle, x, {', '.join(options)})")
 
     text = f"latent:{value}" if kind == "z" else value
@@ -87,5 +91,6 @@ def recipe(
 
 
 _DEFAULT = "bundle = solquery.Bundle.load()"
+_EXAMPLES = "# the page ranked by more and less like some matches, too: that order is in its CSV"
 _PREPARE = "x = solquery.prepare(patch, bundle.preset)"
 _SEEN = ["gauss = bundle.preset.to_gauss(x)", "got = solquery.measure(gauss, bundle.preset.scale_mm)"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -9,17 +10,32 @@ from typing import TYPE_CHECKING, Any
 from ..cli_output import plain, quantities, quantity
 from ..physics import measure, parameters
 from ..steering.native import native_estimates
+from .links import fetch_line, links_of, record_set
 
 if TYPE_CHECKING:
     from ..patch import Patch
     from ..retrieval import Match
     from ..steering import Directions
     from .catalogue import Catalogue
+    from .closeness import Closeness
 
-__all__ = ["TOLD", "match_record", "native_bands", "native_values"]
+__all__ = ["TOLD", "known_of", "match_record", "native_bands", "native_values", "sigmas_apart"]
 
 #: what is told of the row of an archive as it is
-TOLD = ("quantity", "t_rec", "harpnum", "noaa", "latitude_deg", "longitude_deg", "mu", "credit", "file")
+TOLD = ("quantity", "t_rec", "harpnum", "noaa", "latitude_deg", "longitude_deg", "mu", "quality", "credit", "file")
+
+
+def known_of(row: Mapping[str, Any], archive: str | None) -> dict[str, Any]:
+    """Who, when and where a row of the archive is, and where else it can be seen."""
+    return {
+        "region": row["region"],
+        "source": row["source"],
+        "t_utc": row["t_utc"].isoformat() if row.get("t_utc") else None,
+        **{key: row.get(key) for key in TOLD},
+        "record_set": record_set(row),
+        "fetch": fetch_line(row, archive),
+        "links": links_of(row),
+    }
 
 
 def native_values(patch: Patch) -> dict[str, float | None]:
@@ -45,8 +61,30 @@ def native_bands(record: Mapping[str, Any] | None, got: Mapping[str, float]) -> 
     }
 
 
+def sigmas_apart(directions: Directions, name: str, mine: float, theirs: float | None) -> dict[str, Any]:
+    """By how many sigmas of generated patches two values differ, and whether it is the logarithm that is compared.
+
+    Half the width of the central 68 % is one sigma, were the population normal. Of what has a long tail and is never
+    negative, as fluxes are, the logarithm is; what is less than one patch in a hundred has, counts as that.
+    """
+    low, middle, high = (directions.quantile(name, q) for q in (16, 50, 84))
+    floor = directions.quantile(name, 1)
+    long_tail = directions.quantile(name, 0) >= 0 and floor > 0 and high - middle > 1.5 * (middle - low)
+    if theirs is None or not math.isfinite(mine) or not math.isfinite(theirs):
+        return {"sigmas": None, "logarithm": long_tail}
+    if long_tail:
+        low, high, mine, theirs = (math.log(max(value, floor)) for value in (low, high, mine, theirs))
+    width = high - low
+    return {"sigmas": 2.0 * (theirs - mine) / width if width > 0 else None, "logarithm": long_tail}
+
+
 def match_record(
-    match: Match, mine: Mapping[str, float], catalogue: Catalogue, directions: Directions, physical: bool
+    match: Match,
+    mine: Mapping[str, float],
+    catalogue: Catalogue,
+    directions: Directions,
+    physical: bool,
+    closeness: Closeness,
 ) -> dict[str, Any]:
     """One match: what is known of it, and how its parameters differ from the query's.
 
@@ -58,6 +96,8 @@ def match_record(
         Parameters of the query on the grid.
     physical
         Whether the grid has a scale.
+    closeness
+        Of the archive, by the distance that was searched with.
     """
     row = match.row
     on_grid = {name: row.get(f"grid_{name}") for name in parameters()}
@@ -65,24 +105,20 @@ def match_record(
     for name in directions.names:
         theirs = on_grid.get(name)
         gap = None if theirs is None else theirs - mine[name]
-        width = directions.quantile(name, 84) - directions.quantile(name, 16)
         apart[name] = quantity(gap, directions.unit(name))
-        # half the width of the central 68 % is one sigma, were the population normal
-        apart[name]["sigmas"] = plain(2.0 * gap / width) if gap is not None and width > 0 else None
+        apart[name] |= sigmas_apart(directions, name, mine[name], theirs)
     return plain(
         {
             "id": match.id,
-            "region": match.region,
-            "source": row.get("source"),
+            **known_of({**row, "region": match.region}, catalogue.archive.uri),
             "distance": match.distance,
+            "nearer": closeness.share(match.distance),
             "rank": match.rank,
             "frames": catalogue.frames(match.region),
             "parameters": quantities(catalogue.native(row), physical=True),
             "grid": quantities(on_grid, physical=physical),
             "difference": apart,
-            "t_utc": row["t_utc"].isoformat() if row.get("t_utc") else None,
             "native_shape": [row["ny"], row["nx"]],
             "native_scale_mm": None if row["scale_y_mm"] is None else [row["scale_y_mm"], row["scale_x_mm"]],
-            **{key: row.get(key) for key in TOLD},
         }
     )

@@ -8,6 +8,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from copy import copy
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -27,6 +28,7 @@ from ..physics import get_parameter, measure
 from ..retrieval import LOOKED_AT, embed_archive
 from ..steering import (
     Answer,
+    SteeringError,
     decode_latent,
     encode_latent,
     generate,
@@ -38,13 +40,17 @@ from ..steering import (
 )
 from ..steering.direct import Been
 from ..steering.native import NATIVE_KEY
-from .catalogue import Catalogue
+from .asking import understand
+from .catalogue import Catalogue, why_no_search
 from .filters import where_of
-from .models import EditIn, GenerateIn, SearchIn
+from .frames import frames_of
+from .models import EditIn, Filters, GenerateIn, SearchIn
+from .models_found import FramesIn
 from .overview import map_of, parameters_of
 from .recipe import made_by, recipe
-from .records import TOLD, match_record, native_bands, native_values
+from .records import known_of, match_record, native_bands, native_values
 from .uploads import Uploads, read_upload
+from .warm import FIRST
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -123,7 +129,7 @@ class Room:
             if self.catalogue is None and archive is not None and bundle.encoder is not None and len(archive):
                 embed_archive(archive, bundle, progress)
                 self.catalogue = Catalogue(archive, bundle)
-            self.why_no_search = "" if self.catalogue is not None else _why_not(bundle, archive)
+            self.why_no_search = "" if self.catalogue is not None else why_no_search(bundle, archive)
 
     # ----------------------------------------------------------------- about
 
@@ -147,6 +153,7 @@ class Room:
             "archive": None if self.catalogue is None else self.catalogue.about(),
             "no_search": self.why_no_search or None,
             "vocabulary": vocabulary(),
+            "opens_on": FIRST,
         }
 
     @property
@@ -173,6 +180,10 @@ class Room:
     def cloud(self, x: str, y: str) -> dict[str, Any]:
         """Two grid parameters of the archive's patches."""
         return self._archive().cloud(get_parameter(x).name, get_parameter(y).name)
+
+    def space(self, column: str) -> dict[str, Any]:
+        """The encoder's space of the archive, with a column to colour it by."""
+        return self._archive().space(column if column == "mu" else get_parameter(column).name)
 
     def _archive(self) -> Catalogue:
         if self.catalogue is None:
@@ -218,7 +229,7 @@ class Room:
         if asked.describe and asked.describe.strip():
             targets = {**parse_description(asked.describe, self.directions), **targets}
         if targets:
-            answers = generate(self.bundle, targets, asked.n, seed=asked.seed)
+            answers = generate(self.bundle, targets, asked.n, seed=asked.seed, nearest=asked.nearest)
         else:
             drawn = torch.Generator().manual_seed(asked.seed)
             z = torch.randn(asked.n, self.directions.latent_dim, generator=drawn).numpy()
@@ -284,22 +295,19 @@ class Room:
             scale = None if row["scale_y_mm"] is None else [row["scale_y_mm"], row["scale_x_mm"]]
         else:
             patch = self.patch(patch_id)
-            row = {key: getattr(patch, key) for key in ("id", "region", "source", "quality", *TOLD)}
-            row["t_utc"] = observation_time(patch.t_rec)
+            row = {**vars(patch), "t_utc": observation_time(patch.t_rec)}
             native, size = native_values(patch), list(patch.field.shape)
             scale = None if patch.scale_mm is None else list(patch.scale_mm)
         record = {
             "id": patch_id,
             "name": row["id"],
-            "region": row["region"],
-            "source": row["source"],
-            "t_utc": row["t_utc"].isoformat() if row.get("t_utc") else None,
-            **{key: row.get(key) for key in TOLD},
+            **known_of(row, self.names[1]),
             "parameters": quantities(native, physical=True),
             "grid": self._on_grid(on_grid),
             "native_shape": size,
             "native_scale_mm": scale,
             "scale_mm": scale if grid == "native" else self.scale_mm,
+            "empty": not np.nan_to_num(x).any(),
             "doubt": quality_fault(row.get("quality") or 0),
             "python": made_by(*self.names, ("patch", patch_id) if uploaded is None else ("upload", str(row["file"]))),
         }
@@ -312,6 +320,11 @@ class Room:
         """The latent vector of an observation: what was found, and two fields in gauss, original and reconstruction."""
         began = time.monotonic()
         record, original = self.describe(patch_id, "preset")
+        if record["empty"]:
+            raise SteeringError(
+                f"{record['name']} holds no field: every pixel is zero or missing, so there is nothing to invert; "
+                "open another file"
+            )
         found = invert(self.bundle, self._x(patch_id), starts, steps, seed, prior=prior)[0]
         low, high = self._range
         made = self._gauss(found.x)
@@ -320,6 +333,7 @@ class Room:
             "patch": record,
             "z": encode_latent(found.z),
             "mse": found.mse,
+            "explained": max(0.0, 1.0 - found.unexplained),
             "z_norm": found.z_norm,
             "far": not low <= found.z_norm <= high,
             "reconstructed": self._on_grid(got),
@@ -346,6 +360,20 @@ class Room:
 
     # ---------------------------------------------------------------- search
 
+    def understand(self, text: str) -> dict[str, Any]:
+        """What a line of text asks for."""
+        asked = understand(text, self.directions)
+        return {
+            "parts": [asdict(part) for part in asked.parts],
+            "filters": Filters(**asked.filters).model_dump(mode="json", exclude_none=True),
+            "describe": ", ".join(asked.words),
+            "set": asked.set,
+        }
+
+    def frames(self, asked: FramesIn) -> dict[str, Any]:
+        """The frames of the archive that meet filters, in time."""
+        return frames_of(self._archive(), where_of(asked.filters), asked.limit, self.bundle.preset.physical)
+
     def search(self, asked: SearchIn) -> dict[str, Any]:
         """The patches of the archive that look most like the query."""
         began = time.monotonic()
@@ -370,31 +398,21 @@ class Room:
         excluded = region if asked.exclude_own else None
         # what was drawn is no observation, and cannot be in the archive
         verify = LOOKED_AT if asked.z is None and asked.by == "ssl" else 0
-        found, candidates = catalogue.search(x, asked.k, where, asked.group, excluded, asked.by, verify)
+        for name in (*asked.more, *asked.less):
+            if name not in catalogue:
+                raise Missing(f"no patch {name!r} in the archive; take the example away")
+        found, candidates = catalogue.search(
+            x, asked.k, where, asked.group, excluded, asked.by, verify, asked.more, asked.less
+        )
+        closeness, physical = catalogue.closeness(asked.by), self.bundle.preset.physical
         return {
             "query": {**about, "parameters": self._on_grid(mine)},
-            "matches": [
-                match_record(match, mine, catalogue, self.directions, self.bundle.preset.physical) for match in found
-            ],
+            "matches": [match_record(match, mine, catalogue, self.directions, physical, closeness) for match in found],
+            "close": closeness.close(min(match.distance for match in found)) if found else None,
             "candidates": candidates,
             "where": where,
-            "recipe": recipe(*self.names, query, asked.k, where, asked.group, excluded, asked.by),
+            "recipe": recipe(
+                *self.names, query, asked.k, where, asked.group, excluded, asked.by, bool(asked.more or asked.less)
+            ),
             "seconds": time.monotonic() - began,
         }
-
-
-def _why_not(bundle: Bundle, archive: Archive | None) -> str:
-    """Why there is nothing to search, and what to do; empty where there is something."""
-    if archive is None:
-        return "no archive is open; start the page with `solquery app --archive DIR` to see observations that match"
-    if not len(archive):
-        return (
-            f"the archive at {archive.uri} holds no patch yet; add some with `solquery ingest FILES "
-            f"--archive {archive.uri}` or `solquery fetch`, then search again; there is no need to start the page anew"
-        )
-    if bundle.encoder is None:
-        return (
-            f"bundle {bundle.name!r} has no encoder, so nothing can be compared with the archive; start the page with "
-            "another --bundle, or build one with an encoder"
-        )
-    return ""

@@ -6,7 +6,7 @@ import logging
 import mimetypes
 import os
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 from importlib.resources import files
@@ -20,8 +20,10 @@ from starlette.exceptions import HTTPException
 from .. import __version__
 from ..archive.fits import UnreadableFits
 from ..errors import SolqueryError
+from ..physics import parameters
 from ..steering import OutOfReach
 from . import models as m
+from . import models_found as f
 from .lanes import Busy, Lane, Superseded, TooSlow
 from .packed import MEDIA_TYPE, field_record, pack
 from .room import Missing, Room
@@ -61,9 +63,38 @@ _PROBLEMS: dict[int | str, dict[str, Any]] = {
 }
 
 
-def _problem(status: int, kind: str, message: str) -> JSONResponse:
+def _problem(status: int, kind: str, message: str, nearest: Mapping[str, float] | None = None) -> JSONResponse:
     headers = {"retry-after": "1"} if status == 503 else None
-    return JSONResponse({"error": {"kind": kind, "message": message}}, status, headers=headers)
+    problem: dict[str, Any] = {"kind": kind, "message": message}
+    if nearest:
+        problem["nearest"] = dict(nearest)
+    return JSONResponse({"error": problem}, status, headers=headers)
+
+
+def _refusal(error: Mapping[str, Any]) -> str:
+    """What pydantic found wrong, with the words of the page for the fields of the API."""
+    where = [str(part) for part in error.get("loc", ()) if part not in ("body", "query", "path", "filters")]
+    known = parameters()
+    named = [_WORDS[part] if part in _WORDS else known[part].title if part in known else part for part in where]
+    said = str(error.get("msg", "not understood")).removeprefix("Value error, ")
+    return f"{', '.join(part for part in named if part)}: {said}" if where else said
+
+
+#: fields of a request, as people call them
+_WORDS = {
+    "z": "latent vector",
+    "k": "number of matches",
+    "n": "number of patches",
+    "set": "",
+    "hold": "held values",
+    "parameters": "",
+    "latitude_deg": "latitude",
+    "longitude_deg": "longitude",
+    "mu_min": "least μ",
+    "since": "first day",
+    "until": "last day",
+    "describe": "description",
+}
 
 
 def _one_line(error: Exception) -> str:
@@ -73,9 +104,7 @@ def _one_line(error: Exception) -> str:
 def _handlers(app: FastAPI) -> None:
     @app.exception_handler(RequestValidationError)
     async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first.get("loc", ()) if part not in ("body", "query", "path"))
-        return _problem(422, "invalid", f"{where + ': ' if where else ''}{first.get('msg', 'not understood')}")
+        return _problem(422, "invalid", _refusal(error.errors()[0]))
 
     @app.exception_handler(HTTPException)
     async def http(_: Request, error: HTTPException) -> JSONResponse:
@@ -89,7 +118,7 @@ def _handlers(app: FastAPI) -> None:
             return _problem(404, "not found", _one_line(error))
         kinds = {OutOfReach: "out of reach", UnreadableFits: "unreadable"}
         kind = next((text for known_as, text in kinds.items() if isinstance(error, known_as)), "invalid")
-        return _problem(422, kind, _one_line(error))
+        return _problem(422, kind, _one_line(error), getattr(error, "nearest", None))
 
     @app.exception_handler(Busy)
     async def busy(_: Request, error: Busy) -> JSONResponse:
@@ -189,6 +218,11 @@ def create_app(room: Room, *, token: str | None = None) -> Any:
         """Two parameters, on the grid, of the patches of the archive."""
         return JSONResponse(await work.run(partial(room.cloud, x, y)))
 
+    @app.get("/api/space", response_model=f.SpaceOut)
+    async def space(column: Annotated[str, Query(max_length=64)] = "tuf") -> Any:
+        """The encoder's space of the archive in two dimensions, with a column to colour it by."""
+        return JSONResponse(await work.run(partial(room.space, column)))
+
     @app.post("/api/edit", response_model=m.AnswerOut, responses={200: _OTHER_BODIES})
     async def edit(asked: m.EditIn, format: Format = "json") -> Any:
         """Change one patch, holding some of its parameters."""
@@ -214,6 +248,16 @@ def create_app(room: Room, *, token: str | None = None) -> Any:
     async def search(asked: m.SearchIn) -> Any:
         """The patches of the archive that look most like a query."""
         return JSONResponse(await work.run(partial(room.search, asked), _of(asked.client, "search")))
+
+    @app.post("/api/understand", response_model=f.UnderstoodOut)
+    async def understand(asked: f.UnderstandIn) -> Any:
+        """Read a line of text: what it says of observations, what of the physics, and what is not understood."""
+        return JSONResponse(await hand.run(partial(room.understand, asked.text)))
+
+    @app.post("/api/frames", response_model=f.FramesOut)
+    async def frames(asked: f.FramesIn) -> Any:
+        """The frames of the archive that meet filters, in the order of time."""
+        return JSONResponse(await work.run(partial(room.frames, asked)))
 
     @app.post("/api/estimate", response_model=m.EstimateOut)
     async def estimate(asked: m.EstimateIn) -> Any:

@@ -217,7 +217,9 @@ def mixed_distances(
     scored: ScoredParameters,
     rows: np.ndarray,
     weights: Mapping[str, float],
+    *,
     vector: np.ndarray | None = None,
+    archive_vectors: np.ndarray | None = None,
 ) -> np.ndarray:
     """Distances (1, N) of a query (H, W), in preset units, from the patches of an index, by look and physics.
 
@@ -229,6 +231,9 @@ def mixed_distances(
         As in `search_hybrid`.
     vector
         (1, D) embedding of the query, where it is known.
+    archive_vectors
+        (N, D) embeddings of the whole archive, where the index is a part of it: they give the look its scale. None:
+        those of the index.
     """
     physical = {name: weight for name, weight in weights.items() if name != LOOK and weight > 0}
     look = index.distances(embed(bundle.encoder, x) if vector is None else vector)
@@ -236,7 +241,8 @@ def mixed_distances(
     if physical:
         asked = measure(bundle.preset.to_gauss(torch.from_numpy(x)[None]), bundle.preset.scale_mm, list(physical))
         physics = scored.distances({name: values.numpy() for name, values in asked.items()}, physical, rows)
-    return combine(look, physics, index.vectors, weights.get(LOOK, 0.0) / sum(weights.values()))
+    scale_of = index.vectors if archive_vectors is None else archive_vectors
+    return combine(look, physics, scale_of, weights.get(LOOK, 0.0) / sum(weights.values()))
 
 
 def search_hybrid(

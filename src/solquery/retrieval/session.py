@@ -262,16 +262,22 @@ class SearchSession:
 
             patches, apart = table_distances(self.archive, asked.values, by, where, preset=self.bundle.preset.name)
             return patches, apart[0]
-        index = self._index(where or None)
         if by == "ssl":
+            index = self._index(where or None)
             return index, index.distances(asked.vector)[0]
         weights = shares(by) if weights is None else weights
+        # the look has the scale of the whole archive: a match is as far away whatever else may be found
+        every = self._index(None).vectors if where and weights.get(LOOK, 0.0) > 0 else None
+        index = self._index(where or None)
         names = tuple(name for name, weight in weights.items() if name != LOOK and weight > 0)
         scored, rows = ScoredParameters({}), np.empty(0, np.int64)
         if names:
             ids, scored = self._parameters(names)
             rows = np.asarray(pc.index_in(index.id_array, value_set=ids))
-        return index, mixed_distances(index, self.bundle, asked.x, scored, rows, weights, asked.vector)[0]
+        apart = mixed_distances(
+            index, self.bundle, asked.x, scored, rows, weights, vector=asked.vector, archive_vectors=every
+        )
+        return index, apart[0]
 
     def _parameters(self, names: tuple[str, ...]) -> tuple[pa.Array, ScoredParameters]:
         with self._lock:

@@ -3,9 +3,11 @@
 const CLIENT = Math.random().toString(36).slice(2, 14);
 
 export class ApiError extends Error {
-  constructor(kind, message) {
+  constructor(kind, message, nearest = null) {
     super(message);
     this.kind = kind;
+    // out of reach: the nearest value that the model makes, by parameter
+    this.nearest = nearest;
   }
 }
 
@@ -13,7 +15,7 @@ async function checked(response) {
   if (response.ok) return response;
   let error = { kind: "fault", message: `the server answered ${response.status}` };
   try { error = (await response.json()).error ?? error; } catch { /* no JSON: the status has to do */ }
-  throw new ApiError(error.kind, error.message);
+  throw new ApiError(error.kind, error.message, error.nearest);
 }
 
 async function reach(path, options) {
@@ -34,8 +36,8 @@ export const postJson = async (path, body, signal) => (await reach(path, posted(
 export const postPacked = async (path, body, signal) =>
   unpack(await (await reach(path, posted({ client: CLIENT, ...body }, signal))).arrayBuffer());
 export const getPacked = async (path) => unpack(await (await reach(path)).arrayBuffer());
-export const sendFile = async (path, file) => unpack(await (await reach(path, {
-  method: "POST", headers: { "content-type": "application/fits" }, body: file ?? undefined,
+export const sendFile = async (path, file, signal) => unpack(await (await reach(path, {
+  method: "POST", headers: { "content-type": "application/fits" }, body: file ?? undefined, signal,
 })).arrayBuffer());
 export const postBlob = async (path, body) => (await reach(path, posted(body))).blob();
 export const getBlob = async (path) => (await reach(path)).blob();

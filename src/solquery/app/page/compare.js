@@ -17,6 +17,14 @@ export class Compare {
     for (const input of this.box.querySelectorAll("[name=how]")) input.addEventListener("change", () => this.redraw());
     byId("swap").addEventListener("click", () => { byId("pace").checked = false; this.second = !this.second; this.redraw(); });
     byId("pace").checked = !matchMedia("(prefers-reduced-motion: reduce)").matches;
+    // arrow keys go through the matches, wherever the keyboard is but in a list to choose from
+    this.box.addEventListener("keydown", (event) => {
+      const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key], list = byId("pick-b");
+      if (!by || event.target.matches("select, input")) return;
+      event.preventDefault();
+      list.selectedIndex = Math.max(1, Math.min(list.options.length - 1, list.selectedIndex + by));
+      this.redraw();
+    });
     byId("pace").addEventListener("change", () => this.redraw());
     this.box.addEventListener("close", () => { clearInterval(this.timer); this.changed(null); });
     new ResizeObserver(() => { if (this.box.open) this.paint(); }).observe(byId("canvas-a").parentElement);

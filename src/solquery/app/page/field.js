@@ -46,7 +46,32 @@ export function image(field, limit, palette, stretch = "linear") {
   return canvas;
 }
 
-const THRESHOLD = 150, REACH = 3;
+const THRESHOLD = 150, REACH = 3, EDGE = 100, AROUND = 6, LEAST = 32;
+
+/** The square around what is strong in a field, as a field of its own; the whole where nothing is. */
+export function cropped(field) {
+  const { data, h, w } = field;
+  let x0 = w, x1 = -1, y0 = h, y1 = -1;
+  for (let y = 0; y < h; y++) for (let x = 0; x < w; x++) {
+    if (!(Math.abs(data[y * w + x]) > EDGE)) continue;
+    x0 = Math.min(x0, x); x1 = Math.max(x1, x); y0 = Math.min(y0, y); y1 = Math.max(y1, y);
+  }
+  if (x1 < 0) return field;
+  const side = Math.min(w, h, Math.max(LEAST, x1 - x0 + 1 + 2 * AROUND, y1 - y0 + 1 + 2 * AROUND));
+  const from = (a, b, n) => Math.max(0, Math.min(n - side, Math.round((a + b + 1 - side) / 2)));
+  const left = from(x0, x1, w), bottom = from(y0, y1, h), out = new Float32Array(side * side);
+  for (let y = 0; y < side; y++) out.set(data.subarray((bottom + y) * w + left, (bottom + y) * w + left + side), y * side);
+  return { data: out, h: side, w: side };
+}
+
+/** Of the ranges, the least beyond which at most one pixel in 100 of those with any field lies. */
+export function contrast({ data }, ranges) {
+  const sizes = Float32Array.from(data, Math.abs).filter((v) => v > 10).sort();
+  if (!sizes.length) return ranges[0];
+  const top = sizes[Math.min(sizes.length - 1, Math.floor(0.99 * sizes.length))];
+  return ranges.find((range) => range >= top) ?? ranges.at(-1);
+}
+
 
 function blurred({ data, h, w }, times = 2) {
   let out = Float32Array.from(data, (v) => (Number.isNaN(v) ? 0 : v));

@@ -24,10 +24,16 @@ export class FilterForm {
     byId("f-add").addEventListener("click", () => this.limit());
     for (const id of ["f-low", "f-high"]) byId(id).addEventListener("keydown", (e) => { if (e.key === "Enter") { e.preventDefault(); this.limit(); } });
     byId("f-clear").addEventListener("click", () => this.set((s) => {
-      Object.assign(s.filters, { source: "any", since: "", until: "", lat: ["", ""], lon: ["", ""], mu: "", parameters: {} });
+      Object.assign(s.filters, { source: "any", since: "", until: "", lat: ["", ""], lon: ["", ""], mu: "", region: "", noaa: "", parameters: {}, grid: {} });
       s.k = 12;
     }));
     byId("filter-form").addEventListener("submit", (e) => e.preventDefault());
+  }
+
+  /** Limits on the grid, by name, as they were dragged. */
+  brushed(limits) {
+    const rounded = Object.entries(limits).map(([name, ends]) => [name, ends.map((v) => Number(v.toPrecision(4)))]);
+    this.set((s) => { s.filters.grid = { ...s.filters.grid, ...Object.fromEntries(rounded) }; });
   }
 
   set(change) { change(this.get()); this.show(); this.changed(); }
@@ -38,8 +44,11 @@ export class FilterForm {
   }
 
   limit() {
-    const low = parse(byId("f-low").value), high = parse(byId("f-high").value), wrong = byId("f-low");
-    wrong.setCustomValidity(Number.isNaN(low) && Number.isNaN(high) ? "Give a least or a greatest value, such as 1e22" : low > high ? "The least value exceeds the greatest" : "");
+    const about = this.parameters[byId("f-param").value], texts = [byId("f-low").value, byId("f-high").value];
+    const [low, high] = texts.map((text) => parse(text, about?.native_unit)), wrong = byId("f-low");
+    // what was typed stays until it is a number
+    const strange = texts.find((text, k) => text.trim() && Number.isNaN([low, high][k]));
+    wrong.setCustomValidity(strange ? `${strange.trim()} is no number${about?.native_unit ? ` of ${unit(about.native_unit)}` : ""}; give one such as 1e22` : Number.isNaN(low) && Number.isNaN(high) ? "Give a least or a greatest value, such as 1e22" : low > high ? "The least value exceeds the greatest" : "");
     if (!wrong.reportValidity()) { wrong.setCustomValidity(""); return; }
     this.set((s) => { s.filters.parameters[byId("f-param").value] = [low, high].map((v) => (Number.isNaN(v) ? null : v)); });
     byId("f-low").value = byId("f-high").value = "";
@@ -56,13 +65,16 @@ export class FilterForm {
     for (const [id, [key, k]] of Object.entries(NUMBERS)) byId(id).value = f[key][k];
     byId("f-mu").value = f.mu;
     byId("f-k").value = s.k;
-    byId("f-active").replaceChildren(...Object.entries(f.parameters).map(([name, [low, high]]) => {
-      const about = this.parameters[name], u = unit(about?.native_unit ?? "");
-      const named = about?.symbol ?? name;
-      const text = `${low === null ? `${named} ≤ ${number(high)}` : high === null ? `${named} ≥ ${number(low)}` : `${named} ${number(low)} to ${number(high)}`} ${u}`;
-      return make("button", { type: "button", class: "chip", title: "Remove this limit", onclick: () => this.set((st) => { delete st.filters.parameters[name]; }) }, `${text} ✕`);
+    const chip = (text, away) => make("button", { type: "button", class: "chip", title: "Remove this limit", onclick: () => { this.set(away); (byId("f-active").querySelector("button") ?? byId("f-param")).focus(); } }, `${text} ✕`);
+    const named = [f.region && chip(f.region, (st) => { st.filters.region = ""; }), f.noaa && chip(`NOAA ${f.noaa}`, (st) => { st.filters.noaa = ""; })].filter(Boolean);
+    const limits = [...Object.entries(f.parameters).map((entry) => [...entry, "parameters"]), ...Object.entries(f.grid).map((entry) => [...entry, "grid"])];
+    byId("f-active").replaceChildren(...named, ...limits.map(([name, [low, high], kind]) => {
+      const about = this.parameters[name], u = `${unit((kind === "grid" ? about?.unit : about?.native_unit) ?? "")}${kind === "grid" ? " on the grid" : ""}`;
+      const symbol = about?.symbol ?? name;
+      const text = `${low === null ? `${symbol} ≤ ${number(high)}` : high === null ? `${symbol} ≥ ${number(low)}` : `${symbol} ${number(low)} to ${number(high)}`} ${u}`;
+      return chip(text, (st) => { delete st.filters[kind][name]; });
     }));
-    const n = [f.since, f.until, f.mu !== "", f.lat.some((v) => v !== ""), f.lon.some((v) => v !== "")].filter(Boolean).length + Object.keys(f.parameters).length;
+    const n = [f.region, f.noaa, f.since, f.until, f.mu !== "", f.lat.some((v) => v !== ""), f.lon.some((v) => v !== "")].filter(Boolean).length + Object.keys(f.parameters).length + Object.keys(f.grid).length;
     byId("filters-on").textContent = n ? `(${n} set)` : "";
     byId("filters").classList.toggle("on", n > 0);
   }

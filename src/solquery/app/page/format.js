@@ -27,10 +27,22 @@ function plain(value, digits) {
   return String(Object.is(text, -0) ? 0 : text);
 }
 
-/** What a user typed, as a number; NaN where it is none. "1,2e6" and "×10^6" are understood. */
-export function parse(text) {
-  const clean = text.trim().replace(/−/g, "-").replace(/\s|_/g, "").replace(/[×x*]10\^?/i, "e").replace(/^(-?\d+),(\d+)/, "$1.$2");
-  return clean === "" ? NaN : Number(clean);
+/** What units a number may be typed in, as a multiple of the unit that is asked for. */
+const TYPED = {
+  Mx: { mx: 1, wb: 1e8 }, Mm: { mm: 1, km: 1e-3, m: 1e-6 }, Mm2: { mm2: 1, "mm²": 1, "mm^2": 1, km2: 1e-6, "km²": 1e-6, "km^2": 1e-6 },
+  deg: { deg: 1, degree: 1, degrees: 1, "°": 1, rad: 180 / Math.PI }, G: { g: 1, gauss: 1, kg: 1e3, t: 1e4 },
+};
+
+/** What a user typed, as a number in `wanted`; NaN where it is none. "1,2e6", "×10^6" and units are understood. */
+export function parse(text, wanted = "") {
+  const clean = text.trim().replace(/−/g, "-").replace(/\s|_/g, "").replace(/[×x*]10\^?/i, "e").replace(/[⁰¹²³⁴⁵⁶⁷⁸⁹⁻]+/g, (run) => (/^[²]$/.test(run) ? run : [...run].map((c) => Object.keys(UP).find((key) => UP[key] === c)).join("")));
+  const found = clean.match(/^([+-]?(?:\d+(?:[.,]\d*)?|[.,]\d+)(?:e[+-]?\d+)?)(.*)$/i);
+  if (!found) return NaN;
+  const value = Number(found[1].replace(",", ".")), named = found[2].toLowerCase();
+  if (named === "") return value;
+  const plain_ = named.replace("px", "pix").replace(/[·*]/g, ""), own = wanted.toLowerCase().replace(/\s/g, "");
+  const times = plain_ === own ? 1 : TYPED[wanted]?.[named];
+  return times === undefined ? NaN : value * times;
 }
 
 export const unit = (text) => text.replace("Mm2", "Mm²").replace(" / ", "/").replace("deg", "°").replace("pix", "px");

@@ -1,10 +1,11 @@
 // Where the query is: the archive's cloud in two parameters, and the latent space with the boundary of one.
 
 import { getJson, latent } from "./api.js";
+import { brush } from "./brush.js";
 import { byId, number, quantity, unit } from "./format.js";
 import { Picking } from "./picking.js";
 
-const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+export const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
 function ticks(low, high) {
   const rough = (high - low) / 6, ten = 10 ** Math.floor(Math.log10(rough));
@@ -26,7 +27,7 @@ const scaled = (label, ten) => {
 
 /** Axes over a box of data; gives the transform to the canvas. `dots` draws what stays while the query moves: its picture
     is kept as long as the box, the size and `data`, a text, are the same. */
-class Plot {
+export class Plot {
   constructor(canvas, [x0, x1], [y0, y1], labels, data, dots) {
     const ratio = Math.max(1, window.devicePixelRatio || 1), width = canvas.clientWidth || 300, height = Math.round(width * 0.82);
     const key = [ratio, width, x0, x1, y0, y1, labels, data, document.documentElement.dataset.theme].join();
@@ -50,13 +51,13 @@ class Plot {
     g.textAlign = "center";
     const tx = tens(x0, x1), ty = tens(y0, y1);
     for (const v of ticks(x0, x1)) {
-      const text = number(v / tx, 2), half = g.measureText(text).width / 2;
+      const text = number(v / tx, 3), half = g.measureText(text).width / 2;
       this.line(this.x(v), top, this.x(v), bottom);
       g.fillText(text, Math.min(this.x(v), right + 6 - half), bottom + 13);
     }
     g.fillText(scaled(labels[0], tx), (left + right) / 2, height - 5);
     g.textAlign = "right";
-    for (const v of ticks(y0, y1)) { this.line(left, this.y(v), right, this.y(v)); g.fillText(number(v / ty, 2), left - 4, this.y(v) + 4); }
+    for (const v of ticks(y0, y1)) { this.line(left, this.y(v), right, this.y(v)); g.fillText(number(v / ty, 3), left - 4, this.y(v) + 4); }
     g.save(); g.translate(10, (top + bottom) / 2); g.rotate(-Math.PI / 2); g.textAlign = "center"; g.fillText(scaled(labels[1], ty), 0, 0); g.restore();
     this.clip();
     dots(this);
@@ -83,13 +84,16 @@ class Plot {
   /** The query: a diamond that is seen on anything. */
   query(x, y) {
     if (!Number.isFinite(x) || !Number.isFinite(y)) return;
-    const g = this.g, px = this.x(x), py = this.y(y), r = 8;
+    this.query_(this.x(x), this.y(y));
+  }
+  query_(px, py) {
+    const { g } = this, r = 8;
     g.beginPath(); g.moveTo(px, py - r); g.lineTo(px + r, py); g.lineTo(px, py + r); g.lineTo(px - r, py); g.closePath();
     g.fillStyle = colour("--accent"); g.fill(); g.lineWidth = 2; g.strokeStyle = colour("--surface"); g.stroke();
   }
 }
 
-const span = (values, extra = []) => {
+export const span = (values, extra = []) => {
   const all = [...values, ...extra].filter(Number.isFinite).sort((a, b) => a - b);
   if (!all.length) return [0, 1];
   let low = Math.min(all[Math.floor(0.005 * all.length)], ...extra.filter(Number.isFinite)), high = Math.max(all[Math.ceil(0.995 * all.length) - 1], ...extra.filter(Number.isFinite));
@@ -99,8 +103,8 @@ const span = (values, extra = []) => {
 };
 
 export class Maps {
-  constructor(cloud, map, parameters, use) {
-    Object.assign(this, { cloud, map, parameters, use });
+  constructor(cloud, map, parameters, use, brushed) {
+    Object.assign(this, { cloud, map, parameters, use, brushed, log: false });
     this.kept = new Map();
     this.now = { got: {}, matches: [], z: null, trail: [] };
     this.marked = {};
@@ -109,6 +113,13 @@ export class Maps {
     });
     picking(cloud, "cloud-said", "cloud", () => this.cloudSpots());
     picking(map, "map-said", "map", () => this.mapSpots ?? []);
+    this.band = null;
+    const inside = (event) => { const box = cloud.getBoundingClientRect(), { left, bottom } = this.plot?.box ?? {}; return event.clientX - box.left > left && event.clientY - box.top < bottom; };
+    brush(cloud, {
+      inside,
+      moved: (a, b) => { this.band = a && [a, b]; this.draw(); },
+      done: (a, b) => this.limited(a, b),
+    });
     new ResizeObserver(() => this.draw()).observe(cloud.parentElement);
   }
 
@@ -136,19 +147,39 @@ export class Maps {
     this.drawMap();
   }
 
+  /** A rectangle of the cloud as limits of its two parameters. */
+  limited(a, b) {
+    const { left, right, top, bottom } = this.plot.box, wide = this.cloud.clientWidth, high = this.cloud.clientHeight, [xs, ys] = this.spans;
+    const value = ([low, most], share, of) => { const v = low + (most - low) * Math.max(0, Math.min(1, share)); return of ? 10 ** v : v; };
+    const x = [a[0], b[0]].map((s) => value(xs, (s * wide - left) / (right - left), this.bent[0])).sort((p, q) => p - q);
+    const y = [a[1], b[1]].map((s) => value(ys, (bottom - s * high) / (bottom - top), this.bent[1])).sort((p, q) => p - q);
+    this.brushed({ [this.axes[0]]: x, [this.axes[1]]: y });
+  }
+
   drawCloud() {
-    const { got, matches } = this.now, [x, y] = this.axes;
-    const values = this.points?.values ?? [];
-    const label = (name) => `${this.parameters[name].title}${this.parameters[name].unit ? `, ${unit(this.parameters[name].unit)}` : ""}`;
+    const { got: known, matches } = this.now, [x, y] = this.axes;
+    // logarithms where all that is shown can have one
+    this.bent = [0, 1].map((k) => this.log && (this.points?.values ?? []).every((v) => v[k] >= 0) && (this.points?.values ?? []).some((v) => v[k] > 0));
+    const at = (v, k) => (this.bent[k] ? (v > 0 ? Math.log10(v) : NaN) : v), got = { [x]: at(known[x], 0), [y]: at(known[y], 1) };
+    const values = (this.points?.values ?? []).map(([a, b]) => [at(a, 0), at(b, 1)]);
+    const label = (name, k) => `${this.parameters[name].title}${this.parameters[name].unit ? `, ${this.bent[k] ? "log₁₀ " : ""}${unit(this.parameters[name].unit)}` : ""}`;
     const soft = colour("--simulated-dot"), real = colour("--real");
-    const plot = (this.plot = new Plot(this.cloud, span(values.map((v) => v[0]), [got[x]]), span(values.map((v) => v[1]), [got[y]]), [label(x), label(y)], `${x} ${y} ${values.length}`, (p) => {
+    this.spans = [span(values.map((v) => v[0]), [got[x]]), span(values.map((v) => v[1]), [got[y]])];
+    this.shown = values;
+    const plot = (this.plot = new Plot(this.cloud, ...this.spans, [label(x, 0), label(y, 1)], `${x} ${y} ${values.length} ${this.bent}`, (p) => {
       values.forEach(([a, b], k) => { if (this.points.source[k] !== "real") p.dot(a, b, 1.8, soft); });
       values.forEach(([a, b], k) => { if (this.points.source[k] === "real") p.dot(a, b, 3, real); });
     }));
-    for (const match of matches) plot.dot(match.grid[x]?.value, match.grid[y]?.value, 4.5, match.source === "real" ? real : colour("--surface"), colour("--ink"));
+    for (const match of matches) plot.dot(at(match.grid[x]?.value, 0), at(match.grid[y]?.value, 1), 4.5, match.source === "real" ? real : colour("--surface"), colour("--ink"));
     plot.query(got[x], got[y]);
     this.cloudQuery = [plot.x(got[x]), plot.y(got[y])].every(Number.isFinite) ? [plot.x(got[x]), plot.y(got[y])] : null;
     plot.ring(this.marked.cloud);
+    if (this.band) {
+      const [a, b] = this.band, wide = this.cloud.clientWidth, high = this.cloud.clientHeight, g = plot.g;
+      g.fillStyle = colour("--accent"); g.globalAlpha = 0.18;
+      g.fillRect(Math.min(a[0], b[0]) * wide, Math.min(a[1], b[1]) * high, Math.abs(b[0] - a[0]) * wide, Math.abs(b[1] - a[1]) * high);
+      g.globalAlpha = 1;
+    }
   }
 
   /** The dots of the cloud that can be chosen, where they are drawn. */
@@ -156,7 +187,7 @@ export class Maps {
     if (!this.points || !this.plot) return [];
     const [x, y] = this.axes.map((name) => this.parameters[name]), { left, right, top, bottom } = this.plot.box;
     return this.points.values.map(([a, b], k) => ({
-      x: this.plot.x(a), y: this.plot.y(b), id: this.points.ids[k],
+      x: this.plot.x(this.shown[k][0]), y: this.plot.y(this.shown[k][1]), id: this.points.ids[k],
       get text() { return `${this.id}: ${x.symbol} ${quantity({ value: a, unit: x.unit })}, ${y.symbol} ${quantity({ value: b, unit: y.unit })}. Click or Enter: the query`; },
     })).filter((spot) => spot.x >= left && spot.x <= right && spot.y >= top && spot.y <= bottom);
   }

@@ -1,5 +1,6 @@
 // The sliders: one row a parameter, with its reach, the archive behind it, a lock, a box, asked and got.
 
+import { brush } from "./brush.js";
 import { make, number, parse, typed, unit } from "./format.js";
 
 const FIRST = ["tuf", "psep", "r", "tilt", "polarity"];
@@ -8,7 +9,7 @@ const SVG = "http://www.w3.org/2000/svg";
 const THUMB = 9;
 
 export class Panel {
-  /** handlers: drag(name, value), release(name, value), lock(name, on), explain(name, element). */
+  /** handlers: drag(name, value), release(name, value), lock(name, on), only(name, others, on), brushed({name: [low, high]}), explain(name, element). */
   constructor(parameters, first, more, handlers) {
     this.parameters = parameters;
     this.handlers = handlers;
@@ -31,11 +32,12 @@ export class Panel {
     const id = `p-${name}`;
     row.lock = make("button", { type: "button", class: "lock", "aria-pressed": "false", "aria-label": `Lock ${about.title}`, title: "Hold this value while others move", onclick: () => lock(name, row.lock.getAttribute("aria-pressed") !== "true") });
     row.lock.append(padlock());
+    row.only = make("button", { type: "button", class: "only", "aria-label": `Hold all but ${about.title}`, title: "Hold all but this; once more: release them", onclick: () => this.only(name) }, "only");
     row.note = make("span", { class: "note", id: `${id}-note` });
     const head = make("div", { class: "head" },
       make(about.binary ? "span" : "label", { for: about.binary ? null : id, id: `${id}-label` }, about.title),
       make("button", { type: "button", class: "symbol", "aria-label": `What ${about.title} is`, onclick: (event) => explain(name, event.currentTarget) }, about.symbol),
-      make("span", { class: "grow" }), row.lock);
+      make("span", { class: "grow" }), row.only, row.lock);
     if (about.binary) {
       row.choices = [-1, 1].map((value) => {
         const input = make("input", { type: "radio", name: id, value, onchange: () => release(name, value) });
@@ -73,25 +75,74 @@ export class Panel {
       settle = setTimeout(() => { this.moving = null; release(name, row.toValue(Number(row.range.value))); }, 180);
     });
     row.mark = make("i", { class: "mark", hidden: true });
+    row.chosen = make("i", { class: "chosen", hidden: true });
+    row.bars = histogram(about, row.share(low), row.share(high));
+    brush(row.bars, {
+      moved: (a, b) => {
+        row.chosen.hidden = !a;
+        if (a) { row.chosen.style.left = `${100 * Math.min(a[0], b[0])}%`; row.chosen.style.width = `${100 * Math.abs(b[0] - a[0])}%`; }
+      },
+      done: (a, b) => this.handlers.brushed({ [name]: [row.value(Math.min(a[0], b[0])), row.value(Math.max(a[0], b[0]))] }),
+    });
     row.box = make("input", { type: "text", inputmode: "decimal", class: "value", "aria-label": `${about.title} in ${unit(about.unit) || "no unit"}`, "aria-describedby": `${id}-note`, spellcheck: "false" });
     const enter = () => {
-      const value = parse(row.box.value);
-      if (row.box.value === row.settled) return;
-      if (Number.isNaN(value)) { this.update(this.last); return; }
+      if (row.box.value === row.settled || row.box.value === row.refused) return;
+      const value = parse(row.box.value, about.unit), u = unit(about.unit);
+      if (row.box.value.trim() === "") { this.accept(name); return; }
+      if (Number.isNaN(value)) { this.mark(name, `${row.box.value.trim()} is no number${u ? ` of ${u}` : ""}; give one such as ${typed(about.median)}${u ? ` ${u}` : ""}`); return; }
+      row.refused = null;
       release(name, value);
     };
     row.box.addEventListener("keydown", (event) => {
-      if (event.key === "Enter") { event.preventDefault(); enter(); }
-      if (event.key === "Escape") { row.box.value = row.settled; }
+      if (event.key === "Enter") { event.preventDefault(); row.refused = null; enter(); }
+      if (event.key === "Escape") this.accept(name);
     });
     row.box.addEventListener("blur", enter);
     row.box.addEventListener("focus", () => row.box.select());
     row.speak = (value) => row.range.setAttribute("aria-valuetext", `${number(value)} ${unit(about.unit)}`);
-    row.worth = make("p", { class: "worth", id: `${id}-worth` });
+    row.worth = make("span", { class: "worth", id: `${id}-worth` });
+    row.wrong = make("p", { class: "wrong", role: "alert", hidden: true });
     row.node = make("div", { class: "param", "data-name": name }, head,
-      make("div", { class: "track" }, histogram(about, row.share(low), row.share(high)), row.mark, row.range),
-      make("div", { class: "foot" }, row.box, make("span", { class: "unit" }, unit(about.unit)), row.note), row.worth);
+      make("div", { class: "track", title: "Drag over the histogram to limit the matches" }, row.bars, row.chosen, row.mark, row.range),
+      make("div", { class: "foot" }, row.box, make("span", { class: "unit" }, unit(about.unit)), row.worth, row.note), row.wrong);
     return row;
+  }
+
+  /** The other parameters that are always in view are held, or released where they all are. */
+  only(name) {
+    const others = FIRST.filter((other) => other !== name && this.rows.has(other) && Number.isFinite(this.last.got[other]));
+    const held = others.every((other) => this.last.locks[other] !== undefined);
+    this.handlers.only(name, others, !held);
+  }
+
+  /** What was typed stays, with why it cannot be had, and a button for what can. */
+  mark(name, why, nearest = null) {
+    const row = this.rows.get(name), { about } = row;
+    row.refused = row.box.value;
+    row.box.setAttribute("aria-invalid", "true");
+    row.wrong.replaceChildren(why);
+    if (nearest !== null) {
+      row.wrong.append(" ", make("button", { type: "button", class: "nearest", onclick: () => { row.box.focus(); this.handlers.release(name, nearest); } }, `Take the nearest, ${number(nearest)} ${unit(about.unit)}`));
+    }
+    row.wrong.hidden = false;
+  }
+
+  /** A number that the model does not reach. */
+  refuse(name, value, nearest) {
+    const row = this.rows.get(name), { about } = row, u = unit(about.unit), [low, high] = about.reach;
+    if (!row.box) return;
+    row.box.value = typed(value);
+    this.mark(name, `${number(value)} ${u} is out of reach; the model makes ${number(low)} to ${number(high)} ${u}.`.replace(/ +/g, " "), nearest);
+  }
+
+  /** Back to the value that is shown. */
+  accept(name) {
+    const row = this.rows.get(name);
+    if (!row.wrong) return;
+    row.refused = null;
+    row.wrong.hidden = true;
+    row.box.removeAttribute("aria-invalid");
+    row.box.value = row.settled;
   }
 
   /** now: {got: {name: value}, native: {name: band or value}, asked, locks, verdict, ready}. The one that the hand is on is left alone. */
@@ -106,8 +157,8 @@ export class Panel {
       row.lock.title = locked ? "Release this value" : "Hold this value while others move";
       row.lock.disabled = !known && !locked;
       row.note.textContent = this.note(row.about, value, asked, held, now);
-      row.worth.textContent = worth(now.native?.[name], row.about);
-      row.note.classList.toggle("missed", asked !== undefined && now.verdict === "nearest");
+      row.worth.textContent = made(now.made?.[name], value, row.about) || worth(now.native?.[name], row.about);
+      row.note.classList.toggle("missed", (asked !== undefined && now.verdict === "nearest") || off(row.about, value, held) !== "");
       if (row.choices) {
         for (const choice of row.choices) {
           choice.input.checked = choice.value === value;
@@ -121,14 +172,16 @@ export class Panel {
       if (this.moving === name) continue;
       row.range.value = known ? row.toStep(value) : 500;
       row.range.classList.toggle("unknown", !known);
+      const before = row.settled;
       row.settled = typed(value);
-      if (document.activeElement !== row.box || row.box.value !== row.settled) row.box.value = row.settled;
+      if (row.settled !== before) this.accept(name);
+      else if (row.refused === null || row.refused === undefined) row.box.value = row.settled;
       row.speak(value);
     }
   }
 
   note(about, value, asked, held, now) {
-    if (held !== undefined) return about.binary ? "held" : `held at ${number(held)}`;
+    if (held !== undefined) return `${about.binary ? "held" : `held at ${number(held)}`}${off(about, value, held)}`;
     if (asked !== undefined && !about.binary) {
       const met = now.verdict === "nearest" ? " (the nearest there is)" : now.verdict === "met" ? " ✓" : "";
       return `asked ${number(asked)}, got ${number(value)}${met}`;
@@ -142,11 +195,30 @@ export class Panel {
 function worth(native, about) {
   if (!native || native.value === null) return "";
   const u = unit(native.unit ?? about.native_unit);
-  if (native.low === undefined) return `as observed: ${number(native.value)} ${u}`;
+  if (native.low === undefined) return `native ${number(native.value)} ${u}`;
   // the band in the power of ten of its middle, so that it is read at a glance
   const ten = number(native.value).match(/×10.+$/)?.[0] ?? "", size = ten ? 10 ** Math.floor(Math.log10(native.value)) : 1;
   const [middle, low, high] = [native.value, native.low, native.high].map((v) => number(v / size));
-  return `at native scale: ${middle} (${low} to ${high})${ten} ${u}`;
+  return `native ${middle} (${low} to ${high})${ten} ${u}`;
+}
+
+/** How far a held value is from where it should be, where that is more than a lock allows: a tenth of the spread. */
+function off(about, value, held) {
+  if (held === undefined || held === null || !Number.isFinite(value)) return "";
+  if (about.binary) return value === held ? "" : ", not kept";
+  const gap = value - held;
+  // what is locked is compared as it is shown
+  if (Math.abs(gap) <= 0.1 * about.spread + 1e-3 * Math.abs(held)) return "";
+  const share = held ? `${gap > 0 ? "+" : "−"}${Math.abs((100 * gap) / held).toFixed(0)} %` : number(gap);
+  return `, is ${number(value)} (${share})`;
+}
+
+/** Of an observation: what the model's reconstruction of it has. */
+function made(value, observed, about) {
+  if (value !== undefined && !Number.isFinite(value) && Number.isFinite(observed)) return "unknown of the reconstruction";
+  if (!Number.isFinite(value) || !Number.isFinite(observed) || about.binary) return "";
+  const gap = value - observed;
+  return `reconstructed ${number(value)} (${gap > 0 ? "+" : ""}${number(gap)})`;
 }
 
 /** What a parameter is, for the popover. */
@@ -181,8 +253,11 @@ function histogram(about, low, high) {
     put("path", { d, class: kind });
   };
   if (about.archive) {
-    bars(about.archive.simulated, "simulated");
-    about.archive.real.forEach((n, k) => { if (n) put("rect", { x: k, y: 19, width: 0.92, height: 5, class: "real" }); });
+    // an archive of observations alone has bars of its own; beside simulations they are few, and are marked
+    if (about.archive.simulated.some(Boolean)) {
+      bars(about.archive.simulated, "simulated");
+      about.archive.real.forEach((n, k) => { if (n) put("rect", { x: k, y: 19, width: 0.92, height: 5, class: "real" }); });
+    } else bars(about.archive.real, "real");
   } else bars(about.generated, "made");
   if (low > 0.001) put("rect", { x: 0, y: 0, width: 40 * low, height: 24, class: "beyond" });
   if (high < 0.999) put("rect", { x: 40 * high, y: 0, width: 40 * (1 - high), height: 24, class: "beyond" });

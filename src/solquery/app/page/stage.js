@@ -91,7 +91,7 @@ export class Stage {
 
   /** The picture with its name below, as a PNG blob. */
   async png() {
-    const side = 1024, foot = 64, { field, scale } = this.shown, picture = document.createElement("canvas");
+    const side = 1024, foot = 80, { field, scale } = this.shown, picture = document.createElement("canvas");
     draw(picture, field, { ...this.look, scale, cross: null, width: side, ratio: 1 });
     const out = document.createElement("canvas");
     out.width = side; out.height = picture.height + foot;
@@ -101,7 +101,17 @@ export class Stage {
     g.fillStyle = "#111"; g.font = "600 22px system-ui, sans-serif";
     g.fillText(`${this.shown.source}: ${this.shown.title}`, 14, picture.height + 28, side - 28);
     g.font = "17px system-ui, sans-serif";
-    g.fillText(`±${this.look.limit} G${this.look.stretch === "asinh" ? " (asinh)" : ""}, north up, west right. Solquery.`, 14, picture.height + 52, side - 28);
+    g.fillText("North up, west right. Solquery.", 14, picture.height + 54, side - 420);
+    // the colours and what they are worth
+    const strip = document.createElement("canvas"), { limit, stretch } = this.look, left = side - 360, wide = 340;
+    strip.width = 256; strip.height = 10;
+    colourBar(strip, this.look.palette);
+    g.drawImage(strip, left, picture.height + 38, wide, 14);
+    g.strokeStyle = "#888"; g.strokeRect(left, picture.height + 38, wide, 14);
+    for (const value of stretch === "asinh" && limit > 150 ? [-limit, -100, 0, 100, limit] : [-limit, 0, limit]) {
+      g.textAlign = value === -limit ? "left" : value === limit ? "right" : "center";
+      g.fillText(`${value < 0 ? "−" : value > 0 ? "+" : ""}${Math.abs(value)}${Math.abs(value) === limit ? " G" : ""}`, left + wide * (0.5 + 0.5 * shade(value, limit, stretch)), picture.height + 70);
+    }
     return new Promise((done) => out.toBlob(done, "image/png"));
   }
 }

@@ -3,10 +3,13 @@
 export const fresh = () => ({
   // what is asked about: {kind: "z", z, from?} | {kind: "patch", id, z?} | {kind: "upload", id, name, z?}
   query: null,
-  asked: {}, locks: {}, describe: "", seed: 1,
-  filters: { source: "any", since: "", until: "", lat: ["", ""], lon: ["", ""], mu: "", parameters: {} },
+  // goal: what "another like it" aims at, kept while others are asked for, so that they do not drift
+  asked: {}, locks: {}, describe: "", seed: 1, goal: null,
+  // examples of what matches should be like and not, by id; and lists of patches that are kept, by name
+  more: [], less: [], kept: {}, list: "kept",
+  filters: { source: "any", since: "", until: "", lat: ["", ""], lon: ["", ""], mu: "", region: "", noaa: "", parameters: {}, grid: {} },
   perRegion: true, notOwn: true, k: 12, by: "hybrid",
-  look: { palette: "grey", limit: 0, stretch: "linear", numbers: "native", pil: false, cen: false, view: "grid", cloud: ["tuf", "psep"], map: "tuf" },
+  look: { palette: "grey", limit: 0, stretch: "asinh", numbers: "native", cards: "list", size: 100, sort: "distance", pil: false, cen: false, view: "grid", log: false, cloud: ["tuf", "psep"], map: "tuf" },
   pair: null,
 });
 
@@ -30,9 +33,13 @@ export function toHash(s, bundleHash) {
   if (s.seed !== 1) put("seed", s.seed);
   const f = s.filters;
   if (f.source !== "any") put("source", f.source);
-  put("since", f.since); put("until", f.until); put("mu", f.mu);
+  put("since", f.since); put("until", f.until); put("mu", f.mu); put("region", f.region); put("noaa", f.noaa);
   for (const key of ["lat", "lon"]) if (f[key].some((v) => v !== "")) put(key, f[key].join("~"));
   put("where", Object.entries(f.parameters).map(([name, [low, high]]) => `${name}:${low ?? ""}~${high ?? ""}`).join(","));
+  for (const key of ["more", "less"]) put(key, s[key].map(encodeURIComponent).join(","));
+  put("kept", Object.entries(s.kept).filter(([, ids]) => ids.length).map(([name, ids]) => [name, ...ids].map(encodeURIComponent).join(",")).join("|"));
+  if (s.list !== "kept") put("list", s.list);
+  put("grid", Object.entries(f.grid).map(([name, [low, high]]) => `${name}:${low ?? ""}~${high ?? ""}`).join(","));
   if (!s.perRegion) put("frames", 1);
   if (!s.notOwn) put("own", 1);
   if (s.k !== 12) put("k", s.k);
@@ -42,7 +49,10 @@ export function toHash(s, bundleHash) {
   if (l.limit) put("limit", l.limit);
   if (l.stretch !== d.stretch) put("stretch", l.stretch);
   if (l.numbers !== d.numbers) put("numbers", l.numbers);
-  put("draw", [l.pil && "pil", l.cen && "cen"].filter(Boolean).join(","));
+  if (l.cards !== d.cards) put("cards", l.cards);
+  if (l.size !== d.size) put("size", l.size);
+  if (l.sort !== d.sort) put("sort", l.sort);
+  put("draw", [l.pil && "pil", l.cen && "cen", l.log && "log"].filter(Boolean).join(","));
   if (l.view !== d.view) put("view", l.view);
   if (String(l.cloud) !== String(d.cloud)) put("cloud", l.cloud.join(","));
   if (l.map !== d.map) put("map", l.map);
@@ -65,21 +75,30 @@ export function fromHash(hash) {
   for (const key of ["since", "until"]) if (/^\d{4}-\d\d-\d\d$/.test(p.get(key) || "")) f[key] = p.get(key);
   const numeric = (text) => (text !== "" && text !== undefined && Number.isFinite(Number(text)) ? Number(text) : "");
   f.mu = numeric(p.get("mu") ?? "");
+  f.region = (p.get("region") ?? "").slice(0, 100);
+  f.noaa = /^\d{1,6}$/.test(p.get("noaa") ?? "") ? Number(p.get("noaa")) : "";
   for (const key of ["lat", "lon"]) if (p.get(key)) { const [a, b] = p.get(key).split("~"); f[key] = [numeric(a), numeric(b)]; }
-  for (const part of (p.get("where") || "").split(",").filter(Boolean)) {
+  for (const [key, limits] of [["where", f.parameters], ["grid", f.grid]]) for (const part of (p.get(key) || "").split(",").filter(Boolean)) {
     const match = part.match(/^(\w+):([^~]*)~(.*)$/);
-    if (match) f.parameters[match[1]] = [match[2], match[3]].map((v) => (numeric(v) === "" ? null : Number(v)));
+    if (match) limits[match[1]] = [match[2], match[3]].map((v) => (numeric(v) === "" ? null : Number(v)));
   }
+  const ids = (text) => (text || "").split(",").filter(Boolean).map((part) => { try { return decodeURIComponent(part); } catch { return ""; } }).filter(Boolean);
+  for (const key of ["more", "less"]) s[key] = ids(p.get(key)).slice(0, 20);
+  for (const part of (p.get("kept") || "").split("|")) { const [name, ...rest] = ids(part); if (name && rest.length) s.kept[name.slice(0, 40)] = rest.slice(0, 200); }
+  s.list = (p.get("list") || "kept").slice(0, 40);
   s.perRegion = p.get("frames") !== "1"; s.notOwn = p.get("own") !== "1";
   s.by = choose("by", ["ssl", "physics"], "hybrid");
   s.k = Math.min(100, Math.max(1, Math.trunc(Number(p.get("k") ?? 12)) || 12));
   const l = s.look, drawn = (p.get("draw") || "").split(",");
   l.palette = choose("colour", ["grey", "hmi"], l.palette);
   l.limit = Number(p.get("limit")) > 0 ? Number(p.get("limit")) : 0;
-  l.stretch = choose("stretch", ["asinh"], l.stretch);
+  l.stretch = choose("stretch", ["linear", "asinh"], l.stretch);
   l.numbers = choose("numbers", ["grid", "difference"], l.numbers);
-  l.pil = drawn.includes("pil"); l.cen = drawn.includes("cen");
-  l.view = choose("view", ["grid", "native", "made"], l.view);
+  l.cards = choose("cards", ["grid"], l.cards);
+  if (/^\w+$/.test(p.get("sort") || "")) l.sort = p.get("sort");
+  l.size = Math.min(250, Math.max(80, Math.trunc(Number(p.get("size") ?? l.size)) || l.size));
+  l.pil = drawn.includes("pil"); l.cen = drawn.includes("cen"); l.log = drawn.includes("log");
+  l.view = choose("view", ["grid", "native", "made", "gap"], l.view);
   if (/^\w+,\w+$/.test(p.get("cloud") || "")) l.cloud = p.get("cloud").split(",");
   if (/^\w+$/.test(p.get("map") || "")) l.map = p.get("map");
   const pair = (p.get("pair") || "").split("|");
@@ -94,28 +113,41 @@ export function filtersOf(s) {
   if (f.since) out.since = f.since;
   if (f.until) out.until = f.until;
   if (f.mu !== "") out.mu_min = f.mu;
+  if (f.region) out.region = f.region;
+  if (f.noaa) out.noaa = f.noaa;
   if (f.lat.some((v) => v !== "")) out.latitude_deg = between(f.lat);
   if (f.lon.some((v) => v !== "")) out.longitude_deg = between(f.lon);
   if (Object.keys(f.parameters).length) {
     out.parameters = Object.fromEntries(Object.entries(f.parameters).map(([name, [low, high]]) => [name, { low, high }]));
   }
+  if (Object.keys(f.grid).length) out.grid = Object.fromEntries(Object.entries(f.grid).map(([name, [low, high]]) => [name, { low, high }]));
   return out;
 }
 
+/** How the patch is drawn and what is compared is no step: undoing leaves it as it is. */
+const undoable = (state) => JSON.stringify({ ...state, look: null, pair: null });
+
 /** Steps that can be taken back. */
 export class History {
-  constructor() { this.steps = []; this.at = -1; }
+  constructor() { this.steps = []; this.at = -1; this.made = 0; }
+  /** Whether this is a new step. */
   push(state) {
-    const text = JSON.stringify(state);
-    if (this.steps[this.at] === text) return;
-    this.steps = this.steps.slice(Math.max(0, this.at - 198), this.at + 1).concat(text);
+    const text = undoable(state);
+    if (this.steps[this.at]?.text === text) return false;
+    this.steps = this.steps.slice(Math.max(0, this.at - 198), this.at + 1).concat({ id: ++this.made, text });
     this.at = this.steps.length - 1;
+    return true;
   }
   /** The newest step as it is now, where something that is no step of its own has changed it. */
-  amend(state) { if (this.at >= 0) this.steps[this.at] = JSON.stringify(state); }
+  amend(state) { if (this.at >= 0) this.steps[this.at].text = undoable(state); }
   get canUndo() { return this.at > 0; }
   get canRedo() { return this.at < this.steps.length - 1; }
-  go(by) { this.at = Math.max(0, Math.min(this.steps.length - 1, this.at + by)); return JSON.parse(this.steps[this.at]); }
+  /** Number of the step that is shown, for the browser's own history; null before the first. */
+  get step() { return this.steps[this.at]?.id ?? null; }
+  /** Steps from the one that is shown to that of a number; null where it is not remembered. */
+  away(id) { const at = this.steps.findIndex((step) => step.id === id); return at < 0 ? null : at - this.at; }
+  /** The state some steps away, drawn as `look` says. */
+  go(by, look) { this.at = Math.max(0, Math.min(this.steps.length - 1, this.at + by)); return { ...JSON.parse(this.steps[this.at].text), look }; }
   /** Latents of the steps so far, oldest first. */
-  trail() { return this.steps.slice(0, this.at + 1).map((text) => JSON.parse(text).query?.z).filter(Boolean); }
+  trail() { return this.steps.slice(0, this.at + 1).map((step) => JSON.parse(step.text).query?.z).filter(Boolean); }
 }

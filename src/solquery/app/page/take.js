@@ -2,7 +2,7 @@
 
 import { getBlob, postBlob } from "./api.js";
 import { byId } from "./format.js";
-import { csv } from "./matches.js";
+import { csv, fetchLines, keptCsv, patchOf, recordList } from "./matches.js";
 
 export function save(blob, name) {
   const link = document.createElement("a");
@@ -25,9 +25,11 @@ async function copy(text) {
   return done;
 }
 
-/** context() → {query, matches, recipe, name}; stage for the PNG. */
+/** context() → {query, matches, recipe, name, kept, list, sheet}; stage for the PNG. */
 export function setUp(context, stage) {
   const box = byId("take-box"), said = byId("take-said");
+  // another address than this machine's, where the server was told one
+  const shared = () => (context().publicUrl ? new URL(location.hash, context().publicUrl).href : location.href);
   const tell = (text) => { said.textContent = text; };
   byId("take").addEventListener("click", () => {
     const { recipe, python } = context();
@@ -52,7 +54,27 @@ export function setUp(context, stage) {
     return "Saved: parameters at native scale, those on the grid as grid_…, and how they differ from the query's there as difference_….";
   });
   doing("get-png", async () => { save(await stage.png(), `${context().name}.png`); return "Saved."; });
-  doing("get-link", async () => ((await copy(location.href)) ? "Copied. With the same bundle and archive the link shows the same." : "The browser does not let the page copy; take the link from the address bar."));
+  doing("get-link", async () => ((await copy(shared())) ? "Copied. With the same bundle and archive the link shows the same." : "The browser does not let the page copy; take the link from the address bar."));
+  doing("get-kept", async () => {
+    const { kept, list } = context();
+    if (!kept.length) return "Nothing is kept; star a match.";
+    const records = await Promise.all(kept.map(async (id) => (await patchOf(id)).document));
+    save(new Blob([keptCsv(records)], { type: "text/csv" }), `${list}.csv`);
+    return `Saved: ${kept.length} patches, their parameters at native scale and on the grid.`;
+  });
+  doing("get-sheet", async () => {
+    const { sheet, list } = context(), blob = await sheet();
+    if (!blob) return "Nothing is kept; star a match.";
+    save(blob, `${list}.png`);
+    return "Saved.";
+  });
+  const lines = (id, of, what) => doing(id, async () => {
+    const text = of(context().matches);
+    if (!text) return "No match is a SHARP observation.";
+    return (await copy(text)) ? `Copied ${text.split("\n").length} ${what}.` : text;
+  });
+  lines("get-list", recordList, "lines of HARPNUM and T_REC");
+  lines("get-fetch", fetchLines, "lines of the command line");
   for (const button of box.querySelectorAll("[data-copy]")) {
     button.addEventListener("click", async () => tell((await copy(byId(button.dataset.copy).textContent)) ? "Copied." : "The browser does not let the page copy; select the text."));
   }

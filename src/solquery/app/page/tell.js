@@ -1,7 +1,7 @@
 // What the page says by itself: a line at the top, a bar while something is asked, and whether the server is there.
 
 import { getJson } from "./api.js";
-import { byId } from "./format.js";
+import { byId, make } from "./format.js";
 
 const AGAIN_MS = 3000;
 let quiet = 0, jobs = 0, waiting = false;
@@ -10,7 +10,8 @@ let quiet = 0, jobs = 0, waiting = false;
 export function notice(text, kind = "error") {
   const box = byId("notice");
   clearTimeout(quiet);
-  box.textContent = text;
+  box.replaceChildren(text);
+  if (text) box.append(make("button", { type: "button", "aria-label": "Close this notice", onclick: () => { box.hidden = true; } }, "✕"));
   box.className = kind;
   box.hidden = !text;
   if (text && kind !== "error") quiet = setTimeout(() => { box.hidden = true; }, 8000);
@@ -64,10 +65,11 @@ export function summary({ archive, bundle }) {
 }
 
 /** What has to be known of the numbers on the screen. */
-export function explained(query, { shape, scale_mm: scale }) {
-  if (query.kind !== "z" && !query.z) return "Looking for the latent vector of this observation, so that it can be changed; this takes some seconds.";
+export function explained(query, { shape, scale_mm: scale }, now = {}) {
+  if (now.record?.empty) return "There is nothing to search for and nothing to change in this file. Open another one.";
+  if (query.kind !== "z" && !query.z) return now.stopped ? "The search is by the observation itself. Use it as the query again to look for its latent vector." : "Looking for the latent vector of this observation, so that it can be changed; this takes some seconds.";
   const grid = scale
     ? `A pixel is ${scale[1].toFixed(2)} Mm wide, the view ${(scale[1] * shape[1]).toFixed(0)} Mm; opposite polarities within a pixel cancel, so that numbers differ from those at native scale.`
     : `Every patch is stretched to ${shape.join(" × ")} pixels here: fluxes in G px and lengths in px are no maxwell and no megametre. Matches are also given at native scale.`;
-  return query.kind === "z" ? grid : `The search is by the observation itself. Move a slider to change the model's reconstruction of it. ${grid}`;
+  return query.kind === "z" ? grid : `The search is by the observation itself. The first slider that moves changes the model's reconstruction of it and keeps the others as observed, as near as the model comes. ${grid}`;
 }

@@ -1,0 +1,63 @@
+"""Whether a match is one: its distance beside those between the patches of the archive themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+__all__ = ["Closeness", "closeness_of"]
+
+_SAMPLED = 64
+_KEPT = 100_000
+
+
+@dataclass(frozen=True)
+class Closeness:
+    """Distances in an archive, to judge one by.
+
+    Attributes
+    ----------
+    pairs
+        (P,) sorted distances of pairs of patches of different regions.
+    threshold
+        95 of 100 patches have another region nearer than this.
+    """
+
+    pairs: np.ndarray
+    threshold: float
+
+    def share(self, distance: float) -> float | None:
+        """Share of the pairs that lie farther apart than `distance`; None in an archive of one region."""
+        if not len(self.pairs):
+            return None
+        return float(1.0 - np.searchsorted(self.pairs, distance, side="right") / len(self.pairs))
+
+    def close(self, distance: float) -> bool | None:
+        """Whether a distance is one that patches of the archive have from their nearest other region."""
+        return None if not np.isfinite(self.threshold) else bool(distance <= self.threshold)
+
+
+def closeness_of(regions: np.ndarray, distances: Callable[[np.ndarray], np.ndarray], seed: int = 0) -> Closeness:
+    """Distances between patches of different regions, from a sample of at most 64.
+
+    Parameters
+    ----------
+    regions
+        (N,) names.
+    distances
+        (Q,) rows to (Q, N) distances from them.
+    seed
+        Of the sample.
+    """
+    rng = np.random.default_rng(seed)
+    rows = np.sort(rng.permutation(len(regions))[:_SAMPLED])
+    apart = np.array(distances(rows), dtype=np.float64)
+    apart[regions[rows][:, None] == regions[None, :]] = np.nan
+    pairs = np.sort(apart[np.isfinite(apart)])
+    other = np.isfinite(apart).any(1)
+    least = np.nanmin(apart[other], axis=1) if other.any() else np.array([np.nan])
+    if len(pairs) > _KEPT:
+        pairs = pairs[np.linspace(0, len(pairs) - 1, _KEPT).round().astype(int)]
+    return Closeness(pairs, float(np.nanquantile(least, 0.95)) if other.any() else float("nan"))

@@ -1,0 +1,50 @@
+"""The frames of the archive that meet a condition, in time: of one region, of a day, of a place."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ..cli_output import plain, quantities
+from ..physics import parameters
+from .records import known_of
+
+if TYPE_CHECKING:
+    from .catalogue import Catalogue
+
+__all__ = ["frame_record", "frames_of"]
+
+
+def frame_record(row: dict[str, Any], catalogue: Catalogue, physical: bool) -> dict[str, Any]:
+    """One frame: what is known of it, and its parameters at native scale and on the grid."""
+    on_grid = {name: row.get(f"grid_{name}") for name in parameters()}
+    return plain(
+        {
+            "id": row["id"],
+            **known_of(row, catalogue.archive.uri),
+            "frames": catalogue.frames(row["region"]),
+            "parameters": quantities(catalogue.native(row), physical=True),
+            "grid": quantities(on_grid, physical=physical),
+        }
+    )
+
+
+def frames_of(catalogue: Catalogue, where: str | None, limit: int, physical: bool) -> dict[str, Any]:
+    """At most `limit` of the frames that meet a condition, evenly spread among them, in the order of time.
+
+    ``best`` is the one nearest to the disk centre.
+    """
+    catalogue.refresh()
+    ids = catalogue.archive.ids(where) if where else catalogue.ids.tolist()
+    rows = [catalogue.row(patch_id) for patch_id in ids if patch_id in catalogue]
+    rows.sort(key=lambda row: (row["t_utc"] is None, row["t_utc"].timestamp() if row["t_utc"] else 0.0, row["id"]))
+    of, regions = len(rows), len({row["region"] for row in rows})
+    if len(rows) > limit:
+        rows = [rows[round(k * (len(rows) - 1) / (limit - 1))] for k in range(limit)] if limit > 1 else rows[:1]
+    best = max(rows, key=lambda row: (row.get("mu") or 0.0, row.get("tuf") or 0.0), default=None)
+    return {
+        "frames": [frame_record(row, catalogue, physical) for row in rows],
+        "of": of,
+        "regions": regions,
+        "best": None if best is None else best["id"],
+        "where": where,
+    }

@@ -1,0 +1,312 @@
+// What every part of the page shares: the state, what the server said of it, and the way from one to the other.
+
+import { getPacked, postJson, postPacked, sendFile } from "./api.js";
+import { contrast } from "./field.js";
+import { byId, number, when } from "./format.js";
+import { rms } from "./stage.js";
+import { filtersOf, History, toHash } from "./state.js";
+import { busy, complain, explained, notice } from "./tell.js";
+
+export const app = {
+  health: null, about: null, state: null,
+  // what the server said of the state: fields, parameters, matches
+  now: { got: {}, matches: [], recipe: null },
+  // a newer query makes the answers to an older one pointless, and a newer search those of an older search
+  turn: 0, sought: 0,
+  // filters of the frames that were found by a text, or null: those of the query's region
+  sought_frames: null,
+  // the slider that is held, and from where it started
+  hand: null,
+  first: null,
+  // the patch on which the page opens, files that were opened, by id, and estimated latents of matches
+  files: new Map(), placed: new Map(),
+  history: new History(),
+  session: Math.random().toString(36).slice(2),
+  written: "", said: null,
+};
+const FILES = 16;
+const FAR = "Nothing close in this archive: even the nearest match is farther away than 95 of 100 patches of the archive are from their nearest other region.";
+/** Share of the power of a field under which a reconstruction is none. */
+const CANNOT = 0.3;
+/** The parts of the page: panel, stage, matches, maps, filters, compare, and what they add. */
+export const parts = {};
+
+// ---------------------------------------------------------------- showing
+
+export function look() {
+  const l = app.state.look, clip = app.health.bundle.limit_gauss;
+  // the colours of HMI are made for 1500 G; else the range is that of the query, for its matches too
+  const limit = l.limit || (l.palette === "hmi" ? 1500 : app.now.field ? contrast(app.now.field, ranges()) : clip);
+  return { palette: l.palette, limit, stretch: l.stretch, pil: l.pil, cen: l.cen, clip };
+}
+
+/** Ranges of the colours to choose from, in gauss. */
+export const ranges = () => [...new Set([100, 200, 500, 1000, 1500, 3000, app.health.bundle.limit_gauss])].sort((a, b) => a - b);
+
+export function title() {
+  const q = app.state.query, r = app.now.record;
+  if (q.kind === "z") return q.from ? `from ${q.from}, changed` : "by a network, no observation";
+  if (!r) return q.name ?? q.id;
+  return [r.region, r.noaa?.length ? `NOAA ${r.noaa.join(", ")}` : "", when(r)].filter(Boolean).join(" · ");
+}
+
+function verdict() {
+  const { now, state } = app, q = state.query;
+  if (now.record?.doubt) return `its ${now.record.doubt}: do not trust its numbers`;
+  if (now.record?.empty) return "it holds no field: every pixel is zero or missing";
+  if (q.kind !== "z" && !q.z) return now.stopped ?? "finding its latent vector …";
+  if (q.kind !== "z" && now.explained < CANNOT) return `the model cannot draw this region: its closest explains ${(100 * now.explained).toFixed(0)} % of the field's power`;
+  return now.far ? "far from what the model was trained on: do not trust it" : "";
+}
+
+export function picture() {
+  const { now, health, state } = app, q = state.query, shown = q.kind === "z" ? "grid" : state.look.view, scale = health.bundle.scale_mm;
+  if (shown === "native" && now.native) return { field: now.native.field, scale: now.native.scale, source: now.record.source, title: title() };
+  if (shown === "made" && now.made) {
+    const share = now.explained === undefined ? "" : `; it explains ${(100 * now.explained).toFixed(0)} % of the field's power`;
+    return { field: now.made.field, scale, source: "generated", title: `the model's closest to ${now.record.region}`, verdict: `differs from it by ${number(rms(now.field, now.made.field), 2)} G (root mean square)${share}` };
+  }
+  if (shown === "gap" && now.made) {
+    const data = now.field.data.map((value, k) => value - now.made.field.data[k]);
+    return { field: { ...now.field, data }, scale, source: now.record.source, title: `${title()}, less the reconstruction`, palette: "difference" };
+  }
+  return {
+    field: now.field, scale, source: q.kind === "z" ? "generated" : now.record.source, title: title(), verdict: verdict(),
+    missed: now.far || Boolean(now.record?.doubt || now.record?.empty),
+  };
+}
+
+export function show() {
+  const { state, now, history, health } = app, q = state.query, observed = q.kind !== "z";
+  byId("views").hidden = !observed;
+  for (const input of document.querySelectorAll("[name=view]")) {
+    input.checked = input.value === state.look.view;
+    if (input.value === "made" || input.value === "gap") input.disabled = !now.made;
+  }
+  for (const input of document.querySelectorAll("[name=palette]")) input.checked = input.value === state.look.palette;
+  for (const input of document.querySelectorAll("[name=stretch]")) input.checked = input.value === state.look.stretch;
+  for (const input of document.querySelectorAll("[name=cards]")) input.checked = input.value === state.look.cards;
+  byId("numbers").value = state.look.numbers;
+  byId("size").value = state.look.size;
+  byId("sort").value = state.look.sort;
+  byId("pil").checked = state.look.pil;
+  byId("cen").checked = state.look.cen;
+  byId("limit").value = state.look.limit;
+  byId("limit").options[0].textContent = `Auto: ±${look().limit} G`;
+  // what is being typed, and what was refused, stays to be mended
+  if (app.said !== state.describe) {
+    // what was typed while the page was loading is kept too
+    if (app.said !== null || state.describe || !byId("describe").value) byId("describe").value = state.describe;
+    app.said = state.describe;
+  }
+  byId("undo").disabled = !history.canUndo;
+  byId("redo").disabled = !history.canRedo;
+  const shown = picture();
+  parts.stage.show(shown, shown.palette ? { ...look(), palette: shown.palette, pil: false, cen: false } : look());
+  parts.panel.update({ got: now.got, native: now.worth, asked: state.asked, locks: state.locks, verdict: now.verdict, ready: Boolean(q.z), made: now.made?.got });
+  parts.filters.show();
+  parts.kept.show();
+  byId("explain").textContent = explained(q, health.bundle, now);
+  byId("log").checked = parts.maps.log = state.look.log;
+  byId("cloud-x").value = state.look.cloud[0];
+  byId("cloud-y").value = state.look.cloud[1];
+  byId("map-p").value = state.look.map;
+  parts.maps.update({ got: now.got, matches: now.matches, z: q.z, trail: history.trail() });
+  address();
+}
+
+const entry = () => ({ step: app.history.step, session: app.session });
+
+export function address() {
+  app.written = toHash(app.state, app.health.bundle.hash);
+  window.history.replaceState(entry(), "", app.written);
+}
+
+/** Remember the state as a step, to which Undo and the browser's Back come back. */
+export function remember() {
+  const first = app.history.step === null;
+  if (!app.history.push(app.state)) return;
+  app.written = toHash(app.state, app.health.bundle.hash);
+  window.history[first ? "replaceState" : "pushState"](entry(), "", app.written);
+}
+
+// --------------------------------------------------------------- learning
+
+export const values = (entries) => Object.fromEntries(Object.entries(entries).map(([name, one]) => [name, one.value ?? NaN]));
+
+export function take(answer, field) {
+  const verdict_ = Object.keys(answer.asked).length ? answer.verdict : "";
+  app.now = { ...app.now, field, got: values(answer.got), verdict: verdict_, far: answer.far, worth: answer.native, python: answer.python, record: null, made: null, native: null, stopped: null };
+}
+
+/** Show the state as it is, from its query on. */
+export async function load() {
+  const mine = ++app.turn, { state } = app, q = state.query;
+  await busy(async () => {
+    if (q.kind === "z") {
+      const { document, fields } = await postPacked("/api/edit?format=packed", { z: q.z });
+      if (mine !== app.turn) return;
+      take(document, fields[0]);
+      app.now.verdict = Object.keys(state.asked).length ? kept() : "";
+    } else {
+      const { document, fields } = await observed(q);
+      if (mine !== app.turn) return;
+      app.now = { ...app.now, field: fields[0], record: document, got: values(document.grid), observed: values(document.grid), worth: document.parameters, python: document.python, verdict: "", far: false, made: null, native: null, stopped: null, explained: undefined };
+      // what is locked stays locked, at the value of what is shown
+      for (const name of Object.keys(state.locks)) if (state.locks[name] === null) { if (Number.isFinite(app.now.got[name])) state.locks[name] = app.now.got[name]; else delete state.locks[name]; }
+      app.history.amend(state);
+      observe(mine);
+    }
+    show();
+    inTime();
+    await search();
+  });
+}
+
+/** The frames beside the query: those that were found, or of its region. */
+async function inTime() {
+  const { state, now } = app, q = state.query, mine = app.turn;
+  const wanted = app.sought_frames ?? (q.kind !== "z" && app.health.archive && now.record ? { region: now.record.region } : null);
+  const key = JSON.stringify(wanted);
+  if (q.kind === "z" && !app.sought_frames) { parts.time.hide(); return; }
+  if (parts.time.key === key && parts.time.frames.length) { parts.time.at_(q.id); return; }
+  if (!wanted) { parts.time.hide(); return; }
+  try {
+    const found = await postJson("/api/frames", { filters: wanted, client: undefined });
+    if (mine !== app.turn) return;
+    parts.time.show(found, q.id);
+    parts.time.key = key;
+  } catch (error) { if (mine === app.turn && error.kind === "away") failed(error); }
+}
+
+/** A patch of the archive or an upload; a file that the server has forgotten is sent again. */
+async function observed(q) {
+  const get = () => getPacked(`/api/patch/${encodeURIComponent(q.id)}?format=packed`);
+  try { return await get(); } catch (error) {
+    const file = q.kind === "upload" && error.kind === "not found" && app.files.get(q.id);
+    if (!file) throw error;
+    await upload(file);
+    return get();
+  }
+}
+
+/** Send a file; its record, by whose id it is kept here too. */
+export async function upload(file) {
+  const { document } = await sendFile(`/api/patch?name=${encodeURIComponent(file.name.slice(-200))}&format=packed`, file);
+  app.files.set(document.id, file);
+  if (app.files.size > FILES) app.files.delete(app.files.keys().next().value);
+  return document;
+}
+
+/** Whether what a link says was asked has been got, by the rule of ten per cent. */
+function kept() {
+  return Object.entries(app.state.asked).every(([name, v]) => Math.abs(app.now.got[name] - v) <= 0.1 * Math.abs(v)) ? "met" : "";
+}
+
+/** Of an observation: its native picture, and the model's reconstruction. */
+async function observe(mine) {
+  const { state, now } = app, q = state.query, id = encodeURIComponent(q.id);
+  try {
+    const { document, fields } = await getPacked(`/api/patch/${id}?grid=native&format=packed`);
+    if (mine !== app.turn) return;
+    app.now.native = { field: fields[0], scale: document.scale_mm };
+    show();
+    if (now.record.empty) return;
+    if (q.z) {
+      const made = await postPacked("/api/edit?format=packed", { z: q.z });
+      if (mine !== app.turn) return;
+      app.now.made = { field: made.fields[0], got: values(made.document.got) };
+    } else await invert(mine, q, id);
+    show();
+  } catch (error) { if (mine === app.turn) failed(error); }
+}
+
+/** The latent vector of an observation; `app.stop` gives up waiting for it. */
+async function invert(mine, q, id) {
+  const ended = new AbortController();
+  app.stop = () => { ended.abort(); };
+  byId("stop").hidden = false;
+  try {
+    const found = await busy(() => sendFile(`/api/invert?patch=${id}&starts=4&steps=100&format=packed`, undefined, ended.signal));
+    if (mine !== app.turn) return;
+    q.z = found.document.z;
+    app.now.made = { field: found.fields[1], got: values(found.document.reconstructed) };
+    app.now.explained = found.document.explained;
+    app.history.amend(app.state);
+  } catch (error) {
+    if (error.name !== "AbortError") throw error;
+    if (mine === app.turn) app.now.stopped = "its latent vector was not looked for: the sliders stay as they are";
+  } finally { if (mine === app.turn || ended.signal.aborted) byId("stop").hidden = true; }
+}
+
+export function queryBody() {
+  const { state } = app, q = state.query;
+  const body = q.kind === "z" ? { z: q.z } : q.kind === "patch" ? { patch: q.id } : { upload: q.id };
+  return { ...body, more: state.more, less: state.less, k: state.k, by: state.by, group: state.perRegion ? "region" : "none", exclude_own: q.kind !== "z" && state.notOwn, filters: filtersOf(state) };
+}
+
+/** The matches of the state; of several searches under way the newest is shown, whichever answers last. */
+export async function search() {
+  const { health } = app, { matches } = parts, mine = ++app.sought;
+  if (!health.archive) { matches.say(`${health.no_search[0].toUpperCase()}${health.no_search.slice(1)}.`); return; }
+  byId("found").setAttribute("aria-busy", "true");
+  const doubt = (text, kind = "error") => { const box = byId("found-said"); box.textContent = text; box.hidden = !text; box.classList.toggle("hint", kind === "hint"); };
+  try {
+    const found = await postJson("/api/search", queryBody());
+    if (mine !== app.sought) return;
+    doubt(found.close === false ? FAR : "", "hint");
+    Object.assign(app.now, { matches: found.matches, recipe: found.recipe });
+    byId("count").textContent = `among ${found.candidates.toLocaleString("en")}${found.where ? " that pass" : " patches"}`;
+    byId("compare").disabled = !found.matches.length;
+    byId("how-to-read").hidden = !found.matches.length;
+    if (found.matches.length) { matches.show(found.matches); parts.kept.show(); }
+    else matches.say("No patch meets the filters. Widen them.");
+    parts.maps.update({ got: app.now.got, matches: found.matches, z: app.state.query.z, trail: app.history.trail() });
+    parts.space.update(found.matches, app.state.query.id);
+    place();
+  } catch (error) {
+    if (mine !== app.sought || error.kind === "superseded") return;
+    // what was found before is worth more than an empty list
+    if (app.now.matches.length) doubt(`These are the matches of before: ${error.message}`);
+    else matches.say(error.message);
+    if (error.kind === "away") failed(error);
+  } finally { if (mine === app.sought) byId("found").removeAttribute("aria-busy"); }
+}
+
+/** Where the matches lie in the latent space, as far as the model can tell. */
+async function place() {
+  const mine = app.sought, { placed } = app;
+  const wanted = app.now.matches.map((match) => match.id).filter((id) => !placed.has(id));
+  if (wanted.length && app.health.bundle.estimates) {
+    try {
+      const { estimates } = await postJson("/api/estimate", { ids: wanted });
+      for (const [id, z] of Object.entries(estimates)) placed.set(id, z);
+    } catch { return; /* the map does without */ }
+  }
+  if (mine === app.sought) parts.maps.place(placed);
+}
+
+export function failed(error) {
+  complain(error, back);
+  if (app.now.field) show();
+}
+
+/** The server answers again: the state is asked for anew. Another model in its place is another page. */
+export async function back(answer) {
+  if (answer.bundle.hash !== app.health.bundle.hash) { location.reload(); return; }
+  app.health = answer;
+  notice("The server answers again.", "hint");
+  try { await load(); } catch (error) {
+    if (error.kind !== "not found" || !app.state.query.z) throw error;
+    lost();
+    await load();
+  }
+}
+
+/** The upload is not at the server any more, and the file is not here: what the model made of it stands in. */
+export function lost() {
+  const q = app.state.query;
+  app.state.query = { kind: "z", z: q.z, from: q.name };
+  app.state.look.view = "grid";
+  notice(`${q.name} itself is not part of the link: this is the model's reconstruction of it, which can be changed and searched with. Open the file to search by the observation.`);
+}

@@ -1,0 +1,56 @@
+"""The first calls of a page, made before the address is printed: what compiles or is cached, does so here."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING
+
+from ..errors import SolqueryError
+from .models import EditIn, GenerateIn, SearchIn
+
+if TYPE_CHECKING:
+    from .room import Room
+
+__all__ = ["FIRST", "warm"]
+
+#: the patch on which the page opens
+FIRST = "strong, wide bipole"
+
+
+def warm(room: Room, progress: Callable[[int, int], None] | None = None) -> None:
+    """Make every kind of request once, so that the first user does not wait for it.
+
+    Parameters
+    ----------
+    room
+        Of the server that is about to start.
+    progress
+        Called with the number of requests made and of all.
+    """
+    names = [name for name in room.directions.names if not room.directions.is_binary(name)]
+    try:
+        made = room.generate(GenerateIn.model_validate({"describe": FIRST}))[0][0]
+    except SolqueryError:
+        # a model without directions for these words
+        made = room.generate(GenerateIn.model_validate({"seed": 1}))[0][0]
+    z, value = made["z"], made["got"][names[0]]["value"]
+    asked = {"z": z, "set": {names[0]: value}}
+    steps: list[Callable[[], object]] = [
+        room.parameters,
+        lambda: room.map(names[0]),
+        lambda: room.edit(EditIn.model_validate({**asked, "exact": False})),
+        lambda: room.edit(EditIn.model_validate(asked)),
+    ]
+    if room.catalogue is not None:
+        steps += [lambda: room.cloud(names[0], names[-1])]
+        for by in ("hybrid", "ssl", "physics"):
+            steps.append(partial(room.search, SearchIn.model_validate({"z": z, "by": by})))
+        steps += [lambda: room.describe(str(room.catalogue.ids[0]), "native")]  # type: ignore[union-attr]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for k, step in enumerate(steps, start=1):
+            step()
+            if progress is not None:
+                progress(k, len(steps))

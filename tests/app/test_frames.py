@@ -1,0 +1,215 @@
+"""Frames, links and how near is near: what the page tells of observations beside their picture."""
+
+from __future__ import annotations
+
+import shlex
+from datetime import UTC, datetime
+from urllib.parse import parse_qs, urlparse
+
+import numpy as np
+import pytest
+from empty_fits import empty_file
+
+from solquery.app.closeness import closeness_of
+from solquery.app.links import fetch_line, links_of, record_set
+from solquery.app.records import sigmas_apart
+from solquery.app.uploads import read_upload
+from solquery.steering import encode_latent
+
+pytestmark = pytest.mark.filterwarnings("ignore::solquery.steering.SteeringWarning")
+
+
+def latent(seed):
+    return encode_latent(np.random.default_rng(seed).standard_normal(16))
+
+
+def ok(response):
+    assert response.status_code == 200, response.text[:500]
+    return response
+
+
+def refused(response, status, kind=None):
+    assert response.status_code == status, response.text[:500]
+    error = response.json()["error"]
+    assert kind is None or error["kind"] == kind
+    return error["message"]
+
+
+#: HARP 377 as JSOC has it
+ROW = {
+    "source": "real",
+    "harpnum": 377,
+    "t_rec": "2011.02.15_02:00:00_TAI",
+    "t_utc": datetime(2011, 2, 15, 1, 59, 26, tzinfo=UTC),
+    "noaa": [11158],
+    "latitude_deg": -20.0,
+    "longitude_deg": 13.0,
+    "b0_deg": -6.8,
+    "quantity": "radial",
+}
+
+
+def test_an_observation_is_linked_to_the_archives_of_the_field():
+    assert record_set(ROW) == "hmi.sharp_cea_720s[377][2011.02.15_02:00:00_TAI]{Br}"
+    links = {link["title"]: link["url"] for link in links_of(ROW)}
+    assert list(links) == ["JSOC", "Helioviewer", "SolarMonitor", "HEK"]
+    assert parse_qs(urlparse(links["JSOC"]).query)["ds"] == [record_set(ROW)]
+    assert parse_qs(urlparse(links["SolarMonitor"]).query) == {"date": ["20110215"], "region": ["11158"]}
+    seen = parse_qs(urlparse(links["Helioviewer"]).query)
+    assert seen["date"] == ["2011-02-15T01:59:26.000Z"]
+    # by sunpy, from one astronomical unit: 203 arcseconds west and 221 south of the centre of the disk
+    assert float(seen["centerX"][0]) == pytest.approx(203, abs=2) and float(seen["centerY"][0]) == pytest.approx(
+        -221, abs=3
+    )
+    events = parse_qs(urlparse(links["HEK"]).query)
+    assert events["event_starttime"] == ["2011-02-14T13:59:26"] and "fl" in events["event_type"][0]
+
+
+def test_the_place_on_the_disk_is_that_of_sunpy():
+    frames = pytest.importorskip("sunpy.coordinates.frames")
+    import astropy.units as u
+    from astropy.constants import R_sun, au
+    from astropy.coordinates import SkyCoord
+
+    seen_from = SkyCoord(
+        0 * u.deg, ROW["b0_deg"] * u.deg, au, obstime=ROW["t_utc"], frame=frames.HeliographicStonyhurst
+    )
+    place = SkyCoord(
+        ROW["longitude_deg"] * u.deg, ROW["latitude_deg"] * u.deg, R_sun, obstime=ROW["t_utc"],
+        frame=frames.HeliographicStonyhurst,
+    )  # fmt: skip
+    wanted = place.transform_to(frames.Helioprojective(observer=seen_from, obstime=ROW["t_utc"]))
+    seen = parse_qs(urlparse(links_of(ROW)[1]["url"]).query)
+    assert float(seen["centerX"][0]) == pytest.approx(wanted.Tx.to_value(u.arcsec), abs=2)
+    assert float(seen["centerY"][0]) == pytest.approx(wanted.Ty.to_value(u.arcsec), abs=2)
+
+
+def test_the_line_that_fetches_it_is_one_the_command_line_takes():
+    from typer.main import get_command
+
+    from solquery.cli import app
+
+    line = shlex.split(fetch_line(ROW, "my archive"))
+    assert line[:2] == ["solquery", "fetch"]
+    context = get_command(app).commands["fetch"].make_context("fetch", line[2:])
+    assert context.params["harp"] == [377] and context.params["archive"] == "my archive"
+    assert context.params["start"] == context.params["end"] == "2011-02-15"
+
+
+@pytest.mark.parametrize("change", [{"source": "simulated"}, {"harpnum": None}])
+def test_what_is_no_frame_of_a_sharp_has_no_record_there(change):
+    row = {**ROW, **change}
+    assert record_set(row) is None and fetch_line(row, "a") is None
+    assert bool(links_of(row)) == (row["source"] == "real")
+
+
+def test_frames_of_a_region_come_in_time_with_their_parameters(client, room):
+    found = ok(client.post("/api/frames", json={"filters": {"region": "SIM 3-2"}})).json()
+    times = [frame["t_utc"] for frame in found["frames"]]
+    assert len(times) == found["of"] == 3 and times == sorted(times) and found["regions"] == 1
+    assert all(frame["parameters"]["tuf"]["unit"] == "Mx" and not frame["links"] for frame in found["frames"])
+    best = max(found["frames"], key=lambda frame: frame["mu"])
+    assert found["best"] == best["id"]
+    few = ok(client.post("/api/frames", json={"limit": 5})).json()
+    assert len(few["frames"]) == 5 and few["of"] == 21
+    none = ok(client.post("/api/frames", json={"filters": {"noaa": 99999}})).json()
+    assert none["frames"] == [] and none["best"] is None
+
+
+def test_regions_are_found_by_their_noaa_number(client, room):
+    table = room.catalogue.archive.table(columns=["id", "noaa"]).to_pylist()
+    number, name = next((row["noaa"][0], row["id"]) for row in table if row["noaa"])
+    found = ok(client.post("/api/frames", json={"filters": {"noaa": number}})).json()
+    assert name in {frame["id"] for frame in found["frames"]}
+    assert all(number in frame["noaa"] for frame in found["frames"])
+    assert found["frames"][0]["record_set"].startswith("hmi.sharp_cea_720s[") and found["frames"][0]["links"]
+
+
+def test_a_text_is_read_for_the_page(client):
+    asked = ok(client.post("/api/understand", json={"text": "NOAA 11158, leading positive, purple"})).json()
+    assert [part["kind"] for part in asked["parts"]] == ["noaa", "word", "unknown"]
+    assert asked["filters"]["noaa"] == 11158 and asked["describe"] == "leading positive" and asked["set"] == {}
+    refused(client.post("/api/understand", json={"text": "x" * 500}), 422)
+
+
+def test_nearness_is_judged_by_other_regions():
+    regions = np.array(["a", "a", "b", "b", "c", "c"])
+    at = np.array([0.0, 0.1, 1.0, 1.1, 5.0, 5.1])
+    near = closeness_of(regions, lambda rows: np.abs(at[rows][:, None] - at[None, :]))
+    assert near.pairs.min() == pytest.approx(0.9) and len(near.pairs) == 24
+    assert near.share(0.5) == 1.0 and near.share(10.0) == 0.0 and near.share(2.0) == pytest.approx(16 / 24)
+    assert near.threshold == pytest.approx(3.9, abs=0.1)
+    assert near.close(0.9) is True and near.close(4.0) is False
+    alone = closeness_of(np.array(["a", "a"]), lambda rows: np.zeros((len(rows), 2)))
+    assert alone.share(0.1) is None and alone.close(0.1) is None
+
+
+@pytest.mark.parametrize("by", ["ssl", "hybrid", "physics"])
+def test_distances_of_the_archive_are_those_of_its_searches(room, by):
+    """What a match is judged by must be measured as the match is."""
+    catalogue = room.catalogue
+    query = 4
+    x = catalogue.picture(str(catalogue.index.ids[query]))
+    found, _ = catalogue.search(x, 21, None, "none", str(catalogue.index.regions[query]), by)
+    pairs = catalogue.closeness(by).pairs
+    for match in found:
+        assert np.abs(pairs - match.distance).min() < 0.02 * match.distance
+
+
+@pytest.mark.parametrize("by", ["ssl", "hybrid", "physics"])
+def test_a_distance_is_the_same_whatever_the_filter(client, by):
+    body = {"z": latent(5), "k": 100, "group": "none", "by": by}
+    whole = ok(client.post("/api/search", json=body)).json()["matches"]
+    real = ok(client.post("/api/search", json={**body, "filters": {"source": "real"}})).json()["matches"]
+    before = {match["id"]: match["distance"] for match in whole}
+    assert len(real) == 3
+    for match in real:
+        assert match["distance"] == pytest.approx(before[match["id"]], rel=1e-5)
+
+
+def test_matches_say_how_near_they_are_among_pairs(client, room):
+    own = str(room.catalogue.ids[4])
+    found = ok(client.post("/api/search", json={"patch": own, "k": 6, "by": "hybrid"})).json()
+    assert found["close"] is True and found["matches"][0]["nearer"] == 1.0
+    shares = [match["nearer"] for match in found["matches"]]
+    assert shares == sorted(shares, reverse=True) and shares[-1] < 1.0
+    assert found["matches"][0]["quality"] == 0 and "t_rec" in found["matches"][0]
+
+
+def test_fluxes_differ_in_sigmas_of_the_logarithm(shipped_room):
+    fitted = shipped_room.directions
+    q = fitted.quantile
+    told = sigmas_apart(fitted, "tuf", q("tuf", 16), q("tuf", 84))
+    assert told["logarithm"] and told["sigmas"] == pytest.approx(2.0)
+    twice = sigmas_apart(fitted, "tuf", 1e22, 2e22)["sigmas"]
+    assert twice == pytest.approx(sigmas_apart(fitted, "tuf", 2e21, 4e21)["sigmas"]), "a factor is a factor"
+    tilt = sigmas_apart(fitted, "tilt", q("tilt", 16), q("tilt", 84))
+    assert not tilt["logarithm"] and tilt["sigmas"] == pytest.approx(2.0)
+    assert np.isfinite(sigmas_apart(fitted, "r", 0.0, 1e21)["sigmas"]), "no flux at all is finitely far away"
+    assert sigmas_apart(fitted, "psep", float("nan"), 30.0)["sigmas"] is None
+
+
+def test_a_file_without_a_field_is_told_and_not_inverted(client):
+    document = ok(client.post("/api/patch?name=nothing.fits", content=empty_file())).json()
+    assert document["empty"] is True
+    said = refused(client.post(f"/api/invert?patch={document['id']}"), 422, "invalid")
+    assert "no field" in said and "open another file" in said
+    assert read_upload(empty_file(), "nothing.fits").field.shape == (80, 160)
+
+
+def test_out_of_reach_says_what_can_be_had(client, bundle):
+    body = {"z": latent(1), "set": {"tuf": 1e30}}
+    error = client.post("/api/edit", json=body).json()["error"]
+    assert error["kind"] == "out of reach"
+    nearest = error["nearest"]["tuf"]
+    ok(client.post("/api/edit", json={"z": latent(1), "set": {"tuf": nearest}}))
+    made = ok(client.post("/api/generate", json={"set": {"tuf": 1e30}, "nearest": True})).json()["answers"][0]
+    assert made["verdict"] == "nearest" and made["got"]["tuf"]["value"] > bundle.directions.quantile("tuf", 90)
+
+
+def test_messages_call_fields_as_people_do(client):
+    body = {"z": latent(1), "filters": {"latitude_deg": {"low": 5, "high": 1}}}
+    assert refused(client.post("/api/search", json=body), 422) == "latitude: low must not exceed high"
+    body = {"z": latent(1), "filters": {"parameters": {"tuf": {"low": 5, "high": 1}}}}
+    assert refused(client.post("/api/search", json=body), 422).startswith("Total unsigned flux: ")
+    assert "number of matches" in refused(client.post("/api/search", json={"z": latent(1), "k": 0}), 422)

@@ -1,0 +1,22 @@
+"""Before the address is printed every kind of request has been made once."""
+
+from __future__ import annotations
+
+from solquery.app import Room
+from solquery.app.warm import warm
+
+
+def test_every_kind_of_request_is_made_and_counted(bundle, room):
+    fresh = Room(bundle, room.catalogue.archive)
+    seen = []
+    warm(fresh, lambda done, total: seen.append((done, total)))
+    total = seen[-1][1]
+    assert seen == [(k, total) for k in range(1, total + 1)] and total == 9
+    assert set(fresh.catalogue._close) == {"ssl", "hybrid", "physics"}, "what searches need once is there"
+    assert fresh._pictures and fresh._drags
+
+
+def test_without_an_archive_there_is_less_to_do(bundle):
+    seen = []
+    warm(Room(bundle), lambda done, total: seen.append((done, total)))
+    assert seen[-1] == (4, 4)
