@@ -58,7 +58,7 @@ def test_params_measures_at_native_scale(observed):
 
 
 def test_params_of_bad_input(observed, broken):
-    assert "no parameter named 'flux'" in (line := failure("params", observed, "--param", "flux"))
+    assert "no parameter named 'fluxx'" in (line := failure("params", observed, "--param", "fluxx"))
     assert "tuf, tpf" in line
     assert "none of the 2 files" in failure("params", *broken)
     assert len(document("params", observed, *broken)["refused"]) == 2

@@ -87,7 +87,7 @@ def test_edit_makes_a_strip(room, bundle, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--param", "flux"], "there are: tuf"),
+        (["--param", "fluxx"], "there are: tuf"),
         (["--param", "tuf", "--hold", "wings"], "there are: tuf"),
         (["--param", "tuf", "--hold", "tuf"], "tuf"),
         (["--param", "tuf", "--from", "absent.fits"], "absent.fits"),

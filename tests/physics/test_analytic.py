@@ -201,8 +201,8 @@ def test_single_precision_is_enough(seed):
     scale = torch.tensor([[1.5, 1.4]], dtype=torch.float64).expand(2, 2)
     got = measure(fields, (1.5, 1.4), parameters(on_demand=True))
     for name, about in parameters(on_demand=True).items():
-        # where the clipped pixels are the peak of the histogram, SIGMA is the width of one bin, and that to a per cent
-        rel = torch.where(got["sigma"] < 2.0, 0.02, 1e-4).max().item() if name == "sigma" else 1e-4
+        # where the clipped pixels are the peak of the histogram, SIGMA is the width of one bin, and that to a tenth
+        rel = torch.where(got["sigma"] < 2.0, 0.1, 1e-4).max().item() if name == "sigma" else 1e-4
         wanted = about.function(fields, scale)
         torch.testing.assert_close(got[name], wanted, rtol=rel, atol=1e-4, equal_nan=True, msg=name)
 

@@ -74,6 +74,13 @@ def test_denoised_keeps_the_region_and_takes_the_noise_away():
     assert np.abs(found[np.abs(clean) < 1]).mean() < 0.2 * np.abs(noisy[np.abs(clean) < 1]).mean()
 
 
+def test_field_far_below_the_noise_is_none():
+    """The noise over the power of such a field is beyond single precision."""
+    field = np.zeros((40, 40), np.float32)
+    field[20, 20] = 1e-20
+    assert np.abs(denoised(field, white_noise(50.0))).max() == 0.0
+
+
 def test_stated_errors_hold():
     """Noise that is not drawn as the package draws it, from mu = 0.97 to 0.4: scatter and share within two errors."""
     names = [n for n in parameters(on_demand=True) if n not in ("sigma", "polarity")]

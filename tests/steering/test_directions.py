@@ -129,7 +129,7 @@ def test_what_cannot_be_learned_is_left_out_with_a_warning_or_an_error(table):
 
 def test_names_that_do_not_exist_or_have_no_direction(directions, table):
     with pytest.raises(UnknownParameter, match="tuf"):
-        directions.normal("flux")
+        directions.normal("fluxx")
     with pytest.raises(NoDirection, match="there are: tuf, net_flux"):
         directions.normal("alpha")
     with pytest.raises(UnknownParameter):

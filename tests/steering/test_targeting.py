@@ -110,7 +110,7 @@ def test_polarity_of_a_given_patch_flips_with_the_rest_held(bundle):
 
 def test_what_is_not_understood(bundle):
     with pytest.raises(UnknownParameter, match="there are"):
-        generate(bundle, {"flux": 1.0})
+        generate(bundle, {"fluxx": 1.0})
     with pytest.raises(SteeringError, match="no direction for 'alpha'"):
         generate(bundle, {"alpha": -2.0})
     with pytest.raises(SteeringError, match="finite"):

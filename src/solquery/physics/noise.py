@@ -101,7 +101,7 @@ def denoised(field: np.ndarray, noise: NoiseModel) -> np.ndarray:
 
 def _share(power: np.ndarray, noise: np.ndarray | np.float32) -> np.ndarray:
     """Share of a power that is no noise, 0 where there is less than that."""
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         share = np.where(power > 0, np.clip(1.0 - noise / power, 0.0, 1.0), 0.0)
     return np.asarray(share, dtype=np.float32)
 
