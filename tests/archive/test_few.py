@@ -53,8 +53,8 @@ def test_what_is_asked_for_by_name_is_filtered_and_counted(archive):
     ]
     assert archive.count() == len(archive) == 12
     assert archive.count(f"region = '{region}'") == len(archive.ids(f"region = '{region}'"))
-    with pytest.raises(ArchiveError, match=r"cannot filter by 'flux > 1'.*the columns are: id"):
-        archive.count("flux > 1")
+    with pytest.raises(ArchiveError, match=r"cannot filter by 'fluxx > 1'.*the columns are: id"):
+        archive.count("fluxx > 1")
     assert list(archive.patches(ids=[])) == []
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from astropy.io import fits
 
-from solquery.physics import laws, measure
+from solquery.physics import hale, joy, measure
 
 NAMES = ["tuf", "psep", "tilt", "polarity"]
 SHAPE = (60, 90)
@@ -55,5 +55,5 @@ def write(path: Path, data: np.ndarray, head: fits.Header | None = None) -> Path
 def physics(patch: object) -> dict[str, float]:
     """What must be the same however a file says it."""
     found = {name: float(value[0]) for name, value in measure(patch.field, patch.scale_mm, NAMES).items()}
-    about = laws(patch)
-    return found | {"joy": about.joy, "hale": about.hale, "mu": patch.mu, "latitude": patch.latitude_deg}
+    tilted, ordered = joy(found["tilt"], patch.latitude_deg), hale(found["polarity"], patch.latitude_deg, patch.t_rec)
+    return found | {"joy": tilted, "hale": ordered, "mu": patch.mu, "latitude": patch.latitude_deg}
