@@ -382,7 +382,8 @@ def test_uploads_that_cannot_be_used_come_back_with_the_readers_words(bundle, ve
 
 def test_a_page_that_was_opened_on_an_empty_archive_sees_what_comes(bundle, tmp_path):
     from solquery.app import Room
-    from solquery.archive import Archive, simulate_region
+    from solquery.archive import Archive
+    from solquery.simulator import simulate_region
 
     archive = Archive.create(str(tmp_path / "archive"))
     room = Room(bundle, archive)

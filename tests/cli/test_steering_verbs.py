@@ -51,7 +51,7 @@ def test_generate_writes_what_it_prints(room, bundle, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--set", "flux=3"], "there are: tuf"),
+        (["--set", "fluxx=3"], "there are: flux, flux_area, tuf"),
         (["--set", "tuf"], "name=value[unit]"),
         (["--set", "tuf=1e22Mx"], "G pix"),
         (["--set", "tuf=1e99"], "reach"),
@@ -87,8 +87,8 @@ def test_edit_makes_a_strip(room, bundle, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--param", "fluxx"], "there are: tuf"),
-        (["--param", "tuf", "--hold", "wings"], "there are: tuf"),
+        (["--param", "fluxx"], "there are: flux, flux_area, tuf"),
+        (["--param", "tuf", "--hold", "wings"], "there are: flux, flux_area, tuf"),
         (["--param", "tuf", "--hold", "tuf"], "tuf"),
         (["--param", "tuf", "--from", "absent.fits"], "absent.fits"),
     ],
