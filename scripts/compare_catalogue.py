@@ -4,8 +4,8 @@
 
 DIR holds `sharp_keywords.csv.gz` (USFLUX and R_VALUE of frames, HARPNUM) and `bipoles.csv` (bipoles of 1996 to 2025).
 Simulated frames are measured as SHARP measures: flux over the region's own field, R_VALUE from the line-of-sight field.
-The catalogues hold regions with a NOAA number, so that faint simulated ones are left out. Separation, tilt and imbalance
-are those of each region's frame with most flux.
+The catalogues hold regions with a NOAA number, so that faint simulated ones are left out. Separation, tilt and
+imbalance are those of each region's frame with most flux.
 """
 
 from __future__ import annotations

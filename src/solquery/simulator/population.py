@@ -3,9 +3,10 @@
 All is drawn once for a region; the transport then lets it happen. Sources of the laws:
 
 * unsigned flux of a region: log-normal, so that the largest USFLUX of a region agrees with 1,113 HARPs of 2010 to 2020;
-* separation against flux, log10(separation / Mm) = 1.758 + 0.272 log10(flux / 1e22 Mx) with a scatter of 0.177 dex, and
-  tilt, 25 deg sin(latitude) with a scatter that falls with flux: fitted to the bipole catalogue of Wang et al. (2,854
-  bipoles of 1996 to 2025); compare Stenflo & Kosovichev (2012), Wang & Sheeley (1989);
+* separation against flux with the slope 0.272 and scatter 0.177 dex of 2,854 catalogued bipoles of 1996 to 2025; the
+  constant is such that separations measured on simulated frames agree with the catalogued ones;
+* tilt, 30 deg sin(latitude), with a scatter that falls with flux: the same bipoles; compare Stenflo & Kosovichev (2012)
+  and Wang & Sheeley (1989);
 * 8.4 % of the bipoles break Hale's law (McClintock, Norton & Li 2014);
 * active latitudes drift from about 27 to 7 deg in a cycle (Hathaway 2011).
 """
