@@ -74,23 +74,23 @@ class Rates:
     supergranule_quench_gauss: float = 210.0
     mesogranule_quench_gauss: float = 600.0
     cancel_mm: float = 1.1
-    cancel_per_h: float = 0.7
-    young_cancel: float = 0.1
+    cancel_per_h: float = 0.9
+    young_cancel: float = 0.13
     young_h: float = 14.0
     ephemeral_per_mm2_h: float = 5e-4
     ephemeral_mx: float = 9e17
     ephemeral_scatter: float = 0.4
-    inner_per_mm2_h: float = 0.5e-4
+    inner_per_mm2_h: float = 0.14e-4
     inner_mx: float = 3.5e18
     quiet_gauss: float = 4.0
     migration_speed: float = 1.8
     moat_speed: float = 1.6
-    plage_mm: float = 4.0
+    plage_mm: float = 3.8
     concentration_gauss: float = 1480.0
-    element_scatter: float = 0.8
+    element_scatter: float = 0.95
     tube_mx: float = 7e17
     tube_scatter_mm: float = 0.65
-    granules: tuple[tuple[float, float], ...] = ((5.5, 0.35), (3.0, 0.5), (1.6, 0.7))
+    granules: tuple[tuple[float, float], ...] = ((5.5, 0.35), (3.0, 0.62), (1.6, 0.68))
 
 
 RATES = Rates()

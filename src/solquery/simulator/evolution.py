@@ -189,7 +189,7 @@ class Evolution:
 
     def _separation(self, bipole: Bipole) -> float:
         t = max(self.time_h - bipole.emerges_h, 0.0)
-        grown = 1.0 - np.exp(-t / (1.2 * bipole.rise_h))
+        grown = 1.0 - np.exp(-t / (0.9 * bipole.rise_h))
         return bipole.separation_mm * (bipole.start_separation + (1 - bipole.start_separation) * float(grown))
 
     def _emerge(self, hours: float) -> None:

@@ -53,13 +53,13 @@ class Instrument:
 
     psf_core_px: float = 0.8
     psf_wing_px: float = 2.0
-    psf_core_share: float = 0.65
+    psf_core_share: float = 0.66
     los_noise_gauss: float = 8.5
     transverse_noise_gauss: float = 118.0
     remap_px: float = 0.5
     sign_coherence_px: float = 2.2
     strong_gauss: float = 110.0
-    unresolved: float = 0.15
+    unresolved: float = 0.18
     full_gauss: float = 1400.0
     floor_variation: float = 0.13
 
