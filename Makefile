@@ -70,7 +70,7 @@ dist: $(VENV)/.dev-installed ## Build wheel and sdist into dist/
 check-dist: dist ## Install the wheel into an empty environment and run the demo there
 	$(BIN)/python scripts/check_dist.py dist --torch '$(TORCH)' $(if $(PIP_FLAGS),--pip-flags='$(PIP_FLAGS)')
 
-cards: $(VENV)/.installed ## Write the model cards from the shipped bundles
+cards: $(VENV)/.installed ## Write the model cards from the shipped models
 	$(BIN)/python scripts/model_card.py
 
 # The pictures and tables that are committed under docs/.

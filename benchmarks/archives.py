@@ -16,13 +16,13 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import feather
 
-from solquery import Archive, Bundle, prepare, sample_patches
+from solquery import Archive, Model, prepare, sample_patches
 from solquery.archive.cache import content_key, preset_key
-from solquery.archive.fits import read_sharp
 from solquery.archive.records import checksum, encode_field, row_of
 from solquery.archive.tables import FIELDS_SCHEMA
+from solquery.encoder import embed
 from solquery.physics import measure, parameters
-from solquery.retrieval import embed
+from solquery.sharp.fits import read_sharp
 
 FRAMES, WHOLE, AT_A_TIME = 27, 512, 50_000
 
@@ -33,14 +33,14 @@ def query_file() -> Path:
 
 
 def synthesise(folder: str | Path, rows: int, seed: int = 0) -> Archive:
-    """An archive of `rows` patches, embedded and measured on the grid for the bundle that is used by default."""
-    bundle = Bundle.load()
+    """An archive of `rows` patches, embedded and measured on the grid for the model that is used by default."""
+    model = Model.load()
     # as an archive keeps them
     samples = [replace(p, field=p.field.astype(np.float16).astype(np.float32)) for p in sample_patches()]
     known = [row_of(patch, list(parameters())) for patch in samples]
-    pictures = np.stack([prepare(patch, bundle.preset) for patch in samples])
-    vectors = embed(bundle.encoder, pictures)
-    grid = {k: v.numpy() for k, v in measure(bundle.preset.to_gauss(pictures), bundle.preset.scale_mm).items()}
+    pictures = np.stack([prepare(patch, model.preset) for patch in samples])
+    vectors = embed(model.encoder, pictures)
+    grid = {k: v.numpy() for k, v in measure(model.preset.to_gauss(pictures), model.preset.scale_mm).items()}
 
     rng = np.random.default_rng(seed)
     source = np.repeat(rng.integers(len(samples), size=-(-rows // FRAMES)), FRAMES)[:rows]
@@ -50,8 +50,8 @@ def synthesise(folder: str | Path, rows: int, seed: int = 0) -> Archive:
     made += 0.1 * rng.standard_normal(made.shape, np.float32) @ spread.T
     factor = np.exp(0.5 * rng.standard_normal(rows))
 
-    query = prepare(read_sharp(query_file()), bundle.preset)
-    near = np.argsort(((made - embed(bundle.encoder, query)) ** 2).sum(1), kind="stable")[:WHOLE]
+    query = prepare(read_sharp(query_file()), model.preset)
+    near = np.argsort(((made - embed(model.encoder, query)) ** 2).sum(1), kind="stable")[:WHOLE]
     whole = np.zeros(rows, bool)
     whole[near] = True
 
@@ -82,16 +82,16 @@ def synthesise(folder: str | Path, rows: int, seed: int = 0) -> Archive:
         columns |= {name: pa.array(_drawn([known[k][0][name] for k in of], factor[at])) for name in parameters()}
         columns |= {f"grid_{name}": pa.array(_drawn(v[of], factor[at]), from_pandas=True) for name, v in grid.items()}
         columns["embedding"] = pa.FixedSizeListArray.from_arrays(pa.array(made[at].ravel()), vectors.shape[1])
-        columns |= {"embedding_model": pa.array([bundle.encoder_hash] * len(at))}
+        columns |= {"embedding_model": pa.array([model.encoder_hash] * len(at))}
         columns |= {"embedding_precision": pa.array(["fp32"] * len(at))}
-        columns |= {"grid_preset": pa.array([bundle.preset.name] * len(at))}
+        columns |= {"grid_preset": pa.array([model.preset.name] * len(at))}
         schema = archive._patches.schema
         archive._patches.add(pa.table([columns[f.name].cast(f.type) for f in schema], schema=schema))
         fields = [known[k][1] if w else small for k, w in zip(of, full, strict=True)]
         archive._fields.add(pa.table({"id": columns["id"], "field": fields}, schema=FIELDS_SCHEMA))
         keys.append(pa.table({"id": columns["id"], "checksum": columns["checksum"]}))
-    order = _pictures(archive, bundle, pa.concat_tables(keys))
-    stored = _file(archive, bundle, order)
+    order = _pictures(archive, model, pa.concat_tables(keys))
+    stored = _file(archive, model, order)
     place = np.empty(rows, np.int64)
     place[np.asarray(order["row"])] = np.arange(rows)
     for row in near:
@@ -106,16 +106,16 @@ def _drawn(values: object, factor: np.ndarray) -> np.ndarray:
     return values if set(np.unique(values[np.isfinite(values)])) <= {-1.0, 0.0, 1.0} else values * factor
 
 
-def _pictures(archive: Archive, bundle: Bundle, keys: pa.Table) -> pa.Table:
+def _pictures(archive: Archive, model: Model, keys: pa.Table) -> pa.Table:
     return keys.append_column("row", pa.array(np.arange(len(keys)))).sort_by("id")
 
 
-def _file(archive: Archive, bundle: Bundle, keys: pa.Table) -> np.memmap:
+def _file(archive: Archive, model: Model, keys: pa.Table) -> np.memmap:
     """The file of prepared pictures that the archive looks for; where nothing is written it takes no room."""
     assert archive.path is not None
     keys = keys.drop_columns(["row"]).combine_chunks()
-    path = archive.path / "prepared" / f"{preset_key(bundle.preset)}-{content_key(keys)[:16]}.npy"
+    path = archive.path / "prepared" / f"{preset_key(model.preset)}-{content_key(keys)[:16]}.npy"
     path.parent.mkdir()
     feather.write_feather(keys, str(path.with_suffix(".arrow")), compression="uncompressed")
-    shape = (len(keys), *bundle.preset.shape)
+    shape = (len(keys), *model.preset.shape)
     return np.lib.format.open_memmap(path, mode="w+", dtype=np.float16, shape=shape)

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from solquery.config import get_preset
-from solquery.retrieval.augment import Views, draw_views, seeded_generator, warp
+from solquery.encoder.augment import Views, draw_views, seeded_generator, warp
 
 
 def single(x: Tensor, drawn: Views) -> Tensor:

@@ -97,7 +97,7 @@ def run(line: list[str]) -> None:
     sys.argv = ["solquery", *line]
     profiler = cProfile.Profile()
     profiler.enable()
-    from solquery.cli import main
+    from solquery.cli.root import main
 
     try:
         main()
@@ -119,18 +119,18 @@ def session(archive: Path, count: int) -> None:
     import torch
     from archives import query_file
 
-    from solquery import Archive, Bundle, SearchSession, prepare
-    from solquery.archive.fits import read_sharp
+    from solquery import Archive, Model, SearchSession, prepare
+    from solquery.sharp.fits import read_sharp
 
     torch.set_num_threads(1)
-    bundle = Bundle.load()
-    x = prepare(read_sharp(query_file()), bundle.preset)
-    asks = SearchSession(Archive.open(archive), bundle)
+    model = Model.load()
+    x = prepare(read_sharp(query_file()), model.preset)
+    asks = SearchSession(Archive.open(archive), model)
     spent: dict[str, list[float]] = {"answer": [], "answer, first 20 looked at again": [], "explanation of ten": []}
     for k in range(count + 2):
         query = np.roll(x, (k, 2 * k), (0, 1))
         began = time.perf_counter()
-        asks.search(query, verify=0)
+        asks.search(query, rerank=0)
         plain = time.perf_counter()
         other = np.roll(query, 1, 1)
         again = time.perf_counter()

@@ -6,7 +6,7 @@ The plain encoder is the module as trained, in evaluation mode, eager, float32, 
 on the same patches, in one process; the ratios are of the processor time, best turn of each. Top-1 agreement: queries
 are views (shifted, zoomed, turned) of a tenth of the patches, embedded in fp32; is the nearest of all patches the same
 in the archive embedded in int8 as in that in fp32? `mixed`: in an archive of which every other patch is embedded in
-int8. Without --data (.npy, (N, H, W) in preset units) the patches are made by the bundle's generator.
+int8. Without --data (.npy, (N, H, W) in preset units) the patches are made by the model's generator.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from typing import cast
 import numpy as np
 import torch
 
-from solquery import Bundle
-from solquery.retrieval import augment
-from solquery.retrieval.augment import seeded_generator
-from solquery.retrieval.encoder import Encoder
-from solquery.retrieval.folded import Folded
-from solquery.retrieval.int8 import Int8Encoder, agreement, calibrate, calibration_patches
+from solquery import Model
+from solquery.encoder import augment
+from solquery.encoder.augment import seeded_generator
+from solquery.encoder.folded import Folded
+from solquery.encoder.int8 import Int8Encoder, agreement, calibrate, calibration_patches
+from solquery.encoder.networks import Encoder
 from solquery.steering import render
 
 
-def patches(options: argparse.Namespace, bundle: Bundle) -> torch.Tensor:
+def patches(options: argparse.Namespace, model: Model) -> torch.Tensor:
     """(N, 1, H, W) float32."""
     if options.data is None:
-        z = torch.randn(options.patches, bundle.generator.latent_dim, generator=seeded_generator(5))
-        return render(bundle.generator, z, bundle.preset.shape)
+        z = torch.randn(options.patches, model.generator.latent_dim, generator=seeded_generator(5))
+        return render(model.generator, z, model.preset.shape)
     data = np.load(options.data, mmap_mode="r")
     rows = np.unique(np.linspace(0, len(data) - 1, options.patches).astype(int))
     return torch.from_numpy(np.asarray(data[rows], dtype=np.float32)).unsqueeze(1)
@@ -42,18 +42,18 @@ def patches(options: argparse.Namespace, bundle: Bundle) -> torch.Tensor:
 @torch.no_grad()
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--bundle")
+    parser.add_argument("--model")
     parser.add_argument("--data")
     parser.add_argument("--patches", type=int, default=2048)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--batch", type=int, default=64)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    bundle = Bundle.load(options.bundle)
-    x = patches(options, bundle)
-    plain = copy.deepcopy(cast(Encoder, bundle.encoder)).to(memory_format=torch.contiguous_format).eval()
+    model = Model.load(options.model)
+    x = patches(options, model)
+    plain = copy.deepcopy(cast(Encoder, model.encoder)).to(memory_format=torch.contiguous_format).eval()
     folded = Folded(plain)
-    int8 = Int8Encoder(plain, calibrate(plain, calibration_patches(bundle)))
+    int8 = Int8Encoder(plain, calibrate(plain, calibration_patches(model)))
     ways = {"plain": plain, "folded": folded, "int8": int8}
     for way in ways.values():
         way(x[: options.batch])
@@ -67,7 +67,7 @@ def main() -> None:
             spent[name].append((time.process_time() - began) / len(part))
     best = {name: min(times) for name, times in spent.items()}
     z = {name: torch.cat(parts).numpy() for name, parts in made.items()}
-    views = augment(x[::10], bundle.preset.encoder.augment, seeded_generator(6))
+    views = augment(x[::10], model.preset.encoder.augment, seeded_generator(6))
     queries = torch.cat([plain(few) for few in views.split(options.batch)]).numpy()
     mixed = z["plain"].copy()
     mixed[::2] = z["int8"][::2]

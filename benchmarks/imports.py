@@ -15,9 +15,9 @@ CASES = {
     "import solquery": "import solquery",
     "the command line, --help": "import solquery.cli",
     "core: Patch, presets, parameters": "import solquery; solquery.Patch, solquery.get_preset, solquery.measure",
-    "core and Bundle": "import solquery; solquery.Bundle, solquery.generate",
+    "core and Model": "import solquery; solquery.Model, solquery.generate",
     "everything public": "import solquery; [getattr(solquery, name) for name in solquery.__all__]",
-    "the networks of retrieval": "import solquery.retrieval",
+    "the networks of retrieval": "import solquery.search",
     "`solquery generate`, to its end": """
 import sys, tempfile
 from solquery.cli import main

@@ -5,7 +5,7 @@
     python benchmarks/index.py --rows 1000000 --uniform
 
 The embeddings spread as those of a real archive do (`--archive`, embedded; else one is simulated and embedded here by
-the bundle that ships). A region's centre is an embedding of the archive moved by half the spread of all of them, and
+the model that ships). A region's centre is an embedding of the archive moved by half the spread of all of them, and
 its 200 frames move around it smoothly, by the spread that frames of one region have there. Queries are frames of
 regions that are not in the archive. With `--uniform`, the hard case: unit vectors of all
 directions alike, one a region.
@@ -27,9 +27,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from solquery import Archive, Bundle, simulate
-from solquery.retrieval import build_index, embed_archive, nearest, open_index
-from solquery.retrieval.exact import all_squares, smallest
+from solquery import Archive, Model, simulate
+from solquery.encoder import embed_archive
+from solquery.search import build_index, nearest, open_index
+from solquery.search.exact import all_squares, smallest
 
 K, FRAMES, BLOCK = 10, 200, 100_000
 HASH = "benchmark0123456"
@@ -77,7 +78,7 @@ def known_embeddings(place: str | None) -> tuple[np.ndarray, np.ndarray]:
         archive = Archive.open(place) if place else Archive.create(f"{folder}/archive")
         if not place:
             archive.add(simulate(60, 15, 0, 1))
-            embed_archive(archive, Bundle.load("physical"))
+            embed_archive(archive, Model.load("physical"))
         table = archive.table(["region", "embedding"], "embedding IS NOT NULL")
     flat = table["embedding"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
     return flat.reshape(len(table), -1), np.asarray(table["region"].to_pylist(), dtype=str)

@@ -22,10 +22,11 @@ import numpy as np
 from astropy.io import fits
 from scipy.ndimage import zoom
 
-from solquery.archive import Archive, read_sharp, write_fits
+from solquery.archive import Archive
 from solquery.archive.distribute import cluster, ingest_files, rows_of_files
 from solquery.archive.records import row_of
 from solquery.physics import parameters
+from solquery.sharp import read_sharp, write_fits
 from solquery.simulator import simulate_region
 
 

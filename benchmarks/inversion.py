@@ -1,6 +1,6 @@
 """Inversion against the plain way, in one run: error and time for each image, and how many generated patches are found.
 
-    python benchmarks/inversion.py --bundle quick --patches 100 --plain 2
+    python benchmarks/inversion.py --model quick --patches 100 --plain 2
 
 The plain way is the paper's as far as it is told: SGD with momentum 0.9 and learning rate 0.01 on the mean squared
 error, ten random starts of 1,000 steps, one image at a time, gradients cleared at each step. It is run on `--plain` of
@@ -18,20 +18,20 @@ import time
 import numpy as np
 import torch
 
-from solquery import Archive, Bundle, invert, prepare_many, render, simulate
+from solquery import Archive, Model, invert, prepare_many, render, simulate
 
 GENERATED_MSE = 1e-4
 
 
-def plainly(bundle: Bundle, target: torch.Tensor, restarts: int, steps: int, seed: int) -> float:
+def plainly(model: Model, target: torch.Tensor, restarts: int, steps: int, seed: int) -> float:
     """Mean squared error of the best of `restarts` descents for one image (H, W)."""
     source, best = torch.Generator().manual_seed(seed), np.inf
     for _ in range(restarts):
-        z = torch.randn(1, bundle.generator.latent_dim, generator=source).requires_grad_(True)
+        z = torch.randn(1, model.generator.latent_dim, generator=source).requires_grad_(True)
         descent = torch.optim.SGD([z], lr=0.01, momentum=0.9)
         for _ in range(steps):
             descent.zero_grad()
-            loss = (bundle.generator(z)[0, 0] - target).square().mean()
+            loss = (model.generator(z)[0, 0] - target).square().mean()
             loss.backward()
             descent.step()
         best = min(best, float(loss.detach()))
@@ -45,7 +45,7 @@ def told(out: dict[str, object]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--bundle", default=None)
+    parser.add_argument("--model", default=None)
     parser.add_argument("--archive", default=None)
     parser.add_argument("--patches", type=int, default=100)
     parser.add_argument("--plain", type=int, default=2)
@@ -59,8 +59,8 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     asked = parser.parse_args()
     torch.set_num_threads(asked.threads)
-    bundle = Bundle.load(asked.bundle)
-    for p in bundle.generator.parameters():
+    model = Model.load(asked.model)
+    for p in model.generator.parameters():
         p.requires_grad_(False)
     if asked.archive is None:
         patches = simulate(-(-asked.patches // 4), 4, 90_210, 1)
@@ -68,13 +68,13 @@ def main() -> None:
         store = Archive.open(asked.archive)
         ids = np.random.default_rng(1).permutation(sorted(store.ids()))[: asked.patches]
         patches = store.patches(ids=list(ids))
-    x = prepare_many(patches, bundle.preset)[: asked.patches]
+    x = prepare_many(patches, model.preset)[: asked.patches]
     began = time.perf_counter()
-    fast = invert(bundle, x, starts=asked.fast_starts, steps=asked.fast_steps)
+    fast = invert(model, x, starts=asked.fast_starts, steps=asked.fast_steps)
     fast_seconds = (time.perf_counter() - began) / len(x)
     errors = [found.mse for found in fast]
     out = {
-        "bundle": bundle.name,
+        "model": model.name,
         "patches": len(x),
         "seconds_an_image": fast_seconds,
         "mse_mean": float(np.mean(errors)),
@@ -85,7 +85,7 @@ def main() -> None:
     if asked.plain:
         rows = np.linspace(0, len(x) - 1, asked.plain).round().astype(int)
         began = time.perf_counter()
-        plain = [plainly(bundle, torch.from_numpy(x[k]), asked.restarts, asked.steps, int(k)) for k in rows]
+        plain = [plainly(model, torch.from_numpy(x[k]), asked.restarts, asked.steps, int(k)) for k in rows]
         plain_seconds = (time.perf_counter() - began) / len(rows)
         out |= {
             "plain_images": len(rows),
@@ -97,10 +97,10 @@ def main() -> None:
         told(out)
     if asked.generated:
         source = torch.Generator().manual_seed(31)
-        z = torch.randn(asked.generated, bundle.generator.latent_dim, generator=source)
-        made = render(bundle.generator, z, bundle.preset.shape)[:, 0]
+        z = torch.randn(asked.generated, model.generator.latent_dim, generator=source)
+        made = render(model.generator, z, model.preset.shape)[:, 0]
         began = time.perf_counter()
-        found = invert(bundle, made.numpy(), starts=asked.generated_starts, steps=asked.generated_steps)
+        found = invert(model, made.numpy(), starts=asked.generated_starts, steps=asked.generated_steps)
         out |= {
             "generated": asked.generated,
             "generated_found": int(sum(answer.mse < GENERATED_MSE for answer in found)),

@@ -61,7 +61,7 @@ class Client:
         except (OSError, RuntimeError, http.client.HTTPException) as error:
             self.failed.append(repr(error))
             return
-        z, got = made["answers"][0]["z"], made["answers"][0]["got"]
+        z, got = made["answers"][0]["z"], made["answers"][0]["measured"]
         names = [name for name, about in known.items() if not about["binary"] and got[name]["value"] is not None]
         while time.monotonic() < until:
             name = self.dice.choice(names)

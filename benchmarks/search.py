@@ -9,7 +9,7 @@ Both answer with the ten nearest of each query. The loop is timed on some of the
 such vectors fall together. Some vectors come three times, so that there are ties.
 
 The embeddings spread as those of an archive do (`--archive`, embedded; else a small one is simulated and embedded by
-the bundle that ships; `benchmarks/index.py` says how), 27 frames a region as in the paper's archive; queries are of
+the model that ships; `benchmarks/index.py` says how), 27 frames a region as in the paper's archive; queries are of
 regions that are not in it. Then once more with normal numbers in all directions alike, which no encoder gives and no
 axis is any help with.
 """
@@ -22,7 +22,7 @@ import time
 import numpy as np
 from index import FRAMES, Spread, known_embeddings
 
-from solquery.retrieval import EmbeddingIndex
+from solquery.search import EmbeddingIndex
 
 K, EACH = 10, 27
 

@@ -1,11 +1,11 @@
 """Targets of TUF, PSEP and R drawn jointly inside the 5th to 95th percentile box: how well and how fast they are met.
 
-    python benchmarks/targets.py --bundle quick --targets 200 --answers 8
+    python benchmarks/targets.py --model quick --targets 200 --answers 8
 
 Beside the seconds it prints the work, which does not depend on what else the machine does: patches made and measured,
 with slopes found through the generator counted as five.
 
-The targets are what held-out patches measure: of an archive (`--archive`, on the bundle's grid), or, without one, of
+The targets are what held-out patches measure: of an archive (`--archive`, on the model's grid), or, without one, of
 generated patches that are not in the look-up table. Joint, so each can be had.
 """
 
@@ -19,23 +19,23 @@ from typing import Any
 import numpy as np
 import torch
 
-from solquery import Archive, Bundle, embed, generate, measure, prepare_many
+from solquery import Archive, Model, embed, generate, measure, prepare_many
 from solquery.steering import measure_latents
 from solquery.steering.solving import Search
 
 NAMES = ["tuf", "psep", "r"]
 
 
-def drawn(bundle: Bundle, archive: str | None, number: int, seed: int) -> dict[str, np.ndarray]:
+def drawn(model: Model, archive: str | None, number: int, seed: int) -> dict[str, np.ndarray]:
     """Targets (T,) of each parameter."""
     if archive is None:
-        z = torch.randn(3 * number, int(bundle.generator.latent_dim), generator=torch.Generator().manual_seed(seed))
-        values = measure_latents(bundle.generator, bundle.preset, z, NAMES)
+        z = torch.randn(3 * number, int(model.generator.latent_dim), generator=torch.Generator().manual_seed(seed))
+        values = measure_latents(model.generator, model.preset, z, NAMES)
     else:
         store = Archive.open(archive)
         ids = np.random.default_rng(seed).permutation(sorted(store.ids()))[: 3 * number]
-        grid = bundle.preset.to_gauss(prepare_many(store.patches(ids=list(ids)), bundle.preset))
-        values = {k: v.numpy() for k, v in measure(grid, bundle.preset.scale_mm, NAMES).items()}
+        grid = model.preset.to_gauss(prepare_many(store.patches(ids=list(ids)), model.preset))
+        values = {k: v.numpy() for k, v in measure(grid, model.preset.scale_mm, NAMES).items()}
     inside = np.ones(len(values["tuf"]), bool)
     for v in values.values():
         low, high = np.nanpercentile(v, [5, 95])
@@ -59,16 +59,16 @@ class Counted:
         return counted
 
 
-def spread_of(bundle: Bundle, x: np.ndarray) -> float:
+def spread_of(model: Model, x: np.ndarray) -> float:
     """Mean distance between pairs of patches (N, H, W) in encoder space."""
-    e = np.asarray(embed(bundle.encoder, x), np.float64)
+    e = np.asarray(embed(model.encoder, x), np.float64)
     distance = np.linalg.norm(e[:, None] - e[None], axis=2)
     return float(distance[np.triu_indices(len(e), 1)].mean())
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--bundle", default=None)
+    parser.add_argument("--model", default=None)
     parser.add_argument("--archive", default=None)
     parser.add_argument("--targets", type=int, default=200)
     parser.add_argument("--answers", type=int, default=8)
@@ -76,24 +76,24 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     asked = parser.parse_args()
     torch.set_num_threads(asked.threads)
-    bundle = Bundle.load(asked.bundle)
-    targets = drawn(bundle, asked.archive, asked.targets, asked.seed)
+    model = Model.load(asked.model)
+    targets = drawn(model, asked.archive, asked.targets, asked.seed)
     errors, seconds, processor, verdicts, diversity, work = [], [], [], [], [], []
     counted = Counted()
     for k in range(len(targets["tuf"])):
         want = {name: float(targets[name][k]) for name in NAMES}
         began, began_processor, counted.work = time.perf_counter(), time.process_time(), 0
-        answers = generate(bundle, want, asked.answers, seed=k)
+        answers = generate(model, want, asked.answers, seed=k)
         seconds.append(time.perf_counter() - began)
         processor.append(time.process_time() - began_processor)
         work.append(counted.work)
-        errors += [[abs(a.got[name] / want[name] - 1.0) for name in NAMES] for a in answers]
+        errors += [[abs(a.measured[name] / want[name] - 1.0) for name in NAMES] for a in answers]
         verdicts += [a.verdict == "met" for a in answers]
-        if bundle.encoder is not None and len(answers) > 1:
-            diversity.append(spread_of(bundle, np.stack([a.x for a in answers])))
+        if model.encoder is not None and len(answers) > 1:
+            diversity.append(spread_of(model, np.stack([a.x for a in answers])))
     error = np.nan_to_num(np.array(errors), nan=np.inf)
     out: dict[str, Any] = {
-        "bundle": bundle.name,
+        "model": model.name,
         "targets": len(seconds),
         "answers": len(error),
         "median_error": {name: float(np.median(error[:, j])) for j, name in enumerate(NAMES)},
@@ -107,9 +107,9 @@ def main() -> None:
         "processor_seconds_median": float(np.median(processor)),
     }
     if diversity:
-        z = torch.randn(64, int(bundle.generator.latent_dim), generator=torch.Generator().manual_seed(asked.seed + 1))
+        z = torch.randn(64, int(model.generator.latent_dim), generator=torch.Generator().manual_seed(asked.seed + 1))
         with torch.no_grad():
-            random = spread_of(bundle, bundle.generator(z)[:, 0].numpy())
+            random = spread_of(model, model.generator(z)[:, 0].numpy())
         out |= {"pair_distance": float(np.mean(diversity)), "random_pair_distance": random}
         out["diversity"] = out["pair_distance"] / random
     print(json.dumps(out, indent=1))

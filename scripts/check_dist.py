@@ -24,9 +24,9 @@ from pathlib import Path
 LARGEST_MB = 60
 NEEDED = (
     "solquery/py.typed",
-    "solquery/bundles/physical/bundle.json",
-    "solquery/bundles/paper/bundle.json",
-    "solquery/bundles/quick/bundle.json",
+    "solquery/models/physical/model.json",
+    "solquery/models/paper/model.json",
+    "solquery/models/quick/model.json",
     "solquery/app/page/index.html",
     "solquery/samples/sharp-856-20110915T052400-magnetogram.fits",
 )

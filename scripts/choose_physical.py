@@ -19,13 +19,13 @@ from typing import Any
 
 import numpy as np
 
-from solquery.archive.fits import read_sharp
 from solquery.archive.prepare import field_centre, place_on_grid
 from solquery.archive.samples import sample_patches
 from solquery.archive.store import Archive
 from solquery.config import get_preset
 from solquery.errors import SolqueryError
 from solquery.patch import Patch
+from solquery.sharp.fits import read_sharp
 
 #: pixel of HMI's CEA maps, Mm; candidates are 3 to 8 of them
 PIXEL_MM = 0.364425

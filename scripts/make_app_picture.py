@@ -49,7 +49,7 @@ def at_rest(page: Page) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--archive", default="demo/archive")
-    parser.add_argument("--bundle", default="physical")
+    parser.add_argument("--model", default="physical")
     parser.add_argument("--out", type=Path, default=Path(__file__).parents[1] / "docs" / "pictures" / "page.png")
     asked = parser.parse_args()
     browser_path = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
@@ -62,8 +62,8 @@ def main() -> None:
         "app",
         "--archive",
         asked.archive,
-        "--bundle",
-        asked.bundle,
+        "--model",
+        asked.model,
     ]
     server = subprocess.Popen([*command, "--port", str(port)])
     try:

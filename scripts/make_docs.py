@@ -16,11 +16,11 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 
-from solquery import Archive, Bundle
+from solquery import Archive, Model
 from solquery.archive.prepare import prepare
 from solquery.physics import measure, unit_of
-from solquery.retrieval import search_hybrid
-from solquery.steering import generate, strip
+from solquery.search import search_hybrid
+from solquery.steering import generate, latent_traversal
 from solquery.study.figures import METHOD_LABELS
 from solquery.study.magnetogram import show_field
 from solquery.study.report import quantity
@@ -35,12 +35,12 @@ def results(summary: dict) -> str:
     lines = [
         "# What was measured",
         "",
-        "Printed by `solquery demo` with the shipped bundle and written here by `scripts/make_docs.py`. The archive is",
+        "Printed by `solquery demo` with the shipped model and written here by `scripts/make_docs.py`. The archive is",
         f"simulated but for {archive['real']} real samples: {archive['patches']:,} patches of {archive['regions']} "
         "regions, none of them seen in training except the real samples.",
         "",
         f"Correlation (Pearson / Spearman) between {retrieval['queries']:,} random generated queries and their best "
-        f"match, measured on the grid of bundle `{summary['bundle']['name']}`. Euclidean and Mahalanobis search by "
+        f"match, measured on the grid of model `{summary['model']['name']}`. Euclidean and Mahalanobis search by "
         "(TUF, R, PSEP) itself, so those",
         "three rows favour them; hybrid ranks by the embedding, the eight parameters and which polarity leads.",
         "The paper's column is for 49,552 observed patches, another archive.",
@@ -65,32 +65,32 @@ def results(summary: dict) -> str:
     return "\n".join(lines) + "\n"
 
 
-def picture(archive: Archive, bundle: Bundle, words: str, path: Path) -> None:
+def picture(archive: Archive, model: Model, words: str, path: Path) -> None:
     """The description's answer, a strip along flux with R held, and six matches of six regions by look and physics."""
-    answer = generate(bundle, words, n=1, seed=9)[0]
+    answer = generate(model, words, n=1, seed=9)[0]
     x = np.asarray(answer.x)
-    row = strip(bundle, answer.z, "tuf", hold=("r",), eps_values=np.linspace(-1.5, 1.5, 7))
-    matches = search_hybrid(archive, bundle, x, k=6)
+    row = latent_traversal(model, answer.z, "tuf", hold=("r",), eps_values=np.linspace(-1.5, 1.5, 7))
+    matches = search_hybrid(archive, model, x, k=6)
     figure, axes = plt.subplots(2, 7, figsize=(14, 4.7))
 
     def show(axis: plt.Axes, grid: np.ndarray, source: str, title: str) -> None:
-        show_field(axis, bundle.preset.to_gauss(np.asarray(grid, dtype=np.float32)), interpolation="antialiased")
+        show_field(axis, model.preset.to_gauss(np.asarray(grid, dtype=np.float32)), interpolation="antialiased")
         axis.set_title(title, fontsize=9, color=COLOURS[source])
         axis.set_xticks([])
         axis.set_yticks([])
         for side in axis.spines.values():
             side.set(color=COLOURS[source], linewidth=2)
 
-    frames = np.asarray(row.x).reshape(7, *bundle.preset.shape)
-    flux = measure(bundle.preset.to_gauss(frames), bundle.preset.scale_mm, ["tuf"])["tuf"].numpy()
+    frames = np.asarray(row.x).reshape(7, *model.preset.shape)
+    flux = measure(model.preset.to_gauss(frames), model.preset.scale_mm, ["tuf"])["tuf"].numpy()
     for axis, frame, value in zip(axes[0], frames, flux, strict=True):
-        show(axis, frame, "generated", "TUF " + quantity(float(value), unit_of("tuf", bundle.preset.physical)))
+        show(axis, frame, "generated", "TUF " + quantity(float(value), unit_of("tuf", model.preset.physical)))
     axes[0, 0].set_ylabel("generated:\nflux along its direction,\nR held", fontsize=9)
     show(axes[1, 0], x, "generated", "the query")
     axes[1, 0].set_ylabel(words.replace(", ", ",\n"), fontsize=8)
     for axis, match in zip(axes[1, 1:], matches, strict=True):
         patch = archive.get(match.id)
-        show(axis, prepare(patch, bundle.preset), patch.source, f"{patch.source}: {match.region}")
+        show(axis, prepare(patch, model.preset), patch.source, f"{patch.source}: {match.region}")
     figure.tight_layout()
     figure.savefig(path, dpi=75)
 
@@ -104,7 +104,7 @@ def main() -> None:
     (options.out / "pictures").mkdir(parents=True, exist_ok=True)
     (options.out / "results.md").write_text(results(summary))
     archive = Archive.open(options.demo / "archive")
-    picture(archive, Bundle.load(), summary["query"]["description"], options.out / "pictures" / "demo.png")
+    picture(archive, Model.load(), summary["query"]["description"], options.out / "pictures" / "demo.png")
 
 
 if __name__ == "__main__":

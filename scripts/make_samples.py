@@ -27,9 +27,9 @@ from scipy.ndimage import binary_dilation, find_objects, gaussian_filter, label
 from sunpy.coordinates import HeliographicStonyhurst
 from sunpy.map import GenericMap, Map, make_fitswcs_header
 
-from solquery.archive.fits import read_sharp, write_fits
-from solquery.archive.header import HMI_CREDIT, RSUN_MM
 from solquery.patch import Patch
+from solquery.sharp.fits import read_sharp, write_fits
+from solquery.sharp.header import HMI_CREDIT, RSUN_MM
 
 DESTINATION = Path(__file__).parents[1] / "src" / "solquery" / "samples"
 QUANTUM_GAUSS = 0.5

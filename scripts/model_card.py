@@ -1,9 +1,9 @@
-"""Write the model cards docs/models/NAME.md from the shipped bundles' bundle.json, so that no number is typed by hand.
+"""Write the model cards docs/models/NAME.md from the shipped models' model.json, so that no number is typed by hand.
 
-python scripts/model_card.py            # all shipped bundles
-python scripts/model_card.py --check    # exit 1 where a card does not say what its bundle.json says
+python scripts/model_card.py            # all shipped models
+python scripts/model_card.py --check    # exit 1 where a card does not say what its model.json says
 
-What a person has to say of a bundle stands in docs/models/notes/NAME.md and is taken in as it is.
+What a person has to say of a model stands in docs/models/notes/NAME.md and is taken in as it is.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
-BUNDLES = ROOT / "src" / "solquery" / "bundles"
+MODELS = ROOT / "src" / "solquery" / "models"
 CARDS = ROOT / "docs" / "models"
 
 LICENCE = """\
@@ -50,13 +50,13 @@ def table(head: tuple[str, str], rows: Iterator[tuple[str, str]] | list[tuple[st
 
 
 def training(kind: str, document: dict[str, Any]) -> list[str]:
-    """How one of the networks was trained, as far as the bundle knows."""
+    """How one of the networks was trained, as far as the model knows."""
     part, story = document.get(kind), document.get("provenance", {}).get(kind)
     if not part:
-        return [f"This bundle has no {kind}.", ""]
+        return [f"This model has no {kind}.", ""]
     config = part["config"]
     if "from" in part:
-        return [f"The {kind} is that of bundle `{part['from']}`: see [its card]({part['from']}.md).", ""]
+        return [f"The {kind} is that of model `{part['from']}`: see [its card]({part['from']}.md).", ""]
     rows = [(key, number(config[key])) for key in ("arch", "loss", "width", "precision") if key in config]
     if story:
         patches = story.get("patches") or (story.get("data", {}).get("shape") or [None])[0]
@@ -64,7 +64,7 @@ def training(kind: str, document: dict[str, Any]) -> list[str]:
         shown = story.get("provenance", {}).get("encoder")
         if shown:
             own = shown == document.get("encoder", {}).get("weights")
-            rows += [("shown in training to", "the encoder of this bundle" if own else f"encoder `{shown[:16]}`")]
+            rows += [("shown in training to", "the encoder of this model" if own else f"encoder `{shown[:16]}`")]
         if "start" in story:
             seen = number(story["start"].get("images", "unknown"))
             rows += [("began with the weights of", f"{story['start']['from']}, which had seen {seen} images")]
@@ -73,7 +73,7 @@ def training(kind: str, document: dict[str, Any]) -> list[str]:
 
 
 def card(document: dict[str, Any], notes: str) -> str:
-    """The card of one bundle."""
+    """The card of one model."""
     preset = document["preset"]
     scale = preset.get("scale_mm")
     top, knee = number(preset["clip_gauss"]), preset.get("knee_gauss")
@@ -85,9 +85,9 @@ def card(document: dict[str, Any], notes: str) -> str:
     )
     megabytes = sum(entry["bytes"] for entry in document["files"].values()) / 1e6
     lines = [
-        f"# Bundle `{document['name']}`",
+        f"# Model `{document['name']}`",
         "",
-        "Written by `python scripts/model_card.py` from the bundle's own record.",
+        "Written by `python scripts/model_card.py` from the model's own record.",
         "",
         notes.strip(),
         "",
@@ -118,23 +118,23 @@ def card(document: dict[str, Any], notes: str) -> str:
     if metrics:
         lines += table(("metric", "value"), flat(metrics))
     if not accuracies and not metrics:
-        lines += ["Nothing is recorded in this bundle.", ""]
+        lines += ["Nothing is recorded in this model.", ""]
     return "\n".join([*lines, LICENCE])
 
 
 def cards() -> dict[Path, str]:
     """Path and text of every card, and of their index."""
     out = {}
-    names = sorted(folder.parent.name for folder in BUNDLES.glob("*/bundle.json"))
+    names = sorted(folder.parent.name for folder in MODELS.glob("*/model.json"))
     for name in names:
-        document = json.loads((BUNDLES / name / "bundle.json").read_text())
+        document = json.loads((MODELS / name / "model.json").read_text())
         notes = CARDS / "notes" / f"{name}.md"
         said = notes.read_text() if notes.exists() else "Nothing has been written about its intended use yet."
         out[CARDS / f"{name}.md"] = card(document, said)
     listed = "\n".join(names)
     out[CARDS / "index.md"] = (
-        "# Model cards\n\nA *bundle* is a trained generator and encoder with directions. These ship with the package; "
-        "each card is written from\nthe bundle's own record, and says what it is for and where it fails.\n\n"
+        "# Model cards\n\nA *model* is a trained generator and encoder with directions. These ship with the package; "
+        "each card is written from\nthe model's own record, and says what it is for and where it fails.\n\n"
         f"```{{toctree}}\n:maxdepth: 1\n\n{listed}\n```\n"
     )
     return out

@@ -1,6 +1,6 @@
 """Regions that break the rules, as FITS files and a table of bipoles for a flux-transport run; see docs/rogue.md.
 
-python scripts/rogue_regions.py --bundle physical --number 500 --hale anti --joy anti --complexity high --out rogue
+python scripts/rogue_regions.py --model physical --number 500 --hale anti --joy anti --complexity high --out rogue
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from astropy.io import fits
 
-from solquery import Bundle, Patch, SolqueryError, measure, render, write_fits
+from solquery import Model, Patch, SolqueryError, measure, render, write_fits
 from solquery.physics.geometry import centroids
 from solquery.steering.rogue import draw_latents, named_targets
 
@@ -73,7 +73,7 @@ def write_whole_sun(path: Path, field: np.ndarray) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--bundle", default=None)
+    parser.add_argument("--model", default=None)
     parser.add_argument("--number", type=int, default=500)
     parser.add_argument("--hale", choices=("normal", "anti"))
     parser.add_argument("--joy", choices=("normal", "anti"))
@@ -91,21 +91,21 @@ def main() -> None:
     asked = parser.parse_args()
     if not (asked.hale or asked.joy or asked.complexity):
         parser.error("say which law: --hale, --joy or --complexity")
-    bundle = Bundle.load(asked.bundle)
+    model = Model.load(asked.model)
     names = (asked.hale, asked.joy, asked.complexity, asked.hemisphere, asked.cycle)
     try:
-        z = draw_latents(bundle, named_targets(bundle, *names), asked.number, asked.seed)
+        z = draw_latents(model, named_targets(model, *names), asked.number, asked.seed)
     except SolqueryError as error:
         raise SystemExit(f"rogue_regions: {error}") from None
-    scale, rng = bundle.preset.scale_mm, np.random.default_rng(asked.seed)
+    scale, rng = model.preset.scale_mm, np.random.default_rng(asked.seed)
     assert scale is not None  # refused above
     side = 1.0 if asked.hemisphere == "north" else -1.0
     grid = tuple(int(n) for n in asked.balance.lower().split("x")) if asked.balance else None
     asked.out.mkdir(parents=True, exist_ok=True)
     rows = []
     for k, latent in enumerate(z):
-        x = render(bundle.generator, latent[None], bundle.preset.shape)[0, 0].numpy()
-        field = np.asarray(bundle.preset.to_gauss(x), np.float32)
+        x = render(model.generator, latent[None], model.preset.shape)[0, 0].numpy()
+        field = np.asarray(model.preset.to_gauss(x), np.float32)
         # activity belts: 15 degrees from the equator, give or take 6
         latitude, longitude = side * float(np.clip(rng.normal(15, 6), 3, 35)), float(rng.uniform(0, 360))
         lat, lon = positions(field.shape, scale, latitude, longitude)

@@ -80,7 +80,7 @@ class CliReference(Directive):
     def run(self) -> list[nodes.Node]:
         import typer
 
-        from solquery.cli import app
+        from solquery.cli.root import app
 
         content = StringList(lines(typer.main.get_command(app)), source="solquery --help")
         section = nodes.section()

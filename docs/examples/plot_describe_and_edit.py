@@ -12,15 +12,15 @@ import numpy as np
 
 import solquery
 
-bundle = solquery.Bundle.load()
+model = solquery.Model.load()
 words = "strong, widely separated bipole, leading polarity negative"
-answers = solquery.generate(bundle, words, n=4, seed=4)
+answers = solquery.generate(model, words, n=4, seed=4)
 for answer in answers:
-    print(answer.verdict, {name: f"{answer.got[name]:.4g}" for name in answer.asked})
+    print(answer.verdict, {name: f"{answer.measured[name]:.4g}" for name in answer.requested})
 
 
 def show(axis, grid, title):
-    axis.imshow(bundle.preset.to_gauss(np.asarray(grid)), cmap="gray", vmin=-1000, vmax=1000, origin="lower")
+    axis.imshow(model.preset.to_gauss(np.asarray(grid)), cmap="gray", vmin=-1000, vmax=1000, origin="lower")
     axis.set_title(title, fontsize=8)
     axis.set_xticks([])
     axis.set_yticks([])
@@ -35,7 +35,7 @@ plt.show()
 # The first of them, moved along the direction of the flux. What was held moves less than it would have, and is measured
 # on every frame.
 
-row = solquery.strip(bundle, answers[0].z, "tuf", hold=("psep",), eps_values=np.linspace(-1.5, 1.5, 5))
+row = solquery.latent_traversal(model, answers[0].z, "tuf", hold=("psep",), eps_values=np.linspace(-1.5, 1.5, 5))
 figure, axes = plt.subplots(1, 5, figsize=(9, 2.3), layout="constrained")
 for axis, frame, flux, apart in zip(axes, row.x, row.values["tuf"], row.values["psep"], strict=True):
     show(axis, frame[0], f"flux {flux:.3g}\nseparation {apart:.3g}")

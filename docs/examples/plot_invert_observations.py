@@ -15,7 +15,7 @@ import numpy as np
 
 import solquery
 
-bundle = solquery.Bundle.load()
+model = solquery.Model.load()
 observed = sorted(solquery.sample_patches(), key=lambda patch: patch.id)[::2]
 simulated = [solquery.simulate_region(seed=77, index=index, frames=1)[0] for index in range(6)]
 
@@ -24,8 +24,8 @@ simulated = [solquery.simulate_region(seed=77, index=index, frames=1)[0] for ind
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", solquery.steering.SteeringWarning)
-    grids = solquery.prepare_many([*observed, *simulated], bundle.preset)
-    found = solquery.invert(bundle, grids, starts=2, steps=50)
+    grids = solquery.prepare_many([*observed, *simulated], model.preset)
+    found = solquery.invert(model, grids, starts=2, steps=50)
 
 unexplained = np.array([inversion.unexplained for inversion in found])
 print(f"power left unexplained, median: observed {np.median(unexplained[:6]):.0%}, "
@@ -40,7 +40,7 @@ for k, (grid, inversion) in enumerate(zip(grids, found, strict=True)):
         (top + 1, inversion.x, f"{inversion.unexplained:.0%} of power left\n|z| {inversion.z_norm:.1f}"),
     ):
         axis = axes[row, k % 6]
-        axis.imshow(bundle.preset.to_gauss(np.asarray(picture)), cmap="gray", vmin=-800, vmax=800, origin="lower")
+        axis.imshow(model.preset.to_gauss(np.asarray(picture)), cmap="gray", vmin=-800, vmax=800, origin="lower")
         axis.set_title(title, fontsize=7)
         axis.set_xticks([])
         axis.set_yticks([])
@@ -51,14 +51,14 @@ plt.show()
 # that is best explained is now given more separation while its flux is held, with the measured values above.
 
 best = int(np.argmin(unexplained[:6]))
-film = solquery.follow(bundle, found[best].z, "psep", ("tuf",), spreads=(-0.6, 0.0, 0.6))
+film = solquery.exact_traversal(model, found[best].z, "psep", ("tuf",), spreads=(-0.6, 0.0, 0.6))
 pictures = [("observed", grids[best])] + [
     (f"PSEP {separation:.0f} Mm\nTUF {flux:.2g} Mx", x[0])
     for separation, flux, x in zip(film.values["psep"], film.values["tuf"], film.x, strict=True)
 ]
 figure, axes = plt.subplots(1, 4, figsize=(9, 2.7), layout="constrained")
 for axis, (title, picture) in zip(axes, pictures, strict=True):
-    axis.imshow(bundle.preset.to_gauss(np.asarray(picture)), cmap="gray", vmin=-800, vmax=800, origin="lower")
+    axis.imshow(model.preset.to_gauss(np.asarray(picture)), cmap="gray", vmin=-800, vmax=800, origin="lower")
     axis.set_title(title, fontsize=8)
     axis.set_xticks([])
     axis.set_yticks([])

@@ -11,36 +11,36 @@ from typing import TYPE_CHECKING, Any
 from .numba_cache import ensure_cache
 
 if TYPE_CHECKING:
-    from .archive.fits import UnreadableFits, read_sharp, write_fits
     from .archive.prepare import prepare, prepare_many, resize
     from .archive.samples import sample_patches
     from .archive.store import Archive, ArchiveError
-    from .bundle import Bundle, BundleError
     from .config import AugmentConfig, EncoderConfig, GeneratorConfig, Preset, get_preset
+    from .encoder.embedding import embed, embed_archive
+    from .encoder.training import load_encoder, train_encoder
     from .errors import SolqueryError
     from .extension import extend_directions
     from .generator.networks import register_generator
     from .generator.training import TrainingError, load_run, train_generator
+    from .model import Model, ModelError
     from .patch import Patch
     from .physics.noise import uncertainty
     from .physics.registry import Parameter, UnknownParameter, get_parameter, measure, parameter, parameters, unit_of
     from .physics.units import qtable, quantities
     from .plugins import PluginError, load_plugin
-    from .retrieval.baselines import search_parameters
-    from .retrieval.embedding import embed, embed_archive
-    from .retrieval.hybrid import search_hybrid
-    from .retrieval.index import Match, SearchError
-    from .retrieval.session import SearchSession, search
-    from .retrieval.training import load_encoder, train_encoder
+    from .search.baselines import search_parameters
+    from .search.hybrid import search_hybrid
+    from .search.index import Match, SearchError
+    from .search.session import SearchSession, search
+    from .sharp.fits import UnreadableFits, read_sharp, write_fits
     from .simulator import simulate, simulate_region
     from .steering.direct import steer
     from .steering.directions import Directions, fit_directions
-    from .steering.editing import Strip, shift, strip
-    from .steering.following import follow
+    from .steering.editing import Traversal, latent_traversal, shift
+    from .steering.entanglement import EntanglementTable, entanglement_table
+    from .steering.exact_traversal import exact_traversal
     from .steering.inversion import Inversion, invert
     from .steering.latent_text import decode_latent, encode_latent
     from .steering.latents import LatentTable, SteeringError, SteeringWarning, render, sample_latents
-    from .steering.leak import LeakTable, leak_table
     from .steering.targeting import Answer, OutOfReach, generate
     from .steering.vocabulary import Target, parse_description, vocabulary
     from .study.demo import run_demo
@@ -54,15 +54,15 @@ __all__ = [
     "Archive",
     "ArchiveError",
     "AugmentConfig",
-    "Bundle",
-    "BundleError",
     "Directions",
     "EncoderConfig",
+    "EntanglementTable",
     "GeneratorConfig",
     "Inversion",
     "LatentTable",
-    "LeakTable",
     "Match",
+    "Model",
+    "ModelError",
     "OutOfReach",
     "Parameter",
     "Patch",
@@ -73,23 +73,24 @@ __all__ = [
     "SolqueryError",
     "SteeringError",
     "SteeringWarning",
-    "Strip",
     "Target",
     "TrainingError",
+    "Traversal",
     "UnknownParameter",
     "UnreadableFits",
     "decode_latent",
     "embed",
     "embed_archive",
     "encode_latent",
+    "entanglement_table",
+    "exact_traversal",
     "extend_directions",
     "fit_directions",
-    "follow",
     "generate",
     "get_parameter",
     "get_preset",
     "invert",
-    "leak_table",
+    "latent_traversal",
     "load_encoder",
     "load_plugin",
     "load_run",
@@ -115,7 +116,6 @@ __all__ = [
     "simulate",
     "simulate_region",
     "steer",
-    "strip",
     "train_encoder",
     "train_generator",
     "uncertainty",
@@ -126,12 +126,12 @@ __all__ = [
 
 #: where each public name is defined
 _HOME = {
-    "archive.fits": "UnreadableFits read_sharp write_fits",
+    "sharp.fits": "UnreadableFits read_sharp write_fits",
     "archive.prepare": "prepare prepare_many resize",
     "archive.samples": "sample_patches",
     "simulator": "simulate simulate_region",
     "archive.store": "Archive ArchiveError",
-    "bundle": "Bundle BundleError",
+    "model": "Model ModelError",
     "config": "AugmentConfig EncoderConfig GeneratorConfig Preset get_preset",
     "errors": "SolqueryError",
     "extension": "extend_directions",
@@ -142,20 +142,20 @@ _HOME = {
     "physics.noise": "uncertainty",
     "plugins": "PluginError load_plugin",
     "physics.units": "qtable quantities",
-    "retrieval.baselines": "search_parameters",
-    "retrieval.embedding": "embed embed_archive",
-    "retrieval.hybrid": "search_hybrid",
-    "retrieval.index": "Match SearchError",
-    "retrieval.session": "SearchSession search",
-    "retrieval.training": "load_encoder train_encoder",
+    "search.baselines": "search_parameters",
+    "encoder.embedding": "embed embed_archive",
+    "search.hybrid": "search_hybrid",
+    "search.index": "Match SearchError",
+    "search.session": "SearchSession search",
+    "encoder.training": "load_encoder train_encoder",
     "steering.direct": "steer",
     "steering.directions": "Directions fit_directions",
-    "steering.editing": "Strip shift strip",
-    "steering.following": "follow",
+    "steering.editing": "Traversal shift latent_traversal",
+    "steering.exact_traversal": "exact_traversal",
     "steering.inversion": "Inversion invert",
     "steering.latent_text": "decode_latent encode_latent",
     "steering.latents": "LatentTable SteeringError SteeringWarning render sample_latents",
-    "steering.leak": "LeakTable leak_table",
+    "steering.entanglement": "EntanglementTable entanglement_table",
     "steering.targeting": "Answer OutOfReach generate",
     "steering.vocabulary": "Target parse_description vocabulary",
     "study.demo": "run_demo",

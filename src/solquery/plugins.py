@@ -89,7 +89,7 @@ def load_plugin(path: str | os.PathLike[str]) -> tuple[str, ...]:
         spec.loader.exec_module(module)
         now = networks.snapshot()
         made = tuple(known for known in now if now[known] != built.get(known))
-        # shipped bundles are built from the package's own, which a file of the same name would quietly take away
+        # shipped models are built from the package's own, which a file of the same name would quietly take away
         taken = [known for known in made if known in built and _is_ours(built[known][0])]
         if taken:
             raise PluginError(

@@ -1,4 +1,4 @@
-"""A room with a small archive: for the API a generator whose truth is known, for the page the shipped bundle."""
+"""A room with a small archive: for the API a generator whose truth is known, for the page the shipped model."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ with warnings.catch_warnings():
 
 from page_driver import CHROMIUM, SIZES, rest
 
-from solquery.app import Room, create_app
+from solquery.app import Service, create_app
 from solquery.archive import Archive
 from solquery.archive.samples import sample_patches
-from solquery.bundle import Bundle
 from solquery.config import EncoderConfig, get_preset
-from solquery.retrieval import build_encoder
+from solquery.encoder import build_encoder
+from solquery.model import Model
 from solquery.simulator import simulate_region
 from solquery.steering import fit_directions, sample_latents
 
@@ -69,28 +69,28 @@ def small_archive(folder):
 
 
 @pytest.fixture(scope="session")
-def bundle():
+def model():
     torch.set_num_threads(1)
     preset = dataclasses.replace(get_preset("tiny"), encoder=EncoderConfig(width=4, embedding_dim=16))
     names = ("tuf", "net_flux", "psep", "tilt", "polarity", "r", "area")
     directions = fit_directions(sample_latents(Bipoles(), preset, 1500, seed=1, names=names))
-    return Bundle("bipoles", preset, Bipoles(), build_encoder(preset.encoder), directions)
+    return Model("bipoles", preset, Bipoles(), build_encoder(preset.encoder), directions)
 
 
 @pytest.fixture(scope="session")
-def room(bundle, tmp_path_factory):
-    return Room(bundle, small_archive(tmp_path_factory.mktemp("app") / "archive"))
+def service(model, tmp_path_factory):
+    return Service(model, small_archive(tmp_path_factory.mktemp("app") / "archive"))
 
 
 @pytest.fixture(scope="session")
 def shipped_room(tmp_path_factory):
     torch.set_num_threads(1)
-    return Room(Bundle.load(), small_archive(tmp_path_factory.mktemp("shipped") / "archive"))
+    return Service(Model.load(), small_archive(tmp_path_factory.mktemp("shipped") / "archive"))
 
 
 @pytest.fixture(scope="module")
-def client(room):
-    with TestClient(create_app(room), base_url="http://127.0.0.1", raise_server_exceptions=False) as client:
+def client(service):
+    with TestClient(create_app(service), base_url="http://127.0.0.1", raise_server_exceptions=False) as client:
         yield client
 
 
@@ -109,7 +109,7 @@ def sample_file():
 
 @pytest.fixture(scope="module")
 def address(shipped_room):
-    """Of a server with the shipped bundle, for a browser."""
+    """Of a server with the shipped model, for a browser."""
     uvicorn = pytest.importorskip("uvicorn")
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))

@@ -12,9 +12,9 @@ import torch
 from solquery.app.catalogue import Catalogue
 from solquery.app.overview import bend_of, edges_of
 from solquery.app.packed import MEDIA_TYPE, pack, unpack
-from solquery.archive import read_sharp
 from solquery.physics import measure
-from solquery.retrieval import WEIGHTS, SearchError, search_hybrid
+from solquery.search import WEIGHTS, SearchError, search_hybrid
+from solquery.sharp import read_sharp
 from solquery.steering import HOLD_SLACK, decode_latent, encode_latent, render
 
 # told in the answer; as an error it would be a fault of the server
@@ -43,16 +43,16 @@ def field_of(record):
     return np.frombuffer(data, record["dtype"]).reshape(record["shape"]).astype(np.float32)
 
 
-def test_health_tells_bundle_archive_and_grid(client, room):
+def test_health_tells_model_archive_and_grid(client, service):
     document = ok(client.get("/api/health")).json()
-    assert document["status"] == "ok" and document["bundle"]["name"] == "bipoles"
+    assert document["status"] == "ok" and document["model"]["name"] == "bipoles"
     assert document["archive"]["patches"] == 21 and document["archive"]["real"] == 3
-    assert document["bundle"]["scale_mm"] is None, "this preset stretches: it has no scale to show"
+    assert document["model"]["scale_mm"] is None, "this preset stretches: it has no scale to show"
 
 
-def test_parameters_have_units_reach_and_the_archives_histogram(client, room):
+def test_parameters_have_units_reach_and_the_archives_histogram(client, service):
     found = ok(client.get("/api/parameters")).json()["parameters"]
-    assert list(found) == list(room.directions.names)
+    assert list(found) == list(service.directions.names)
     tuf = found["tuf"]
     assert (tuf["unit"], tuf["native_unit"]) == ("G pix", "Mx")
     assert tuf["shown"][0] <= tuf["reach"][0] < tuf["reach"][1] <= tuf["shown"][1]
@@ -78,47 +78,49 @@ def test_a_slider_without_a_tail_is_even(median):
     np.testing.assert_allclose(np.diff(edges_of(-1.0, 1.0, None)), 0.05)
 
 
-def test_generate_gives_what_it_measures(client, bundle):
-    goal = bundle.directions.quantile("tuf", 70)
+def test_generate_gives_what_it_measures(client, model):
+    goal = model.directions.quantile("tuf", 70)
     document = ok(client.post("/api/generate", json={"set": {"tuf": goal}, "n": 2, "seed": 5})).json()
     assert len(document["answers"]) == 2
     for answer in document["answers"]:
         assert answer["source"] == "generated" and answer["verdict"] == "met"
-        assert answer["asked"]["tuf"] == {"value": goal, "unit": "G pix"}
+        assert answer["requested"]["tuf"] == {"value": goal, "unit": "G pix"}
         field = field_of(answer["field"])
-        assert float(measure(field, None, ["tuf"])["tuf"][0]) == pytest.approx(answer["got"]["tuf"]["value"], rel=2e-3)
+        assert float(measure(field, None, ["tuf"])["tuf"][0]) == pytest.approx(
+            answer["measured"]["tuf"]["value"], rel=2e-3
+        )
     again = ok(client.post("/api/generate", json={"set": {"tuf": goal}, "n": 2, "seed": 5})).json()
     assert again["answers"] == document["answers"]
 
 
 def test_generate_understands_words_and_draws_without_any(client):
     answer = ok(client.post("/api/generate", json={"describe": "leading polarity negative"})).json()["answers"][0]
-    assert answer["got"]["polarity"]["value"] == -1
+    assert answer["measured"]["polarity"]["value"] == -1
     a, b = (ok(client.post("/api/generate", json={"seed": seed})).json()["answers"][0]["z"] for seed in (1, 2))
     assert a != b
     assert "vocabulary" in refused(client.post("/api/generate", json={"describe": "purple"}), 422, "invalid")
 
 
 @pytest.mark.parametrize("exact", [False, True])
-def test_edit_moves_what_is_set_and_keeps_what_is_held(client, bundle, exact):
-    z, fitted = latent(1), bundle.directions
-    before = ok(client.post("/api/edit", json={"z": z})).json()["got"]
+def test_edit_moves_what_is_set_and_keeps_what_is_held(client, model, exact):
+    z, fitted = latent(1), model.directions
+    before = ok(client.post("/api/edit", json={"z": z})).json()["measured"]
     goal = fitted.quantile("tuf", 75)
     body = {"z": z, "set": {"tuf": goal}, "hold": {"psep": before["psep"]["value"]}, "exact": exact}
     after = ok(client.post("/api/edit", json=body)).json()
-    assert abs(after["got"]["tuf"]["value"] - goal) < abs(before["tuf"]["value"] - goal)
+    assert abs(after["measured"]["tuf"]["value"] - goal) < abs(before["tuf"]["value"] - goal)
     slack = HOLD_SLACK * (fitted.quantile("psep", 84) - fitted.quantile("psep", 16))
-    assert abs(after["got"]["psep"]["value"] - before["psep"]["value"]) <= slack * (1 + 1e-6)
+    assert abs(after["measured"]["psep"]["value"] - before["psep"]["value"]) <= slack * (1 + 1e-6)
 
 
-def test_the_three_formats_hold_the_same_patch(client, bundle, tmp_path):
+def test_the_three_formats_hold_the_same_patch(client, model, tmp_path):
     z = latent(2)
     document = ok(client.post("/api/edit", json={"z": z})).json()
     packed = ok(client.post("/api/edit?format=packed", json={"z": z}))
     assert packed.headers["content-type"] == MEDIA_TYPE
     told, fields = unpack(packed.content)
     assert told["z"] == z == document["z"]
-    expected = 1000 * render(bundle.generator, decode_latent(z)[None], (32, 32))[0, 0].numpy()
+    expected = 1000 * render(model.generator, decode_latent(z)[None], (32, 32))[0, 0].numpy()
     np.testing.assert_allclose(fields[0], expected, atol=0.5)
     np.testing.assert_array_equal(field_of(document["field"]), fields[0])
     path = tmp_path / "made.fits"
@@ -141,8 +143,8 @@ def test_packing_is_undone_and_a_cut_body_is_noticed():
         unpack(b"something else")
 
 
-def test_search_finds_the_patch_itself_and_one_per_region(client, room):
-    query = room.catalogue.ids[4]
+def test_search_finds_the_patch_itself_and_one_per_region(client, service):
+    query = service.catalogue.ids[4]
     found = ok(client.post("/api/search", json={"patch": query, "k": 9})).json()
     assert found["matches"][0]["id"] == query and found["matches"][0]["distance"] == pytest.approx(0, abs=1e-3)
     regions = [match["region"] for match in found["matches"]]
@@ -155,14 +157,14 @@ def test_search_finds_the_patch_itself_and_one_per_region(client, room):
     assert len(ok(client.post("/api/search", json=frames)).json()["matches"]) == found["matches"][0]["frames"] == 3
 
 
-def test_matches_have_native_values_grid_values_and_differences(client, room):
+def test_matches_have_native_values_grid_values_and_differences(client, service):
     found = ok(client.post("/api/search", json={"z": latent(3), "k": 3})).json()
     mine = found["query"]["parameters"]
     for match in found["matches"]:
         assert match["parameters"]["tuf"]["unit"] == "Mx" and match["grid"]["tuf"]["unit"] == "G pix"
         gap = match["grid"]["tuf"]["value"] - mine["tuf"]["value"]
         assert match["difference"]["tuf"]["value"] == pytest.approx(gap)
-        row = room.catalogue.archive.table(where=f"id = '{match['id']}'").to_pylist()[0]
+        row = service.catalogue.archive.table(where=f"id = '{match['id']}'").to_pylist()[0]
         assert match["parameters"]["psep"]["value"] == row["psep"]
 
 
@@ -179,8 +181,8 @@ def test_matches_have_native_values_grid_values_and_differences(client, room):
         ({"source": "simulated", "mu_min": 0.5}, lambda r: r["source"] == "simulated" and (r["mu"] or 0) >= 0.5),
     ],
 )
-def test_filters_keep_what_they_say(client, room, filters, keeps):
-    rows = room.catalogue.archive.table().to_pylist()
+def test_filters_keep_what_they_say(client, service, filters, keeps):
+    rows = service.catalogue.archive.table().to_pylist()
     wanted = {row["id"] for row in rows if keeps(row)}
     assert 0 < len(wanted) < len(rows), "a filter that keeps all or nothing shows nothing"
     body = {"z": latent(4), "k": 100, "group": "none", "filters": filters}
@@ -195,10 +197,10 @@ def test_a_filter_cannot_carry_a_condition_of_its_own(client):
     refused(client.post("/api/search", json=named), 422, "invalid")
 
 
-def test_a_patch_comes_at_native_scale_and_on_the_grid(client, room):
-    name = str(room.catalogue.ids[-1])
+def test_a_patch_comes_at_native_scale_and_on_the_grid(client, service):
+    name = str(service.catalogue.ids[-1])
     native = ok(client.get(f"/api/patch/{name}?grid=native")).json()
-    patch = room.catalogue.archive.get(name)
+    patch = service.catalogue.archive.get(name)
     np.testing.assert_array_equal(field_of(native["field"]), patch.field)
     assert native["scale_mm"] == list(patch.scale_mm)
     grid = ok(client.get(f"/api/patch/{name}")).json()
@@ -223,7 +225,7 @@ def test_an_upload_is_read_searched_and_inverted(client, sample_file):
     assert direct["z"] == told["z"]
 
 
-def test_the_map_separates_the_two_sides_of_its_line(client, room):
+def test_the_map_separates_the_two_sides_of_its_line(client, service):
     view = ok(client.get("/api/map?parameter=tuf")).json()
     points, above = np.array(view["points"]), np.array(view["above"])
     beyond = points[:, 1] > view["slope"] * points[:, 0] + view["offset"]
@@ -271,71 +273,71 @@ def test_openapi_names_the_units_and_every_route(client):
     assert document["paths"]["/api/invert"]["post"]["requestBody"]["content"]["application/fits"]
 
 
-def test_without_an_archive_patches_are_made_and_search_says_why_not(bundle):
+def test_without_an_archive_patches_are_made_and_search_says_why_not(model):
     from starlette.testclient import TestClient
 
-    from solquery.app import Room, create_app
+    from solquery.app import Service, create_app
 
-    with TestClient(create_app(Room(bundle)), base_url="http://localhost") as client:
+    with TestClient(create_app(Service(model)), base_url="http://localhost") as client:
         assert client.get("/api/health").json()["archive"] is None
         assert ok(client.get("/api/parameters")).json()["parameters"]["tuf"]["archive"] is None
         ok(client.post("/api/edit", json={"z": latent(1)}))
         assert "--archive" in refused(client.post("/api/search", json={"z": latent(1)}), 404)
 
 
-def test_matches_are_placed_in_the_latent_space_where_the_model_can(client, room, bundle):
+def test_matches_are_placed_in_the_latent_space_where_the_model_can(client, service, model):
     from starlette.testclient import TestClient
 
     from solquery import decode_latent
-    from solquery.app import Room, create_app
-    from solquery.bundle import Bundle
+    from solquery.app import Service, create_app
     from solquery.generator.inference import InferenceNetwork
+    from solquery.model import Model
 
-    ids = [str(i) for i in room.catalogue.ids[:3]]
+    ids = [str(i) for i in service.catalogue.ids[:3]]
     assert "no inference network" in refused(client.post("/api/estimate", json={"ids": ids}), 404)
     network = InferenceNetwork(16, side=32, width=8)
-    able = Bundle("able", bundle.preset, bundle.generator, bundle.encoder, bundle.directions, {}, network)
-    with TestClient(create_app(Room(able, room.catalogue.archive)), base_url="http://localhost") as asked:
-        assert asked.get("/api/health").json()["bundle"]["estimates"]
+    able = Model("able", model.preset, model.generator, model.encoder, model.directions, {}, network)
+    with TestClient(create_app(Service(able, service.catalogue.archive)), base_url="http://localhost") as asked:
+        assert asked.get("/api/health").json()["model"]["estimates"]
         found = ok(asked.post("/api/estimate", json={"ids": ids})).json()["estimates"]
-        x = np.stack([room.catalogue.picture(i) for i in ids])
+        x = np.stack([service.catalogue.picture(i) for i in ids])
         expected = network.guess(torch.from_numpy(x)).numpy()
         np.testing.assert_allclose(np.stack([decode_latent(found[i], 16) for i in ids]), expected, atol=1e-5)
         refused(asked.post("/api/estimate", json={"ids": ["nobody"]}), 404)
         refused(asked.post("/api/estimate", json={"ids": []}), 422)
 
 
-def test_patches_added_while_it_runs_are_seen(bundle, tmp_path):
-    from solquery.app import Room
+def test_patches_added_while_it_runs_are_seen(model, tmp_path):
+    from solquery.app import Service
     from solquery.archive import Archive
-    from solquery.retrieval import embed_archive
+    from solquery.encoder import embed_archive
     from solquery.simulator import simulate_region
 
     archive = Archive.create(str(tmp_path / "archive"))
     archive.add(simulate_region(seed=4, index=0, frames=2))
-    room = Room(bundle, archive)
+    service = Service(model, archive)
     archive.add(simulate_region(seed=4, index=1, frames=2))
-    embed_archive(archive, bundle)
-    x = room.catalogue.picture(str(room.catalogue.ids[0]))
-    assert room.catalogue.search(x, 10, None, "none", None)[1] == 4
+    embed_archive(archive, model)
+    x = service.catalogue.picture(str(service.catalogue.ids[0]))
+    assert service.catalogue.search(x, 10, None, "none", None)[1] == 4
 
 
 @pytest.mark.parametrize("by", ["hybrid", "physics"])
 @pytest.mark.parametrize("where", [None, "mu > 0.5"])
-def test_a_search_by_physics_is_that_of_the_package(room, by, where):
-    weights = {name: weight for name, weight in WEIGHTS.items() if by == "hybrid" or name != "look"}
-    archive, x = room.catalogue.archive, room.catalogue.picture(str(room.catalogue.ids[3]))
-    own = str(room.catalogue.regions[3])
+def test_a_search_by_physics_is_that_of_the_package(service, by, where):
+    weights = {name: weight for name, weight in WEIGHTS.items() if by == "hybrid" or name != "embedding"}
+    archive, x = service.catalogue.archive, service.catalogue.picture(str(service.catalogue.ids[3]))
+    own = str(service.catalogue.regions[3])
     for group in ("region", "none"):
-        shown, _ = room.catalogue.search(x, 5, where, group, own, by)
-        wanted = search_hybrid(archive, room.bundle, x, 5, where, group, own, weights)
+        shown, _ = service.catalogue.search(x, 5, where, group, own, by)
+        wanted = search_hybrid(archive, service.model, x, 5, where, group, own, weights)
         assert [(m.id, m.rank) for m in shown] == [(m.id, m.rank) for m in wanted]
         np.testing.assert_allclose([m.distance for m in shown], [m.distance for m in wanted], rtol=1e-6)
         assert own not in {m.region for m in shown}
 
 
-def test_an_archive_without_parameters_on_the_grid_is_not_compared_by_them(bundle, room):
-    catalogue = Catalogue(room.catalogue.archive, bundle)
+def test_an_archive_without_parameters_on_the_grid_is_not_compared_by_them(model, service):
+    catalogue = Catalogue(service.catalogue.archive, model)
     catalogue._table = catalogue._table.drop_columns(["grid_sigma"])
     x = catalogue.picture(str(catalogue.ids[0]))
     with pytest.raises(SearchError, match="archive embed"):
@@ -354,16 +356,16 @@ def as_fits(field, **cards):
 
 
 @pytest.mark.parametrize("verb", ["/api/patch", "/api/invert"])
-def test_uploads_that_cannot_be_used_come_back_with_the_readers_words(bundle, verb):
+def test_uploads_that_cannot_be_used_come_back_with_the_readers_words(model, verb):
     import dataclasses
     from copy import copy
 
     from starlette.testclient import TestClient
 
-    from solquery.app import Room, create_app
+    from solquery.app import Service, create_app
 
-    physical = copy(bundle)
-    physical.preset = dataclasses.replace(bundle.preset, scale_mm=(1.82, 1.82))
+    physical = copy(model)
+    physical.preset = dataclasses.replace(model.preset, scale_mm=(1.82, 1.82))
     field = np.outer(np.hanning(24), np.linspace(-900, 900, 40))
     files = {
         "has no scale": as_fits(field),
@@ -372,7 +374,7 @@ def test_uploads_that_cannot_be_used_come_back_with_the_readers_words(bundle, ve
         "no image of a region": as_fits(field, CTYPE1="CRLN-CEA", CTYPE2="CRLT-CEA", CDELT1=1e-7, CDELT2=1e-7),
         "no negative value": as_fits(np.abs(field) + 1),
     }
-    with TestClient(create_app(Room(physical)), base_url="http://localhost") as asked:
+    with TestClient(create_app(Service(physical)), base_url="http://localhost") as asked:
         for words, data in files.items():
             message = refused(asked.post(verb, params={"name": "mine.fits"}, content=data), 422, "unreadable")
             assert words in message and message.startswith("mine.fits: ")
@@ -380,16 +382,16 @@ def test_uploads_that_cannot_be_used_come_back_with_the_readers_words(bundle, ve
         assert "multipart" in refused(form, 415)
 
 
-def test_a_page_that_was_opened_on_an_empty_archive_sees_what_comes(bundle, tmp_path):
-    from solquery.app import Room
+def test_a_page_that_was_opened_on_an_empty_archive_sees_what_comes(model, tmp_path):
+    from solquery.app import Service
     from solquery.archive import Archive
     from solquery.simulator import simulate_region
 
     archive = Archive.create(str(tmp_path / "archive"))
-    room = Room(bundle, archive)
-    assert room.catalogue is None and room.why_no_search
+    service = Service(model, archive)
+    assert service.catalogue is None and service.why_no_search
     Archive.open(archive.uri).add(simulate_region(seed=4, index=0, frames=2))
-    assert room.cloud("tuf", "psep")["of"] == 2 and not room.why_no_search
+    assert service.cloud("tuf", "psep")["of"] == 2 and not service.why_no_search
     # and without anybody embedding them
     Archive.open(archive.uri).add(simulate_region(seed=4, index=1, frames=2))
-    assert room.health()["archive"]["searchable"] == 4
+    assert service.health()["archive"]["searchable"] == 4

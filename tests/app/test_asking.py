@@ -7,12 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from solquery.app.asking import understand
-from solquery.bundle import Bundle
+from solquery.model import Model
 
 
 @pytest.fixture(scope="module")
 def directions():
-    return Bundle.load().directions
+    return Model.load().directions
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import re
 import pytest
 from page_driver import MARKS, choose, drag, picture, released, rest, state, until
 
-from solquery.bundle import Bundle
+from solquery.model import Model
 from solquery.patch import MX_PER_G_MM2
 
 pytest.importorskip("playwright.sync_api")
@@ -110,7 +110,7 @@ def test_it_is_taken_away_as_fits_csv_and_png(opened, tmp_path):
     sunpy = pytest.importorskip("sunpy.map")
     seen = sunpy.Map(saved["fits"])
     assert seen.meta["source"] == "generated" and seen.data.shape == (128, 128)
-    pixel_mx = Bundle.load().preset.scale_mm[0] ** 2 * MX_PER_G_MM2
+    pixel_mx = Model.load().preset.scale_mm[0] ** 2 * MX_PER_G_MM2
     flux = abs(seen.data.astype(float)).sum() * pixel_mx
     assert abs(flux - float(tuf)) < 0.001 * float(tuf), "the file holds the patch on the screen"
 

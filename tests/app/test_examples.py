@@ -30,8 +30,8 @@ def test_what_is_nearer_to_what_is_not_wanted_is_moved_away_by_the_difference():
 
 
 @pytest.mark.parametrize("by", ["ssl", "hybrid", "physics"])
-def test_the_same_query_and_example_give_the_ranking_of_the_query(client, room, by):
-    name = str(room.catalogue.ids[5])
+def test_the_same_query_and_example_give_the_ranking_of_the_query(client, service, by):
+    name = str(service.catalogue.ids[5])
     body = {"patch": name, "k": 21, "group": "none", "by": by}
     alone = client.post("/api/search", json=body).json()["matches"]
     both = client.post("/api/search", json={**body, "more": [name]}).json()["matches"]
@@ -40,7 +40,7 @@ def test_the_same_query_and_example_give_the_ranking_of_the_query(client, room, 
         assert match["distance"] == pytest.approx(apart[match["id"]], rel=1e-3, abs=1e-3)
 
 
-def test_an_example_of_what_is_not_wanted_is_no_match_and_one_that_is_not_there_is_refused(client, room):
+def test_an_example_of_what_is_not_wanted_is_no_match_and_one_that_is_not_there_is_refused(client, service):
     z = encode_latent(np.random.default_rng(3).standard_normal(16))
     first = client.post("/api/search", json={"z": z, "k": 3}).json()["matches"][0]["id"]
     found = client.post("/api/search", json={"z": z, "k": 21, "group": "none", "less": [first]}).json()

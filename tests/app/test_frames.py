@@ -87,7 +87,7 @@ def test_the_place_on_the_disk_is_that_of_sunpy():
 def test_the_line_that_fetches_it_is_one_the_command_line_takes():
     from typer.main import get_command
 
-    from solquery.cli import app
+    from solquery.cli.root import app
 
     line = shlex.split(fetch_line(ROW, "my archive"))
     assert line[:2] == ["solquery", "fetch"]
@@ -103,7 +103,7 @@ def test_what_is_no_frame_of_a_sharp_has_no_record_there(change):
     assert bool(links_of(row)) == (row["source"] == "real")
 
 
-def test_frames_of_a_region_come_in_time_with_their_parameters(client, room):
+def test_frames_of_a_region_come_in_time_with_their_parameters(client, service):
     found = ok(client.post("/api/frames", json={"filters": {"region": "SIM 3-2"}})).json()
     times = [frame["t_utc"] for frame in found["frames"]]
     assert len(times) == found["of"] == 3 and times == sorted(times) and found["regions"] == 1
@@ -116,8 +116,8 @@ def test_frames_of_a_region_come_in_time_with_their_parameters(client, room):
     assert none["frames"] == [] and none["best"] is None
 
 
-def test_regions_are_found_by_their_noaa_number(client, room):
-    table = room.catalogue.archive.table(columns=["id", "noaa"]).to_pylist()
+def test_regions_are_found_by_their_noaa_number(client, service):
+    table = service.catalogue.archive.table(columns=["id", "noaa"]).to_pylist()
     number, name = next((row["noaa"][0], row["id"]) for row in table if row["noaa"])
     found = ok(client.post("/api/frames", json={"filters": {"noaa": number}})).json()
     assert name in {frame["id"] for frame in found["frames"]}
@@ -145,9 +145,9 @@ def test_nearness_is_judged_by_other_regions():
 
 
 @pytest.mark.parametrize("by", ["ssl", "hybrid", "physics"])
-def test_distances_of_the_archive_are_those_of_its_searches(room, by):
+def test_distances_of_the_archive_are_those_of_its_searches(service, by):
     """What a match is judged by must be measured as the match is."""
-    catalogue = room.catalogue
+    catalogue = service.catalogue
     query = 4
     x = catalogue.picture(str(catalogue.index.ids[query]))
     found, _ = catalogue.search(x, 21, None, "none", str(catalogue.index.regions[query]), by)
@@ -167,8 +167,8 @@ def test_a_distance_is_the_same_whatever_the_filter(client, by):
         assert match["distance"] == pytest.approx(before[match["id"]], rel=1e-5)
 
 
-def test_matches_say_how_near_they_are_among_pairs(client, room):
-    own = str(room.catalogue.ids[4])
+def test_matches_say_how_near_they_are_among_pairs(client, service):
+    own = str(service.catalogue.ids[4])
     found = ok(client.post("/api/search", json={"patch": own, "k": 6, "by": "hybrid"})).json()
     assert found["close"] is True and found["matches"][0]["nearer"] == 1.0
     shares = [match["nearer"] for match in found["matches"]]
@@ -197,14 +197,14 @@ def test_a_file_without_a_field_is_told_and_not_inverted(client):
     assert read_upload(empty_file(), "nothing.fits").field.shape == (80, 160)
 
 
-def test_out_of_reach_says_what_can_be_had(client, bundle):
+def test_out_of_reach_says_what_can_be_had(client, model):
     body = {"z": latent(1), "set": {"tuf": 1e30}}
     error = client.post("/api/edit", json=body).json()["error"]
     assert error["kind"] == "out of reach"
     nearest = error["nearest"]["tuf"]
     ok(client.post("/api/edit", json={"z": latent(1), "set": {"tuf": nearest}}))
     made = ok(client.post("/api/generate", json={"set": {"tuf": 1e30}, "nearest": True})).json()["answers"][0]
-    assert made["verdict"] == "nearest" and made["got"]["tuf"]["value"] > bundle.directions.quantile("tuf", 90)
+    assert made["verdict"] == "nearest" and made["measured"]["tuf"]["value"] > model.directions.quantile("tuf", 90)
 
 
 def test_messages_call_fields_as_people_do(client):

@@ -10,7 +10,7 @@ from starlette.testclient import TestClient
 from typer.testing import CliRunner
 
 from solquery.app import create_app
-from solquery.cli import app as cli
+from solquery.cli.root import app as cli
 
 
 @pytest.fixture(scope="module")

@@ -10,14 +10,14 @@ from typer.testing import CliRunner
 
 from solquery.app import create_app
 from solquery.app.security import FITS_LIMIT_BYTES, JSON_LIMIT_BYTES
-from solquery.cli import app as cli
+from solquery.cli.root import app as cli
 
 TOKEN = "0123456789abcdef0123456789abcdef"
 
 
 @pytest.fixture
-def guarded(room):
-    with TestClient(create_app(room, token=TOKEN), base_url="http://observatory.example:8377") as client:
+def guarded(service):
+    with TestClient(create_app(service, token=TOKEN), base_url="http://observatory.example:8377") as client:
         yield client
 
 
@@ -71,7 +71,7 @@ def test_without_the_token_nothing_is_told(guarded, path):
         {"authorization": TOKEN},
     ):
         response = guarded.get(path, headers=headers)
-        assert response.status_code == 401 and "bundle" not in response.text
+        assert response.status_code == 401 and "model" not in response.text
 
 
 def test_the_token_is_taken_from_header_address_and_cookie(guarded):
@@ -108,11 +108,11 @@ def test_no_path_of_a_client_reaches_a_file(client, path):
     assert response.status_code == 404 and "root:" not in response.text and "import" not in response.text
 
 
-def test_a_fault_of_the_server_tells_nothing_and_is_logged(client, room, monkeypatch, caplog):
+def test_a_fault_of_the_server_tells_nothing_and_is_logged(client, service, monkeypatch, caplog):
     def broken(*_):
         raise RuntimeError("secret at /home/somebody")
 
-    monkeypatch.setattr(room, "cloud", broken)
+    monkeypatch.setattr(service, "cloud", broken)
     with caplog.at_level(logging.ERROR, "solquery.app"):
         response = client.get("/api/cloud")
     assert response.status_code == 500 and response.json()["error"]["kind"] == "fault"
@@ -120,7 +120,7 @@ def test_a_fault_of_the_server_tells_nothing_and_is_logged(client, room, monkeyp
     assert any(record.name == "solquery.app" and record.exc_info for record in caplog.records)
 
 
-def test_a_short_token_and_a_taken_port_are_refused_in_one_line(room, tmp_path):
+def test_a_short_token_and_a_taken_port_are_refused_in_one_line(service, tmp_path):
     import socket
 
     done = CliRunner().invoke(cli, ["app", "--host", "0.0.0.0", "--token", "abc"])

@@ -33,10 +33,10 @@ def test_a_layout_of_nothing_is_none(count):
 
 
 @pytest.mark.parametrize("column", ["tuf", "mu"])
-def test_every_patch_has_a_place_and_a_value(client, room, column):
+def test_every_patch_has_a_place_and_a_value(client, service, column):
     told = client.get(f"/api/space?column={column}").json()
     assert len(told["ids"]) == len(told["points"]) == told["of"] == 21 and sum(told["real"]) == 3
-    row = room.catalogue.row(told["ids"][4])
+    row = service.catalogue.row(told["ids"][4])
     wanted = row["mu"] if column == "mu" else row[f"grid_{column}"]
     assert told["values"][4] == pytest.approx(wanted, rel=1e-3)
     assert client.get("/api/space?column=nothing").status_code == 422

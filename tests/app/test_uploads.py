@@ -11,7 +11,7 @@ import pytest
 from astropy.io import fits
 
 from solquery.app.uploads import Uploads, check_declared, read_upload
-from solquery.archive import UnreadableFits, read_sharp
+from solquery.sharp import UnreadableFits, read_sharp
 
 
 def plain(field, **keywords):

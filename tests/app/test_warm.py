@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from solquery.app import Room
+from solquery.app import Service
 from solquery.app.warm import warm
 
 
-def test_every_kind_of_request_is_made_and_counted(bundle, room):
-    fresh = Room(bundle, room.catalogue.archive)
+def test_every_kind_of_request_is_made_and_counted(model, service):
+    fresh = Service(model, service.catalogue.archive)
     seen = []
     warm(fresh, lambda done, total: seen.append((done, total)))
     total = seen[-1][1]
@@ -16,7 +16,7 @@ def test_every_kind_of_request_is_made_and_counted(bundle, room):
     assert fresh._pictures and fresh._drags
 
 
-def test_without_an_archive_there_is_less_to_do(bundle):
+def test_without_an_archive_there_is_less_to_do(model):
     seen = []
-    warm(Room(bundle), lambda done, total: seen.append((done, total)))
+    warm(Service(model), lambda done, total: seen.append((done, total)))
     assert seen[-1] == (4, 4)

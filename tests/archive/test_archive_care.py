@@ -12,8 +12,6 @@ import pytest
 
 from solquery.archive.compact import compact
 from solquery.archive.export import export
-from solquery.archive.fetch import fetch
-from solquery.archive.fits import read_sharp
 from solquery.archive.histograms import bars, histograms
 from solquery.archive.prepare import prepare
 from solquery.archive.split import PARTS, part_of, split
@@ -22,6 +20,8 @@ from solquery.archive.tables import FIELDS_SCHEMA
 from solquery.archive.verify import verify
 from solquery.config import PRESETS
 from solquery.errors import SolqueryError
+from solquery.jsoc.fetch import fetch
+from solquery.sharp.fits import read_sharp
 
 TINY = PRESETS["tiny"]
 FIRST = "sharp-1401-20120306T000000-Br"

@@ -11,9 +11,9 @@ from typer.testing import CliRunner
 
 from solquery.archive.prepare import prepare_many
 from solquery.archive.store import Archive
-from solquery.bundle import Bundle
-from solquery.cli import app
-from solquery.retrieval import embed
+from solquery.cli.root import app
+from solquery.encoder import embed
+from solquery.model import Model
 
 
 @pytest.fixture
@@ -80,17 +80,17 @@ def test_fetch_then_look_after_it(fetch, jsoc, place, tmp_path):
 
 
 def test_what_is_fetched_is_embedded_where_that_is_asked_for(fetch, jsoc, place, tmp_path):
-    bundle, asked = Bundle.load(), len(jsoc.log)
-    Bundle("bare", bundle.preset, bundle.generator, None, None, {"provenance": {}}, None).save(tmp_path / "bare")
-    out, err = fetch("--embed", "--bundle", tmp_path / "bare", code=1)
-    assert out == "" and "bundle 'bare' has no encoder to embed with" in err
+    model, asked = Model.load(), len(jsoc.log)
+    Model("bare", model.preset, model.generator, None, None, {"provenance": {}}, None).save(tmp_path / "bare")
+    out, err = fetch("--embed", "--model", tmp_path / "bare", code=1)
+    assert out == "" and "model 'bare' has no encoder to embed with" in err
     assert len(jsoc.log) == asked and not place.exists()  # looked for before anything is fetched
 
     some = ("--harp", 1402, "--max-frames", 2, "--embed", "--json")
     document = json.loads(fetch(*some)[0])
     assert document["fetched"] == document["embedded"] == 2
     archive = Archive.open(place)
-    wanted = embed(bundle.encoder, prepare_many(archive.patches(), bundle.preset))
+    wanted = embed(model.encoder, prepare_many(archive.patches(), model.preset))
     stored = archive.table(["embedding"])["embedding"].to_pylist()
     np.testing.assert_allclose(stored, wanted, atol=1e-3 * float(np.abs(wanted).max()))
     # nothing new: nothing to embed

@@ -20,17 +20,17 @@ from started import processes
 from typer.testing import CliRunner
 
 from solquery.archive.distribute import by_region, ingest_files, rows_of_files
-from solquery.archive.fetch import fetch
-from solquery.archive.jsoc import Jsoc
-from solquery.archive.plan import FetchOptions
-from solquery.archive.selection import Ask
 from solquery.archive.store import Archive
 from solquery.archive.verify import verify
-from solquery.cli import app
+from solquery.cli.root import app
 from solquery.config import get_preset
+from solquery.encoder import build_encoder, embed_archive
 from solquery.errors import SolqueryError
+from solquery.jsoc.client import Jsoc
+from solquery.jsoc.fetch import fetch
+from solquery.jsoc.plan import FetchOptions
+from solquery.jsoc.selection import Ask
 from solquery.physics import parameters
-from solquery.retrieval import build_encoder, embed_archive
 
 distributed = pytest.importorskip("distributed")
 dask = pytest.importorskip("dask")

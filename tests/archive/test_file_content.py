@@ -9,10 +9,10 @@ from command_line import call, document
 from known_patch import field, header, physics, write
 
 from solquery.archive import Archive
-from solquery.archive.content import segment_of_name
-from solquery.archive.fits import UnreadableFits, read_sharp, write_fits
-from solquery.archive.units import gauss_per_unit
-from solquery.retrieval.answers import links
+from solquery.search.explanation import links
+from solquery.sharp.content import segment_of_name
+from solquery.sharp.fits import UnreadableFits, read_sharp, write_fits
+from solquery.sharp.units import gauss_per_unit
 
 NAME = "hmi.sharp_cea_720s.377.20110215_020000_TAI.{}.fits"
 

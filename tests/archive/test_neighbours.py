@@ -9,10 +9,11 @@ import pytest
 from known_patch import field, header, write
 from started import processes
 
-from solquery.archive import Archive, ArchiveError, read_sharp
+from solquery.archive import Archive, ArchiveError
 from solquery.archive.guard import told_of_workers
 from solquery.archive.verify import verify
 from solquery.errors import SolqueryError
+from solquery.sharp import read_sharp
 
 
 def _ingest(job):

@@ -11,12 +11,12 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 
-from solquery.archive.fetch import fetch
 from solquery.archive.prepare import prepare
 from solquery.archive.store import Archive
 from solquery.archive.verify import verify
 from solquery.config import PRESETS
 from solquery.errors import SolqueryError
+from solquery.jsoc.fetch import fetch
 
 pytestmark = pytest.mark.skipif(
     any(find_spec(name) is None for name in ("moto", "flask", "flask_cors", "boto3")), reason="needs moto's server"

@@ -14,10 +14,11 @@ from command_line import call
 from known_patch import field, header, write
 
 import solquery
-from solquery.archive import Archive, ArchiveError, cache, read_sharp
+from solquery.archive import Archive, ArchiveError, cache
 from solquery.archive.sink import Sink
 from solquery.config import get_preset
 from solquery.numba_cache import cache_folder
+from solquery.sharp import read_sharp
 
 PAPER = get_preset("paper")
 

@@ -9,10 +9,11 @@ from astropy.io import fits
 from command_line import call, document, failure
 from known_patch import field, header, write
 
-from solquery.archive import Archive, ArchiveError, read_sharp
+from solquery.archive import Archive, ArchiveError
 from solquery.archive.prepare import NoScale, prepare
 from solquery.archive.verify import verify
 from solquery.config import get_preset
+from solquery.sharp import read_sharp
 
 PHYSICAL = get_preset("physical")
 

@@ -8,9 +8,9 @@ from astropy.io import fits
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from solquery.archive.fits import UnreadableFits, read_sharp
 from solquery.archive.records import patch_of, row_of
 from solquery.archive.store import Archive
+from solquery.sharp.fits import UnreadableFits, read_sharp
 
 NAME = "hmi.sharp_cea_720s.377.20110215_020000_TAI.Br.fits"
 

@@ -5,11 +5,12 @@ import pytest
 from command_line import document
 from known_patch import field, header, write
 
-from solquery.archive import Archive, UnreadableFits, read_sharp
+from solquery.archive import Archive
 from solquery.archive.labels import read_labels
-from solquery.cli_input import fits_files
+from solquery.cli.inputs import fits_files
 from solquery.errors import SolqueryError
 from solquery.patch import observation_time
+from solquery.sharp import UnreadableFits, read_sharp
 
 # ----------------------------------------------------------------------- labels
 

@@ -10,12 +10,12 @@ from astropy.io import fits
 from astropy.wcs import WCS
 from typer.testing import CliRunner
 
-from solquery.archive.fits import UnreadableFits, read_sharp
 from solquery.archive.store import AddReport, Archive, ArchiveError
 from solquery.archive.verify import verify
-from solquery.archive.wcs import coordinates_of
-from solquery.cli import app
+from solquery.cli.root import app
 from solquery.patch import Patch
+from solquery.sharp.fits import UnreadableFits, read_sharp
+from solquery.sharp.wcs import coordinates_of
 
 NAME = "hmi.sharp_cea_720s.377.20110215_020000_TAI.Br.fits"
 

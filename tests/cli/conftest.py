@@ -1,4 +1,4 @@
-"""An archive, runs and a bundle made by the command line itself, and files good and bad."""
+"""An archive, runs and a model made by the command line itself, and files good and bad."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import pytest
 from astropy.io import fits
 from command_line import call
 
-from solquery.bundle import Bundle
+from solquery.model import Model
 from solquery.simulator import simulate_region
 
 
 @pytest.fixture(scope="session")
 def room(tmp_path_factory):
-    """An archive of 32 simulated patches, a run of both trainers and a bundle, made by the command line itself."""
+    """An archive of 32 simulated patches, a run of both trainers and a model, made by the command line itself."""
     base = tmp_path_factory.mktemp("cli")
     archive = base / "archive"
     call("simulate", "--regions", 8, "--frames", 4, "--seed", 5, "--archive", archive, "--workers", 1)
@@ -21,15 +21,15 @@ def room(tmp_path_factory):
     call("train", "generator", *common, base / "run-g")
     call("train", "encoder", *common, base / "run-e")
     call(
-        "bundle", "build", "--generator", base / "run-g", "--encoder", base / "run-e", "--preset", "tiny",
-        "--name", "test", "--out", base / "bundle", "-n", 600,
+        "model", "build", "--generator", base / "run-g", "--encoder", base / "run-e", "--preset", "tiny",
+        "--name", "test", "--out", base / "model", "-n", 600,
     )  # fmt: skip
     return base
 
 
 @pytest.fixture(scope="session")
-def bundle(room):
-    return Bundle.load(room / "bundle")
+def model(room):
+    return Model.load(room / "model")
 
 
 @pytest.fixture(scope="session")

@@ -72,9 +72,9 @@ def test_info(room):
     assert about["discriminator"]["parameters"] == 1_495_945
     assert about["encoder"]["parameters"] > 1e7
     assert about["generator"]["arch"] == "paper"
-    about = document("info", "--bundle", room / "bundle")
+    about = document("info", "--model", room / "model")
     assert (about["name"], about["preset"]["name"]) == ("test", "tiny")
     are_quantities({name: row["median"] for name, row in about["directions"].items()}, ["tuf"])
     assert set(document("info")["parameters"]) == set(parameters())
     assert "tiny" in failure("info", "--preset", "huge")
-    call("info", "--preset", "paper", "--bundle", "x", code=2)
+    call("info", "--preset", "paper", "--model", "x", code=2)

@@ -14,13 +14,13 @@ from command_line import call, document
 from started import Started
 from typer.testing import CliRunner
 
-from solquery.cli import app
-from solquery.cli_output import plain
+from solquery.cli.output import plain
+from solquery.cli.root import app
 from solquery.physics import measure
 
 
 def test_demo_prints_the_summary(monkeypatch, tmp_path):
-    def run(out, queries, progress, bundle):
+    def run(out, queries, progress, model):
         progress("working", 0.5)
         return {"report": str(out / "report.html"), "queries": queries, "seconds": float("nan")}
 
@@ -33,14 +33,14 @@ def test_demo_prints_the_summary(monkeypatch, tmp_path):
 
 
 def test_every_verb_prints_tables_without_json(room, observed, tmp_path):
-    bundle = ("--bundle", room / "bundle")
+    model = ("--model", room / "model")
     assert "tuf" in call("params", observed)[0]
     assert "patches" in call("info", "--archive", room / "archive")[0]
-    assert "cosine" in call("directions", *bundle, "-n", 200)[0]
-    assert "asked" in call("generate", *bundle, "--set", "tuf>=0", "--out", tmp_path)[0]
-    assert "edit-tuf.png" in call("edit", *bundle, "--param", "tuf", "--steps", 3, "--out", tmp_path)[0]
-    assert "mse" in call("invert", observed, *bundle, "--steps", 2, "--starts", 1, "--out", tmp_path)[0]
-    assert "distance" in call("search", observed, *bundle, "--archive", room / "archive", "-k", 2)[0]
+    assert "cosine" in call("directions", *model, "-n", 200)[0]
+    assert "requested" in call("generate", *model, "--set", "tuf>=0", "--out", tmp_path)[0]
+    assert "edit-tuf.png" in call("edit", *model, "--param", "tuf", "--steps", 3, "--out", tmp_path)[0]
+    assert "mse" in call("invert", observed, *model, "--steps", 2, "--starts", 1, "--out", tmp_path)[0]
+    assert "distance" in call("search", observed, *model, "--archive", room / "archive", "-k", 2)[0]
 
 
 def test_debug_adds_the_traceback_wherever_it_stands(tmp_path):

@@ -8,7 +8,7 @@ import pytest
 from command_line import call, document, failure
 
 from solquery.archive import Archive
-from solquery.retrieval import ann_build
+from solquery.search import approximate_build
 
 pytest.importorskip("faiss")
 
@@ -16,36 +16,36 @@ pytest.importorskip("faiss")
 @pytest.fixture
 def copy(room, tmp_path, monkeypatch):
     """The room's archive, small as it is, allowed to be indexed."""
-    monkeypatch.setattr(ann_build, "FEWEST", 10)
-    monkeypatch.setattr(ann_build, "_ASKED", 5)
+    monkeypatch.setattr(approximate_build, "FEWEST", 10)
+    monkeypatch.setattr(approximate_build, "_ASKED", 5)
     shutil.copytree(room / "archive", tmp_path / "archive")
-    return tmp_path / "archive", ("--bundle", room / "bundle")
+    return tmp_path / "archive", ("--model", room / "model")
 
 
 def test_an_index_is_built_and_search_uses_it(copy):
-    place, bundle = copy
-    command = ("search", Archive.open(place).ids()[5], "--archive", place, *bundle, "-k", 5)
+    place, model = copy
+    command = ("search", Archive.open(place).ids()[5], "--archive", place, *model, "-k", 5)
     before = document(*command)
-    about = document("index", place, *bundle)
+    about = document("index", place, *model)
     assert about["rows"] == 32
-    assert document("index", "--archive", place, *bundle, "--check")["rows"] == 32
+    assert document("index", "--archive", place, *model, "--check")["rows"] == 32
     after = document(*command)
     assert [m["id"] for m in after["matches"]] == [m["id"] for m in before["matches"]]
 
 
 def test_a_damaged_index_is_named(copy):
-    place, bundle = copy
-    document("index", place, *bundle)
+    place, model = copy
+    document("index", place, *model)
     vectors = next((place / "index").glob("*/vectors.npy"))
     content = bytearray(vectors.read_bytes())
     content[-3] ^= 1
     vectors.write_bytes(content)
-    assert "vectors.npy" in failure("index", place, *bundle, "--check")
+    assert "vectors.npy" in failure("index", place, *model, "--check")
 
 
 def test_what_cannot_be_indexed_says_why(room, copy, monkeypatch):
-    place, bundle = copy
-    assert "has no index" in failure("index", place, *bundle, "--check")
-    monkeypatch.setattr(ann_build, "FEWEST", 1000)
-    assert "fewer than 1000 need no index" in failure("index", place, *bundle)
-    assert "name one archive" in call("index", "--archive", place, place, *bundle, code=2)[1]
+    place, model = copy
+    assert "has no index" in failure("index", place, *model, "--check")
+    monkeypatch.setattr(approximate_build, "FEWEST", 1000)
+    assert "fewer than 1000 need no index" in failure("index", place, *model)
+    assert "name one archive" in call("index", "--archive", place, place, *model, code=2)[1]

@@ -30,7 +30,7 @@ def labelled(room, labels, out, *more):
         # a generator of one epoch knows little; whether its direction has skill is not what is asked here
         warnings.simplefilter("ignore", SteeringWarning)
         command = ("directions", "labels", "--labels", labels, "--archive", room / "archive", "--steps", 3)
-        return document(*command, "--bundle", room / "bundle", "--out", out, *more)
+        return document(*command, "--model", room / "model", "--out", out, *more)
 
 
 def test_inversions_are_made_once_for_many_labels(room, labels, tmp_path):
@@ -43,14 +43,14 @@ def test_inversions_are_made_once_for_many_labels(room, labels, tmp_path):
     # without the file they are the same as with it
     labelled(room, labels, tmp_path / "c.json")
     assert (tmp_path / "a.json").read_text() == (tmp_path / "c.json").read_text()
-    command = ("directions", "labels", "--labels", labels, "--archive", room / "archive", "--bundle", room / "bundle")
-    assert "was made with another bundle" in failure(*command, "--steps", 4, *kept)
+    command = ("directions", "labels", "--labels", labels, "--archive", room / "archive", "--model", room / "model")
+    assert "was made with another model" in failure(*command, "--steps", 4, *kept)
     (tmp_path / "no.npz").write_text("nothing")
     assert "holds no latents" in failure(*command, "--latents", tmp_path / "no.npz")
 
 
 def test_more_of_a_class_lie_on_its_side(room, labels, tmp_path):
     labelled(room, labels, tmp_path / "strong.json")
-    common = ("--bundle", room / "bundle", "--class-direction", tmp_path / "strong.json", "-n", 5)
+    common = ("--model", room / "model", "--class-direction", tmp_path / "strong.json", "-n", 5)
     answers = document("generate", *common, "--out", tmp_path / "more")["answers"]
     assert [answer["verdict"] for answer in answers] == ["met"] * 5

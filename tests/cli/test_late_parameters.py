@@ -1,16 +1,16 @@
-"""A parameter that was registered after a bundle was made can be asked for all the same."""
+"""A parameter that was registered after a model was made can be asked for all the same."""
 
 from __future__ import annotations
 
 import warnings
 
-from solquery.bundle import Bundle
-from solquery.cli_input import asked_of
+from solquery.cli.inputs import asked_of
+from solquery.model import Model
 from solquery.physics import parameter, registry
 from solquery.steering import SteeringWarning
 
 
-def test_a_direction_is_fitted_for_what_the_bundle_was_made_without(room, monkeypatch, capsys):
+def test_a_direction_is_fitted_for_what_the_model_was_made_without(room, monkeypatch, capsys):
     monkeypatch.setattr(registry, "_REGISTRY", dict(registry._REGISTRY))
 
     @parameter("late_peak", "G")
@@ -18,7 +18,7 @@ def test_a_direction_is_fitted_for_what_the_bundle_was_made_without(room, monkey
         """Largest unsigned field."""
         return fields.abs().amax((1, 2))
 
-    models = Bundle.load(room / "bundle")
+    models = Model.load(room / "model")
     before = models.directions.names
     with warnings.catch_warnings():
         # a generator trained for seconds

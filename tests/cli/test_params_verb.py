@@ -10,8 +10,8 @@ import pytest
 from command_line import are_quantities, call, document, failure
 
 from solquery import plugins
-from solquery.bundle import Bundle
 from solquery.extension import extend_directions
+from solquery.model import Model
 from solquery.physics import load_plugin, parameters, registry
 from solquery.steering import SteeringWarning
 
@@ -58,7 +58,7 @@ def test_params_takes_the_noise_from_the_patch_and_leaves_errors_out_when_told(o
 def test_params_measures_over_a_bitmap(tmp_path):
     from astropy.io import fits
 
-    from solquery.archive import write_fits
+    from solquery.sharp import write_fits
     from solquery.simulator import simulate_region
 
     (patch,) = simulate_region(3, 0, 1)
@@ -93,10 +93,10 @@ def test_a_plug_in_goes_through_the_verbs(plugin, observed, room, tmp_path):
     (record,) = document("params", observed, "--plugin", plugin)["patches"]
     assert record["parameters"]["peak_field"]["unit"] == "G"
     made = document(
-        "--plugin", plugin, "generate", "--bundle", room / "bundle", "--set", "tuf>=1", "--out", tmp_path / "made"
+        "--plugin", plugin, "generate", "--model", room / "model", "--set", "tuf>=1", "--out", tmp_path / "made"
     )
-    assert made["answers"][0]["got"]
-    models = Bundle.load(room / "bundle")
+    assert made["answers"][0]["measured"]
+    models = Model.load(room / "model")
     assert "peak_field" not in models.directions.names
     with warnings.catch_warnings():
         # a generator trained for seconds: its directions may be no better than chance
@@ -107,10 +107,10 @@ def test_a_plug_in_goes_through_the_verbs(plugin, observed, room, tmp_path):
     np.testing.assert_array_equal(longer.normals[:-1], models.directions.normals)
     median = longer.quantile("peak_field", 50)
     asked = document(
-        "generate", f"--plugin={plugin}", "--bundle", room / "bundle", "--set", f"peak_field={median}",
+        "generate", f"--plugin={plugin}", "--model", room / "model", "--set", f"peak_field={median}",
         "--out", tmp_path / "asked",
     )  # fmt: skip
-    got = asked["answers"][0]["got"]["peak_field"]
+    got = asked["answers"][0]["measured"]["peak_field"]
     assert got["unit"] == "G"
     assert got["value"] > 0
 
@@ -120,7 +120,7 @@ def test_a_search_filters_by_a_plug_in(plugin, room, tmp_path):
 
     archive = shutil.copytree(room / "archive", tmp_path / "archive")
     load_plugin(plugin)
-    common = ("search", "--archive", archive, "--bundle", room / "bundle", "--set", "tuf>=1", "-k", 3)
+    common = ("search", "--archive", archive, "--model", room / "model", "--set", "tuf>=1", "-k", 3)
     found = document(*common, "--plugin", plugin, "--where", "peak_field > 10")
     assert found["matches"]
     assert all(match["parameters"]["peak_field"]["value"] > 10 for match in found["matches"])

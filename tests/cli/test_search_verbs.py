@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 from command_line import PNG, are_quantities, call, document, failure
 
-from solquery.archive import Archive, write_fits
+from solquery.archive import Archive
 from solquery.physics import parameters
+from solquery.sharp import write_fits
 
 
 def test_search_finds_a_patch_of_the_archive_itself(room, tmp_path):
-    command = ("--archive", room / "archive", "--bundle", room / "bundle")
+    command = ("--archive", room / "archive", "--model", room / "model")
     store = Archive.open(room / "archive")
     own = store.ids()[5]
     about = document("search", own, *command, "-k", 3)
@@ -43,41 +44,41 @@ def test_search_says_what_limits_the_query_and_that_quantities_differ(room, tmp_
         store.get(store.ids()[3]), quantity="line-of-sight", segment="magnetogram", mu=0.3, id="other", source="real"
     )
     path = write_fits(patch, tmp_path / "seen.fits")
-    out, err = call("search", path, "--archive", room / "archive", "--bundle", room / "bundle", "-k", 2, "--json")
+    out, err = call("search", path, "--archive", room / "archive", "--model", room / "model", "-k", 2, "--json")
     query = json.loads(out)["query"]
     assert query["quantity"] == "line-of-sight"
     assert "2 of 2 matches are not" in err
     assert "where \"quantity = 'line-of-sight'\"" in err
-    _, err = call("search", store.ids()[3], "--archive", room / "archive", "--bundle", room / "bundle", "-k", 2)
+    _, err = call("search", store.ids()[3], "--archive", room / "archive", "--model", room / "model", "-k", 2)
     assert "not comparable" not in err
 
 
 def test_looking_again_puts_a_changed_copy_before_all_others(room, tmp_path):
-    from solquery import Bundle
+    from solquery import Model
     from solquery.study.recall import changed_copies
 
-    store, models = Archive.open(room / "archive"), Bundle.load(str(room / "bundle"))
+    store, models = Archive.open(room / "archive"), Model.load(str(room / "model"))
     (own,), (x,) = store.prepared(models.preset, ids=store.ids()[7:8])
     copy = changed_copies(np.nan_to_num(np.asarray(x, np.float32))[None], "all", models.preset.encoder.augment, 2)[0]
     np.save(tmp_path / "copy.npy", models.preset.to_gauss(copy))
-    command = ("search", tmp_path / "copy.npy", "--archive", room / "archive", "--bundle", room / "bundle")
-    about = document(*command, "--verify", 32, "--group", "none", "-k", 4)
+    command = ("search", tmp_path / "copy.npy", "--archive", room / "archive", "--model", room / "model")
+    about = document(*command, "--rerank", 32, "--group", "none", "-k", 4)
     assert about["matches"][0]["id"] == own
-    assert about["matches"][0]["overlay"] > 0.9 and about["verify"] == 32
+    assert about["matches"][0]["correlation"] > 0.9 and about["rerank"] == 32
     assert [m["rank"] for m in about["matches"]] == [1, 2, 3, 4]
     # an image is looked for so without being asked, a description is not, and it can be switched off
-    assert document(*command, "-k", 1)["verify"] == 20
-    assert document(*command, "-k", 1)["matches"][0]["overlay"] is not None
-    assert document(*command, "-k", 1, "--verify", 0)["matches"][0]["overlay"] is None
-    assert document(*command, "-k", 1, "--by", "hybrid")["verify"] == 0
+    assert document(*command, "-k", 1)["rerank"] == 20
+    assert document(*command, "-k", 1)["matches"][0]["correlation"] is not None
+    assert document(*command, "-k", 1, "--rerank", 0)["matches"][0]["correlation"] is None
+    assert document(*command, "-k", 1, "--by", "hybrid")["rerank"] == 0
     drawn = document("search", "--set", f"tuf={models.directions.quantile('tuf', 50)}", *command[2:], "-k", 1)
-    assert drawn["verify"] == 0 and drawn["matches"][0]["overlay"] is None
+    assert drawn["rerank"] == 0 and drawn["matches"][0]["correlation"] is None
 
 
 @pytest.mark.parametrize("by", ["ssl", "euclidean", "mahalanobis"])
-def test_search_with_what_is_asked_for(room, bundle, by):
-    command = ("search", "--archive", room / "archive", "--bundle", room / "bundle", "--by", by, "-k", 2)
-    about = document(*command, "--set", f"tuf={bundle.directions.quantile('tuf', 50)}")
+def test_search_with_what_is_asked_for(room, model, by):
+    command = ("search", "--archive", room / "archive", "--model", room / "model", "--by", by, "-k", 2)
+    about = document(*command, "--set", f"tuf={model.directions.quantile('tuf', 50)}")
     assert about["query"]["kind"] == "generated"
     assert about["query"]["verdict"] in ("met", "nearest")
     assert len(about["matches"]) == 2
@@ -85,10 +86,10 @@ def test_search_with_what_is_asked_for(room, bundle, by):
 
 
 def test_hybrid_search_follows_its_weights(room):
-    command = ("--archive", room / "archive", "--bundle", room / "bundle", "--group", "none")
+    command = ("--archive", room / "archive", "--model", room / "model", "--group", "none")
     own = Archive.open(room / "archive").ids()[5]
-    looks = document("search", own, *command, "-k", 6, "--verify", 0)
-    same = document("search", own, *command, "-k", 6, "--by", "hybrid", "--weights", "look=1")
+    looks = document("search", own, *command, "-k", 6, "--rerank", 0)
+    same = document("search", own, *command, "-k", 6, "--by", "hybrid", "--weights", "embedding=1")
     assert [m["id"] for m in same["matches"]] == [m["id"] for m in looks["matches"]]
     found = document("search", own, *command, "-k", 32, "--by", "physics", "--weights", "tuf=1")
     flux = [m["grid"]["tuf"]["value"] for m in found["matches"]]
@@ -99,12 +100,12 @@ def test_hybrid_search_follows_its_weights(room):
     assert "--weights go with" in call("search", own, *command, "--weights", "tuf=1", code=2)[1]
 
 
-def test_search_with_arrays(room, bundle, tmp_path):
-    command = ("--archive", room / "archive", "--bundle", room / "bundle", "-k", 1)
+def test_search_with_arrays(room, model, tmp_path):
+    command = ("--archive", room / "archive", "--model", room / "model", "-k", 1)
     patch = Archive.open(room / "archive").get(Archive.open(room / "archive").ids()[2])
     np.save(tmp_path / "gauss.npy", patch.field)
     assert document("search", tmp_path / "gauss.npy", *command)["matches"][0]["id"] == patch.id
-    np.save(tmp_path / "latent.npy", np.zeros(bundle.generator.latent_dim))
+    np.save(tmp_path / "latent.npy", np.zeros(model.generator.latent_dim))
     assert document("search", tmp_path / "latent.npy", *command)["query"]["kind"] == "latent"
     np.save(tmp_path / "nan.npy", np.full((40, 60), np.nan))
     assert "missing" in failure("search", tmp_path / "nan.npy", *command)
@@ -113,15 +114,15 @@ def test_search_with_arrays(room, bundle, tmp_path):
 
 
 def test_search_says_what_it_cannot_find(room, tmp_path):
-    bundle = ("--bundle", room / "bundle")
-    known = ("--archive", room / "archive", *bundle)
+    model = ("--model", room / "model")
+    known = ("--archive", room / "archive", *model)
     own = Archive.open(room / "archive").ids()[0]
-    assert "no archive at" in failure("search", own, "--archive", tmp_path / "none", *bundle)
+    assert "no archive at" in failure("search", own, "--archive", tmp_path / "none", *model)
     assert not (tmp_path / "none").exists()
     assert "is no file nor the id" in failure("search", "sim-0-0", *known)
     assert "widen" in failure("search", own, *known, "--where", "mu > 5")
     assert "columns are" in failure("search", own, *known, "--where", "brightness > 5")
-    assert "is no bundle" in failure("search", own, "--archive", room / "archive", "--bundle", tmp_path)
+    assert "is no model" in failure("search", own, "--archive", room / "archive", "--model", tmp_path)
     call("search", *known, code=2)
     call("search", own, *known, "--describe", "strong", code=2)
     call("search", own, *known, "-k", 0, code=2)
@@ -132,34 +133,34 @@ def test_embeddings_of_another_encoder_are_not_replaced_without_being_asked(room
     copytree(room / "archive", tmp_path / "archive")
     store = Archive.open(tmp_path / "archive")
     own = store.ids()[3]
-    command = ("search", own, "--archive", tmp_path / "archive", "--bundle", room / "bundle", "-k", 1)
+    command = ("search", own, "--archive", tmp_path / "archive", "--model", room / "model", "-k", 1)
     assert document(*command)["matches"][0]["id"] == own
     store.set_columns(store.ids(), {"embedding_model": ["feedface" * 8] * 32})
     told = failure(*command)
     assert "another encoder (feedfacefeed)" in told
     assert "solquery archive embed" in told and "replaces what is there" in told
     assert set(store.table(["embedding_model"])["embedding_model"].to_pylist()) == {"feedface" * 8}
-    call("archive", "embed", tmp_path / "archive", "--bundle", room / "bundle")
+    call("archive", "embed", tmp_path / "archive", "--model", room / "model")
     assert document(*command)["matches"][0]["id"] == own
 
 
 def test_more_than_there_is_gives_what_there_is(room):
     own = Archive.open(room / "archive").ids()[0]
-    text, told = call("search", own, "--archive", room / "archive", "--bundle", room / "bundle", "-k", 500, "--json")
+    text, told = call("search", own, "--archive", room / "archive", "--model", room / "model", "-k", 500, "--json")
     assert len(json.loads(text)["matches"]) == 8
     assert "500 were asked for, 8 found: 32 patches are in the archive, one answer a region" in told
 
 
-def test_a_damaged_bundle_is_refused(room, bundle, tmp_path):
-    folder = bundle.save(tmp_path / "bundle")
+def test_a_damaged_model_is_refused(room, model, tmp_path):
+    folder = model.save(tmp_path / "model")
     file = folder / "generator.safetensors"
     file.write_bytes(file.read_bytes()[:-7])
-    assert "damaged" in failure("generate", "--bundle", folder, "--set", "tuf=1", "--out", tmp_path / "out")
+    assert "damaged" in failure("generate", "--model", folder, "--set", "tuf=1", "--out", tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
 def test_the_retrieval_study_writes_a_document_and_pictures(room, tmp_path):
-    arguments = ("study", "retrieval", "--archive", room / "archive", "--bundle", room / "bundle", "--queries", 12)
+    arguments = ("study", "retrieval", "--archive", room / "archive", "--model", room / "model", "--queries", 12)
     arguments += ("--judged", 4, "--changed", 6, "--out", tmp_path / "study")
     about = document(*arguments)
     assert about == json.loads((tmp_path / "study" / "retrieval.json").read_text())

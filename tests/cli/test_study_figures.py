@@ -15,13 +15,13 @@ from command_line import PNG, document, failure
     ],
 )
 def test_a_figure_is_one_command(room, tmp_path, verb, options, name):
-    shown = document("study", verb, "--bundle", room / "bundle", *options, "--out", tmp_path)
+    shown = document("study", verb, "--model", room / "model", *options, "--out", tmp_path)
     assert (tmp_path / f"{name}.png").read_bytes().startswith(PNG)
     assert json.loads((tmp_path / f"{name}.json").read_text()) == shown
 
 
 def test_inversions_of_a_file_beside_an_archive(room, tmp_path, observed, broken):
-    common = ("--bundle", room / "bundle", "--starts", 1, "--steps", 5, "--edits", 1, "--out", tmp_path)
+    common = ("--model", room / "model", "--starts", 1, "--steps", 5, "--edits", 1, "--out", tmp_path)
     shown = document("study", "inversion", observed, *broken, "--archive", room / "archive", "-n", 3, *common)
     assert shown["real"]["patches"] == 1 and shown["simulated"]["regions"] == 3
     assert len(shown["refused"]) == 2

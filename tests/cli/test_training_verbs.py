@@ -1,4 +1,4 @@
-"""Training, bundles, and how real a bundle is."""
+"""Training, models, and how real a model is."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from command_line import PNG, call, document, failure
 
-from solquery.generator.runs import begun_from
+from solquery.training.run_folder import begun_from
 
 
 def test_training_leaves_a_run_folder_and_the_same_command_finds_it_done(room):
@@ -59,7 +59,7 @@ def test_options_change_the_preset_and_wrong_ones_are_refused(tmp_path):
     about = json.loads(call(*command, *options)[0])["generator"]
     assert (about["precision"], about["learning_rate"], about["shared_batch"]) == ("bf16", 1e-4, True)
     about = json.loads(call(*command, "--preset", "physical", "--cool", 640, "--encoder", "physical")[0])["generator"]
-    assert (about["cool_images"], about["seeker"]) == (640, 1.0)
+    assert (about["decay_images"], about["embedding_critic"]) == (640, 1.0)
     for wrong in (("--precision", "fp8"), ("--learning-rate", -1), ("--devices", 0), ("--cool", -1)):
         call(*command, *wrong, code=2)
 
@@ -87,11 +87,11 @@ def test_patches_of_another_preset_and_of_one_region_are_refused(room, tmp_path)
     assert "1 region" in failure(*command, "--archive", room / "archive", "--where", f"region = '{one}'")
     _, err = call(*command, "--archive", room / "archive", "--epochs", 1)
     assert "8 regions" in err and "learn them by heart" in err
-    # nor is a run of one preset built into a bundle of another
+    # nor is a run of one preset built into a model of another
     config = json.loads((tmp_path / "run" / "config.json").read_text())
     config["provenance"]["preset"] = "physical"
     (tmp_path / "run" / "config.json").write_text(json.dumps(config))
-    build = ("bundle", "build", "--name", "x", "--out", tmp_path / "b", "--generator", tmp_path / "run")
+    build = ("model", "build", "--name", "x", "--out", tmp_path / "b", "--generator", tmp_path / "run")
     assert "trained with preset 'physical'" in failure(*build, "--preset", "tiny")
 
 
@@ -103,28 +103,28 @@ def test_choosing_a_checkpoint_by_the_papers_rule(room):
     call("train", "choose", room / "run-g", "--by", "eye", code=2)
 
 
-def test_bundle_build_tells_what_does_not_fit(room, bundle, tmp_path):
-    command = ("bundle", "build", "--name", "x", "--out", tmp_path / "b", "--generator")
+def test_model_build_tells_what_does_not_fit(room, model, tmp_path):
+    command = ("model", "build", "--name", "x", "--out", tmp_path / "b", "--generator")
     assert "128 x 128" in failure(*command, room / "run-g", "--preset", "paper")
     assert "train generator" in failure(*command, tmp_path, "--preset", "tiny")
     assert not (tmp_path / "b").exists()
-    sharing = ("--encoder", room / "bundle", "--preset", "tiny", "--no-directions")
+    sharing = ("--encoder", room / "model", "--preset", "tiny", "--no-directions")
     report = document(
-        "bundle", "build", "--name", "y", "--generator", room / "run-g", *sharing, "--out", room / "sharing"
+        "model", "build", "--name", "y", "--generator", room / "run-g", *sharing, "--out", room / "sharing"
     )
-    assert report["encoder"] == {"hash": bundle.encoder_hash, "from": "bundle"}
+    assert report["encoder"] == {"hash": model.encoder_hash, "from": "model"}
     assert not (room / "sharing" / "encoder.safetensors").exists()
 
 
 def test_quality_wants_enough_patches(room):
-    assert "at least 100" in failure("quality", room / "bundle", "--archive", room / "archive")
+    assert "at least 100" in failure("quality", room / "model", "--archive", room / "archive")
 
 
 def test_quality_writes_a_table_and_a_figure(room, tmp_path):
     archive, out = tmp_path / "archive", tmp_path / "out"
     call("simulate", "--regions", 10, "--frames", 10, "--seed", 6, "--archive", archive, "--workers", 1)
     got = document(
-        "quality", room / "bundle", "--archive", archive, "-n", 100, "--out", out, "--train", room / "archive"
+        "quality", room / "model", "--archive", archive, "-n", 100, "--out", out, "--train", room / "archive"
     )
     assert got["memorisation"]["median_generated"] > 0 and 0 <= got["discriminator_accuracy"] <= 1
     assert {"spans", "reached", "weak", "strong"} <= set(got["parameters"]["tuf"])
@@ -155,11 +155,11 @@ def test_settling_writes_a_run_of_its_own(room, tmp_path):
     assert "no run folder" in failure("train", "settle", tmp_path, *command[3:], "--run", tmp_path / "other")
 
 
-def test_a_training_that_starts_from_a_bundle_skips_the_coarse_levels():
+def test_a_training_that_starts_from_a_model_skips_the_coarse_levels():
     shown = document("train", "generator", "--preset", "physical", "--start", "physical", "--dry-run")
-    assert shown["generator"]["grow_images"] == [] and shown["generator"]["judge_first_images"] > 0
+    assert shown["generator"]["grow_images"] == [] and shown["generator"]["discriminator_warmup_images"] > 0
     plain = document("train", "generator", "--preset", "physical", "--dry-run")
-    assert plain["generator"]["grow_images"] and plain["generator"]["judge_first_images"] == 0
+    assert plain["generator"]["grow_images"] and plain["generator"]["discriminator_warmup_images"] == 0
     assert "physical" in failure("train", "encoder", "--preset", "physical", "--start", "nothing", "--dry-run")
 
 
@@ -183,19 +183,19 @@ def test_bfloat16_is_for_processors_that_have_it(tmp_path, monkeypatch):
 def test_draws_are_shown_to_an_encoder_of_the_same_grid_only(room):
     command = ("train", "generator", "--preset", "tiny", "--archive", room / "archive", "--device", "cpu")
     command = (*command, "--run", room / "never")
-    assert "only 'vae-gan'" in failure(*command, "--encoder", room / "bundle")
+    assert "only 'vae-gan'" in failure(*command, "--encoder", room / "model")
     assert "name one of the same grid" in failure(*command, "--encoder", "physical")
     assert "nowhere is no run folder" in failure(*command, "--encoder", room / "nowhere")
     assert not (room / "never").exists()
 
 
 def test_the_encoder_that_was_shown_the_draws_is_written_down(room):
-    from solquery import Bundle, get_preset
-    from solquery.cli_input import seen_by
+    from solquery import Model, get_preset
+    from solquery.cli.inputs import seen_by
 
     told: dict = {}
-    encoder = seen_by(str(room / "bundle"), get_preset("tiny"), told)
-    assert encoder is not None and told == {"encoder": Bundle.load(room / "bundle").encoder_hash}
+    encoder = seen_by(str(room / "model"), get_preset("tiny"), told)
+    assert encoder is not None and told == {"encoder": Model.load(room / "model").encoder_hash}
     other: dict = {}
     assert seen_by(str(room / "run-e"), get_preset("tiny"), other) is not None and other == told
     assert seen_by(None, get_preset("tiny"), other) is None
@@ -204,18 +204,18 @@ def test_the_encoder_that_was_shown_the_draws_is_written_down(room):
 def test_quality_in_the_space_of_another_encoder(room, tmp_path):
     archive = tmp_path / "more"
     document("simulate", "--regions", 6, "--frames", 20, "--seed", 5, "--workers", 1, "--archive", archive)
-    command = ("quality", room / "bundle", "--archive", archive, "-n", 100, "--critic-steps", 0)
+    command = ("quality", room / "model", "--archive", archive, "-n", 100, "--critic-steps", 0)
     own, other = document(*command), document(*command, "--encoder", "quick")
     assert own["encoder"] != other["encoder"] and other["encoder_of"] == "quick"
     assert own["median_ks"] == other["median_ks"] and own["frechet"] != other["frechet"]
     assert "has no encoder" not in str(own) and not own["asked_for"]
 
 
-def test_a_bundle_takes_along_what_its_networks_began_with(room, tmp_path):
+def test_a_model_takes_along_what_its_networks_began_with(room, tmp_path):
     run = shutil.copytree(room / "run-g", tmp_path / "run-g")
     (run / "start.json").write_text('{"from": "before", "images": 640}')
-    document("bundle", "build", "--generator", run, "--preset", "tiny", "--out", tmp_path / "bundle", "--name", "b")
-    told = json.loads((tmp_path / "bundle" / "bundle.json").read_text())
+    document("model", "build", "--generator", run, "--preset", "tiny", "--out", tmp_path / "model", "--name", "b")
+    told = json.loads((tmp_path / "model" / "model.json").read_text())
     assert told["provenance"]["generator"]["start"] == {"from": "before", "images": 640}
     own = told["provenance"]["generator"]["last"]["images"]
-    assert begun_from(tmp_path / "bundle") == {"from": "b", "images": 640 + own}
+    assert begun_from(tmp_path / "model") == {"from": "b", "images": 640 + own}

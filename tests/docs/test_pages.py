@@ -52,8 +52,8 @@ def room(tmp_path, monkeypatch):
     with own_registry(), warnings.catch_warnings():
         # what small numbers bring about: directions that separate badly, networks that have hardly learned
         from solquery import SteeringWarning
-        from solquery.generator import CollapseWarning
-        from solquery.retrieval import CollapseWarning as EncoderCollapse
+        from solquery.encoder import CollapseWarning as EncoderCollapse
+        from solquery.training.diversity import CollapseWarning
 
         for kind in (SteeringWarning, CollapseWarning, EncoderCollapse):
             warnings.simplefilter("ignore", kind)
@@ -97,7 +97,7 @@ def slow_in(page) -> bool:
 def test_python_runs_with_the_numbers_that_are_written(page, room):
     names: dict = {"__name__": "page"}
     if any(block.language == "python" and "demo/archive" in block.code for block in found_in(page)):
-        from solquery.cli import app
+        from solquery.cli.root import app
 
         app(["demo", "--out", "demo"], standalone_mode=False)  # as the page says before
     for block in found_in(page):
@@ -110,13 +110,13 @@ def test_python_runs_with_the_numbers_that_are_written(page, room):
 def test_blocks_that_ask_a_server_get_their_answers(page, room):
     import uvicorn
 
-    from solquery import Archive, Bundle, sample_patches
-    from solquery.app import Room, create_app
+    from solquery import Archive, Model, sample_patches
+    from solquery.app import Service, create_app
 
     archive = Archive.create(room / "archive")
     archive.add(sample_patches())
     server = uvicorn.Server(
-        uvicorn.Config(create_app(Room(Bundle.load(), archive)), host="127.0.0.1", port=0, log_level="warning")
+        uvicorn.Config(create_app(Service(Model.load(), archive)), host="127.0.0.1", port=0, log_level="warning")
     )
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()

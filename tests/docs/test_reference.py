@@ -25,7 +25,7 @@ def test_the_reference_of_the_command_line_has_every_verb_and_option():
     pytest.importorskip("sphinx")
     import typer
 
-    from solquery.cli import app
+    from solquery.cli.root import app
 
     reference = module(ROOT / "docs" / "_ext" / "cli_reference.py")
     command = typer.main.get_command(app)
@@ -45,7 +45,7 @@ def test_every_option_of_every_verb_has_a_help_text():
     pytest.importorskip("sphinx")
     import typer
 
-    from solquery.cli import app
+    from solquery.cli.root import app
 
     reference = module(ROOT / "docs" / "_ext" / "cli_reference.py")
     for path, verb in reference.verbs(typer.main.get_command(app)):
@@ -69,16 +69,16 @@ def cards():
 
 
 class TestCards:
-    def test_the_committed_cards_say_what_the_bundles_say(self, cards):
+    def test_the_committed_cards_say_what_the_models_say(self, cards):
         for path, text in cards.cards().items():
             assert path.exists() and path.read_text() == text, f"run python scripts/model_card.py: {path.name}"
 
-    def test_every_shipped_bundle_has_words_of_a_person(self, cards):
-        for folder in cards.BUNDLES.glob("*/bundle.json"):
+    def test_every_shipped_model_has_words_of_a_person(self, cards):
+        for folder in cards.MODELS.glob("*/model.json"):
             assert (cards.CARDS / "notes" / f"{folder.parent.name}.md").exists(), folder.parent.name
 
-    def test_a_card_carries_the_numbers_of_its_bundle(self, cards):
-        document = json.loads((cards.BUNDLES / "quick" / "bundle.json").read_text())
+    def test_a_card_carries_the_numbers_of_its_model(self, cards):
+        document = json.loads((cards.MODELS / "quick" / "model.json").read_text())
         document["metrics"]["direction_accuracy"]["tuf"] = 0.1234
         document["preset"]["scale_mm"] = [1.5, 1.5]
         text = cards.card(document, "")

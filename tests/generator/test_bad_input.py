@@ -9,10 +9,10 @@ import torch
 from trainings import SHAPE, blobs, configurations
 
 from solquery.config import GeneratorConfig, get_preset
-from solquery.generator import CollapseWarning, TrainingError, diversity, train_generator
+from solquery.generator import TrainingError, train_generator
 from solquery.generator import training as loops
 from solquery.generator.networks import PaperDiscriminator, register
-from solquery.generator.variety import Diversity
+from solquery.training.diversity import CollapseWarning, Diversity, diversity
 
 DATA = blobs()
 CONFIGS = configurations()
@@ -151,12 +151,13 @@ class _Few(torch.nn.Module):
 
 @pytest.mark.parametrize("patches", [1, 2])
 def test_collapse_is_warned_about_within_the_run(tmp_path, monkeypatch, patches):
-    from solquery.generator import variety, watch
+    from solquery.training import diversity as variety
+    from solquery.training import monitor
 
     register(f"test-few-{patches}", lambda config, shape: _Few(config, shape, patches), PaperDiscriminator)
     monkeypatch.setattr(variety, "COLLAPSE_STEPS", 20)
-    monkeypatch.setattr(watch, "DIVERSITY_STEPS", 10)
-    monkeypatch.setattr(watch, "LINE_STEPS", 10)
+    monkeypatch.setattr(monitor, "DIVERSITY_STEPS", 10)
+    monkeypatch.setattr(monitor, "LINE_STEPS", 10)
     config = dataclasses.replace(CONFIGS["bce"], arch=f"test-few-{patches}", learning_rate=1e-6)
     seen = []
     with pytest.warns(CollapseWarning, match="it collapsed") as caught:

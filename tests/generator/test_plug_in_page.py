@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from started import Started
 
-from solquery.bundle import Bundle, BundleError
 from solquery.generator import networks
+from solquery.model import Model, ModelError
 
 PAGE = Path(__file__).parents[2] / "docs" / "plug-in-generator.md"
 
@@ -53,21 +53,21 @@ def test_the_generator_takes_about_thirty_lines():
 
 def test_everything_downstream_works_with_it(told, folder, monkeypatch):
     monkeypatch.chdir(folder)  # the page's archive has a relative path
-    bundle, answer, found = told["bundle"], told["answer"], told["found"]
-    assert type(bundle.generator).__name__ == "PcaDecoder" and bundle.directions is not None
+    model, answer, found = told["model"], told["answer"], told["found"]
+    assert type(model.generator).__name__ == "PcaDecoder" and model.directions is not None
     # the tensors came back as they went in
-    assert np.array_equal(bundle.generator.components.numpy(), told["decoder"].components.numpy())
-    assert answer.got["tuf"] == pytest.approx(told["middle"], rel=0.25)
+    assert np.array_equal(model.generator.components.numpy(), told["decoder"].components.numpy())
+    assert answer.measured["tuf"] == pytest.approx(told["middle"], rel=0.25)
     # inverted: better than the mean patch, which is what a latent of zeros gives
-    x = np.asarray(told["archive"].prepared(bundle.preset)[1][0], np.float32)
-    assert found.mse < 0.8 * np.square(x - bundle.generator.mean.view(128, 128).numpy()).mean()
-    assert len({match.region for match in told["search"](told["archive"], bundle, answer.x, k=3)}) == 3
+    x = np.asarray(told["archive"].prepared(model.preset)[1][0], np.float32)
+    assert found.mse < 0.8 * np.square(x - model.generator.mean.view(128, 128).numpy()).mean()
+    assert len({match.region for match in told["search"](told["archive"], model, answer.x, k=3)}) == 3
 
 
-def test_without_the_import_the_bundle_says_what_is_missing(told, folder, monkeypatch):
+def test_without_the_import_the_model_says_what_is_missing(told, folder, monkeypatch):
     monkeypatch.delitem(networks._ARCHITECTURES, "pca")
-    with pytest.raises(BundleError, match=r"no generator architecture named 'pca'.*registered first"):
-        Bundle.load(folder / "bundles" / "pca")
+    with pytest.raises(ModelError, match=r"no generator architecture named 'pca'.*registered first"):
+        Model.load(folder / "models" / "pca")
 
 
 def test_the_command_line_works_with_it(told, folder):

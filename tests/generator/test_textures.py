@@ -11,12 +11,12 @@ import torch
 
 from solquery.config import GeneratorConfig
 from solquery.generator import build_generator
-from solquery.generator.amounts import AMOUNTS, Amounts
+from solquery.generator.footprint import load_weights
 from solquery.generator.pyramid import KNEE, compress, expand
-from solquery.generator.team import Team
+from solquery.generator.statistics_matching import STATISTICS, StatisticsMatching
 from solquery.generator.textures import TEXTURES, measure_textures
 from solquery.generator.vaegan import train_vaegan
-from solquery.generator.window import load_weights
+from solquery.training.process_group import ProcessGroup
 
 CONFIG = GeneratorConfig(
     arch="pyramid", loss="vae-gan", latent_dim=8, width=16, batch=16, images=32, limit=4.0, precision="fp32"
@@ -83,19 +83,23 @@ def _pairs(count, seed, together):
 
 
 def test_two_amounts_that_are_right_alone_and_wrong_together_are_found_out():
-    amounts = Amounts(_pairs(800, 0, True), 1000.0, seed=0)
+    amounts = StatisticsMatching(_pairs(800, 0, True), 1000.0, seed=0)
 
     def missed(together):
         """Of the amounts, and of their mixtures."""
         made = torch.as_tensor(_pairs(1200, 5, together))[:, None]
         for part in made[:1024].split(64):  # the memory is now of draws
-            amounts.belong(part, Team())
+            amounts.belong(part, ProcessGroup())
         values = amounts(made[1024:])
         quantiles = torch.linspace(0.1, 0.9, 9)
         gap = torch.quantile(values, quantiles, dim=0) - torch.quantile(amounts.table, quantiles, dim=0)
         gap = gap.abs().mean(0)
-        names = [AMOUNTS.index("tuf"), AMOUNTS.index("detail_1_xy")]
-        return float(gap[names].mean()), float(gap[len(AMOUNTS) :].mean()), float(amounts.belong(made[1024:], Team()))
+        names = [STATISTICS.index("tuf"), STATISTICS.index("detail_1_xy")]
+        return (
+            float(gap[names].mean()),
+            float(gap[len(STATISTICS) :].mean()),
+            float(amounts.belong(made[1024:], ProcessGroup())),
+        )
 
     (alone, mixed, all_of_it), (wrong_alone, wrong_mixed, wrong_all) = missed(True), missed(False)
     assert max(alone, wrong_alone) < 0.25  # told from flux or texture alone, both are the archive
@@ -105,7 +109,7 @@ def test_two_amounts_that_are_right_alone_and_wrong_together_are_found_out():
 def test_fine_grain_starts_as_nothing_and_takes_weights_from_before_it():
     torch.manual_seed(0)
     plain = build_generator(CONFIG, (32, 32)).eval()
-    grained = build_generator(dataclasses.replace(CONFIG, fine_grain=True), (32, 32)).eval()
+    grained = build_generator(dataclasses.replace(CONFIG, pixel_noise=True), (32, 32)).eval()
     assert load_weights(grained, plain.state_dict()) is False  # no window is missing
     z = torch.randn(4, 8, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
@@ -116,7 +120,7 @@ def test_fine_grain_starts_as_nothing_and_takes_weights_from_before_it():
 
 def test_fine_grain_gives_every_pixel_noise_of_its_own():
     torch.manual_seed(0)
-    network = build_generator(dataclasses.replace(CONFIG, fine_grain=True), (64, 64)).eval()
+    network = build_generator(dataclasses.replace(CONFIG, pixel_noise=True), (64, 64)).eval()
     z = torch.randn(64, 8, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
         before = compress(network(z))
@@ -133,7 +137,7 @@ def test_fine_grain_gives_every_pixel_noise_of_its_own():
 
 @pytest.mark.parametrize("cool", [0, 64])
 def test_the_learning_rate_falls_at_the_end(tmp_path, cool):
-    config = dataclasses.replace(CONFIG, images=128, cool_images=cool, learning_rate=1e-3)
+    config = dataclasses.replace(CONFIG, images=128, decay_images=cool, learning_rate=1e-3)
     data = _noise(32, 0.1, side=32, seed=4).numpy()
     train_vaegan(config, data, tmp_path / "run", (32, 32), seed=1)
     kept = torch.load(tmp_path / "run" / "checkpoints" / "last.pt", weights_only=True)
@@ -143,7 +147,7 @@ def test_the_learning_rate_falls_at_the_end(tmp_path, cool):
 
 
 def test_only_the_pyramid_has_fine_grain():
-    with pytest.raises(ValueError, match="has no fine_grain"):
-        GeneratorConfig(fine_grain=True)
-    with pytest.raises(ValueError, match="cool_images"):
-        dataclasses.replace(CONFIG, cool_images=-1)
+    with pytest.raises(ValueError, match="has no pixel_noise"):
+        GeneratorConfig(pixel_noise=True)
+    with pytest.raises(ValueError, match="decay_images"):
+        dataclasses.replace(CONFIG, decay_images=-1)

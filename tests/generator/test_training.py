@@ -11,13 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 
-from solquery.bundle import Bundle
 from solquery.config import GeneratorConfig, get_preset
 from solquery.generator.inference import load_inference
 from solquery.generator.networks import build_discriminator, build_generator, register
 from solquery.generator.pyramid import compress, expand, haar_split
-from solquery.generator.runs import begun_from
 from solquery.generator.training import TrainingError, discriminator_accuracy, load_run, train_generator
+from solquery.model import Model
+from solquery.training.run_folder import begun_from
 
 TINY = get_preset("tiny").generator
 SHAPE = (32, 32)
@@ -189,10 +189,10 @@ def test_reconstruction_learns_the_layout_of_its_patches(tmp_path, blobs):
     guessed, blind = ((part - truth).square().mean() for part in coarse)
     assert guessed < 0.5 * blind
 
-    # it goes into a bundle and comes back
+    # it goes into a model and comes back
     preset = dataclasses.replace(get_preset("tiny"), generator=config)
-    bundle = Bundle.load(Bundle("mine", preset, network, inference=inference).save(tmp_path / "mine"))
-    assert torch.allclose(bundle.inference.guess(x), inference.guess(x), atol=0.02)  # stored in half precision
+    model = Model.load(Model("mine", preset, network, inference=inference).save(tmp_path / "mine"))
+    assert torch.allclose(model.inference.guess(x), inference.guess(x), atol=0.02)  # stored in half precision
 
 
 def test_anchors_are_uncorrelated_normal_scores_of_what_they_name(blobs):
@@ -255,7 +255,9 @@ def test_a_new_run_begins_with_the_weights_of_another(tmp_path):
     import trainings
 
     trainings.train("vae-gan", str(tmp_path / "first"), until_images=160)
-    config = dataclasses.replace(trainings.configurations()["vae-gan"], learning_rate=1e-9, grow_images=(), amounts=0.0)
+    config = dataclasses.replace(
+        trainings.configurations()["vae-gan"], learning_rate=1e-9, grow_images=(), statistics_matching=0.0
+    )
     train_generator(
         config, trainings.blobs(), tmp_path / "second", trainings.SHAPE, until_images=16, start=tmp_path / "first"
     )
@@ -278,23 +280,23 @@ def test_a_new_run_begins_with_the_weights_of_another(tmp_path):
         train_generator(bce, trainings.blobs(), tmp_path / "fourth", trainings.SHAPE, start=tmp_path / "first")
 
 
-def test_a_new_run_begins_with_a_bundle_whose_discriminator_has_to_learn_first(tmp_path):
+def test_a_new_run_begins_with_a_model_whose_discriminator_has_to_learn_first(tmp_path):
     import trainings
 
     trainings.train("vae-gan", str(tmp_path / "first"), until_images=160)
-    bundle = tmp_path / "bundle"
-    bundle.mkdir()
-    (bundle / "bundle.json").write_text("{}")
+    model = tmp_path / "model"
+    model.mkdir()
+    (model / "model.json").write_text("{}")
     for name in ("generator", "inference"):
-        (bundle / f"{name}.safetensors").write_bytes((tmp_path / f"first/checkpoints/{name}.safetensors").read_bytes())
-    shipped = load_file(bundle / "generator.safetensors")
+        (model / f"{name}.safetensors").write_bytes((tmp_path / f"first/checkpoints/{name}.safetensors").read_bytes())
+    shipped = load_file(model / "generator.safetensors")
     config = dataclasses.replace(
-        trainings.configurations()["vae-gan"], grow_images=(), fade_images=1, judge_first_images=32
+        trainings.configurations()["vae-gan"], grow_images=(), fade_images=1, discriminator_warmup_images=32
     )
 
     def stored(images):
         run = tmp_path / "run"
-        train_generator(config, trainings.blobs(), run, trainings.SHAPE, until_images=images, start=bundle)
+        train_generator(config, trainings.blobs(), run, trainings.SHAPE, until_images=images, start=model)
         return torch.load(run / "checkpoints" / "last.pt", weights_only=True)
 
     first = stored(32)
@@ -302,6 +304,6 @@ def test_a_new_run_begins_with_a_bundle_whose_discriminator_has_to_learn_first(t
     assert first["optimise_d"]["state"] and not first["optimise_g"]["state"]
     second = stored(48)  # gone on with: now the generator learns as well
     assert not torch.equal(second["generator"]["linear.weight"], shipped["linear.weight"])
-    with pytest.raises(TrainingError, match="give a bundle or a checkpoint of the same networks"):
+    with pytest.raises(TrainingError, match="give a model or a checkpoint of the same networks"):
         wider = dataclasses.replace(config, width=16)
-        train_generator(wider, trainings.blobs(), tmp_path / "other", trainings.SHAPE, start=bundle)
+        train_generator(wider, trainings.blobs(), tmp_path / "other", trainings.SHAPE, start=model)

@@ -94,7 +94,7 @@ def test_harp_377_centres_over_the_pixels_of_the_header():
 
 
 def test_harp_377_is_seen_at_its_mu():
-    from solquery.archive import read_sharp
+    from solquery.sharp import read_sharp
 
     path = HARP377 / "hmi.sharp_cea_720s.377.20110215_020000_TAI.Br.fits"
     if not path.exists():

@@ -57,5 +57,5 @@ def directions(table):
 
 
 @pytest.fixture
-def bundle(bipoles, directions):
+def model(bipoles, directions):
     return SimpleNamespace(name="bipoles", preset=get_preset("tiny"), generator=bipoles, directions=directions)

@@ -5,78 +5,78 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from solquery import Bundle
+from solquery import Model
 from solquery.steering import OutOfReach, SteeringError, decode_latent, encode_latent, generate, steer
 from solquery.steering.direct import HOLD_SLACK, spread
 
 
 @pytest.fixture
-def z(bundle):
-    return generate(bundle, {"tuf": bundle.directions.quantile("tuf", 50)}, seed=1)[0].z
+def z(model):
+    return generate(model, {"tuf": model.directions.quantile("tuf", 50)}, seed=1)[0].z
 
 
-def test_nothing_asked_gives_the_patch_itself(bundle, z):
-    same = steer(bundle, z)
+def test_nothing_asked_gives_the_patch_itself(model, z):
+    same = steer(model, z)
     np.testing.assert_array_equal(same.z, z)
-    assert same.asked == {} and set(same.got) == set(bundle.directions.names)
+    assert same.requested == {} and set(same.measured) == set(model.directions.names)
 
 
 @pytest.mark.parametrize("percent", [15, 40, 70, 90])
-def test_the_direct_step_goes_most_of_the_way(bundle, z, percent):
-    goal = bundle.directions.quantile("tuf", percent)
-    before = steer(bundle, z).got["tuf"]
-    after = steer(bundle, z, {"tuf": goal}, exact=False).got["tuf"]
+def test_the_direct_step_goes_most_of_the_way(model, z, percent):
+    goal = model.directions.quantile("tuf", percent)
+    before = steer(model, z).measured["tuf"]
+    after = steer(model, z, {"tuf": goal}, exact=False).measured["tuf"]
     assert abs(after - goal) < 0.5 * abs(before - goal) or abs(after - goal) < 0.1 * goal
 
 
 @pytest.mark.parametrize("percent", [15, 40, 70, 90])
-def test_the_exact_step_gets_there(bundle, z, percent):
-    answer = steer(bundle, z, {"psep": bundle.directions.quantile("psep", percent)})
+def test_the_exact_step_gets_there(model, z, percent):
+    answer = steer(model, z, {"psep": model.directions.quantile("psep", percent)})
     assert answer.verdict == "met"
 
 
 @pytest.mark.parametrize("exact", [False, True])
 @pytest.mark.parametrize("name", ["psep", "r", "tilt"])
-def test_a_locked_value_stays_within_its_slack(bundle, z, name, exact):
-    before = steer(bundle, z).got[name]
+def test_a_locked_value_stays_within_its_slack(model, z, name, exact):
+    before = steer(model, z).measured[name]
     for percent in (5, 50, 95):
-        answer = steer(bundle, z, {"tuf": bundle.directions.quantile("tuf", percent)}, name, exact=exact)
-        assert abs(answer.got[name] - before) <= HOLD_SLACK * spread(bundle.directions, name) * (1 + 1e-9)
+        answer = steer(model, z, {"tuf": model.directions.quantile("tuf", percent)}, name, exact=exact)
+        assert abs(answer.measured[name] - before) <= HOLD_SLACK * spread(model.directions, name) * (1 + 1e-9)
         assert answer.held[name] == pytest.approx(before)
 
 
-def test_drift_does_not_add_up_when_the_value_to_hold_is_given(bundle, z):
-    start = steer(bundle, z).got["psep"]
+def test_drift_does_not_add_up_when_the_value_to_hold_is_given(model, z):
+    start = steer(model, z).measured["psep"]
     for percent in (20, 80, 30, 90, 10):
-        answer = steer(bundle, z, {"tuf": bundle.directions.quantile("tuf", percent)}, {"psep": start})
+        answer = steer(model, z, {"tuf": model.directions.quantile("tuf", percent)}, {"psep": start})
         z = answer.z
-        assert abs(answer.got["psep"] - start) <= HOLD_SLACK * spread(bundle.directions, "psep") * (1 + 1e-9)
+        assert abs(answer.measured["psep"] - start) <= HOLD_SLACK * spread(model.directions, "psep") * (1 + 1e-9)
 
 
-def test_pictures_that_are_kept_are_made_once_and_change_nothing(bundle, z):
-    goal, kept = {"tuf": bundle.directions.quantile("tuf", 70)}, {}
-    fresh = steer(bundle, z, goal, exact=False)
-    first, made = steer(bundle, z, goal, exact=False, pictures=kept), len(kept)
-    again = steer(bundle, z, goal, exact=False, pictures=kept)
+def test_pictures_that_are_kept_are_made_once_and_change_nothing(model, z):
+    goal, kept = {"tuf": model.directions.quantile("tuf", 70)}, {}
+    fresh = steer(model, z, goal, exact=False)
+    first, made = steer(model, z, goal, exact=False, pictures=kept), len(kept)
+    again = steer(model, z, goal, exact=False, pictures=kept)
     assert z.tobytes() in kept and len(kept) == made
     for answer in (first, again):
         np.testing.assert_array_equal(answer.x, fresh.x)
-        assert answer.got == fresh.got
+        assert answer.measured == fresh.measured
 
 
 @pytest.mark.parametrize("name, hold", [("r", ()), ("r", "psep"), ("tuf", "psep")])
-def test_a_drag_that_remembers_where_it_has_been_makes_fewer_patches_and_is_no_further_off(bundle, z, name, hold):
-    start, goal = steer(bundle, z).got[name], bundle.directions.quantile(name, 85)
+def test_a_drag_that_remembers_where_it_has_been_makes_fewer_patches_and_is_no_further_off(model, z, name, hold):
+    start, goal = steer(model, z).measured[name], model.directions.quantile(name, 85)
     way = [start + (goal - start) * k / 12 for k in range(1, 13)]
 
     def dragged(been):
         made, off = {}, []
         for value in way:
-            answer = steer(bundle, z, {name: value}, hold, exact=False, pictures=made, been=been)
-            off.append(abs(answer.got[name] - value))
+            answer = steer(model, z, {name: value}, hold, exact=False, pictures=made, been=been)
+            off.append(abs(answer.measured[name] - value))
             for held, kept in answer.held.items():
-                slack = HOLD_SLACK * spread(bundle.directions, held)
-                assert abs(answer.got[held] - kept) <= slack * (1 + 1e-9)
+                slack = HOLD_SLACK * spread(model.directions, held)
+                assert abs(answer.measured[held] - kept) <= slack * (1 + 1e-9)
         return len(made), np.mean(off)
 
     alone, remembering = dragged(None), dragged([])
@@ -85,40 +85,40 @@ def test_a_drag_that_remembers_where_it_has_been_makes_fewer_patches_and_is_no_f
     assert remembering[1] <= alone[1] + 0.02 * goal
 
 
-def test_a_drag_keeps_its_start_and_a_bounded_number_of_places(bundle, z):
+def test_a_drag_keeps_its_start_and_a_bounded_number_of_places(model, z):
     been = []
-    for value in np.linspace(bundle.directions.quantile("tuf", 20), bundle.directions.quantile("tuf", 80), 60):
-        steer(bundle, z, {"tuf": value}, exact=False, been=been)
+    for value in np.linspace(model.directions.quantile("tuf", 20), model.directions.quantile("tuf", 80), 60):
+        steer(model, z, {"tuf": value}, exact=False, been=been)
     np.testing.assert_array_equal(been[0][0], z)
     assert len(been) <= 48
-    own = steer(bundle, z).got["tuf"]
-    back = steer(bundle, z, {"tuf": own}, exact=False, been=been)
+    own = steer(model, z).measured["tuf"]
+    back = steer(model, z, {"tuf": own}, exact=False, been=been)
     np.testing.assert_allclose(back.z, z, atol=0.05)
 
 
-def test_polarity_flips_when_asked_and_keeps_what_is_held(bundle, z):
-    before = steer(bundle, z).got
-    answer = steer(bundle, z, {"polarity": -before["polarity"]}, "tuf")
-    assert answer.got["polarity"] == -before["polarity"]
-    assert abs(answer.got["tuf"] - before["tuf"]) <= HOLD_SLACK * spread(bundle.directions, "tuf") * (1 + 1e-9)
+def test_polarity_flips_when_asked_and_keeps_what_is_held(model, z):
+    before = steer(model, z).measured
+    answer = steer(model, z, {"polarity": -before["polarity"]}, "tuf")
+    assert answer.measured["polarity"] == -before["polarity"]
+    assert abs(answer.measured["tuf"] - before["tuf"]) <= HOLD_SLACK * spread(model.directions, "tuf") * (1 + 1e-9)
 
 
-def test_generate_takes_the_value_to_hold(bundle, z):
+def test_generate_takes_the_value_to_hold(model, z):
     """The start's own separation is another one than that to be kept."""
-    d = bundle.directions
+    d = model.directions
     goal = d.quantile("psep", 75)
-    answer = generate(bundle, {"tuf": d.quantile("tuf", 60)}, hold={"psep": goal}, start=z)[0]
+    answer = generate(model, {"tuf": d.quantile("tuf", 60)}, hold={"psep": goal}, start=z)[0]
     assert answer.held == {"psep": goal}
-    assert abs(answer.got["psep"] - goal) < abs(steer(bundle, z).got["psep"] - goal)
+    assert abs(answer.measured["psep"] - goal) < abs(steer(model, z).measured["psep"] - goal)
 
 
-def test_what_cannot_be_asked_is_refused(bundle, z):
+def test_what_cannot_be_asked_is_refused(model, z):
     with pytest.raises(OutOfReach, match="out of reach"):
-        steer(bundle, z, {"tuf": 1e30})
+        steer(model, z, {"tuf": 1e30})
     with pytest.raises(SteeringError, match="both asked for and held"):
-        steer(bundle, z, {"tuf": bundle.directions.quantile("tuf", 50)}, "tuf")
+        steer(model, z, {"tuf": model.directions.quantile("tuf", 50)}, "tuf")
     with pytest.raises(SteeringError, match="no direction of its own"):
-        steer(bundle, z, {"imbalance": 0.1})
+        steer(model, z, {"imbalance": 0.1})
 
 
 def test_a_latent_survives_as_text_to_the_bit():
@@ -144,12 +144,12 @@ def test_a_latent_of_another_model_or_without_numbers_is_refused():
 @pytest.mark.parametrize("name", ["physical", "quick", "paper"])
 def test_whatever_has_a_slider_can_be_steered(name):
     """The page has one for each direction: none may answer that it has none."""
-    shipped = Bundle.load(name)
+    shipped = Model.load(name)
     z = np.random.default_rng(5).standard_normal(shipped.directions.latent_dim)
-    here = steer(shipped, z).got
+    here = steer(shipped, z).measured
     for parameter in shipped.directions.names:
         if shipped.directions.is_binary(parameter) or not np.isfinite(here[parameter]):
             continue
         wanted = shipped.directions.quantile(parameter, 60)
         answer = steer(shipped, z, {parameter: wanted}, exact=False)
-        assert abs(answer.got[parameter] - wanted) <= abs(here[parameter] - wanted), parameter
+        assert abs(answer.measured[parameter] - wanted) <= abs(here[parameter] - wanted), parameter

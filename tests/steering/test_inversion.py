@@ -9,17 +9,17 @@ from solquery.steering import SteeringError, SteeringWarning, invert, render
 from solquery.steering.inversion import _refine
 
 
-def patches(bundle, n, seed):
+def patches(model, n, seed):
     rng = np.random.default_rng(seed)
     z = rng.normal(size=(n, 8)).astype(np.float32)
     # well away from where both polarities vanish and z is not to be seen
     z[:, 2] = np.sign(z[:, 2]) * (0.5 + np.abs(z[:, 2]))
-    return z, render(bundle.generator, z, bundle.preset.shape)[:, 0]
+    return z, render(model.generator, z, model.preset.shape)[:, 0]
 
 
-def test_a_generated_patch_is_recovered(bundle):
-    z, x = patches(bundle, 3, 0)
-    found = invert(bundle, x, starts=4, steps=120)
+def test_a_generated_patch_is_recovered(model):
+    z, x = patches(model, 3, 0)
+    found = invert(model, x, starts=4, steps=120)
     assert len(found) == 3
     for true, patch, answer in zip(z, x.numpy(), found, strict=True):
         assert answer.mse < 1e-3 * float(np.square(patch).mean())
@@ -55,58 +55,58 @@ def test_steps_are_those_of_adam_with_a_fresh_gradient():
     assert float(error) == pytest.approx(float((generator(found[0])[:, 0] - target).square().mean()), rel=1e-4)
 
 
-def test_nothing_is_left_behind_on_the_generator(bundle):
-    _, x = patches(bundle, 1, 1)
-    invert(bundle, x, starts=2, steps=5)
-    assert bundle.generator.gain.grad is None
-    assert bundle.generator.gain.requires_grad
+def test_nothing_is_left_behind_on_the_generator(model):
+    _, x = patches(model, 1, 1)
+    invert(model, x, starts=2, steps=5)
+    assert model.generator.gain.grad is None
+    assert model.generator.gain.requires_grad
 
 
-def test_patches_do_not_influence_each_other(bundle):
-    _, x = patches(bundle, 2, 2)
-    both = invert(bundle, x, starts=3, steps=40)
-    alone = invert(bundle, x[1], starts=3, steps=40)
+def test_patches_do_not_influence_each_other(model):
+    _, x = patches(model, 2, 2)
+    both = invert(model, x, starts=3, steps=40)
+    alone = invert(model, x[1], starts=3, steps=40)
     np.testing.assert_allclose(both[1].z, alone[0].z, atol=1e-3)
 
 
-def test_same_seed_same_latent(bundle):
-    _, x = patches(bundle, 1, 3)
-    first, again = (invert(bundle, x, starts=2, steps=10, seed=4)[0] for _ in range(2))
+def test_same_seed_same_latent(model):
+    _, x = patches(model, 1, 3)
+    first, again = (invert(model, x, starts=2, steps=10, seed=4)[0] for _ in range(2))
     np.testing.assert_array_equal(first.z, again.z)
 
 
-def test_a_given_start_is_used(bundle):
-    z, x = patches(bundle, 1, 4)
-    answer = invert(bundle, x, starts=1, steps=1, guesses=z[0])[0]
+def test_a_given_start_is_used(model):
+    z, x = patches(model, 1, 4)
+    answer = invert(model, x, starts=1, steps=1, guesses=z[0])[0]
     assert answer.mse < 1e-6
 
 
-def test_inversion_starts_where_the_inference_network_points(bundle):
-    z = torch.randn(3, bundle.generator.latent_dim, generator=torch.Generator().manual_seed(5))
-    x = render(bundle.generator, z, bundle.preset.shape)[:, 0]
+def test_inversion_starts_where_the_inference_network_points(model):
+    z = torch.randn(3, model.generator.latent_dim, generator=torch.Generator().manual_seed(5))
+    x = render(model.generator, z, model.preset.shape)[:, 0]
 
     class Oracle:
         def guess(self, patches):
             return torch.stack([z[int((x - patch).abs().sum((1, 2)).argmin())] for patch in patches])
 
     told = SimpleNamespace(
-        **{name: getattr(bundle, name) for name in ("name", "generator", "preset")}, inference=Oracle()
+        **{name: getattr(model, name) for name in ("name", "generator", "preset")}, inference=Oracle()
     )
     answers = invert(told, x, starts=1, steps=1, prior=0.0)
     assert max(a.mse for a in answers) < 1e-10
     assert all(np.allclose(a.z, one, atol=1e-5) for a, one in zip(answers, z.numpy(), strict=True))
-    assert min(a.mse for a in invert(bundle, x, starts=1, steps=1, prior=0.0)) > 1e-6
+    assert min(a.mse for a in invert(model, x, starts=1, steps=1, prior=0.0)) > 1e-6
 
 
-def test_prior_keeps_the_latent_at_home(bundle):
+def test_prior_keeps_the_latent_at_home(model):
     rng = np.random.default_rng(6)
     noise = rng.normal(size=(32, 32)).astype(np.float32) * 0.3
     with warnings.catch_warnings():
         # left free, it may wander as far as it likes
         warnings.simplefilter("ignore", SteeringWarning)
-        free = invert(bundle, noise, starts=2, steps=100, prior=0.0)[0]
+        free = invert(model, noise, starts=2, steps=100, prior=0.0)[0]
     with pytest.warns(SteeringWarning, match="far from what this generator makes"):
-        kept = invert(bundle, noise, starts=2, steps=100, prior=1.0)[0]
+        kept = invert(model, noise, starts=2, steps=100, prior=1.0)[0]
     assert kept.unexplained > 0.8
     home = np.sqrt(8)
     assert abs(kept.z_norm - home) < 0.5
@@ -114,29 +114,29 @@ def test_prior_keeps_the_latent_at_home(bundle):
     assert free.mse <= kept.mse + 1e-6
 
 
-def test_a_latent_far_from_the_prior_warns(bundle):
+def test_a_latent_far_from_the_prior_warns(model):
     z = np.zeros((1, 8), np.float32)
     z[0, :3] = 0.0, 9.0, 1.0
-    x = render(bundle.generator, z, bundle.preset.shape)[:, 0]
+    x = render(model.generator, z, model.preset.shape)[:, 0]
     with pytest.warns(SteeringWarning, match="far from the prior"):
-        invert(bundle, x, starts=1, steps=1, prior=0.0, guesses=z)
+        invert(model, x, starts=1, steps=1, prior=0.0, guesses=z)
 
 
-def test_missing_pixels_count_as_nothing(bundle):
-    _, x = patches(bundle, 1, 7)
+def test_missing_pixels_count_as_nothing(model):
+    _, x = patches(model, 1, 7)
     holes = x.clone()
     holes[0, :3] = float("nan")
     zeros = x.clone()
     zeros[0, :3] = 0.0
     np.testing.assert_array_equal(
-        invert(bundle, holes, starts=2, steps=5)[0].z, invert(bundle, zeros, starts=2, steps=5)[0].z
+        invert(model, holes, starts=2, steps=5)[0].z, invert(model, zeros, starts=2, steps=5)[0].z
     )
 
 
-def test_what_cannot_be_inverted(bundle):
+def test_what_cannot_be_inverted(model):
     with pytest.raises(SteeringError, match=r"shape \(32, 32\), got \(1, 128, 128\)"):
-        invert(bundle, np.zeros((128, 128)))
+        invert(model, np.zeros((128, 128)))
     with pytest.raises(SteeringError, match="no valid pixel"):
-        invert(bundle, np.full((32, 32), np.nan))
+        invert(model, np.full((32, 32), np.nan))
     with pytest.raises(ValueError, match="starts must be"):
-        invert(bundle, np.zeros((32, 32)), starts=0)
+        invert(model, np.zeros((32, 32)), starts=0)

@@ -8,30 +8,30 @@ import pytest
 import torch
 from command_line import document, failure
 
-from solquery.bundle import Bundle
 from solquery.config import get_preset
+from solquery.model import Model
 from solquery.steering import (
     SteeringError,
     SteeringWarning,
     conditional_normal,
-    follow_many,
-    leak_table,
+    entanglement_table,
+    exact_traversals,
     measure_latents,
 )
 from solquery.steering.class_direction import ClassDirection, class_examples, fit_class_direction
 from solquery.steering.direction_study import study_directions
-from solquery.steering.leak import spreads
+from solquery.steering.entanglement import spreads
 from solquery.steering.rogue import draw_latents, named_targets
 
 
-def test_many_are_led_while_polarity_and_tilt_stay(bundle):
+def test_many_are_led_while_polarity_and_tilt_stay(model):
     z = torch.randn(6, 8, generator=torch.Generator().manual_seed(2))
     z[:, 2] = z[:, 2].sign() * (0.5 + z[:, 2].abs())
     names = ["tuf", "tilt", "polarity"]
-    half = dict(zip(bundle.directions.names, spreads(bundle.directions), strict=True))
-    before = measure_latents(bundle.generator, bundle.preset, z, names)
+    half = dict(zip(model.directions.names, spreads(model.directions), strict=True))
+    before = measure_latents(model.generator, model.preset, z, names)
     after = measure_latents(
-        bundle.generator, bundle.preset, follow_many(bundle, z, "tuf", ("tilt", "polarity"), 1.0), names
+        model.generator, model.preset, exact_traversals(model, z, "tuf", ("tilt", "polarity"), 1.0), names
     )
     moved = (after["tuf"] - before["tuf"]) / half["tuf"]
     assert np.median(moved) == pytest.approx(1.0, abs=0.05)
@@ -39,16 +39,16 @@ def test_many_are_led_while_polarity_and_tilt_stay(bundle):
     np.testing.assert_array_equal(after["polarity"], before["polarity"])
 
 
-def test_local_directions_leak_less_than_linear_ones(bundle):
-    found = leak_table(bundle, ("tuf", "net_flux"), latents=6, step=0.5, exact=True)
+def test_local_directions_leak_less_than_linear_ones(model):
+    found = entanglement_table(model, ("tuf", "net_flux"), latents=6, step=0.5, exact=True)
     assert found.exact[0, 1] < found.free[0, 1] / 3
     assert np.isnan(found.exact[0, 0])
     assert {"exact", "drift_exact", "third_by_local"} <= set(found.summary())
 
 
-def test_study_gives_both_methods_beside_each_other(bundle, table):
-    study = study_directions(table, bundle.directions)
-    assert set(study) == set(bundle.directions.names)
+def test_study_gives_both_methods_beside_each_other(model, table):
+    study = study_directions(table, model.directions)
+    assert set(study) == set(model.directions.names)
     for method in ("svm", "ridge"):
         row = study["tuf"][method]
         assert row["auc"] > row["accuracy"] - 0.05 > 0.8
@@ -73,7 +73,7 @@ def test_held_directions_are_orthogonal_also_when_nearly_dependent(number):
     assert np.linalg.norm(normal) == pytest.approx(1.0)
 
 
-def test_a_class_that_lies_along_a_latent_number_is_told_and_made(bundle, tmp_path):
+def test_a_class_that_lies_along_a_latent_number_is_told_and_made(model, tmp_path):
     rng = np.random.default_rng(4)
     regions = np.repeat([f"R{k}" for k in range(24)], 4)
     centre = np.repeat(rng.normal(size=(24, 8)), 4, axis=0)
@@ -82,16 +82,16 @@ def test_a_class_that_lies_along_a_latent_number_is_told_and_made(bundle, tmp_pa
     found = fit_class_direction(z, labels, regions)
     assert found.better_than_chance and found.skill > 0.5
     assert found.normal[0] > 0.8
-    home = SimpleNamespace(**vars(bundle), hash="abc")
+    home = SimpleNamespace(**vars(model), hash="abc")
     again = ClassDirection.load(found.save(tmp_path / "flare.json", home), home)
     np.testing.assert_allclose(again.normal, found.normal)
     made = class_examples(home, again, 5)
     assert all(answer.verdict == "met" and answer.z[0] > 0 for answer in made)
-    with pytest.raises(SteeringError, match="made for bundle"):
-        ClassDirection.load(tmp_path / "flare.json", SimpleNamespace(**vars(bundle), hash="other"))
+    with pytest.raises(SteeringError, match="made for model"):
+        ClassDirection.load(tmp_path / "flare.json", SimpleNamespace(**vars(model), hash="other"))
 
 
-def test_skill_no_better_than_chance_is_said(bundle):
+def test_skill_no_better_than_chance_is_said(model):
     rng = np.random.default_rng(5)
     regions = np.repeat([f"R{k}" for k in range(20)], 3)
     labels = np.repeat(np.arange(20) % 2, 3)
@@ -102,40 +102,40 @@ def test_skill_no_better_than_chance_is_said(bundle):
         fit_class_direction(rng.normal(size=(4, 8)), [0, 0, 1, 1], ["A", "B", "C", "D"])
 
 
-def test_laws_by_name(bundle):
+def test_laws_by_name(model):
     with pytest.raises(SteeringError, match="stretches patches"):
-        named_targets(bundle, hale="anti")
+        named_targets(model, hale="anti")
     with pytest.raises(SteeringError, match="normal or anti"):
-        named_targets(bundle, hale="upside")
-    scaled = SimpleNamespace(**{**vars(bundle), "preset": replace(get_preset("tiny"), scale_mm=(1.0, 1.0))})
+        named_targets(model, hale="upside")
+    scaled = SimpleNamespace(**{**vars(model), "preset": replace(get_preset("tiny"), scale_mm=(1.0, 1.0))})
     north = named_targets(scaled, "normal", "normal", None, "north", 24)
     assert (north["polarity"].value, north["tilt"].relation, north["tilt"].value) == (-1.0, "<=", -5.0)
     south = named_targets(scaled, "anti", "anti", None, "south", 25)
     assert (south["polarity"].value, south["tilt"].relation, south["tilt"].value) == (1.0, "<=", -5.0)
 
 
-def test_draws_meet_the_laws_and_differ(bundle):
-    scaled = SimpleNamespace(**{**vars(bundle), "preset": replace(get_preset("tiny"), scale_mm=(1.0, 1.0))})
+def test_draws_meet_the_laws_and_differ(model):
+    scaled = SimpleNamespace(**{**vars(model), "preset": replace(get_preset("tiny"), scale_mm=(1.0, 1.0))})
     targets = named_targets(scaled, "normal", "anti", None, "north", 24)
-    z = draw_latents(bundle, targets, 12, seed=3)
-    values = measure_latents(bundle.generator, bundle.preset, z, ["polarity", "tilt"])
+    z = draw_latents(model, targets, 12, seed=3)
+    values = measure_latents(model.generator, model.preset, z, ["polarity", "tilt"])
     assert (values["polarity"] == -1).all() and (values["tilt"] >= 5).all()
     # and are bipoles: where the centroids nearly coincide, which one leads is chance
-    assert (measure_latents(bundle.generator, bundle.preset, z, ["psep"])["psep"] >= targets["psep"].value).all()
+    assert (measure_latents(model.generator, model.preset, z, ["psep"])["psep"] >= targets["psep"].value).all()
     assert len(np.unique(z.round(3), axis=0)) == 12
 
 
-def test_the_command_line_refuses_laws_on_a_stretching_bundle(tmp_path):
+def test_the_command_line_refuses_laws_on_a_stretching_model(tmp_path):
     out = tmp_path / "out"
-    assert "preset physical" in failure("generate", "--bundle", "quick", "--hale", "anti", "--out", out)
+    assert "preset physical" in failure("generate", "--model", "quick", "--hale", "anti", "--out", out)
     assert "holds no class direction" in failure(
-        "generate", "--bundle", "quick", "--class-direction", __file__, "--out", out
+        "generate", "--model", "quick", "--class-direction", __file__, "--out", out
     )
     assert not out.exists()
 
 
-def test_fit_writes_a_bundle_with_its_study(tmp_path):
+def test_fit_writes_a_model_with_its_study(tmp_path):
     about = document("directions", "fit", "quick", "--parameters", "tuf", "-n", 100, "--out", tmp_path / "new")
-    again = Bundle.load(tmp_path / "new")
+    again = Model.load(tmp_path / "new")
     assert set(again.directions.names) == set(about["directions"])
     assert again.metadata["direction_study"]["tuf"]["ridge"]["auc"] == about["study"]["tuf"]["ridge"]["auc"]

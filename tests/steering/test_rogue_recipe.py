@@ -17,7 +17,7 @@ RSUN_MM = 696.0
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     out = tmp_path_factory.mktemp("rogue")
-    words = ["--bundle", "physical", "--number", "2", "--hale", "anti", "--joy", "anti", "--hemisphere", "south"]
+    words = ["--model", "physical", "--number", "2", "--hale", "anti", "--joy", "anti", "--hemisphere", "south"]
     words += ["--cycle", "25", "--balance", "180x360", "--seed", "4", "--out", out]
     done = Started(*words, script=SCRIPT)
     _, err = done.communicate(300)
@@ -52,7 +52,7 @@ def test_files_are_maps_that_say_they_are_synthetic(made):
 
 def test_fluxes_of_the_table_are_those_of_the_pixels(made):
     out, rows = made
-    scale = solquery.Bundle.load("physical").preset.scale_mm
+    scale = solquery.Model.load("physical").preset.scale_mm
     for row in rows:
         flux = np.abs(fits.getdata(out / row["file"]).astype(float)).sum() * scale[0] * scale[1] * 1e16
         assert float(row["flux_mx"]) == pytest.approx(flux, rel=2e-3)
@@ -70,6 +70,6 @@ def test_a_balanced_sun_has_no_monopole_and_keeps_the_flux(made):
         assert abs(sun.sum()) < 1e-5 * np.abs(sun).sum()
         cell = 4 * np.pi * RSUN_MM**2 / sun.size * 1e16
         field = fits.getdata(out / row["file"]).astype(float)
-        whole = np.abs(field).sum() * 1e16 * np.prod(solquery.Bundle.load("physical").preset.scale_mm)
+        whole = np.abs(field).sum() * 1e16 * np.prod(solquery.Model.load("physical").preset.scale_mm)
         # cells of 22 Mm mix polarities, and none is made
         assert 0.3 * whole < np.abs(sun).sum() * cell <= 1.01 * whole

@@ -1,4 +1,4 @@
-"""A bundle that needs no training: a generator that draws bipoles from its latent numbers."""
+"""A model that needs no training: a generator that draws bipoles from its latent numbers."""
 
 import dataclasses
 
@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import nn
 
-from solquery.bundle import Bundle
 from solquery.config import EncoderConfig, get_preset
+from solquery.encoder import build_encoder
+from solquery.model import Model
 from solquery.patch import Patch
-from solquery.retrieval import build_encoder
 from solquery.steering import fit_directions, sample_latents
 
 
@@ -42,13 +42,13 @@ class BipoleGenerator(nn.Module):
 
 
 @pytest.fixture(scope="session")
-def bundle():
+def model():
     torch.set_num_threads(1)
     preset = dataclasses.replace(get_preset("tiny"), encoder=EncoderConfig(width=4, embedding_dim=16))
     generator = BipoleGenerator()
     names = ("tuf", "net_flux", "psep", "tilt", "polarity", "r", "area")
     directions = fit_directions(sample_latents(generator, preset, 1500, seed=1, names=names))
-    return Bundle("bipoles", preset, generator, build_encoder(preset.encoder), directions)
+    return Model("bipoles", preset, generator, build_encoder(preset.encoder), directions)
 
 
 def real_patches():
@@ -71,7 +71,7 @@ def real_patches():
 
 
 @pytest.fixture(scope="session")
-def demo(bundle, tmp_path_factory):
+def demo(model, tmp_path_factory):
     """The demo, run once on a very small archive: (folder, summary, progress calls)."""
     from solquery.study import demo as module
 
@@ -81,6 +81,6 @@ def demo(bundle, tmp_path_factory):
         patch.setattr(module, "sample_patches", real_patches)
         patch.setattr(module.os, "cpu_count", lambda: 1)
         summary = module.run_demo(
-            out, queries=40, bundle=bundle, regions=12, frames=2, progress=lambda *call: calls.append(call)
+            out, queries=40, model=model, regions=12, frames=2, progress=lambda *call: calls.append(call)
         )
     return out, summary, calls

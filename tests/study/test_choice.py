@@ -9,12 +9,13 @@ import torch
 from safetensors.torch import load_file
 
 from solquery.archive import Archive
-from solquery.bundle import Bundle
 from solquery.config import get_preset
-from solquery.generator import register, runs, train_generator
-from solquery.retrieval import build_encoder
+from solquery.encoder import build_encoder
+from solquery.generator import register, train_generator
+from solquery.model import Model
 from solquery.simulator import simulate_region
 from solquery.study.choice import MEASURES, ChoiceError, choose_checkpoint, mean_ranks
+from solquery.training import run_folder
 
 TINY = get_preset("tiny")
 
@@ -43,12 +44,12 @@ def archive(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def judge():
-    return Bundle("judge", TINY, torch.nn.Identity(), build_encoder(TINY.encoder, 0))
+    return Model("judge", TINY, torch.nn.Identity(), build_encoder(TINY.encoder, 0))
 
 
 def _run(tmp_path, monkeypatch, archive, gains):
     """A run whose kept checkpoints replay the archive ever fainter or stronger."""
-    monkeypatch.setattr(runs, "KEEP_STEPS", 2)
+    monkeypatch.setattr(run_folder, "KEEP_STEPS", 2)
     x = np.asarray(archive.prepared("tiny")[1])
     register("test-replay", _Replay, None)
     config = dataclasses.replace(TINY.generator, arch="test-replay", learning_rate=1e-9, epochs=1)
@@ -61,7 +62,7 @@ def _run(tmp_path, monkeypatch, archive, gains):
         network = _Replay(config, TINY.shape)
         network.patches.copy_(torch.from_numpy(x[:60].astype(np.float32))[:, None])
         network.gain.fill_(gain)
-        runs.export_weights(network, file)
+        run_folder.export_weights(network, file)
     return run
 
 

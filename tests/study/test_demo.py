@@ -70,8 +70,11 @@ def test_summary_has_the_documented_shape(demo):
     out, summary, _ = demo
     assert json.loads((out / "summary.json").read_text()) == summary
     assert summary["archive"] == {"patches": 26, "regions": 14, "simulated": 24, "real": 2, "simulated_regions": 12}
-    assert summary["query"]["got"]["tuf"]["unit"] == "G pix" and summary["query"]["asked"]["polarity"]["value"] == -1
-    assert summary["query"]["got"]["polarity"]["value"] == -1
+    assert (
+        summary["query"]["measured"]["tuf"]["unit"] == "G pix"
+        and summary["query"]["requested"]["polarity"]["value"] == -1
+    )
+    assert summary["query"]["measured"]["polarity"]["value"] == -1
     assert set(summary["retrieval"]["correlations"]) == set(METHODS)
     assert set(summary["retrieval"]["correlations"]["ssl"]) == set(PARAMETERS)
     assert summary["retrieval"]["queries"] == 40 and summary["retrieval"]["patches"] == 26
@@ -120,7 +123,7 @@ def test_no_partial_file_is_left_behind(demo):
     assert not list(demo[0].glob("*.part"))
 
 
-def test_second_run_uses_the_archive_again(demo, bundle, tmp_path, monkeypatch, capsys):
+def test_second_run_uses_the_archive_again(demo, model, tmp_path, monkeypatch, capsys):
     from solquery.study import demo as module
 
     def never(*arguments):
@@ -130,16 +133,16 @@ def test_second_run_uses_the_archive_again(demo, bundle, tmp_path, monkeypatch, 
     monkeypatch.setattr(module, "sample_patches", list)
     monkeypatch.setattr(module.os, "cpu_count", lambda: 1)
     shutil.copytree(demo[0], tmp_path / "out")  # other tests read what the first run wrote
-    again = run_demo(tmp_path / "out", queries=5, bundle=bundle, regions=12, frames=2)
+    again = run_demo(tmp_path / "out", queries=5, model=model, regions=12, frames=2)
     assert again["archive"] == demo[1]["archive"]
     assert [m["id"] for m in again["matches"]] == [m["id"] for m in demo[1]["matches"]]
     assert capsys.readouterr().out == ""
 
 
-def test_a_bundle_without_directions_is_refused_before_anything_is_made(bundle, tmp_path):
-    from solquery.bundle import Bundle
+def test_a_model_without_directions_is_refused_before_anything_is_made(model, tmp_path):
+    from solquery.model import Model
 
-    bare = Bundle("bare", bundle.preset, bundle.generator, bundle.encoder)
+    bare = Model("bare", model.preset, model.generator, model.encoder)
     with pytest.raises(SolqueryError, match=r"has no directions.*solquery directions"):
-        run_demo(tmp_path / "out", bundle=bare)
+        run_demo(tmp_path / "out", model=bare)
     assert not (tmp_path / "out" / "archive").exists()

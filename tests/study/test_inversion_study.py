@@ -25,18 +25,18 @@ def test_grain_averages_out_and_structure_does_not():
 
 
 @pytest.fixture(scope="module")
-def study(bundle):
+def study(model):
     """Generated patches as they are ("simulated"), and with grain of 100 G ("real")."""
     rng = np.random.default_rng(4)
     z = torch.from_numpy(rng.standard_normal((12, 16)).astype(np.float32))
     z[:, 2] = z[:, 2].sign() * (0.5 + z[:, 2].abs())
-    fields = bundle.preset.to_gauss(bundle.generator(z)[:, 0].detach()).numpy()
+    fields = model.preset.to_gauss(model.generator(z)[:, 0].detach()).numpy()
     grain = rng.normal(0, 100, (6, 32, 32)).astype(np.float32)
     groups = {
         kind: [Patch(f, (1.0, 1.0), f"{kind}-{k}", f"{kind} {k // 2}", kind) for k, f in enumerate(some)]
         for kind, some in (("real", fields[:6] + grain), ("simulated", fields[6:]))
     }
-    return run_inversion(bundle, groups, starts=4, steps=100)
+    return run_inversion(model, groups, starts=4, steps=100)
 
 
 def test_what_a_hundred_numbers_cannot_know_is_lost_and_nothing_else(study):
@@ -55,19 +55,19 @@ def test_what_a_hundred_numbers_cannot_know_is_lost_and_nothing_else(study):
     assert thirds[0] > thirds[-1]
 
 
-def test_an_inverted_patch_is_led_where_it_is_asked_with_the_held_one_in_place(bundle, study):
-    edits = edit_inverted(bundle, study, study.rows("real")[:2], "r", 0.5)
+def test_an_inverted_patch_is_led_where_it_is_asked_with_the_held_one_in_place(model, study):
+    edits = edit_inverted(model, study, study.rows("real")[:2], "r", 0.5)
     assert {edit.name for edit in edits} == {"tuf", "psep"}
     for edit in edits:
-        assert edit.after == pytest.approx(edit.asked, rel=0.05)
-        assert edit.asked >= edit.before * 0.99
+        assert edit.after == pytest.approx(edit.requested, rel=0.05)
+        assert edit.requested >= edit.before * 0.99
         assert abs(edit.held_change) < 0.1
     assert max(edit.after / edit.before for edit in edits) > 1.05
-    figure = figure_edits(bundle, study, edits)
+    figure = figure_edits(model, study, edits)
     assert "R held" in "".join(axes.get_title() for axes in figure.axes)
     # where the separation is undefined its place stays empty, and every other picture stays in its column
     first = next(edit for edit in edits if edit.name == "tuf")
-    figure = figure_edits(bundle, study, [edit for edit in edits if edit is not first])
+    figure = figure_edits(model, study, [edit for edit in edits if edit is not first])
     shown = [axes.get_visible() for axes in figure.axes]
     assert shown.count(False) == 1 and all(axes.images for axes in figure.axes if axes.get_visible())
     for column, name in enumerate(dict.fromkeys(edit.name for edit in edits if edit is not first)):
@@ -75,8 +75,8 @@ def test_an_inverted_patch_is_led_where_it_is_asked_with_the_held_one_in_place(b
         assert symbols == {get_parameter(name).symbol}
 
 
-def test_pictures_show_observed_ones_first_and_every_scale(bundle, study):
-    figure = figure_inversions(bundle, study)
+def test_pictures_show_observed_ones_first_and_every_scale(model, study):
+    figure = figure_inversions(model, study)
     titles = [axes.get_title() for axes in figure.axes if axes.get_visible()]
     assert len(titles) == 24 and titles[0] == "real: real 0"
     curves = figure_scales(study, 2.0).axes[0]

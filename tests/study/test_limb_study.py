@@ -10,11 +10,11 @@ from solquery import Archive, Patch, SolqueryError
 from solquery.study.limb import figure_limb, run_limb
 
 
-def archive_of(folder, bundle, noise, mu):
+def archive_of(folder, model, noise, mu):
     """Generated patches, two a region, with `noise` (gauss) at each cosine of the heliocentric angle."""
     rng = np.random.default_rng(3)
     z = torch.from_numpy(rng.standard_normal((len(mu), 16)).astype(np.float32))
-    fields = bundle.preset.to_gauss(bundle.generator(z)[:, 0].detach()).numpy()
+    fields = model.preset.to_gauss(model.generator(z)[:, 0].detach()).numpy()
     archive = Archive.create(str(folder))
     archive.add(
         Patch(
@@ -32,9 +32,9 @@ def mu():
 
 
 @pytest.fixture(scope="module")
-def study(bundle, mu, tmp_path_factory):
+def study(model, mu, tmp_path_factory):
     noise = 150 * (1 - mu)
-    return run_limb(archive_of(tmp_path_factory.mktemp("limb") / "a", bundle, noise, mu), bundle, steps=60)
+    return run_limb(archive_of(tmp_path_factory.mktemp("limb") / "a", model, noise, mu), model, steps=60)
 
 
 def test_error_that_grows_towards_the_limb_is_found(study, mu):
@@ -48,8 +48,8 @@ def test_error_that_grows_towards_the_limb_is_found(study, mu):
     np.testing.assert_allclose(study.mse[order], expected, rtol=0.25)
 
 
-def test_no_trend_is_made_where_there_is_none(bundle, mu, tmp_path):
-    found = run_limb(archive_of(tmp_path / "a", bundle, np.full(24, 40.0), mu), bundle, steps=60).summary()
+def test_no_trend_is_made_where_there_is_none(model, mu, tmp_path):
+    found = run_limb(archive_of(tmp_path / "a", model, np.full(24, 40.0), mu), model, steps=60).summary()
     assert abs(found["mse"]["spearman"]) < 0.6
 
 
@@ -62,8 +62,8 @@ def test_medians_and_picture_tell_the_same(study):
     assert right.get_yscale() == "log"
 
 
-def test_patches_of_unknown_angle_are_left_out_and_too_few_are_refused(bundle, mu, tmp_path):
+def test_patches_of_unknown_angle_are_left_out_and_too_few_are_refused(model, mu, tmp_path):
     some = [*mu[:7], *[None] * 5]
-    archive = archive_of(tmp_path / "a", bundle, [0.0] * 12, some)
+    archive = archive_of(tmp_path / "a", model, [0.0] * 12, some)
     with pytest.raises(SolqueryError, match=r"7 patches of .* have a known heliocentric angle, 8 are needed"):
-        run_limb(archive, bundle)
+        run_limb(archive, model)

@@ -66,35 +66,35 @@ class _Archive:
         return [self.id[k] for k in chosen], self.x[chosen]
 
 
-def _bundle(encoder, preset):
+def _model(encoder, preset):
     return SimpleNamespace(name="pixels", encoder=encoder, encoder_hash="hash", preset=preset)
 
 
 @pytest.fixture(scope="module")
-def preset(bundle):
-    augment = dataclasses.replace(bundle.preset.encoder.augment, shift_px=0.4, zoom=(0.98, 1.02), rotation_deg=2.0,
+def preset(model):
+    augment = dataclasses.replace(model.preset.encoder.augment, shift_px=0.4, zoom=(0.98, 1.02), rotation_deg=2.0,
                                   vertical_flip=False, plain_share=0.0)  # fmt: skip
-    return dataclasses.replace(bundle.preset, encoder=dataclasses.replace(bundle.preset.encoder, augment=augment))
+    return dataclasses.replace(model.preset, encoder=dataclasses.replace(model.preset.encoder, augment=augment))
 
 
 def test_another_frame_is_found_and_the_frame_itself_does_not_count(preset):
     encoder = _Pixels()
-    found = same_region(_Archive(encoder), _bundle(encoder, preset), count=50)
+    found = same_region(_Archive(encoder), _model(encoder, preset), count=50)
     assert found["share"] == 1.0 and found["first"] == 1.0 and (found["frames"], found["k"]) == (50, 10)
     # regions of one frame have no other to be found, and frames that are all alike are found by chance
-    lonely = same_region(_Archive(encoder, frames=1), _bundle(encoder, preset))
+    lonely = same_region(_Archive(encoder, frames=1), _model(encoder, preset))
     assert lonely["share"] is None and lonely["frames"] == 0
-    blind = same_region(_Archive(encoder, noise=5.0, regions=100), _bundle(encoder, preset), count=150)
+    blind = same_region(_Archive(encoder, noise=5.0, regions=100), _model(encoder, preset), count=150)
     assert blind["share"] < 0.3 and blind["low"] <= blind["share"] <= blind["high"]
 
 
 def test_a_copy_finds_its_original_and_a_negative_does_not_come_first(preset):
     encoder = _Pixels()
-    found = copies(_Archive(encoder, frames=1), _bundle(encoder, preset), count=20)
+    found = copies(_Archive(encoder, frames=1), _model(encoder, preset), count=20)
     assert all(found[change]["share"] == 1.0 for change in CHANGES)
     assert found["negative"]["share"] == 0.0 and (found["patches"], found["among"]) == (20, 30)
     blind = _Magnitude()
-    assert copies(_Archive(blind, frames=1), _bundle(blind, preset), count=20)["negative"]["share"] == 1.0
+    assert copies(_Archive(blind, frames=1), _model(blind, preset), count=20)["negative"]["share"] == 1.0
 
 
 def test_only_what_is_named_is_changed(preset):
@@ -145,7 +145,7 @@ def _observed(archive, preset):
 def test_observed_frames_are_found_among_simulated_ones(preset):
     encoder = _Pixels()
     archive = _Archive(encoder)
-    found = real_frames(archive, _bundle(encoder, preset), _observed(archive, preset), where=None, copies=2)
+    found = real_frames(archive, _model(encoder, preset), _observed(archive, preset), where=None, copies=2)
     assert found["among"] == 90 and found["copies"]["of"] == 8 and found["others"]["of"] == 2
     assert found["others"]["share"] == 1.0
     by_id = {frame["id"]: frame for frame in found["frames"]}
@@ -153,7 +153,7 @@ def test_observed_frames_are_found_among_simulated_ones(preset):
     assert by_id["frame-0"]["other"] == {"rank": 1, "id": "frame-2", "hours": 30.0}
     assert by_id["frame-1"]["copies"] == [1, 1]
     with pytest.raises(SolqueryError, match="no frame is left"):
-        real_frames(archive, _bundle(encoder, preset), [], where=None)
+        real_frames(archive, _model(encoder, preset), [], where=None)
 
 
 def test_refused_files_are_named_with_the_reason(tmp_path):

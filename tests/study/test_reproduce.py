@@ -34,7 +34,7 @@ class References(HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def study(bundle, tmp_path_factory):
+def study(model, tmp_path_factory):
     """Archive, folder, results, and the progress calls of the first run."""
     place = tmp_path_factory.mktemp("reproduce")
     archive = Archive.create(str(place / "archive"))
@@ -47,7 +47,7 @@ def study(bundle, tmp_path_factory):
     ]
     (run / "stats.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     calls = []
-    results = reproduce(archive, bundle, place / "out", TINY, [run], lambda *call: calls.append(call))
+    results = reproduce(archive, model, place / "out", TINY, [run], lambda *call: calls.append(call))
     return archive, place / "out", results, calls, run
 
 
@@ -68,7 +68,7 @@ def test_images_that_the_weights_had_seen_before_the_last_run_are_told(study):
     _, _, results, _, _ = study
     for start, told in (({}, "shown 100 images; "), ({"start": {"from": "x", "images": 50}}, "100 images and 50 in")):
         story = {"last": {"images": 100}, **start}
-        about = {**results, "bundle": {**results["bundle"], "provenance": {"generator": story}}}
+        about = {**results, "model": {**results["model"], "provenance": {"generator": story}}}
         (line,) = [line for line in differences(about) if line.startswith("Generator.")]
         assert told in line
 
@@ -88,23 +88,23 @@ def test_the_report_holds_all_and_loads_nothing(study):
     assert "nan" not in words.lower().split()
 
 
-def test_the_second_run_does_nothing(study, bundle):
+def test_the_second_run_does_nothing(study, model):
     archive, out, first, _, run = study
     before = {file: file.stat().st_mtime_ns for file in out.rglob("*.png")}
-    again = reproduce(archive, bundle, out, TINY, [run])
+    again = reproduce(archive, model, out, TINY, [run])
     assert again["skipped"] == list(first["stages"])
     assert {file: file.stat().st_mtime_ns for file in out.rglob("*.png")} == before
 
 
-def test_only_what_changed_is_done_again(study, bundle):
+def test_only_what_changed_is_done_again(study, model):
     archive, out, first, _, run = study
-    once = reproduce(archive, bundle, out, dataclasses.replace(TINY, resamples=41), [run])
+    once = reproduce(archive, model, out, dataclasses.replace(TINY, resamples=41), [run])
     assert set(first["stages"]) - set(once["skipped"]) == {"figure6", "table"}
 
 
-def test_the_table_agrees_with_an_independent_computation(study, bundle):
+def test_the_table_agrees_with_an_independent_computation(study, model):
     archive, _, results, _, _ = study
-    found = run_retrieval(archive, bundle, TINY.queries, TINY.seed)
+    found = run_retrieval(archive, model, TINY.queries, TINY.seed)
     rows = {(row["parameter"], row["statistic"]): row for row in results["table"]}
     assert len(rows) == 2 * len(PAPER)
     for name in PAPER:
@@ -122,16 +122,16 @@ def test_the_table_agrees_with_an_independent_computation(study, bundle):
             assert row["low"] is None or -1.0 <= row["low"] <= row["high"] <= 1.0
 
 
-def test_a_bundle_without_encoder_is_refused_in_one_line(study, bundle):
+def test_a_model_without_encoder_is_refused_in_one_line(study, model):
     archive, out, *_ = study
-    from solquery.bundle import Bundle
+    from solquery.model import Model
 
-    bare = Bundle("bare", bundle.preset, bundle.generator, None, bundle.directions)
+    bare = Model("bare", model.preset, model.generator, None, model.directions)
     with pytest.raises(SolqueryError, match="has no encoder"):
         reproduce(archive, bare, out, TINY)
 
 
-def test_a_folder_that_is_no_run_is_refused(study, bundle, tmp_path):
+def test_a_folder_that_is_no_run_is_refused(study, model, tmp_path):
     archive, out, *_ = study
     with pytest.raises(SolqueryError, match=r"has no stats\.jsonl"):
-        reproduce(archive, bundle, out, TINY, [tmp_path])
+        reproduce(archive, model, out, TINY, [tmp_path])

@@ -20,8 +20,8 @@ def _work(calls, text=b"picture", fail=False):
 
 def test_a_stage_is_skipped_while_its_inputs_stay(tmp_path):
     calls = []
-    first = Stages(tmp_path).run("fig2", {"bundle": "b", "n": 3}, _work(calls))
-    second = Stages(tmp_path).run("fig2", {"n": 3, "bundle": "b"}, _work(calls))
+    first = Stages(tmp_path).run("fig2", {"model": "b", "n": 3}, _work(calls))
+    second = Stages(tmp_path).run("fig2", {"n": 3, "model": "b"}, _work(calls))
     assert (first.skipped, second.skipped, len(calls)) == (False, True, 1)
     assert second.result == {"value": 1}
     assert (second.folder / "a.png").read_bytes() == b"picture"
@@ -29,9 +29,9 @@ def test_a_stage_is_skipped_while_its_inputs_stay(tmp_path):
 
 def test_a_changed_input_is_named_and_the_old_files_go(tmp_path):
     calls = []
-    first = Stages(tmp_path).run("fig2", {"bundle": "b", "n": 3}, _work(calls))
-    second = Stages(tmp_path).run("fig2", {"bundle": "c", "n": 3}, _work(calls, b"other"))
-    assert second.changed == ("bundle",)
+    first = Stages(tmp_path).run("fig2", {"model": "b", "n": 3}, _work(calls))
+    second = Stages(tmp_path).run("fig2", {"model": "c", "n": 3}, _work(calls, b"other"))
+    assert second.changed == ("model",)
     assert not first.folder.exists()
     assert sorted(p.name for p in (tmp_path / "stages").iterdir()) == sorted([second.folder.name, "fig2.json"])
 

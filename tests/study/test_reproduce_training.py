@@ -1,4 +1,4 @@
-"""From nothing: an archive and a bundle made in the folder, and used again when they are there."""
+"""From nothing: an archive and a model made in the folder, and used again when they are there."""
 
 import functools
 import json
@@ -6,7 +6,7 @@ import json
 import pytest
 from typer.testing import CliRunner
 
-from solquery.cli import app
+from solquery.cli.root import app
 from solquery.config import get_preset
 from solquery.study import reproduce_training as module
 
@@ -31,17 +31,17 @@ def test_an_archive_cut_short_is_completed_and_not_made_twice(one_process, tmp_p
 @pytest.mark.filterwarnings("ignore::UserWarning")  # such a generator has directions no better than chance
 def test_networks_are_trained_once_on_regions_that_are_not_searched(one_process, tmp_path, monkeypatch):
     plan = module.Training(regions=4, frames=4, images=64, latents=300)
-    bundle, runs = module.trained_bundle(tmp_path, get_preset("tiny"), plan)
-    assert bundle.encoder is not None
-    assert "tuf" in bundle.directions.names
+    model, runs = module.trained_model(tmp_path, get_preset("tiny"), plan)
+    assert model.encoder is not None
+    assert "tuf" in model.directions.names
     assert all((run / "config.json").is_file() for run in runs)
     searched = module.simulated_archive(tmp_path, 2, 1, samples=False)
     trained = module.Archive.open(str(next(tmp_path.glob("trained-*/archive"))))
     assert not set(searched.ids()) & set(trained.ids())
     monkeypatch.setattr(module, "simulate", None)
-    again, _ = module.trained_bundle(tmp_path, get_preset("tiny"), plan)
-    assert again.hash == bundle.hash
-    assert again.encoder_hash == bundle.encoder_hash
+    again, _ = module.trained_model(tmp_path, get_preset("tiny"), plan)
+    assert again.hash == model.hash
+    assert again.encoder_hash == model.encoder_hash
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
@@ -65,8 +65,8 @@ def test_the_command_trains_and_reports_from_nothing(one_process, tmp_path, monk
     assert "done before and unchanged: training, figure2" in again.stderr
 
 
-def test_training_excludes_a_bundle(tmp_path):
-    done = CliRunner().invoke(app, ["reproduce", "--train", "--bundle", "quick", "--out", str(tmp_path / "x")])
+def test_training_excludes_a_model(tmp_path):
+    done = CliRunner().invoke(app, ["reproduce", "--train", "--model", "quick", "--out", str(tmp_path / "x")])
     assert done.exit_code == 2
     assert not (tmp_path / "x").exists()
 
@@ -74,17 +74,17 @@ def test_training_excludes_a_bundle(tmp_path):
 def test_both_networks_are_trained_in_a_precision_that_the_processor_has(tmp_path, monkeypatch):
     import torch
 
-    from solquery import cli_reproduce
+    from solquery.cli import reproduce
 
     monkeypatch.setattr("platform.machine", lambda: "x86_64")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
     preset = get_preset("physical")
     assert (preset.generator.precision, preset.encoder.precision) == ("bf16", "bf16")
-    fitted = cli_reproduce._fitting(preset, tmp_path)
+    fitted = reproduce._fitting(preset, tmp_path)
     assert (fitted.generator.precision, fitted.encoder.precision) == ("fp32", "fp32")
     # a run that was begun elsewhere goes on as it began
     folder = module.training_folder(tmp_path, preset)
     (folder / "generator").mkdir(parents=True)
     (folder / "generator" / "config.json").write_text(json.dumps({"generator": {"precision": "bf16"}}))
-    assert cli_reproduce._fitting(preset, folder).generator.precision == "bf16"
+    assert reproduce._fitting(preset, folder).generator.precision == "bf16"

@@ -10,7 +10,7 @@ import torch
 from scipy import stats
 from torch import nn
 
-from solquery.bundle import Bundle
+from solquery.model import Model
 from solquery.physics import measure
 from solquery.steering import render
 from solquery.study import PAPER, PARAMETERS, correlate, retrieval_study, run_retrieval
@@ -51,7 +51,7 @@ class _Pixels(nn.Module):
 class _FakeArchive:
     """Only what the study asks of an archive; holds the queries themselves among other patches."""
 
-    def __init__(self, bundle, x, regions):
+    def __init__(self, model, x, regions):
         self.x = x
         vectors = _Pixels()(torch.from_numpy(x)[:, None]).numpy()
         flat = pa.array(vectors.ravel())
@@ -61,8 +61,8 @@ class _FakeArchive:
                 "region": regions,
                 "source": ["simulated"] * (len(x) - 1) + ["real"],
                 "embedding": pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1]),
-                "embedding_model": [bundle.encoder_hash] * len(x),
-                **{f"grid_{k}": v.numpy() for k, v in measure(bundle.preset.to_gauss(x), None).items()},
+                "embedding_model": [model.encoder_hash] * len(x),
+                **{f"grid_{k}": v.numpy() for k, v in measure(model.preset.to_gauss(x), None).items()},
             }
         )
 
@@ -76,13 +76,13 @@ class _FakeArchive:
 
 
 @pytest.fixture(scope="module")
-def study(bundle):
-    bundle = Bundle("pixels", bundle.preset, bundle.generator, _Pixels(), bundle.directions)
+def study(model):
+    model = Model("pixels", model.preset, model.generator, _Pixels(), model.directions)
     z = torch.randn(30, 16, generator=torch.Generator().manual_seed(6))
     others = torch.randn(50, 16, generator=torch.Generator().manual_seed(99))
-    x = render(bundle.generator, torch.cat([others, z]), bundle.preset.shape)[:, 0].numpy()
-    archive = _FakeArchive(bundle, x, [f"R {k // 2}" for k in range(80)])
-    return archive, bundle, run_retrieval(archive, bundle, queries=30, seed=6)
+    x = render(model.generator, torch.cat([others, z]), model.preset.shape)[:, 0].numpy()
+    archive = _FakeArchive(model, x, [f"R {k // 2}" for k in range(80)])
+    return archive, model, run_retrieval(archive, model, queries=30, seed=6)
 
 
 def test_a_query_that_is_in_the_archive_is_its_own_best_match(study):
@@ -109,8 +109,8 @@ def test_baselines_find_the_nearest_features(study):
 
 
 def test_summary_counts_and_shape(study):
-    archive, bundle, found = study
-    summary = retrieval_study(archive, bundle, queries=30, seed=6)
+    archive, model, found = study
+    summary = retrieval_study(archive, model, queries=30, seed=6)
     assert summary == found.summary()
     assert (summary["queries"], summary["patches"], summary["regions"]) == (30, 80, 40)
     assert summary["distinct_matches"] == 30 and summary["real_matches"] == 1

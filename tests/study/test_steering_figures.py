@@ -8,16 +8,16 @@ from solquery.study.steering_figures import parameters_figure, plane_figure, str
 
 
 @pytest.mark.parametrize("name", ["psep", "polarity"])
-def test_the_boundary_has_the_patches_on_the_side_that_their_values_say(bundle, name):
-    figure, numbers = plane_figure(bundle, name, 300, seed=2)
+def test_the_boundary_has_the_patches_on_the_side_that_their_values_say(model, name):
+    figure, numbers = plane_figure(model, name, 300, seed=2)
     # the same share as a support vector machine has right on latents that it was not fitted on
-    accuracy = float(bundle.directions.accuracies[bundle.directions.index(name)])
+    accuracy = float(model.directions.accuracies[model.directions.index(name)])
     assert numbers["right_side"] == pytest.approx(accuracy, abs=0.08)
     assert sum(bool(axes.images) for axes in figure.axes) == 9  # the plane and four patches at either end
 
 
-def test_strips_alone_and_held_begin_at_the_same_patch(bundle):
-    figure, numbers = strips_figure(bundle, "psep", ("tuf", "polarity"), seed=1)
+def test_strips_alone_and_held_begin_at_the_same_patch(model):
+    figure, numbers = strips_figure(model, "psep", ("tuf", "polarity"), seed=1)
     alone, held = numbers["strips"]
     assert alone["hold"] == [] and held["hold"] == ["tuf", "polarity"]
     middle = alone["eps"].index(0.0)
@@ -26,11 +26,11 @@ def test_strips_alone_and_held_begin_at_the_same_patch(bundle):
     titles = [part.get_suptitle() for part in figure.subfigs]
     assert titles == ["PSEP changed, nothing held", "PSEP changed, TUF and polarity held"]
     with pytest.raises(SteeringError, match="psep"):
-        strips_figure(bundle, "psep", ("psep",))
+        strips_figure(model, "psep", ("psep",))
 
 
-def test_the_patch_taken_apart_is_one_with_much_of_everything(bundle):
-    figure, numbers = parameters_figure(bundle, 30, seed=3)
-    assert numbers["values"]["tuf"] > bundle.directions.quantile("tuf", 50)
+def test_the_patch_taken_apart_is_one_with_much_of_everything(model):
+    figure, numbers = parameters_figure(model, 30, seed=3)
+    assert numbers["values"]["tuf"] > model.directions.quantile("tuf", 50)
     assert np.isfinite(numbers["values"]["psep"])
     assert len(figure.axes) == 4

@@ -3,17 +3,18 @@
 import numpy as np
 import pytest
 
-from solquery import Archive, Bundle, simulate
+from solquery import Archive, Model, simulate
 from solquery.archive.prepare import prepare
 from solquery.archive.samples import sample_patches
-from solquery.retrieval import embed_archive, search
+from solquery.encoder import embed_archive
+from solquery.search import search
 from solquery.study.real_frames import real_frames
 from solquery.study.recall import changed_copies
 
 
 @pytest.fixture(scope="module")
 def models():
-    return Bundle.load("physical")
+    return Model.load("physical")
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +42,6 @@ def test_the_negative_of_a_sample_is_not_taken_for_it(simulated, models):
     x = np.stack([np.nan_to_num(prepare(patch, models.preset)) for patch in samples]).astype(np.float32)
     for sample, copy in zip(samples, changed_copies(x, "all", models.preset.encoder.augment, 3), strict=True):
         own, other = search(simulated, models, copy, 1)[0], search(simulated, models, -copy, 1)[0]
-        assert own.id == sample.id and own.overlay > 0.85
-        assert other.overlay is None or other.overlay < 0.85
+        assert own.id == sample.id and own.correlation > 0.85
+        assert other.correlation is None or other.correlation < 0.85
         assert other.distance > 1.3 * own.distance

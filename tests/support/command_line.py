@@ -6,7 +6,7 @@ import json
 
 from typer.testing import CliRunner
 
-from solquery.cli import app
+from solquery.cli.root import app
 
 PNG = b"\x89PNG\r\n"
 

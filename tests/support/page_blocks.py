@@ -134,7 +134,7 @@ def commands(code: str) -> list[list[str]]:
 def _solquery(arguments: list[str], where: str) -> None:
     from typer.testing import CliRunner
 
-    from solquery.cli import app
+    from solquery.cli.root import app
 
     result = CliRunner().invoke(app, arguments)
     said = result.stderr.strip().splitlines()[-3:]
@@ -174,7 +174,7 @@ def _parsed(arguments: list[str], where: str) -> None:
     """Let the command line's own parser read the words, without doing anything."""
     import typer
 
-    from solquery.cli import app
+    from solquery.cli.root import app
 
     command, words, context = typer.main.get_command(app), list(arguments), None
     try:

@@ -16,7 +16,7 @@ DATA = Path(os.environ.get("SOLQUERY_SHARED_DATA", Path(__file__).parents[3] / "
 
 def frames(pattern: str = "*", folder: str = "sharps"):
     """Patches of the SHARP frames whose name matches, whatever their QUALITY; skips where there are none."""
-    from solquery.archive import read_sharp
+    from solquery.sharp import read_sharp
 
     files = sorted((DATA / folder).glob(f"hmi.sharp_cea_720s.{pattern}.fits"))
     if not files:
@@ -32,7 +32,7 @@ def frame(pattern: str, folder: str = "sharps"):
 
 def bitmap(patch) -> np.ndarray | None:
     """The bitmap (H, W) of the patch's record, or None."""
-    from solquery.archive.caveats import bitmap_of
+    from solquery.sharp.caveats import bitmap_of
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -45,7 +45,7 @@ def bitmap(patch) -> np.ndarray | None:
 
 def line_of_sight(patch):
     """The line-of-sight patch of the same record, or None."""
-    from solquery.archive import read_sharp
+    from solquery.sharp import read_sharp
 
     name = Path(patch.file).name.replace(".Br.", ".magnetogram.")
     for folder in ("sharps_los", "harp377"):

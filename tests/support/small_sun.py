@@ -8,12 +8,12 @@ from datetime import datetime, timedelta
 import numpy as np
 from jsoc_frames import Frame, frame
 
-from solquery.archive.patience import Patience
 from solquery.archive.prepare import resize
+from solquery.jsoc.retry import RetryPolicy
 from solquery.simulator import simulate_region
 
 DAY = datetime(2012, 3, 6)
-QUICK = Patience(tries=5, first_s=0.001, most_s=0.01, timeout_s=5.0, poll_s=0.001, poll_most_s=0.01, export_s=20.0)
+QUICK = RetryPolicy(tries=5, first_s=0.001, most_s=0.01, timeout_s=5.0, poll_s=0.001, poll_most_s=0.01, export_s=20.0)
 PATIENT = replace(QUICK, tries=14)
 
 

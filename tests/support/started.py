@@ -39,7 +39,7 @@ def _become(
     if script:
         runpy.run_path(script, run_name="__main__")
         return
-    from solquery.cli import main
+    from solquery.cli.root import main
 
     main()
 

@@ -19,7 +19,7 @@ def configurations() -> dict:
     return {
         "bce": GeneratorConfig(arch="tiny", **common),
         "relativistic": GeneratorConfig(loss="relativistic", r1=1.0, **grown),
-        "vae-gan": GeneratorConfig(loss="vae-gan", r1=1.0, anchors=("tuf", "psep"), amounts=0.5, **grown),
+        "vae-gan": GeneratorConfig(loss="vae-gan", r1=1.0, anchors=("tuf", "psep"), statistics_matching=0.5, **grown),
     }
 
 

@@ -11,29 +11,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..encoder import embed, embed_archive
 from ..errors import SolqueryError
 from ..physics import parameters
-from ..retrieval import (
-    LOOK,
-    WEIGHTS,
-    EmbeddingIndex,
-    Match,
-    SearchError,
-    combine,
-    embed,
-    embed_archive,
-    load_index,
-    nearest,
-    verified,
-)
-from ..retrieval.hybrid import ScoredParameters, mixed_distances
+from ..search import EMBEDDING, WEIGHTS, EmbeddingIndex, Match, SearchError, combine, load_index, nearest, reranked
+from ..search.hybrid import ScoredParameters, mixed_distances
 from .closeness import Closeness, closeness_of
 from .examples import by_examples
 from .space import Layout, layout_of
 
 if TYPE_CHECKING:
     from ..archive.store import Archive
-    from ..bundle import Bundle
+    from ..model import Model
 
 __all__ = ["Catalogue", "shares", "why_no_search"]
 
@@ -45,10 +34,10 @@ _SPACE = 50_000
 
 def shares(by: str) -> dict[str, float]:
     """Weights of a search by ``"hybrid"``, look and physics, or by ``"physics"`` alone."""
-    return {name: weight for name, weight in WEIGHTS.items() if by == "hybrid" or name != LOOK}
+    return {name: weight for name, weight in WEIGHTS.items() if by == "hybrid" or name != EMBEDDING}
 
 
-def why_no_search(bundle: Bundle, archive: Archive | None) -> str:
+def why_no_search(model: Model, archive: Archive | None) -> str:
     """Why there is nothing to search, and what to do; empty where there is something."""
     if archive is None:
         return "no archive is open; start the page with `solquery app --archive DIR` to see observations that match"
@@ -57,19 +46,19 @@ def why_no_search(bundle: Bundle, archive: Archive | None) -> str:
             f"the archive at {archive.uri} holds no patch yet; add some with `solquery ingest FILES "
             f"--archive {archive.uri}` or `solquery fetch`, then search again; there is no need to start the page anew"
         )
-    if bundle.encoder is None:
+    if model.encoder is None:
         return (
-            f"bundle {bundle.name!r} has no encoder, so nothing can be compared with the archive; start the page with "
-            "another --bundle, or build one with an encoder"
+            f"model {model.name!r} has no encoder, so nothing can be compared with the archive; start the page with "
+            "another --model, or build one with an encoder"
         )
     return ""
 
 
 class Catalogue:
-    """Searches and summaries of one archive with one bundle; may be used from several threads."""
+    """Searches and summaries of one archive with one model; may be used from several threads."""
 
-    def __init__(self, archive: Archive, bundle: Bundle) -> None:
-        self.archive, self.bundle = archive, bundle
+    def __init__(self, archive: Archive, model: Model) -> None:
+        self.archive, self.model = archive, model
         self._lock = threading.RLock()
         self._content = ""
         self.refresh()
@@ -91,7 +80,7 @@ class Catalogue:
             with warnings.catch_warnings():
                 # patches without an embedding are counted in `about`
                 warnings.simplefilter("ignore", UserWarning)
-                self.index = load_index(self.archive, self.bundle)
+                self.index = load_index(self.archive, self.model)
             self._vector = {name: k for k, name in enumerate(self.index.ids.tolist())}
             self._rows = np.array([self._place[name] for name in self.index.ids.tolist()], dtype=np.int64)
             self._scored: ScoredParameters | None = None
@@ -100,14 +89,14 @@ class Catalogue:
             self._conditions: OrderedDict[str | None, np.ndarray] = OrderedDict()
             self._frames = dict(zip(*np.unique(self.regions, return_counts=True), strict=True))
             if self.archive.path is not None:
-                known, self._pictures = self.archive.prepared_memmap(self.bundle.preset)
+                known, self._pictures = self.archive.prepared_memmap(self.model.preset)
                 self._picture = {name: k for k, name in enumerate(known)}
             self._content = content
 
     def _embed_new(self) -> None:
         """Embed what another process has added, so that it can be found; a read-only archive is left as it is."""
         try:
-            embed_archive(self.archive, self.bundle)
+            embed_archive(self.archive, self.model)
         except SolqueryError as error:
             warnings.warn(f"new patches cannot be searched yet: {error}", UserWarning, stacklevel=3)
 
@@ -146,14 +135,14 @@ class Catalogue:
     def picture(self, patch_id: str) -> np.ndarray:
         """(H, W) float32 of one patch in preset units, on the grid."""
         if self.archive.path is None:
-            return self.archive.prepared(self.bundle.preset, ids=[patch_id])[1][0]
+            return self.archive.prepared(self.model.preset, ids=[patch_id])[1][0]
         return np.array(self._pictures[self._picture[patch_id]], dtype=np.float32)
 
     def pictured(self, patch_id: str) -> bool:
         """Whether a patch lies on the grid of the preset: it is there, and has the scale that the preset needs."""
         if patch_id not in self._place:
             return False
-        return not self.bundle.preset.physical or self.row(patch_id)["scale_x_mm"] is not None
+        return not self.model.preset.physical or self.row(patch_id)["scale_x_mm"] is not None
 
     def frames(self, region: str) -> int:
         """How many patches of a region there are."""
@@ -177,7 +166,7 @@ class Catalogue:
         """Scores of the parameters that a match is compared by; made once for a content of the archive."""
         with self._lock:
             if self._scored is None:
-                names = [name for name in WEIGHTS if name != LOOK]
+                names = [name for name in WEIGHTS if name != EMBEDDING]
                 if not {f"grid_{name}" for name in names} <= set(self._table.column_names):
                     raise SearchError(
                         "the archive has no parameters on the grid to compare by; search by look, or measure them: "
@@ -194,7 +183,7 @@ class Catalogue:
         group: str,
         exclude_region: str | None,
         by: str = "ssl",
-        verify: int = 0,
+        rerank: int = 0,
         more: Sequence[str] = (),
         less: Sequence[str] = (),
     ) -> tuple[list[Match], int]:
@@ -206,18 +195,18 @@ class Catalogue:
         rows = self._selected(where)
         if len(rows) == 0:
             return [], 0
-        if self.bundle.encoder is None:
-            raise SearchError(f"bundle {self.bundle.name!r} has no encoder to search with; choose one that has")
+        if self.model.encoder is None:
+            raise SearchError(f"model {self.model.name!r} has no encoder to search with; choose one that has")
         index = self.index
         if len(rows) < len(index):
             index = EmbeddingIndex(index.ids[rows], index.regions[rows], index.vectors[rows])
         if by == "ssl" and not more and not less:
-            vectors = embed(self.bundle.encoder, x)
+            vectors = embed(self.model.encoder, x)
 
             def find(k: int, group: str) -> list[Match]:
                 return index.nearest(vectors, k, group, exclude_region)[0]
 
-            found = verified(self.archive, self.bundle, x, find, k, group, verify) if verify else find(k, group)
+            found = reranked(self.archive, self.model, x, find, k, group, rerank) if rerank else find(k, group)
         else:
             apart = self._apart(index, rows, x, by)
             if more or less:
@@ -238,11 +227,11 @@ class Catalogue:
 
     def _apart(self, index: EmbeddingIndex, rows: np.ndarray, x: np.ndarray, by: str) -> np.ndarray:
         """(1, n) distances of a query (H, W), in preset units, from the patches of an index, which are `rows`."""
-        if by == "ssl" and self.bundle.encoder is not None:
-            return index.distances(embed(self.bundle.encoder, x))
+        if by == "ssl" and self.model.encoder is not None:
+            return index.distances(embed(self.model.encoder, x))
         # the scale of the look is that of the whole archive: a match is as far away whatever else may be found
         return mixed_distances(
-            index, self.bundle, x, self._parameters(), self._rows[rows], shares(by), archive_vectors=self.index.vectors
+            index, self.model, x, self._parameters(), self._rows[rows], shares(by), archive_vectors=self.index.vectors
         )
 
     def _from(self, rows: np.ndarray, by: str) -> np.ndarray:
@@ -250,10 +239,10 @@ class Catalogue:
         look = self.index.distances(self.index.vectors[rows])
         if by == "ssl" or not len(rows):
             return look
-        physical = {name: weight for name, weight in shares(by).items() if name != LOOK}
+        physical = {name: weight for name, weight in shares(by).items() if name != EMBEDDING}
         asked = {name: self.grid(name)[self._rows[rows]] for name in physical}
         physics = self._parameters().distances(asked, physical, self._rows)
-        share = shares(by).get(LOOK, 0.0) / sum(shares(by).values())
+        share = shares(by).get(EMBEDDING, 0.0) / sum(shares(by).values())
         return combine(look, physics, self.index.vectors, share)
 
     def closeness(self, by: str) -> Closeness:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from ..physics import get_parameter
-from .models import Between, Filters
+from .schemas import Between, Filters
 
 __all__ = ["where_of"]
 

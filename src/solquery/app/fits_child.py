@@ -13,7 +13,7 @@ def main(path: str) -> None:
     """Read the file at `path` and write what it holds, or the reason why it cannot be read, to stdout."""
     import numpy as np
 
-    from ..archive.fits import UnreadableFits, read_sharp
+    from ..sharp.fits import UnreadableFits, read_sharp
     from .uploads import document_of
 
     try:

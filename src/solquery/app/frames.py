@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ..cli_output import plain, quantities
+from ..cli.output import plain, quantities
 from ..physics import parameters
 from .records import known_of
 

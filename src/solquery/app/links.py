@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from ..archive.identity import record_of
+from ..sharp.identity import record_of
 
 __all__ = ["fetch_line", "links_of", "record_set"]
 

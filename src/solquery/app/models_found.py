@@ -1,4 +1,4 @@
-"""What the API takes and gives where observations are found by a line of text; see `solquery.app.models`."""
+"""What the API takes and gives where observations are found by a line of text; see `solquery.app.schemas`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field
 
-from .models import Filters, KnownOut, Strict
+from .schemas import Filters, KnownOut, Strict
 
 __all__ = ["FramesIn", "FramesOut", "PartOut", "SpaceOut", "UnderstandIn", "UnderstoodOut"]
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..cli_output import plain, quantity
+from ..cli.output import plain, quantity
 from ..physics import get_parameter
 from ..steering import Directions, best_axes, project
 

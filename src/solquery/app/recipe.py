@@ -4,25 +4,25 @@ from __future__ import annotations
 
 import shlex
 
-__all__ = ["made_by", "recipe"]
+__all__ = ["provenance_code", "recipe"]
 
 
-def made_by(bundle: str | None, archive: str | None, query: tuple[str, str]) -> str:
+def provenance_code(model: str | None, archive: str | None, query: tuple[str, str]) -> str:
     """Lines of Python that give the patch on the screen, ``gauss``, and its parameters on the grid, ``got``.
 
     Parameters
     ----------
-    bundle, archive
+    model, archive
         As `solquery app` was given them; the archive is opened only for a patch of it.
     query
         What kind (``"z"``, ``"patch"``, ``"upload"``), and the latent's text, the id, or the file's name.
     """
     kind, value = query
-    lines = ["import solquery", "", f"bundle = solquery.Bundle.load({bundle!r})" if bundle else _DEFAULT]
+    lines = ["import solquery", "", f"model = solquery.Model.load({model!r})" if model else _DEFAULT]
     if kind == "z":
         lines += [
             f"z = solquery.decode_latent({value!r})",
-            "x = solquery.render(bundle.generator, z[None], bundle.preset.shape)[0, 0].numpy()",
+            "x = solquery.render(model.generator, z[None], model.preset.shape)[0, 0].numpy()",
         ]
     elif kind == "patch":
         lines += [f"archive = solquery.Archive.open({archive!r})", f"patch = archive.get({value!r})", _PREPARE]
@@ -32,7 +32,7 @@ def made_by(bundle: str | None, archive: str | None, query: tuple[str, str]) -> 
 
 
 def recipe(
-    bundle: str | None,
+    model: str | None,
     archive: str | None,
     query: tuple[str, str],
     k: int,
@@ -46,7 +46,7 @@ def recipe(
 
     Parameters
     ----------
-    bundle, archive
+    model, archive
         As `solquery app` was given them.
     query
         What kind (``"z"``, ``"patch"``, ``"upload"``), and the latent's text, the id, or the file's name.
@@ -60,7 +60,7 @@ def recipe(
     ``python`` and ``cli``; the latter is empty without an archive.
     """
     kind, value = query
-    lines = made_by(bundle, archive, query).splitlines()
+    lines = provenance_code(model, archive, query).splitlines()
     if archive is not None:
         if kind != "patch":
             lines.append(f"archive = solquery.Archive.open({archive!r})")
@@ -68,20 +68,20 @@ def recipe(
         options += [f"where={where!r}"] if where else []
         options += [f"exclude_region={exclude_region!r}"] if exclude_region else []
         # what was drawn is not looked for pixel by pixel
-        options += ["verify=0"] if by == "ssl" and kind == "z" else []
+        options += ["rerank=0"] if by == "ssl" and kind == "z" else []
         if by == "physics":
-            lines.insert(1, "from solquery.retrieval import WEIGHTS")
-            lines.append('weights = {name: weight for name, weight in WEIGHTS.items() if name != "look"}')
+            lines.insert(1, "from solquery.search import WEIGHTS")
+            lines.append('weights = {name: weight for name, weight in WEIGHTS.items() if name != "embedding"}')
             options.append("weights=weights")
         search = "search" if by == "ssl" else "search_hybrid"
         lines += [_EXAMPLES] if examples else []
-        lines.append(f"matches = solquery.{search}(archive, bundle, x, {', '.join(options)})")
+        lines.append(f"matches = solquery.{search}(archive, model, x, {', '.join(options)})")
 
     text = f"latent:{value}" if kind == "z" else value
     line: list[str] = []
     if archive is not None:
         line = ["solquery", "search", text, "--archive", archive, "-k", str(k), "--group", group]
-        line += ["--bundle", bundle] if bundle else []
+        line += ["--model", model] if model else []
         line += ["--by", by] if by != "ssl" else []
         line += ["--where", where] if where else []
         line += ["--exclude-own"] if exclude_region else []
@@ -90,7 +90,7 @@ def recipe(
     return {"python": "\n".join(lines) + "\n", "cli": shlex.join(line)}
 
 
-_DEFAULT = "bundle = solquery.Bundle.load()"
+_DEFAULT = "model = solquery.Model.load()"
 _EXAMPLES = "# the page ranked by more and less like some matches, too: that order is in its CSV"
-_PREPARE = "x = solquery.prepare(patch, bundle.preset)"
-_SEEN = ["gauss = bundle.preset.to_gauss(x)", "got = solquery.measure(gauss, bundle.preset.scale_mm)"]
+_PREPARE = "x = solquery.prepare(patch, model.preset)"
+_SEEN = ["gauss = model.preset.to_gauss(x)", "got = solquery.measure(gauss, model.preset.scale_mm)"]

@@ -7,14 +7,14 @@ import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from ..cli_output import plain, quantities, quantity
+from ..cli.output import plain, quantities, quantity
 from ..physics import measure, parameters
-from ..steering.native import native_estimates
+from ..steering.native_scale import native_estimates
 from .links import fetch_line, links_of, record_set
 
 if TYPE_CHECKING:
     from ..patch import Patch
-    from ..retrieval import Match
+    from ..search import Match
     from ..steering import Directions
     from .catalogue import Catalogue
     from .closeness import Closeness
@@ -47,7 +47,7 @@ def native_values(patch: Patch) -> dict[str, float | None]:
 
 
 def native_bands(record: Mapping[str, Any] | None, got: Mapping[str, float]) -> dict[str, Any]:
-    """What values on the grid are worth at native scale, each with its unit; `record` as a bundle keeps it."""
+    """What values on the grid are worth at native scale, each with its unit; `record` as a model keeps it."""
     if not record:
         return {}
     with warnings.catch_warnings():

@@ -1,4 +1,4 @@
-"""The HTTP API and the page: routes over a `Room`, work in lanes, every failure as one line of JSON."""
+"""The HTTP API and the page: routes over a `Service`, work in lanes, every failure as one line of JSON."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 
 from .. import __version__
-from ..archive.fits import UnreadableFits
 from ..errors import SolqueryError
 from ..physics import parameters
+from ..sharp.fits import UnreadableFits
 from ..steering import OutOfReach
-from . import models as m
 from . import models_found as f
+from . import schemas as m
 from .lanes import Busy, Lane, Superseded, TooSlow
 from .packed import MEDIA_TYPE, field_record, pack
-from .room import Missing, Room
 from .security import Guard
+from .service import Missing, Service
 
 __all__ = ["create_app"]
 
@@ -163,13 +163,13 @@ async def _file_body(request: Request) -> bytes:
     return await request.body()
 
 
-def create_app(room: Room, *, token: str | None = None) -> Any:
+def create_app(service: Service, *, token: str | None = None) -> Any:
     """The ASGI application of a room.
 
     Parameters
     ----------
     room
-        Bundle and archive.
+        Model and archive.
     token
         What every request must carry, for a server that other machines reach; None for this machine alone.
     """
@@ -198,47 +198,49 @@ def create_app(room: Room, *, token: str | None = None) -> Any:
 
     @app.get("/api/health", response_model=m.HealthOut)
     async def health() -> Any:
-        """Version, bundle and archive."""
-        return JSONResponse(room.health())
+        """Version, model and archive."""
+        return JSONResponse(service.health())
 
     @app.get("/api/parameters", response_model=m.ParametersOut)
     async def parameters() -> Any:
         """Every parameter: title, unit, definition, reach, and its histogram in the archive."""
-        return JSONResponse(await work.run(room.parameters))
+        return JSONResponse(await work.run(service.parameters))
 
     @app.get("/api/map", response_model=m.MapOut)
     async def latent_map(parameter: Annotated[str, Query(max_length=64)] = "tuf") -> Any:
         """The latent space in two dimensions in which the boundary of a parameter is a line."""
-        return JSONResponse(await work.run(partial(room.map, parameter)))
+        return JSONResponse(await work.run(partial(service.map, parameter)))
 
     @app.get("/api/cloud", response_model=m.CloudOut)
     async def cloud(
         x: Annotated[str, Query(max_length=64)] = "tuf", y: Annotated[str, Query(max_length=64)] = "r"
     ) -> Any:
         """Two parameters, on the grid, of the patches of the archive."""
-        return JSONResponse(await work.run(partial(room.cloud, x, y)))
+        return JSONResponse(await work.run(partial(service.cloud, x, y)))
 
     @app.get("/api/space", response_model=f.SpaceOut)
     async def space(column: Annotated[str, Query(max_length=64)] = "tuf") -> Any:
         """The encoder's space of the archive in two dimensions, with a column to colour it by."""
-        return JSONResponse(await work.run(partial(room.space, column)))
+        return JSONResponse(await work.run(partial(service.space, column)))
 
     @app.post("/api/edit", response_model=m.AnswerOut, responses={200: _OTHER_BODIES})
     async def edit(asked: m.EditIn, format: Format = "json") -> Any:
         """Change one patch, holding some of its parameters."""
         lane = work if asked.exact and asked.set else hand
-        document, field = await lane.run(partial(room.edit, asked), _of(asked.client, "change"))
-        return _shaped(format, document, field, lambda: room.fits_bytes(room.generated_patch(document["z"], field)))
+        document, field = await lane.run(partial(service.edit, asked), _of(asked.client, "change"))
+        return _shaped(
+            format, document, field, lambda: service.fits_bytes(service.generated_patch(document["z"], field))
+        )
 
     @app.post("/api/generate", response_model=m.GenerateOut, responses={200: _OTHER_BODIES})
     async def generate(asked: m.GenerateIn, format: Format = "json") -> Any:
         """Make patches with the properties asked for."""
         began = time.monotonic()
-        answers, fields = await work.run(partial(room.generate, asked), _of(asked.client, "change"))
+        answers, fields = await work.run(partial(service.generate, asked), _of(asked.client, "change"))
         seconds = time.monotonic() - began
         if format == "fits":
-            patch = room.generated_patch(answers[0]["z"], fields[0])
-            return _shaped(format, {}, fields[0], lambda: room.fits_bytes(patch))
+            patch = service.generated_patch(answers[0]["z"], fields[0])
+            return _shaped(format, {}, fields[0], lambda: service.fits_bytes(patch))
         if format == "packed":
             return _shaped(format, {"answers": answers, "seconds": seconds}, fields, bytes)
         made = [{**answer, "field": field_record(field)} for answer, field in zip(answers, fields, strict=True)]
@@ -247,30 +249,30 @@ def create_app(room: Room, *, token: str | None = None) -> Any:
     @app.post("/api/search", response_model=m.SearchOut)
     async def search(asked: m.SearchIn) -> Any:
         """The patches of the archive that look most like a query."""
-        return JSONResponse(await work.run(partial(room.search, asked), _of(asked.client, "search")))
+        return JSONResponse(await work.run(partial(service.search, asked), _of(asked.client, "search")))
 
     @app.post("/api/understand", response_model=f.UnderstoodOut)
     async def understand(asked: f.UnderstandIn) -> Any:
         """Read a line of text: what it says of observations, what of the physics, and what is not understood."""
-        return JSONResponse(await hand.run(partial(room.understand, asked.text)))
+        return JSONResponse(await hand.run(partial(service.understand, asked.text)))
 
     @app.post("/api/frames", response_model=f.FramesOut)
     async def frames(asked: f.FramesIn) -> Any:
         """The frames of the archive that meet filters, in the order of time."""
-        return JSONResponse(await work.run(partial(room.frames, asked)))
+        return JSONResponse(await work.run(partial(service.frames, asked)))
 
     @app.post("/api/estimate", response_model=m.EstimateOut)
     async def estimate(asked: m.EstimateIn) -> Any:
-        """Where patches lie in the latent space, estimated in one pass; 404 where the bundle cannot."""
-        return JSONResponse(await work.run(partial(room.estimate, asked.ids), _of(asked.client, "estimate")))
+        """Where patches lie in the latent space, estimated in one pass; 404 where the model cannot."""
+        return JSONResponse(await work.run(partial(service.estimate, asked.ids), _of(asked.client, "estimate")))
 
     @app.post("/api/patch", response_model=m.PatchOut, openapi_extra=_FITS_BODY, responses={200: _OTHER_BODIES})
     async def read(request: Request, name: Annotated[str, Query(max_length=200)] = "", format: Format = "json") -> Any:
         """Read an observation: a FITS file as the body. It is remembered for a while, by the id that comes back."""
         data = await _file_body(request)
-        patch_id, patch = await work.run(partial(room.read, data, name))
-        document, field = await work.run(partial(room.describe, patch_id, "preset"))
-        return _shaped(format, document, field, lambda: room.fits_bytes(patch))
+        patch_id, patch = await work.run(partial(service.read, data, name))
+        document, field = await work.run(partial(service.describe, patch_id, "preset"))
+        return _shaped(format, document, field, lambda: service.fits_bytes(patch))
 
     @app.get("/api/patch/{patch_id:path}", response_model=m.PatchOut, responses={200: _OTHER_BODIES})
     async def patch(
@@ -282,9 +284,9 @@ def create_app(room: Room, *, token: str | None = None) -> Any:
     ) -> Any:
         """A patch of the archive, or an upload."""
         if format == "fits":
-            found = await work.run(partial(room.patch, patch_id))
-            return _shaped(format, {}, found.field, lambda: room.fits_bytes(found))
-        document, field = await work.run(partial(room.describe, patch_id, grid))
+            found = await work.run(partial(service.patch, patch_id))
+            return _shaped(format, {}, found.field, lambda: service.fits_bytes(found))
+        document, field = await work.run(partial(service.describe, patch_id, grid))
         return _shaped(format, document, field, bytes)
 
     @app.post("/api/invert", response_model=m.InversionOut, openapi_extra=_FITS_BODY, responses={200: _OTHER_BODIES})
@@ -303,8 +305,8 @@ def create_app(room: Room, *, token: str | None = None) -> Any:
         """The latent vector whose patch comes closest to an observation; packed: original and reconstruction."""
         if patch is None:
             data = await _file_body(request)
-            patch, _ = await work.run(partial(room.read, data, name))
-        document, fields = await long.run(partial(room.invert, str(patch), starts, steps, seed, prior))
+            patch, _ = await work.run(partial(service.read, data, name))
+        document, fields = await long.run(partial(service.invert, str(patch), starts, steps, seed, prior))
         return _shaped(format, document, fields if format == "packed" else fields[1], bytes)
 
     _page(app)

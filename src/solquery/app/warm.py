@@ -8,10 +8,10 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from ..errors import SolqueryError
-from .models import EditIn, GenerateIn, SearchIn
+from .schemas import EditIn, GenerateIn, SearchIn
 
 if TYPE_CHECKING:
-    from .room import Room
+    from .service import Service
 
 __all__ = ["FIRST", "warm"]
 
@@ -19,7 +19,7 @@ __all__ = ["FIRST", "warm"]
 FIRST = "strong, wide bipole"
 
 
-def warm(room: Room, progress: Callable[[int, int], None] | None = None) -> None:
+def warm(room: Service, progress: Callable[[int, int], None] | None = None) -> None:
     """Make every kind of request once, so that the first user does not wait for it.
 
     Parameters
@@ -35,7 +35,7 @@ def warm(room: Room, progress: Callable[[int, int], None] | None = None) -> None
     except SolqueryError:
         # a model without directions for these words
         made = room.generate(GenerateIn.model_validate({"seed": 1}))[0][0]
-    z, value = made["z"], made["got"][names[0]]["value"]
+    z, value = made["z"], made["measured"][names[0]]["value"]
     asked = {"z": z, "set": {names[0]: value}}
     steps: list[Callable[[], object]] = [
         room.parameters,

@@ -9,24 +9,18 @@ _HOME = {
     "AddReport": "store",
     "Archive": "store",
     "ArchiveError": "store",
-    "UnreadableFits": "fits",
     "prepare_many": "prepare",
-    "read_sharp": "fits",
     "resize": "prepare",
     "sample_patches": "samples",
-    "write_fits": "fits",
 }
 
 __all__ = [
     "AddReport",
     "Archive",
     "ArchiveError",
-    "UnreadableFits",
     "prepare_many",
-    "read_sharp",
     "resize",
     "sample_patches",
-    "write_fits",
 ]
 
 

@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import SolqueryError
 from ..physics import parameters
+from ..sharp.fits import UnreadableFits, read_sharp
+from ..sharp.header import from_name
 from . import records
-from .fits import UnreadableFits, read_sharp
 from .guard import refuse_inside_workers, told_of_workers
-from .header import from_name
 from .store import Archive
 from .writing import add_each
 

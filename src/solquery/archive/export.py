@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ..errors import SolqueryError
-from .fits import write_fits
+from ..sharp.fits import write_fits
 from .reading import Rows
 from .sink import Sink
 from .tables import vector_length

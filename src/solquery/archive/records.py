@@ -17,9 +17,9 @@ import pyarrow as pa
 
 from ..patch import Patch, observation_time
 from ..physics import measure, parameters
-from .header import number
-from .identity import instrument_of
-from .limb import offlimb_fraction
+from ..sharp.header import number
+from ..sharp.identity import instrument_of
+from ..sharp.limb import offlimb_fraction
 
 __all__ = [
     "METADATA",

@@ -11,7 +11,7 @@ from importlib.resources import as_file, files
 
 from ..errors import SolqueryError
 from ..patch import Patch
-from .fits import quality_fault, read_sharp
+from ..sharp.fits import quality_fault, read_sharp
 
 __all__ = ["sample_patches"]
 

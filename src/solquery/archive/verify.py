@@ -183,14 +183,14 @@ def _read(folder: Path, query: str) -> list[tuple] | None:
 
 
 def _staged_names(folder: Path) -> set[str] | None:
-    from .selection import Record
+    from ..jsoc.selection import Record
 
     rows = _read(folder, "SELECT harpnum, t_rec, segment FROM frames")
     return None if rows is None else {Record(*row).file_name for row in rows}
 
 
 def _manifest_problems(folder: Path, ids: pa.ChunkedArray) -> Iterator[Problem]:
-    from .selection import Record
+    from ..jsoc.selection import Record
 
     rows = _read(folder, "SELECT harpnum, t_rec, segment FROM frames WHERE state = 'done'")
     if rows is None:

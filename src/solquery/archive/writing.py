@@ -15,9 +15,9 @@ import pyarrow as pa
 
 from ..patch import Patch
 from ..physics import parameters
+from ..sharp.identity import definitive_of, near_real_time_of
 from . import records, tables
 from .guard import told_of_workers
-from .identity import definitive_of, near_real_time_of
 
 if TYPE_CHECKING:
     from .store import Archive

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 from ..lazy import lazily
 
 if TYPE_CHECKING:
+    from ..training.diversity import CollapseWarning, diversity
     from .networks import architectures, build_discriminator, build_generator, register, register_generator
     from .training import TrainingError, discriminator_accuracy, load_run, train_generator
-    from .variety import CollapseWarning, diversity
 
 __all__ = [
     "CollapseWarning",
@@ -30,6 +30,6 @@ __getattr__, __dir__ = lazily(
     {
         "networks": "architectures build_discriminator build_generator register register_generator",
         "training": "TrainingError discriminator_accuracy load_run train_generator",
-        "variety": "CollapseWarning diversity",
+        ".training.diversity": "CollapseWarning diversity",
     },
 )

@@ -17,8 +17,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from ..config import GeneratorConfig
+from .footprint import FootprintMask
 from .networks import register
-from .window import Window
 
 __all__ = ["PyramidDiscriminator", "PyramidGenerator", "compress", "expand", "haar_split"]
 
@@ -85,7 +85,7 @@ class _Layer(nn.Module):
         return F.leaky_relu(x + self.grain(noise.contiguous(memory_format=torch.channels_last)), 0.2)
 
 
-class FineGrain(nn.Module):
+class PixelNoise(nn.Module):
     """What is added to the bands of the finest image: frozen noise of its own for each of their pixels.
 
     The noise of the layers has half the side of the image, so that four neighbours share one number, and what a head
@@ -159,8 +159,8 @@ class PyramidGenerator(nn.Module):
         for head in self.heads:
             nn.init.normal_(head.weight, std=0.01)  # early images are faint, as the Sun is
             nn.init.zeros_(head.bias)
-        self.fine_grain = FineGrain(widths[-1], side // 2, config.latent_dim) if config.fine_grain else None
-        self.window = Window(config.latent_dim, side) if config.window else None
+        self.fine_grain = PixelNoise(widths[-1], side // 2, config.latent_dim) if config.pixel_noise else None
+        self.window = FootprintMask(config.latent_dim, side) if config.footprint_mask else None
 
     def forward(self, z: torch.Tensor, level: int | None = None) -> torch.Tensor:
         level = self.levels if level is None else level

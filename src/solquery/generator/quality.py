@@ -6,7 +6,7 @@ nothing generated can be expected to fit better than the Sun fits itself.
 Distributions of parameters are compared by the two-sample Kolmogorov-Smirnov and Wasserstein distances. In the space of
 an encoder: Fréchet distance (Heusel et al. 2017, arXiv:1706.08500), kernel distance (Bińkowski et al. 2018,
 arXiv:1801.01401), precision and recall (Kynkäänniemi et al. 2019, arXiv:1904.06991), density and coverage (Naeem et al.
-2020, arXiv:2002.09797). The inception network of those papers knows nothing of magnetograms; the encoder of the bundle
+2020, arXiv:2002.09797). The inception network of those papers knows nothing of magnetograms; the encoder of the model
 takes its place, so that values compare generators under one encoder and nothing else.
 """
 

@@ -22,12 +22,12 @@ from torch import nn
 from torch.nn import functional as F
 
 from ..config import GeneratorConfig
+from ..training.diversity import CollapseWarning, Diversity, looking
+from ..training.monitor import TrainingMonitor
+from ..training.process_group import ProcessGroup, process_group
+from ..training.run_folder import RunFolder, TrainingError, batch_order, export_weights
 from .networks import build_discriminator, build_generator
-from .runs import RunFolder, TrainingError, batch_order, export_weights
-from .team import Team, team_of
 from .vaegan import train_vaegan
-from .variety import CollapseWarning, Diversity, looking
-from .watch import Watch
 
 __all__ = ["CollapseWarning", "TrainingError", "discriminator_accuracy", "load_run", "read_settings", "train_generator"]
 
@@ -174,7 +174,7 @@ def _train_adversarial(
     config: GeneratorConfig, data: Any, run: str | Path, shape: tuple[int, int], *, seed: int, device: str,
     provenance: dict[str, Any] | None, **watched: Any,
 ) -> Path:  # fmt: skip
-    with team_of(device) as team, RunFolder(run, config, shape, seed, data, team, provenance) as folder:
+    with process_group(device) as team, RunFolder(run, config, shape, seed, data, team, provenance) as folder:
         if config.batch % team.size:
             raise TrainingError(f"a batch of {config.batch} has no equal shares for {team.size} devices: take fewer")
         return _Adversaries(config, data, shape, seed, team).train(folder, **watched)
@@ -183,7 +183,9 @@ def _train_adversarial(
 class _Adversaries:
     """Generator and discriminator of a run with their optimisers, and the two steps of an iteration."""
 
-    def __init__(self, config: GeneratorConfig, data: Any, shape: tuple[int, int], seed: int, team: Team) -> None:
+    def __init__(
+        self, config: GeneratorConfig, data: Any, shape: tuple[int, int], seed: int, team: ProcessGroup
+    ) -> None:
         self.config, self.data, self.shape, self.seed, self.team = config, data, shape, seed, team
         place = team.device
         torch.manual_seed(seed)
@@ -226,7 +228,7 @@ class _Adversaries:
         decay = 0.5 ** (batch / config.ema_halflife_images) if config.ema_halflife_images else 0.0
         chosen = batch_order(seed, -1 % 2**31, count)[:ACCURACY_PATCHES]
         judged = torch.as_tensor(np.asarray(data[np.sort(chosen)], np.float32))[:, None]
-        watch = Watch(
+        watch = TrainingMonitor(
             folder, noted["step"], steps, per_epoch, Diversity(data, seed), minutes=minutes,
             checkpoint_seconds=checkpoint_seconds, picture_steps=picture_steps, progress=progress,
         )  # fmt: skip

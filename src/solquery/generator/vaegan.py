@@ -26,26 +26,26 @@ from torch import nn
 from torch.nn import functional as F
 
 from ..config import GeneratorConfig
-from .amounts import Amounts
+from ..training.diversity import Diversity
+from ..training.monitor import TrainingMonitor
+from ..training.process_group import ProcessGroup, process_group
+from ..training.run_folder import RunFolder, TrainingError, batch_order, begun_from, export_weights, write_then_rename
 from .anchors import anchor_scores
+from .embedding_critic import EmbeddingCritic
+from .footprint import fit_footprint, footprint_error, load_weights, seen_sizes
 from .inference import InferenceNetwork, build_inference
 from .networks import build_generator
 from .pyramid import compress, expand, haar_split
-from .runs import RunFolder, TrainingError, batch_order, begun_from, export_weights, write_then_rename
-from .seeker import Seeker
-from .team import Team, team_of
-from .variety import Diversity
-from .watch import Watch
-from .window import fit_window, load_weights, seen_sizes, window_error
+from .statistics_matching import StatisticsMatching
 
-__all__ = ["JUDGE_FIRST", "PatchDiscriminator", "is_bundle", "train_vaegan"]
+__all__ = ["JUDGE_FIRST", "PatchDiscriminator", "is_model", "train_vaegan"]
 
 #: blocks a side at which reconstructions are compared, and the standard deviation (preset units) allowed there
 TOLERANCE = {8: 0.03, 16: 0.05, 32: 0.2}
 #: the same for block means of the compressed field, where the network counts as much as the spots
 TOLERANCE_COMPRESSED = {16: 0.16, 32: 0.5}
 R1_EVERY = 16
-#: images that a new discriminator learns from alone where the generator is a bundle's
+#: images that a new discriminator learns from alone where the generator is a model's
 JUDGE_FIRST = 9_600
 #: noise on an anchored coordinate, so that the generator stays smooth along it
 ANCHOR_BLUR = 0.1
@@ -109,7 +109,7 @@ def _reconstruction(made: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
     return total
 
 
-def _unlikeness(made: torch.Tensor, real: torch.Tensor, team: Team) -> torch.Tensor:
+def _unlikeness(made: torch.Tensor, real: torch.Tensor, team: ProcessGroup) -> torch.Tensor:
     """Squared difference of features averaged over 4 x 4 blocks of the image, relative to the real ones' square."""
     a, b = (F.adaptive_avg_pool2d(x.float(), 4) for x in (made, real))
     return (a - b).square().mean() / team.mean(b.square().mean()).clamp_min(1e-8)
@@ -145,35 +145,35 @@ def _parts(config: GeneratorConfig, shape: tuple[int, int], seed: int, device: t
     return {name: part.to(device, memory_format=layout) for name, part in parts.items()}
 
 
-def is_bundle(start: str | Path | None) -> bool:
-    """Whether `start` is the folder of a bundle, which has no discriminator."""
-    return start is not None and (Path(start) / "bundle.json").is_file()
+def is_model(start: str | Path | None) -> bool:
+    """Whether `start` is the folder of a model, which has no discriminator."""
+    return start is not None and (Path(start) / "model.json").is_file()
 
 
 def _begin_with(start: str | Path, parts: dict[str, nn.Module], data: Any, seed: int) -> None:
-    """Weights of a bundle, or of another run's checkpoint; its optimisers, random state and position stay behind.
+    """Weights of a model, or of another run's checkpoint; its optimisers, random state and position stay behind.
 
-    A generator that had no window is given the archive's (`fit_window`).
+    A generator that had no window is given the archive's (`fit_footprint`).
     """
     start = Path(start)
     new = False
     try:
-        if is_bundle(start):
+        if is_model(start):
             stored = {name: load_file(start / f"{name}.safetensors") for name in ("generator", "inference")}
             stored["average"] = stored["generator"]
         else:
             start = start / "checkpoints" / "last.pt" if start.is_dir() else start
             stored = torch.load(start, weights_only=True, map_location="cpu")
         for name, part in parts.items():
-            if name != "discriminator" or not is_bundle(start):
+            if name != "discriminator" or not is_model(start):
                 new = load_weights(part, stored[name]) or new
     except (OSError, KeyError, RuntimeError, SafetensorError, pickle.UnpicklingError) as error:
         first = (str(error).splitlines() or [""])[0]
         raise TrainingError(
-            f"cannot start from {start}: {first}; give a bundle or a checkpoint of the same networks"
+            f"cannot start from {start}: {first}; give a model or a checkpoint of the same networks"
         ) from None
     if new:
-        fit_window(parts["average"], data, seed)
+        fit_footprint(parts["average"], data, seed)
         parts["generator"].window.load_state_dict(parts["average"].window.state_dict())
 
 
@@ -196,15 +196,15 @@ def train_vaegan(
 ) -> Path:
     """As `train_generator`, for `loss="vae-gan"`; `grow_images` are the images shown at the coarser levels.
 
-    The discriminator joins at the finest level, over `fade_images` images. `start` is a bundle's folder or another run
+    The discriminator joins at the finest level, over `fade_images` images. `start` is a model's folder or another run
     (its folder or a checkpoint) of the same networks, whose weights a new run begins with: what faint network and spots
-    look like is learned once. A bundle has no discriminator: a new one learns alone for `judge_first_images`.
-    `encoder` is the search's, needed where the configuration has a `seeker` (`Seeker`).
+    look like is learned once. A model has no discriminator: a new one learns alone for `discriminator_warmup_images`.
+    `encoder` is the search's, needed where the configuration has a `seeker` (`EmbeddingCritic`).
     """
-    with team_of(device) as team, RunFolder(run, config, shape, seed, data, team, provenance) as folder:
+    with process_group(device) as team, RunFolder(run, config, shape, seed, data, team, provenance) as folder:
         if team.size > 1 and config.batch % (2 * team.size):
             raise TrainingError(f"half a batch of {config.batch} has no equal shares for {team.size} devices")
-        if bool(config.seeker) != (encoder is not None):
+        if bool(config.embedding_critic) != (encoder is not None):
             raise TrainingError("an encoder and a weight for it, seeker, go together: give both or neither")
         return _train(
             config, data, shape, folder, team, seed=seed, until_images=until_images, minutes=minutes,
@@ -214,7 +214,7 @@ def train_vaegan(
 
 
 def _train(
-    config: GeneratorConfig, data: Any, shape: tuple[int, int], folder: RunFolder, team: Team, *, seed: int,
+    config: GeneratorConfig, data: Any, shape: tuple[int, int], folder: RunFolder, team: ProcessGroup, *, seed: int,
     until_images: int | None, start: str | Path | None, encoder: nn.Module | None, **watched: Any,
 ) -> Path:  # fmt: skip
     place = team.device
@@ -226,10 +226,10 @@ def _train(
     optimise_d = torch.optim.Adam(discriminator.parameters(), lr=config.learning_rate / 2, betas=tuple(config.betas))
     random = torch.Generator().manual_seed(seed + 1)
     held = {**parts, "average": average, "optimise_g": optimise_g, "optimise_d": optimise_d}
-    amounts = Amounts(data, config.unit_gauss, seed).to(place) if config.amounts else None
+    amounts = StatisticsMatching(data, config.unit_gauss, seed).to(place) if config.statistics_matching else None
     if amounts is not None:
         held["amounts"] = amounts
-    seeker = Seeker(encoder, data, seed).to(place) if encoder is not None else None
+    seeker = EmbeddingCritic(encoder, data, seed).to(place) if encoder is not None else None
     if seeker is not None:
         optimise_s = torch.optim.Adam(
             seeker.critic.parameters(), lr=config.learning_rate / 2, betas=tuple(config.betas)
@@ -250,7 +250,7 @@ def _train(
     autocast = torch.autocast(place.type, torch.bfloat16) if config.precision == "bf16" else nullcontext()
     decay = 0.5 ** (batch / max(config.ema_halflife_images, 1)) if config.ema_halflife_images else 0.0
     first = generator.levels - len(config.grow_images)
-    watch = Watch(folder, step, steps, per_epoch, Diversity(data, seed), **watched)
+    watch = TrainingMonitor(folder, step, steps, per_epoch, Diversity(data, seed), **watched)
     epoch_now, order, level = -1, np.empty(0, int), None
 
     while watch.goes_on:
@@ -266,14 +266,14 @@ def _train(
                 break
             images -= spent
             level += 1
-        if config.cool_images:
-            cooling = min(1.0, (planned - step) * batch / config.cool_images)
+        if config.decay_images:
+            cooling = min(1.0, (planned - step) * batch / config.decay_images)
             for optimiser, rate in ((optimise_g, config.learning_rate), (optimise_d, config.learning_rate / 2)):
                 optimiser.param_groups[0]["lr"] = rate * max(0.1, cooling)
         adversarial = 0.0
         if level == generator.levels:  # while the discriminator learns alone it has a part to play, if no say
-            adversarial = min(1.0, max(images, config.judge_first_images) / max(config.fade_images, 1))
-        alone = level == generator.levels and images < config.judge_first_images
+            adversarial = min(1.0, max(images, config.discriminator_warmup_images) / max(config.fade_images, 1))
+        alone = level == generator.levels and images < config.discriminator_warmup_images
         side = 8 * 2**level
         real = F.avg_pool2d(full, full.shape[-1] // side)
         seen = F.avg_pool2d(full, full.shape[-1] // inference.side)
@@ -302,7 +302,7 @@ def _train(
                     read = _read(inference, F.avg_pool2d(drawn, side // inference.side))
                     loss = loss + adversarial * (read[:, :free] - prior[:, :free]).square().mean()
             if window is not None:
-                told = window_error(window.sizes(z[:kept]), seen_sizes(full[:kept, 0]), full.shape[-1])
+                told = footprint_error(window.sizes(z[:kept]), seen_sizes(full[:kept, 0]), full.shape[-1])
                 loss = loss + WINDOW_WEIGHT * told
             judged = compress(made) if adversarial else None
         values = {
@@ -345,11 +345,11 @@ def _train(
             found = seeker(made)
             values["seeker"] = seeker.learn(wanted, found, optimise_s, team)
             unlike, astray = seeker.missed(wanted, found, kept)
-            loss = loss + config.seeker * adversarial * (unlike + astray)
+            loss = loss + config.embedding_critic * adversarial * (unlike + astray)
             values |= {"unlike": float(unlike.detach()), "astray": float(astray.detach())}
         if amounts is not None and adversarial:
             missed = amounts.match(rebuilt, real[:kept]) + amounts.belong(drawn, team)
-            loss = loss + config.amounts * missed
+            loss = loss + config.statistics_matching * missed
             values["amounts"] = float(missed.detach())
         if not alone:
             optimise_g.zero_grad(set_to_none=True)

@@ -1,4 +1,4 @@
-"""Flux elements: many small bundles of one polarity, and what happens to them in a step of time.
+"""Flux elements: many small models of one polarity, and what happens to them in a step of time.
 
 An element has a position (Mm), a signed flux (Mx), the goal toward which it moves after its emergence, and an age (h).
 """

@@ -12,11 +12,11 @@ from ..lazy import lazily
 
 if TYPE_CHECKING:
     from .conditional import NothingLeft, conditional_normal, orthogonal_complement
-    from .detail import add_detail, with_detail
     from .direct import HOLD_SLACK, steer
     from .directions import Directions, NoDirection, fit_directions
-    from .editing import Strip, shift, strip
-    from .following import follow, follow_many
+    from .editing import Traversal, latent_traversal, shift
+    from .entanglement import EntanglementTable, entanglement_table, local_changes
+    from .exact_traversal import exact_traversal, exact_traversals
     from .inversion import Inversion, invert
     from .latent_text import decode_latent, encode_latent
     from .latents import (
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
         render,
         sample_latents,
     )
-    from .leak import LeakTable, leak_table, local_changes
+    from .layerwise import refine_layerwise, with_layerwise
     from .projection import Projection, best_axes, project
     from .regression import Regression, compare_with_svm, fit_regression
     from .targeting import Answer, OutOfReach, generate, reach
@@ -38,9 +38,9 @@ __all__ = [
     "HOLD_SLACK",
     "Answer",
     "Directions",
+    "EntanglementTable",
     "Inversion",
     "LatentTable",
-    "LeakTable",
     "NoDirection",
     "NothingLeft",
     "OutOfReach",
@@ -48,22 +48,22 @@ __all__ = [
     "Regression",
     "SteeringError",
     "SteeringWarning",
-    "Strip",
     "Target",
+    "Traversal",
     "UnknownWord",
-    "add_detail",
     "best_axes",
     "compare_with_svm",
     "conditional_normal",
     "decode_latent",
     "encode_latent",
+    "entanglement_table",
+    "exact_traversal",
+    "exact_traversals",
     "fit_directions",
     "fit_regression",
-    "follow",
-    "follow_many",
     "generate",
     "invert",
-    "leak_table",
+    "latent_traversal",
     "local_changes",
     "measure_latents",
     "orthogonal_complement",
@@ -71,28 +71,28 @@ __all__ = [
     "prior_norm_range",
     "project",
     "reach",
+    "refine_layerwise",
     "render",
     "sample_latents",
     "shift",
     "steer",
-    "strip",
     "vocabulary",
-    "with_detail",
+    "with_layerwise",
 ]
 
 __getattr__, __dir__ = lazily(
     __name__,
     {
         "conditional": "NothingLeft conditional_normal orthogonal_complement",
-        "detail": "add_detail with_detail",
+        "layerwise": "refine_layerwise with_layerwise",
         "direct": "HOLD_SLACK steer",
         "directions": "Directions NoDirection fit_directions",
-        "editing": "Strip shift strip",
-        "following": "follow follow_many",
+        "editing": "Traversal latent_traversal shift",
+        "exact_traversal": "exact_traversal exact_traversals",
         "inversion": "Inversion invert",
         "latent_text": "decode_latent encode_latent",
         "latents": "LatentTable SteeringError SteeringWarning measure_latents prior_norm_range render sample_latents",
-        "leak": "LeakTable leak_table local_changes",
+        "entanglement": "EntanglementTable entanglement_table local_changes",
         "projection": "Projection best_axes project",
         "regression": "Regression compare_with_svm fit_regression",
         "targeting": "Answer OutOfReach generate reach",

@@ -79,10 +79,10 @@ class ClassDirection:
             "better_than_chance": self.better_than_chance, "verdict": self.verdict,
         }  # fmt: skip
 
-    def save(self, path: str | Path, bundle: Any) -> Path:
-        """Write it as JSON, with the bundle whose latent space it is in."""
+    def save(self, path: str | Path, model: Any) -> Path:
+        """Write it as JSON, with the model whose latent space it is in."""
         path = Path(path)
-        record = {"format": _FORMAT, "bundle": bundle.name, "hash": bundle.hash, "normal": self.normal.tolist()}
+        record = {"format": _FORMAT, "model": model.name, "hash": model.hash, "normal": self.normal.tolist()}
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_name(f".{path.name}.{os.getpid()}.part")
         part.write_text(json.dumps(record | self.summary(), indent=1) + "\n")
@@ -90,13 +90,13 @@ class ClassDirection:
         return path
 
     @classmethod
-    def load(cls, path: str | Path, bundle: Any) -> ClassDirection:
-        """Read one that was saved for this bundle.
+    def load(cls, path: str | Path, model: Any) -> ClassDirection:
+        """Read one that was saved for this model.
 
         Raises
         ------
         SteeringError
-            When the file is none, or for another bundle.
+            When the file is none, or for another model.
         """
         try:
             record = json.loads(Path(path).read_text())
@@ -111,15 +111,15 @@ class ClassDirection:
             raise SteeringError(
                 f"{path} holds no class direction; make one with `solquery directions labels`"
             ) from None
-        if record.get("hash") != bundle.hash or normal.shape != (int(bundle.generator.latent_dim),):
+        if record.get("hash") != model.hash or normal.shape != (int(model.generator.latent_dim),):
             raise SteeringError(
-                f"{path} was made for bundle {record.get('bundle')!r} as it was then, not for {bundle.name!r}; make it "
+                f"{path} was made for model {record.get('model')!r} as it was then, not for {model.name!r}; make it "
                 "again with this one"
             )
         return cls(normal, **numbers, **counts)
 
 
-def class_examples(bundle: Any, direction: ClassDirection, n: int, seed: int = 0, push: float = 1.5) -> list[Answer]:
+def class_examples(model: Any, direction: ClassDirection, n: int, seed: int = 0, push: float = 1.5) -> list[Answer]:
     """Patches on the side of class 1: latents from the prior, moved along the normal alone.
 
     Their positions along it are drawn about `push` beyond the boundary, with half its size as spread; all else is as
@@ -131,13 +131,13 @@ def class_examples(bundle: Any, direction: ClassDirection, n: int, seed: int = 0
     z = z + (wanted - (z @ direction.normal + direction.intercept))[:, None] * direction.normal
     low, high = prior_norm_range(z.shape[1])
     latents = clamp_norm(torch.from_numpy(z.astype(np.float32)), low, high)
-    x = render(bundle.generator, latents, bundle.preset.shape)[:, 0]
-    got = {k: v.numpy() for k, v in measure(bundle.preset.to_gauss(x), bundle.preset.scale_mm).items()}
+    x = render(model.generator, latents, model.preset.shape)[:, 0]
+    got = {k: v.numpy() for k, v in measure(model.preset.to_gauss(x), model.preset.scale_mm).items()}
     side = latents.double().numpy() @ direction.normal + direction.intercept > 0
     return [
         Answer(
-            z=latents[k].numpy().copy(), x=x[k].numpy().copy(), asked={},
-            got={name: float(v[k]) for name, v in got.items()},
+            z=latents[k].numpy().copy(), x=x[k].numpy().copy(), requested={},
+            measured={name: float(v[k]) for name, v in got.items()},
             verdict="met" if side[k] else "nearest", z_norm=float(latents[k].norm()), held={}, targets={},
         )
         for k in range(n)

@@ -42,16 +42,16 @@ class _Hand:
 
     def __init__(
         self,
-        bundle: Any,
+        model: Any,
         start: np.ndarray,
         targets: Mapping[str, Target],
         held: Sequence[str],
         pictures: MutableMapping[bytes, torch.Tensor] | None,
         been: MutableSequence[Been] | None,
     ) -> None:
-        self.bundle, self.start, self.targets = bundle, start, targets
+        self.model, self.start, self.targets = model, start, targets
         self.held: dict[str, float] = {}
-        self.directions: Directions = directions_of(bundle)
+        self.directions: Directions = directions_of(model)
         self.judge = Judge(targets, self.directions)
         self.names = [*targets, *held]
         self.slack = {name: HOLD_SLACK * spread(self.directions, name) for name in held}
@@ -66,15 +66,15 @@ class _Hand:
     def values(self, z: np.ndarray) -> dict[str, np.ndarray]:
         """Asked and held parameters (K,) of latents (K, D)."""
         z = np.atleast_2d(z)
-        x = self.picture(z[0]) if len(z) == 1 else render(self.bundle.generator, z, self.bundle.preset.shape)[:, 0]
-        measured = measure(self.bundle.preset.to_gauss(x), self.bundle.preset.scale_mm, self.names)
+        x = self.picture(z[0]) if len(z) == 1 else render(self.model.generator, z, self.model.preset.shape)[:, 0]
+        measured = measure(self.model.preset.to_gauss(x), self.model.preset.scale_mm, self.names)
         return {name: values.numpy() for name, values in measured.items()}
 
     def picture(self, z: np.ndarray) -> torch.Tensor:
         """(1, H, W) of a latent (D,), in preset units; made once."""
         made = self.pictures.get(z.tobytes())
         if made is None:
-            made = self.pictures[z.tobytes()] = render(self.bundle.generator, z[None], self.bundle.preset.shape)[:, 0]
+            made = self.pictures[z.tobytes()] = render(self.model.generator, z[None], self.model.preset.shape)[:, 0]
         return made
 
     def missed(self, values: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -164,7 +164,7 @@ def spread(directions: Directions, name: str) -> float:
 
 
 def steer(
-    bundle: Any,
+    model: Any,
     z: Any,
     asked: Mapping[str, float | Target] | None = None,
     hold: Mapping[str, float] | Sequence[str] | str = (),
@@ -177,7 +177,7 @@ def steer(
 
     Parameters
     ----------
-    bundle
+    model
         With generator, preset and directions.
     z
         (D,) latent of the patch to change.
@@ -207,7 +207,7 @@ def steer(
     OutOfReach, UnknownParameter, NoDirection, SteeringError
         When what is asked lies beyond reach or is not understood.
     """
-    directions = directions_of(bundle)
+    directions = directions_of(model)
     start = as_latents(z, directions.latent_dim)[0]
     targets = {name: as_target(name, value, directions) for name, value in (asked or {}).items()}
     derived = sorted(set(targets) & set(DERIVED) - set(directions.names))
@@ -218,8 +218,8 @@ def steer(
         directions.index(name)
         if name in targets:
             raise SteeringError(f"{name!r} is both asked for and held; leave one out")
-    check_reach(targets, directions, bundle.name)
-    hand = _Hand(bundle, start, targets, names, pictures, been)
+    check_reach(targets, directions, model.name)
+    hand = _Hand(model, start, targets, names, pictures, been)
     here = hand.been[0][1] if hand.been else hand.values(start)
     given = {n: float(hold[n]) for n in names} if isinstance(hold, Mapping) else {n: float(here[n][0]) for n in names}
     unknown = [name for name, value in given.items() if not np.isfinite(value)]
@@ -235,20 +235,20 @@ def steer(
         if exact:
             # from both: the direct step may have left the valley in which the solution lies
             for origin in (ends[0], start):
-                found = generate(bundle, targets, 1, given, start=origin)[0]
+                found = generate(model, targets, 1, given, start=origin)[0]
                 ends.insert(0, found.z)
                 if found.verdict == "met" and hand.broken(hand.values(found.z))[0] == 0:
                     break
             ends = [ends[k] for k in hand.order(hand.values(np.stack(ends)))]
         best = hand.kept(ends)
     x = hand.picture(best)
-    measured = measure(bundle.preset.to_gauss(x), bundle.preset.scale_mm, directions.names)
+    measured = measure(model.preset.to_gauss(x), model.preset.scale_mm, directions.names)
     got = {name: float(values[0]) for name, values in measured.items()}
     return Answer(
         z=best.astype(np.float32).copy(),
         x=x[0].numpy().copy(),
-        asked={name: target.value for name, target in targets.items()},
-        got=got,
+        requested={name: target.value for name, target in targets.items()},
+        measured=got,
         verdict="met" if hand.judge.met(got) else "nearest",
         z_norm=float(np.linalg.norm(best)),
         held=given,

@@ -14,7 +14,7 @@ from .latents import LatentTable, prior_norm_range
 
 __all__ = ["STUDY_KEY", "prior_range", "ridge_normal", "study_directions"]
 
-#: where a bundle's metadata holds the study; bundles without it load as they always did
+#: where a model's metadata holds the study; models without it load as they always did
 STUDY_KEY = "direction_study"
 _KNOTS = 15
 

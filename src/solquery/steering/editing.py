@@ -12,11 +12,11 @@ import numpy as np
 from .directions import Directions
 from .latents import SteeringError, SteeringWarning, as_latents, prior_norm_range, render
 
-__all__ = ["Strip", "directions_of", "shift", "strip", "warn_if_far"]
+__all__ = ["Traversal", "directions_of", "latent_traversal", "shift", "warn_if_far"]
 
 
 @dataclass(frozen=True)
-class Strip:
+class Traversal:
     """Patches along one direction (paper, Fig. 5).
 
     Attributes
@@ -31,8 +31,8 @@ class Strip:
         (K, 1, H, W) float32 patches in preset units.
     values
         Parameter name to (K,) as measured on the patches, in gauss and pixels.
-    asked
-        (K,) values that were asked for, where frames were solved for (`follow`); None for plain steps.
+    requested
+        (K,) values that were asked for, where frames were solved for (`exact_traversal`); None for plain steps.
     """
 
     name: str
@@ -41,22 +41,22 @@ class Strip:
     z: np.ndarray
     x: np.ndarray
     values: dict[str, np.ndarray]
-    asked: np.ndarray | None = None
+    requested: np.ndarray | None = None
 
 
-def directions_of(bundle: Any) -> Directions:
-    """The bundle's directions.
+def directions_of(model: Any) -> Directions:
+    """The model's directions.
 
     Raises
     ------
     SteeringError
         When it has none, saying how to make them.
     """
-    if bundle.directions is None:
+    if model.directions is None:
         raise SteeringError(
-            f"bundle {bundle.name!r} has no directions; fit them with `solquery directions` or `fit_directions`"
+            f"model {model.name!r} has no directions; fit them with `solquery directions` or `fit_directions`"
         )
-    return bundle.directions
+    return model.directions
 
 
 def warn_if_far(z: np.ndarray, what: str = "the latent vector") -> None:
@@ -103,18 +103,18 @@ def shift(z: Any, direction: Any, eps: Any) -> np.ndarray:
     return (start + steps[:, None] * direction).astype(np.float32)
 
 
-def strip(
-    bundle: Any,
+def latent_traversal(
+    model: Any,
     z: Any,
     name: str,
     hold: Sequence[str] | str = (),
     eps_values: Any = None,
-) -> Strip:
+) -> Traversal:
     """Move a latent along the direction of `name`, holding others, and measure every patch on the way.
 
     Parameters
     ----------
-    bundle
+    model
         With generator, preset and directions.
     z
         (D,), or (1, D).
@@ -130,11 +130,11 @@ def strip(
     """
     from ..physics import measure
 
-    directions = directions_of(bundle)
+    directions = directions_of(model)
     held = (hold,) if isinstance(hold, str) else tuple(hold)
     eps = np.linspace(-3.0, 3.0, 7) if eps_values is None else np.atleast_1d(np.asarray(eps_values, dtype=np.float64))
     moved = shift(np.reshape(as_latents(z, directions.latent_dim), -1), directions.normal(name, held), eps)
     warn_if_far(moved, f"a step of {np.abs(eps).max():.3g} along {name}")
-    x = render(bundle.generator, moved, bundle.preset.shape)
-    values = measure(bundle.preset.to_gauss(x[:, 0]), bundle.preset.scale_mm, directions.names)
-    return Strip(name, held, eps, moved, x.numpy(), {key: value.numpy() for key, value in values.items()})
+    x = render(model.generator, moved, model.preset.shape)
+    values = measure(model.preset.to_gauss(x[:, 0]), model.preset.scale_mm, directions.names)
+    return Traversal(name, held, eps, moved, x.numpy(), {key: value.numpy() for key, value in values.items()})

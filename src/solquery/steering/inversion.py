@@ -51,7 +51,7 @@ class Inversion:
     start_mse: np.ndarray
     #: share of the patch's power that the reconstruction leaves unexplained; 1: an empty patch would do as well
     unexplained: float = float("nan")
-    #: (parts, D) differences from `z` that each part of the generator is told (steering/detail.py); None without
+    #: (parts, D) differences from `z` that each part of the generator is told (steering/layerwise.py); None without
     offsets: np.ndarray | None = None
 
 
@@ -140,7 +140,7 @@ def _refine(
 
 
 def invert(
-    bundle: Any,
+    model: Any,
     x: Any,
     starts: int = 8,
     steps: int = 200,
@@ -152,12 +152,12 @@ def invert(
 ) -> list[Inversion]:
     """Latent vectors whose patches come closest to the given ones: argmin over z of |x - G(z)|^2.
 
-    The best of 256 random latents, what the bundle's inference network makes of the patch (where it has one), and
+    The best of 256 random latents, what the model's inference network makes of the patch (where it has one), and
     `guesses` are refined together by Adam with a cosine schedule; the best of them is the answer.
 
     Parameters
     ----------
-    bundle
+    model
         With generator and preset.
     x
         (H, W) or (N, H, W) in preset units; NaN pixels count as 0.
@@ -193,14 +193,14 @@ def invert(
         raise ValueError(f"starts must be 1 to {_SCREENED} and steps at least 1, got {starts} and {steps}")
     if prior < 0:
         raise ValueError(f"prior must not be negative, got {prior}")
-    target = targets_of(x, bundle.preset.shape)
-    generator, dim = bundle.generator, int(bundle.generator.latent_dim)
+    target = targets_of(x, model.preset.shape)
+    generator, dim = model.generator, int(model.generator.latent_dim)
     pool = torch.randn(_SCREENED, dim, generator=torch.Generator().manual_seed(seed))
-    inference = getattr(bundle, "inference", None)
+    inference = getattr(model, "inference", None)
     given = None if guesses is None else torch.from_numpy(as_latents(guesses, dim))
     answers: list[Inversion] = []
     with frozen(generator) as device:
-        made = render(generator, pool, bundle.preset.shape)[:, 0].flatten(1)
+        made = render(generator, pool, model.preset.shape)[:, 0].flatten(1)
         for part in target.split(_PATCHES):
             z0 = _choose_starts(part, pool, made, starts)
             if inference is not None:
@@ -210,7 +210,7 @@ def invert(
             z, mse = _refine(generator, part.to(device), z0.to(device), steps, learning_rate, prior)
             for rows, errors in zip(z.cpu(), mse.cpu(), strict=True):
                 best = int(errors.argmin())
-                image = render(generator, rows[best][None], bundle.preset.shape)[0, 0].numpy()
+                image = render(generator, rows[best][None], model.preset.shape)[0, 0].numpy()
                 found = rows[best].numpy()
                 power = float(part[len(answers) % _PATCHES].square().mean())
                 answers.append(

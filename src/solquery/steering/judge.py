@@ -57,7 +57,7 @@ def nearest_reachable(target: Target, directions: Directions) -> float | None:
     return min(max(target.value, low), high) if beyond[target.relation] else None
 
 
-def check_reach(targets: Mapping[str, Target], directions: Directions, bundle_name: str) -> None:
+def check_reach(targets: Mapping[str, Target], directions: Directions, model_name: str) -> None:
     """Raise `OutOfReach` for the first target that lies outside `reach`."""
     for name, target in targets.items():
         nearest = nearest_reachable(target, directions)
@@ -66,7 +66,7 @@ def check_reach(targets: Mapping[str, Target], directions: Directions, bundle_na
             unit = unit_of_target(name, directions.physical)
             unit = f" {unit}" if unit else ""
             raise OutOfReach(
-                f"{name} {target.relation} {target.value:.4g}{unit} is out of reach of bundle {bundle_name!r}, which "
+                f"{name} {target.relation} {target.value:.4g}{unit} is out of reach of model {model_name!r}, which "
                 f"gives {low:.4g} to {high:.4g}{unit}; ask within that range, take what comes nearest (--nearest, "
                 "nearest=True), or train a generator on such regions",
                 {name: nearest},

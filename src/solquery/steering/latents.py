@@ -157,7 +157,7 @@ def render(generator: Callable[[Tensor], Tensor], z: Any, shape: tuple[int, int]
             if tuple(x.shape) != (len(part), 1, *shape):
                 raise SteeringError(
                     f"the generator makes patches of shape {tuple(x.shape[1:])}, the preset wants (1, {shape[0]}, "
-                    f"{shape[1]}); load the bundle with its own preset"
+                    f"{shape[1]}); load the model with its own preset"
                 )
             parts.append(x)
     x = torch.cat(parts)

@@ -33,7 +33,7 @@ def _one_of(option: str, value: str | None, choices: tuple[str, str]) -> None:
 
 
 def named_targets(
-    bundle: Any,
+    model: Any,
     hale: str | None = None,
     joy: str | None = None,
     complexity: str | None = None,
@@ -44,7 +44,7 @@ def named_targets(
 
     Parameters
     ----------
-    bundle
+    model
         Of a preset with a scale: on a stretched grid a tilt is no tilt.
     hale, joy
         ``"normal"``, ``"anti"``, or None where it does not matter. Either asks for a bipole too: a separation above the
@@ -57,7 +57,7 @@ def named_targets(
     Raises
     ------
     SteeringError
-        For another word, or a bundle that stretches patches.
+        For another word, or a model that stretches patches.
     """
     for option, value, choices in (
         ("--hale", hale, ("normal", "anti")),
@@ -66,12 +66,12 @@ def named_targets(
         ("--hemisphere", hemisphere, ("north", "south")),
     ):
         _one_of(option, value, choices)
-    if not bundle.preset.physical:
+    if not model.preset.physical:
         raise SteeringError(
-            f"bundle {bundle.name!r} is of preset {bundle.preset.name!r}, which stretches patches: its tilts and sizes "
-            "are none of the Sun; use a bundle of preset physical"
+            f"model {model.name!r} is of preset {model.preset.name!r}, which stretches patches: its tilts and sizes "
+            "are none of the Sun; use a model of preset physical"
         )
-    directions = directions_of(bundle)
+    directions = directions_of(model)
     north = hemisphere == "north"
     out: dict[str, Target] = {}
     if hale is not None:
@@ -89,7 +89,7 @@ def named_targets(
 
 
 def draw_latents(
-    bundle: Any,
+    model: Any,
     targets: Mapping[str, Target],
     n: int,
     seed: int = 0,
@@ -105,7 +105,7 @@ def draw_latents(
     SteeringError
         When of thirty times as many draws too few meet them.
     """
-    search = Search(bundle, targets, ())
+    search = Search(model, targets, ())
     source = torch.Generator().manual_seed(seed)
     found: list[torch.Tensor] = []
     for _ in range(30 * (n // _LOT + 1)):
@@ -118,4 +118,4 @@ def draw_latents(
         if len(found) >= n:
             return torch.stack(found[:n]).numpy()
     names = ", ".join(f"{name} {t.relation} {t.value:.4g}" for name, t in targets.items())
-    raise SteeringError(f"only {len(found)} patches of bundle {bundle.name!r} have {names}; ask for fewer or for less")
+    raise SteeringError(f"only {len(found)} patches of model {model.name!r} have {names}; ask for fewer or for less")

@@ -17,9 +17,9 @@ import torch
 
 from .conditional import span_basis
 from .editing import directions_of
+from .gradients import latent_gradients
 from .judge import Judge
 from .latents import clamp_norm, measure_latents, prior_norm_range
-from .smooth import latent_slopes
 from .vocabulary import DERIVED, Target, measured_names, with_derived
 
 __all__ = ["Search"]
@@ -46,9 +46,9 @@ _AGE = 8
 class Search:
     """Refines candidates until what is measured on their patches is what is asked, and what is held stays."""
 
-    def __init__(self, bundle: Any, targets: Mapping[str, Target], hold: Sequence[str]) -> None:
-        self.bundle = bundle
-        self.directions = directions_of(bundle)
+    def __init__(self, model: Any, targets: Mapping[str, Target], hold: Sequence[str]) -> None:
+        self.model = model
+        self.directions = directions_of(model)
         self.judge = Judge(targets, self.directions)
         self.hold = list(hold)
         self.names = [*targets, *(name for name in hold if name not in targets)]
@@ -77,7 +77,7 @@ class Search:
 
     def values(self, z: torch.Tensor) -> dict[str, np.ndarray]:
         """Parameters (K,) measured on the patches of latents (K, D), and quantities derived from them."""
-        measured = measure_latents(self.bundle.generator, self.bundle.preset, z, self.measured)
+        measured = measure_latents(self.model.generator, self.model.preset, z, self.measured)
         return {**measured, **with_derived(measured, self.names)}
 
     def residual(self, values: Mapping[str, np.ndarray], held: np.ndarray) -> np.ndarray:
@@ -94,12 +94,12 @@ class Search:
             kept &= np.asarray(values[self.hold[j]]) == held[:, j]
         return np.where(kept, total, np.inf)
 
-    def slopes(self, z: torch.Tensor, values: Mapping[str, np.ndarray], held: np.ndarray) -> np.ndarray:
+    def gradients(self, z: torch.Tensor, values: Mapping[str, np.ndarray], held: np.ndarray) -> np.ndarray:
         """(K, M, D) derivatives of the residuals, by those of the parameters that they are made of."""
-        by_latent, _ = latent_slopes(self.bundle.generator, self.bundle.preset, z, self.sloped, self.basis)
+        by_latent, _ = latent_gradients(self.model.generator, self.model.preset, z, self.sloped, self.basis)
         return self._chained(by_latent.numpy(), values, held)
 
-    def rough_slopes(self, values: Mapping[str, np.ndarray], held: np.ndarray) -> np.ndarray:
+    def rough_gradients(self, values: Mapping[str, np.ndarray], held: np.ndarray) -> np.ndarray:
         """(K, M, D) the same as the directions' calibration has them: right on average, and free."""
         rows = []
         for name in self.sloped:
@@ -167,7 +167,7 @@ class Search:
         residual = self.residual(values, held)
         if residual.shape[1] == 0:
             return z, cost, held
-        slopes = np.zeros((*residual.shape, z.shape[1]))
+        gradients = np.zeros((*residual.shape, z.shape[1]))
         longest = np.full(len(z), _LONGEST)
         age = np.full(len(z), _AGE)
         # whether slopes found afresh would be others than those there are
@@ -175,7 +175,7 @@ class Search:
         failures = np.zeros(len(z), dtype=int)
         random = torch.Generator().manual_seed(len(z))
         if rough and self.sloped:
-            slopes = self.rough_slopes(values, held)
+            gradients = self.rough_gradients(values, held)
         for turn in range(_ROUNDS):
             good = cost <= GOOD_ENOUGH + min(max(0, turn - _PATIENT) * _RELAXED, _MOST_RELAXED)
             missing = enough - int(good.sum())
@@ -188,9 +188,9 @@ class Search:
                 open_ = np.sort(open_[promising])
                 stale = open_[(age[open_] >= _AGE) & moved[open_]]
                 if len(stale):
-                    slopes[stale] = self.slopes(z[stale], {n: v[stale] for n, v in values.items()}, held[stale])
+                    gradients[stale] = self.gradients(z[stale], {n: v[stale] for n, v in values.items()}, held[stale])
                     age[stale], moved[stale] = 0, False
-            trial = z[open_] + torch.from_numpy(_shortest(slopes[open_], residual[open_], longest[open_])).float()
+            trial = z[open_] + torch.from_numpy(_shortest(gradients[open_], residual[open_], longest[open_])).float()
             # masks make what is measured rough in the small: beside a place that fails lies one that does
             noise = torch.randn(trial.shape, generator=random) * _SHAKE / trial.shape[1] ** 0.5
             near = (failures[open_] > 0) & (cost[open_] < 1.0)
@@ -208,7 +208,7 @@ class Search:
             moved[rows] = True
             if turn == 0 and rough:
                 continue
-            slopes[open_] += _broyden(slopes[open_], step, left - residual_before)
+            gradients[open_] += _broyden(gradients[open_], step, left - residual_before)
             age[open_] += 1
             longest[rows] = np.minimum(2.0 * longest[rows], _LONGEST)
             failures[rows] = 0
@@ -220,23 +220,23 @@ class Search:
         return z, cost, held
 
 
-def _shortest(slopes: np.ndarray, residual: np.ndarray, longest: np.ndarray) -> np.ndarray:
+def _shortest(gradients: np.ndarray, residual: np.ndarray, longest: np.ndarray) -> np.ndarray:
     """(K, D) shortest steps that the slopes (K, M, D) say undo the residuals (K, M), no longer than `longest` (K,).
 
     Damped a little, so that what can hardly be moved, or only together with another, is not paid for with a leap.
     """
-    gram = slopes @ slopes.transpose(0, 2, 1)
+    gram = gradients @ gradients.transpose(0, 2, 1)
     size = np.einsum("kmm->km", gram)
     gram = gram + np.eye(gram.shape[1]) * (1e-4 * size.max(1) + 1e-12)[:, None, None]
-    step = -(slopes.transpose(0, 2, 1) @ np.linalg.solve(gram, np.nan_to_num(residual)[:, :, None]))[:, :, 0]
+    step = -(gradients.transpose(0, 2, 1) @ np.linalg.solve(gram, np.nan_to_num(residual)[:, :, None]))[:, :, 0]
     length = np.linalg.norm(step, axis=1)
     return step * np.minimum(1.0, longest / np.maximum(length, 1e-12))[:, None]
 
 
-def _broyden(slopes: np.ndarray, step: np.ndarray, change: np.ndarray) -> np.ndarray:
+def _broyden(gradients: np.ndarray, step: np.ndarray, change: np.ndarray) -> np.ndarray:
     """(K, M, D) smallest correction after which the slopes explain the `change` (K, M) that a `step` (K, D) brought."""
     length = np.square(step).sum(1)
     # beyond a border where something becomes unknown there is nothing to learn
     known = np.isfinite(change).all(1) & (length > 1e-10)
-    missed = np.where(known[:, None], change - (slopes @ step[:, :, None])[:, :, 0], 0.0)
+    missed = np.where(known[:, None], change - (gradients @ step[:, :, None])[:, :, 0], 0.0)
     return missed[:, :, None] * step[:, None, :] / np.maximum(length, 1e-10)[:, None, None]

@@ -18,13 +18,7 @@ from .editing import directions_of
 from .judge import Judge, OutOfReach, check_conflicts, check_reach, nearest_reachable, reach
 from .latents import SteeringError, as_latents, render
 from .solving import GOOD_ENOUGH, SPARE, Search
-from .vocabulary import (
-    Target,
-    as_target,
-    measured_names,
-    parse_description,
-    with_derived,
-)
+from .vocabulary import Target, as_target, measured_names, parse_description, with_derived
 
 __all__ = ["Answer", "OutOfReach", "Target", "generate", "parse_description", "reach"]
 
@@ -47,7 +41,7 @@ class Answer:
         (H, W) float32 in preset units.
     asked
         Name to the number asked for, in gauss and pixels (a limit where `targets` says so).
-    got
+    measured
         Everything measured on `x`: all parameters that have a direction, and derived quantities asked for.
     verdict
         ``"met"``: every number within 10 %, or within 5 percentile points of the generated population; every limit
@@ -62,8 +56,8 @@ class Answer:
 
     z: np.ndarray
     x: np.ndarray
-    asked: dict[str, float]
-    got: dict[str, float]
+    requested: dict[str, float]
+    measured: dict[str, float]
     verdict: str
     z_norm: float
     held: dict[str, float]
@@ -91,7 +85,7 @@ def _starts(search: Search, number: int, seed: int) -> torch.Tensor:
         everything = {**search.judge.hard, **search.judge.soft}
         names = ", ".join(f"{name} {t.relation} {t.value:.4g}" for name, t in everything.items())
         raise OutOfReach(
-            f"no patch of bundle {search.bundle.name!r} comes near {names}; ask for less at once, or train a generator "
+            f"no patch of model {search.model.name!r} comes near {names}; ask for less at once, or train a generator "
             "on such regions"
         )
     return torch.from_numpy(table.z[np.random.default_rng(seed).permutation(pool)[:number]].copy())
@@ -118,7 +112,7 @@ def _pick(z: np.ndarray, cost: np.ndarray, met: np.ndarray, n: int) -> list[int]
 
 
 def generate(
-    bundle: Any,
+    model: Any,
     asked: Mapping[str, float | Target] | str,
     n: int = 1,
     hold: Mapping[str, float] | Sequence[str] | str = (),
@@ -131,7 +125,7 @@ def generate(
 
     Parameters
     ----------
-    bundle
+    model
         With generator, preset and directions.
     asked
         Parameter to number (Mx and Mm where the preset has a scale, else gauss and pixels), astropy quantity or
@@ -160,7 +154,7 @@ def generate(
     UnknownParameter, NoDirection, UnknownWord, SteeringError
         When what is asked is not understood.
     """
-    directions = directions_of(bundle)
+    directions = directions_of(model)
     if n < 1:
         raise SteeringError(f"n must be at least 1, got {n}")
     if isinstance(asked, str):
@@ -180,9 +174,9 @@ def generate(
             value = nearest_reachable(target, directions)
             aims[name] = target if value is None else Target(name, value, "=", target.word)
     else:
-        check_reach(targets, directions, bundle.name)
+        check_reach(targets, directions, model.name)
 
-    search = Search(bundle, aims, held)
+    search = Search(model, aims, held)
     if start is None:
         starts = _starts(search, _STARTS * (n + SPARE), seed)
         z, cost, start_values = search.refine(starts, n, rough=True)
@@ -195,13 +189,13 @@ def generate(
     if not np.isfinite(cost).any():
         wrong = ", ".join(f"{name} = {t.value:g}" for name, t in search.judge.hard.items()) or "what was asked"
         raise OutOfReach(
-            f"bundle {bundle.name!r} found no patch with {wrong} from this start; start from another patch, or leave "
+            f"model {model.name!r} found no patch with {wrong} from this start; start from another patch, or leave "
             "the start out"
         )
 
     everything = list(dict.fromkeys([*directions.names, *search.names]))
-    x = render(bundle.generator, z, bundle.preset.shape)[:, 0]
-    measured = measure(bundle.preset.to_gauss(x), bundle.preset.scale_mm, measured_names(everything))
+    x = render(model.generator, z, model.preset.shape)[:, 0]
+    measured = measure(model.preset.to_gauss(x), model.preset.scale_mm, measured_names(everything))
     got = with_derived({name: value.numpy() for name, value in measured.items()}, everything)
     rows = [{name: float(values[k]) for name, values in got.items()} for k in range(len(z))]
     met = np.array([Judge(targets, directions).met(row) for row in rows])
@@ -211,8 +205,8 @@ def generate(
         Answer(
             z=z[k].numpy().copy(),
             x=x[k].numpy().copy(),
-            asked={name: target.value for name, target in targets.items()},
-            got=rows[k],
+            requested={name: target.value for name, target in targets.items()},
+            measured=rows[k],
             verdict="met" if met[k] else "nearest",
             z_norm=float(norms[k]),
             held={name: float(start_values[k, j]) for j, name in enumerate(held)},

@@ -173,7 +173,7 @@ def in_grid_unit(name: str, asked: Any, physical: bool) -> float:
         unit = str(asked.unit) or "no unit"
         raise SteeringError(
             f"{name} of a generated patch is in {wanted or 'no unit'}, not {unit}"
-            + ("" if physical else "; its grid has no physical scale, choose a bundle of preset physical for Mx and Mm")
+            + ("" if physical else "; its grid has no physical scale, choose a model of preset physical for Mx and Mm")
         ) from None
 
 

@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from safetensors.torch import load_file
 
-from ..bundle import Bundle
 from ..config import get_preset
 from ..errors import SolqueryError
 from ..generator.networks import build_generator
-from ..generator.runs import write_then_rename
 from ..generator.training import read_settings
+from ..model import Model
+from ..training.run_folder import write_then_rename
 from .quality import read_held_out, run_quality
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def _lines(run: Path) -> list[dict[str, Any]]:
 def choose_checkpoint(
     run: str | Path,
     archive: Archive | None = None,
-    encoder: Bundle | None = None,
+    encoder: Model | None = None,
     by: str = "quality",
     *,
     preset: str | None = None,
@@ -88,7 +88,7 @@ def choose_checkpoint(
     archive, where
         Held-out patches, of regions that the run was not trained on; by quality only.
     encoder
-        A bundle whose encoder gives the space of comparison; by quality only.
+        A model whose encoder gives the space of comparison; by quality only.
     by
         ``quality`` or ``paper``.
     preset
@@ -113,7 +113,7 @@ def choose_checkpoint(
         document = _by_paper(run, config.choose_within_epochs)
     else:
         if archive is None or encoder is None:
-            raise ChoiceError("choosing by quality needs an archive of held-out regions and a bundle with an encoder")
+            raise ChoiceError("choosing by quality needs an archive of held-out regions and a model with an encoder")
         files = _kept(run)
         if not files:
             raise ChoiceError(f"{run} has kept no checkpoints to choose from: train it for longer")
@@ -125,9 +125,9 @@ def choose_checkpoint(
                 progress(f"checkpoint {k + 1} of {len(files)}", k / len(files))
             network = build_generator(config, shape)
             network.load_state_dict(load_file(file))
-            bundle = Bundle("candidate", full, network, encoder.encoder)
-            held = held or read_held_out(archive, bundle, count, seed, where)
-            got = run_quality(archive, bundle, len(held.x), seed, where, held=held, critic_steps=0).document
+            model = Model("candidate", full, network, encoder.encoder)
+            held = held or read_held_out(archive, model, count, seed, where)
+            got = run_quality(archive, model, len(held.x), seed, where, held=held, critic_steps=0).document
             row = {name: got[name] for name in MEASURES if name in got}
             table.append({"images": images, **row, "tuf_reached": got["parameters"]["tuf"]["reached"]})
             floor = {"median_ks": got["median_ks_floor"], "spectrum_dex": got["spectrum_dex_floor"], **got["floor"]}
@@ -143,7 +143,7 @@ def choose_checkpoint(
             f"{len(np.unique(held.regions))} regions",
             "archive": archive.uri,
             "where": where,
-            "encoder": {"bundle": encoder.name, "hash": encoder.encoder_hash},
+            "encoder": {"model": encoder.name, "hash": encoder.encoder_hash},
             "seed": seed,
             "floor": {name: floor[name] for name in MEASURES if name in floor},
             "table": table,

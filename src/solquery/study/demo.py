@@ -18,13 +18,14 @@ import torch
 
 from ..archive.samples import sample_patches
 from ..archive.store import Archive
-from ..bundle import Bundle
+from ..encoder import embed_archive
 from ..errors import SolqueryError
+from ..model import Model
 from ..patch import Patch
 from ..physics import measure
-from ..retrieval import Match, embed_archive, search
+from ..search import Match, search
 from ..simulator import simulate
-from ..steering import Answer, Inversion, Strip, generate, invert, measure_latents, strip
+from ..steering import Answer, Inversion, Traversal, generate, invert, latent_traversal, measure_latents
 from .demo_summary import summarise
 from .retrieval import RetrievalStudy, run_retrieval
 
@@ -38,7 +39,7 @@ Progress = Callable[[str, float], None]
 DESCRIPTION = "strong, widely separated bipole, leading polarity negative"
 #: where the strips begin: a patch in the middle of what the generator makes, so that both ends stay near the prior
 STRIP_START = "moderate bipole, leading polarity negative"
-#: seed of the demo's archive; the bundles were trained on another one
+#: seed of the demo's archive; the models were trained on another one
 REGIONS_SEED = 7
 REAL_HARP = 856
 #: parameter that changes, and those held
@@ -62,7 +63,7 @@ class Findings:
     """Everything that the report shows."""
 
     archive: Archive
-    bundle: Bundle
+    model: Model
     counts: dict[str, int]
     description: str = DESCRIPTION
     timings: dict[str, float] = field(default_factory=dict)
@@ -70,7 +71,7 @@ class Findings:
     zoo_archive: tuple[np.ndarray, list[str]] = (np.empty(0), [])
     paper_zoo: np.ndarray | None = None
     answers: list[Answer] = field(default_factory=list)
-    strips: list[Strip] = field(default_factory=list)
+    strips: list[Traversal] = field(default_factory=list)
     effects: list[dict[str, float]] = field(default_factory=list)
     #: random latents behind `effects`
     effect_latents: int = _LATENTS
@@ -79,7 +80,7 @@ class Findings:
     real_x: np.ndarray | None = None
     real_values: dict[str, float] = field(default_factory=dict)
     inversion: Inversion | None = None
-    rising: Strip | None = None
+    rising: Traversal | None = None
     #: row of `rising` whose flux has risen by as much as was wanted
     edited: int = 0
     real_matches: list[Match] = field(default_factory=list)
@@ -93,29 +94,29 @@ class Findings:
     @property
     def physical(self) -> bool:
         """Whether the grid has a scale, so that its numbers are maxwell and megametres."""
-        return self.bundle.preset.physical
+        return self.model.preset.physical
 
     def gauss(self, patch_id: str) -> np.ndarray:
         """(H, W) of a patch of the archive, on the grid."""
-        return np.asarray(self.bundle.preset.to_gauss(self.pictures[patch_id]))
+        return np.asarray(self.model.preset.to_gauss(self.pictures[patch_id]))
 
     def values(self, x: np.ndarray) -> dict[str, float]:
         """Every parameter of one patch (H, W) in preset units, on the grid."""
-        measured = measure(self.bundle.preset.to_gauss(np.asarray(x)), self.bundle.preset.scale_mm)
+        measured = measure(self.model.preset.to_gauss(np.asarray(x)), self.model.preset.scale_mm)
         return {name: float(value[0]) for name, value in measured.items()}
 
     def fetch(self, ids: list[str]) -> None:
         """Read patches of the archive for showing them."""
         wanted = sorted(set(ids) - set(self.pictures))
         if wanted:
-            names, x = self.archive.prepared(self.bundle.preset, ids=wanted)
+            names, x = self.archive.prepared(self.model.preset, ids=wanted)
             self.pictures |= {name: np.array(x[k], dtype=np.float32) for k, name in enumerate(names)}
 
 
-def _directions(bundle: Bundle) -> Directions:
-    if bundle.directions is None:
-        raise SolqueryError(f"bundle {bundle.name!r} has no directions, the demo needs them; run `solquery directions`")
-    return bundle.directions
+def _directions(model: Model) -> Directions:
+    if model.directions is None:
+        raise SolqueryError(f"model {model.name!r} has no directions, the demo needs them; run `solquery directions`")
+    return model.directions
 
 
 @contextlib.contextmanager
@@ -169,7 +170,7 @@ def _counts(archive: Archive) -> dict[str, int]:
 
 def _zoos(f: Findings) -> None:
     """36 random generated patches, and a random frame of each of 36 regions, of which some are real."""
-    preset, generator = f.bundle.preset, f.bundle.generator
+    preset, generator = f.model.preset, f.model.generator
     f.zoo = (_random_patches(generator, preset, 36, seed=1), ["generated"] * 36)
     table = f.archive.table(columns=["id", "region", "source"]).to_pylist()
     rng = np.random.default_rng(1)
@@ -187,8 +188,8 @@ def _zoos(f: Findings) -> None:
     f.fetch([row["id"] for row in chosen])
     f.zoo_archive = (np.stack([f.gauss(row["id"]) for row in chosen]), [row["source"] for row in chosen])
     # how far the generator built to the paper's letter has come, beside the one in use
-    if preset.generator.arch != "paper" and "paper" in Bundle.list():
-        paper = Bundle.load("paper")
+    if preset.generator.arch != "paper" and "paper" in Model.list():
+        paper = Model.load("paper")
         f.paper_zoo = _random_patches(paper.generator, paper.preset, 12, seed=1)
 
 
@@ -201,15 +202,15 @@ def _random_patches(generator: Any, preset: Any, n: int, seed: int) -> np.ndarra
 
 def _strips(f: Findings) -> None:
     """The four strips, and what each does to random latents, so that the pictures can be judged."""
-    directions = _directions(f.bundle)
-    start = generate(f.bundle, STRIP_START, seed=2)[0].z
+    directions = _directions(f.model)
+    start = generate(f.model, STRIP_START, seed=2)[0].z
     z = np.random.default_rng(3).standard_normal((_LATENTS, directions.latent_dim)).astype(np.float32)
     names = ["tuf", "r", "psep", "polarity"]
     for name, hold in STRIPS:
-        f.strips.append(strip(f.bundle, start, name, hold))
+        f.strips.append(latent_traversal(f.model, start, name, hold))
         normal = directions.normal(name, hold)
         ends = np.concatenate([z - _REACH * normal, z + _REACH * normal])
-        values = measure_latents(f.bundle.generator, f.bundle.preset, ends, names)
+        values = measure_latents(f.model.generator, f.model.preset, ends, names)
         effect: dict[str, float] = {}
         for other in ("tuf", "r", "psep"):
             low, high = values[other][:_LATENTS], values[other][_LATENTS:]
@@ -234,16 +235,16 @@ def _real_region(f: Findings, tell: Progress) -> None:
     f.real_x = f.pictures[row["id"]]
     f.real_values = f.values(f.real_x)
     tell("finding the latent vector of the real region", 0.0)
-    f.inversion = invert(f.bundle, f.real_x, starts=_STARTS, steps=_STEPS, seed=4)[0]
-    f.rising = strip(f.bundle, f.inversion.z, "tuf", eps_values=np.linspace(0.0, 4.0, 17))
+    f.inversion = invert(f.model, f.real_x, starts=_STARTS, steps=_STEPS, seed=4)[0]
+    f.rising = latent_traversal(f.model, f.inversion.z, "tuf", eps_values=np.linspace(0.0, 4.0, 17))
     flux = f.rising.values["tuf"]
     f.edited = int(np.argmin(np.abs(flux - _RISE * flux[0])))
     tell("searching with the real and the edited region", 0.8)
-    f.finds_itself = search(f.archive, f.bundle, f.real_x, k=1)[0].id == row["id"]
-    f.real_matches = search(f.archive, f.bundle, f.real_x, k=5, exclude_region=row["region"])
+    f.finds_itself = search(f.archive, f.model, f.real_x, k=1)[0].id == row["id"]
+    f.real_matches = search(f.archive, f.model, f.real_x, k=5, exclude_region=row["region"])
     edited = f.rising.x[f.edited, 0]
     # what was drawn is no observation, and cannot be in the archive
-    f.edited_matches = search(f.archive, f.bundle, edited, k=5, exclude_region=row["region"], verify=0)
+    f.edited_matches = search(f.archive, f.model, edited, k=5, exclude_region=row["region"], rerank=0)
     f.fetch([match.id for match in f.real_matches + f.edited_matches])
 
 
@@ -257,7 +258,7 @@ def run_demo(
     out: str | Path,
     queries: int = 1_000,
     progress: Progress | None = None,
-    bundle: Bundle | None = None,
+    model: Model | None = None,
     regions: int = 110,
     frames: int = 20,
 ) -> dict[str, Any]:
@@ -271,7 +272,7 @@ def run_demo(
         How many random queries the study of retrieval draws.
     progress
         Called with a text and the fraction done.
-    bundle
+    model
         None for the one that ships with the package.
     regions, frames
         Size of the simulated archive; the real samples of the package are added.
@@ -283,7 +284,7 @@ def run_demo(
     Raises
     ------
     SolqueryError
-        When the bundle lacks what the demo needs, or the archive cannot be written.
+        When the model lacks what the demo needs, or the archive cannot be written.
     """
     from .demo_report import render_report
 
@@ -301,27 +302,27 @@ def run_demo(
 
     with _all_cores(), warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        bundle = bundle or Bundle.load()
-        _directions(bundle)
+        model = model or Model.load()
+        _directions(model)
         out.mkdir(parents=True, exist_ok=True)
         with step("archive", 0.0, 0.40) as inner:
             archive = _open_archive(out, regions, frames, inner)
         with step("embedding", 0.40, 0.62) as inner:
-            embed_archive(archive, bundle, lambda k, n: inner(f"embedding the archive: {k} of {n} patches", k / n))
-        f = Findings(archive, bundle, _counts(archive), timings=timings)
+            embed_archive(archive, model, lambda k, n: inner(f"embedding the archive: {k} of {n} patches", k / n))
+        f = Findings(archive, model, _counts(archive), timings=timings)
         with step("zoo", 0.62, 0.64):
             _zoos(f)
         with step("asking", 0.64, 0.67):
-            f.answers = generate(bundle, DESCRIPTION, n=4, seed=0)
+            f.answers = generate(model, DESCRIPTION, n=4, seed=0)
         with step("strips", 0.67, 0.70):
             _strips(f)
         with step("search", 0.70, 0.71):
-            f.matches = search(archive, bundle, f.answers[0].x, k=10, verify=0)
+            f.matches = search(archive, model, f.answers[0].x, k=10, rerank=0)
             f.fetch([match.id for match in f.matches])
         with step("real region", 0.71, 0.82) as inner:
             _real_region(f, inner)
         with step("random queries", 0.82, 0.96) as inner:
-            f.retrieval = run_retrieval(archive, bundle, queries, 0, inner)
+            f.retrieval = run_retrieval(archive, model, queries, 0, inner)
         f.warnings = list(dict.fromkeys(str(w.message) for w in caught if issubclass(w.category, UserWarning)))
         with step("report", 0.96, 1.0):
             report = out / "report.html"

@@ -13,18 +13,7 @@ from ..steering.vocabulary import vocabulary
 from .demo_results import queries_section, real_section, search_section
 from .demo_wording import RELATIONS, SHOWN, gauss, symbol, text_of
 from .figures import figure_patch, figure_zoo
-from .report import (
-    Picture,
-    badge,
-    caption_of,
-    figure,
-    page,
-    parameter_text,
-    row_of_tiles,
-    section,
-    table,
-    wide,
-)
+from .report import Picture, badge, caption_of, figure, page, parameter_text, row_of_tiles, section, table, wide
 from .retrieval import PARAMETERS
 
 if TYPE_CHECKING:
@@ -45,7 +34,7 @@ def _header(f: Findings) -> str:
     study = f.retrieval
     assert study is not None
     tuf = study.correlations()["ssl"]["tuf"]
-    bundle = f.bundle
+    model = f.model
     facts = [
         (f"{f.counts['patches']:,}", f"patches searched: {f.counts['simulated']:,} simulated, {f.counts['real']} real"),
         (f"{f.counts['regions']:,}", "regions"),
@@ -59,8 +48,8 @@ def _header(f: Findings) -> str:
         "<header><h1>Describe an active region, see it, find it</h1>"
         '<p class="lead">A solar active region is asked for by its physics, a generator draws it, and the drawing is '
         "the query that finds its likes in an archive of magnetograms.</p>"
-        f'<p class="meta">solquery {escape(_version())} · bundle “{escape(bundle.name)}”, preset '
-        f"“{escape(bundle.preset.name)}”{f', {bundle.hash[:12]}' if bundle.hash else ''}</p></header>"
+        f'<p class="meta">solquery {escape(_version())} · model “{escape(model.name)}”, preset '
+        f"“{escape(model.preset.name)}”{f', {model.hash[:12]}' if model.hash else ''}</p></header>"
         '<div class="facts">' + "".join(f"<div><strong>{a}</strong>{escape(b)}</div>" for a, b in facts) + "</div>"
         '<div class="key"><span>Every picture and every row says where it comes from:</span>'
         f"<span>{badge('real')} observed by SDO/HMI</span><span>{badge('simulated')} made by this package's simulator"
@@ -85,10 +74,10 @@ def _grid_text(preset: Preset) -> str:
 
 
 def _generator_text(f: Findings) -> str:
-    config, preset = f.bundle.preset.generator, f.bundle.preset
-    size = sum(p.numel() for p in f.bundle.generator.parameters())
+    config, preset = f.model.preset.generator, f.model.preset
+    size = sum(p.numel() for p in f.model.generator.parameters())
     text = (
-        f"<p>The pictures marked {badge('generated')} come from the bundle “{escape(f.bundle.name)}”: architecture "
+        f"<p>The pictures marked {badge('generated')} come from the model “{escape(f.model.name)}”: architecture "
         f"“{escape(config.arch)}”, {size / 1e6:.2f} million weights, {config.latent_dim} latent numbers. "
     )
     if config.arch == "paper":
@@ -109,8 +98,8 @@ def _generator_text(f: Findings) -> str:
 
 
 def _encoder_text(f: Findings) -> str:
-    config = f.bundle.preset.encoder
-    encoder: Any = f.bundle.encoder
+    config = f.model.preset.encoder
+    encoder: Any = f.model.encoder
     size = sum(p.numel() for p in encoder.parameters())
     text = (
         f"<p>The embedding that searches comes from a residual network of {size / 1e6:.2f} million weights, trained "
@@ -193,7 +182,7 @@ def _archive(f: Findings) -> str:
                 drawn,
                 "twelve patches of the paper's generator",
                 "For comparison, shown as it is: the paper's own architecture and loss, as far as it was trained here "
-                "(bundle “paper”). It is not used below.",
+                "(model “paper”). It is not used below.",
                 width="small",
             )
         )
@@ -218,9 +207,9 @@ def _asked(f: Findings) -> str:
             meaning += f", that is {symbol(name)} {RELATIONS[t.relation]}{text_of(name, t.value, f.physical)}"
         words += f"<li><em>{escape(t.word or name)}</em>: {escape(meaning)}</li>"
     x = figure(
-        figure_patch(gauss(f, answer.x), "generated", "the answer, and the query below", f.bundle.preset.scale_mm),
+        figure_patch(gauss(f, answer.x), "generated", "the answer, and the query below", f.model.preset.scale_mm),
         "the generated magnetogram that answers the description",
-        " · ".join(escape(line) for line in caption_of(answer.got, f.physical)),
+        " · ".join(escape(line) for line in caption_of(answer.measured, f.physical)),
         width="small",
     )
     others = [
@@ -228,7 +217,7 @@ def _asked(f: Findings) -> str:
             gauss(f, a.x),
             "generated",
             f"answer {k} ({'met' if a.verdict == 'met' else 'nearest'})",
-            a.got,
+            a.measured,
             physical=f.physical,
         )
         for k, a in enumerate(f.answers[1:], start=2)
@@ -282,7 +271,7 @@ def _strips(f: Findings) -> str:
             f'<p class="meta">End to end: {escape(ends + wrong)}</p>'
         )
     rows = []
-    directions = f.bundle.directions
+    directions = f.model.directions
     assert directions is not None
     for s, effect in zip(f.strips, f.effects, strict=True):
         held = ", ".join(symbol(name) if name != "polarity" else name for name in s.hold) or "nothing"
@@ -319,7 +308,7 @@ def _grid_limits(preset: Preset) -> str:
 
 
 def _trust(f: Findings) -> str:
-    preset = f.bundle.preset
+    preset = f.model.preset
     raised = "".join(f"<li>{escape(text)}</li>" for text in f.warnings)
     return section(
         7,

@@ -26,8 +26,8 @@ _ROWS = 5
 
 def _columns_text(f: Findings) -> str:
     if f.physical:
-        assert f.bundle.preset.scale_mm is not None
-        scale = f.bundle.preset.scale_mm[0]
+        assert f.model.preset.scale_mm is not None
+        scale = f.model.preset.scale_mm[0]
         return (
             f"<p>All columns but the last two are measured on the grid of {scale:.2f} Mm per pixel, where generated "
             "and archived patches can be compared. The last two are measured on the observation itself: more flux, as "
@@ -44,7 +44,7 @@ def search_section(f: Findings) -> str:
     """The ten matches of the patch that was asked for."""
     answer = f.answers[0]
     names = list(dict.fromkeys([*answer.targets, "tuf", "r", "psep", "polarity"]))
-    tiles = [Picture(gauss(f, answer.x), "generated", "Query", answer.got, physical=f.physical)]
+    tiles = [Picture(gauss(f, answer.x), "generated", "Query", answer.measured, physical=f.physical)]
     tiles += [picture_of(f, match) for match in f.matches]
     asked = {name: RELATIONS[t.relation] + text_of(name, t.value, f.physical) for name, t in answer.targets.items()}
     rows = [
@@ -53,7 +53,7 @@ def search_section(f: Findings) -> str:
             "Generated",
             badge("generated"),
             "",
-            *(escape(text_of(name, answer.got[name], f.physical)) for name in names),
+            *(escape(text_of(name, answer.measured[name], f.physical)) for name in names),
             "",
             "",
         ],
@@ -90,7 +90,7 @@ def search_section(f: Findings) -> str:
         "small shift, zoom, rotation and a vertical flip; "
         + (
             "some of its numbers were taught to follow what a patch measures.</p>"
-            if f.bundle.preset.encoder.physics
+            if f.model.preset.encoder.physics
             else "it has never been told a physical parameter.</p>"
         ),
         row_of_tiles(tiles),
@@ -145,7 +145,7 @@ def real_section(f: Findings) -> str:
         escape(real.credit or "SDO/HMI") + (". Line-of-sight field." if los else ""),
         width="small",
     )
-    known = real.region in f.bundle.metadata["provenance"].get("real_regions", [])
+    known = real.region in f.model.metadata["provenance"].get("real_regions", [])
     worth = (
         "It is unlike most of what the networks were trained on: they saw mainly simulated radial fields, this is a "
         "line-of-sight magnetogram of the Sun."
@@ -237,7 +237,7 @@ def queries_section(f: Findings) -> str:
         "(TUF, R, PSEP), so they have the advantage on those three; "
         + (
             "the embedding of a query is made from its picture alone, by a network taught these parameters. "
-            if f.bundle.preset.encoder.physics
+            if f.model.preset.encoder.physics
             else "the embedding was not told any of them. "
         )
         + "Hybrid ranks by the embedding, all eight parameters and which polarity leads. The "

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..physics import parameters, unit_of
-from ..retrieval import Match
+from ..search import Match
 from ..steering.vocabulary import unit_of_target
 
 if TYPE_CHECKING:
@@ -59,14 +59,14 @@ def summarise(f: Findings, report: Path, seconds: float) -> dict[str, Any]:
     return _plain(
         {
             "archive": f.counts,
-            "bundle": {"name": f.bundle.name, "preset": f.bundle.preset.name, "hash": f.bundle.hash},
+            "model": {"name": f.model.name, "preset": f.model.preset.name, "hash": f.model.hash},
             "query": {
                 "description": f.description,
-                "asked": {
+                "requested": {
                     name: {**_with_units({name: t.value}, f.physical)[name], "relation": t.relation, "word": t.word}
                     for name, t in answer.targets.items()
                 },
-                "got": _with_units(answer.got, f.physical),
+                "measured": _with_units(answer.measured, f.physical),
                 "verdict": answer.verdict,
                 "z_norm": answer.z_norm,
             },

@@ -11,7 +11,7 @@ from ..steering.vocabulary import unit_of_target
 from .report import Picture, parameter_text, quantity
 
 if TYPE_CHECKING:
-    from ..retrieval import Match
+    from ..search import Match
     from .demo import Findings
 
 __all__ = ["RELATIONS", "SHOWN", "gauss", "heading", "kind_of", "on_grid", "picture_of", "symbol", "text_of"]
@@ -58,4 +58,4 @@ def picture_of(f: Findings, match: Match) -> Picture:
 
 
 def gauss(f: Findings, x: np.ndarray) -> np.ndarray:
-    return np.asarray(f.bundle.preset.to_gauss(np.asarray(x)))
+    return np.asarray(f.model.preset.to_gauss(np.asarray(x)))

@@ -16,10 +16,18 @@ import torch
 from torch.nn import functional as F
 
 from ..physics import measure
-from ..steering import OutOfReach, SteeringError, SteeringWarning, add_detail, follow, invert, with_detail
+from ..steering import (
+    OutOfReach,
+    SteeringError,
+    SteeringWarning,
+    exact_traversal,
+    invert,
+    refine_layerwise,
+    with_layerwise,
+)
 
 if TYPE_CHECKING:
-    from ..bundle import Bundle
+    from ..model import Model
     from ..patch import Patch
 
 __all__ = ["BLOCKS", "Edit", "InversionStudy", "edit_inverted", "run_inversion", "unexplained_by_scale"]
@@ -121,7 +129,7 @@ class InversionStudy:
 
 
 def run_inversion(
-    bundle: Bundle,
+    model: Model,
     groups: Mapping[str, Sequence[Patch]],
     starts: int = 3,
     steps: int = 100,
@@ -133,12 +141,12 @@ def run_inversion(
 
     Parameters
     ----------
-    bundle
+    model
         With generator and preset.
     groups
         Kind (``real``, ``simulated``) to patches.
     detail
-        Add a latent for each part of the generator (`add_detail`).
+        Add a latent for each part of the generator (`refine_layerwise`).
     starts, steps, seed
         Of `invert`. Patches that are far from what the generator makes are counted like the others, without a warning.
     """
@@ -148,7 +156,7 @@ def run_inversion(
 
     patches = [patch for group in groups.values() for patch in group]
     kinds = tuple(kind for kind, group in groups.items() for _ in group)
-    x = np.nan_to_num(prepare_many(patches, bundle.preset))
+    x = np.nan_to_num(prepare_many(patches, model.preset))
     began = time.perf_counter()
     found = []
     with warnings.catch_warnings():
@@ -156,12 +164,12 @@ def run_inversion(
         for first in range(0, len(x), _LOT):
             report(first, len(x))
             lot = x[first : first + _LOT]
-            some = invert(bundle, lot, starts, steps, seed)
-            found += add_detail(bundle, lot, some) if detail else some
+            some = invert(model, lot, starts, steps, seed)
+            found += refine_layerwise(model, lot, some) if detail else some
     seconds = (time.perf_counter() - began) / max(len(x), 1)
     y = np.stack([one.x for one in found])
     measured = [
-        {k: v.numpy() for k, v in measure(bundle.preset.to_gauss(a), bundle.preset.scale_mm, PARAMETERS).items()}
+        {k: v.numpy() for k, v in measure(model.preset.to_gauss(a), model.preset.scale_mm, PARAMETERS).items()}
         for a in (x, y)
     ]
     return InversionStudy(
@@ -181,7 +189,7 @@ class Edit:
     id: str
     name: str
     hold: str
-    asked: float
+    requested: float
     before: float
     after: float
     held_change: float
@@ -189,33 +197,40 @@ class Edit:
 
 
 def edit_inverted(
-    bundle: Bundle, study: InversionStudy, rows: Sequence[int], hold: str = "r", spreads: float = 0.75
+    model: Model, study: InversionStudy, rows: Sequence[int], hold: str = "r", spreads: float = 0.75
 ) -> list[Edit]:
     """Lead TUF and PSEP of inverted patches up by so many spreads (half of the 16th to 84th percentile), `hold` held.
 
     What the generator does not reach is cut back to what it does; a patch on which a parameter is undefined is left
-    out, and so is a parameter for which the bundle has no direction.
+    out, and so is a parameter for which the model has no direction.
     """
-    directions = bundle.directions
+    directions = model.directions
     if directions is None or hold not in directions.names:
         return []
     usual = 0.5 * (directions.quantile(hold, 84) - directions.quantile(hold, 16))
     out = []
     for k in rows:
-        models = bundle if study.offsets is None else with_detail(bundle, study.offsets[k])
+        models = model if study.offsets is None else with_layerwise(model, study.offsets[k])
         for name in (name for name in ("tuf", "psep") if name in directions.names):
             try:
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore", SteeringWarning)
-                    film = follow(models, study.z[k], name, (hold,), spreads=[0.0, spreads])
+                    film = exact_traversal(models, study.z[k], name, (hold,), spreads=[0.0, spreads])
             except (SteeringError, OutOfReach):
                 continue
-            assert film.asked is not None
+            assert film.requested is not None
             moved = film.values[name]
             held = float(film.values[hold][1] - film.values[hold][0]) / usual
             out.append(
                 Edit(
-                    study.ids[k], name, hold, float(film.asked[1]), float(moved[0]), float(moved[1]), held, film.x[:, 0]
+                    study.ids[k],
+                    name,
+                    hold,
+                    float(film.requested[1]),
+                    float(moved[0]),
+                    float(moved[1]),
+                    held,
+                    film.x[:, 0],
                 )
             )
     return out

@@ -13,14 +13,14 @@ from .figures import KIND_COLOURS
 from .inversion import BLOCKS, Edit, InversionStudy
 
 if TYPE_CHECKING:
-    from ..bundle import Bundle
+    from ..model import Model
 
 __all__ = ["figure_edits", "figure_inversions", "figure_scales"]
 
 _LIMIT = 800.0
 
 
-def figure_inversions(bundle: Bundle, study: InversionStudy, columns: int = 6, most: int = 12) -> Figure:
+def figure_inversions(model: Model, study: InversionStudy, columns: int = 6, most: int = 12) -> Figure:
     """Originals, with the reconstruction under each; observed ones first, framed in the colour of their kind."""
     rows = [k for kind in ("real", "simulated") for k in study.rows(kind)[:most]]
     lines = -(-len(rows) // columns)
@@ -38,7 +38,7 @@ def figure_inversions(bundle: Bundle, study: InversionStudy, columns: int = 6, m
         ):
             axis = axes[2 * line + below, column]
             axis.set_visible(True)
-            gauss = bundle.preset.to_gauss(field)
+            gauss = model.preset.to_gauss(field)
             axis.imshow(gauss, cmap="gray", vmin=-_LIMIT, vmax=_LIMIT, origin="lower", interpolation="nearest")
             axis.set_title(title, fontsize=6.5)
             for spine in axis.spines.values():
@@ -72,13 +72,13 @@ def _told(name: str, value: float, physical: bool) -> str:
     return f"{get_parameter(name).symbol} {value:.3g} {unit_of(name, physical)}".rstrip()
 
 
-def figure_edits(bundle: Bundle, study: InversionStudy, edits: Sequence[Edit]) -> Figure:
+def figure_edits(model: Model, study: InversionStudy, edits: Sequence[Edit]) -> Figure:
     """A line for each patch: the original, its reconstruction, and the reconstruction with each parameter led up."""
     names = list(dict.fromkeys(edit.name for edit in edits))
     ids = list(dict.fromkeys(edit.id for edit in edits))
     figure = Figure(figsize=(1.9 * (2 + len(names)), 2.2 * len(ids) + 0.3), layout="constrained")
     axes = figure.subplots(len(ids), 2 + len(names), squeeze=False)
-    physical = bundle.preset.physical
+    physical = model.preset.physical
     for line, patch_id in enumerate(ids):
         mine = {edit.name: edit for edit in edits if edit.id == patch_id}
         k = study.ids.index(patch_id)
@@ -100,7 +100,7 @@ def figure_edits(bundle: Bundle, study: InversionStudy, edits: Sequence[Edit]) -
                 axis.set_visible(False)
                 continue
             field, title = tile
-            gauss = bundle.preset.to_gauss(field)
+            gauss = model.preset.to_gauss(field)
             axis.imshow(gauss, cmap="gray", vmin=-_LIMIT, vmax=_LIMIT, origin="lower", interpolation="nearest")
             axis.set_title(title, fontsize=6.5)
     return figure

@@ -15,7 +15,7 @@ from ..steering import invert
 
 if TYPE_CHECKING:
     from ..archive.store import Archive
-    from ..bundle import Bundle
+    from ..model import Model
 
 __all__ = ["LimbStudy", "figure_limb", "run_limb"]
 
@@ -89,7 +89,7 @@ class LimbStudy:
 
 def run_limb(
     archive: Archive,
-    bundle: Bundle,
+    model: Model,
     n: int = 200,
     seed: int = 0,
     where: str | None = None,
@@ -101,7 +101,7 @@ def run_limb(
 
     Parameters
     ----------
-    archive, bundle
+    archive, model
         Patches, and the generator that reconstructs them.
     n, seed, where
         At most so many patches, drawn with the seed from those that meet the SQL condition; those without a known
@@ -129,8 +129,8 @@ def run_limb(
     mse, unexplained = [], []
     for first in range(0, len(ids), _LOT):
         report(first, len(ids))
-        lot = prepare_many(archive.patches(ids=ids[first : first + _LOT]), bundle.preset)
-        for found in invert(bundle, lot, starts, steps, seed):
+        lot = prepare_many(archive.patches(ids=ids[first : first + _LOT]), model.preset)
+        for found in invert(model, lot, starts, steps, seed):
             mse.append(found.mse)
             unexplained.append(found.unexplained)
     angle = np.degrees(np.arccos(np.clip(mu[rows], -1.0, 1.0)))

@@ -1,4 +1,4 @@
-"""How real are a bundle's patches, beside held-out patches of an archive: one table, one figure, `quality.json`."""
+"""How real are a model's patches, beside held-out patches of an archive: one table, one figure, `quality.json`."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
+from ..encoder import embed
 from ..errors import SolqueryError
 from ..generator.critic import critic_accuracy
 from ..generator.quality import (
@@ -21,15 +22,14 @@ from ..generator.quality import (
     spectrum_distance,
 )
 from ..physics import get_parameter, measure, unit_of
-from ..retrieval import embed
 from ..steering import render
 from .figures import KIND_COLOURS, prefixed
 from .retrieval import PARAMETERS
 
 if TYPE_CHECKING:
     from ..archive.store import Archive
-    from ..bundle import Bundle
-    from ..steering import LeakTable
+    from ..model import Model
+    from ..steering import EntanglementTable
 
 __all__ = [
     "HeldOut",
@@ -94,17 +94,17 @@ class HeldOut:
     halves: tuple[np.ndarray, np.ndarray] = field(repr=False)
 
 
-def _measured(bundle: Bundle, x: np.ndarray) -> dict[str, np.ndarray]:
+def _measured(model: Model, x: np.ndarray) -> dict[str, np.ndarray]:
     parts: dict[str, list[np.ndarray]] = {name: [] for name in PARAMETERS}
     for start in range(0, len(x), 256):
-        fields = bundle.preset.to_gauss(torch.from_numpy(np.asarray(x[start : start + 256], np.float32)))
-        for name, values in measure(fields, bundle.preset.scale_mm, PARAMETERS).items():
+        fields = model.preset.to_gauss(torch.from_numpy(np.asarray(x[start : start + 256], np.float32)))
+        for name, values in measure(fields, model.preset.scale_mm, PARAMETERS).items():
             parts[name].append(values.numpy())
     return {name: np.concatenate(values).astype(np.float64) for name, values in parts.items()}
 
 
 def read_held_out(
-    archive: Archive, bundle: Bundle, count: int = 2_000, seed: int = 0, where: str | None = None
+    archive: Archive, model: Model, count: int = 2_000, seed: int = 0, where: str | None = None
 ) -> HeldOut:
     """At most `count` patches of the archive, measured and embedded as `run_quality` needs them.
 
@@ -115,10 +115,10 @@ def read_held_out(
     Raises
     ------
     QualityError
-        When the archive holds fewer than 100 such patches, or those of one region only, or the bundle no encoder.
+        When the archive holds fewer than 100 such patches, or those of one region only, or the model no encoder.
     """
-    if bundle.encoder is None:
-        raise QualityError(f"bundle {bundle.name!r} has no encoder, in whose space patches could be compared")
+    if model.encoder is None:
+        raise QualityError(f"model {model.name!r} has no encoder, in whose space patches could be compared")
     rng = np.random.default_rng(seed)
     table = archive.table(["id", "region"], where)
     if table.num_rows < _FEWEST:
@@ -133,15 +133,15 @@ def read_held_out(
         both = halves(list(regions), seed)
     except ValueError as error:
         raise QualityError(f"{error}; give an archive of more regions") from None
-    names, x = archive.prepared(bundle.preset, ids=ids)
+    names, x = archive.prepared(model.preset, ids=ids)
     order = {name: k for k, name in enumerate(names)}
     x = np.asarray(x, np.float32)[[order[name] for name in ids]]
-    return HeldOut(x, regions, _measured(bundle, x), embed(bundle.encoder, x), both)
+    return HeldOut(x, regions, _measured(model, x), embed(model.encoder, x), both)
 
 
-def _shown_to(bundle: Bundle) -> str | None:
-    """Hash of the encoder that the generator was shown to in training (`generator.seeker`), if any."""
-    story = bundle.metadata.get("provenance", {}).get("generator", {})
+def _shown_to(model: Model) -> str | None:
+    """Hash of the encoder that the generator was shown to in training (`generator.embedding_critic`), if any."""
+    story = model.metadata.get("provenance", {}).get("generator", {})
     return story.get("provenance", {}).get("encoder")
 
 
@@ -160,7 +160,7 @@ def _spread(regions: np.ndarray, count: int, rng: np.random.Generator) -> np.nda
 
 def run_quality(
     archive: Archive,
-    bundle: Bundle,
+    model: Model,
     count: int = 2_000,
     seed: int = 0,
     where: str | None = None,
@@ -174,8 +174,8 @@ def run_quality(
     Parameters
     ----------
     archive
-        Patches of regions that the bundle was not trained on.
-    bundle
+        Patches of regions that the model was not trained on.
+    model
         With generator and encoder.
     count, seed
         Patches of each kind, at most; of the draw and of the splits.
@@ -184,44 +184,44 @@ def run_quality(
     train
         (T, H, W) training patches in preset units, for the test of memorisation; None leaves it out.
     held
-        What `read_held_out` gave for a bundle of the same preset and encoder, to read it once for many generators.
+        What `read_held_out` gave for a model of the same preset and encoder, to read it once for many generators.
     critic_steps
         For how long a fresh discriminator is trained to tell generated from held-out; 0 leaves it out.
 
     Raises
     ------
     QualityError
-        When the archive holds fewer than 100 such patches, or those of one region only, or the bundle no encoder.
+        When the archive holds fewer than 100 such patches, or those of one region only, or the model no encoder.
     """
     tell = progress or (lambda text, fraction: None)
     tell("reading held-out patches", 0.0)
-    held = held or read_held_out(archive, bundle, count, seed, where)
+    held = held or read_held_out(archive, model, count, seed, where)
     one, other = held.halves
     regions = list(held.regions)
     tell("generating", 0.2)
-    z = torch.randn(count, int(bundle.generator.latent_dim), generator=torch.Generator().manual_seed(seed))
-    made_x = render(bundle.generator, z, bundle.preset.shape)[:, 0].numpy()
+    z = torch.randn(count, int(model.generator.latent_dim), generator=torch.Generator().manual_seed(seed))
+    made_x = render(model.generator, z, model.preset.shape)[:, 0].numpy()
     tell("measuring", 0.3)
-    made = _measured(bundle, made_x)
+    made = _measured(model, made_x)
     tell("embedding", 0.5)
-    made_e = embed(bundle.encoder, made_x)
+    made_e = embed(model.encoder, made_x)
     parameters = compare_parameters(made, held.values, regions, seed)
     space = compare_embeddings(made_e, held.embeddings, regions, seed)
     memory = None
     if train is not None:
         tell("looking for copies of training patches", 0.6)
-        memory = memorisation(made_e[:_MEMORY], held.embeddings, embed(bundle.encoder, np.asarray(train)))
+        memory = memorisation(made_e[:_MEMORY], held.embeddings, embed(model.encoder, np.asarray(train)))
         memory.pop("nearest")
     judge = None
     if critic_steps:
         tell("training a discriminator to tell generated from held-out", 0.7)
         judge = critic_accuracy(made_x, held.x, held.halves, steps=critic_steps, seed=seed)
     document = {
-        "bundle": bundle.name,
-        "hash": bundle.hash,
-        "physical": bundle.preset.physical,
-        "encoder": bundle.encoder_hash,
-        "asked_for": bundle.encoder_hash == _shown_to(bundle),
+        "model": model.name,
+        "hash": model.hash,
+        "physical": model.preset.physical,
+        "encoder": model.encoder_hash,
+        "asked_for": model.encoder_hash == _shown_to(model),
         "archive": archive.uri,
         "where": where,
         "generated": len(made_x),
@@ -283,7 +283,7 @@ def figure_quality(study: QualityStudy) -> Figure:
     return figure
 
 
-def figure_leaks(found: LeakTable) -> Figure:
+def figure_leaks(found: EntanglementTable) -> Figure:
     """Heat maps of the leak of every direction (row) into every parameter (column), free and held.
 
     Grey: a direction that does not surely move its own parameter; there is nothing to set a leak against.

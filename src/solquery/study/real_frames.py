@@ -12,16 +12,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..archive.fits import UnreadableFits, read_sharp
 from ..archive.prepare import prepare
+from ..encoder import embed
 from ..errors import SolqueryError
-from ..retrieval import LOOKED_AT, embed, load_index
+from ..search import RERANK_DEPTH, load_index
+from ..sharp.fits import UnreadableFits, read_sharp
 from .recall import changed_copies, looked_again, rank_of
 from .shares import share_of
 
 if TYPE_CHECKING:
     from ..archive.store import Archive
-    from ..bundle import Bundle
+    from ..model import Model
     from ..patch import Patch
 
 __all__ = ["read_frames", "real_frames"]
@@ -45,7 +46,7 @@ def read_frames(files: Iterable[str | Path]) -> tuple[list[Patch], list[dict[str
 
 def real_frames(
     archive: Archive,
-    bundle: Bundle,
+    model: Model,
     patches: Sequence[Patch],
     *,
     where: str | None = "source = 'simulated'",
@@ -56,8 +57,8 @@ def real_frames(
 
     Parameters
     ----------
-    archive, bundle
-        Embedded with the bundle's encoder; nothing is written.
+    archive, model
+        Embedded with the model's encoder; nothing is written.
     patches
         Observed frames.
     where
@@ -67,7 +68,7 @@ def real_frames(
 
     Returns
     -------
-    ``copies``, ``verified`` (when the first answers are looked at again) and ``others`` (of frames that have one within
+    ``copies``, ``reranked`` (when the first answers are looked at again) and ``others`` (of frames that have one within
     `HOURS`): share at rank 1 with interval;
     ``frames``: for each its id, region, time, the ranks of
     the original for its copies, and rank, id and hours apart of the nearest other frame of its region (None without).
@@ -79,9 +80,9 @@ def real_frames(
     """
     if not patches:
         raise SolqueryError("no frame is left to look for: none was given, or the rule of quality refused all")
-    index = load_index(archive, bundle, where)
-    x = np.stack([np.nan_to_num(prepare(patch, bundle.preset)) for patch in patches]).astype(np.float32)
-    own = embed(bundle.encoder, x)
+    index = load_index(archive, model, where)
+    x = np.stack([np.nan_to_num(prepare(patch, model.preset)) for patch in patches]).astype(np.float32)
+    own = embed(model.encoder, x)
     vectors = np.concatenate([index.vectors, own])
     regions = np.array([patch.region for patch in patches])
     columns = len(index) + np.arange(len(patches))
@@ -89,7 +90,7 @@ def real_frames(
     def pictures(rows: np.ndarray) -> np.ndarray:
         out = np.empty((len(rows), *x.shape[1:]), np.float32)
         ids = [str(index.ids[row]) for row in rows if row < len(index)]
-        found = dict(zip(*archive.prepared(bundle.preset, ids=ids), strict=True)) if ids else {}
+        found = dict(zip(*archive.prepared(model.preset, ids=ids), strict=True)) if ids else {}
         for k, row in enumerate(rows):
             out[k] = np.nan_to_num(found[str(index.ids[row])]) if row < len(index) else x[row - len(index)]
         return out
@@ -97,10 +98,10 @@ def real_frames(
     ranks = np.empty((copies, len(patches)), int)
     again = np.empty((copies, len(patches)), bool)
     for k in range(copies):
-        changed = changed_copies(x, "all", bundle.preset.encoder.augment, seed + k)
-        apart = _gaps(embed(bundle.encoder, changed), vectors)
+        changed = changed_copies(x, "all", model.preset.encoder.augment, seed + k)
+        apart = _gaps(embed(model.encoder, changed), vectors)
         ranks[k] = rank_of(apart, columns)
-        again[k] = looked_again(changed, apart, LOOKED_AT, bundle, pictures) == columns
+        again[k] = looked_again(changed, apart, RERANK_DEPTH, model, pictures) == columns
 
     gaps = _gaps(own, vectors)
     gaps[np.arange(len(patches)), columns] = np.inf

@@ -15,16 +15,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from ..retrieval import LOOKED_AT, embed, load_index
-from ..retrieval.augment import augment, seeded_generator
-from ..retrieval.verify import ALIKE, best_overlaid
+from ..encoder import embed
+from ..encoder.augment import augment, seeded_generator
+from ..search import RERANK_DEPTH, load_index
+from ..search.rerank import ALIKE, staged_correlations
 from .shares import share_of
 
 if TYPE_CHECKING:
     from ..archive.store import Archive
-    from ..bundle import Bundle
     from ..config import AugmentConfig
-    from ..retrieval import EmbeddingIndex
+    from ..model import Model
+    from ..search import EmbeddingIndex
 
 __all__ = ["CHANGES", "changed_copies", "copies", "looked_again", "rank_of", "same_region"]
 
@@ -52,13 +53,13 @@ def changed_copies(x: np.ndarray, change: str, config: AugmentConfig, seed: int)
     return augment(torch.as_tensor(x)[:, None], only, seeded_generator(seed, CHANGES.index(change)))[:, 0].numpy()
 
 
-def same_region(archive: Archive, bundle: Bundle, count: int = 1_000, k: int = 10, seed: int = 0) -> dict[str, Any]:
+def same_region(archive: Archive, model: Model, count: int = 1_000, k: int = 10, seed: int = 0) -> dict[str, Any]:
     """How often another frame of the region of an archive's frame is among the first `k` other frames.
 
     Parameters
     ----------
-    archive, bundle
-        Embedded with the bundle's encoder.
+    archive, model
+        Embedded with the model's encoder.
     count, seed
         How many frames of regions that have others are asked for, and the seed of their choice.
 
@@ -67,7 +68,7 @@ def same_region(archive: Archive, bundle: Bundle, count: int = 1_000, k: int = 1
     ``share`` with ``low`` and ``high`` (95 %, regions resampled), ``first`` (the share at rank 1), ``frames``,
     ``regions``, and ``k``.
     """
-    index = load_index(archive, bundle)
+    index = load_index(archive, model)
     _, place, size = np.unique(index.regions, return_inverse=True, return_counts=True)
     rows = np.flatnonzero(size[place] > 1)
     if len(rows) > count:
@@ -90,38 +91,38 @@ def same_region(archive: Archive, bundle: Bundle, count: int = 1_000, k: int = 1
 
 
 def copies(
-    archive: Archive, bundle: Bundle, count: int = 200, seed: int = 0, verify: int = LOOKED_AT
+    archive: Archive, model: Model, count: int = 200, seed: int = 0, rerank: int = RERANK_DEPTH
 ) -> dict[str, Any]:
     """How often the patch that a changed copy was made from is the first answer, and how often a negative is.
 
     Returns
     -------
-    For each of `CHANGES` the ``share`` at rank 1 with its interval; under ``verified`` that of copies changed in all
-    ways when the `verify` first answers are looked at again, as a search does (`solquery.retrieval.verified`); under
+    For each of `CHANGES` the ``share`` at rank 1 with its interval; under ``reranked`` that of copies changed in all
+    ways when the `rerank` first answers are looked at again, as a search does (`solquery.search.reranked`); under
     ``negative`` the
     share of those copies for which the negative of any of the patches, added to the archive, comes first.
     """
-    index = load_index(archive, bundle)
+    index = load_index(archive, model)
     rng = np.random.default_rng(seed)
     rows = np.sort(rng.choice(len(index), min(count, len(index)), replace=False))
-    x = _pictures(archive, bundle, index, rows)
+    x = _pictures(archive, model, index, rows)
     regions, out = index.regions[rows], {}
     for change in CHANGES:
-        changed = changed_copies(x, change, bundle.preset.encoder.augment, seed)
-        found = embed(bundle.encoder, changed)
+        changed = changed_copies(x, change, model.preset.encoder.augment, seed)
+        found = embed(model.encoder, changed)
         distance = _distances(found, index.vectors)
         out[change] = share_of(rank_of(distance, rows) == 1, regions, seed=seed)
         if change == "all":
-            best = looked_again(changed, distance, verify, bundle, lambda rows: _pictures(archive, bundle, index, rows))
+            best = looked_again(changed, distance, rerank, model, lambda rows: _pictures(archive, model, index, rows))
             out["verified"] = share_of(best == rows, regions, seed=seed)
-            negative = _distances(found, embed(bundle.encoder, -x)).min(1)
+            negative = _distances(found, embed(model.encoder, -x)).min(1)
             out["negative"] = share_of(negative <= distance.min(1), regions, seed=seed)
-    return {"patches": len(rows), "among": len(index), "looked_at": verify, **out}
+    return {"patches": len(rows), "among": len(index), "looked_at": rerank, **out}
 
 
-def _pictures(archive: Archive, bundle: Bundle, index: EmbeddingIndex, rows: np.ndarray) -> np.ndarray:
+def _pictures(archive: Archive, model: Model, index: EmbeddingIndex, rows: np.ndarray) -> np.ndarray:
     """(N, H, W) float32, NaN as 0, in the order of `rows`."""
-    names, pictures = archive.prepared(bundle.preset, ids=[str(index.ids[row]) for row in rows])
+    names, pictures = archive.prepared(model.preset, ids=[str(index.ids[row]) for row in rows])
     at = {name: k for k, name in enumerate(names)}
     return np.stack([np.nan_to_num(np.asarray(pictures[at[str(index.ids[row])]], np.float32)) for row in rows])
 
@@ -130,7 +131,7 @@ def looked_again(
     queries: np.ndarray,
     distances: np.ndarray,
     first: int,
-    bundle: Bundle,
+    model: Model,
     pictures: Callable[[np.ndarray], np.ndarray],
 ) -> np.ndarray:
     """Rows (Q,) of the first answers to queries (Q, H, W), the `first` nearest by `distances` (Q, N) looked at again.
@@ -140,6 +141,6 @@ def looked_again(
     best = np.empty(len(queries), int)
     for k, (query, line) in enumerate(zip(queries, distances, strict=True)):
         near = np.argsort(line, kind="stable")[:first]
-        values = best_overlaid(query, pictures(near), bundle.preset.encoder.augment)
+        values = staged_correlations(query, pictures(near), model.preset.encoder.augment)
         best[k] = near[values.argmax()] if values.max() >= ALIKE else near[0]
     return best

@@ -1,6 +1,6 @@
-"""Every experiment of the paper on one archive with one bundle: the order of the stages and what each depends on.
+"""Every experiment of the paper on one archive with one model: the order of the stages and what each depends on.
 
-A stage's inputs are hashed: the archive's contents, the bundle, the settings and the code. `reproduce_stages` skips a
+A stage's inputs are hashed: the archive's contents, the model, the settings and the code. `reproduce_stages` skips a
 stage whose inputs are those of the last run, so that a run that was stopped, or a changed setting, costs only what is
 missing.
 """
@@ -23,7 +23,7 @@ from .reproduce_stages import StageResult, Stages, digest, source_digest
 
 if TYPE_CHECKING:
     from ..archive.store import Archive
-    from ..bundle import Bundle
+    from ..model import Model
 
 __all__ = ["FULL", "QUICK", "Plan", "Study", "reproduce"]
 
@@ -64,7 +64,7 @@ class Study:
     """What every stage works with."""
 
     archive: Archive
-    bundle: Bundle
+    model: Model
     plan: Plan
     progress: Progress
     #: run folders whose training curves are drawn
@@ -74,7 +74,7 @@ class Study:
         """Network units to gauss."""
         import numpy as np
 
-        return np.asarray(self.bundle.preset.to_gauss(np.asarray(x, dtype=np.float32)))
+        return np.asarray(self.model.preset.to_gauss(np.asarray(x, dtype=np.float32)))
 
     def drawn(self, count: int, seed: int) -> tuple[Any, Any]:
         """Latents (N, D) of the prior, and their patches (N, H, W) in network units."""
@@ -83,8 +83,8 @@ class Study:
         from ..steering import render
 
         source = torch.Generator().manual_seed(seed)
-        z = torch.randn(count, int(self.bundle.generator.latent_dim), generator=source)
-        return z.numpy(), render(self.bundle.generator, z, self.bundle.preset.shape)[:, 0].numpy()
+        z = torch.randn(count, int(self.model.generator.latent_dim), generator=source)
+        return z.numpy(), render(self.model.generator, z, self.model.preset.shape)[:, 0].numpy()
 
 
 def _code() -> str:
@@ -93,18 +93,18 @@ def _code() -> str:
     folders = ("physics", "steering", "retrieval", "generator")
     files = [file for folder in folders for file in sorted((package / folder).glob("*.py"))]
     files += [package / "study" / f"{name}.py" for name in _STUDY]
-    return source_digest(*files, package / "config.py")
+    return source_digest(*files, package / "config/preset.py")
 
 
-def _bundle_key(bundle: Bundle) -> str:
-    """The bundle's hash, or for one that was never saved the digest of what it holds."""
-    if bundle.hash is not None:
-        return bundle.hash
-    from ..bundle import state_hash
+def _model_key(model: Model) -> str:
+    """The model's hash, or for one that was never saved the digest of what it holds."""
+    if model.hash is not None:
+        return model.hash
+    from ..model import state_hash
 
-    tensors = {} if bundle.directions is None else bundle.directions.tensors()
+    tensors = {} if model.directions is None else model.directions.tensors()
     parts = {name: digest([array.dtype.str, array.tobytes().hex()]) for name, array in tensors.items()}
-    return digest([state_hash(bundle.generator), bundle.encoder_hash, parts, dataclasses.asdict(bundle.preset)])
+    return digest([state_hash(model.generator), model.encoder_hash, parts, dataclasses.asdict(model.preset)])
 
 
 def _archive_key(archive: Archive) -> str:
@@ -131,7 +131,7 @@ def _stages(study: Study) -> Sequence[tuple[str, Mapping[str, Any], Callable[...
     """Name, what it depends on, and its work, in the order of the paper."""
     from . import reproduce_experiments as experiments
 
-    plan, models = study.plan, {"bundle": _bundle_key(study.bundle), "code": _code(), "seed": study.plan.seed}
+    plan, models = study.plan, {"model": _model_key(study.model), "code": _code(), "seed": study.plan.seed}
     data = {**models, "archive": _archive_key(study.archive)}
     asked = {**data, "queries": plan.queries}
     runs = [[run.name, _run_key(run)] for run in study.runs]
@@ -167,26 +167,26 @@ def _all_cores() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _check(archive: Archive, bundle: Bundle) -> None:
+def _check(archive: Archive, model: Model) -> None:
     if not len(archive):
         raise SolqueryError(f"the archive at {archive.uri} is empty; fill it with `solquery ingest` or `simulate`")
-    for what, there in (("encoder", bundle.encoder), ("directions", bundle.directions)):
+    for what, there in (("encoder", model.encoder), ("directions", model.directions)):
         if there is None:
             raise SolqueryError(
-                f"bundle {bundle.name!r} has no {what}, without which the paper cannot be reproduced; choose another "
-                "one with --bundle, or train one with --train"
+                f"model {model.name!r} has no {what}, without which the paper cannot be reproduced; choose another "
+                "one with --model, or train one with --train"
             )
-    assert bundle.directions is not None
-    if "tuf" not in bundle.directions.names:
+    assert model.directions is not None
+    if "tuf" not in model.directions.names:
         raise SolqueryError(
-            f"bundle {bundle.name!r} has no direction for TUF; fit them with `solquery directions`, or train further"
+            f"model {model.name!r} has no direction for TUF; fit them with `solquery directions`, or train further"
         )
 
 
 def _about(study: Study) -> dict[str, Any]:
     rows = study.archive.table(["region", "source"])
     sources, regions = rows["source"].to_pylist(), rows["region"].to_pylist()
-    preset = study.bundle.preset
+    preset = study.model.preset
     return {
         "solquery": _version(),
         "threads": int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1),
@@ -196,9 +196,9 @@ def _about(study: Study) -> dict[str, Any]:
             "sources": {name: sources.count(name) for name in sorted(set(sources))},
             "content": study.archive.content_hash(),
         },
-        "bundle": {
-            "name": study.bundle.name,
-            "hash": study.bundle.hash,
+        "model": {
+            "name": study.model.name,
+            "hash": study.model.hash,
             "preset": preset.name,
             "physical": preset.physical,
             "scale_mm": preset.scale_mm,
@@ -206,7 +206,7 @@ def _about(study: Study) -> dict[str, Any]:
             "clip_gauss": preset.clip_gauss,
             "generator": {"arch": preset.generator.arch, "loss": preset.generator.loss},
             "encoder": {"loss": preset.encoder.loss, "physics": list(preset.encoder.physics)},
-            "provenance": study.bundle.metadata.get("provenance", {}),
+            "provenance": study.model.metadata.get("provenance", {}),
         },
         "plan": dataclasses.asdict(study.plan),
     }
@@ -220,7 +220,7 @@ def _write(path: Path, text: str) -> None:
 
 def reproduce(
     archive: Archive,
-    bundle: Bundle,
+    model: Model,
     out: str | Path,
     plan: Plan = FULL,
     runs: Sequence[str | Path] = (),
@@ -232,8 +232,8 @@ def reproduce(
     Parameters
     ----------
     archive
-        What is searched; it is embedded with the bundle's encoder, and keeps the embeddings.
-    bundle
+        What is searched; it is embedded with the model's encoder, and keeps the embeddings.
+    model
         With generator, encoder and directions.
     out
         Folder, made if need be. ``stages/`` in it keeps what was done.
@@ -253,18 +253,18 @@ def reproduce(
     Raises
     ------
     SolqueryError
-        When the archive is empty or the bundle lacks encoder or directions.
+        When the archive is empty or the model lacks encoder or directions.
     """
     from .reproduce_report import differences, render
 
-    _check(archive, bundle)
+    _check(archive, model)
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
     tell = progress or (lambda text, fraction: None)
     share = [0.0, 1.0]
     study = Study(
         archive,
-        bundle,
+        model,
         plan,
         lambda text, fraction: tell(text, share[0] + (share[1] - share[0]) * min(max(fraction, 0.0), 1.0)),
         tuple(Path(run) for run in runs),

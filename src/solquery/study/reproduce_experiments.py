@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..encoder import embed, embed_archive
 from ..physics import measure
-from ..retrieval import embed, embed_archive, load_index
-from ..steering import invert, measure_latents, strip
+from ..search import load_index
+from ..steering import invert, latent_traversal, measure_latents
 from ..steering.projection import best_axes, project
 from .figures import figure_correlations, figure_joint, figure_zoo
 from .reproduce_figures import (
@@ -65,7 +66,7 @@ def _fitted(d: Directions, names: Iterable[str]) -> list[str]:
 
 
 def training(study: Study, folder: Path, before: Folders) -> dict[str, Any]:
-    """Training curves of the given runs with the chosen checkpoint; what the bundle tells of its training."""
+    """Training curves of the given runs with the chosen checkpoint; what the model tells of its training."""
     runs = []
     for k, run in enumerate(study.runs):
         lines = [json.loads(line) for line in (run / "stats.jsonl").read_text().splitlines() if line.strip()]
@@ -81,7 +82,7 @@ def training(study: Study, folder: Path, before: Folders) -> dict[str, Any]:
             drawn = figure_curves(curves, f"run “{run.name}”", last if chosen is None else chosen)
             file = write_figure(drawn, folder / f"run-{k}.png", 100, 32)
         runs.append({"run": run.name, "file": file, "images": last, "chosen_images": chosen, "chosen_by": why})
-    return {"runs": runs, "provenance": study.bundle.metadata.get("provenance", {})}
+    return {"runs": runs, "provenance": study.model.metadata.get("provenance", {})}
 
 
 def _known(value: Any) -> bool:
@@ -115,7 +116,7 @@ def figure3(study: Study, folder: Path, before: Folders) -> dict[str, Any]:
     """Centroids, thresholds and the mask of R on the patches of Figure 2."""
     _, x = study.drawn(study.plan.zoo, study.plan.seed)
     gauss = study.gauss(x)
-    values = {k: v.numpy() for k, v in measure(gauss, study.bundle.preset.scale_mm, _WATCHED).items()}
+    values = {k: v.numpy() for k, v in measure(gauss, study.model.preset.scale_mm, _WATCHED).items()}
     # the patch taken apart is one with much of everything, as in the paper
     rank = sum(np.nan_to_num(v).argsort().argsort() for v in values.values())
     shown = int(np.argmax(rank))
@@ -131,7 +132,7 @@ def figure3(study: Study, folder: Path, before: Folders) -> dict[str, Any]:
 
 def directions(study: Study, folder: Path, before: Folders) -> dict[str, Any]:
     """Accuracy of every support vector machine, and how entangled the paper's three are."""
-    d = study.bundle.directions
+    d = study.model.directions
     assert d is not None
     rows = {
         name: {"accuracy": float(d.accuracies[k]), "chance": float(d.chances[k]), "left_out": int(d.dropped[k])}
@@ -145,11 +146,11 @@ def directions(study: Study, folder: Path, before: Folders) -> dict[str, Any]:
 
 def figure4(study: Study, folder: Path, before: Folders) -> dict[str, Any]:
     """Latent plane of TUF and of the leading polarity."""
-    d = study.bundle.directions
+    d = study.model.directions
     assert d is not None
     z, x = study.drawn(study.plan.plane, study.plan.seed + 1)
     gauss = study.gauss(x)
-    measured = {k: v.numpy() for k, v in measure(gauss, study.bundle.preset.scale_mm, ("tuf", "polarity")).items()}
+    measured = {k: v.numpy() for k, v in measure(gauss, study.model.preset.scale_mm, ("tuf", "polarity")).items()}
     out: dict[str, Any] = {"latents": len(z), "planes": {}}
     for name in _fitted(d, ("tuf", "polarity")):
         k = d.index(name)
@@ -163,12 +164,12 @@ def figure4(study: Study, folder: Path, before: Folders) -> dict[str, Any]:
 
 def figure5(study: Study, folder: Path, before: Folders) -> dict[str, Any]:
     """Strips from one patch, and what each step does on the average over many."""
-    d = study.bundle.directions
+    d = study.model.directions
     assert d is not None
     z, _ = study.drawn(study.plan.effects, study.plan.seed + 2)
-    physical = study.bundle.preset.physical
+    physical = study.model.preset.physical
     names = [*_WATCHED, "polarity"]
-    values = measure_latents(study.bundle.generator, study.bundle.preset, z, names)
+    values = measure_latents(study.model.generator, study.model.preset, z, names)
     # begins in the middle of what the generator makes, so that both ends stay near the prior
     watched = _fitted(d, _WATCHED)
     ranks = np.stack([np.abs(d.percentile(name, values[name]) - 50.0) for name in watched])
@@ -177,7 +178,7 @@ def figure5(study: Study, folder: Path, before: Folders) -> dict[str, Any]:
     for name, hold in STRIPS:
         if len(_fitted(d, (name, *hold))) < 1 + len(hold):
             continue
-        one = strip(study.bundle, start, name, hold, np.linspace(-_REACH, _REACH, _STEPS))
+        one = latent_traversal(study.model, start, name, hold, np.linspace(-_REACH, _REACH, _STEPS))
         percent = {other: np.asarray(d.percentile(other, one.values[other])) for other in watched}
         drawn.append((one, study.gauss(one.x[:, 0]), percent))
         curves = {other: [_number(v) for v in one.values[other]] for other in _fitted(d, names)}
@@ -189,11 +190,11 @@ def figure5(study: Study, folder: Path, before: Folders) -> dict[str, Any]:
 
 def _effect(study: Study, z: np.ndarray, name: str, hold: tuple[str, ...]) -> dict[str, float | None]:
     """Median change from -3 to +3, in spreads (16th to 84th percentile) of the population; share of polarity flips."""
-    d = study.bundle.directions
+    d = study.model.directions
     assert d is not None
     normal = d.normal(name, hold)
     ends = np.concatenate([z - _REACH * normal, z + _REACH * normal])
-    values = measure_latents(study.bundle.generator, study.bundle.preset, ends, [*_WATCHED, "polarity"])
+    values = measure_latents(study.model.generator, study.model.preset, ends, [*_WATCHED, "polarity"])
     out: dict[str, float | None] = {}
     for other in _WATCHED:
         change = values[other][len(z) :] - values[other][: len(z)]
@@ -227,14 +228,14 @@ def figure6(study: Study, folder: Path, before: Folders) -> dict[str, Any]:
     rows = _sample(study)
     if len(rows) < 3:
         return {"file": None, "patches": len(rows), "why": "fewer than three patches of the archive have an angle"}
-    names, x = study.archive.prepared(study.bundle.preset, ids=[row["id"] for row in rows])
+    names, x = study.archive.prepared(study.model.preset, ids=[row["id"] for row in rows])
     place = {name: k for k, name in enumerate(names)}
     x = np.nan_to_num(np.stack([x[place[row["id"]]] for row in rows]).astype(np.float32))
     found = []
     for k in range(0, len(x), 16):
         study.progress(f"inverting {len(x)} patches of the archive", k / len(x))
         part = x[k : k + 16]
-        found += invert(study.bundle, part, study.plan.starts, study.plan.steps, study.plan.seed)
+        found += invert(study.model, part, study.plan.starts, study.plan.steps, study.plan.seed)
     mu = np.array([row["mu"] for row in rows])
     error = np.array([answer.mse for answer in found])
     power = np.maximum((x**2).mean((1, 2)), 1e-12)
@@ -266,11 +267,11 @@ def figure6(study: Study, folder: Path, before: Folders) -> dict[str, Any]:
 def queries(study: Study, folder: Path, before: Folders) -> dict[str, Any]:
     """Random queries and the best match of each by every method; kept for the figures that follow."""
     embed_archive(
-        study.archive, study.bundle,
+        study.archive, study.model,
         lambda k, n: study.progress(f"embedding the archive: {k} of {n} patches", 0.5 * k / max(n, 1)),
     )  # fmt: skip
     found = run_retrieval(
-        study.archive, study.bundle, study.plan.queries, study.plan.seed,
+        study.archive, study.model, study.plan.queries, study.plan.seed,
         lambda text, fraction: study.progress(text, 0.5 + 0.5 * fraction),
     )  # fmt: skip
     columns: dict[str, Any] = {f"query_{name}": v for name, v in found.queries.items()}
@@ -304,7 +305,7 @@ def _load(study: Study, folders: Folders) -> RetrievalStudy:
 
 
 def _pictures(study: Study, ids: list[str]) -> dict[str, np.ndarray]:
-    names, x = study.archive.prepared(study.bundle.preset, ids=sorted(set(ids)))
+    names, x = study.archive.prepared(study.model.preset, ids=sorted(set(ids)))
     return {name: study.gauss(np.nan_to_num(x[k])) for k, name in enumerate(names)}
 
 
@@ -314,7 +315,7 @@ def _joints(study: Study, folder: Path, found: RetrievalStudy, names: tuple[str,
         matched = found.matched("ssl", name)
         drawn = figure_joint(
             name, found.queries[name], matched, found.population[name], correlate(found.queries[name], matched),
-            physical=study.bundle.preset.physical,
+            physical=study.model.preset.physical,
         )  # fmt: skip
         files[name] = write_figure(drawn, folder / f"{name}.png", 95, 64)
     return files
@@ -325,18 +326,18 @@ def figure7(study: Study, folder: Path, before: Folders) -> dict[str, Any]:
     found = _load(study, before)
     query = found.x[-1]
     both = np.stack([query, -query])
-    answers = load_index(study.archive, study.bundle).nearest(embed(study.bundle.encoder, both), 1, group="none")
+    answers = load_index(study.archive, study.model).nearest(embed(study.model.encoder, both), 1, group="none")
     ids = [matches[0].id if matches else None for matches in answers]
     shown = _pictures(study, [name for name in ids if name])
     source = dict(zip(found.ids.tolist(), found.sources.tolist(), strict=True))
     region = dict(zip(found.ids.tolist(), found.regions.tolist(), strict=True))
     rows = [[study.gauss(x), shown.get(name or "")] for x, name in zip(both, ids, strict=True)]
     heads, labels = ("generated query", "best match"), ("as drawn", "polarities exchanged")
-    drawn = figure_rows(rows, heads, labels, study.bundle.preset.scale_mm)
+    drawn = figure_rows(rows, heads, labels, study.model.preset.scale_mm)
     signs = []
     for x, name in zip(both, ids, strict=True):
         pair = [study.gauss(x), shown[name]] if name else [study.gauss(x)]
-        value = measure(np.stack(pair), study.bundle.preset.scale_mm, ("polarity",))["polarity"]
+        value = measure(np.stack(pair), study.model.preset.scale_mm, ("polarity",))["polarity"]
         signs.append([_number(v) for v in value])
     return {
         "file": write_figure(drawn, folder / "pair.png", 100, 64),
@@ -356,7 +357,7 @@ def figure8(study: Study, folder: Path, before: Folders) -> dict[str, Any]:
     shown = _pictures(study, [name for row in ids for name in row if name])
     rows = [[study.gauss(x[k]), *(shown.get(name) for name in ids[k])] for k in range(count)]
     heads = ("query", "embedding", "Euclidean", "Mahalanobis")
-    drawn = figure_rows(rows, heads, scale_mm=study.bundle.preset.scale_mm)
+    drawn = figure_rows(rows, heads, scale_mm=study.model.preset.scale_mm)
     return {"file": write_figure(drawn, folder / "rows.png", 100, 64), "rows": count}
 
 

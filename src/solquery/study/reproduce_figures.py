@@ -22,7 +22,7 @@ from .magnetogram import bare, grey_bar, show_field
 from .report import parameter_text
 
 if TYPE_CHECKING:
-    from ..steering import Strip
+    from ..steering import Traversal
     from ..steering.projection import Projection
 
 __all__ = [
@@ -205,7 +205,7 @@ def figure_plane(projection: Projection, fields_gauss: np.ndarray, position: np.
 
 
 def figure_strips(
-    strips: Sequence[tuple[Strip, np.ndarray, Mapping[str, np.ndarray]]], frames: int = 7, physical: bool = False
+    strips: Sequence[tuple[Traversal, np.ndarray, Mapping[str, np.ndarray]]], frames: int = 7, physical: bool = False
 ) -> Figure:
     """Steps along directions with the measured values as curves under them (paper, Fig. 5).
 

@@ -45,7 +45,7 @@ def _plate(folder: Path, file: str | None, alt: str, caption: str = "", width: s
 
 def differences(about: Results) -> list[str]:
     """What differs from the paper: data, choices, compute; one sentence or two each."""
-    archive, bundle = about["archive"], about["bundle"]
+    archive, model = about["archive"], about["model"]
     sources = archive["sources"]
     made_of = " and ".join(f"{count:,} {name}" for name, count in sources.items())
     out = []
@@ -61,24 +61,24 @@ def differences(about: Results) -> list[str]:
             f"Data. The paper searches 49,552 observed SHARP patches of 1,839 regions. Searched here are "
             f"{archive['patches']:,} observed patches of {archive['regions']:,} regions, a different selection."
         )
-    if bundle["physical"]:
-        y, x = bundle["scale_mm"]
-        height, width = bundle["shape"]
+    if model["physical"]:
+        y, x = model["scale_mm"]
+        height, width = model["shape"]
         out.append(
             f"Grid. The paper stretches every patch to 128 × 128 pixels and clips at ±1,000 G. Here a pixel is {x:.2f} "
             f"Mm for every patch, the view {height * y:.0f} × {width * x:.0f} Mm, and fields reach "
-            f"±{bundle['clip_gauss']:,.0f} G, so that fluxes are in maxwell and lengths in megametres. SIGMA, ALPHA, "
+            f"±{model['clip_gauss']:,.0f} G, so that fluxes are in maxwell and lengths in megametres. SIGMA, ALPHA, "
             "GRAD and R depend on the grid: compare them with the paper's with care."
         )
     else:
-        height, width = bundle["shape"]
-        same = (height, width, bundle["clip_gauss"]) == (128, 128, 1000.0)
+        height, width = model["shape"]
+        same = (height, width, model["clip_gauss"]) == (128, 128, 1000.0)
         out.append(
-            f"Grid. Every patch is stretched to {height} × {width} pixels and clipped at ±{bundle['clip_gauss']:,.0f} "
+            f"Grid. Every patch is stretched to {height} × {width} pixels and clipped at ±{model['clip_gauss']:,.0f} "
             f"G{', as in the paper' if same else '; the paper has 128 × 128 and ±1,000 G'}."
         )
-    generator, encoder = bundle["generator"], bundle["encoder"]
-    origin = bundle["provenance"].get("generator", {})
+    generator, encoder = model["generator"], model["encoder"]
+    origin = model["provenance"].get("generator", {})
     shown = origin.get("last", {}).get("images")
     if not shown:
         trained = ""
@@ -91,7 +91,7 @@ def differences(about: Results) -> list[str]:
         before = origin.get("start", {}).get("images")
         earlier = f" and {int(before):,} in those before" if before else ""
         trained = (
-            f" In the run that the bundle was built from it was shown {int(shown):,} images{earlier}; the paper's 200 "
+            f" In the run that the model was built from it was shown {int(shown):,} images{earlier}; the paper's 200 "
             "epochs are 9.9 million."
         )
     if generator["arch"] == "paper" and generator["loss"] == "bce":
@@ -152,11 +152,10 @@ def _training(result: Results, folder: Path) -> str:
                        if isinstance(value, int | float)]  # fmt: skip
             rows.append([escape(str(what)), escape(", ".join(numbers)) or "–"])
         parts.append(
-            "<p>No run folder was given (<code>--run DIR</code>), so there are no curves to draw. What the bundle "
+            "<p>No run folder was given (<code>--run DIR</code>), so there are no curves to draw. What the model "
             "tells of the end of its trainings:</p>" + table(["Network", "Last statistics"], rows, left=(1,))
             if rows
-            else "<p>No run folder was given (<code>--run DIR</code>), and the bundle tells nothing of its "
-            "training.</p>"
+            else "<p>No run folder was given (<code>--run DIR</code>), and the model tells nothing of its training.</p>"
         )
     rule = (
         "<p>The paper trains for 200 epochs and, of the first 100, takes the one at which the discriminator tells "
@@ -374,14 +373,14 @@ def _facts(results: Results) -> str:
 
 def render(results: Results, folders: Mapping[str, Path]) -> str:
     """The report as one HTML document; pictures are read from the stages' folders and put inside."""
-    bundle, stages = results["bundle"], results["stages"]
-    mark = f", {bundle['hash'][:12]}" if bundle["hash"] else ""
+    model, stages = results["model"], results["stages"]
+    mark = f", {model['hash'][:12]}" if model["hash"] else ""
     head = (
         "<header><h1>The paper, done again</h1>"
         '<p class="lead">Every experiment of Chatterjee et al. on generating solar active regions and searching with '
         "them, in the paper's order.</p>"
-        f'<p class="meta">solquery {escape(results["solquery"])} · bundle “{escape(bundle["name"])}”, preset '
-        f"“{escape(bundle['preset'])}”{mark} · archive "
+        f'<p class="meta">solquery {escape(results["solquery"])} · model “{escape(model["name"])}”, preset '
+        f"“{escape(model['preset'])}”{mark} · archive "
         f"{escape(results['archive']['content'][:12])}</p></header>"
     )
     differ = "".join(f"<li>{escape(line)}</li>" for line in results["differences"])
@@ -392,7 +391,7 @@ def render(results: Results, folders: Mapping[str, Path]) -> str:
         _table(results),
         section("", "What differs from the paper", f"<ul>{differ}</ul>"),
         _training(stages["training"], folders["training"]),
-        _zoo(stages, folders, bundle["physical"]),
+        _zoo(stages, folders, model["physical"]),
         _directions(stages["directions"]),
         _planes(stages["figure4"], folders["figure4"]),
         _strips(stages["figure5"], folders["figure5"]),

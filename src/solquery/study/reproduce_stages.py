@@ -77,7 +77,7 @@ class Stages:
         name
             Of the stage, a file name.
         inputs
-            All that decides the outcome, as JSON: hashes of data and bundle, settings, version of the code.
+            All that decides the outcome, as JSON: hashes of data and model, settings, version of the code.
         work
             Called with an empty folder for its files; returns a JSON document without NaN.
         again

@@ -1,6 +1,6 @@
 """From nothing: an archive to search, and networks trained on another one, for a reproduction without either.
 
-Every step resumes: the archives take only what they lack, the trainers go on from their checkpoints, and a bundle that
+Every step resumes: the archives take only what they lack, the trainers go on from their checkpoints, and a model that
 is there is used.
 """
 
@@ -14,14 +14,14 @@ from typing import Any
 
 from ..archive.samples import sample_patches
 from ..archive.store import Archive
-from ..bundle import Bundle
-from ..bundle_files import MANIFEST
 from ..config import Preset
+from ..model import Model
+from ..model_files import MANIFEST
 from ..patch import Patch
 from ..simulator import simulate
 from .demo import REGIONS_SEED
 
-__all__ = ["FULL_TRAINING", "QUICK_TRAINING", "Training", "simulated_archive", "trained_bundle", "training_folder"]
+__all__ = ["FULL_TRAINING", "QUICK_TRAINING", "Training", "simulated_archive", "trained_model", "training_folder"]
 
 Progress = Callable[[str, float], None]
 
@@ -33,7 +33,7 @@ TRAINING_SEED = 1
 class Training:
     """How much is trained."""
 
-    #: simulated regions and frames of each; 1,053 times 20 is what the shipped bundles saw
+    #: simulated regions and frames of each; 1,053 times 20 is what the shipped models saw
     regions: int = 1_053
     frames: int = 20
     #: images shown to each network; None: the preset's plan
@@ -75,7 +75,7 @@ def simulated_archive(
 ) -> Archive:
     """The archive in `out`, made if it is not there, completed if an earlier run was cut short.
 
-    Simulated regions of the demo's seed, which no shipped bundle was trained on, and the real samples of the package.
+    Simulated regions of the demo's seed, which no shipped model was trained on, and the real samples of the package.
     """
     folder = Path(out) / f"archive-{regions}x{frames}"
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -83,21 +83,21 @@ def simulated_archive(
 
 
 def training_folder(out: str | Path, preset: Preset, plan: Training = FULL_TRAINING) -> Path:
-    """Where `trained_bundle` keeps its archive, the runs ``generator`` and ``encoder``, and the bundle."""
+    """Where `trained_model` keeps its archive, the runs ``generator`` and ``encoder``, and the model."""
     return Path(out) / f"trained-{preset.name}-{plan.regions}x{plan.frames}-{plan.images or 'all'}"
 
 
-def trained_bundle(
+def trained_model(
     out: str | Path, preset: Preset, plan: Training = FULL_TRAINING, progress: Progress | None = None
-) -> tuple[Bundle, list[Path]]:
-    """Simulate regions, train generator and encoder on them, fit the directions, and save it all as a bundle.
+) -> tuple[Model, list[Path]]:
+    """Simulate regions, train generator and encoder on them, fit the directions, and save it all as a model.
 
     Parameters
     ----------
     out
-        Everything is in ``out/trained-PRESET-SIZE``: archive, the two run folders, the bundle.
+        Everything is in ``out/trained-PRESET-SIZE``: archive, the two run folders, the model.
     preset
-        Of the bundle.
+        Of the model.
     plan
         How much.
     progress
@@ -105,21 +105,21 @@ def trained_bundle(
 
     Returns
     -------
-    The bundle, and the run folders of generator and encoder.
+    The model, and the run folders of generator and encoder.
     """
     import torch
 
     from ..archive.cache import preset_key
+    from ..encoder.training import load_encoder, train_encoder
     from ..generator.inference import load_inference
     from ..generator.training import load_run, train_generator
-    from ..retrieval.training import load_encoder, train_encoder
     from ..steering import fit_directions, sample_latents
 
     tell = progress or _silent
     folder = training_folder(out, preset, plan)
     runs = [folder / "generator", folder / "encoder"]
-    if (folder / "bundle" / MANIFEST).is_file():
-        return Bundle.load(folder / "bundle", preset=preset), runs
+    if (folder / "model" / MANIFEST).is_file():
+        return Model.load(folder / "model", preset=preset), runs
     folder.mkdir(parents=True, exist_ok=True)
     archive = _simulated(folder / "archive", plan.regions, plan.frames, TRAINING_SEED, False, tell)
     data = archive.prepared_memmap(preset)[1]
@@ -154,16 +154,16 @@ def trained_bundle(
         name: {"run": name, "seed": TRAINING_SEED, "patches": len(data), "last": _last(run)}
         for name, run in zip(("generator", "encoder"), runs, strict=True)
     }
-    bundle = Bundle(
+    model = Model(
         preset.name, full, network, load_encoder(runs[1]), None, {"provenance": story},
         load_inference(runs[0], config, (int(shape[0]), int(shape[1]))),
     )  # fmt: skip
     tell("fitting directions", 0.0)
-    bundle.directions = fit_directions(sample_latents(network, full, plan.latents, TRAINING_SEED), seed=TRAINING_SEED)
-    accuracies = zip(bundle.directions.names, bundle.directions.accuracies, strict=True)
-    bundle.metadata["metrics"] = {"direction_accuracy": {name: float(a) for name, a in accuracies}}
-    bundle.save(folder / "bundle")
-    return bundle, runs
+    model.directions = fit_directions(sample_latents(network, full, plan.latents, TRAINING_SEED), seed=TRAINING_SEED)
+    accuracies = zip(model.directions.names, model.directions.accuracies, strict=True)
+    model.metadata["metrics"] = {"direction_accuracy": {name: float(a) for name, a in accuracies}}
+    model.save(folder / "model")
+    return model, runs
 
 
 def _last(run: Path) -> dict[str, Any]:

@@ -13,26 +13,26 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from ..encoder import embed
 from ..physics import measure
-from ..retrieval import (
+from ..search import (
     FEATURES,
     combine,
-    embed,
     euclidean,
     features,
-    likeness,
     load_index,
     mahalanobis,
     nearest,
     parameter_distances,
+    visual_similarity,
 )
-from ..retrieval.hybrid import LOOK, WEIGHTS
+from ..search.hybrid import EMBEDDING, WEIGHTS
 from ..steering import render
 
 if TYPE_CHECKING:
     from ..archive.store import Archive
-    from ..bundle import Bundle
-    from ..retrieval import EmbeddingIndex
+    from ..model import Model
+    from ..search import EmbeddingIndex
 
 __all__ = ["METHODS", "PAPER", "PARAMETERS", "RetrievalStudy", "correlate", "retrieval_study", "run_retrieval"]
 
@@ -57,7 +57,7 @@ PAPER = {
 
 #: queries compared with the archive at a time
 _CHUNK = 200
-#: queries whose matches are judged by eye, that is by `retrieval.likeness`, which is slow
+#: queries whose matches are judged by eye, that is by `search.visual_similarity`, which is slow
 _JUDGED = 48
 
 
@@ -152,11 +152,11 @@ class RetrievalStudy:
         }
 
 
-def _draw(bundle: Bundle, queries: int, seed: int) -> np.ndarray:
+def _draw(model: Model, queries: int, seed: int) -> np.ndarray:
     """(Q, H, W) patches of latents from the prior."""
     source = torch.Generator().manual_seed(seed)
-    z = torch.randn(queries, int(bundle.generator.latent_dim), generator=source)
-    return render(bundle.generator, z, bundle.preset.shape)[:, 0].numpy()
+    z = torch.randn(queries, int(model.generator.latent_dim), generator=source)
+    return render(model.generator, z, model.preset.shape)[:, 0].numpy()
 
 
 def _best_by_parameters(queries: dict[str, np.ndarray], population: dict[str, np.ndarray], method: str) -> np.ndarray:
@@ -178,20 +178,20 @@ def _best_by_both(
 ) -> np.ndarray:
     """Rows of the best matches by look and physics together, with the default weights."""
     rows = np.array([row_of[str(name)] for name in index.ids])
-    weights, total = {name: weight for name, weight in WEIGHTS.items() if name != LOOK}, sum(WEIGHTS.values())
+    weights, total = {name: weight for name, weight in WEIGHTS.items() if name != EMBEDDING}, sum(WEIGHTS.values())
     best = []
     for start in range(0, len(embedded), _CHUNK):
         part = slice(start, start + _CHUNK)
         asked = {name: queries[name][part] for name in weights}
         physics = parameter_distances(asked, population, weights)[:, rows]
-        distances = combine(index.distances(embedded[part]), physics, index.vectors, WEIGHTS[LOOK] / total)
+        distances = combine(index.distances(embedded[part]), physics, index.vectors, WEIGHTS[EMBEDDING] / total)
         best += [rows[columns[0]] if len(columns) else -1 for columns in nearest(distances, 1)]
     return np.array(best, dtype=int)
 
 
 def _judge(
     archive: Archive,
-    bundle: Bundle,
+    model: Model,
     x: np.ndarray,
     best: dict[str, np.ndarray],
     ids: np.ndarray,
@@ -204,20 +204,22 @@ def _judge(
     rows = {method: np.where(found[:n] >= 0, found[:n], 0) for method, found in best.items()}
     rows["random"] = rng.integers(0, len(ids), n)
     wanted = np.unique(np.concatenate(list(rows.values())))
-    names, pictures = archive.prepared(bundle.preset, ids=[str(ids[row]) for row in wanted])
+    names, pictures = archive.prepared(model.preset, ids=[str(ids[row]) for row in wanted])
     place = {name: k for k, name in enumerate(names)}
     others = [
         np.stack([np.asarray(pictures[place[str(ids[row])]], dtype=np.float32) for row in found])
         for found in rows.values()
     ]
     # one call for all: most of its cost is per step of the search, not per pair
-    values = likeness(np.tile(x[:n], (len(rows), 1, 1)), np.concatenate(others), bundle.preset.encoder.augment, pool=4)
+    values = visual_similarity(
+        np.tile(x[:n], (len(rows), 1, 1)), np.concatenate(others), model.preset.encoder.augment, pool=4
+    )
     return dict(zip(rows, values.reshape(len(rows), n), strict=True))
 
 
 def run_retrieval(
     archive: Archive,
-    bundle: Bundle,
+    model: Model,
     queries: int = 1_000,
     seed: int = 0,
     progress: Progress | None = None,
@@ -228,26 +230,27 @@ def run_retrieval(
     Parameters
     ----------
     archive
-        Embedded with this bundle (`retrieval.embed_archive`).
-    bundle
+        Embedded with this model (`retrieval.embed_archive`).
+    model
         With generator and encoder.
     queries, seed
         How many latents are drawn from the prior, and the seed of the draw.
     progress
         Called with a text and the fraction done.
     judged
-        How many of the queries are held beside their matches by eye's measure (`likeness`), which takes its time.
+        How many of the queries are held beside their matches by eye's measure (`visual_similarity`), which takes its
+        time.
 
     Raises
     ------
     SearchError
-        When the archive is empty or was not embedded with this bundle's encoder.
+        When the archive is empty or was not embedded with this model's encoder.
     """
     if queries < 3:
         raise ValueError(f"at least 3 queries are needed for a correlation, got {queries}")
     tell = progress or (lambda text, fraction: None)
-    index = load_index(archive, bundle)
-    names = list(dict.fromkeys((*PARAMETERS, *FEATURES, *(name for name in WEIGHTS if name != LOOK))))
+    index = load_index(archive, model)
+    names = list(dict.fromkeys((*PARAMETERS, *FEATURES, *(name for name in WEIGHTS if name != EMBEDDING))))
     table = archive.table(columns=["id", "region", "source", *(f"grid_{name}" for name in names)])
     population = {
         name: np.asarray(table.column(f"grid_{name}").to_numpy(zero_copy_only=False), dtype=np.float64)
@@ -256,14 +259,14 @@ def run_retrieval(
     ids = np.asarray(table.column("id").to_pylist(), dtype=str)
 
     tell(f"drawing {queries} random queries", 0.0)
-    x = _draw(bundle, queries, seed)
+    x = _draw(model, queries, seed)
     tell("measuring the queries", 0.3)
     measured = {
         name: value.numpy()
-        for name, value in measure(bundle.preset.to_gauss(torch.from_numpy(x)), bundle.preset.scale_mm, names).items()
+        for name, value in measure(model.preset.to_gauss(torch.from_numpy(x)), model.preset.scale_mm, names).items()
     }
     tell("embedding the queries", 0.4)
-    embedded = embed(bundle.encoder, x)
+    embedded = embed(model.encoder, x)
     found = index.nearest(embedded, 1, group="none")
     row_of = {name: row for row, name in enumerate(ids)}
     best = {"ssl": np.array([row_of[matches[0].id] if matches else -1 for matches in found], dtype=int)}
@@ -272,7 +275,7 @@ def run_retrieval(
     for method in _TABLE_ONLY:
         best[method] = _best_by_parameters(measured, population, method)
     tell("judging the likeness of the matches", 0.85)
-    alike = _judge(archive, bundle, x, best, ids, judged, seed)
+    alike = _judge(archive, model, x, best, ids, judged, seed)
     tell("queries done", 1.0)
     return RetrievalStudy(
         x=x,
@@ -289,10 +292,10 @@ def run_retrieval(
 
 def retrieval_study(
     archive: Archive,
-    bundle: Bundle,
+    model: Model,
     queries: int = 1_000,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """`run_retrieval`, summarised: correlations by method and parameter, likeness, and counts."""
-    return run_retrieval(archive, bundle, queries, seed, progress).summary()
+    return run_retrieval(archive, model, queries, seed, progress).summary()

@@ -1,4 +1,4 @@
-"""The whole retrieval study (paper, Figs. 7 to 9) for any bundle and archive: one document, and its pictures."""
+"""The whole retrieval study (paper, Figs. 7 to 9) for any model and archive: one document, and its pictures."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..retrieval import embed, load_index
+from ..encoder import embed
+from ..search import load_index
 from .recall import copies, same_region
 from .reproduce_figures import figure_rows, write_figure
 from .reproduce_table import bootstrap
@@ -17,7 +18,7 @@ from .shares import difference_of, interval_of
 
 if TYPE_CHECKING:
     from ..archive.store import Archive
-    from ..bundle import Bundle
+    from ..model import Model
 
 __all__ = ["bipole_of", "correlations_of", "likeness_of", "study_retrieval", "write_pictures"]
 
@@ -74,7 +75,7 @@ def bipole_of(found: RetrievalStudy) -> int:
 
 def study_retrieval(
     archive: Archive,
-    bundle: Bundle,
+    model: Model,
     queries: int = 1_000,
     judged: int = 500,
     frames: int = 1_000,
@@ -86,8 +87,8 @@ def study_retrieval(
 
     Parameters
     ----------
-    archive, bundle
-        Embedded with the bundle's encoder.
+    archive, model
+        Embedded with the model's encoder.
     queries
         Drawn from the prior, for the correlations.
     judged
@@ -102,13 +103,13 @@ def study_retrieval(
     The document of `retrieval.json`, and the study with the patches for the pictures.
     """
     tell = progress or (lambda text, fraction: None)
-    found = run_retrieval(archive, bundle, queries, seed, lambda t, f: tell(t, 0.7 * f), judged)
+    found = run_retrieval(archive, model, queries, seed, lambda t, f: tell(t, 0.7 * f), judged)
     tell("resampling", 0.7)
     correlations = correlations_of(found)
     tell("frames of the same region", 0.85)
-    region = same_region(archive, bundle, frames, seed=seed)
+    region = same_region(archive, model, frames, seed=seed)
     tell("changed copies", 0.9)
-    copied = copies(archive, bundle, changed, seed)
+    copied = copies(archive, model, changed, seed)
     kinds, counts = np.unique(found.sources, return_counts=True)
     document = {
         "queries": len(found.x),
@@ -126,57 +127,57 @@ def study_retrieval(
     return document, found
 
 
-def write_pictures(archive: Archive, bundle: Bundle, found: RetrievalStudy, out: Path) -> list[str]:
+def write_pictures(archive: Archive, model: Model, found: RetrievalStudy, out: Path) -> list[str]:
     """The paper's Figures 7, 8 and 9, and twelve queries beside what every method found; names of the files."""
     from .figures import figure_correlations, figure_joint
 
     out.mkdir(parents=True, exist_ok=True)
-    files = [_pair(archive, bundle, found, out)]
+    files = [_pair(archive, model, found, out)]
     for figure, names in (("7", ("tuf", "psep", "tpf", "tnf")), ("9", ("sigma", "alpha", "grad", "r"))):
         for name in names:
             matched = found.matched("ssl", name)
             drawn = figure_joint(
                 name, found.queries[name], matched, found.population[name], correlate(found.queries[name], matched),
-                physical=bundle.preset.physical,
+                physical=model.preset.physical,
             )  # fmt: skip
             files.append(write_figure(drawn, out / f"figure{figure}-{name}.png", 110, 128))
     files.append(write_figure(figure_correlations(found.correlations(), PAPER), out / "correlations.png", 110, 64))
-    files.append(_rows(archive, bundle, found, ("ssl", "euclidean", "mahalanobis"), 6, out / "figure8.png"))
+    files.append(_rows(archive, model, found, ("ssl", "euclidean", "mahalanobis"), 6, out / "figure8.png"))
     files.append(
-        _rows(archive, bundle, found, ("ssl", "hybrid", "euclidean", "mahalanobis"), COMPARED, out / "comparison.png")
+        _rows(archive, model, found, ("ssl", "hybrid", "euclidean", "mahalanobis"), COMPARED, out / "comparison.png")
     )
     return files
 
 
-def _pair(archive: Archive, bundle: Bundle, found: RetrievalStudy, out: Path) -> str:
+def _pair(archive: Archive, model: Model, found: RetrievalStudy, out: Path) -> str:
     """A bipole and its best match, and both again with the polarities of the query exchanged (Fig. 7, left)."""
     query = found.x[bipole_of(found)]
     both = np.stack([query, -query])
-    answers = load_index(archive, bundle).nearest(embed(bundle.encoder, both), 1, group="none")
+    answers = load_index(archive, model).nearest(embed(model.encoder, both), 1, group="none")
     ids = [matches[0].id if matches else None for matches in answers]
-    shown = _pictures(archive, bundle, [name for name in ids if name])
-    rows = [[bundle.preset.to_gauss(x), shown.get(name or "")] for x, name in zip(both, ids, strict=True)]
+    shown = _pictures(archive, model, [name for name in ids if name])
+    rows = [[model.preset.to_gauss(x), shown.get(name or "")] for x, name in zip(both, ids, strict=True)]
     heads, labels = ("generated query", "best match"), ("as drawn", "polarities exchanged")
-    drawn = figure_rows(rows, heads, labels, bundle.preset.scale_mm)
+    drawn = figure_rows(rows, heads, labels, model.preset.scale_mm)
     return write_figure(drawn, out / "figure7-pair.png", 110, 128)
 
 
 def _rows(
-    archive: Archive, bundle: Bundle, found: RetrievalStudy, methods: tuple[str, ...], count: int, path: Path
+    archive: Archive, model: Model, found: RetrievalStudy, methods: tuple[str, ...], count: int, path: Path
 ) -> str:
     count = min(count, len(found.x))
     # any queries, not the first: those are the ones that everybody looks at
     chosen = np.sort(np.random.default_rng(found.seed + 1).choice(len(found.x), count, replace=False))
     ids = [[str(found.ids[r]) if (r := int(found.best[m][k])) >= 0 else "" for m in methods] for k in chosen]
-    shown = _pictures(archive, bundle, [name for row in ids for name in row if name])
+    shown = _pictures(archive, model, [name for row in ids for name in row if name])
     rows = [
-        [bundle.preset.to_gauss(found.x[k]), *(shown.get(name) for name in names)]
+        [model.preset.to_gauss(found.x[k]), *(shown.get(name) for name in names)]
         for k, names in zip(chosen, ids, strict=True)
     ]
     heads = ("query", *(_TITLES[m] for m in methods))
-    return write_figure(figure_rows(rows, heads, scale_mm=bundle.preset.scale_mm), path, 110, 128)
+    return write_figure(figure_rows(rows, heads, scale_mm=model.preset.scale_mm), path, 110, 128)
 
 
-def _pictures(archive: Archive, bundle: Bundle, ids: list[str]) -> dict[str, np.ndarray]:
-    names, x = archive.prepared(bundle.preset, ids=sorted(set(ids)))
-    return {name: bundle.preset.to_gauss(np.nan_to_num(x[k])) for k, name in enumerate(names)}
+def _pictures(archive: Archive, model: Model, ids: list[str]) -> dict[str, np.ndarray]:
+    names, x = archive.prepared(model.preset, ids=sorted(set(ids)))
+    return {name: model.preset.to_gauss(np.nan_to_num(x[k])) for k, name in enumerate(names)}

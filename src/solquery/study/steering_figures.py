@@ -1,4 +1,4 @@
-"""Figures 3, 4 and 5 of the paper for any bundle and parameter, each with the numbers that stand behind it."""
+"""Figures 3, 4 and 5 of the paper for any model and parameter, each with the numbers that stand behind it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from ..physics import measure
-from ..steering import measure_latents, render, strip
+from ..steering import latent_traversal, measure_latents, render
 from ..steering.editing import directions_of
 from ..steering.projection import best_axes, project
 from .reproduce_figures import figure_parameters, figure_plane, figure_strips
@@ -17,7 +17,7 @@ from .reproduce_figures import figure_parameters, figure_plane, figure_strips
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from ..bundle import Bundle
+    from ..model import Model
 
 __all__ = ["parameters_figure", "plane_figure", "strips_figure"]
 
@@ -27,62 +27,60 @@ _STARTS = 64
 _REACH, _STEPS = 3.0, 25
 
 
-def _drawn(bundle: Bundle, n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def _drawn(model: Model, n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Latents (n, D) from the prior and their patches (n, H, W) in gauss."""
     source = torch.Generator().manual_seed(seed)
-    z = torch.randn(n, int(bundle.generator.latent_dim), generator=source)
-    return z.numpy(), bundle.preset.to_gauss(render(bundle.generator, z, bundle.preset.shape)[:, 0]).numpy()
+    z = torch.randn(n, int(model.generator.latent_dim), generator=source)
+    return z.numpy(), model.preset.to_gauss(render(model.generator, z, model.preset.shape)[:, 0]).numpy()
 
 
 def _number(value: Any) -> float | None:
     return float(value) if math.isfinite(float(value)) else None
 
 
-def parameters_figure(bundle: Bundle, n: int = 60, seed: int = 0) -> tuple[Figure, dict[str, Any]]:
+def parameters_figure(model: Model, n: int = 60, seed: int = 0) -> tuple[Figure, dict[str, Any]]:
     """Masks and centroids of n generated patches; the one with much of everything is taken apart (paper, Fig. 3)."""
-    _, gauss = _drawn(bundle, n, seed)
-    values = {k: v.numpy() for k, v in measure(gauss, bundle.preset.scale_mm, _WATCHED).items()}
+    _, gauss = _drawn(model, n, seed)
+    values = {k: v.numpy() for k, v in measure(gauss, model.preset.scale_mm, _WATCHED).items()}
     rank = sum(np.nan_to_num(v).argsort().argsort() for v in values.values())
     shown = int(np.argmax(rank))
     numbers = {"patches": n, "shown": shown, "values": {name: _number(v[shown]) for name, v in values.items()}}
     return figure_parameters(gauss, shown), numbers
 
 
-def plane_figure(bundle: Bundle, name: str, n: int = 1000, seed: int = 0) -> tuple[Figure, dict[str, Any]]:
+def plane_figure(model: Model, name: str, n: int = 1000, seed: int = 0) -> tuple[Figure, dict[str, Any]]:
     """Patches on the plane in which the boundary of a parameter is a line (paper, Fig. 4).
 
     `right_side` is the share of the patches that lie on the side of the boundary on which their measured value says
     they should.
     """
-    directions = directions_of(bundle)
+    directions = directions_of(model)
     k = directions.index(name)
-    z, gauss = _drawn(bundle, n, seed)
+    z, gauss = _drawn(model, n, seed)
     flat = project(z, directions.normals[k], float(directions.intercepts[k]), best_axes(directions.normals[k]))
-    measured = measure(gauss, bundle.preset.scale_mm, [name])[name].numpy()
+    measured = measure(gauss, model.preset.scale_mm, [name])[name].numpy()
     known = np.isfinite(measured)
     right = flat.side()[known] == (measured[known] > directions.medians[k])
     numbers = {"param": name, "latents": n, "axes": list(flat.axes), "right_side": float(right.mean())}
     return figure_plane(flat, gauss, directions.position(z, name), name), numbers
 
 
-def strips_figure(
-    bundle: Bundle, name: str, hold: tuple[str, ...] = (), seed: int = 0
-) -> tuple[Figure, dict[str, Any]]:
+def strips_figure(model: Model, name: str, hold: tuple[str, ...] = (), seed: int = 0) -> tuple[Figure, dict[str, Any]]:
     """A patch in the middle of the population, moved along a direction alone and with others held (paper, Fig. 5)."""
-    directions = directions_of(bundle)
+    directions = directions_of(model)
     directions.normal(name, hold)  # names and conflicts before any work
     watched = [k for k in dict.fromkeys((name, *hold, *_WATCHED)) if k in directions.names]
     watched = [k for k in watched if not directions.is_binary(k)]
     source = torch.Generator().manual_seed(seed)
     z = torch.randn(_STARTS, directions.latent_dim, generator=source).numpy()
-    values = measure_latents(bundle.generator, bundle.preset, z, watched)
+    values = measure_latents(model.generator, model.preset, z, watched)
     ranks = np.stack([np.abs(directions.percentile(k, values[k]) - 50.0) for k in watched])
     start = z[int(np.argmin(np.nan_to_num(ranks, nan=100.0).max(0)))]
     drawn, rows = [], []
     for held in dict.fromkeys([(), hold]):
-        one = strip(bundle, start, name, held, np.linspace(-_REACH, _REACH, _STEPS))
+        one = latent_traversal(model, start, name, held, np.linspace(-_REACH, _REACH, _STEPS))
         percent = {k: np.asarray(directions.percentile(k, one.values[k])) for k in watched}
-        drawn.append((one, bundle.preset.to_gauss(one.x[:, 0]), percent))
+        drawn.append((one, model.preset.to_gauss(one.x[:, 0]), percent))
         curves = {k: [_number(v) for v in one.values[k]] for k in watched}
         rows.append({"hold": list(held), "eps": one.eps.tolist(), "values": curves})
-    return figure_strips(drawn, physical=bundle.preset.physical), {"param": name, "strips": rows}
+    return figure_strips(drawn, physical=model.preset.physical), {"param": name, "strips": rows}

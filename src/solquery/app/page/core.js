@@ -34,14 +34,14 @@ export const parts = {};
 // ---------------------------------------------------------------- showing
 
 export function look() {
-  const l = app.state.look, clip = app.health.bundle.limit_gauss;
+  const l = app.state.look, clip = app.health.model.limit_gauss;
   // the colours of HMI are made for 1500 G; else the range is that of the query, for its matches too
   const limit = l.limit || (l.palette === "hmi" ? 1500 : app.now.field ? contrast(app.now.field, ranges()) : clip);
   return { palette: l.palette, limit, stretch: l.stretch, pil: l.pil, cen: l.cen, clip };
 }
 
 /** Ranges of the colours to choose from, in gauss. */
-export const ranges = () => [...new Set([100, 200, 500, 1000, 1500, 3000, app.health.bundle.limit_gauss])].sort((a, b) => a - b);
+export const ranges = () => [...new Set([100, 200, 500, 1000, 1500, 3000, app.health.model.limit_gauss])].sort((a, b) => a - b);
 
 export function title() {
   const q = app.state.query, r = app.now.record;
@@ -60,7 +60,7 @@ function verdict() {
 }
 
 export function picture() {
-  const { now, health, state } = app, q = state.query, shown = q.kind === "z" ? "grid" : state.look.view, scale = health.bundle.scale_mm;
+  const { now, health, state } = app, q = state.query, shown = q.kind === "z" ? "grid" : state.look.view, scale = health.model.scale_mm;
   if (shown === "native" && now.native) return { field: now.native.field, scale: now.native.scale, source: now.record.source, title: title() };
   if (shown === "made" && now.made) {
     const share = now.explained === undefined ? "" : `; it explains ${(100 * now.explained).toFixed(0)} % of the field's power`;
@@ -106,7 +106,7 @@ export function show() {
   parts.panel.update({ got: now.got, native: now.worth, asked: state.asked, locks: state.locks, verdict: now.verdict, ready: Boolean(q.z), made: now.made?.got });
   parts.filters.show();
   parts.kept.show();
-  byId("explain").textContent = explained(q, health.bundle, now);
+  byId("explain").textContent = explained(q, health.model, now);
   byId("log").checked = parts.maps.log = state.look.log;
   byId("cloud-x").value = state.look.cloud[0];
   byId("cloud-y").value = state.look.cloud[1];
@@ -118,7 +118,7 @@ export function show() {
 const entry = () => ({ step: app.history.step, session: app.session });
 
 export function address() {
-  app.written = toHash(app.state, app.health.bundle.hash);
+  app.written = toHash(app.state, app.health.model.hash);
   window.history.replaceState(entry(), "", app.written);
 }
 
@@ -126,7 +126,7 @@ export function address() {
 export function remember() {
   const first = app.history.step === null;
   if (!app.history.push(app.state)) return;
-  app.written = toHash(app.state, app.health.bundle.hash);
+  app.written = toHash(app.state, app.health.model.hash);
   window.history[first ? "replaceState" : "pushState"](entry(), "", app.written);
 }
 
@@ -135,8 +135,8 @@ export function remember() {
 export const values = (entries) => Object.fromEntries(Object.entries(entries).map(([name, one]) => [name, one.value ?? NaN]));
 
 export function take(answer, field) {
-  const verdict_ = Object.keys(answer.asked).length ? answer.verdict : "";
-  app.now = { ...app.now, field, got: values(answer.got), verdict: verdict_, far: answer.far, worth: answer.native, python: answer.python, record: null, made: null, native: null, stopped: null };
+  const verdict_ = Object.keys(answer.requested).length ? answer.verdict : "";
+  app.now = { ...app.now, field, got: values(answer.measured), verdict: verdict_, far: answer.far, worth: answer.native, python: answer.python, record: null, made: null, native: null, stopped: null };
 }
 
 /** Show the state as it is, from its query on. */
@@ -215,7 +215,7 @@ async function observe(mine) {
     if (q.z) {
       const made = await postPacked("/api/edit?format=packed", { z: q.z });
       if (mine !== app.turn) return;
-      app.now.made = { field: made.fields[0], got: values(made.document.got) };
+      app.now.made = { field: made.fields[0], got: values(made.document.measured) };
     } else await invert(mine, q, id);
     show();
   } catch (error) { if (mine === app.turn) failed(error); }
@@ -277,7 +277,7 @@ export async function search() {
 async function place() {
   const mine = app.sought, { placed } = app;
   const wanted = app.now.matches.map((match) => match.id).filter((id) => !placed.has(id));
-  if (wanted.length && app.health.bundle.estimates) {
+  if (wanted.length && app.health.model.estimates) {
     try {
       const { estimates } = await postJson("/api/estimate", { ids: wanted });
       for (const [id, z] of Object.entries(estimates)) placed.set(id, z);
@@ -293,7 +293,7 @@ export function failed(error) {
 
 /** The server answers again: the state is asked for anew. Another model in its place is another page. */
 export async function back(answer) {
-  if (answer.bundle.hash !== app.health.bundle.hash) { location.reload(); return; }
+  if (answer.model.hash !== app.health.model.hash) { location.reload(); return; }
   app.health = answer;
   notice("The server answers again.", "hint");
   try { await load(); } catch (error) {

@@ -56,9 +56,9 @@ const follow = new Latest(async (mine, z, name, value) => {
   try {
     const { document, fields } = await postPacked("/api/edit?format=packed", { z, set: asking(name, value), hold: holdWithout(name), exact: false });
     if (mine !== app.turn || !app.hand) return;
-    app.now.got = values(document.got);
+    app.now.got = values(document.measured);
     app.now.verdict = "";
-    parts.stage.show({ field: fields[0], scale: app.health.bundle.scale_mm, source: "generated", title: origin() ? `from ${origin()}, changed` : "by a network, no observation" }, look());
+    parts.stage.show({ field: fields[0], scale: app.health.model.scale_mm, source: "generated", title: origin() ? `from ${origin()}, changed` : "by a network, no observation" }, look());
     parts.panel.update({ got: app.now.got, native: document.native, asked: { [name]: value }, locks: app.state.locks, verdict: "", ready: true });
     parts.maps.update({ got: app.now.got, matches: app.now.matches, z: document.z, trail: app.history.trail() });
     if (app.health.archive) meanwhile.ask(mine, document.z);
@@ -139,7 +139,7 @@ async function make_(body, change) {
       app.now.verdict = answer.verdict;
       const { state } = app;
       state.query = { kind: "z", z: answer.z };
-      state.asked = Object.fromEntries(Object.entries(answer.asked).filter(([name, one]) => name in app.about && one.value !== null && !(name in state.locks)).map(([name, one]) => [name, one.value]));
+      state.asked = Object.fromEntries(Object.entries(answer.requested).filter(([name, one]) => name in app.about && one.value !== null && !(name in state.locks)).map(([name, one]) => [name, one.value]));
       change(state);
       state.look.view = "grid";
       remember();
@@ -310,13 +310,13 @@ function build() {
   byId("more").hidden = !byId("params-more").childElementCount;
   parts.stage = new Stage(about);
   parts.matches = new Matches(byId("matches"), {
-    use, look, scale: health.bundle.scale_mm, view: health.bundle.scale_mm?.map((mm, k) => mm * health.bundle.shape[k]), inTime, judges: (id) => parts.kept.buttons(id), cards: () => app.state.look, numbers: () => app.state.look.numbers, symbol: (name) => about[name].symbol, grouped: () => app.state.perRegion,
+    use, look, scale: health.model.scale_mm, view: health.model.scale_mm?.map((mm, k) => mm * health.model.shape[k]), inTime, judges: (id) => parts.kept.buttons(id), cards: () => app.state.look, numbers: () => app.state.look.numbers, symbol: (name) => about[name].symbol, grouped: () => app.state.perRegion,
     compare: (id) => parts.compare.open("query", id),
     frames: (region) => framesOf({ ...queryBody(), filters: { ...filtersOf(app.state), region } }),
   });
   parts.time = new Time(about, {
     look, use, query: () => (app.state.query.kind === "z" ? app.now.got : null), closed: () => { app.sought_frames = null; show(); },
-    preview: (frame, field) => parts.stage.show({ field, scale: health.bundle.scale_mm, source: frame.source, title: [frame.region, when(frame)].filter(Boolean).join(" · "), verdict: "a frame of the strip; click it to make it the query" }, look()),
+    preview: (frame, field) => parts.stage.show({ field, scale: health.model.scale_mm, source: frame.source, title: [frame.region, when(frame)].filter(Boolean).join(" · "), verdict: "a frame of the strip; click it to make it the query" }, look()),
   });
   parts.kept = new Kept(() => app.state, { use, look, changed: (again) => { remember(); show(); if (again) search(); } });
   parts.maps = new Maps(byId("cloud"), byId("map"), about, use, (limits) => parts.filters.brushed(limits));
@@ -325,13 +325,13 @@ function build() {
   parts.filters = new FilterForm(about, () => app.state, () => { remember(); show(); search(); });
   parts.compare = new Compare(
     () => ({ ...picture(), field: app.now.field, got: app.now.got, native: app.now.record?.parameters, title: title(), source: app.state.query.kind === "z" ? "generated" : app.now.record.source }),
-    () => app.now.matches, look, about, health.bundle.scale_mm, (pair) => { app.state.pair = pair; address(); });
+    () => app.now.matches, look, about, health.model.scale_mm, (pair) => { app.state.pair = pair; address(); });
   setUp(() => ({ query: app.state.query, kept: parts.kept.ids, list: app.state.list, sheet: () => parts.kept.sheet(), matches: parts.matches.ordered, recipe: app.now.recipe, publicUrl: health.public_url, python: app.now.python, name: fileName() }), parts.stage);
   for (const id of ["cloud-x", "cloud-y", "map-p"]) byId(id).append(...Object.entries(about).map(([name, p]) => make("option", { value: name }, p.title)));
   byId("phrases").append(...Object.entries(health.vocabulary).map(([phrase, meaning]) => make("option", { value: phrase }, meaning)));
   byId("limit").append(make("option", { value: 0 }, "Auto"), ...ranges().map((v) => make("option", { value: v }, `±${v} G`)));
   byId("sort").append(...[["distance", "by distance"], ["time", "by time"], ["mu", "by μ"]].map(([value, text]) => make("option", { value }, text)), ...Object.entries(about).map(([name, p]) => make("option", { value: name }, `by ${p.title.toLowerCase()}`)));
-  byId("placed").hidden = !(health.bundle.estimates && health.archive);
+  byId("placed").hidden = !(health.model.estimates && health.archive);
   byId("about").textContent = summary(health);
 }
 
@@ -356,7 +356,7 @@ async function begin() {
   const pair = state.pair;
   state.pair = null;
   if (!state.query) state.query = { kind: "z", z: app.first };
-  if (link.bundle && !health.bundle.hash?.startsWith(link.bundle)) notice("This link was made with another model; what it shows here may differ.", "hint");
+  if (link.model && !health.model.hash?.startsWith(link.model)) notice("This link was made with another model; what it shows here may differ.", "hint");
   await recall(state);
   try { await load(); } catch (error) {
     const q = state.query;

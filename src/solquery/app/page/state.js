@@ -20,7 +20,7 @@ const unpair = (text) => Object.fromEntries((text || "").split(",").filter(Boole
 }).filter(([name, v]) => /^[a-z_]\w*$/.test(name) && Number.isFinite(v)));
 
 /** The state as the part of the link behind #. */
-export function toHash(s, bundleHash) {
+export function toHash(s, modelHash) {
   const out = new URLSearchParams(), put = (key, value) => { if (value !== "" && value !== null && value !== undefined) out.set(key, value); };
   const q = s.query;
   if (q) {
@@ -57,7 +57,7 @@ export function toHash(s, bundleHash) {
   if (String(l.cloud) !== String(d.cloud)) put("cloud", l.cloud.join(","));
   if (l.map !== d.map) put("map", l.map);
   if (s.pair) put("pair", s.pair.join("|"));
-  if (q && bundleHash) put("bundle", bundleHash.slice(0, 8));
+  if (q && modelHash) put("model", modelHash.slice(0, 8));
   return `#${out}`;
 }
 
@@ -103,7 +103,7 @@ export function fromHash(hash) {
   if (/^\w+$/.test(p.get("map") || "")) l.map = p.get("map");
   const pair = (p.get("pair") || "").split("|");
   if (pair.length === 3) s.pair = pair;
-  return { state: s, bundle: p.get("bundle") };
+  return { state: s, model: p.get("model") };
 }
 
 /** The filters as the API takes them. */

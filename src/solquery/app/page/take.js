@@ -54,7 +54,7 @@ export function setUp(context, stage) {
     return "Saved: parameters at native scale, those on the grid as grid_…, and how they differ from the query's there as difference_….";
   });
   doing("get-png", async () => { save(await stage.png(), `${context().name}.png`); return "Saved."; });
-  doing("get-link", async () => ((await copy(shared())) ? "Copied. With the same bundle and archive the link shows the same." : "The browser does not let the page copy; take the link from the address bar."));
+  doing("get-link", async () => ((await copy(shared())) ? "Copied. With the same model and archive the link shows the same." : "The browser does not let the page copy; take the link from the address bar."));
   doing("get-kept", async () => {
     const { kept, list } = context();
     if (!kept.length) return "Nothing is kept; star a match.";

@@ -58,8 +58,8 @@ export function welcome() {
 }
 
 /** What archive and model are open, for the head. */
-export function summary({ archive, bundle }) {
-  const many = (n) => n.toLocaleString("en"), model = `Model: ${bundle.name}.`;
+export function summary({ archive, model }) {
+  const many = (n) => n.toLocaleString("en"), model = `Model: ${model.name}.`;
   if (!archive) return `Nothing to search. ${model}`;
   return `${many(archive.patches)} patches of ${many(archive.regions)} regions: ${many(archive.real)} real, ${many(archive.simulated)} simulated. ${model}`;
 }

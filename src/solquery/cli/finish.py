@@ -1,0 +1,116 @@
+"""Verbs that follow a training: choose one of its checkpoints, settle the amounts of what it draws."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .inputs import started_from
+from .output import Reporter, emit, table
+from .training import Data, Json, Seed, Where, ready, trained
+
+__all__ = ["register"]
+
+
+def register(group: typer.Typer) -> None:
+    """Add the verbs of this file."""
+    group.command("choose")(choose)
+    group.command("settle")(settle)
+
+
+def choose(
+    run: Annotated[Path, typer.Argument(help="Run folder of `train generator`.")],
+    by: Annotated[
+        str, typer.Option(help="quality: held-out regions; paper: the discriminator's accuracy.")
+    ] = "quality",
+    archive: Annotated[str | None, typer.Option(help="Archive of held-out regions.")] = None,
+    where: Annotated[str | None, typer.Option(help="Which of its patches, in SQL.")] = None,
+    encoder: Annotated[
+        str | None, typer.Option(help="Model whose encoder compares; the shipped default without it.")
+    ] = None,
+    n: Annotated[int, typer.Option("-n", min=100, help="Patches of each kind, for each checkpoint.")] = 500,
+    preset: Annotated[str | None, typer.Option(help="Of the run, where its folder does not say.")] = None,
+    seed: Seed = 0,
+    json: Json = False,
+) -> None:
+    """Choose which checkpoint of a run is used, and write down why."""
+    if by not in ("quality", "paper"):
+        raise typer.BadParameter(f"--by takes quality or paper, not {by!r}")
+    if by == "quality" and archive is None:
+        raise typer.BadParameter("choosing by quality needs --archive DIR, of regions that the run has not seen")
+    from ..study.choice import choose_checkpoint
+
+    store, models = None, None
+    if archive is not None:
+        from ..archive.store import Archive
+        from ..model import Model
+
+        store, models = Archive.open(archive), Model.load(encoder)
+    with Reporter("choosing") as report:
+        document = choose_checkpoint(
+            run, store, models, by, preset=preset, count=n, seed=seed, where=where, progress=report
+        )
+    if json:
+        emit({"run": str(run), **document})
+        return
+    columns = list(document["table"][0])
+    rows = [[f"{v:,}" if isinstance(v, int) else f"{v:.3f}" for v in row.values()] for row in document["table"]]
+    table(columns, rows)
+    typer.echo(f"{document['why']}; written to {run / 'choice.json'}")
+
+
+def settle(
+    source: Annotated[Path, typer.Argument(metavar="RUN", help="Finished run of `train generator`, or a model.")],
+    run: Annotated[Path, typer.Option("--run", help="New run folder; RUN is not changed.")],
+    archive: Annotated[str | None, typer.Option("--archive", help="Archive whose amounts are asked for.")] = None,
+    where: Where = None,
+    data: Data = None,
+    preset: Annotated[str | None, typer.Option(help="Of the run, where its folder does not say.")] = None,
+    images: Annotated[int, typer.Option(min=1, help="Drawn in all.")] = 6400,
+    near: Annotated[float, typer.Option(min=0.0, help="Weight of the distance from what was drawn before.")] = 3.0,
+    learning_rate: Annotated[float, typer.Option("--learning-rate", help="Of the small steps.")] = 1e-5,
+    window: Annotated[
+        bool, typer.Option("--window", help="Give a generator that has none the windows of the archive.")
+    ] = False,
+    seed: Seed = 0,
+    json: Json = False,
+) -> None:
+    """Put right how much there is of everything in what a trained generator draws, and leave its looks.
+
+    Fluxes, R, separation, texture of many draws come to be distributed as the archive's.
+    """
+    from ..config import get_preset
+    from ..generator.finetune import FinetuneConfig
+    from ..generator.finetune import finetune as settled
+    from ..generator.training import read_settings
+    from ..generator.vaegan import is_model
+
+    began = time.monotonic()
+    source = started_from(source) or source
+    if is_model(source):
+        from ..model import Model
+
+        whole = Model.load(str(source))
+        chosen, story = whole.preset, whole.metadata.get("provenance", {}).get("generator", {})
+        config, shape = chosen.generator, chosen.shape
+    else:
+        config, shape, story = read_settings(source)
+        named = preset or story.get("provenance", {}).get("preset")
+        if named is None:
+            raise typer.BadParameter(f"{source} does not say which preset it was trained with; name it with --preset")
+        chosen = get_preset(named)
+    if window:
+        config = replace(config, footprint_mask=True)
+    folder, patches = ready(chosen, archive, where, data, run)
+    # which encoder the training showed its draws to stays true
+    kept = {name: value for name, value in story.get("provenance", {}).items() if name == "encoder"}
+    with Reporter("settling") as report:
+        weights = settled(
+            source, folder, config, patches, shape, FinetuneConfig(images, learning_rate, near), seed,
+            progress=report.training, provenance={"preset": chosen.name, **kept},
+        )  # fmt: skip
+    trained(folder, {"weights": str(weights)}, time.monotonic() - began, json)

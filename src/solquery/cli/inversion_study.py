@@ -1,0 +1,156 @@
+"""``solquery study inversion``: observed and simulated patches, taken into latent space, given back, and edited."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ..errors import SolqueryError
+from .inputs import fits_files, read_patches
+from .output import Reporter, emit, note, quantity, readable, table, write_file, write_json
+
+if TYPE_CHECKING:
+    from ..patch import Patch
+
+__all__ = ["register"]
+
+
+def register(group: typer.Typer) -> None:
+    """Add the verb of this file."""
+    group.command("inversion")(inversion)
+
+
+def inversion(
+    files: Annotated[
+        list[Path] | None, typer.Argument(help="SHARP FITS files, or directories of them; the samples without any.")
+    ] = None,
+    archive: Annotated[
+        str | None, typer.Option(help="Archive whose patches stand beside them; simulated ones without it.")
+    ] = None,
+    where: Annotated[str | None, typer.Option(help="Which of its patches, in SQL.")] = None,
+    n: Annotated[int, typer.Option("-n", min=1, help="Patches of the archive, one a region.")] = 12,
+    model: Annotated[
+        str | None, typer.Option("--model", "--bundle", help="Name or folder; the shipped default.")
+    ] = None,
+    starts: Annotated[int, typer.Option(min=1, max=256, help="Starts per patch.")] = 3,
+    steps: Annotated[int, typer.Option(min=1, help="Steps of the optimiser.")] = 100,
+    detail: Annotated[
+        bool, typer.Option("--detail", help="A latent for each part of the generator, near the common one.")
+    ] = False,
+    edits: Annotated[int, typer.Option(min=0, help="Observed patches, the best explained, that are edited.")] = 3,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same result.")] = 0,
+    out: Annotated[Path, typer.Option(help="Folder for inversion.json and the pictures.")] = Path("inversion"),
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")] = False,
+) -> None:
+    """Originals and reconstructions side by side, what is lost at which scale, and edits of observed patches."""
+    from ..archive.samples import sample_patches
+    from ..model import Model
+    from ..study.figures import png
+    from ..study.inversion import edit_inverted, run_inversion
+    from ..study.inversion_figures import figure_edits, figure_inversions, figure_scales
+
+    began = time.monotonic()
+    models = Model.load(model)
+    observed, refused = read_patches(fits_files(files)) if files else (sample_patches(strict_quality=False), [])
+    if not observed:
+        raise SolqueryError(f"none of the {len(refused)} files could be read; the reasons are above")
+    observed = sorted(observed, key=lambda patch: (patch.region, patch.t_rec or "", patch.id))
+    groups = {"real": observed, "simulated": _beside(archive, where, n, seed)}
+    with Reporter("inverting") as report:
+        study = run_inversion(models, groups, starts, steps, seed, report.count, detail)
+    changed = []
+    if edits and models.directions is not None:
+        rows = study.rows("real")
+        # one frame of a region: its others would show the same
+        best: dict[str, int] = {}
+        for k in sorted(rows, key=lambda k: float(study.unexplained[k, 0])):
+            best.setdefault(study.regions[k], int(k))
+        with Reporter("editing"):
+            changed = edit_inverted(models, study, list(best.values())[:edits])
+    scale = models.preset.scale_mm[0] if models.preset.scale_mm else None
+    pictures = {"inversion": figure_inversions(models, study), "scales": figure_scales(study, scale)}
+    if changed:
+        pictures["edits"] = figure_edits(models, study, changed)
+    paths = {key: str(write_file(out / f"{key}.png", png(figure))) for key, figure in pictures.items()}
+    summary = study.summary()
+    document: dict[str, Any] = {
+        "model": models.name,
+        "archive": archive,
+        "seed": seed,
+        "detail": detail,
+        "refused": refused,
+        **summary,
+        "patches": [
+            {"id": i, "region": r, "kind": kind, "unexplained": [float(v) for v in left]}
+            for i, r, kind, left in zip(study.ids, study.regions, study.kinds, study.unexplained, strict=True)
+        ],
+        "edits": [_edit_record(edit, models) for edit in changed],
+        "pictures": paths,
+        "seconds": time.monotonic() - began,
+    }
+    write_json(out / "inversion.json", document)
+    note(f"written: {out / 'inversion.json'} and {len(paths)} pictures")
+    if json:
+        emit(document)
+        return
+    _print(document, scale)
+
+
+def _beside(archive: str | None, where: str | None, n: int, seed: int) -> list[Patch]:
+    """Simulated patches, one a region: of an archive, or made here with a seed that no training has used."""
+    import numpy as np
+
+    from ..archive.store import Archive
+    from ..simulator import simulate_region
+
+    if archive is None:
+        return [simulate_region(seed=77 + seed, index=index, frames=1)[0] for index in range(n)]
+    store = Archive.open(archive)
+    condition = "source = 'simulated'" if where is None else where
+    found = store.table(columns=["id", "region"], where=condition)
+    ids, regions = (np.array(found.column(key).to_pylist(), dtype=str) for key in ("id", "region"))
+    if len(ids) == 0:
+        raise SolqueryError(f"{store.uri} has no patch with {condition}; loosen --where")
+    order = np.random.default_rng(seed).permutation(len(ids))
+    _, first = np.unique(regions[order], return_index=True)
+    return list(store.patches(ids=sorted(ids[order][np.sort(first)[:n]])))
+
+
+def _edit_record(edit: Any, models: Any) -> dict[str, Any]:
+    unit = models.directions.unit(edit.name)
+    return {
+        "id": edit.id, "param": edit.name, "hold": edit.hold, "requested": quantity(edit.requested, unit),
+        "before": quantity(edit.before, unit), "after": quantity(edit.after, unit),
+        "held_change_spreads": edit.held_change,
+    }  # fmt: skip
+
+
+def _print(document: dict[str, Any], scale: float | None) -> None:
+    kinds = [kind for kind in ("real", "simulated") if kind in document]
+    heads, lines = ["power left unexplained, median"], []
+    parts = []
+    for kind in kinds:
+        whole = document[kind]
+        parts.append((f"{kind} ({whole['patches']} of {whole['regions']} regions)", whole))
+        parts += [
+            (f"  {word} third by flux", third)
+            for word, third in zip(("weakest", "middle", "strongest"), whole["by_flux"], strict=False)
+        ]
+    blocks = list(parts[0][1]["unexplained"])
+    heads += [f"{int(b) * scale:.3g} Mm" if scale else f"{b} px" for b in blocks]
+    heads += ["TUF off by", "PSEP", "R", "|z|"]
+    for title, part in parts:
+        off = ["–" if v is None else f"{v:.0%}" for v in part["relative_error"].values()]
+        left = [f"{v:.0%}" for v in part["unexplained"].values()]
+        lines.append((title, *left, *off, f"{part['z_norm']:.1f}"))
+        if not title.startswith(" "):
+            lines.append(("  power there is", *(f"{v:.0%}" for v in part["power"].values()), "", "", "", ""))
+    table(heads, lines)
+    for edit in document["edits"]:
+        typer.echo(
+            f"{edit['id']}: {edit['param']} {readable(edit['before'])} led to {readable(edit['after'])} "
+            f"(asked {readable(edit['requested'])}), {edit['hold']} held: {edit['held_change_spreads']:+.3f} spreads"
+        )

@@ -1,0 +1,70 @@
+"""``solquery study limb``: how well patches are reconstructed, against how near the limb they lie."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .output import Reporter, emit, note, table, write_file, write_json
+
+__all__ = ["register"]
+
+
+def register(group: typer.Typer) -> None:
+    """Add the verb of this file."""
+    group.command("limb")(limb)
+
+
+def limb(
+    archive: Annotated[str, typer.Option(help="Archive whose patches are reconstructed.")],
+    model: Annotated[
+        str | None, typer.Option("--model", "--bundle", help="Name or folder; the shipped default.")
+    ] = None,
+    where: Annotated[str | None, typer.Option(help="Which of its patches, in SQL.")] = None,
+    n: Annotated[int, typer.Option("-n", min=8, help="Patches, at most.")] = 200,
+    starts: Annotated[int, typer.Option(min=1, max=256, help="Starts per patch.")] = 3,
+    steps: Annotated[int, typer.Option(min=1, help="Steps of the optimiser.")] = 100,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same result.")] = 0,
+    out: Annotated[Path, typer.Option(help="Folder for limb.json and limb.png.")] = Path("limb"),
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")] = False,
+) -> None:
+    """Reconstruction error against heliocentric angle, with its rank correlation (paper, Fig. 6)."""
+    from ..archive.store import Archive
+    from ..model import Model
+    from ..study.figures import png
+    from ..study.limb import figure_limb, run_limb
+
+    began = time.monotonic()
+    models, store = Model.load(model), Archive.open(archive)
+    with Reporter("inverting") as report:
+        study = run_limb(store, models, n, seed, where, starts, steps, report.count)
+    summary = study.summary()
+    rows = [
+        {"id": i, "region": r, "source": s, "angle_deg": float(a), "mse": float(m), "unexplained": float(u)}
+        for i, r, s, a, m, u in zip(
+            study.ids, study.regions, study.sources, study.angle_deg, study.mse, study.unexplained, strict=True
+        )
+    ]
+    seconds = time.monotonic() - began
+    document = {"model": models.name, "archive": store.uri, "seed": seed, **summary, "rows": rows, "seconds": seconds}
+    write_json(out / "limb.json", document)
+    write_file(out / "limb.png", png(figure_limb(study)))
+    note(f"written: {out / 'limb.json'}, {out / 'limb.png'}")
+    if json:
+        emit(document)
+        return
+    lines = [
+        (f"{b['from_deg']:.0f} to {b['to_deg']:.0f}°", b["patches"], f"{b['mse']:.5f}", f"{b['unexplained']:.2f}")
+        for b in summary["bins"]
+    ]
+    table(["heliocentric angle", "patches", "median mse", "median unexplained power"], lines)
+    for key, title in (("mse", "mse"), ("unexplained", "unexplained power")):
+        by_patch, by_region = summary[key], summary[f"{key}_by_region"]
+        shown = ["–" if e["spearman"] is None else f"{e['spearman']:.2f}" for e in (by_patch, by_region)]
+        typer.echo(
+            f"rank correlation of {title} with angle: {shown[0]} over {by_patch['n']} patches, {shown[1]} over the "
+            f"means of {by_region['n']} regions"
+        )

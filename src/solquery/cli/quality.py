@@ -1,0 +1,181 @@
+"""The verbs that judge a model: `quality`, how real its patches are, and `leaks`, how pure its directions."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import numpy as np
+import typer
+
+from ..errors import SolqueryError
+from .inputs import read_npy
+from .output import Reporter, emit, note, table, write_file, write_json
+from .steering import Json, Seed
+
+if TYPE_CHECKING:
+    from ..model import Model
+
+__all__ = ["register"]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verbs of this file."""
+    for verb in (quality, leaks):
+        app.command()(verb)
+
+
+def quality(
+    model: Annotated[str | None, typer.Argument(help="Name or folder; the shipped default without it.")] = None,
+    archive: Annotated[str, typer.Option(help="Archive of regions that the model was not trained on.")] = "archive",
+    where: Annotated[str | None, typer.Option(help="Which of its patches, in SQL.")] = None,
+    n: Annotated[int, typer.Option("-n", min=100, help="Patches of each kind, at most.")] = 2000,
+    train: Annotated[
+        Path | None,
+        typer.Option(help="Training archive, or patches (.npy, preset units): tests for memorised ones."),
+    ] = None,
+    encoder: Annotated[
+        str | None, typer.Option(help="Another model, in the space of whose encoder patches are compared.")
+    ] = None,
+    critic_steps: Annotated[
+        int, typer.Option(min=0, help="Training of the discriminator that is to tell generated from real; 0: none.")
+    ] = 150,
+    out: Annotated[Path | None, typer.Option(help="Folder for quality.json and quality.png.")] = None,
+    seed: Seed = 0,
+    json: Json = False,
+) -> None:
+    """Hold generated patches beside held-out ones: distributions, overlap, copies."""
+    from ..archive.store import Archive
+    from ..model import Model
+    from ..study.figures import png
+    from ..study.quality import figure_quality, run_quality
+
+    began = time.monotonic()
+    models, store = Model.load(model), Archive.open(archive)
+    if encoder is not None:
+        models.encoder = Model.load(encoder).encoder
+        if models.encoder is None:
+            raise SolqueryError(f"model {encoder} has no encoder; name one that has")
+    patches = None
+    if train is not None:
+        patches = _training_patches(train, models, seed)
+    with Reporter("quality") as report:
+        study = run_quality(store, models, n, seed, where, patches, report, critic_steps=critic_steps)
+    document = {**study.document, "encoder_of": encoder, "seconds": time.monotonic() - began}
+    if out is not None:
+        write_json(out / "quality.json", document)
+        write_file(out / "quality.png", png(figure_quality(study)))
+        note(f"written: {out / 'quality.json'}, {out / 'quality.png'}")
+    if json:
+        emit(document)
+        return
+    table(
+        ["parameter", "KS", "floor", "Wasserstein", "floor", "reached", "weakest 10 %", "strongest 10 %"],
+        [
+            (
+                name,
+                *(f"{entry[key]:.3f}" for key in ("ks", "ks_floor", "wasserstein", "wasserstein_floor")),
+                *(f"{entry[key]:.0%}" for key in ("reached", "weak", "strong")),
+            )
+            for name, entry in document["parameters"].items()
+        ],
+    )
+    keys = ("frechet", "kernel", "precision", "recall", "density", "coverage")
+    rows = [("median KS", f"{document['median_ks']:.3f}", f"{document['median_ks_floor']:.3f}")]
+    rows += [(key, f"{document[key]:.3f}", f"{document['floor'][key]:.3f}") for key in keys]
+    rows += [("spectrum (dex)", f"{document['spectrum_dex']:.3f}", f"{document['spectrum_dex_floor']:.3f}")]
+    if document["discriminator_accuracy"] is not None:
+        told, floor = document["discriminator_accuracy"], document["discriminator_accuracy_floor"]
+        rows += [("discriminator accuracy", f"{told:.3f}", f"{floor:.3f}")]
+    table(["measure", "generated", "floor"], rows)
+    tuf = document["parameters"]["tuf"]
+    spans = "spans" if tuf["spans"] else "does not span"
+    typer.echo(
+        f"generated TUF {spans} the archive's 1st to 99th percentile; {tuf['weak']:.0%} of it lies in the archive's "
+        f"weakest tenth, {tuf['strong']:.0%} in the strongest"
+    )
+    if document["frames_a_region"] > 1.2:
+        note(
+            f"{document['held_out']:,} held-out patches are of {document['regions']:,} regions only: frames of a "
+            "region are near copies, and make coverage, recall and density too small, for the floor as well; give an "
+            "archive of more regions, or a smaller -n"
+        )
+    if document["asked_for"]:
+        note(
+            "the generator was shown to this encoder in training, which asked for what precision, recall, density, "
+            "coverage, Fréchet and kernel distance measure; --encoder names another model, in whose space to measure"
+        )
+    if document["memorisation"] is not None:
+        memory = document["memorisation"]
+        verdict = "copies training patches" if memory["memorised"] else "no sign of memorised patches"
+        typer.echo(f"{verdict}: a generated patch is closer to training in {memory['closer']:.0%} of pairs")
+
+
+def _training_patches(train: Path, models: Model, seed: int) -> np.ndarray:
+    """At most 10,000 of them (T, H, W) in preset units, from an archive or a file."""
+    if train.is_dir():
+        from ..archive.store import Archive
+
+        patches = Archive.open(train).prepared_memmap(models.preset)[1]
+    else:
+        patches = read_npy(train, mmap=True)
+        if patches.ndim != 3 or tuple(patches.shape[1:]) != tuple(models.preset.shape):
+            raise SolqueryError(f"{train} has shape {patches.shape}, not (N, {models.preset.shape[0]}, …)")
+    rows = np.sort(np.random.default_rng(seed).permutation(len(patches))[:10_000])
+    return np.asarray(patches[rows], np.float32)
+
+
+def leaks(
+    model: Annotated[str | None, typer.Argument(help="Name or folder; the shipped default without it.")] = None,
+    n: Annotated[int, typer.Option("-n", min=4, help="Latents that are moved.")] = 32,
+    step: Annotated[float, typer.Option(min=0.01, help="How far, forth and back, in latent space.")] = 0.75,
+    exact: Annotated[
+        bool, typer.Option("--exact", help="Also hold by local directions, solved for at each patch; minutes.")
+    ] = False,
+    only: Annotated[list[str] | None, typer.Option("--param", help="Only this parameter; may be repeated.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for leaks.json and leaks.png.")] = None,
+    seed: Seed = 0,
+    json: Json = False,
+) -> None:
+    """What else changes when one parameter is moved, with and without holding it."""
+    from ..model import Model
+    from ..steering.entanglement import entanglement_table
+    from ..study.figures import png
+    from ..study.quality import figure_leaks
+
+    began = time.monotonic()
+    models = Model.load(model)
+    with Reporter("leaks") as report:
+        report("moving latents along every direction, others free and held")
+        names = tuple(only) if only else None
+        found = entanglement_table(models, names, n, step, seed, exact, report.count)
+    document = {"model": models.name, "hash": models.hash, "seed": seed, **found.summary()}
+    document["seconds"] = time.monotonic() - began
+    if out is not None:
+        write_json(out / "leaks.json", document)
+        write_file(out / "leaks.png", png(figure_leaks(found)))
+        note(f"written: {out / 'leaks.json'}, {out / 'leaks.png'}")
+    if json:
+        emit(document)
+        return
+    tables = [("free", "free"), ("the column's parameter held", "held")]
+    if exact:
+        tables.append(("held by local directions", "exact"))
+    for title, key in tables:
+        rows = [(a, *("" if v is None else f"{v:.2f}" for v in row.values())) for a, row in document[key].items()]
+        table(["moved", *found.names], rows, f"change in spreads per spread of the one moved, {title}")
+    if weak := found.weak():
+        named = ", ".join(a if b is None else f"{a} with {b} held" for a, b in weak)
+        typer.echo(f"left out, since the direction does not surely move its own parameter: {named}")
+    left = document["median_drift_left"]
+    typer.echo(
+        f"median leak {document['median_free']:.2f} free, {document['median_held']:.2f} held; "
+        f"of the mean drift holding leaves {'–' if left is None else f'{left:.0%}'} in the median"
+    )
+    if exact:
+        typer.echo(
+            f"held by local directions {document['median_exact']:.2f}; down to a third of the free leak: "
+            f"{document['third_by_direction']:.0%} of the pairs by linear directions, "
+            f"{document['third_by_local']:.0%} by local ones"
+        )

@@ -1,0 +1,214 @@
+"""The verb `search`: from an observation, a latent vector or a description to the patches of an archive."""
+
+from __future__ import annotations
+
+import enum
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ..errors import SolqueryError
+from .answers import answer_of, save_answers, sheet, tell_answers
+from .archive import Dask, Workers, on_workers
+from .inputs import Query, Scale, asked_of, read_query
+from .output import Reporter, emit, note, quantities
+from .plugins import load_models, measured_in
+from .steering import Describe, Json, ModelName, Seed, Settings, answer_record
+
+if TYPE_CHECKING:
+    from ..archive.store import Archive
+    from ..model import Model
+    from ..search import Match, SearchSession
+
+__all__ = ["register"]
+
+
+class Group(enum.StrEnum):
+    """What the matches of a search are grouped by."""
+
+    region = "region"
+    none = "none"
+
+
+class By(enum.StrEnum):
+    """What a search compares."""
+
+    ssl = "ssl"
+    hybrid = "hybrid"
+    physics = "physics"
+    euclidean = "euclidean"
+    mahalanobis = "mahalanobis"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb of this file."""
+    app.command()(search)
+
+
+def _asked_query(models: Model, describe: str | None, settings: list[str], seed: int) -> Query:
+    from ..steering.targeting import generate as generated
+
+    with Reporter("generating"):
+        answer = generated(models, asked_of(describe, settings, models), 1, (), seed)[0]
+    return Query(answer.x, {"kind": "generated", **answer_record(answer, models.preset.physical)})
+
+
+def search(
+    archive: Annotated[str, typer.Option(help="Directory or URI of the archive.")],
+    query: Annotated[
+        str | None, typer.Argument(help="FITS file, .npy (latent or field), latent:TEXT, or id in the archive.")
+    ] = None,
+    model: ModelName = None,
+    describe: Describe = None,
+    settings: Settings = None,
+    seed: Seed = 0,
+    k: Annotated[int, typer.Option("-k", min=1, help="How many matches.")] = 10,
+    where: Annotated[str | None, typer.Option(help="SQL condition, e.g. \"source = 'real' AND mu > 0.7\".")] = None,
+    group: Annotated[Group, typer.Option(help="One match per region, or every patch for itself.")] = Group.region,
+    by: Annotated[
+        By,
+        typer.Option(
+            help="The embedding (ssl), parameters (physics), both (hybrid), or the paper's distances of (TUF, R, PSEP)."
+        ),
+    ] = By.ssl,
+    weights: Annotated[
+        list[str] | None, typer.Option(help='For hybrid and physics, e.g. "embedding=4,tuf=2,psep=1"; may be repeated.')
+    ] = None,
+    rerank: Annotated[
+        int | None,
+        typer.Option(
+            "--rerank",
+            "--verify",
+            min=0,
+            help="Look again at so many first patches, pixel by pixel: what the query can be laid over comes first. "
+            "20 for an image and --by ssl, else 0.",
+        ),
+    ] = None,
+    exclude_own: Annotated[bool, typer.Option("--exclude-own", help="Leave out the query's own region.")] = False,
+    any_quality: Annotated[
+        bool, typer.Option("--any-quality", help="Take a file as the query whose QUALITY marks it as bad.")
+    ] = False,
+    out: Annotated[Path | None, typer.Option(help="Folder for a picture of query and matches.")] = None,
+    save: Annotated[
+        Path | None, typer.Option(help="Folder for a contact sheet, all numbers as CSV, and the matches as FITS.")
+    ] = None,
+    workers: Workers = None,
+    dask: Dask = None,
+    scale: Scale = None,
+    json: Json = False,
+) -> None:
+    """Find the patches of an archive that look most like the query."""
+    from ..archive.store import Archive
+
+    if (query is None) == (describe is None and not settings):
+        raise typer.BadParameter("give either a QUERY, or --describe or --set")
+    store = Archive.open(archive)
+    models = load_models(model)
+    measured_in(store)
+    if models.encoder is None:
+        raise SolqueryError(f"model {models.name!r} has no encoder to search with; choose one that has")
+    if not store.count(where):
+        what = f"no patch of {archive} meets {where!r}" if where else f"the archive at {archive} is empty"
+        raise SolqueryError(f"{what}; {'widen the condition' if where else 'add patches with `solquery ingest`'}")
+    shares = _shares(by, weights or [])
+    if query is None:
+        found = _asked_query(models, describe, settings or [], seed)
+    else:
+        found = read_query(query, store, models, any_quality, scale)
+    from ..search import SearchSession
+    from ..search.explanation import NOISE_GAUSS
+
+    session = SearchSession(store, models)
+    measured = session.query(found.x).values
+    _embed(session, workers, dask)
+    began = time.monotonic()
+    excluded = found.region if exclude_own else None
+    if rerank is None and found.about["kind"] not in ("file", "archive", "array"):
+        rerank = 0  # what was drawn is no observation, and cannot be in the archive
+    if rerank is None:
+        rerank = session.verified_by_default(by.value)
+    matches = session.search(
+        found.x, k, where, group.value, excluded, by=by.value, weights=shares, rerank=rerank
+    )  # fmt: skip
+    _tell_few(store, matches, k, where, group)
+    _tell_limits(found.about, matches)
+    told = session.explain(found.x, matches, by=by.value, where=where, weights=shares)
+    physical = models.preset.physical
+    document: dict[str, Any] = {
+        "query": {**found.about, "parameters": quantities(measured, physical)},
+        "matches": [answer_of(match, one, physical) for match, one in zip(matches, told, strict=True)],
+        "by": by.value,
+        "group": group.value,
+        "rerank": rerank,
+        "model": models.name,
+        "noise_gauss": NOISE_GAUSS,
+        "seconds": time.monotonic() - began,
+    }
+    if out is not None:
+        document["picture"] = str(sheet(store, models, found.x, matches, out / "search.png"))
+    if save is not None:
+        document["saved"] = save_answers(save, store, models, found.x, matches, document)
+    if json:
+        emit(document)
+        return
+    tell_answers(document["query"], document["matches"])
+    if save is not None:
+        note(f"written: {save / 'contact.png'}, {save / 'matches.csv'} and {len(matches)} FITS files")
+
+
+def _tell_limits(about: dict[str, Any], matches: list[Match]) -> None:
+    """What limits the query, and that radial and line-of-sight numbers stand beside each other, where they do."""
+    for caveat in about.get("caveats", ()):
+        note(f"caution: the query is {caveat['text']}" if caveat["name"] == "limb" else f"caution: {caveat['text']}")
+    mine = about.get("quantity")
+    other = [match for match in matches if mine and match.row.get("quantity") not in (None, "", mine)]
+    if other:
+        note(
+            f"caution: the query is a {mine} field and {len(other)} of {len(matches)} matches are not: their "
+            f"parameters are not comparable; --where \"quantity = '{mine}'\" leaves them out"
+        )
+
+
+def _tell_few(store: Archive, matches: list[Match], k: int, where: str | None, group: Group) -> None:
+    """Why there are fewer answers than were asked for."""
+    if len(matches) < k:
+        there = store.count(where)
+        what = f"{there:,} patches" + (f" meet {where!r}" if where else " are in the archive")
+        each = ", one answer a region; --group none gives every patch" if group is Group.region else ""
+        note(f"{k:,} were asked for, {len(matches):,} found: {what}{each}")
+
+
+def _shares(by: By, texts: list[str]) -> dict[str, float] | None:
+    """Weights of a hybrid search; those of a search by physics leave the look out."""
+    from ..physics import parameters
+    from ..search.hybrid import EMBEDDING, WEIGHTS, parse_weights
+
+    if texts and by not in (By.hybrid, By.physics):
+        raise typer.BadParameter(f"--weights go with --by hybrid or physics, not with {by.value}")
+    given = parse_weights(texts, parameters())
+    if by is By.physics:
+        given = given or {name: weight for name, weight in WEIGHTS.items() if name != EMBEDDING}
+        if given.get(EMBEDDING):
+            raise typer.BadParameter("a search by physics does not look; leave out the weight of look, or use hybrid")
+    return given
+
+
+def _embed(session: SearchSession, workers: int | None, scheduler: str | None) -> None:
+    """Embed what has no embedding yet; those of another encoder are not replaced without being asked."""
+    from ..encoder.embedding import embed_archive
+    from ..search.provenance import other_encoder
+
+    there = session.embedded()
+    if not there.missing:
+        return
+    store, models, made = session.archive, session.model, there.encoders()
+    if made and models.encoder_hash not in made:
+        raise SolqueryError(f"{other_encoder(made, store, models)}, which replaces what is there")
+    with Reporter("embedding the archive") as report, on_workers(workers, scheduler) as client:
+        done = embed_archive(store, models, report.count, client=client)
+    if done.skipped:
+        note(f"{done.skipped:,} patches have no scale and are not searched")
+    if done.embedded:
+        note(f"embedded {done.embedded:,} patches in {done.seconds:.0f} s; they stay in the archive")

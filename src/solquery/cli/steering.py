@@ -1,0 +1,324 @@
+"""Verbs that steer a generator: `generate`, `edit`."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .inputs import asked_of, read_npy, read_query
+from .native_scale import native_record
+from .output import Reporter, emit, note, picture, quantities, quantity, readable, table, write_file, write_json
+from .plugins import load_models
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from ..model import Model
+    from ..steering.directions import Directions
+    from ..steering.targeting import Answer
+
+__all__ = ["answer_record", "direction_rows", "measured_on_grid", "model_info", "register"]
+
+
+#: patches that are measured without the compiled kernels
+_SPARED = 48
+
+ModelName = Annotated[
+    str | None, typer.Option("--model", "--bundle", help="Name or folder; the shipped default without it.")
+]
+Describe = Annotated[str | None, typer.Option(help='In words, e.g. "strong, compact bipole, leading negative".')]
+Settings = Annotated[
+    list[str] | None, typer.Option("--set", help="name=value[unit] (or <=, >=) on the grid; may be repeated.")
+]
+Hold = Annotated[list[str] | None, typer.Option(help="Parameter to hold; may be repeated.")]
+Seed = Annotated[int, typer.Option(min=0, help="The same seed gives the same result.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verbs of this file."""
+    for verb in (generate, edit):
+        app.command()(verb)
+
+
+def measured_on_grid(model: Model, x: Any) -> dict[str, float]:
+    """Every parameter of one patch (H, W) in preset units, on the grid."""
+    import numpy as np
+
+    from ..physics import measure
+
+    return {
+        name: float(value[0])
+        for name, value in measure(model.preset.to_gauss(np.asarray(x)), model.preset.scale_mm).items()
+    }
+
+
+def model_info(where: str) -> dict[str, Any]:
+    """What a model holds."""
+    from ..model import Model
+
+    model = Model.load(where)
+    document: dict[str, Any] = {"name": model.name, "hash": model.hash, "preset": dataclasses.asdict(model.preset)}
+    for kind in ("generator", "encoder"):
+        network = getattr(model, kind)
+        if network is not None:
+            document[kind] = {"parameters": sum(p.numel() for p in network.parameters())}
+    if model.encoder is not None:
+        document["encoder"]["hash"] = model.encoder_hash
+    fitted = model.directions
+    return document | {"directions": None if fitted is None else direction_rows(fitted), **model.metadata}
+
+
+def direction_rows(fitted: Directions) -> dict[str, dict[str, Any]]:
+    return {
+        name: {
+            "accuracy": float(fitted.accuracies[k]),
+            "chance": float(fitted.chances[k]),
+            "median": quantity(fitted.medians[k], fitted.unit(name)),
+            "dropped": int(fitted.dropped[k]),
+        }
+        for k, name in enumerate(fitted.names)
+    }
+
+
+def answer_record(answer: Answer, physical: bool = False) -> dict[str, Any]:
+    asked = quantities(answer.requested, physical)
+    for name, entry in asked.items():
+        entry |= {"relation": answer.targets[name].relation, "word": answer.targets[name].word}
+    record = {
+        "requested": asked,
+        "measured": quantities(answer.measured, physical),
+        "verdict": answer.verdict,
+        "z_norm": answer.z_norm,
+        "prior_percentile": answer.prior_percentile,
+    }
+    return record | ({"held": quantities(answer.held, physical)} if answer.held else {})
+
+
+def generate(
+    model: ModelName = None,
+    describe: Describe = None,
+    settings: Settings = None,
+    hold: Hold = None,
+    n: Annotated[int, typer.Option("-n", min=1, help="How many different patches.")] = 1,
+    nearest: Annotated[
+        bool, typer.Option("--nearest", help="Out of reach: give what comes nearest instead of an error.")
+    ] = False,
+    hale: Annotated[str | None, typer.Option(help="normal or anti: which polarity leads, by Hale's law.")] = None,
+    joy: Annotated[str | None, typer.Option(help="normal or anti: the sense of the tilt, by Joy's law.")] = None,
+    complexity: Annotated[str | None, typer.Option(help="low or high: flux near inversion lines.")] = None,
+    hemisphere: Annotated[str, typer.Option(help="north or south, for --hale and --joy.")] = "north",
+    cycle: Annotated[int, typer.Option(min=1, help="Number of the activity cycle, for --hale.")] = 24,
+    class_direction: Annotated[
+        Path | None, typer.Option(help="More of a class: a file of `solquery directions labels`.")
+    ] = None,
+    seed: Seed = 0,
+    out: Annotated[Path, typer.Option(help="Folder for FITS, latent (.npy) and PNG of each.")] = Path("generated"),
+    json: Json = False,
+) -> None:
+    """Generate patches with the properties asked for."""
+    import io
+
+    import numpy as np
+
+    from ..patch import Patch
+    from ..physics import fast
+    from ..sharp.fits import write_fits
+    from ..steering.targeting import generate as generated
+    from . import output
+
+    if output.alone:
+        # as many as are measured while the kernels would be loaded
+        fast.spare(_SPARED)
+    models = load_models(model)
+    named = hale or joy or complexity
+    if class_direction is not None and (named or describe or settings or hold):
+        raise typer.BadParameter("--class-direction excludes --set, --describe, --hold, --hale, --joy and --complexity")
+    asked: dict[str, Any] = {}
+    if named:
+        from ..steering.rogue import named_targets
+
+        asked |= named_targets(models, hale, joy, complexity, hemisphere, cycle)
+    if describe or settings or (not named and class_direction is None):
+        asked |= asked_of(describe, settings or [], models)
+    began = time.monotonic()
+    with Reporter("generating"):
+        if class_direction is not None:
+            from ..steering.class_direction import ClassDirection, class_examples
+
+            answers = class_examples(models, ClassDirection.load(class_direction, models), n, seed)
+        else:
+            answers = generated(models, asked, n, tuple(hold or ()), seed, nearest=nearest)
+    seconds = time.monotonic() - began
+    records: list[dict[str, Any]] = []
+    out.mkdir(parents=True, exist_ok=True)
+    for k, answer in enumerate(answers):
+        name = f"{models.name}-seed{seed}-{k:02d}"
+        field = np.asarray(models.preset.to_gauss(answer.x), dtype=np.float32)
+        patch = Patch(field, models.preset.scale_mm, f"gen-{name}", f"GEN {name}", "generated", file=f"{name}.fits")
+        write_fits(patch, out / f"{name}.fits")
+        latent = io.BytesIO()
+        np.save(latent, answer.z)
+        write_file(out / f"{name}.npy", latent.getvalue())
+        write_file(out / f"{name}.png", picture([answer.x], models.preset, [f"{patch.id}: {answer.verdict}"]))
+        files = {key: str(out / f"{name}.{end}") for key, end in (("file", "fits"), ("picture", "png"))}
+        records.append(
+            answer_record(answer, models.preset.physical)
+            | {"id": patch.id}
+            | files
+            | {"latent": str(out / f"{name}.npy")}
+            | ({"native": worth} if (worth := native_record(models, answer.measured)) else {})
+        )
+    if not any(answer.verdict == "met" for answer in answers):
+        _say_nearest(records[0])
+    if json:
+        emit({"answers": records, "model": models.name, "seed": seed, "seconds": seconds})
+        return
+    for record in records:
+        names = [*record["requested"], *(name for name in record["measured"] if name not in record["requested"])]
+        native = record.get("native", {})
+        lines: list[tuple[str, ...]] = [
+            (
+                name,
+                readable(record["requested"].get(name)),
+                readable(record["measured"].get(name)),
+                _band(native.get(name)),
+            )
+            for name in names
+        ]
+        heads = ["parameter", "requested", "measured", "at HMI's pixels"]
+        if not native:
+            heads, lines = heads[:3], [line[:3] for line in lines]
+        table(heads, lines, title=f"{record['file']}: {record['verdict']}")
+
+
+def _band(entry: dict[str, Any] | None) -> str:
+    """An estimate with the band that two thirds of an archive lie in."""
+    return "" if entry is None else f"{readable(entry)} ({entry['low']:.3g} to {entry['high']:.3g})"
+
+
+def _say_nearest(record: dict[str, Any]) -> None:
+    """Tell on stderr that what was asked is not met, with asked and got side by side."""
+    pairs = [
+        f"{name} {readable(entry)} gives {readable(record['measured'].get(name))}"
+        for name, entry in record["requested"].items()
+    ]
+    note(f"solquery: no patch has all that was asked; the nearest: {', '.join(pairs)}")
+
+
+def _start(
+    models: Model, start: Path | None, describe: str | None, settings: list[str], seed: int, detail: bool
+) -> tuple[Model, np.ndarray]:
+    """Latent (D,) of the patch to edit: of a file, of what is asked for, or drawn from the prior.
+
+    And the model to edit it with: with `detail`, one that carries the detail of the file's patch.
+    """
+    import torch
+
+    dim = int(models.generator.latent_dim)
+    if start is not None and (describe or settings):
+        raise typer.BadParameter("--from excludes --describe and --set")
+    if detail and (start is None or start.suffix == ".npy"):
+        raise typer.BadParameter("--detail is that of an observation; name its FITS file with --from")
+    if describe or settings:
+        from ..steering.targeting import generate as generated
+
+        return models, generated(models, asked_of(describe, settings, models), 1, (), seed)[0].z
+    if start is None:
+        return models, torch.randn(dim, generator=torch.Generator().manual_seed(seed)).numpy()
+    if start.suffix == ".npy":
+        array = read_npy(start)
+        if array.ndim == 1:
+            from ..steering.latents import as_latents
+
+            return models, as_latents(array, dim)[0]
+    from ..steering.inversion import invert as inverted
+    from ..steering.layerwise import refine_layerwise, with_layerwise
+
+    with Reporter("inverting"):
+        x = read_query(str(start), None, models).x
+        found = inverted(models, x, seed=seed)
+        if not detail:
+            return models, found[0].z
+        found = refine_layerwise(models, x, found)
+    return with_layerwise(models, found[0]), found[0].z
+
+
+def edit(
+    param: Annotated[str, typer.Option(help="Parameter to change.")],
+    model: ModelName = None,
+    hold: Hold = None,
+    steps: Annotated[int, typer.Option(min=2, max=49, help="Patches in the strip.")] = 7,
+    range_: Annotated[
+        float | None,
+        typer.Option("--range", min=0.01, help="From minus to plus so many sigma (3), or spreads (1.5)."),
+    ] = None,
+    exact: Annotated[
+        bool, typer.Option("--exact", help="Solve for each frame, so that what is held stays put as measured.")
+    ] = False,
+    seed: Seed = 0,
+    describe: Describe = None,
+    settings: Settings = None,
+    start: Annotated[
+        Path | None, typer.Option("--from", help="FITS to edit (inverted first), or a latent .npy.")
+    ] = None,
+    detail: Annotated[bool, typer.Option("--detail", help="Keep more of the FITS file's patch (see invert).")] = False,
+    out: Annotated[Path, typer.Option(help="Folder for the strip as PNG, JSON and latents.")] = Path("edited"),
+    json: Json = False,
+) -> None:
+    """Change one property of a patch step by step, holding others."""
+    import io
+
+    import numpy as np
+
+    from ..steering.editing import directions_of, latent_traversal
+    from ..steering.exact_traversal import exact_traversal
+
+    models = load_models(model)
+    fitted = directions_of(models)
+    held = tuple(hold or ())
+    fitted.normal(param, held)  # names and conflicts before any work
+    models, z = _start(models, start, describe, settings or [], seed, detail)
+    began = time.monotonic()
+    reach = range_ or (1.5 if exact else 3.0)
+    made = (exact_traversal if exact else latent_traversal)(models, z, param, held, np.linspace(-reach, reach, steps))
+    name = "-".join([f"edit-{param}", *(f"hold-{h}" for h in held), *(["exact"] if exact else [])])
+    latents = io.BytesIO()
+    np.save(latents, made.z)
+    shown = [param, *held]
+    titles = []
+    frames: list[dict[str, Any]] = []
+    for k, eps in enumerate(made.eps):
+        values = quantities({key: column[k] for key, column in made.values.items()}, fitted.physical)
+        frames.append({"eps": float(eps), "parameters": values, "z_norm": float(np.linalg.norm(made.z[k]))})
+        if made.requested is not None:
+            frames[-1]["requested"] = {param: quantity(made.requested[k], fitted.unit(param))}
+        step = f"{eps:+.2g} {'spreads' if exact else 'σ'}"
+        titles.append("\n".join([step, *(f"{key} {readable(values[key])}" for key in shown)]))
+    document: dict[str, Any] = {
+        "param": param,
+        "hold": held,
+        "entangled": fitted.entangled(param, held) if held else [],
+        "exact": exact,
+        "model": models.name,
+        "seed": seed,
+        "frames": frames,
+        "picture": str(out / f"{name}.png"),
+        "file": str(out / f"{name}.json"),
+        "latents": str(out / f"{name}.npy"),
+        "seconds": time.monotonic() - began,
+    }
+    heading = f"{param} changed" + (f", {', '.join(held)} held" if held else "") + " (generated)"
+    write_file(out / f"{name}.png", picture(list(made.x[:, 0]), models.preset, titles, heading))
+    write_file(out / f"{name}.npy", latents.getvalue())
+    write_json(out / f"{name}.json", document)
+    if json:
+        emit(document)
+        return
+    names = [*shown, *(key for key in made.values if key not in shown)]
+    table(["step", *names], [(f"{f['eps']:+.2f}", *(readable(f["parameters"][k]) for k in names)) for f in frames])
+    typer.echo(document["picture"])

@@ -1,0 +1,15 @@
+"""Settings of every stage and the named presets.
+
+The classes are frozen standard-library dataclasses, so that both trainers run with numpy, torch, scipy and
+safetensors alone; `validated` builds one from untrusted input (a JSON file, the command line) through pydantic.
+"""
+
+from __future__ import annotations
+
+from .encoder import AugmentConfig, EncoderConfig
+from .generator import GeneratorConfig
+from .preset import Preset
+from .presets import PRESETS, get_preset
+from .validation import validated
+
+__all__ = ["PRESETS", "AugmentConfig", "EncoderConfig", "GeneratorConfig", "Preset", "get_preset", "validated"]

@@ -1,0 +1,102 @@
+"""The named presets."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from .encoder import AugmentConfig, EncoderConfig
+from .generator import GeneratorConfig
+from .preset import Preset
+
+__all__ = ["PRESETS", "get_preset"]
+
+
+_QUICK_GENERATOR = GeneratorConfig(
+    arch="pyramid",
+    loss="vae-gan",
+    images=400_000,
+    learning_rate=5e-4,
+    betas=(0.5, 0.99),
+    r1=0.2,
+    ema_halflife_images=5_000,
+    precision="bf16",
+    grow_images=(50_000, 0),  # at 32 x 32, then at full size: 64 x 64 alone taught little
+    fade_images=5_000,
+    anchors=("tuf", "r", "psep"),
+)
+
+
+_QUICK_ENCODER = EncoderConfig(
+    width=32,
+    batch=128,
+    images=110_000,
+    learning_rate=0.12,
+    precision="bf16",
+    loss="contrastive",
+    downsample=2,
+)
+
+
+_PHYSICAL_SCALE = (1.822125, 1.822125)
+
+
+_PHYSICAL_ENCODER = replace(
+    _QUICK_ENCODER,
+    downsample=1,
+    bands=True,
+    # R six times, PSEP and SIGMA twice: they are what a search by look alone loses
+    physics=("tuf", *("r",) * 6, "psep", "psep", "tpf", "tnf", "sigma", "sigma", "alpha", "grad"),
+    physics_dims=4,
+    physics_weight=3.0,
+    augment=AugmentConfig.physical(_PHYSICAL_SCALE, shift_mm=18.22125, plain_share=0.5),
+)
+
+
+PRESETS: dict[str, Preset] = {
+    "paper": Preset("paper"),
+    # the paper's data and encoder with a generator that learns faster per second (see generator/pyramid.py)
+    "quick": Preset(
+        "quick",
+        generator=_QUICK_GENERATOR,
+        encoder=_QUICK_ENCODER,
+    ),
+    # what a user should get: maxwell and megametres (docs/physical.md says how the numbers were chosen)
+    "physical": Preset(
+        "physical",
+        clip_gauss=4000.0,
+        knee_gauss=3000.0,
+        scale_mm=_PHYSICAL_SCALE,
+        generator=replace(
+            _QUICK_GENERATOR,
+            limit=4.0,
+            footprint_mask=True,
+            pixel_noise=True,
+            anchors=("tuf", "r", "psep", "sigma", "tilt", "net_flux"),
+            statistics_matching=0.3,
+        ),
+        encoder=_PHYSICAL_ENCODER,
+    ),
+    "tiny": Preset(
+        "tiny",
+        shape=(32, 32),
+        generator=GeneratorConfig(arch="tiny", latent_dim=16, batch=16, epochs=2, width=8),
+        encoder=EncoderConfig(
+            width=4,
+            embedding_dim=16,
+            projection_hidden=32,
+            prediction_hidden=16,
+            batch=16,
+            epochs=2,
+            augment=AugmentConfig(shift_px=2.5),
+        ),
+    ),
+}
+
+
+def get_preset(name: str | Preset) -> Preset:
+    """The preset of that name; a preset is returned as it is."""
+    if isinstance(name, Preset):
+        return name
+    if name not in PRESETS:
+        raise ValueError(f"no preset named {name!r}; there are: {', '.join(sorted(PRESETS))}")
+    return PRESETS[name]

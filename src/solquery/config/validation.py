@@ -1,0 +1,30 @@
+"""Settings from untrusted values: a JSON file, the command line."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+__all__ = ["validated"]
+
+
+def validated(kind: type, values: dict[str, Any]) -> Any:
+    """An instance of the settings class `kind` from untrusted `values`, checked and converted by pydantic.
+
+    Raises
+    ------
+    ValueError
+        Naming each field that is unknown or does not fit.
+    """
+    from pydantic import TypeAdapter, ValidationError
+
+    known = {f.name for f in dataclasses.fields(kind)}
+    unknown = sorted(set(values) - known)
+    if unknown:
+        raise ValueError(f"{kind.__name__} has no setting {', '.join(unknown)}; it has: {', '.join(sorted(known))}")
+    try:
+        return TypeAdapter(kind).validate_python(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise ValueError(f"{kind.__name__}: {where + ': ' if where else ''}{first['msg']}") from None

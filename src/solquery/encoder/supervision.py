@@ -1,0 +1,42 @@
+"""Teach some numbers of the embedding to follow physical parameters, so that a search by look keeps them as well.
+
+Two views of one patch agree on much that makes a region, and on little that tells a strong network from a weak one. A
+few numbers of the embedding are therefore told what the patch measures. The rest stays free, and the parameters are
+needed in training only: a query is embedded by its picture alone.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..config import EncoderConfig
+from ..generator.anchors import parameter_scores
+
+__all__ = ["supervision_loss", "supervision_targets"]
+
+
+def supervision_targets(cfg: EncoderConfig, data: Any) -> Tensor | None:
+    """What the first numbers of the embedding are taught: normal scores of the parameters of patches (N, H, W).
+
+    Scores, because ranks are what a search has to keep from the weakest region to the strongest, and because they have
+    mean 0 and variance 1, as every number of the embedding has.
+
+    Returns
+    -------
+    (N, P * dims) float32, NaN where a parameter is unknown; None where `cfg.physics` names none.
+    """
+    if not cfg.physics:
+        return None
+    scores = parameter_scores(data, cfg.physics)
+    return torch.from_numpy(np.repeat(scores, cfg.physics_dims, axis=1))
+
+
+def supervision_loss(z: Tensor, taught: Tensor) -> Tensor:
+    """Mean squared difference of the taught numbers of embeddings (N, D) and lessons (N, T), unknown ones left out."""
+    known = torch.isfinite(taught)
+    difference = torch.where(known, z[:, : taught.shape[1]].float() - torch.nan_to_num(taught), 0.0)
+    return difference.square().sum() / known.sum().clamp_min(1)

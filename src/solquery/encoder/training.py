@@ -1,0 +1,323 @@
+"""Self-supervised training of the encoder: SimSiam (Chen & He 2020, arXiv:2011.10566; paper, section 3).
+
+Two views of every patch go through the same encoder; a small head predicts the embedding of one view from that
+of the other, and the gradient does not flow through the predicted side. Another loss can stand in its place
+(`losses`). Order and views of step n follow from (seed, n) alone, so a run that was stopped goes on exactly as if it
+had not been.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from ..config import EncoderConfig
+from ..training.run_folder import begun_from, write_then_rename
+from .augment import augment, seeded_generator
+from .collapse import CollapseWarning, collapse, effective_rank, spread
+from .losses import LOSSES
+from .networks import Encoder, build_encoder, build_predictor
+from .run_folder import (
+    EncoderRunError,
+    export_encoder,
+    fingerprint,
+    load_encoder,
+    open_run,
+    read_checkpoint,
+    save_checkpoint,
+    trim_stats,
+    write_file,
+)
+from .supervision import supervision_loss, supervision_targets
+
+__all__ = [
+    "CollapseWarning",
+    "EncoderRunError",
+    "TrainingReport",
+    "effective_rank",
+    "export_encoder",
+    "load_encoder",
+    "spread",
+    "train_encoder",
+]
+
+_ORDER, _VIEWS = 1, 2  # streams of random numbers
+_KEPT = 512  # embeddings the diagnostics look at
+
+
+@dataclass(frozen=True)
+class TrainingReport:
+    """Where a call of `train_encoder` left the run: `images` of `planned` shown, and the last statistics."""
+
+    run: Path
+    images: int
+    planned: int
+    stats: dict[str, float]
+
+    @property
+    def finished(self) -> bool:
+        return self.images >= self.planned
+
+
+class _Batches:
+    """Batch of a step: all patches in another order in every epoch, incomplete batches left out.
+
+    `frames_per_region` patches that follow each other in the data stay together.
+    """
+
+    def __init__(self, data: Any, batch: int, seed: int, device: torch.device, frames_per_region: int = 1) -> None:
+        self.data, self.batch, self.seed, self.device = data, batch, seed, device
+        self.frames_per_region = frames_per_region
+        self.per_epoch = len(data) // frames_per_region * frames_per_region // batch
+        self._epoch, self._order = -1, np.empty(0, int)
+        self._resident: Tensor | None = None
+        if device.type != "cpu" and 2 * math.prod(data.shape) < 8e9:
+            # one copy to the accelerator instead of one per step
+            self._resident = torch.from_numpy(np.asarray(data, dtype=np.float16)).to(device)
+
+    def index(self, step: int) -> np.ndarray:
+        """Rows of the batch of a step."""
+        epoch, k = divmod(step, self.per_epoch)
+        if epoch != self._epoch:
+            random = np.random.default_rng([self.seed, _ORDER, epoch])
+            blocks = random.permutation(len(self.data) // self.frames_per_region)
+            # cut elsewhere in every epoch, so that all neighbours meet
+            begin = int(random.integers(self.frames_per_region)) if self.frames_per_region > 1 else 0
+            rows = begin + self.frames_per_region * blocks[:, None] + np.arange(self.frames_per_region)
+            self._order = rows.ravel() % len(self.data)
+            self._epoch = epoch
+        return np.sort(self._order[k * self.batch : (k + 1) * self.batch])  # sorted: friendly to a memory map
+
+    def __call__(self, step: int) -> Tensor:
+        index = self.index(step)
+        if self._resident is not None:
+            return self._resident[torch.from_numpy(index).to(self.device)].float().unsqueeze(1)
+        x = np.asarray(self.data[index], dtype=np.float32)
+        return torch.from_numpy(x).unsqueeze(1).to(self.device)
+
+
+def train_encoder(
+    cfg: EncoderConfig,
+    data: Any,
+    run: str | Path,
+    *,
+    seed: int = 0,
+    progress: Callable[[dict[str, float]], None] | None = None,
+    until_images: int | None = None,
+    minutes: float | None = None,
+    device: str | torch.device | None = None,
+    checkpoint_seconds: float = 120.0,
+    stats_images: int = 2048,
+    provenance: dict[str, Any] | None = None,
+    stop_on_collapse: bool = False,
+    start: str | Path | None = None,
+) -> TrainingReport:
+    """Train an encoder, or go on with the training in `run`; calling it again with the same settings resumes.
+
+    SGD with momentum; the learning rate of the encoder falls as half a cosine over the planned number of images
+    (`cfg.images`, else `cfg.epochs` times the patches), that of the prediction head stays (Chen & He 2020,
+    section 4.2 and table 1). An image counts once, although two views of it are computed.
+
+    Parameters
+    ----------
+    cfg
+        Architecture, augmentation and schedule.
+    data
+        (N, H, W) array in preset units, float16 or float32, e.g. a memory map; read batch by batch.
+    run
+        Folder for ``config.json``, ``stats.jsonl``, ``checkpoints/last.pt`` and ``samples/``.
+    seed
+        Of weights, order and views; the same seed gives the same run on a CPU, stopped or not.
+    progress
+        Called with every line of the statistics.
+    until_images, minutes
+        End this call earlier, with a checkpoint; a later call goes on. The schedule does not change.
+    device
+        ``"cpu"``, ``"cuda"``; None takes a GPU where there is one.
+    checkpoint_seconds
+        At most about this much is lost when the process is killed.
+    stats_images
+        A line of statistics every so many images: loss, spread and effective rank of the embeddings, rate.
+    provenance
+        Written into ``config.json``: preset, hash of the archive.
+    start
+        Run folder of the same networks whose weights a new run begins with.
+    stop_on_collapse
+        End with an error, after a checkpoint, where a `CollapseWarning` would be given.
+
+    Raises
+    ------
+    EncoderRunError
+        When there are fewer patches than a batch holds, when `run` holds a run of other settings or data, when the
+        loss is no longer a number, or at a collapse if `stop_on_collapse`.
+
+    Warns
+    -----
+    CollapseWarning
+        When the embeddings stop to differ from patch to patch.
+    """
+    run = Path(run)
+    if len(data) < cfg.batch:
+        raise EncoderRunError(
+            f"{len(data)} patches are fewer than one batch of {cfg.batch}; add patches to the archive"
+        )
+    where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    settings = {
+        "kind": "encoder",
+        "encoder": dataclasses.asdict(cfg),
+        "seed": seed,
+        "data": {"shape": list(data.shape), "fingerprint": fingerprint(data)},
+        "provenance": provenance or {},
+    }
+    open_run(run, settings)
+    steps = max(1, (cfg.images or cfg.epochs * len(data)) // cfg.batch)
+    planned = steps * cfg.batch
+    stop = steps if until_images is None else min(steps, math.ceil(until_images / cfg.batch))
+
+    encoder, predictor = build_encoder(cfg, seed), build_predictor(cfg, seed)
+    encoder = encoder.to(where, memory_format=torch.channels_last).train()
+    predictor = predictor.to(where).train()
+    groups = [{"params": list(encoder.parameters())}, {"params": list(predictor.parameters())}]
+    optimizer = torch.optim.SGD(groups, lr=cfg.learning_rate, momentum=cfg.momentum, weight_decay=cfg.weight_decay)
+    step, seconds = 0, 0.0
+    checkpoint = read_checkpoint(run)
+    if checkpoint is not None:
+        encoder.load_state_dict(checkpoint["encoder"])
+        predictor.load_state_dict(checkpoint["predictor"])
+        optimizer.load_state_dict(checkpoint["optimizer"])
+        step, seconds = checkpoint["step"], checkpoint["seconds"]
+    elif start is not None:
+        _begin_with(Path(start), encoder, predictor)
+        write_then_rename(run / "start.json", json.dumps(begun_from(start, "encoder")).encode())
+    stats = trim_stats(run / "stats.jsonl", step * cfg.batch)
+    batches = _Batches(data, cfg.batch, seed, where, cfg.frames_per_region)
+
+    def save() -> None:
+        state = {
+            "step": step,
+            "seconds": seconds,
+            "encoder": encoder.state_dict(),
+            "predictor": predictor.state_dict(),
+            "optimizer": optimizer.state_dict(),
+        }
+        save_checkpoint(run, state)
+
+    lessons = supervision_targets(cfg, data)
+    # settings of EncoderConfig; one without them is the paper's
+    objective, temperature = LOSSES[cfg.loss], cfg.temperature
+    losses: list[Tensor] = []
+    kept: list[Tensor] = []
+    window = max(1, stats_images // cfg.batch)
+    picture_every = max(window, steps // 10)
+    began = window_began = saved = time.monotonic()
+    while step < stop:
+        for group, rate in zip(optimizer.param_groups, _rates(cfg, step, steps), strict=True):
+            group["lr"] = rate
+        x = batches(step)
+        taught = None if lessons is None else lessons[torch.from_numpy(batches.index(step))].to(where)
+        generator = seeded_generator(seed, _VIEWS, step)
+        one, two = augment(x, cfg.augment, generator), augment(x, cfg.augment, generator)
+        if cfg.augment.plain_share:
+            plain = torch.rand(len(x), generator=generator) < cfg.augment.plain_share
+            two = torch.where(plain[:, None, None, None].to(where), x, two)
+        one, two = (v.contiguous(memory_format=torch.channels_last) for v in (one, two))
+        with torch.autocast(where.type, torch.bfloat16, enabled=cfg.precision == "bf16"):
+            z1, z2 = encoder(one), encoder(two)
+            loss = objective(z1, z2, predictor, temperature)
+        if taught is not None:
+            loss = loss + cfg.physics_weight * 0.5 * (supervision_loss(z1, taught) + supervision_loss(z2, taught))
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+        step += 1
+
+        losses.append(loss.detach())
+        kept.append(z1.detach().float())
+        kept = kept[-max(1, -(-_KEPT // cfg.batch)) :]
+        out_of_time = minutes is not None and time.monotonic() - began > 60 * minutes
+        if step % window and step != stop and not out_of_time:
+            continue
+        now = time.monotonic()
+        seconds += now - window_began
+        stats = {
+            "images": step * cfg.batch,
+            "loss": float(torch.stack(losses).mean()),
+            "embedding_std": spread(torch.cat(kept)),
+            "effective_rank": effective_rank(torch.cat(kept)),
+            "images_per_s": len(losses) * cfg.batch / max(now - window_began, 1e-9),
+            "lr": optimizer.param_groups[0]["lr"],
+            "seconds": seconds,
+        }
+        if not math.isfinite(stats["loss"]):
+            raise EncoderRunError(f"{run}: the loss is no longer a number at image {stats['images']}; lower the rate")
+        with open(run / "stats.jsonl", "a") as file:
+            file.write(json.dumps(stats) + "\n")
+        trouble = collapse(stats)
+        if trouble and stop_on_collapse:
+            save()
+            raise EncoderRunError(f"{run}: {trouble}; lower the learning rate, or choose another loss, in a new folder")
+        if trouble:
+            warnings.warn(f"{run}: {trouble}; search with it would be arbitrary", CollapseWarning, stacklevel=2)
+        if progress is not None:
+            progress(stats | {"planned": planned})
+        losses, window_began = [], now
+        if step == stop or out_of_time or now - saved > checkpoint_seconds:
+            save()
+            saved = time.monotonic()
+        if step % picture_every < window or step == stop:
+            _picture(encoder, data, run / "samples" / f"neighbours_{step * cfg.batch:09d}.pgm", where)
+        if out_of_time:
+            break
+    return TrainingReport(run, step * cfg.batch, planned, stats)
+
+
+def _begin_with(run: Path, encoder: Encoder, predictor: torch.nn.Module) -> None:
+    """Weights of a model's encoder, or of another run's encoder and predictor."""
+    if (run / "model.json").is_file():
+        try:
+            encoder.load_state_dict(load_file(run / "encoder.safetensors"))
+        except (OSError, RuntimeError, SafetensorError):
+            raise EncoderRunError(
+                f"{run} holds no encoder of these settings; start from a model of the same preset"
+            ) from None
+        return
+    checkpoint = read_checkpoint(run)
+    if checkpoint is None:
+        raise EncoderRunError(f"{run} has no checkpoint to start from; name the --run of an encoder's training")
+    try:
+        encoder.load_state_dict(checkpoint["encoder"])
+        predictor.load_state_dict(checkpoint["predictor"])
+    except RuntimeError:
+        raise EncoderRunError(f"{run} holds an encoder of another kind; start from one of the same settings") from None
+
+
+def _rates(cfg: EncoderConfig, step: int, steps: int) -> tuple[float, float]:
+    return cfg.learning_rate * 0.5 * (1 + math.cos(math.pi * step / steps)), cfg.learning_rate
+
+
+@torch.no_grad()
+def _picture(encoder: Encoder, data: Any, path: Path, device: torch.device, rows: int = 8, columns: int = 6) -> None:
+    """Eight patches (left) and their five nearest among 256: a grey picture that any viewer opens."""
+    index = np.unique(np.linspace(0, len(data) - 1, 256).astype(int))
+    x = np.asarray(data[index], dtype=np.float32)
+    encoder.eval()
+    z = torch.cat([encoder(part.to(device)) for part in torch.from_numpy(x).unsqueeze(1).split(64)]).float()
+    encoder.train()
+    queries = np.linspace(0, len(x) - 1, rows).astype(int)
+    nearest = torch.cdist(z[queries], z).topk(min(columns, len(x)), largest=False).indices.cpu().numpy()
+    sheet = np.concatenate([np.concatenate(list(x[line][:, ::-1]), axis=1) for line in nearest], axis=0)
+    grey = np.clip(127.5 * (1 + sheet), 0, 255).astype(np.uint8)
+    write_file(path, b"P5\n%d %d\n255\n" % (grey.shape[1], grey.shape[0]) + grey.tobytes())

@@ -1,0 +1,156 @@
+"""The window of an observation: a rectangle beyond which nothing was seen.
+
+On a grid with a scale an observation is a rectangle about the middle, and the rest is empty. A network that is to draw
+that border pixel by pixel draws it ragged, and too large: an average over what it is unsure of is larger than any one
+rectangle. But a rectangle is two numbers. They are read off the latent vector, and what is drawn is cut there, so that
+its size is a quantity of the region like any other: steered, inverted, and distributed as the archive's.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+__all__ = ["FootprintMask", "drawn_sizes", "fit_footprint", "footprint_error", "load_weights", "seen_sizes"]
+
+#: a window that reaches beyond the grid by so much has no edge on it
+BEYOND = 1.15
+#: field (preset units) above which a pixel of a drawn patch counts as observed
+_FAINT = 0.002
+#: pixels; smaller ones have no inside
+_SMALLEST = 6.0
+
+
+class FootprintMask(nn.Module):
+    """Latents (N, D) to height and width (N, 2) in pixels of the finest grid, and to the mask they make.
+
+    Starts out wider than the grid: a network that has not learned it has no border.
+    """
+
+    def __init__(self, latent_dim: int, side: int, hidden: int = 64) -> None:
+        super().__init__()
+        self.side = side
+        self.net = nn.Sequential(nn.Linear(latent_dim, hidden), nn.LeakyReLU(0.2), nn.Linear(hidden, 2))
+        nn.init.zeros_(self.net[2].weight)
+        nn.init.constant_(self.net[2].bias, math.log(BEYOND))
+
+    def sizes(self, z: Tensor) -> Tensor:
+        """(N, 2) height and width in pixels of the finest grid."""
+        with torch.autocast(z.device.type, enabled=False):  # in bfloat16 a size would come in steps of half a pixel
+            shares = self.net(z.to(self.net[0].weight.dtype))
+        shares = shares.clamp(math.log(_SMALLEST / self.side), math.log(2.0))
+        return self.side * shares.exp()
+
+    def forward(self, z: Tensor, side: int) -> Tensor:
+        """(N, 1, side, side): 1 inside, 0 outside, the share of a pixel that is inside on the edge."""
+        half = self.sizes(z) * (0.5 * side / self.side)
+        from_middle = (torch.arange(side, device=z.device) + 0.5 - 0.5 * side).abs()
+        down, across = ((half[:, k, None] - from_middle + 0.5).clamp(0.0, 1.0) for k in (0, 1))
+        return (down[:, :, None] * across[:, None, :])[:, None]
+
+
+def seen_sizes(x: Tensor) -> Tensor:
+    """(N, 2) height and width of the centred rectangle that holds all that is not zero in patches (N, H, W)."""
+    x = x.detach()
+    side = x.shape[-1]
+    from_middle = (torch.arange(side, device=x.device) + 0.5 - 0.5 * side).abs() + 0.5
+    there = x != 0
+    return torch.stack([2.0 * (there.any(axis) * from_middle).amax(1) for axis in (2, 1)], 1)
+
+
+def drawn_sizes(x: Tensor) -> Tensor:
+    """The same for patches (N, H, W) whose border is ragged: as far as what is drawn fills, along both middle lines."""
+    side, middle = x.shape[-1], x.shape[-1] // 2
+    filled = F.avg_pool2d((x.detach().abs() > _FAINT).float()[:, None], 3, 1, 1)[:, 0] > 0.5
+    band = max(side // 12, 1)
+    out = []
+    for lines in (filled.transpose(1, 2), filled):
+        along = lines[:, middle - band : middle + band].float().mean(1) > 0.8
+        # as far as both sides reach: a rectangle about the middle
+        first = along.float().argmax(1)
+        last = side - 1 - along.flip(1).float().argmax(1)
+        half = torch.minimum(middle - first, last + 1 - middle).clamp(_SMALLEST / 2, side / 2)
+        out.append(2.0 * half)
+    return torch.stack(out, 1)
+
+
+def footprint_error(sizes: Tensor, seen: Tensor, side: int) -> Tensor:
+    """Mean squared error of the logarithm of sizes (N, 2); one that fills the grid may be as wide as it likes."""
+    gap = torch.log(sizes) - torch.log(seen.clamp_min(_SMALLEST))
+    free = (seen >= side) & (gap > 0)
+    return torch.where(free, torch.zeros_like(gap), gap).square().mean()
+
+
+def load_weights(network: nn.Module, stored: dict[str, Tensor]) -> bool:
+    """Load weights, which may be of a time before the network had these parts; whether a window is to be fitted."""
+    young = tuple(f"{name}." for name in ("window", "fine_grain") if getattr(network, name, None) is not None)
+    new = {name: value for name, value in network.state_dict().items() if young and name.startswith(young)}
+    network.load_state_dict({**new, **stored})
+    return any(name.startswith("window.") and name not in stored for name in new)
+
+
+def fit_footprint(
+    generator: Any, data: Any, seed: int = 0, count: int = 4096, batch: int = 64, steps: int = 1500
+) -> dict[str, float]:
+    """Give a trained generator the windows of an archive, in place.
+
+    Each of many draws keeps its rank in height and in width and takes the archive's size of that rank; the network
+    learns to tell those sizes from the latent vector.
+
+    Parameters
+    ----------
+    generator
+        With a `window`, not fitted yet, and weights of one that was trained without.
+    data
+        Array-like (N, H, W) in network units: the archive.
+    seed, count, batch, steps
+        Of the draws; how many; how many at a time; of Adam on all of them.
+
+    Returns
+    -------
+    `error`: root mean square of the logarithm of the sizes on draws that were not learned from.
+    """
+    window, side = generator.window, generator.shape[-1]
+    place = next(window.parameters()).device
+    rng = np.random.default_rng([seed, 83])
+    rows = np.sort(rng.choice(len(data), min(len(data), count), replace=False))
+    parts = np.array_split(rows, max(len(rows) // 256, 1))
+    seen = torch.cat([seen_sizes(torch.as_tensor(np.asarray(data[part], np.float32))) for part in parts])
+    seen = torch.where(seen >= side, BEYOND * side, seen)
+    z = torch.randn(count, generator.latent_dim, generator=torch.Generator().manual_seed(seed + 83)).to(place)
+    with torch.no_grad():
+        drawn = torch.cat([drawn_sizes(generator(part)[:, 0]) for part in z.split(batch)]).cpu()
+    # equal sizes in the order of the area of both
+    order = (drawn + 1e-3 * drawn.prod(1, keepdim=True).sqrt()).argsort(0).argsort(0)
+    wanted = torch.stack([torch.quantile(seen[:, k], (order[:, k] + 0.5) / count) for k in (0, 1)], 1).to(place)
+    learn, ask = slice(0, count * 7 // 8), slice(count * 7 // 8, count)
+    learned = window.net[0].weight.requires_grad
+    window.requires_grad_(True)
+    nn.init.kaiming_uniform_(window.net[0].weight, a=math.sqrt(5))
+    with torch.no_grad():
+        window.net[2].bias.copy_((wanted / side).log().mean(0))
+    optimise = torch.optim.AdamW(window.parameters(), lr=2e-3, weight_decay=0.3)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimise, 4e-3, total_steps=steps)
+    mixing = torch.Generator().manual_seed(seed + 84)
+    for _ in range(steps):
+        some = torch.randint(0, learn.stop, (256,), generator=mixing)
+        loss = (window.sizes(z[some]).log() - wanted[some].log()).square().mean()
+        optimise.zero_grad(set_to_none=True)
+        loss.backward()
+        optimise.step()
+        schedule.step()
+    with torch.no_grad():
+        told = window.sizes(z).log()
+        error = float((told[ask] - wanted[ask].log()).square().mean().sqrt())
+        # a fit is shy: what it tells spreads less than what is wanted, and is stretched about the middle
+        middle = told.mean(0) - math.log(side)
+        stretch = wanted.log().std(0) / told.std(0).clamp_min(1e-6)
+        window.net[2].weight *= stretch[:, None]
+        window.net[2].bias.copy_(middle + stretch * (window.net[2].bias - middle))
+    window.requires_grad_(learned)
+    return {"error": error}

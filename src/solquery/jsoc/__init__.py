@@ -1,0 +1,1 @@
+"""Frames from JSOC: queries, choice, exports, downloads, and a manifest that survives a kill."""

@@ -1,0 +1,226 @@
+"""What can be said of an answer: how it ranks, where its parameters agree with the query's, what aligns the two.
+
+A parameter agrees when the two values differ by no more than two standard errors of their difference, as noise of
+`NOISE_GAUSS` in every pixel of the grid makes them, or by no more than a quarter of the archive's spread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import numpy as np
+import pyarrow as pa
+
+from ..archive.rows import rows_at
+from ..archive.tables import quoted
+from ..physics import parameters, unit_of
+from ..sharp.identity import record_of
+from .hybrid import NormalScores
+from .index import EmbeddingIndex, Match
+from .session import NOISE_GAUSS, Asked, SearchSession
+
+if TYPE_CHECKING:
+    from ..archive.store import Archive
+    from ..model import Model
+
+__all__ = ["NOISE_GAUSS", "Difference", "Explanation", "explain", "explained", "links"]
+
+#: of the archive's spread, in normal scores
+_SHARE_OF_SPREAD = 0.25
+#: pixels averaged before two pictures are compared: the eye does not ask for every one
+_COARSE = 4
+#: an archive beyond this is not read again for ranks and spans
+_LARGEST = 1_000_000
+#: rows that are found one by one sooner than by a pass over all
+_BY_PLACE = 4096
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One parameter of a match beside the query's, both on the grid.
+
+    Attributes
+    ----------
+    query, match
+        Values; NaN where there is none.
+    difference
+        Match minus query; angles within ±180 degrees.
+    scores
+        The difference in spreads of the archive (normal scores).
+    agrees
+        ``"noise"``, ``"spread"``, or None where they do not agree.
+    """
+
+    query: float
+    match: float
+    difference: float
+    scores: float
+    agrees: str | None
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What can be said of one match.
+
+    Attributes
+    ----------
+    rank_percentile
+        Share in percent of the patches searched that are farther from the query; None in archives too large.
+    differences
+        Parameter name to `Difference`.
+    likeness
+        Largest correlation of the two pictures, averaged over squares of four pixels (`Aligner`).
+    alignment
+        What the query undergoes to reach it: ``flip``, ``rotation_deg``, ``zoom``, ``shift_px`` (y, x).
+    span
+        ``first``, ``last`` (ISO times) and ``frames`` of the match's region that are no farther than the last answer.
+    links
+        Name of a site to the page about the region; empty for what was never seen.
+    """
+
+    rank_percentile: float | None
+    differences: dict[str, Difference] = field(repr=False)
+    likeness: float
+    alignment: dict[str, Any]
+    span: dict[str, Any] | None
+    links: dict[str, str]
+
+
+def _differences(
+    name: str, query: Any, matches: Sequence[Any], noise: float, scores: NormalScores, physical: bool
+) -> list[Difference]:
+    """One parameter of each match beside the query's."""
+    values = np.array([np.nan if value is None else value for value in (query, *matches)], np.float64)
+    gaps = values[1:] - values[0]
+    if unit_of(name, physical) == "deg":
+        gaps = (gaps + 180.0) % 360.0 - 180.0
+    found = scores(values)
+    within = 2.0 * np.sqrt(2.0) * (noise if np.isfinite(noise) else 0.0)
+    out = []
+    for value, gap, apart in zip(values[1:].tolist(), gaps.tolist(), (found[1:] - found[0]).tolist(), strict=True):
+        agrees = None
+        if np.isfinite(gap):
+            if abs(gap) <= within:
+                agrees = "noise"
+            elif abs(apart) <= _SHARE_OF_SPREAD:
+                agrees = "spread"
+        out.append(Difference(float(values[0]), value, gap, apart, agrees))
+    return out
+
+
+def links(row: Mapping[str, Any]) -> dict[str, str]:
+    """Pages about an observed patch: its record at JSOC, its NOAA region (else the day) at SolarMonitor."""
+    if row.get("source") != "real":
+        return {}
+    out = {}
+    series, number = record_of(str(row.get("id") or ""), str(row.get("series") or ""), row.get("harpnum"))
+    if number and row.get("t_rec"):
+        record = f"{series}[{number}][{row['t_rec']}]"
+        out["jsoc"] = f"http://jsoc.stanford.edu/ajax/lookdata.html?ds={quote(record)}"
+    seen = row.get("t_utc")
+    if seen is not None:
+        day = f"{seen:%Y%m%d}"
+        numbers = [int(n) for n in (row.get("noaa") or []) if n]
+        page = f"region.php?date={day}&region={numbers[0]}" if numbers else f"index.php?date={day}"
+        out["solarmonitor"] = f"https://www.solarmonitor.org/{page}"
+    return out
+
+
+def _times(archive: Archive, patches: EmbeddingIndex, rows: np.ndarray) -> dict[str, datetime | None]:
+    """When the patches in some rows were observed, by id."""
+    found: list[dict[str, Any]] = []
+    if patches.places is not None and len(rows) <= _BY_PLACE:
+        found = rows_at(archive, patches.places[rows].tolist(), ["id", "t_utc"])
+    if len(found) < len(rows):
+        wanted = patches.id_array.take(pa.array(rows)).to_pylist()
+        found = archive.table(["id", "t_utc"], f"id IN ({quoted(wanted)})").to_pylist()
+    return {row["id"]: row["t_utc"] for row in found}
+
+
+def _spans(
+    archive: Archive, patches: EmbeddingIndex, distances: np.ndarray, reach: float, regions: Sequence[str]
+) -> dict[str, dict[str, Any]]:
+    """Region to the first and the last time among its patches that are within reach, and how many they are."""
+    near = np.flatnonzero(patches.in_regions(regions) & (distances <= reach))
+    at = _times(archive, patches, near)
+    ids, named = (a.take(pa.array(near)).to_pylist() for a in (patches.id_array, patches.region_array))
+    out = {}
+    for region in regions:
+        here = [patch_id for patch_id, name in zip(ids, named, strict=True) if name == region]
+        times = sorted(t for patch_id in here if (t := at.get(patch_id)) is not None)
+        ends = {"first": times[0].isoformat(), "last": times[-1].isoformat()} if times else {}
+        out[region] = {"first": None, "last": None, **ends, "frames": len(here)}
+    return out
+
+
+def explain(
+    archive: Archive,
+    model: Model,
+    x: np.ndarray,
+    matches: Sequence[Match],
+    by: str = "ssl",
+    where: str | None = None,
+    weights: Mapping[str, float] | None = None,
+) -> list[Explanation]:
+    """What can be said of each match of one search; of many, `SearchSession.explain` says it sooner.
+
+    Parameters
+    ----------
+    archive, model, x, by, where, weights
+        As in `SearchSession.search`; those of the search.
+    matches
+        Its answers, nearest first.
+    """
+    return SearchSession(archive, model).explain(x, matches, by=by, where=where, weights=weights)
+
+
+def explained(
+    session: SearchSession,
+    asked: Asked,
+    matches: Sequence[Match],
+    by: str,
+    where: str | None,
+    weights: Mapping[str, float] | None,
+) -> list[Explanation]:
+    """`SearchSession.explain`."""
+    if not matches:
+        return []
+    archive, model = session.archive, session.model
+    percentile: list[float | None] = [None] * len(matches)
+    spans: dict[str, dict[str, Any]] = {}
+    if len(archive) <= _LARGEST:
+        patches, distances = session.distances(asked, where, by, weights)
+        rows = patches.rows([match.id for match in matches])
+        own = dict(zip(patches.id_array.take(pa.array(rows)).to_pylist(), distances[rows].tolist(), strict=True))
+        # NaN, of a patch that lacks what is compared, is farther than none
+        percentile = [100.0 * float((distances > own[match.id]).mean()) for match in matches]
+        regions = list(dict.fromkeys(match.region for match in matches))
+        spans = _spans(archive, patches, distances, float(np.nanmax(list(own.values()))), regions)
+    present = set(archive.columns)
+    names = [name for name in parameters() if f"grid_{name}" in present]
+    scores = session.scores(names)
+    others = session.pictures(matches)
+    alike, views = asked.aligner.over(others, finest=_COARSE)
+    differences = {
+        name: _differences(
+            name, asked.values.get(name), [match.row.get(f"grid_{name}") for match in matches],
+            asked.noise.get(name, np.nan), scores[name], model.preset.physical,
+        )
+        for name in names
+    }  # fmt: skip
+    out = []
+    for k, match in enumerate(matches):
+        of_match = {name: found[k] for name, found in differences.items()}
+        alignment = {
+            "flip": bool(views.flip[k]),
+            "rotation_deg": round(float(views.rotation_deg[k]), 2),
+            "zoom": round(float(views.zoom[k]), 3),
+            "shift_px": [float(v) for v in views.shift_px[k]],
+        }
+        span = spans.get(match.region)
+        out.append(Explanation(percentile[k], of_match, float(alike[k]), alignment, span, links(match.row)))
+    return out

@@ -1,0 +1,283 @@
+"""One ranking from two kinds of likeness: how a patch looks to the encoder, and what its physical parameters are.
+
+Parameters are compared by their normal scores in the archive: the rank of a value among the archive's, seen through
+the Gaussian quantile function. One score is one spread, whatever the unit and however long the tail. The embedding is
+divided so that two blind picks of the archive lie as far apart in it, in the mean square, as in one score. What a
+weight says is then what it does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+from scipy.special import ndtri
+
+from ..archive.places import whole
+from ..archive.rows import table_with_places
+from ..encoder.embedding import embed
+from ..physics import measure
+from .index import EmbeddingIndex, Match, SearchError
+
+if TYPE_CHECKING:
+    from ..archive.store import Archive
+    from ..model import Model
+
+__all__ = [
+    "COMPARED",
+    "EMBEDDING",
+    "WEIGHTS",
+    "NormalScores",
+    "ScoredParameters",
+    "combine",
+    "mixed_distances",
+    "parameter_distances",
+    "parse_weights",
+    "scored_parameters",
+    "search_hybrid",
+]
+
+#: the parameters that are compared where no weights are given
+COMPARED = ("tuf", "r", "psep", "tpf", "tnf", "sigma", "alpha", "grad")
+#: name of the embedding's weight
+EMBEDDING = "embedding"
+#: where none are given: the look counts as much as two parameters, and R, which varies most between patches that look
+#: alike, for one and a half. Which polarity leads is one of them: the eight say nothing of it, and where they weigh
+#: the look is outvoted (`solquery study retrieval`; docs/searching.md)
+WEIGHTS = {EMBEDDING: 2.0, **dict.fromkeys(COMPARED, 1.0), "r": 1.5, "polarity": 1.0}
+#: difference, in scores, between a value and none
+_ABSENT = 2.0
+
+
+class NormalScores:
+    """Normal scores of one parameter in an archive: monotonic, 0 at the median, 1 at the 84th percentile.
+
+    Parameters
+    ----------
+    values
+        (N,) in the archive; NaN where unknown. A constant parameter has score 0 everywhere.
+    """
+
+    def __init__(self, values: Any) -> None:
+        known = np.asarray(values, np.float64)
+        self._sorted = np.sort(known[np.isfinite(known)])
+
+    def _of(self, values: np.ndarray) -> np.ndarray:
+        """Scores of values that are in the archive: of their rank, the mean one where several are equal."""
+        below = np.searchsorted(self._sorted, values, "left")
+        upto = np.searchsorted(self._sorted, values, "right")
+        return ndtri(((below + upto + 1) / 2 - 0.5) / len(self._sorted))
+
+    def __call__(self, values: Any) -> np.ndarray:
+        """Scores of values; beyond the archive's range those of its ends; NaN stays NaN."""
+        values = np.asarray(values, np.float64)
+        if not len(self._sorted):
+            return np.full(values.shape, np.nan)
+        known = np.isfinite(values)
+        inside = np.clip(np.where(known, values, self._sorted[0]), self._sorted[0], self._sorted[-1])
+        # the neighbours among the archive's values: the value itself, where it is one of them
+        low = self._sorted[np.searchsorted(self._sorted, inside, "right") - 1]
+        high = self._sorted[np.searchsorted(self._sorted, inside, "left")]
+        at_low, at_high = self._of(low), self._of(high)
+        with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+            between = (at_high - at_low) / (high - low) * (inside - low) + at_low
+        return np.where(known, np.where(high > low, between, at_low), np.nan)
+
+
+class ScoredParameters:
+    """Normal scores of the parameters of an archive, kept for many queries.
+
+    Parameters
+    ----------
+    archive
+        Parameter name to (N,) values; NaN where unknown.
+    """
+
+    def __init__(self, archive: Mapping[str, Any]) -> None:
+        self._scores = {name: NormalScores(values) for name, values in archive.items()}
+        self._archive = {name: scores(archive[name]) for name, scores in self._scores.items()}
+
+    def distances(
+        self, queries: Mapping[str, Any], weights: Mapping[str, float], rows: np.ndarray | None = None
+    ) -> np.ndarray:
+        """(Q, n) to all patches or to some rows of them, as `parameter_distances` gives them."""
+        total: np.ndarray | None = None
+        sum_weights: np.ndarray | None = None
+        for name, weight in weights.items():
+            a, b = np.atleast_1d(self._scores[name](queries[name])), self._archive[name]
+            b = b if rows is None else b[rows]
+            gap = a[:, None] - b[None, :]
+            gap = np.where(np.isnan(b)[None, :], _ABSENT, gap)
+            asked = (~np.isnan(a))[:, None] * weight
+            part = np.where(asked > 0, asked * np.nan_to_num(gap) ** 2, 0.0)
+            total = part if total is None else total + part
+            sum_weights = asked if sum_weights is None else sum_weights + asked
+        if total is None or sum_weights is None:
+            raise ValueError("no parameter to compare by")
+        return np.sqrt(total / np.maximum(sum_weights, 1e-12))
+
+
+def parameter_distances(
+    queries: Mapping[str, Any], archive: Mapping[str, Any], weights: Mapping[str, float] | None = None
+) -> np.ndarray:
+    """Root mean square difference of scores.
+
+    Parameters
+    ----------
+    queries, archive
+        Parameter name to (Q,) and (N,), in the same units.
+    weights
+        Parameter name to its weight in the mean; None: the eight of `COMPARED` alike.
+
+    Returns
+    -------
+    (Q, N) float64. What a query does not have is not asked of the archive; what a patch of the archive lacks counts
+    as two spreads apart.
+    """
+    weights = dict.fromkeys(COMPARED, 1.0) if weights is None else dict(weights)
+    return ScoredParameters({name: archive[name] for name in weights}).distances(queries, weights)
+
+
+def combine(look: np.ndarray, physics: np.ndarray, vectors: np.ndarray, share: float) -> np.ndarray:
+    """Distance that mixes two.
+
+    Parameters
+    ----------
+    look
+        (Q, N) Euclidean distances of embeddings.
+    physics
+        (Q, N) from `parameter_distances`.
+    vectors
+        (N, D) embeddings of the archive, which give the look its scale.
+    share
+        Of the look, between 0 and 1.
+    """
+    scale = max(float(np.sqrt(np.asarray(vectors, np.float64).var(0).sum())), 1e-12)
+    return np.sqrt(share * (look / scale) ** 2 + (1.0 - share) * physics**2)
+
+
+def parse_weights(texts: Sequence[str], known: Collection[str]) -> dict[str, float] | None:
+    """``["embedding=2", "tuf=1,psep=0.5"]`` to weights; None where nothing is given.
+
+    Raises
+    ------
+    SearchError
+        For a name that is not known, a weight that is no positive number, or nothing left to compare by.
+    """
+    pairs = [pair.strip() for text in texts for pair in text.split(",") if pair.strip()]
+    if not pairs:
+        return None
+    weights: dict[str, float] = {}
+    for pair in pairs:
+        name, _, value = (part.strip() for part in pair.partition("="))
+        if name != EMBEDDING and name not in known:
+            raise SearchError(f"no weight for {name!r}; there are: {', '.join((EMBEDDING, *known))}")
+        try:
+            weight = float(value)
+        except ValueError:
+            weight = float("nan")
+        if not 0 <= weight < float("inf"):
+            raise SearchError(f"the weight of {name} must be a number from 0 on, got {value!r}; write e.g. {name}=2")
+        weights[name] = weight
+    if not any(weights.values()):
+        raise SearchError("every weight is 0: nothing is left to compare by")
+    return weights
+
+
+def scored_parameters(archive: Archive, names: Sequence[str]) -> tuple[pa.Array, ScoredParameters]:
+    """Ids of all patches of an archive, and the scores of some of their parameters on the grid.
+
+    Scores come from the whole archive, so that a condition does not change what a spread is.
+
+    Raises
+    ------
+    SearchError
+        Where the archive lacks a parameter on the grid.
+    """
+    columns = [f"grid_{name}" for name in names]
+    present = set(archive.columns)
+    missing = [name for name, column in zip(names, columns, strict=True) if column not in present]
+    if missing:
+        raise SearchError(
+            f"the archive lacks {', '.join(missing)} on the grid; "
+            f"measure it: `solquery archive embed {archive.uri} --again`"
+        )
+    table = table_with_places(archive, ["id", *columns])[1]
+    values = {name: table[column].to_numpy() for name, column in zip(names, columns, strict=True)}
+    return whole(table["id"]), ScoredParameters(values)
+
+
+def mixed_distances(
+    index: EmbeddingIndex,
+    model: Model,
+    x: np.ndarray,
+    scored: ScoredParameters,
+    rows: np.ndarray,
+    weights: Mapping[str, float],
+    *,
+    vector: np.ndarray | None = None,
+    archive_vectors: np.ndarray | None = None,
+) -> np.ndarray:
+    """Distances (1, N) of a query (H, W), in preset units, from the patches of an index, by look and physics.
+
+    Parameters
+    ----------
+    scored, rows
+        Parameters of an archive, and which of its rows the patches of the index are.
+    weights
+        As in `search_hybrid`.
+    vector
+        (1, D) embedding of the query, where it is known.
+    archive_vectors
+        (N, D) embeddings of the whole archive, where the index is a part of it: they give the look its scale. None:
+        those of the index.
+    """
+    physical = {name: weight for name, weight in weights.items() if name != EMBEDDING and weight > 0}
+    look = index.distances(embed(model.encoder, x) if vector is None else vector)
+    physics = np.zeros_like(look)
+    if physical:
+        asked = measure(model.preset.to_gauss(torch.from_numpy(x)[None]), model.preset.scale_mm, list(physical))
+        physics = scored.distances({name: values.numpy() for name, values in asked.items()}, physical, rows)
+    scale_of = index.vectors if archive_vectors is None else archive_vectors
+    return combine(look, physics, scale_of, weights.get(EMBEDDING, 0.0) / sum(weights.values()))
+
+
+def search_hybrid(
+    archive: Archive,
+    model: Model,
+    query: Any,
+    k: int = 10,
+    where: str | None = None,
+    group: str = "region",
+    exclude_region: str | Collection[str] | None = None,
+    weights: Mapping[str, float] | None = None,
+) -> list[Match]:
+    """The patches of an archive that look like the query and have its physical parameters.
+
+    Parameters
+    ----------
+    archive, model, query, k, where, group, exclude_region
+        As in `search`.
+    weights
+        Of ``"embedding"`` (the embedding) and of parameters by name; what is not named has no say. None: `WEIGHTS`, the
+        look, the eight parameters of the paper and which polarity leads. Without ``"embedding"``, or with 0 for it, the
+        search is by physics alone.
+
+    Returns
+    -------
+    list of Match
+        Nearest first. A distance of 1 is one spread of the archive, in the mean over what is compared.
+
+    Raises
+    ------
+    SearchError
+        As `search`, and where the archive lacks a parameter on the grid.
+    """
+    from .session import SearchSession
+
+    session = SearchSession(archive, model)
+    weights = dict(WEIGHTS if weights is None else weights)
+    return session.search(query, k, where, group, exclude_region, by="hybrid", weights=weights, rerank=0)

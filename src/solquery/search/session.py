@@ -1,0 +1,399 @@
+"""Searches of one archive with one model: what a command, the page and a notebook all ask.
+
+A session reads the embeddings once and keeps them, embeds a query once, and explains answers from what it has. When
+the archive has changed it reads anew.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ..archive.places import whole
+from ..archive.rows import in_lance, rows_at, table_with_places, version_of
+from ..encoder.embedding import embed
+from ..physics import measure
+from ..physics.noise import uncertainty
+from .alignment import Aligner
+from .hybrid import EMBEDDING, WEIGHTS, NormalScores, ScoredParameters, mixed_distances, scored_parameters
+from .index import EmbeddingIndex, Match, checked_query, checked_vectors
+from .loading import Embedded, load_index, row_columns, rows_of
+from .rerank import RERANK_DEPTH, reranked
+
+if TYPE_CHECKING:
+    from ..archive.store import Archive
+    from ..model import Model
+    from .approximate import ApproximateIndex
+    from .explanation import Explanation
+
+__all__ = ["BY", "NOISE_GAUSS", "SearchSession", "search"]
+
+#: what a search can compare: embeddings; embedding and parameters; parameters; the paper's distances of (TUF, R, PSEP)
+BY = ("ssl", "hybrid", "physics", "euclidean", "mahalanobis")
+#: standard deviation of a pixel of the grid: between HMI's line-of-sight and radial noise, averaged onto 1.8 Mm
+NOISE_GAUSS = 10.0
+_NOISE_DRAWS = 8
+#: queries and conditions that are remembered
+_QUERIES, _CONDITIONS = 4, 8
+
+
+class Asked:
+    """A query and what is computed of it, each when it is first needed.
+
+    Attributes
+    ----------
+    x
+        (H, W) float32 in preset units.
+    """
+
+    def __init__(self, x: np.ndarray, model: Model) -> None:
+        self.x, self._model = x, model
+
+    @cached_property
+    def vector(self) -> np.ndarray:
+        """(1, D) embedding."""
+        return embed(self._model.encoder, self.x)
+
+    @cached_property
+    def aligner(self) -> Aligner:
+        """Lays it over other patches."""
+        return Aligner(self.x, self._model.preset.encoder.augment)
+
+    @cached_property
+    def values(self) -> dict[str, float]:
+        """Its parameters on the grid."""
+        preset = self._model.preset
+        return {name: float(v[0]) for name, v in measure(preset.to_gauss(self.x), preset.scale_mm).items()}
+
+    @cached_property
+    def noise(self) -> dict[str, float]:
+        """Standard errors of its parameters at `NOISE_GAUSS` a pixel of the grid."""
+        preset = self._model.preset
+        gauss = np.asarray(preset.to_gauss(self.x))
+        found = uncertainty(gauss, preset.scale_mm, NOISE_GAUSS, samples=_NOISE_DRAWS)
+        return {name: float(value[0]) for name, value in found.items()}
+
+
+class SearchSession:
+    """Many searches of one archive with one model; may be used from several threads.
+
+    Parameters
+    ----------
+    archive
+        With the embeddings of the model (`embed_archive`).
+    model
+        Whose encoder embeds the queries.
+
+    Examples
+    --------
+    ``session = SearchSession(archive, model)``, then for each query ``matches = session.search(x)`` and
+    ``session.explain(x, matches)``.
+    """
+
+    def __init__(self, archive: Archive, model: Model) -> None:
+        self.archive, self.model = archive, model
+        self._lock = threading.RLock()
+        self._queries: OrderedDict[bytes, Asked] = OrderedDict()
+        self._version: int | None = None
+        self._forget()
+
+    def _forget(self) -> None:
+        self._embedded: Embedded | None = None
+        self._indexes: OrderedDict[str | None, EmbeddingIndex] = OrderedDict()
+        self._scored: dict[tuple[str, ...], tuple[pa.Array, ScoredParameters]] = {}
+        self._scores: dict[str, NormalScores] = {}
+        self._quick: list[ApproximateIndex | None] = []
+        self._columns: list[str] = []
+
+    def _refresh(self) -> None:
+        version = version_of(self.archive) if in_lance(self.archive) else None
+        if version != self._version:
+            self._forget()
+            self._version = version
+
+    # ------------------------------------------------------------- what is there
+
+    def embedded(self) -> Embedded:
+        """Which patches have an embedding of this encoder and preset."""
+        with self._lock:
+            self._refresh()
+            return self._there()
+
+    def _there(self) -> Embedded:
+        if self._embedded is None:
+            self._embedded = Embedded(self.archive, self.model)
+        return self._embedded
+
+    def index(self, where: str | None = None) -> EmbeddingIndex:
+        """The embeddings of the patches that meet a condition; errors and warnings as for `load_index`."""
+        with self._lock:
+            self._refresh()
+            return self._index(where or None)
+
+    def _index(self, where: str | None) -> EmbeddingIndex:
+        with self._lock:
+            if where not in self._indexes:
+                if where is None:
+                    self._indexes[None] = self._there().index()
+                else:
+                    # of a single condition only what meets it is read; who asks again gets it out of all of them
+                    self._indexes[where] = self._selected(where) if self._indexes else self._read(where)
+                some = [name for name in self._indexes if name not in (None, where)]
+                for name in some[: max(len(some) - _CONDITIONS + 1, 0)]:
+                    del self._indexes[name]
+            self._indexes.move_to_end(where)
+            return self._indexes[where]
+
+    def _read(self, where: str) -> EmbeddingIndex:
+        return load_index(self.archive, self.model, where)
+
+    def _selected(self, where: str) -> EmbeddingIndex:
+        every = self._index(None)
+        ids = whole(table_with_places(self.archive, ["id"], where)[1]["id"])
+        rows = every.rows(ids)
+        # what cannot be found is told as where it is read
+        return every.among(rows) if len(rows) == len(ids) and len(rows) else self._read(where)
+
+    def _approximate(self) -> ApproximateIndex | None:
+        """The approximate index, where the archive has one of its version."""
+        from .approximate import open_index
+
+        with self._lock:
+            if not self._quick:
+                self._quick.append(open_index(self.archive, self.model))
+            return self._quick[0]
+
+    def query(self, x: Any) -> Asked:
+        """A query (H, W) in preset units, checked; SearchError where it is not one of this model."""
+        x = checked_query(x, self.model)
+        key = x.tobytes()
+        with self._lock:
+            if key not in self._queries:
+                self._queries[key] = Asked(x, self.model)
+                while len(self._queries) > _QUERIES:
+                    self._queries.popitem(last=False)
+            self._queries.move_to_end(key)
+            return self._queries[key]
+
+    # -------------------------------------------------------------------- search
+
+    def search(
+        self,
+        query: Any,
+        k: int = 10,
+        where: str | None = None,
+        group: str = "region",
+        exclude_region: str | Collection[str] | None = None,
+        *,
+        by: str = "ssl",
+        weights: Mapping[str, float] | None = None,
+        rerank: int | None = None,
+    ) -> list[Match]:
+        """The patches of the archive that look most like the query, or are most like it.
+
+        Parameters
+        ----------
+        query, k, where, group, exclude_region
+            As in `solquery.search`.
+        by
+            What is compared: ``"ssl"``, the embeddings; ``"hybrid"``, embedding and parameters, and ``"physics"``,
+            parameters alone, as in `solquery.search_hybrid`; ``"euclidean"`` and ``"mahalanobis"``, the paper's
+            distances of (TUF, R, PSEP), as in `solquery.search_parameters`.
+        weights
+            Of a search by ``"hybrid"`` or ``"physics"``; None: those of `solquery.search_hybrid`.
+        rerank
+            How many of the nearest patches are looked at again, pixel by pixel. None: `RERANK_DEPTH` of a search by
+            embeddings, 0 of any other.
+
+        Returns
+        -------
+        list of Match
+            As `solquery.search`.
+        """
+        if by not in BY:
+            raise ValueError(f"by must be one of {', '.join(BY)}, got {by!r}")
+        with self._lock:
+            self._refresh()
+        asked = self.query(query)
+        if rerank is None:
+            rerank = self.verified_by_default(by)
+
+        def find(k: int, group: str) -> list[Match]:
+            return self._nearest(asked, k, where, group, exclude_region, by, weights)
+
+        if rerank:
+            checked_vectors(np.zeros((1, 1)), k, group, 1)
+            found = reranked(self.archive, self.model, asked.x, find, k, group, rerank, asked.aligner, self.pictures)
+        else:
+            found = find(k, group)
+        return self._with_rows(found)
+
+    @staticmethod
+    def verified_by_default(by: str) -> int:
+        """How many patches `search` looks at again where nothing is said."""
+        return RERANK_DEPTH if by == "ssl" else 0
+
+    def _nearest(
+        self, asked: Asked, k: int, where: str | None, group: str, exclude: str | Collection[str] | None, by: str,
+        weights: Mapping[str, float] | None,
+    ) -> list[Match]:  # fmt: skip
+        if by == "ssl":
+            quick = self._approximate()
+            if quick is not None:
+                return quick.nearest(asked.vector, k, group, exclude, where)[0]
+            return self._index(where or None).nearest(asked.vector, k, group, exclude)[0]
+        patches, distances = self.distances(asked, where, by, weights)
+        return patches.ranked(distances[None].copy(), k, group, exclude)
+
+    def distances(
+        self, asked: Asked, where: str | None = None, by: str = "ssl", weights: Mapping[str, float] | None = None
+    ) -> tuple[EmbeddingIndex, np.ndarray]:
+        """All patches that meet a condition, and their distances (N,) from a query, as `search` measures them."""
+        if by in ("euclidean", "mahalanobis"):
+            from .baselines import table_distances
+
+            patches, apart = table_distances(self.archive, asked.values, by, where, preset=self.model.preset.name)
+            return patches, apart[0]
+        if by == "ssl":
+            index = self._index(where or None)
+            return index, index.distances(asked.vector)[0]
+        weights = shares(by) if weights is None else weights
+        # the look has the scale of the whole archive: a match is as far away whatever else may be found
+        every = self._index(None).vectors if where and weights.get(EMBEDDING, 0.0) > 0 else None
+        index = self._index(where or None)
+        names = tuple(name for name, weight in weights.items() if name != EMBEDDING and weight > 0)
+        scored, rows = ScoredParameters({}), np.empty(0, np.int64)
+        if names:
+            ids, scored = self._parameters(names)
+            rows = np.asarray(pc.index_in(index.id_array, value_set=ids))
+        apart = mixed_distances(
+            index, self.model, asked.x, scored, rows, weights, vector=asked.vector, archive_vectors=every
+        )
+        return index, apart[0]
+
+    def _parameters(self, names: tuple[str, ...]) -> tuple[pa.Array, ScoredParameters]:
+        with self._lock:
+            if names not in self._scored:
+                self._scored[names] = scored_parameters(self.archive, names)
+            return self._scored[names]
+
+    def scores(self, names: Sequence[str]) -> dict[str, NormalScores]:
+        """Normal scores of parameters on the grid, among the whole archive."""
+        with self._lock:
+            absent = [name for name in names if name not in self._scores]
+            if absent:
+                table = table_with_places(self.archive, [f"grid_{name}" for name in absent])[1]
+                self._scores |= {name: NormalScores(table[f"grid_{name}"].to_numpy()) for name in absent}
+            return {name: self._scores[name] for name in names}
+
+    def pictures(self, matches: Sequence[Match]) -> np.ndarray:
+        """(N, H, W) float32 in preset units, the patches of matches."""
+        ids = [match.id for match in matches]
+        places = [match.place for match in matches if match.place is not None]
+        if len(places) == len(ids) and in_lance(self.archive):
+            sums = {row["id"]: row["checksum"] for row in rows_at(self.archive, places, ["id", "checksum"])}
+            if all(name in sums for name in ids):
+                keys = pa.table({"id": ids, "checksum": [sums[name] for name in ids]})
+                return self.archive.prepared_few(self.model.preset, keys)
+        names, x = self.archive.prepared(self.model.preset, ids=ids)
+        place = {name: k for k, name in enumerate(names)}
+        return np.stack([np.asarray(x[place[name]], np.float32) for name in ids])
+
+    def _with_rows(self, matches: list[Match]) -> list[Match]:
+        """Matches with the rows of their patches."""
+        places = [match.place for match in matches if match.place is not None]
+        found: dict[str, dict[str, Any]] = {}
+        if places and in_lance(self.archive):
+            self._columns = self._columns or row_columns(self.archive)
+            found = {row["id"]: row for row in rows_at(self.archive, places, self._columns)}
+        absent = [match.id for match in matches if match.id not in found]
+        found |= rows_of(self.archive, absent)
+        return [replace(match, row=found.get(match.id, {})) for match in matches]
+
+    # ------------------------------------------------------------------- explain
+
+    def explain(
+        self,
+        query: Any,
+        matches: Sequence[Match],
+        *,
+        by: str = "ssl",
+        where: str | None = None,
+        weights: Mapping[str, float] | None = None,
+    ) -> list[Explanation]:
+        """What can be said of each match of a search.
+
+        Parameters
+        ----------
+        query, by, where, weights
+            Those of the search.
+        matches
+            Its answers, nearest first.
+        """
+        from .explanation import explained
+
+        with self._lock:
+            self._refresh()
+        return explained(self, self.query(query), matches, by, where, weights)
+
+
+def shares(by: str) -> dict[str, float]:
+    """Weights of a search by ``"hybrid"``, embedding and parameters, or by ``"physics"``, parameters alone."""
+    return {name: weight for name, weight in WEIGHTS.items() if by == "hybrid" or name != EMBEDDING}
+
+
+def search(
+    archive: Archive,
+    model: Model,
+    query: Any,
+    k: int = 10,
+    where: str | None = None,
+    group: str = "region",
+    exclude_region: str | Collection[str] | None = None,
+    rerank: int = RERANK_DEPTH,
+) -> list[Match]:
+    """The patches of an archive that look most like the query.
+
+    All embeddings are compared, unless the archive has an approximate index (`build_index`, ``solquery index``), which
+    finds nearly all of the same in milliseconds among millions.
+
+    Parameters
+    ----------
+    archive
+        With the embeddings of this model (`embed_archive`).
+    model
+        Whose encoder embeds the query.
+    query
+        (H, W) in preset units, numpy or tensor: generated, edited, or a prepared observation.
+    k
+        How many; fewer come back where the archive has fewer.
+    where
+        SQL condition on the columns of the archive, e.g. ``"source = 'real' AND tuf > 1e22"``.
+    group
+        ``"region"``: the best frame of each region, since frames of one region are near-duplicates in time;
+        ``"none"``: every patch for itself.
+    exclude_region
+        Name or names of regions to leave out, e.g. that of the query.
+    rerank
+        How many of the nearest patches are looked at again, pixel by pixel (`solquery.search.reranked`): one over
+        which the query can be laid comes first. 0 for none, where the query is no image that could be in the archive.
+
+    Returns
+    -------
+    list of Match
+        Nearest first, with Euclidean distances of the embeddings; before them what the query can be laid over.
+
+    Raises
+    ------
+    SearchError
+        When the query does not fit the preset, or nothing can be searched (see `load_index`).
+    """
+    return SearchSession(archive, model).search(query, k, where, group, exclude_region, rerank=rerank)

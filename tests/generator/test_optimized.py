@@ -1,0 +1,56 @@
+"""The generator made ready for one image makes the images of the one it was made of."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from solquery.config import get_preset
+from solquery.generator import build_generator
+from solquery.generator.optimized import OptimizedPyramid, optimize_for_inference
+
+
+@pytest.fixture(scope="module", params=[16, 64])
+def pair(request):
+    torch.manual_seed(request.param)
+    made_of = build_generator(get_preset("physical").generator, (request.param, request.param))
+    with torch.no_grad():
+        for head in made_of.heads:  # as strong as a trained one's, so that differences would show
+            head.weight.normal_(std=0.03)
+        made_of.fine_grain.spread.weight.normal_(std=0.02)
+    return made_of.eval(), optimize_for_inference(made_of)
+
+
+@pytest.mark.parametrize("n", [1, 3])
+def test_the_images_are_the_same_to_rounding(pair, n):
+    made_of, ready = pair
+    z = torch.randn(n, made_of.latent_dim, generator=torch.Generator().manual_seed(5))
+    with torch.no_grad():
+        wanted = made_of(z)
+        # of fields of some hundred gauss, hundredths of one
+        torch.testing.assert_close(ready(z), wanted, atol=1e-4 * float(wanted.abs().max()), rtol=0)
+    assert isinstance(ready, OptimizedPyramid)
+    assert float(wanted.abs().max()) > 0.05
+
+
+def test_gradients_are_those_of_the_generator(pair):
+    made_of, ready = pair
+    slopes = []
+    for network in (made_of, ready):
+        z = torch.randn(1, made_of.latent_dim, generator=torch.Generator().manual_seed(6)).requires_grad_()
+        network(z).square().sum().backward()
+        slopes.append(z.grad)
+    assert torch.equal(*slopes)
+    assert float(slopes[0].abs().max()) > 0
+
+
+def test_a_coarser_level_is_that_of_the_generator(pair):
+    made_of, ready = pair
+    z = torch.randn(1, made_of.latent_dim, generator=torch.Generator().manual_seed(7))
+    with torch.no_grad():
+        torch.testing.assert_close(ready(z, 1), made_of(z, 1), atol=1e-4, rtol=1e-3)
+
+
+def test_another_architecture_is_left_as_it_is():
+    paper = build_generator(get_preset("tiny").generator, (32, 32))
+    assert optimize_for_inference(paper) is paper

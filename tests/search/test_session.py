@@ -1,0 +1,124 @@
+"""A session answers as single searches do, reads an archive once, and looks at costly properties once."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from solquery import simulate
+from solquery.archive import Archive
+from solquery.encoder import embed, embed_archive
+from solquery.model import Model
+from solquery.search import SearchError, SearchSession, load_index, loading, search, search_hybrid, search_parameters
+from solquery.search.explanation import explain
+
+
+@pytest.fixture(scope="module")
+def models():
+    return Model.load("quick")
+
+
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory, models):
+    archive = Archive.create(tmp_path_factory.mktemp("session") / "archive")
+    archive.add(simulate(6, 4, seed=2, workers=1))
+    embed_archive(archive, models)
+    return archive
+
+
+@pytest.fixture
+def x(stored, models):
+    return stored.prepared(models.preset, ids=stored.ids()[5:6])[1][0]
+
+
+def told(matches):
+    return [(m.id, m.region, m.distance, m.rank, m.correlation, m.row) for m in matches]
+
+
+@pytest.mark.parametrize("where", [None, "tuf > 1e21", "region <> 'none'"])
+def test_a_session_answers_as_single_searches_do(stored, models, x, where):
+    session = SearchSession(stored, models)
+    values = session.query(x).values
+    for _ in range(2):
+        assert told(session.search(x, 5, where)) == told(search(stored, models, x, 5, where))
+        got = session.search(x, 5, where, by="hybrid")
+        assert told(got) == told(search_hybrid(stored, models, x, 5, where))
+        got = session.search(x, 5, where, by="mahalanobis")
+        assert told(got) == told(search_parameters(stored, values, 5, "mahalanobis", where))
+
+
+def test_answers_are_those_of_a_loop_over_all_rows(stored, models, x):
+    table = stored.table(["id", "region", "embedding"])
+    vectors = np.stack(table["embedding"].to_numpy(zero_copy_only=False)).astype(float)
+    apart = np.sqrt(((vectors - embed(models.encoder, x)) ** 2).sum(1))
+    order = np.argsort(apart, kind="stable")
+    got = SearchSession(stored, models).search(x, 7, group="none", rerank=0)
+    assert [m.id for m in got] == [table["id"][int(row)].as_py() for row in order[:7]]
+    np.testing.assert_allclose([m.distance for m in got], apart[order[:7]], rtol=1e-6, atol=1e-6)
+    rows = {row["id"]: row for row in stored.table().drop_columns(["embedding"]).to_pylist()}
+    assert [m.row for m in got] == [rows[m.id] for m in got]
+
+
+def test_what_is_explained_is_the_share_of_patches_that_are_farther_and_the_span_of_the_region(stored, models, x):
+    session = SearchSession(stored, models)
+    matches = session.search(x, 4, rerank=0)
+    explained = session.explain(x, matches)
+    index = load_index(stored, models)
+    apart = index.distances(embed(models.encoder, x))[0]
+    reach = max(apart[index.ids.tolist().index(m.id)] for m in matches)
+    times = dict(zip(*(stored.table(["id", "t_utc"])[name].to_pylist() for name in ("id", "t_utc")), strict=True))
+    for match, one in zip(matches, explained, strict=True):
+        own = apart[index.ids.tolist().index(match.id)]
+        assert one.rank_percentile == pytest.approx(100 * (apart > own).mean())
+        near = index.ids[(index.regions == match.region) & (apart <= reach)]
+        assert one.span["frames"] == len(near)
+        assert one.span["first"] == min(times[name] for name in near).isoformat()
+    again = explain(stored, models, x, matches)
+    assert [(e.rank_percentile, e.span, e.likeness) for e in again] == [
+        (e.rank_percentile, e.span, e.likeness) for e in explained
+    ]
+
+
+def test_embeddings_are_read_once_and_a_query_is_embedded_once(stored, models, x, monkeypatch):
+    read, embedded = [], []
+    vectors = loading.Embedded._vectors
+    monkeypatch.setattr(loading.Embedded, "_vectors", lambda self, *a: read.append(1) or vectors(self, *a))
+    monkeypatch.setattr(
+        "solquery.search.session.embed", lambda *a, **k: embedded.append(1) or embed(*a, **k)
+    )  # fmt: skip
+    session = SearchSession(stored, models)
+    for where in (None, "tuf > 1e21", None):
+        matches = session.search(x, 3, where)
+        session.explain(x, matches, where=where)
+    session.search(x, 3, by="hybrid")
+    assert (len(read), len(embedded)) == (1, 1)
+
+
+def test_the_hash_of_the_encoder_is_asked_for_a_few_times_and_not_once_a_row(stored, models, x, monkeypatch):
+    asked = []
+    hashed = Model.encoder_hash.fget
+    monkeypatch.setattr(Model, "encoder_hash", property(lambda self: asked.append(1) or hashed(self)))
+    session = SearchSession(stored, models)
+    session.explain(x, session.search(x, 3))
+    embed_archive(stored, models)
+    assert 0 < len(asked) < 8 < len(stored)
+
+
+def test_patches_that_are_added_are_found_and_told_of(tmp_path, models):
+    archive = Archive.create(tmp_path / "archive")
+    patches = list(simulate(3, 2, seed=5, workers=1))
+    archive.add(patches[:4])
+    embed_archive(archive, models)
+    session = SearchSession(archive, models)
+    x = archive.prepared(models.preset, ids=[patches[0].id])[1][0]
+    assert len(session.search(x, 9, group="none")) == 4 and session.embedded().missing == 0
+    archive.add(patches[4:])
+    assert session.embedded().missing == 2
+    with pytest.warns(UserWarning, match=r"2 of 6 patches have no embedding"):
+        assert len(session.search(x, 9, group="none")) == 4
+    embed_archive(archive, models)
+    assert len(session.search(x, 9, group="none")) == 6
+    with pytest.raises(SearchError, match="no patch matches"):
+        session.search(x, where="tuf < 0")
+    with pytest.raises(ValueError, match="by must be one of"):
+        session.search(x, by="cosine")
