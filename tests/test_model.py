@@ -10,6 +10,7 @@ import torch
 from solquery import model as model_module
 from solquery import model_files
 from solquery.config import Preset, get_preset
+from solquery.config.renamed import RENAMED
 from solquery.encoder.networks import build_encoder
 from solquery.errors import SolqueryError
 from solquery.generator.networks import build_generator
@@ -69,10 +70,10 @@ def rewrite(folder, change):
 def test_there_and_back(made, folder):
     loaded = Model.load(folder)
     assert sorted(path.name for path in folder.iterdir()) == [
-        "model.json",
         "directions.safetensors",
         "encoder.safetensors",
         "generator.safetensors",
+        "model.json",
     ]
     assert loaded.name == "mine"
     assert loaded.preset == made.preset
@@ -349,3 +350,26 @@ def test_configurations_of_the_model_win_over_those_of_the_preset(tmp_path):
     loaded = Model.load(model.save(tmp_path / "other"))
     assert loaded.preset.generator == preset.generator
     assert loaded.generator.latent_dim == 5
+
+
+def test_a_model_saved_under_the_names_of_before_loads_as_it_did(tmp_path):
+    model = Model("old", "tiny", build_generator(get_preset("tiny").generator, (32, 32)))
+    folder = model.save(tmp_path / "old")
+    (folder / "model.json").rename(folder / "bundle.json")
+    rename_settings(folder / "bundle.json")
+    again = Model.load(folder)
+    assert again.hash != model.hash and again.preset.generator == model.preset.generator
+    z = torch.randn(2, 16)
+    with torch.no_grad():
+        assert torch.equal(again.generator(z), Model.load(model.save(tmp_path / "new")).generator(z))
+
+
+def rename_settings(path):
+    """The settings of a manifest under their old names, and the hash that goes with them."""
+    document = json.loads(path.read_text())
+    settings = document["generator"]["config"]
+    for old, new in RENAMED.items():
+        if new in settings:
+            settings[old] = settings.pop(new)
+    document["hash"] = model_files.document_hash(document)
+    path.write_text(json.dumps(document))

@@ -23,6 +23,8 @@ from .model_files import (
     document_hash,
     fill,
     first_line,
+    is_model,
+    manifest_of,
     preset_record,
     read_files,
     read_manifest,
@@ -139,7 +141,7 @@ class Model:
         from safetensors.torch import save as pack
 
         folder = Path(folder).absolute()
-        if folder.exists() and not (folder.is_dir() and ((folder / MANIFEST).is_file() or not any(folder.iterdir()))):
+        if folder.exists() and not (folder.is_dir() and (is_model(folder) or not any(folder.iterdir()))):
             raise ModelError(f"{folder} is no model and not empty; nothing was written, choose another folder")
         contents = {"generator.safetensors": pack(stored_state(self.generator))}
         encoder: dict[str, Any] | None = None
@@ -213,7 +215,7 @@ class Model:
             base = get_preset(stored["name"])
             encoder_weights = encoder_record["weights"] if encoder_record else None
         except (KeyError, TypeError, ValueError) as error:
-            raise ModelError(f"{folder / MANIFEST} does not describe a model: {first_line(error)}") from None
+            raise ModelError(f"{manifest_of(folder)} does not describe a model: {first_line(error)}") from None
         if preset is not None and get_preset(preset).name != base.name:
             raise ModelError(
                 f"{folder} is of preset {base.name!r}, not {get_preset(preset).name!r}; choose another model"
@@ -237,7 +239,7 @@ class Model:
         try:
             model = cls(name, full, generator, encoder, directions, metadata, inference)
         except ModelError as error:
-            raise ModelError(f"{folder / MANIFEST}: {error}") from None
+            raise ModelError(f"{manifest_of(folder)}: {error}") from None
         model.hash = document["hash"]
         if encoder_weights is not None and model.encoder is not None:
             model._encoder_hash = encoder_weights, _writes(model.encoder)
@@ -264,7 +266,7 @@ def _sibling(folder: Path, name: str) -> Path:
     """Folder of the model `name` that lies beside `folder`, or that ships with the package."""
     if isinstance(name, str) and _NAME.fullmatch(name):
         for place in (folder.parent / name, SHIPPED / name):
-            if (place / MANIFEST).is_file() and place.absolute() != folder.absolute():
+            if is_model(place) and place.absolute() != folder.absolute():
                 return place
     raise ModelError(f"{folder} shares the encoder of model {name!r}, which is neither beside it nor shipped; add it")
 

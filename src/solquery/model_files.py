@@ -26,6 +26,8 @@ __all__ = [
     "document_hash",
     "fill",
     "first_line",
+    "is_model",
+    "manifest_of",
     "preset_record",
     "read_files",
     "read_manifest",
@@ -38,6 +40,8 @@ __all__ = [
 FORMAT = "solquery-bundle"
 VERSION = 1
 MANIFEST = "model.json"
+#: its name in models saved before
+_OLD_MANIFEST = "bundle.json"
 
 
 class ModelError(SolqueryError, ValueError):
@@ -120,9 +124,20 @@ def first_line(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 
+def manifest_of(folder: str | Path) -> Path:
+    """Where a model's folder has its manifest: ``model.json``, or ``bundle.json`` in one that was saved before."""
+    new, old = Path(folder) / MANIFEST, Path(folder) / _OLD_MANIFEST
+    return old if old.is_file() and not new.is_file() else new
+
+
+def is_model(folder: str | Path | None) -> bool:
+    """Whether a folder holds a model."""
+    return folder is not None and manifest_of(folder).is_file()
+
+
 def read_manifest(folder: Path) -> dict[str, Any]:
     """model.json, of the right format and undamaged."""
-    path = folder / MANIFEST
+    path = manifest_of(folder)
     try:
         document = json.loads(path.read_bytes())
     except FileNotFoundError:
@@ -148,11 +163,11 @@ def read_files(folder: Path, document: dict[str, Any]) -> dict[str, bytes]:
     out = {}
     records = document.get("files")
     if not isinstance(records, dict):
-        raise ModelError(f"{folder / MANIFEST} does not list the files of the model; save it again")
+        raise ModelError(f"{manifest_of(folder)} does not list the files of the model; save it again")
     for name, record in records.items():
         path = folder / name
         if path.parent != folder:
-            raise ModelError(f"{folder / MANIFEST} names a file outside the model: {name!r}")
+            raise ModelError(f"{manifest_of(folder)} names a file outside the model: {name!r}")
         try:
             data = path.read_bytes()
         except FileNotFoundError:
@@ -160,7 +175,7 @@ def read_files(folder: Path, document: dict[str, Any]) -> dict[str, bytes]:
         except OSError as error:
             raise ModelError(f"{path} cannot be read: {error.strerror}") from None
         if not isinstance(record, dict) or not {"bytes", "sha256"} <= set(record):
-            raise ModelError(f"{folder / MANIFEST} does not say what {name} should hold; save the model again")
+            raise ModelError(f"{manifest_of(folder)} does not say what {name} should hold; save the model again")
         if len(data) != record["bytes"]:
             raise ModelError(f"{path} is damaged: {len(data)} bytes instead of {record['bytes']}; restore the model")
         if hashlib.sha256(data).hexdigest() != record["sha256"]:

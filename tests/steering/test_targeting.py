@@ -37,8 +37,10 @@ def test_a_number_in_the_population_is_met(model, name, percent):
 def test_lengths_are_those_of_normal_vectors(length):
     low, high = prior_norm_range(length)
     assert chi.cdf([low, high], length) == pytest.approx([5e-5, 1 - 5e-5], rel=1e-9)
-    answer = Answer(z=np.zeros(length), x=np.zeros((2, 2)), requested={}, measured={}, verdict="met", z_norm=0.9 * length**0.5,
-                    held={}, targets={})  # fmt: skip
+    answer = Answer(
+        z=np.zeros(length), x=np.zeros((2, 2)), requested={}, measured={}, verdict="met", z_norm=0.9 * length**0.5,
+        held={}, targets={},
+    )  # fmt: skip
     assert answer.prior_percentile == pytest.approx(100 * chi.cdf(0.9 * length**0.5, length))
 
 

@@ -112,7 +112,9 @@ def _fitted(model: str | None, asked: list[str] | None, n: int, seed: int, out: 
 
 def _encoder_home(out: Path) -> str | None:
     """Name of the model that holds the encoder of the one in folder `out`, if that one shares it."""
-    manifest = out / "model.json"
+    from ..model_files import manifest_of
+
+    manifest = manifest_of(out)
     if not manifest.is_file():
         return None
     return (json_.loads(manifest.read_text()).get("encoder") or {}).get("from")

@@ -87,7 +87,7 @@ def settle(
     from ..generator.finetune import FinetuneConfig
     from ..generator.finetune import finetune as settled
     from ..generator.training import read_settings
-    from ..generator.vaegan import is_model
+    from ..model_files import is_model
 
     began = time.monotonic()
     source = started_from(source) or source

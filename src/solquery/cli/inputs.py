@@ -328,7 +328,8 @@ def begun_with(start: Path | None, judge_first: int | None = None) -> dict[str, 
     """What a generator that begins with weights leaves out: the coarse levels, and trust in a new discriminator."""
     if start is None:
         return {} if judge_first is None else {"discriminator_warmup_images": judge_first}
-    from ..generator.vaegan import JUDGE_FIRST, is_model
+    from ..generator.vaegan import JUDGE_FIRST
+    from ..model_files import is_model
 
     if judge_first is None:
         judge_first = JUDGE_FIRST if is_model(start) else 0
@@ -341,8 +342,9 @@ def seen_by(source: str | None, preset: Preset, provenance: dict[str, Any]) -> n
         return None
     from ..encoder.training import load_encoder
     from ..model import Model, state_hash
+    from ..model_files import is_model
 
-    if source in Model.list() or (Path(source) / "model.json").exists():
+    if source in Model.list() or is_model(source):
         model = Model.load(source)
         if model.encoder is None:
             raise SolqueryError(f"model {source} has no encoder; name a run of `train encoder`")

@@ -118,9 +118,10 @@ def _encoder(source: str, out: Path) -> tuple[EncoderConfig, nn.Module, str | No
     from ..config import EncoderConfig, validated
     from ..encoder.training import load_encoder
     from ..model import Model
+    from ..model_files import is_model
 
     folder = Path(source)
-    if source in Model.list() or (folder / "model.json").exists():
+    if source in Model.list() or is_model(folder):
         other = Model.load(source)
         if other.encoder is None:
             raise SolqueryError(f"model {source} has no encoder; name a run of `train encoder`")

@@ -10,6 +10,16 @@ from .encoder import AugmentConfig, EncoderConfig
 from .generator import GeneratorConfig
 from .preset import Preset
 from .presets import PRESETS, get_preset
+from .renamed import with_current_names
 from .validation import validated
 
-__all__ = ["PRESETS", "AugmentConfig", "EncoderConfig", "GeneratorConfig", "Preset", "get_preset", "validated"]
+__all__ = [
+    "PRESETS",
+    "AugmentConfig",
+    "EncoderConfig",
+    "GeneratorConfig",
+    "Preset",
+    "get_preset",
+    "validated",
+    "with_current_names",
+]

@@ -5,11 +5,15 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+from .renamed import with_current_names
+
 __all__ = ["validated"]
 
 
 def validated(kind: type, values: dict[str, Any]) -> Any:
     """An instance of the settings class `kind` from untrusted `values`, checked and converted by pydantic.
+
+    Names that settings had before are understood (`RENAMED`).
 
     Raises
     ------
@@ -18,6 +22,7 @@ def validated(kind: type, values: dict[str, Any]) -> Any:
     """
     from pydantic import TypeAdapter, ValidationError
 
+    values = with_current_names(values)
     known = {f.name for f in dataclasses.fields(kind)}
     unknown = sorted(set(values) - known)
     if unknown:

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..config import AugmentConfig, EncoderConfig
+from ..config import AugmentConfig, EncoderConfig, with_current_names
 from ..errors import SolqueryError
 from .networks import Encoder, build_encoder
 
@@ -63,7 +63,7 @@ def open_run(run: Path, settings: dict[str, Any]) -> None:
     there = read_config(run)
     # a setting added since that run began has its default there
     defaults = json.loads(json.dumps(dataclasses.asdict(EncoderConfig())))
-    encoder = there.get("encoder", {})
+    encoder = with_current_names(there.get("encoder", {}))
     views = defaults["augment"] | encoder.get("augment", {})
     there["encoder"] = defaults | encoder | {"augment": views}
     settings = json.loads(json.dumps(settings))
@@ -118,7 +118,7 @@ def trim_stats(path: Path, images: int) -> dict[str, float]:
 
 
 def _config(run: Path) -> EncoderConfig:
-    values = dict(read_config(run)["encoder"])
+    values = with_current_names(read_config(run)["encoder"])
     views = dict(values.pop("augment"))
     values["physics"] = tuple(values.get("physics", ()))
     return EncoderConfig(**values, augment=AugmentConfig(**(views | {"zoom": tuple(views["zoom"])})))

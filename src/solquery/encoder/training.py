@@ -25,6 +25,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from ..config import EncoderConfig
+from ..model_files import is_model
 from ..training.run_folder import begun_from, write_then_rename
 from .augment import augment, seeded_generator
 from .collapse import CollapseWarning, collapse, effective_rank, spread
@@ -286,7 +287,7 @@ def train_encoder(
 
 def _begin_with(run: Path, encoder: Encoder, predictor: torch.nn.Module) -> None:
     """Weights of a model's encoder, or of another run's encoder and predictor."""
-    if (run / "model.json").is_file():
+    if is_model(run):
         try:
             encoder.load_state_dict(load_file(run / "encoder.safetensors"))
         except (OSError, RuntimeError, SafetensorError):

@@ -21,13 +21,13 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
+from ..model_files import is_model
 from ..training.process_group import ProcessGroup
 from ..training.run_folder import RunFolder, TrainingError
 from .footprint import fit_footprint, load_weights
 from .networks import build_generator
 from .pyramid import compress
 from .statistics_matching import StatisticsMatching
-from .vaegan import is_model
 
 if TYPE_CHECKING:
     from ..config import GeneratorConfig

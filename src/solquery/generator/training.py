@@ -21,7 +21,7 @@ from safetensors.torch import load_file
 from torch import nn
 from torch.nn import functional as F
 
-from ..config import GeneratorConfig
+from ..config import GeneratorConfig, with_current_names
 from ..training.diversity import CollapseWarning, Diversity, looking
 from ..training.monitor import TrainingMonitor
 from ..training.process_group import ProcessGroup, process_group
@@ -345,7 +345,7 @@ def read_settings(run: str | Path) -> tuple[GeneratorConfig, tuple[int, int], di
     path = Path(run) / "config.json"
     try:
         resolved = json.loads(path.read_text())
-        values = dict(resolved["generator"])
+        values = with_current_names(resolved["generator"])
         for name in ("betas", "grow_images", "anchors"):
             values[name] = tuple(values[name])
         # before there was a choice, one batch served both steps

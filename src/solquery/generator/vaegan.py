@@ -26,6 +26,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from ..config import GeneratorConfig
+from ..model_files import is_model
 from ..training.diversity import Diversity
 from ..training.monitor import TrainingMonitor
 from ..training.process_group import ProcessGroup, process_group
@@ -38,7 +39,7 @@ from .networks import build_generator
 from .pyramid import compress, expand, haar_split
 from .statistics_matching import StatisticsMatching
 
-__all__ = ["JUDGE_FIRST", "PatchDiscriminator", "is_model", "train_vaegan"]
+__all__ = ["JUDGE_FIRST", "PatchDiscriminator", "train_vaegan"]
 
 #: blocks a side at which reconstructions are compared, and the standard deviation (preset units) allowed there
 TOLERANCE = {8: 0.03, 16: 0.05, 32: 0.2}
@@ -143,11 +144,6 @@ def _parts(config: GeneratorConfig, shape: tuple[int, int], seed: int, device: t
         "discriminator": PatchDiscriminator(shape[0], config.width),
     }
     return {name: part.to(device, memory_format=layout) for name, part in parts.items()}
-
-
-def is_model(start: str | Path | None) -> bool:
-    """Whether `start` is the folder of a model, which has no discriminator."""
-    return start is not None and (Path(start) / "model.json").is_file()
 
 
 def _begin_with(start: str | Path, parts: dict[str, nn.Module], data: Any, seed: int) -> None:

@@ -173,6 +173,7 @@ def parse_weights(texts: Sequence[str], known: Collection[str]) -> dict[str, flo
     weights: dict[str, float] = {}
     for pair in pairs:
         name, _, value = (part.strip() for part in pair.partition("="))
+        name = EMBEDDING if name == "look" else name  # as it was called before
         if name != EMBEDDING and name not in known:
             raise SearchError(f"no weight for {name!r}; there are: {', '.join((EMBEDDING, *known))}")
         try:

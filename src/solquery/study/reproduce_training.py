@@ -16,7 +16,7 @@ from ..archive.samples import sample_patches
 from ..archive.store import Archive
 from ..config import Preset
 from ..model import Model
-from ..model_files import MANIFEST
+from ..model_files import is_model
 from ..patch import Patch
 from ..simulator import simulate
 from .demo import REGIONS_SEED
@@ -118,7 +118,7 @@ def trained_model(
     tell = progress or _silent
     folder = training_folder(out, preset, plan)
     runs = [folder / "generator", folder / "encoder"]
-    if (folder / "model" / MANIFEST).is_file():
+    if is_model(folder / "model"):
         return Model.load(folder / "model", preset=preset), runs
     folder.mkdir(parents=True, exist_ok=True)
     archive = _simulated(folder / "archive", plan.regions, plan.frames, TRAINING_SEED, False, tell)

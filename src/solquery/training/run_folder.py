@@ -22,8 +22,9 @@ import torch
 from safetensors.torch import save
 from torch import nn
 
-from ..config import GeneratorConfig
+from ..config import GeneratorConfig, with_current_names
 from ..errors import SolqueryError
+from ..model_files import is_model, manifest_of
 from .diversity import looking
 from .events import Events
 from .process_group import ProcessGroup
@@ -90,8 +91,8 @@ def begun_from(start: str | Path, kind: str = "generator") -> dict[str, Any]:
     if folder.is_file():
         folder = folder.parent.parent
     try:
-        if (folder / "model.json").is_file():
-            document = json.loads((folder / "model.json").read_text())
+        if is_model(folder):
+            document = json.loads(manifest_of(folder).read_text())
             name, story = document["name"], document["provenance"][kind]
             last, before = story["last"], story.get("start")
         else:
@@ -221,7 +222,7 @@ class RunFolder:
         # a setting younger than the run has its default there; before `shared_batch`, one batch served both steps
         known = json.loads(json.dumps(dataclasses.asdict(GeneratorConfig())))
         known["shared_batch"] = stored.get("loss") != "vae-gan"
-        there["generator"] = known | stored
+        there["generator"] = known | with_current_names(stored)
         # so do runs from before their data and preset were written down
         different = [key for key, value in self._settings.items() if key in there and there[key] != value]
         if different:
