@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from .config import EncoderConfig, GeneratorConfig, Preset, get_preset, validated
+from .io import first_line
 from .model_files import (
     FORMAT,
     MANIFEST,
@@ -22,7 +23,6 @@ from .model_files import (
     ModelError,
     document_hash,
     fill,
-    first_line,
     is_model,
     manifest_of,
     preset_record,

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from .config import Preset
 from .errors import SolqueryError
+from .io import first_line
 
 __all__ = [
     "FORMAT",
@@ -25,7 +26,6 @@ __all__ = [
     "ModelError",
     "document_hash",
     "fill",
-    "first_line",
     "is_model",
     "manifest_of",
     "preset_record",
@@ -117,11 +117,6 @@ def _rename_into_place(made: Path, target: Path) -> None:
         raise
     if old is not None:
         shutil.rmtree(old, ignore_errors=True)
-
-
-def first_line(error: Exception) -> str:
-    """First line of an error's message."""
-    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def manifest_of(folder: str | Path) -> Path:

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..cli.output import plain, quantity
 from ..physics import get_parameter
+from ..serialise import plain, quantity
 from ..steering import Directions, best_axes, project
 
 if TYPE_CHECKING:

@@ -7,9 +7,10 @@ import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from ..cli.output import plain, quantities, quantity
 from ..physics import measure, parameters
+from ..serialise import plain, quantity
 from ..steering.native_scale import native_estimates
+from ..steering.vocabulary import quantities
 from .links import fetch_line, links_of, record_set
 
 if TYPE_CHECKING:

@@ -18,7 +18,6 @@ import torch
 from .. import __version__
 from ..archive.prepare import prepare
 from ..archive.store import Archive
-from ..cli.output import plain, quantities
 from ..encoder import embed_archive
 from ..errors import SolqueryError
 from ..generator.optimized import optimize_for_inference
@@ -26,6 +25,7 @@ from ..model import Model
 from ..patch import Patch, observation_time
 from ..physics import get_parameter, measure
 from ..search import RERANK_DEPTH
+from ..serialise import plain
 from ..sharp.fits import UnreadableFits, quality_fault, write_fits
 from ..steering import (
     Answer,
@@ -41,6 +41,7 @@ from ..steering import (
 )
 from ..steering.direct import Been
 from ..steering.native_scale import NATIVE_KEY
+from ..steering.vocabulary import quantities
 from .asking import understand
 from .catalogue import Catalogue, why_no_search
 from .filters import where_of

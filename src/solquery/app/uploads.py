@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 
 from ..patch import Patch
+from ..serialise import plain
 from ..sharp.fits import UnreadableFits
 
 __all__ = ["Uploads", "check_declared", "read_upload"]
@@ -204,6 +205,4 @@ class Uploads:
 
 def document_of(patch: Patch) -> dict[str, Any]:
     """Everything of a patch but its field, as JSON can hold it."""
-    from ..cli.output import plain
-
     return {f.name: plain(getattr(patch, f.name)) for f in fields(Patch) if f.name != "field"}

@@ -6,9 +6,7 @@ All are written patch by patch in bounded memory, and appear under their names w
 from __future__ import annotations
 
 import hashlib
-import os
 import re
-import uuid
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
@@ -20,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ..errors import SolqueryError
+from ..io import replacing
 from ..sharp.fits import write_fits
 from .reading import Rows
 from .sink import Sink
@@ -85,17 +84,13 @@ def export(
         return len(rows)
     if out.is_dir():
         raise SolqueryError(f"{out} is a folder; name a file to write")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    partial = out.with_name(f".{out.name}.{uuid.uuid4().hex}")
     try:
-        (_to_parquet if form == "parquet" else _to_hdf5)(rows, partial, progress)
-        os.replace(partial, out)
+        with replacing(out) as part:
+            (_to_parquet if form == "parquet" else _to_hdf5)(rows, part, progress)
     except OSError as error:
         if error.filename:
             raise
         raise SolqueryError(f"{out} could not be written: {error.strerror or error}; nothing is left of it") from error
-    finally:
-        partial.unlink(missing_ok=True)
     return len(rows)
 
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 import io
 import json
 import math
-import os
 import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, is_dataclass
-from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
+
+from ..io import write_atomically
+from ..serialise import json_text, plain, quantity
 
 if TYPE_CHECKING:
     from ..config import Preset
@@ -38,30 +38,9 @@ _LINE_SECONDS = 5.0
 alone = False
 
 
-def plain(value: Any) -> Any:
-    """`value` as JSON can hold it: numbers of numpy and torch unwrapped, NaN and infinity as null, dates as text."""
-    if hasattr(value, "tolist") and not isinstance(value, str | bytes):  # numpy array or scalar, torch tensor
-        value = value.tolist()
-    if is_dataclass(value) and not isinstance(value, type):
-        value = asdict(value)
-    if isinstance(value, Mapping):
-        return {str(key): plain(part) for key, part in value.items()}
-    if isinstance(value, list | tuple | set | frozenset):
-        return [plain(part) for part in value]
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if value is None or isinstance(value, str | int | bool):
-        return value
-    return value.isoformat() if isinstance(value, date) else str(value)
-
-
-def _text(document: Any) -> str:
-    return json.dumps(plain(document), indent=2, ensure_ascii=False, allow_nan=False)
-
-
 def emit(document: Any) -> None:
     """The one JSON document of a verb, on stdout; in ASCII where stdout could not hold all of it otherwise."""
-    text = _text(document)
+    text = json_text(document)
     try:
         text.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
     except (UnicodeEncodeError, LookupError):
@@ -74,17 +53,11 @@ def note(text: str) -> None:
     typer.echo(text, err=True)
 
 
-def quantity(value: Any, unit: str, **more: Any) -> dict[str, Any]:
-    """A value with its unit; unknown ones (None, NaN) become null."""
-    value = None if value is None else float(value)
-    return {"value": plain(value), "unit": unit, **more}
-
-
 def quantities(values: Mapping[str, Any], physical: bool = False) -> dict[str, dict[str, Any]]:
-    """Parameters with their units, at a physical scale or on the grid; derived quantities of steering too."""
-    from ..steering.vocabulary import unit_of_target
+    """Parameters with their units, as `solquery.steering.vocabulary.quantities`, which takes a while to load."""
+    from ..steering.vocabulary import quantities as with_units
 
-    return {name: quantity(value, unit_of_target(name, physical)) for name, value in values.items()}
+    return with_units(values, physical)
 
 
 def readable(entry: Mapping[str, Any] | None) -> str:
@@ -116,20 +89,13 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str = ""
 
 
 def write_file(path: Path, data: bytes) -> Path:
-    """Write beside `path`, then rename, so that half a file is never seen."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        part.write_bytes(data)
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
-    return path
+    """Write a file at once, so that half of it is never seen."""
+    return write_atomically(path, data)
 
 
 def write_json(path: Path, document: Any) -> Path:
     """The same document as `emit` prints, as a file."""
-    return write_file(path, (_text(document) + "\n").encode())
+    return write_file(path, (json_text(document) + "\n").encode())
 
 
 def picture(fields: Sequence[Any], preset: Preset, titles: Sequence[str], heading: str = "") -> bytes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import SolqueryError
+from ..io import replacing
 from .inputs import Reproject, Scale, Segment, Unit, fits_files, read_notes, read_patches
 from .output import emit, note, quantities, quantity, readable, table
 
@@ -221,10 +221,5 @@ def _write(out: Path, found: list[tuple[Patch, PatchReport]], asked: _Asked) -> 
     more["caveats"] = [" ".join(c.name for c in caveats(p)) for p in patches]
     errors = [report.errors for _, report in found] if asked.errors else None
     made = qtable(patches, asked.names, None, more, errors)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    part = out.with_name(f".{out.name}.{os.getpid()}.part")
-    try:
+    with replacing(out) as part:
         made.write(part, format="ascii.ecsv", overwrite=True)
-        os.replace(part, out)
-    finally:
-        part.unlink(missing_ok=True)

@@ -6,7 +6,6 @@ import contextlib
 import dataclasses
 import hashlib
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from torch import Tensor
 
 from ..config import AugmentConfig, EncoderConfig, with_current_names
 from ..errors import SolqueryError
+from ..io import replacing, write_atomically
 from .networks import Encoder, build_encoder
 
 __all__ = [
@@ -36,12 +36,7 @@ class EncoderRunError(SolqueryError, ValueError):
 
 
 def write_file(path: Path, content: bytes) -> None:
-    part = path.with_name(path.name + ".part")
-    with open(part, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(part, path)
+    write_atomically(path, content, sync=True)
 
 
 def fingerprint(data: Any) -> str:
@@ -96,12 +91,8 @@ def read_checkpoint(run: Path) -> dict[str, Any] | None:
 
 def save_checkpoint(run: Path, state: dict[str, Any]) -> None:
     """Write ``checkpoints/last.pt``; until it is whole, the one before stays."""
-    part = run / "checkpoints" / "last.pt.part"
-    with open(part, "wb") as file:
-        torch.save(state, file)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(part, run / "checkpoints" / "last.pt")
+    with replacing(run / "checkpoints" / "last.pt", sync=True) as part:
+        torch.save(state, part)
 
 
 def trim_stats(path: Path, images: int) -> dict[str, float]:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-import os
 import re
-import uuid
 import warnings
 from pathlib import Path
 from typing import Any
@@ -14,6 +12,7 @@ import numpy as np
 from astropy.io import fits
 from astropy.io.fits.verify import VerifyWarning
 
+from ..io import replacing
 from ..patch import Patch
 from . import header as hd
 
@@ -84,16 +83,10 @@ def write_fits(patch: Patch, path: str | Path, *, quantum_gauss: float | None = 
             data, header, compression_type="RICE_1", quantize_level=-float(quantum_gauss), quantize_method=-1
         )
         units = fits.HDUList([fits.PrimaryHDU(), image])
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    try:
-        with open(partial, "wb") as file, warnings.catch_warnings():
-            # comments that do not fit behind a long text are dropped
-            warnings.simplefilter("ignore", VerifyWarning)
-            units.writeto(file, output_verify="silentfix")
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with replacing(path) as part, open(part, "wb") as file, warnings.catch_warnings():
+        # comments that do not fit behind a long text are dropped
+        warnings.simplefilter("ignore", VerifyWarning)
+        units.writeto(file, output_verify="silentfix")
     return path
 
 

@@ -7,7 +7,6 @@ latents. Skill is measured on regions that were left out whole: frames of one re
 from __future__ import annotations
 
 import json
-import os
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from ..io import write_atomically
 from ..physics import measure
 from .latents import SteeringError, SteeringWarning, as_latents, clamp_norm, prior_norm_range, render
 from .targeting import Answer
@@ -81,13 +81,8 @@ class ClassDirection:
 
     def save(self, path: str | Path, model: Any) -> Path:
         """Write it as JSON, with the model whose latent space it is in."""
-        path = Path(path)
         record = {"format": _FORMAT, "model": model.name, "hash": model.hash, "normal": self.normal.tolist()}
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f".{path.name}.{os.getpid()}.part")
-        part.write_text(json.dumps(record | self.summary(), indent=1) + "\n")
-        os.replace(part, path)
-        return path
+        return write_atomically(path, json.dumps(record | self.summary(), indent=1) + "\n")
 
     @classmethod
     def load(cls, path: str | Path, model: Any) -> ClassDirection:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..physics import get_parameter, unit_of
+from ..serialise import quantity
 from .directions import Directions
 from .latents import SteeringError
 
@@ -24,6 +25,7 @@ __all__ = [
     "in_grid_unit",
     "measured_names",
     "parse_description",
+    "quantities",
     "vocabulary",
     "with_derived",
 ]
@@ -259,3 +261,8 @@ def parse_description(text: str, directions: Directions) -> dict[str, Target]:
 def unit_of_target(name: str, physical: bool = False) -> str:
     """Unit of a parameter, with a physical scale or on a bare grid, or of a derived quantity."""
     return DERIVED[name].unit if name in DERIVED else unit_of(name, physical)
+
+
+def quantities(values: Mapping[str, Any], physical: bool = False) -> dict[str, dict[str, Any]]:
+    """Parameters and derived quantities with their units, at a physical scale or on the grid, as JSON can hold them."""
+    return {name: quantity(value, unit_of_target(name, physical)) for name, value in values.items()}

@@ -20,6 +20,7 @@ from ..archive.samples import sample_patches
 from ..archive.store import Archive
 from ..encoder import embed_archive
 from ..errors import SolqueryError
+from ..io import write_atomically
 from ..model import Model
 from ..patch import Patch
 from ..physics import measure
@@ -248,12 +249,6 @@ def _real_region(f: Findings, tell: Progress) -> None:
     f.fetch([match.id for match in f.real_matches + f.edited_matches])
 
 
-def _write(path: Path, text: str) -> None:
-    partial = path.with_name(path.name + ".part")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)
-
-
 def run_demo(
     out: str | Path,
     queries: int = 1_000,
@@ -326,8 +321,8 @@ def run_demo(
         f.warnings = list(dict.fromkeys(str(w.message) for w in caught if issubclass(w.category, UserWarning)))
         with step("report", 0.96, 1.0):
             report = out / "report.html"
-            _write(report, render_report(f))
+            write_atomically(report, render_report(f))
     summary = summarise(f, report, time.monotonic() - began)
-    _write(out / "summary.json", json.dumps(summary, indent=1, allow_nan=False) + "\n")
+    write_atomically(out / "summary.json", json.dumps(summary, indent=1, allow_nan=False) + "\n")
     tell("done", 1.0)
     return summary

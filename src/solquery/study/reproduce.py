@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import SolqueryError
+from ..io import write_atomically
 from .reproduce_stages import StageResult, Stages, digest, source_digest
 
 if TYPE_CHECKING:
@@ -212,12 +213,6 @@ def _about(study: Study) -> dict[str, Any]:
     }
 
 
-def _write(path: Path, text: str) -> None:
-    partial = path.with_name(path.name + ".part")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)
-
-
 def reproduce(
     archive: Archive,
     model: Model,
@@ -285,8 +280,8 @@ def reproduce(
         "stages": {name: stage.result for name, stage in done.items()},
         "table": done["table"].result["rows"],
     }
-    _write(out / "results.json", json.dumps(results, indent=1, allow_nan=False) + "\n")
-    _write(out / "report.html", render(results, {name: stage.folder for name, stage in done.items()}))
+    write_atomically(out / "results.json", json.dumps(results, indent=1, allow_nan=False) + "\n")
+    write_atomically(out / "report.html", render(results, {name: stage.folder for name, stage in done.items()}))
     tell("done", 1.0)
     return {**results, "skipped": [name for name, stage in done.items() if stage.skipped]}
 

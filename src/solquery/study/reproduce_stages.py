@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..io import write_atomically
+
 __all__ = ["StageResult", "Stages", "digest", "source_digest"]
 
 _PART = ".part"
@@ -102,9 +104,7 @@ class Stages:
         shutil.rmtree(place, ignore_errors=True)
         os.replace(part, place)
         record = {"key": key, "inputs": inputs, "result": result, "folder": place.name, "files": files}
-        partial = self.folder / f"{name}.json{_PART}"
-        partial.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-        os.replace(partial, self.folder / f"{name}.json")
+        write_atomically(self.folder / f"{name}.json", json.dumps(record, indent=1) + "\n")
         old = before["inputs"] if before else {}
         if before and before["folder"] != place.name:
             shutil.rmtree(self.folder / before["folder"], ignore_errors=True)

@@ -10,7 +10,6 @@ import hashlib
 import io
 import json
 import math
-import os
 import pickle
 import shutil
 from collections.abc import Callable
@@ -24,6 +23,7 @@ from torch import nn
 
 from ..config import GeneratorConfig, with_current_names
 from ..errors import SolqueryError
+from ..io import write_atomically
 from ..model_files import is_model, manifest_of
 from .diversity import looking
 from .events import Events
@@ -51,18 +51,9 @@ class TrainingError(SolqueryError):
 
 def write_then_rename(path: Path, content: bytes) -> None:
     """Write beside `path`, then rename: a reader or a crash never sees half a file, and a full disk loses nothing."""
-    part = path.with_name(path.name + ".part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("wb") as file:
-            file.write(content)
-            file.flush()
-            with contextlib.suppress(OSError):  # not every kind of file can be synchronised
-                os.fsync(file.fileno())
-        os.replace(part, path)
+        write_atomically(path, content, sync=True)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            part.unlink(missing_ok=True)
         raise _no_room(path, error) from error
 
 
