@@ -126,7 +126,7 @@ def build(folder: str) -> Any:
     """In a process of its own, whose memory is that of building."""
     with warnings.catch_warnings():
         warnings.simplefilter("default")
-        about = build_index(Archive.open(folder), SimpleNamespace(name="benchmark", encoder_hash=HASH))  # type: ignore[arg-type]
+        about = build_index(Archive.open(folder), SimpleNamespace(name="benchmark", encoder_hash=HASH))
     return about
 
 
@@ -213,7 +213,7 @@ def main() -> None:
         )
         print(f"{about.lists} lists, {about.settings}", flush=True)
         began = time.perf_counter()
-        index = open_index(archive, SimpleNamespace(name="benchmark", encoder_hash=HASH))  # type: ignore[arg-type]
+        index = open_index(archive, SimpleNamespace(name="benchmark", encoder_hash=HASH))
         assert index is not None
         print(f"opened in {time.perf_counter() - began:.2f} s")
         if spread is None:

@@ -13,7 +13,7 @@ from solquery.config import Preset, get_preset
 from solquery.config.renamed import RENAMED
 from solquery.encoder.networks import build_encoder
 from solquery.errors import SolqueryError
-from solquery.generator.networks import build_generator
+from solquery.generator.registry import build_generator
 from solquery.model import Model, ModelError
 from solquery.steering import Directions, LatentTable
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from .encoder.training import load_encoder, train_encoder
     from .errors import SolqueryError
     from .extension import extend_directions
-    from .generator.networks import register_generator
+    from .generator.registry import register_generator
     from .generator.training import TrainingError, load_run, train_generator
     from .model import Model, ModelError
     from .patch import Patch
@@ -135,7 +135,7 @@ _HOME = {
     "config": "AugmentConfig EncoderConfig GeneratorConfig Preset get_preset",
     "errors": "SolqueryError",
     "extension": "extend_directions",
-    "generator.networks": "register_generator",
+    "generator.registry": "register_generator",
     "generator.training": "TrainingError load_run train_generator",
     "patch": "Patch",
     "physics": "Parameter UnknownParameter get_parameter measure parameter parameters unit_of",

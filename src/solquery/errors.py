@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-__all__ = ["SolqueryError"]
+__all__ = ["NameTaken", "SolqueryError"]
 
 
 class SolqueryError(Exception):
     """A failure that a person can act on; the message says what, where, and what to do next."""
+
+
+class NameTaken(SolqueryError, ValueError):
+    """A name that is registered already."""

@@ -225,7 +225,7 @@ class Model:
         full = dataclasses.replace(base, generator=generator_config, encoder=encoder_config)
 
         from .generator.inference import build_inference
-        from .generator.networks import build_generator
+        from .generator.registry import build_generator
 
         generator = _build(build_generator, generator_config, full.shape, where=folder)
         fill(generator, files.get("generator.safetensors"), folder / "generator.safetensors")

@@ -93,7 +93,7 @@ class Patch:
         ImportError
             When sunpy is missing: ``pip install "solquery[sun]"``.
         """
-        from .sharp.fits import map_of
+        from .sharp.cards import map_of
 
         return map_of(self)
 

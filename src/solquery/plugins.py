@@ -1,6 +1,7 @@
 """Parameters and generators of the user's own, in a Python file named on the command line or in the environment.
 
-It stands above the rooms, since one file may add to several; `physics` loads what the environment names.
+A package whose names a plug-in may add to gives its registry to `add_registry`; `physics` loads what the environment
+names.
 """
 
 from __future__ import annotations
@@ -10,25 +11,45 @@ import importlib.util
 import os
 import sys
 import traceback
+from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from .errors import SolqueryError
+from .errors import NameTaken, SolqueryError
 
-__all__ = ["ENVIRONMENT", "PluginError", "load_from_environment", "load_plugin", "plugin_names"]
+__all__ = [
+    "ENVIRONMENT",
+    "PluginError",
+    "Registry",
+    "add_registry",
+    "load_from_environment",
+    "load_plugin",
+    "plugin_names",
+]
 
 #: files to load when the package's physics is imported, as in PATH; worker processes find them here
 ENVIRONMENT = "SOLQUERY_PLUGINS"
 
 
-class _Registered(NamedTuple):
-    """What a file has made known, by name."""
+class Registry(NamedTuple):
+    """How the names of one kind are read and put back."""
 
-    parameters: tuple[str, ...]
-    generators: tuple[str, ...]
+    #: name to what is registered under it
+    snapshot: Callable[[], dict[str, Any]]
+    #: make the names what they were at a snapshot
+    restore: Callable[[dict[str, Any]], None]
+    #: those of the package, which a plug-in must leave alone
+    own: Callable[[], dict[str, Any]]
 
 
-_LOADED: dict[Path, _Registered] = {}
+_REGISTRIES: dict[str, Registry] = {}
+#: file to what it has made known: kind to names
+_LOADED: dict[Path, dict[str, tuple[str, ...]]] = {}
+
+
+def add_registry(kind: str, registry: Registry) -> None:
+    """Let plug-ins add names of a kind, such as ``parameters``."""
+    _REGISTRIES[kind] = registry
 
 
 class PluginError(SolqueryError):
@@ -41,8 +62,24 @@ def _where(error: BaseException, path: Path) -> str:
     return f"{path}, line {line}" if line else str(path)
 
 
-def _is_ours(generator: object) -> bool:
-    return getattr(generator, "__module__", "").startswith("solquery.")
+def _names(found: dict[str, tuple[str, ...]]) -> tuple[str, ...]:
+    """Parameters first, then generators."""
+    return tuple(name for kind in sorted(found, reverse=True) for name in found[kind])
+
+
+def _made(before: dict[str, dict[str, Any]], file: Path) -> dict[str, tuple[str, ...]]:
+    """What has been registered since; PluginError where a name of the package was taken."""
+    out = {}
+    for kind, registry in _REGISTRIES.items():
+        # a package that the file itself was the first to import brought its own names along
+        was, now, own = before.get(kind, registry.own()), registry.snapshot(), registry.own()
+        out[kind] = tuple(name for name in now if now[name] is not was.get(name))
+        taken = [name for name in out[kind] if name in own]
+        if taken:
+            raise PluginError(
+                f"{file}: the package has a {kind[:-1]} {taken[0]!r} itself; register yours by another name"
+            )
+    return out
 
 
 def load_plugin(path: str | os.PathLike[str]) -> tuple[str, ...]:
@@ -64,20 +101,13 @@ def load_plugin(path: str | os.PathLike[str]) -> tuple[str, ...]:
         When there is no such file, it raises, takes the name of a parameter that exists or of a generator of the
         package, or registers nothing; what is registered is then left as it was.
     """
-    from .generator import networks
-    from .physics import registry
-
     file = Path(path).expanduser().resolve()
     done = _LOADED.get(file)
-    if (
-        done is not None
-        and set(done.parameters) <= set(registry.parameters(on_demand=True))
-        and set(done.generators) <= set(networks.architectures())
-    ):
-        return done.parameters + done.generators
+    if done is not None and all(set(names) <= set(_REGISTRIES[kind].snapshot()) for kind, names in done.items()):
+        return _names(done)
     if not file.is_file():
         raise PluginError(f"no plug-in file {path}; name a Python file that registers parameters or a generator")
-    before, built = registry.snapshot(), networks.snapshot()
+    before = {kind: registry.snapshot() for kind, registry in _REGISTRIES.items()}
     # the same name in every process that loads this file, so that objects of its classes can be sent to one
     name = f"solquery_plugin_{file.stem}_{hashlib.sha256(str(file).encode()).hexdigest()[:8]}"
     spec = importlib.util.spec_from_file_location(name, file)
@@ -87,40 +117,30 @@ def load_plugin(path: str | os.PathLike[str]) -> tuple[str, ...]:
     try:
         sys.modules[name] = module
         spec.loader.exec_module(module)
-        now = networks.snapshot()
-        made = tuple(known for known in now if now[known] != built.get(known))
-        # shipped models are built from the package's own, which a file of the same name would quietly take away
-        taken = [known for known in made if known in built and _is_ours(built[known][0])]
-        if taken:
-            raise PluginError(
-                f"{file}: the package has a generator {taken[0]!r} itself; register yours by another name"
-            )
-        found = _Registered(tuple(known for known in registry.parameters(on_demand=True) if known not in before), made)
-        if not any(found):
+        found = _made(before, file)
+        if not any(found.values()):
             raise PluginError(
                 f"{file} registers no parameter and no generator; decorate a function with "
                 "@solquery.parameter(name, unit), or call solquery.register_generator(name, class)"
             )
     except BaseException as error:
         sys.modules.pop(name, None)
-        registry.restore(before)
-        networks.restore(built)
+        for kind, registry in _REGISTRIES.items():
+            registry.restore(before.get(kind, registry.own()))
         if isinstance(error, PluginError) or not isinstance(error, Exception):
             raise
-        if isinstance(error, registry.DuplicateParameter):
+        if isinstance(error, NameTaken):
             raise PluginError(f"{_where(error, file)}: {error}") from None
         what = str(error).splitlines()[0] if str(error) else ""
         raise PluginError(f"{_where(error, file)}: {type(error).__name__}: {what}; mend the plug-in") from error
     _LOADED[file] = found
-    return found.parameters + found.generators
+    return _names(found)
 
 
 def plugin_names() -> tuple[str, ...]:
     """Parameters that plug-ins have registered, in the order of loading."""
-    from .physics import registry
-
-    known = registry.parameters(on_demand=True)
-    return tuple(name for done in _LOADED.values() for name in done.parameters if name in known)
+    known = _REGISTRIES["parameters"].snapshot() if "parameters" in _REGISTRIES else {}
+    return tuple(name for done in _LOADED.values() for name in done.get("parameters", ()) if name in known)
 
 
 def load_from_environment() -> None:

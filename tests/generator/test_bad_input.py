@@ -11,7 +11,8 @@ from trainings import SHAPE, blobs, configurations
 from solquery.config import GeneratorConfig, get_preset
 from solquery.generator import TrainingError, train_generator
 from solquery.generator import training as loops
-from solquery.generator.networks import PaperDiscriminator, register
+from solquery.generator.networks import PaperDiscriminator
+from solquery.generator.registry import register_generator
 from solquery.training.diversity import CollapseWarning, Diversity, diversity
 
 DATA = blobs()
@@ -154,7 +155,7 @@ def test_collapse_is_warned_about_within_the_run(tmp_path, monkeypatch, patches)
     from solquery.training import diversity as variety
     from solquery.training import monitor
 
-    register(f"test-few-{patches}", lambda config, shape: _Few(config, shape, patches), PaperDiscriminator)
+    register_generator(f"test-few-{patches}", lambda config, shape: _Few(config, shape, patches), PaperDiscriminator)
     monkeypatch.setattr(variety, "COLLAPSE_STEPS", 20)
     monkeypatch.setattr(monitor, "DIVERSITY_STEPS", 10)
     monkeypatch.setattr(monitor, "LINE_STEPS", 10)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from started import Started
 
-from solquery.generator import networks
+from solquery.generator import registry as networks
 from solquery.model import Model, ModelError
 
 PAGE = Path(__file__).parents[2] / "docs" / "plug-in-generator.md"

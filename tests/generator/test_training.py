@@ -13,8 +13,8 @@ from safetensors.torch import load_file
 
 from solquery.config import GeneratorConfig, get_preset
 from solquery.generator.inference import load_inference
-from solquery.generator.networks import build_discriminator, build_generator, register
 from solquery.generator.pyramid import compress, expand, haar_split
+from solquery.generator.registry import build_discriminator, build_generator, register_generator
 from solquery.generator.training import TrainingError, discriminator_accuracy, load_run, train_generator
 from solquery.model import Model
 from solquery.training.run_folder import begun_from
@@ -162,7 +162,7 @@ def test_own_architecture_needs_no_list_edited(tmp_path, blobs):
 
     from solquery.generator.networks import PaperDiscriminator
 
-    register("test-linear", Linear, PaperDiscriminator)
+    register_generator("test-linear", Linear, PaperDiscriminator)
     config = dataclasses.replace(TINY, arch="test-linear")
     train_generator(config, blobs, tmp_path / "own", SHAPE, until_images=64)
     assert load_run(tmp_path / "own")[0].arch == "test-linear"
@@ -241,7 +241,7 @@ def test_a_plugged_in_layer_that_draws_random_numbers_resumes_as_well(tmp_path, 
         def forward(self, z):
             return torch.tanh(self.layers(z)).view(-1, 1, *self.shape)
 
-    register("test-dropping", Dropping)
+    register_generator("test-dropping", Dropping)
     config = dataclasses.replace(TINY, arch="test-dropping", loss="relativistic", images=192)
     whole = train_generator(config, blobs, tmp_path / "whole", SHAPE)
     train_generator(config, blobs, tmp_path / "parts", SHAPE, until_images=96)

@@ -15,7 +15,7 @@ import solquery
 from solquery import plugins
 from solquery.config import GeneratorConfig
 from solquery.errors import SolqueryError
-from solquery.generator import networks
+from solquery.generator import registry as networks
 from solquery.physics import PluginError, load_plugin, measure, parameters, plugin_names, registry
 
 ROOT = Path(__file__).parents[2]
@@ -50,7 +50,6 @@ def scratch(monkeypatch):
     """A registry that forgets what the test adds."""
     monkeypatch.setattr(registry, "_REGISTRY", dict(registry._REGISTRY))
     monkeypatch.setattr(plugins, "_LOADED", {})
-    networks.architectures()  # the package's own stay when the test's are forgotten
     monkeypatch.setattr(networks, "_ARCHITECTURES", dict(networks._ARCHITECTURES))
 
 
@@ -89,7 +88,7 @@ def test_a_generator_named_in_the_environment_is_found_and_its_objects_can_be_se
     code = (
         "import pickle, pathlib, torch\n"
         "from solquery.config import GeneratorConfig\n"
-        "from solquery.generator.networks import build_generator\n"
+        "from solquery.generator.registry import build_generator\n"
         "build_generator(GeneratorConfig(arch='flat', latent_dim=3), (4, 6))\n"
         "print(pickle.loads(pathlib.Path('packed').read_bytes())(torch.full((2, 3), 7.0)).sum().item())"
     )

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from solquery.archive import Archive
 from solquery.config import get_preset
 from solquery.encoder import build_encoder
-from solquery.generator import register, train_generator
+from solquery.generator import register_generator, train_generator
 from solquery.model import Model
 from solquery.simulator import simulate_region
 from solquery.study.choice import MEASURES, ChoiceError, choose_checkpoint, mean_ranks
@@ -51,7 +51,7 @@ def _run(tmp_path, monkeypatch, archive, gains):
     """A run whose kept checkpoints replay the archive ever fainter or stronger."""
     monkeypatch.setattr(run_folder, "KEEP_STEPS", 2)
     x = np.asarray(archive.prepared("tiny")[1])
-    register("test-replay", _Replay, None)
+    register_generator("test-replay", _Replay, None)
     config = dataclasses.replace(TINY.generator, arch="test-replay", learning_rate=1e-9, epochs=1)
     run = tmp_path / "run"
     about = {"preset": "tiny"}

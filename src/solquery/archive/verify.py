@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ..patch import observation_time
+from ..sharp.names import file_name_of, patch_id_of
 from . import records
 from .cache import is_prepared_file
 
@@ -183,19 +184,15 @@ def _read(folder: Path, query: str) -> list[tuple] | None:
 
 
 def _staged_names(folder: Path) -> set[str] | None:
-    from ..jsoc.selection import Record
-
     rows = _read(folder, "SELECT harpnum, t_rec, segment FROM frames")
-    return None if rows is None else {Record(*row).file_name for row in rows}
+    return None if rows is None else {file_name_of(*row) for row in rows}
 
 
 def _manifest_problems(folder: Path, ids: pa.ChunkedArray) -> Iterator[Problem]:
-    from ..jsoc.selection import Record
-
     rows = _read(folder, "SELECT harpnum, t_rec, segment FROM frames WHERE state = 'done'")
     if rows is None:
         yield Problem("fetch/manifest.sqlite", "cannot be read: a fetch is running, or it is damaged")
         return
-    done = pa.array([Record(*row).patch_id for row in rows], pa.string())
+    done = pa.array([patch_id_of(*row) for row in rows], pa.string())
     for patch_id in done.filter(pc.invert(pc.is_in(done, value_set=ids.combine_chunks()))).to_pylist():
         yield Problem(patch_id, "was fetched and is not in the archive; fetch it again")

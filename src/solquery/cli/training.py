@@ -46,12 +46,9 @@ train_app = typer.Typer(help="Train a generator or an encoder in a run folder; t
 
 
 def register(app: typer.Typer) -> None:
-    """Add the verbs of this file, and those that follow a training."""
-    from .finish import register as register_finish
-
+    """Add the verbs of this file; those that follow a training join them from `finish`."""
     train_app.command("generator")(train_generator)
     train_app.command("encoder")(train_encoder)
-    register_finish(train_app)
     app.add_typer(train_app, name="train", no_args_is_help=True)
 
 
@@ -371,7 +368,7 @@ def preset_info(name: str) -> dict[str, Any]:
 
     from ..config import get_preset
     from ..encoder.networks import Predictor, build_encoder
-    from ..generator.networks import build_discriminator, build_generator
+    from ..generator.registry import build_discriminator, build_generator
 
     preset = get_preset(name)
     document = dataclasses.asdict(preset)

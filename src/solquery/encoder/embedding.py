@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from distributed import Client
 
     from ..archive.store import Archive
-    from ..model import Model
+    from ..protocols import Model
 
 __all__ = ["PRECISIONS", "EmbedReport", "embed", "embed_archive"]
 

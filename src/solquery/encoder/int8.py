@@ -21,7 +21,7 @@ from .folded import Folded, layers_of
 from .networks import Encoder
 
 if TYPE_CHECKING:
-    from ..model import Model
+    from ..protocols import Model
 
 __all__ = [
     "LEAST_AGREEMENT",
@@ -36,6 +36,8 @@ __all__ = [
 #: share of the patches that the steps come from whose nearest of the others int8 must leave as it is; these are patches
 #: that have no copy among the others, so that near ties are many
 LEAST_AGREEMENT = 0.9
+#: patches made at a time
+_AT_A_TIME = 25
 _PATCHES, _SEED = 256, 20240601
 
 
@@ -138,10 +140,11 @@ def _check_build() -> None:
 
 def calibration_patches(model: Model) -> Tensor:
     """(256, 1, H, W) patches of the model's generator, always the same."""
-    from ..steering.latents import render
-
     z = torch.randn(_PATCHES, model.generator.latent_dim, generator=torch.Generator().manual_seed(_SEED))
-    return render(model.generator, z, model.preset.shape)
+    with torch.no_grad():
+        # on the device of the generator, a few at a time
+        place = next((p.device for p in model.generator.parameters()), torch.device("cpu"))
+        return torch.cat([model.generator(part.to(place)).float().cpu() for part in z.split(_AT_A_TIME)])
 
 
 @torch.no_grad()

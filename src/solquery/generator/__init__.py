@@ -8,7 +8,8 @@ from ..lazy import lazily
 
 if TYPE_CHECKING:
     from ..training.diversity import CollapseWarning, diversity
-    from .networks import architectures, build_discriminator, build_generator, register, register_generator
+    from . import networks, pyramid
+    from .registry import architectures, build_discriminator, build_generator, register_generator
     from .training import TrainingError, discriminator_accuracy, load_run, train_generator
 
 __all__ = [
@@ -20,7 +21,8 @@ __all__ = [
     "discriminator_accuracy",
     "diversity",
     "load_run",
-    "register",
+    "networks",
+    "pyramid",
     "register_generator",
     "train_generator",
 ]
@@ -28,7 +30,7 @@ __all__ = [
 __getattr__, __dir__ = lazily(
     __name__,
     {
-        "networks": "architectures build_discriminator build_generator register register_generator",
+        "registry": "architectures build_discriminator build_generator register_generator",
         "training": "TrainingError discriminator_accuracy load_run train_generator",
         ".training.diversity": "CollapseWarning diversity",
     },

@@ -25,8 +25,8 @@ from ..model_files import is_model
 from ..training.process_group import ProcessGroup
 from ..training.run_folder import RunFolder, TrainingError
 from .footprint import fit_footprint, load_weights
-from .networks import build_generator
 from .pyramid import compress
+from .registry import build_generator
 from .statistics_matching import StatisticsMatching
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""The paper's generator and discriminator, and the names under which architectures are found.
+"""The paper's generator and discriminator.
 
 Paper, section 4 "Training Generative Model": one linear and three transposed-convolution blocks against three
 convolution blocks and a linear layer, kernels 3 x 3, stride 2.
@@ -6,83 +6,14 @@ convolution blocks and a linear layer, kernels 3 x 3, stride 2.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import nn
 
 from ..config import GeneratorConfig
+from .registry import register_own
 from .strided import double, double_thin, halve_thin
 
-__all__ = [
-    "PaperDiscriminator",
-    "PaperGenerator",
-    "architectures",
-    "build_discriminator",
-    "build_generator",
-    "register",
-    "register_generator",
-    "restore",
-    "snapshot",
-]
-
-#: constructors of a generator and of its discriminator
-_Pair = tuple[Callable[..., nn.Module], Callable[..., nn.Module]]
-_ARCHITECTURES: dict[str, _Pair] = {}
-
-
-def register_generator(
-    name: str, generator: Callable[..., nn.Module], discriminator: Callable[..., nn.Module] | None = None
-) -> None:
-    """Make an architecture known as `name`; both are called with (GeneratorConfig, (H, W)).
-
-    Without a discriminator of its own it is trained against the paper's. A name that is known already is replaced.
-    """
-    _ARCHITECTURES[name] = (generator, discriminator or PaperDiscriminator)
-
-
-#: the same, inside this room
-register = register_generator
-
-
-def architectures() -> list[str]:
-    """Names that `GeneratorConfig.arch` may take."""
-    from . import pyramid  # noqa: F401  registers itself
-
-    return sorted(_ARCHITECTURES)
-
-
-def snapshot() -> dict[str, _Pair]:
-    """What is registered, for `restore`."""
-    architectures()  # those of the package are registered by then, and are no plug-in's
-    return dict(_ARCHITECTURES)
-
-
-def restore(before: dict[str, _Pair]) -> None:
-    """Make the names what they were at a `snapshot`."""
-    _ARCHITECTURES.clear()
-    _ARCHITECTURES.update(before)
-
-
-def _lookup(name: str) -> _Pair:
-    if name not in architectures():
-        from .. import physics  # noqa: F401  loads the plug-ins that the environment names
-    if name not in architectures():
-        raise ValueError(
-            f"no generator architecture named {name!r}; there are: {', '.join(architectures())}; "
-            "one of your own must be registered first, by --plugin FILE or its import (docs/plug-in-generator.md)"
-        )
-    return _ARCHITECTURES[name]
-
-
-def build_generator(config: GeneratorConfig, shape: tuple[int, int] = (128, 128)) -> nn.Module:
-    """Generator with freshly initialised weights: z (N, latent_dim) to (N, 1, H, W) in [-1, 1]."""
-    return _lookup(config.arch)[0](config, shape)
-
-
-def build_discriminator(config: GeneratorConfig, shape: tuple[int, int] = (128, 128)) -> nn.Module:
-    """Discriminator with freshly initialised weights: (N, 1, H, W) to (N,) logits, positive where it believes."""
-    return _lookup(config.arch)[1](config, shape)
+__all__ = ["PaperDiscriminator", "PaperGenerator"]
 
 
 def _seed_side(side: int) -> int:
@@ -155,5 +86,5 @@ class PaperDiscriminator(nn.Module):
         return self.features(x).squeeze(1)
 
 
-register("paper", PaperGenerator, PaperDiscriminator)
-register("tiny", PaperGenerator, PaperDiscriminator)
+register_own("paper", PaperGenerator, PaperDiscriminator)
+register_own("tiny", PaperGenerator, PaperDiscriminator)

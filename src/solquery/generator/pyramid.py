@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from ..config import GeneratorConfig
 from .footprint import FootprintMask
-from .networks import register
+from .registry import register_own
 
 __all__ = ["PyramidDiscriminator", "PyramidGenerator", "compress", "expand", "haar_split"]
 
@@ -223,4 +223,4 @@ class PyramidDiscriminator(nn.Module):
         return self.last(torch.cat([h, spread], dim=1)).squeeze(1).float()
 
 
-register("pyramid", PyramidGenerator, PyramidDiscriminator)
+register_own("pyramid", PyramidGenerator, PyramidDiscriminator)

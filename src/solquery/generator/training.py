@@ -26,7 +26,7 @@ from ..training.diversity import CollapseWarning, Diversity, looking
 from ..training.monitor import TrainingMonitor
 from ..training.process_group import ProcessGroup, process_group
 from ..training.run_folder import RunFolder, TrainingError, batch_order, export_weights
-from .networks import build_discriminator, build_generator
+from .registry import build_discriminator, build_generator
 from .vaegan import train_vaegan
 
 __all__ = ["CollapseWarning", "TrainingError", "discriminator_accuracy", "load_run", "read_settings", "train_generator"]

@@ -35,8 +35,8 @@ from .anchors import anchor_scores
 from .embedding_critic import EmbeddingCritic
 from .footprint import fit_footprint, footprint_error, load_weights, seen_sizes
 from .inference import InferenceNetwork, build_inference
-from .networks import build_generator
 from .pyramid import compress, expand, haar_split
+from .registry import build_generator
 from .statistics_matching import StatisticsMatching
 
 __all__ = ["JUDGE_FIRST", "PatchDiscriminator", "train_vaegan"]

@@ -19,6 +19,7 @@ import numpy as np
 from ..errors import SolqueryError
 from ..sharp import header as hd
 from ..sharp.fits import quality_fault
+from ..sharp.names import SERIES, file_name_of, patch_id_of
 
 __all__ = [
     "CHOSEN_BY",
@@ -40,7 +41,6 @@ __all__ = [
     "windows",
 ]
 
-SERIES = "hmi.sharp_cea_720s"
 SLOT_S = 720
 #: first and last moment of the series that a query without dates asks for
 FIRST_DAY = datetime(2010, 5, 1)
@@ -234,14 +234,12 @@ class Record:
     @property
     def patch_id(self) -> str:
         """The id that the frame has in an archive."""
-        stamp = re.sub(r"\D", "", self.t_rec)[:14]
-        return f"sharp-{self.harp}-{stamp[:8]}T{stamp[8:]}-{self.segment}"
+        return patch_id_of(self.harp, self.t_rec, self.segment)
 
     @property
     def file_name(self) -> str:
         """A file name as JSOC's exports have it."""
-        stamp = self.t_rec.replace(".", "").replace(":", "")
-        return f"{SERIES}.{self.harp}.{stamp}.{self.segment}.fits"
+        return file_name_of(self.harp, self.t_rec, self.segment)
 
     @property
     def shape(self) -> tuple[int, int] | None:

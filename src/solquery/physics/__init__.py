@@ -15,7 +15,7 @@ from ..plugins import PluginError, load_from_environment, load_plugin, plugin_na
 
 # isort: off
 from . import region  # FLUX is the first parameter
-from . import geometry, integral, inversion_lines, schrijver, texture, transport
+from . import fast, geometry, integral, inversion_lines, registry, schrijver, texture, transport
 
 # isort: on
 from .registry import (
@@ -103,4 +103,5 @@ def __getattr__(name: str) -> Any:
     return getattr(import_module(f".{_HOME[name]}", __name__), name)
 
 
+registry.accelerate(fast)
 load_from_environment()

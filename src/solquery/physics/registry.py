@@ -10,19 +10,20 @@ import difflib
 import inspect
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ..errors import SolqueryError
-from . import fast
+from ..errors import NameTaken, SolqueryError
+from ..plugins import Registry, add_registry
 
 __all__ = [
     "DuplicateParameter",
     "Parameter",
     "UnknownParameter",
+    "accelerate",
     "as_fields",
     "as_scale",
     "get_parameter",
@@ -34,17 +35,45 @@ __all__ = [
     "unit_of",
 ]
 
+#: parameters of which `solquery.physics.smooth` has a version
+SMOOTH_NAMES = ("tuf", "tpf", "tnf", "psep", "tilt", "r")
+
 Definition = Callable[[Tensor, Tensor | None], Tensor]
 
 #: pixels worked on at a time: a few megabytes of float32, shared out over the threads; a GPU wants more
 _CHUNK_PIXELS = {"cpu": 2**20, "cuda": 2**26}
 
 
+class Accelerator(Protocol):
+    """Compiled versions of definitions, for fields in main memory (`solquery.physics.fast`)."""
+
+    def chosen_for(self, patches: int) -> bool:
+        """Whether they are to measure so many patches."""
+        ...
+
+    def covered(self, chosen: Iterable[Parameter]) -> list[Parameter]:
+        """Those of the parameters that have one."""
+        ...
+
+    def measure_fast(self, fields: Tensor, scale: Tensor | None, names: set[str]) -> tuple[dict[str, Tensor], Tensor]:
+        """Name to (N,) values, and the fields with 0 G where a pixel is missing."""
+        ...
+
+
+_accelerator: Accelerator | None = None
+
+
+def accelerate(accelerator: Accelerator) -> None:
+    """Make `measure` use compiled versions where they are available."""
+    global _accelerator
+    _accelerator = accelerator
+
+
 class UnknownParameter(SolqueryError, ValueError):
     """A parameter name that nobody registered."""
 
 
-class DuplicateParameter(SolqueryError, ValueError):
+class DuplicateParameter(NameTaken):
     """A parameter name registered twice."""
 
 
@@ -97,9 +126,7 @@ class Parameter:
     @property
     def differentiable(self) -> bool:
         """Whether `solquery.physics.smooth` has a version of it with useful gradients."""
-        from .smooth import SMOOTH
-
-        return self.name in SMOOTH
+        return self.name in SMOOTH_NAMES
 
     def __call__(self, fields: Any, scale_mm: Any = None) -> Tensor:
         """Values (N,) float64 of this one parameter; see `measure` for the arguments."""
@@ -302,14 +329,15 @@ def measure(
     scale = as_scale(scale_mm, n, batch.device)
     out = {p.name: torch.empty(n, dtype=torch.float64, device=batch.device) for p in chosen}
     step = max(1, _CHUNK_PIXELS.get(batch.device.type, 2**22) // (height * width))
-    quick = fast.covered(chosen) if batch.device.type == "cpu" and fast.chosen_for(n) else []
+    fast = _accelerator if batch.device.type == "cpu" else None
+    quick = fast.covered(chosen) if fast is not None and fast.chosen_for(n) else []
     others = [p for p in chosen if p not in quick]
     with torch.no_grad():
         for start in range(0, n, step):
             part = slice(start, start + step)
             raw = batch[part].to(torch.float32)
             here = None if scale is None else scale[part]
-            if quick:
+            if fast is not None and quick:
                 got, finite = fast.measure_fast(raw, here, {p.name for p in quick})
                 for p in quick:
                     out[p.name][part] = got[p.name]
@@ -325,3 +353,11 @@ def measure(
                     )
                 out[p.name][part] = values.to(torch.float64)
     return out
+
+
+def _own() -> dict[str, Parameter]:
+    """Parameters of the package, as against those of plug-ins."""
+    return {name: found for name, found in _REGISTRY.items() if found.function.__module__.startswith("solquery.")}
+
+
+add_registry("parameters", Registry(snapshot, restore, _own))

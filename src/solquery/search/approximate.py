@@ -30,7 +30,7 @@ from .provenance import made_with
 
 if TYPE_CHECKING:
     from ..archive.store import Archive
-    from ..model import Model
+    from ..protocols import Model
 
 __all__ = ["EXACT_ROWS", "ApproximateIndex", "faiss_module", "open_index"]
 

@@ -30,7 +30,7 @@ from .provenance import embed_with, made_with
 
 if TYPE_CHECKING:
     from ..archive.store import Archive
-    from ..model import Model
+    from ..protocols import Model
 
 __all__ = ["FEWEST", "build_index"]
 

@@ -25,7 +25,7 @@ from .session import NOISE_GAUSS, Asked, SearchSession
 
 if TYPE_CHECKING:
     from ..archive.store import Archive
-    from ..model import Model
+    from ..protocols import Model
 
 __all__ = ["NOISE_GAUSS", "Difference", "Explanation", "explain", "explained", "links"]
 

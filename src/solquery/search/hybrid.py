@@ -24,7 +24,7 @@ from .index import EmbeddingIndex, Match, SearchError
 
 if TYPE_CHECKING:
     from ..archive.store import Archive
-    from ..model import Model
+    from ..protocols import Model
 
 __all__ = [
     "COMPARED",

@@ -21,7 +21,7 @@ from .exact import all_squares, half_squares, one_per_region, smallest
 from .lower_bounds import PrincipalAxisBounds
 
 if TYPE_CHECKING:
-    from ..model import Model
+    from ..protocols import Model
 
 __all__ = [
     "EmbeddingIndex",

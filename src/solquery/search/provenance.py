@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ..archive.store import Archive
-    from ..model import Model
+    from ..protocols import Model
 
 __all__ = ["embed_with", "made_with", "other_encoder", "other_preset"]
 

@@ -20,7 +20,7 @@ from .alignment import Aligner
 
 if TYPE_CHECKING:
     from ..archive.store import Archive
-    from ..model import Model
+    from ..protocols import Model
     from .index import Match
 
 __all__ = ["ALIKE", "RERANK_DEPTH", "best_correlation", "reranked", "staged_correlations"]

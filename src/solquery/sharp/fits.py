@@ -25,7 +25,7 @@ from ..patch import Patch
 from . import header as hd
 from .checksums import data_fault, sums_fault
 from .content import Image, choose, quantity_of, segment_of
-from .fits_writing import map_of, write_fits
+from .fits_writing import write_fits
 from .header import DEFAULT_DEG
 from .identity import Identity, id_of_file, identify
 from .units import fill_mask, gauss_per_unit, unit_text
@@ -37,7 +37,6 @@ __all__ = [
     "UnreadableFits",
     "load_checked",
     "load_image",
-    "map_of",
     "patch_of_image",
     "quality_fault",
     "read_sharp",

@@ -13,9 +13,9 @@ import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from ..patch import Patch
+from ..protocols import PatchLike
 from .identity import instrument_of
-from .wcs import RSUN_MM, number
+from .wcs_header import RSUN_MM, number
 
 __all__ = [
     "ARRAY",
@@ -178,7 +178,7 @@ def _known(value: float) -> bool:
     return not math.isnan(value)
 
 
-def coordinates(patch: Patch) -> list[tuple[str, Any, str]]:
+def coordinates(patch: PatchLike) -> list[tuple[str, Any, str]]:
     """World coordinate cards (keyword, value, comment) of a patch.
 
     A map needs a place, a time and a scale. What a patch lacks of them (a generated one may lack all) is filled in
@@ -222,7 +222,7 @@ def coordinates(patch: Patch) -> list[tuple[str, Any, str]]:
     return cards + ([("NOMINAL", ",".join(nominal), "filled in, not known")] if nominal else [])
 
 
-def identity(patch: Patch) -> list[tuple[str, Any, str]]:
+def identity(patch: PatchLike) -> list[tuple[str, Any, str]]:
     """Cards (keyword, value, comment) that say what the image is, so that reading gives the same patch."""
     cards: list[tuple[str, Any, str]] = [
         ("BUNIT", "Gauss", "Mx/cm2"),

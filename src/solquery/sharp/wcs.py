@@ -24,6 +24,7 @@ from .wcs_header import (
     LENGTHS_MM,
     PAIRS,
     PARTNERS,
+    RSUN_MM,
     SKY_KEYWORDS,
     axis_types,
     axis_unit,
@@ -33,9 +34,8 @@ from .wcs_header import (
     text_of,
 )
 
-__all__ = ["RSUN_MM", "Coordinates", "Place", "Upright", "coordinates_of", "number", "sky_header", "with_scale"]
+__all__ = ["Coordinates", "Place", "Upright", "coordinates_of", "number", "sky_header", "with_scale"]
 
-RSUN_MM = 696.0
 #: a rotation up to this many degrees from a quarter turn is taken for one
 _TURN_DEG = 0.1
 #: Mm per pixel that an image of a region can have: the finest telescopes reach 0.02, the coarsest useful map 20

@@ -14,6 +14,7 @@ __all__ = [
     "LENGTHS_MM",
     "PAIRS",
     "PARTNERS",
+    "RSUN_MM",
     "SKY_KEYWORDS",
     "axis_types",
     "axis_unit",
@@ -23,6 +24,7 @@ __all__ = [
     "text_of",
 ]
 
+RSUN_MM = 696.0
 PAIRS = {"CRLN": "CRLT", "HGLN": "HGLT", "HPLN": "HPLT"}
 PARTNERS = {**PAIRS, **{lat: lon for lon, lat in PAIRS.items()}}
 _SOLARSOFT = {"SOLAR_X": "HPLN-TAN", "SOLAR_Y": "HPLT-TAN", "SOLAR-X": "HPLN-TAN", "SOLAR-Y": "HPLT-TAN"}

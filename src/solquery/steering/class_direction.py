@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -20,6 +20,9 @@ from ..io import write_atomically
 from ..physics import measure
 from .latents import SteeringError, SteeringWarning, as_latents, clamp_norm, prior_norm_range, render
 from .targeting import Answer
+
+if TYPE_CHECKING:
+    from ..protocols import Model
 
 __all__ = ["ClassDirection", "class_examples", "fit_class_direction"]
 
@@ -79,13 +82,13 @@ class ClassDirection:
             "better_than_chance": self.better_than_chance, "verdict": self.verdict,
         }  # fmt: skip
 
-    def save(self, path: str | Path, model: Any) -> Path:
+    def save(self, path: str | Path, model: Model) -> Path:
         """Write it as JSON, with the model whose latent space it is in."""
         record = {"format": _FORMAT, "model": model.name, "hash": model.hash, "normal": self.normal.tolist()}
         return write_atomically(path, json.dumps(record | self.summary(), indent=1) + "\n")
 
     @classmethod
-    def load(cls, path: str | Path, model: Any) -> ClassDirection:
+    def load(cls, path: str | Path, model: Model) -> ClassDirection:
         """Read one that was saved for this model.
 
         Raises
@@ -114,7 +117,7 @@ class ClassDirection:
         return cls(normal, **numbers, **counts)
 
 
-def class_examples(model: Any, direction: ClassDirection, n: int, seed: int = 0, push: float = 1.5) -> list[Answer]:
+def class_examples(model: Model, direction: ClassDirection, n: int, seed: int = 0, push: float = 1.5) -> list[Answer]:
     """Patches on the side of class 1: latents from the prior, moved along the normal alone.
 
     Their positions along it are drawn about `push` beyond the boundary, with half its size as spread; all else is as

@@ -8,7 +8,7 @@ moves on begins where it was a moment ago, and then one patch is mostly enough.
 from __future__ import annotations
 
 from collections.abc import Mapping, MutableMapping, MutableSequence, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -20,6 +20,9 @@ from .judge import Judge, check_reach
 from .latents import SteeringError, as_latents, clamp_norm, prior_norm_range, render
 from .targeting import Answer, generate
 from .vocabulary import DERIVED, Target, as_target
+
+if TYPE_CHECKING:
+    from ..protocols import Model
 
 __all__ = ["HOLD_SLACK", "Been", "steer"]
 
@@ -42,7 +45,7 @@ class _Hand:
 
     def __init__(
         self,
-        model: Any,
+        model: Model,
         start: np.ndarray,
         targets: Mapping[str, Target],
         held: Sequence[str],
@@ -164,7 +167,7 @@ def spread(directions: Directions, name: str) -> float:
 
 
 def steer(
-    model: Any,
+    model: Model,
     z: Any,
     asked: Mapping[str, float | Target] | None = None,
     hold: Mapping[str, float] | Sequence[str] | str = (),

@@ -5,12 +5,15 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .directions import Directions
 from .latents import SteeringError, SteeringWarning, as_latents, prior_norm_range, render
+
+if TYPE_CHECKING:
+    from ..protocols import Model
 
 __all__ = ["Traversal", "directions_of", "latent_traversal", "shift", "warn_if_far"]
 
@@ -44,7 +47,7 @@ class Traversal:
     requested: np.ndarray | None = None
 
 
-def directions_of(model: Any) -> Directions:
+def directions_of(model: Model) -> Directions:
     """The model's directions.
 
     Raises
@@ -104,7 +107,7 @@ def shift(z: Any, direction: Any, eps: Any) -> np.ndarray:
 
 
 def latent_traversal(
-    model: Any,
+    model: Model,
     z: Any,
     name: str,
     hold: Sequence[str] | str = (),

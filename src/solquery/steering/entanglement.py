@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -18,6 +18,9 @@ from .directions import Directions
 from .editing import directions_of, shift
 from .exact_traversal import exact_traversals
 from .latents import measure_latents
+
+if TYPE_CHECKING:
+    from ..protocols import Model
 
 __all__ = ["EntanglementTable", "entanglement_table", "local_changes", "spreads"]
 
@@ -121,7 +124,7 @@ def spreads(directions: Directions) -> np.ndarray:
     return np.array([value if value > 0 else 1.0 for value in half])
 
 
-def _changes(model: Any, z: np.ndarray, normal: np.ndarray, step: float, names: tuple[str, ...]) -> np.ndarray:
+def _changes(model: Model, z: np.ndarray, normal: np.ndarray, step: float, names: tuple[str, ...]) -> np.ndarray:
     """(N, P) changes of the parameters between both ends of a step, per end."""
     ends = np.concatenate([shift(z, normal, step), shift(z, normal, -step)])
     values = measure_latents(model.generator, model.preset, torch.from_numpy(ends), list(names))
@@ -137,7 +140,7 @@ def _mean(values: np.ndarray) -> np.ndarray:
 
 
 def local_changes(
-    model: Any, z: np.ndarray, name: str, hold: tuple[str, ...], spreads_moved: float, names: tuple[str, ...]
+    model: Model, z: np.ndarray, name: str, hold: tuple[str, ...], spreads_moved: float, names: tuple[str, ...]
 ) -> np.ndarray:
     """(N, P) changes of the parameters, per end, `name` led forth and back by local directions, others held."""
     ends = torch.cat([exact_traversals(model, z, name, hold, way * spreads_moved) for way in (1.0, -1.0)])
@@ -147,7 +150,7 @@ def local_changes(
 
 
 def entanglement_table(
-    model: Any,
+    model: Model,
     names: tuple[str, ...] | None = None,
     latents: int = 32,
     step: float = 0.75,

@@ -9,7 +9,7 @@ with the held parameters among the residuals.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -21,6 +21,9 @@ from .latents import SteeringError, as_latents, render
 from .solving import Search
 from .vocabulary import as_target
 
+if TYPE_CHECKING:
+    from ..protocols import Model
+
 __all__ = ["exact_traversal", "exact_traversals"]
 
 #: longest stretch solved for at once, in spreads of the parameter that is led
@@ -28,7 +31,7 @@ _STRETCH = 0.5
 
 
 def _chain(
-    model: Any,
+    model: Model,
     start: torch.Tensor,
     held: np.ndarray,
     name: str,
@@ -45,7 +48,7 @@ def _chain(
     return found
 
 
-def exact_traversals(model: Any, z: Any, name: str, hold: Sequence[str], spreads: float) -> torch.Tensor:
+def exact_traversals(model: Model, z: Any, name: str, hold: Sequence[str], spreads: float) -> torch.Tensor:
     """Lead one parameter of many latents at once by so many spreads, others held as they are measured on each.
 
     In stretches of half a spread, each solved for from the one before with slopes found at the spot: the step is the
@@ -81,7 +84,7 @@ def exact_traversals(model: Any, z: Any, name: str, hold: Sequence[str], spreads
 
 
 def exact_traversal(
-    model: Any,
+    model: Model,
     z: Any,
     name: str,
     hold: Sequence[str] | str = (),

@@ -7,7 +7,7 @@ import math
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -15,6 +15,9 @@ from torch import Tensor, nn
 
 from .editing import warn_if_far
 from .latents import SteeringError, SteeringWarning, as_latents, evaluating, render
+
+if TYPE_CHECKING:
+    from ..protocols import Model
 
 __all__ = ["Inversion", "invert"]
 
@@ -140,7 +143,7 @@ def _refine(
 
 
 def invert(
-    model: Any,
+    model: Model,
     x: Any,
     starts: int = 8,
     steps: int = 200,

@@ -11,7 +11,7 @@ import copy
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -20,6 +20,9 @@ from torch import Tensor, nn
 from .editing import warn_if_far
 from .inversion import Inversion, frozen, targets_of
 from .latents import SteeringError
+
+if TYPE_CHECKING:
+    from ..protocols import Model
 
 __all__ = ["LayerwiseGenerator", "refine_layerwise", "with_layerwise"]
 
@@ -39,7 +42,7 @@ class LayerwiseGenerator(nn.Module):
         return self.inner(z[:, None] + self.offsets)
 
 
-def _parts(model: Any) -> int:
+def _parts(model: Model) -> int:
     parts = getattr(model.generator, "parts", 0)
     if not parts:
         raise SteeringError(
@@ -50,7 +53,7 @@ def _parts(model: Any) -> int:
 
 
 def refine_layerwise(
-    model: Any,
+    model: Model,
     x: Any,
     found: Sequence[Inversion],
     steps: int = 80,

@@ -8,7 +8,7 @@ the leading polarity further north) is negative in the north and positive in the
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -17,6 +17,9 @@ from .editing import directions_of
 from .latents import SteeringError
 from .solving import Search
 from .vocabulary import Target
+
+if TYPE_CHECKING:
+    from ..protocols import Model
 
 __all__ = ["draw_latents", "named_targets"]
 
@@ -33,7 +36,7 @@ def _one_of(option: str, value: str | None, choices: tuple[str, str]) -> None:
 
 
 def named_targets(
-    model: Any,
+    model: Model,
     hale: str | None = None,
     joy: str | None = None,
     complexity: str | None = None,
@@ -89,7 +92,7 @@ def named_targets(
 
 
 def draw_latents(
-    model: Any,
+    model: Model,
     targets: Mapping[str, Target],
     n: int,
     seed: int = 0,

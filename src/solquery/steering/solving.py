@@ -10,7 +10,7 @@ which costs one patch each, and slopes are found for the most promising only.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -21,6 +21,9 @@ from .gradients import latent_gradients
 from .judge import Judge
 from .latents import clamp_norm, measure_latents, prior_norm_range
 from .vocabulary import DERIVED, Target, measured_names, with_derived
+
+if TYPE_CHECKING:
+    from ..protocols import Model
 
 __all__ = ["Search"]
 
@@ -46,7 +49,7 @@ _AGE = 8
 class Search:
     """Refines candidates until what is measured on their patches is what is asked, and what is held stays."""
 
-    def __init__(self, model: Any, targets: Mapping[str, Target], hold: Sequence[str]) -> None:
+    def __init__(self, model: Model, targets: Mapping[str, Target], hold: Sequence[str]) -> None:
         self.model = model
         self.directions = directions_of(model)
         self.judge = Judge(targets, self.directions)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -19,6 +19,9 @@ from .judge import Judge, OutOfReach, check_conflicts, check_reach, nearest_reac
 from .latents import SteeringError, as_latents, render
 from .solving import GOOD_ENOUGH, SPARE, Search
 from .vocabulary import Target, as_target, measured_names, parse_description, with_derived
+
+if TYPE_CHECKING:
+    from ..protocols import Model
 
 __all__ = ["Answer", "OutOfReach", "Target", "generate", "parse_description", "reach"]
 
@@ -112,7 +115,7 @@ def _pick(z: np.ndarray, cost: np.ndarray, met: np.ndarray, n: int) -> list[int]
 
 
 def generate(
-    model: Any,
+    model: Model,
     asked: Mapping[str, float | Target] | str,
     n: int = 1,
     hold: Mapping[str, float] | Sequence[str] | str = (),

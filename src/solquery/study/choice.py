@@ -19,7 +19,7 @@ from safetensors.torch import load_file
 
 from ..config import get_preset
 from ..errors import SolqueryError
-from ..generator.networks import build_generator
+from ..generator.registry import build_generator
 from ..generator.training import read_settings
 from ..model import Model
 from ..training.run_folder import write_then_rename

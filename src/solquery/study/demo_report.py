@@ -191,8 +191,6 @@ def _archive(f: Findings) -> str:
 
 
 def _asked(f: Findings) -> str:
-    from .demo import DESCRIPTION
-
     answer = f.answers[0]
     verdict = (
         "It meets everything that was asked (numbers to within the tolerance of the search)."
@@ -226,7 +224,7 @@ def _asked(f: Findings) -> str:
     return section(
         2,
         "Asked for in words",
-        f'<p class="asked">“{escape(DESCRIPTION)}”</p><p>Percentiles are those of what the generator makes:</p>'
+        f'<p class="asked">“{escape(f.description)}”</p><p>Percentiles are those of what the generator makes:</p>'
         f"<ul>{words}</ul><p>{verdict} The length of its latent vector is {answer.z_norm:.1f}; "
         f"{np.sqrt(len(answer.z)):.0f} is typical of those the generator was trained on.</p>",
         x,

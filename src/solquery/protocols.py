@@ -1,0 +1,197 @@
+"""What the packages expect of a model and its networks, so that none has to import the class that loads them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    import numpy as np
+    from torch import Tensor
+
+    from .config import Preset
+
+__all__ = ["Encoder", "Generator", "InferenceNetwork", "Model", "PatchLike"]
+
+
+class Generator(Protocol):
+    """Latent vectors to patches."""
+
+    @property
+    def latent_dim(self) -> int:
+        """Numbers of a latent vector."""
+        ...
+
+    def __call__(self, z: Tensor) -> Tensor:
+        """(N, latent_dim) to (N, 1, H, W), in preset units."""
+        ...
+
+
+class Encoder(Protocol):
+    """Patches to embeddings."""
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """(N, 1, H, W) in preset units to (N, D)."""
+        ...
+
+
+class InferenceNetwork(Protocol):
+    """Patches to latent vectors in one pass."""
+
+    def guess(self, x: Tensor) -> Tensor:
+        """(N, H, W) in preset units to (N, latent_dim)."""
+        ...
+
+
+class Model(Protocol):
+    """What steering and search need of `solquery.Model`; anything that has it will do."""
+
+    @property
+    def name(self) -> str:
+        """Short name, e.g. ``physical``."""
+        ...
+
+    @property
+    def preset(self) -> Preset:
+        """The grid, its units and scale, and the settings of the networks."""
+        ...
+
+    @property
+    def generator(self) -> Any:
+        """A `Generator`, which may be a network of torch."""
+        ...
+
+    @property
+    def encoder(self) -> Any:
+        """An `Encoder`, or None in a model that only generates."""
+        ...
+
+    @property
+    def encoder_hash(self) -> str:
+        """Of the encoder's weights: embeddings made with equal ones can be compared."""
+        ...
+
+    @property
+    def directions(self) -> Any:
+        """`solquery.Directions`, or None before they are fitted."""
+        ...
+
+    @property
+    def inference(self) -> Any:
+        """An `InferenceNetwork`, or None where the generator was trained without one."""
+        ...
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """Provenance, metrics and whatever else was recorded; JSON."""
+        ...
+
+    @property
+    def hash(self) -> str | None:
+        """Of everything in the model; None until it is saved or loaded."""
+        ...
+
+
+class PatchLike(Protocol):
+    """What a FITS header is made of; `solquery.Patch` has it."""
+
+    @property
+    def field(self) -> np.ndarray:
+        """(ny, nx) gauss."""
+        ...
+
+    @property
+    def scale_mm(self) -> tuple[float, float] | None:
+        """(y, x) megametres per pixel."""
+        ...
+
+    @property
+    def id(self) -> str:
+        """Unique in an archive."""
+        ...
+
+    @property
+    def region(self) -> str:
+        """What frames of one region share."""
+        ...
+
+    @property
+    def source(self) -> str:
+        """``real``, ``simulated`` or ``generated``."""
+        ...
+
+    @property
+    def quantity(self) -> str:
+        """``radial`` or ``line-of-sight``."""
+        ...
+
+    @property
+    def segment(self) -> str:
+        """Of the SHARP series."""
+        ...
+
+    @property
+    def t_rec(self) -> str:
+        """Time as JSOC writes it."""
+        ...
+
+    @property
+    def harpnum(self) -> int | None:
+        """Number of the HARP."""
+        ...
+
+    @property
+    def noaa(self) -> tuple[int, ...]:
+        """Numbers of its NOAA regions."""
+        ...
+
+    @property
+    def latitude_deg(self) -> float:
+        """Stonyhurst latitude of the centre; NaN where unknown."""
+        ...
+
+    @property
+    def longitude_deg(self) -> float:
+        """Stonyhurst longitude of the centre."""
+        ...
+
+    @property
+    def carrington_deg(self) -> float:
+        """Carrington longitude of the centre."""
+        ...
+
+    @property
+    def b0_deg(self) -> float:
+        """Heliographic latitude of the observer."""
+        ...
+
+    @property
+    def mu(self) -> float:
+        """Cosine of the heliocentric angle."""
+        ...
+
+    @property
+    def quality(self) -> int:
+        """Flags of the observation."""
+        ...
+
+    @property
+    def keywords(self) -> dict[str, Any]:
+        """Of the header it came with."""
+        ...
+
+    @property
+    def truth(self) -> dict[str, Any]:
+        """What a simulated patch was made from."""
+        ...
+
+    @property
+    def credit(self) -> str:
+        """Whom to thank for the data."""
+        ...
+
+    @property
+    def time(self) -> datetime | None:
+        """Of the observation, in UTC."""
+        ...
