@@ -1,51 +1,186 @@
-"""Imports between the package's rooms go one way, so that each can be read, tested and used without those after it."""
+"""Imports go down the layers of the package and never in a circle, so that each part can be read and tested alone."""
 
 from __future__ import annotations
 
 import ast
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
 import solquery
 
 PACKAGE = Path(solquery.__file__).parent
-#: a room imports those before it; the archive measures what enters it, and so comes after physics
-ROOMS = ("physics", "simulator", "archive", "generator", "steering", "retrieval", "study", "app")
+#: from the bottom up: each imports those before it; a module of a package may stand lower than the rest of it
+LAYERS = (
+    "errors", "lazy", "numba_cache", "io", "serialise", "config", "protocols", "model_files", "plugins",
+    "sharp.unreadable", "sharp.identity", "sharp.wcs_header", "sharp.header", "sharp.cards", "patch", "physics", "sharp", "simulator", "archive", "jsoc",
+    "training", "generator", "encoder", "steering", "search", "model", "extension",
+    "study", "app", "cli", "__init__",
+)  # fmt: skip
+PACKAGES = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
 
 
-def imports(source: str, home: tuple[str, ...]) -> list[tuple[str, ...]]:
-    """What a module of the package imports of it: modules and names, as paths below the package."""
-    found = []
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.ImportFrom) and node.level:
-            base = home[: len(home) - node.level]
-            base += tuple(node.module.split(".")) if node.module else ()
-            found += [(*base, alias.name) for alias in node.names]
-    return found
+class Import(NamedTuple):
+    """That one module names another, where, and whether for its types only."""
+
+    target: str
+    line: int
+    types_only: bool
 
 
-def test_relative_imports_are_read_as_python_does():
-    code = "from . import a\nfrom ..physics import measure\ndef f():\n    from ..study.figures import png\nimport numpy"
-    assert imports(code, ("archive", "store")) == [
-        ("archive", "a"), ("physics", "measure"), ("study", "figures", "png"),
-    ]  # fmt: skip
+def layer(module: str) -> int:
+    """Place in `LAYERS` of a module (dotted, below the package); ValueError where it has none."""
+    return LAYERS.index(module) if module in LAYERS else LAYERS.index(module.split(".")[0])
 
 
-@pytest.mark.parametrize("room", ROOMS)
-def test_a_room_imports_only_rooms_before_it(room):
-    later = set(ROOMS[ROOMS.index(room) + 1 :])
-    files = sorted((PACKAGE / room).rglob("*.py"))
-    assert files
-    for file in files:
-        home = file.relative_to(PACKAGE).with_suffix("").parts
-        wrong = [".".join(path) for path in imports(file.read_text(), home) if path[0] in later]
-        assert not wrong, f"{file.relative_to(PACKAGE)} imports {', '.join(wrong)}"
-
-
-def test_private_names_stay_in_their_room():
+def modules() -> dict[str, str]:
+    """Every module of the package, and its source."""
+    out = {}
     for file in sorted(PACKAGE.rglob("*.py")):
-        home = file.relative_to(PACKAGE).with_suffix("").parts
-        for path in imports(file.read_text(), home):
-            foreign = path[0] != home[0] and path[0] in ROOMS
-            assert not (foreign and path[-1].startswith("_") and path[-1] != "__version__"), (file, path)
+        parts = file.relative_to(PACKAGE).with_suffix("").parts
+        out[".".join(parts[:-1] if parts[-1] == "__init__" and len(parts) > 1 else parts)] = file.read_text()
+    return out
+
+
+def imports(module: str, sources: dict[str, str]) -> list[Import]:
+    """What a module imports of the package, at its top or anywhere in it, relatively or not."""
+    is_package = any(name.startswith(f"{module}.") for name in sources) or module == "__init__"
+    home = () if module == "__init__" else tuple(module.split("."))
+    found: list[Import] = []
+
+    def add(base: tuple[str, ...], name: str, line: int, types_only: bool) -> None:
+        for path in ((*base, name), base):
+            target = ".".join(path) or "__init__"
+            if target in sources:
+                found.append(Import(target, line, types_only))
+                return
+
+    def walk(node: ast.AST, types_only: bool) -> None:
+        for child in ast.iter_child_nodes(node):
+            below = types_only or (isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test))
+            if isinstance(child, ast.ImportFrom):
+                base: tuple[str, ...] | None = None
+                if child.level:
+                    up = child.level - 1 if is_package else child.level
+                    base = home[: len(home) - up]
+                elif (child.module or "").split(".")[0] == "solquery":
+                    base = ()
+                if base is not None:
+                    told = tuple((child.module or "").split(".")) if child.module else ()
+                    base += told if child.level else told[1:]
+                    for alias in child.names:
+                        if alias.name != "__version__":
+                            add(base, alias.name, child.lineno, below)
+            elif isinstance(child, ast.Import):
+                for alias in child.names:
+                    if alias.name.split(".")[0] == "solquery":
+                        *path, name = alias.name.split(".")[1:] or [""]
+                        add(tuple(path), name, child.lineno, below)
+            walk(child, below)
+
+    walk(ast.parse(sources[module]), False)
+    return [entry for entry in found if entry.target != module]
+
+
+def upward(sources: dict[str, str]) -> list[str]:
+    """Imports of what stands above, those within functions and those for types included."""
+    return [
+        f"{module}, line {entry.line}, imports {entry.target}"
+        for module in sources
+        for entry in imports(module, sources)
+        if layer(entry.target) > layer(module)
+    ]
+
+
+def circles(sources: dict[str, str]) -> list[list[str]]:
+    """Groups of modules that import each other when they run, at their top or within functions."""
+    graph = {
+        module: sorted({entry.target for entry in imports(module, sources) if not entry.types_only})
+        for module in sources
+    }
+    number: dict[str, int] = {}
+    low: dict[str, int] = {}
+    stack: list[str] = []
+    out: list[list[str]] = []
+
+    def visit(module: str) -> None:  # Tarjan 1972
+        number[module] = low[module] = len(number)
+        stack.append(module)
+        for target in graph[module]:
+            if target not in number:
+                visit(target)
+                low[module] = min(low[module], low[target])
+            elif target in stack:
+                low[module] = min(low[module], number[target])
+        if low[module] == number[module]:
+            group = [stack.pop()]
+            while group[-1] != module:
+                group.append(stack.pop())
+            if len(group) > 1:
+                out.append(sorted(group))
+
+    for module in graph:
+        if module not in number:
+            visit(module)
+    return out
+
+
+@pytest.fixture(scope="module")
+def sources():
+    return modules()
+
+
+def test_every_module_has_a_layer(sources):
+    unplaced = [module for module in sources if module not in LAYERS and module.split(".")[0] not in LAYERS]
+    assert not unplaced
+    assert len(sources) > 200 and {"archive.store", "cli.root", "search"} <= set(sources)
+
+
+def test_no_module_imports_what_stands_above_it(sources):
+    assert upward(sources) == []
+
+
+def test_no_modules_import_each_other(sources):
+    assert circles(sources) == []
+
+
+def test_private_names_stay_in_their_package(sources):
+    for module, source in sources.items():
+        for node in ast.walk(ast.parse(source)):
+            if isinstance(node, ast.ImportFrom) and node.level > 1:
+                private = [alias.name for alias in node.names if alias.name.startswith("_")]
+                assert private in ([], ["__version__"]), f"{module}, line {node.lineno}, imports {private}"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "from ..study import figures",
+        "def f():\n    from ..study.figures import png",
+        "from solquery.study import figures",
+        "import solquery.study.figures",
+        "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from ..study import figures",
+        "from .. import study",
+    ],
+)
+def test_an_upward_import_is_found_however_it_is_written(line):
+    made = {"physics": "", "physics.units": line, "study": "", "study.figures": "", "__init__": ""}
+    assert len(upward(made)) == 1 and "physics.units" in upward(made)[0]
+
+
+def test_a_circle_is_found_although_it_is_closed_within_a_function():
+    made = {
+        "search": "",
+        "search.a": "from . import b",
+        "search.b": "from .c import x",
+        "search.c": "def f():\n    from . import a",
+    }
+    for_types = "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from . import a"
+    assert circles(made) == [["search.a", "search.b", "search.c"]]
+    assert circles(made | {"search.c": for_types}) == []
+
+
+def test_a_package_is_read_as_python_reads_it():
+    made = {"archive": "from .store import Archive\nfrom ..errors import E", "archive.store": "", "errors": ""}
+    assert [entry.target for entry in imports("archive", made)] == ["archive.store", "errors"]
