@@ -44,14 +44,14 @@ def test_the_patch_follows_the_hand_and_the_exact_solve_comes_after(opened):
     assert box(page, "tuf") != value
 
 
-def test_a_locked_value_stays_within_a_tenth_of_its_spread(opened):
+def test_a_locked_value_stays_within_a_fifth_of_its_spread(opened):
     page = opened()
     spread = page.evaluate("fetch('/api/parameters').then((r) => r.json()).then((d) => d.parameters.r.spread)")
     page.click("[data-name=r] .lock")
     held = box(page, "r")
     for share in (0.3, 0.9, 0.1, 0.6):
         released(page, drag(page, "tuf", share))
-        assert abs(box(page, "r") - held) <= 0.1 * spread * 1.01 + 0.001 * held
+        assert abs(box(page, "r") - held) <= 0.2 * spread * 1.01 + 0.001 * held
     assert page.is_disabled("[data-name=r] input[type=range]") and "held" in page.inner_text("[data-name=r] .note")
     page.click("[data-name=r] .lock")
     assert page.is_enabled("[data-name=r] input[type=range]")

@@ -19,6 +19,7 @@ from solquery.steering import (
     sample_latents,
 )
 from solquery.steering.calibration import calibrate, invert_calibration, percentile_of, quantile_grid
+from solquery.steering.entanglement import spreads
 
 
 def test_sample_holds_what_is_measured_on_the_patches(bipoles, table):
@@ -235,3 +236,12 @@ def test_the_percentiles_of_a_parameter_of_two_values_hold_these_two_only(negati
     """Also where a percentile falls between the last of the one and the first of the other."""
     values = np.where(np.arange(102) < negative, -1.0, 1.0)
     assert set(quantile_grid(values)) == {-1.0, 1.0}
+
+
+def test_a_spread_is_half_of_the_central_68_percent(model):
+    """One standard deviation of a normal population; the only spread there is."""
+    normal = np.random.default_rng(4).normal(3.0, 2.0, 200_000)
+    grid = np.percentile(normal, np.arange(101.0))
+    directions = replace(model.directions, quantiles=np.tile(grid, (len(model.directions.names), 1)))
+    assert directions.spread("tuf") == pytest.approx(2.0, rel=0.02)
+    assert spreads(directions)[directions.index("tuf")] == directions.spread("tuf")

@@ -228,7 +228,9 @@ class ParameterOut(BaseModel):
         description="Places on the slider go as log(1 + (value - shown[0]) / bend); null: evenly."
     )
     median: float
-    spread: float = Field(description="84th minus 16th percentile of generated patches; a lock keeps a tenth of it.")
+    spread: float = Field(
+        description="Half of the 84th minus the 16th percentile of generated patches; a lock keeps a fifth of it."
+    )
     binary: bool = Field(description="Takes the values -1 and 1 only.")
     accuracy: float = Field(description="Share of unseen patches that its direction puts on the right side.")
     chance: float = Field(description="The same by guessing.")

@@ -29,8 +29,8 @@ __all__ = ["HOLD_SLACK", "Been", "steer"]
 #: where a drag has been: a latent (D,), and the asked and held parameters (1,) of its patch
 Been = tuple[np.ndarray, Mapping[str, np.ndarray]]
 
-#: a held parameter may move by this share of its usual spread (84th minus 16th percentile), and no further
-HOLD_SLACK = 0.1
+#: a held parameter may move by this share of its spread (`Directions.spread`), and no further
+HOLD_SLACK = 0.2
 #: keeps nearly parallel normals (flux and area) from asking for opposite steps of many sigma
 _RIDGE = 0.02
 _LONGEST = 5.0
@@ -57,7 +57,7 @@ class _Hand:
         self.directions: Directions = directions_of(model)
         self.judge = Judge(targets, self.directions)
         self.names = [*targets, *held]
-        self.slack = {name: HOLD_SLACK * spread(self.directions, name) for name in held}
+        self.slack = {name: HOLD_SLACK * self.directions.spread(name) for name in held}
         self.low, self.high = prior_norm_range(self.directions.latent_dim)
         self.pictures: MutableMapping[bytes, torch.Tensor] = {} if pictures is None else pictures
         self.been: MutableSequence[Been] = [] if been is None else been
@@ -159,11 +159,6 @@ class _Hand:
         way = [self.start + share * (end - self.start) for end in ends for share in _PLACES]
         places = np.concatenate([self.clamped(np.stack(way)), self.start[None]])
         return places[int(self.order(self.values(places))[0])]
-
-
-def spread(directions: Directions, name: str) -> float:
-    """Usual spread of a parameter among generated patches: 84th minus 16th percentile, twice a sigma if normal."""
-    return directions.quantile(name, 84) - directions.quantile(name, 16)
 
 
 def steer(

@@ -171,6 +171,14 @@ class Directions:
         """Value at a percentile (0 to 100) of the generated population."""
         return float(np.interp(percent, np.arange(101.0), self.quantiles[self.index(name)]))
 
+    def spread(self, name: str) -> float:
+        """Spread of a parameter among generated patches: half of the 84th minus the 16th percentile.
+
+        One standard deviation, were the population normal. It is the only measure of a spread in steering, reports
+        and page.
+        """
+        return 0.5 * (self.quantile(name, 84) - self.quantile(name, 16))
+
     def percentile(self, name: str, value: Any) -> np.ndarray:
         """Percentile (0 to 100) of value(s) in the generated population."""
         return percentile_of(self.quantiles[self.index(name)], value)

@@ -119,8 +119,8 @@ class EntanglementTable:
 
 
 def spreads(directions: Directions) -> np.ndarray:
-    """(P,) half the distance between the 16th and 84th percentile of generated patches; 1 for two-valued ones."""
-    half = [0.5 * (directions.quantile(name, 84) - directions.quantile(name, 16)) for name in directions.names]
+    """(P,) spreads of the parameters (`Directions.spread`); 1 for two-valued ones."""
+    half = [directions.spread(name) for name in directions.names]
     return np.array([value if value > 0 else 1.0 for value in half])
 
 

@@ -74,7 +74,7 @@ def exact_traversals(model: Model, z: Any, name: str, hold: Sequence[str], sprea
     search = Search(model, {}, (name, *hold))
     held = search.held_values(search.values(now))
     first = held[:, 0].copy()
-    spread = 0.5 * (directions.quantile(name, 84) - directions.quantile(name, 16))
+    spread = directions.spread(name)
     low, high = reach(directions, name)
     stretches = max(1, int(np.ceil(abs(spreads) / _STRETCH - 1e-9)))
     for k in range(1, stretches + 1):
@@ -134,7 +134,7 @@ def exact_traversal(
         if not np.isfinite(now[known][0]):
             raise SteeringError(f"{known!r} is undefined on this patch; start from another")
     held = np.stack([now[k] for k in held_names], axis=1) if held_names else np.zeros((1, 0))
-    spread = 0.5 * (directions.quantile(name, 84) - directions.quantile(name, 16))
+    spread = directions.spread(name)
     low, high = reach(directions, name)
     asked = np.clip(float(now[name][0]) + steps * spread, low, high)
 

@@ -63,9 +63,9 @@ class Search:
         self.sloped = [name for name in self.measured if name not in hard]
         self.low, self.high = prior_norm_range(self.directions.latent_dim)
         self.basis = torch.from_numpy(self._basis()).float()
-        spread = [self.directions.quantile(k, 84) - self.directions.quantile(k, 16) for k in self.hold]
+        spread = [self.directions.spread(name) for name in self.hold]
         # a held parameter may drift by a twentieth of its usual spread before it costs as much as a tolerance
-        self.hold_tolerance = np.maximum(0.025 * np.array(spread), 1e-9)
+        self.hold_tolerance = np.maximum(0.05 * np.array(spread), 1e-9)
         self.hold_tolerance[self.binary] = np.inf
 
     def _basis(self) -> np.ndarray:

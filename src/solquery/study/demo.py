@@ -217,7 +217,7 @@ def _strips(f: Findings) -> None:
             low, high = values[other][:_LATENTS], values[other][_LATENTS:]
             known = np.isfinite(low) & np.isfinite(high)
             difference = float(np.median(high[known] - low[known])) if known.any() else math.nan
-            spread = directions.quantile(other, 84) - directions.quantile(other, 16)
+            spread = directions.spread(other)
             effect[other] = difference / spread if spread > 0 else math.nan
         before, after = values["polarity"][:_LATENTS], values["polarity"][_LATENTS:]
         known = np.isfinite(before) & np.isfinite(after)

@@ -189,7 +189,7 @@ def figure5(study: Study, folder: Path, before: Folders) -> dict[str, Any]:
 
 
 def _effect(study: Study, z: np.ndarray, name: str, hold: tuple[str, ...]) -> dict[str, float | None]:
-    """Median change from -3 to +3, in spreads (16th to 84th percentile) of the population; share of polarity flips."""
+    """Median change from -3 to +3, in spreads (`Directions.spread`) of the population; share of polarity flips."""
     d = study.model.directions
     assert d is not None
     normal = d.normal(name, hold)
@@ -199,7 +199,7 @@ def _effect(study: Study, z: np.ndarray, name: str, hold: tuple[str, ...]) -> di
     for other in _WATCHED:
         change = values[other][len(z) :] - values[other][: len(z)]
         change = change[np.isfinite(change)]
-        spread = d.quantile(other, 84) - d.quantile(other, 16) if other in d.names else 0.0
+        spread = d.spread(other) if other in d.names else 0.0
         out[other] = _number(np.median(change) / spread) if len(change) and spread > 0 else None
     first, last = values["polarity"][: len(z)], values["polarity"][len(z) :]
     known = np.isfinite(first) & np.isfinite(last)

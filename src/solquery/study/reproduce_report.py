@@ -249,7 +249,7 @@ def _strips(result: Results, folder: Path) -> str:
         "line marks where the leading polarity changes.</p>",
         _plate(folder, result["file"], "strips of patches with curves of the measured parameters", "", ""),
         f"<p>One strip can mislead, so here is the same over {result['latents']} random patches: median change from "
-        "−3 to +3, in spreads (16th to 84th percentile) of the generated population.</p>",
+        "−3 to +3, in spreads (half of the 84th minus the 16th percentile) of the generated population.</p>",
         table(["Changed", "Held", "TUF", "R", "PSEP", "Polarity flips"], rows, left=(1,)),
     )
 

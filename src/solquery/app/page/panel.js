@@ -202,13 +202,13 @@ function worth(native, about) {
   return `native ${middle} (${low} to ${high})${ten} ${u}`;
 }
 
-/** How far a held value is from where it should be, where that is more than a lock allows: a tenth of the spread. */
+/** How far a held value is from where it should be, where that is more than a lock allows: a fifth of the spread. */
 function off(about, value, held) {
   if (held === undefined || held === null || !Number.isFinite(value)) return "";
   if (about.binary) return value === held ? "" : ", not kept";
   const gap = value - held;
   // what is locked is compared as it is shown
-  if (Math.abs(gap) <= 0.1 * about.spread + 1e-3 * Math.abs(held)) return "";
+  if (Math.abs(gap) <= 0.2 * about.spread + 1e-3 * Math.abs(held)) return "";
   const share = held ? `${gap > 0 ? "+" : "−"}${Math.abs((100 * gap) / held).toFixed(0)} %` : number(gap);
   return `, is ${number(value)} (${share})`;
 }
