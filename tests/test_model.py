@@ -15,6 +15,7 @@ from solquery.encoder.networks import build_encoder
 from solquery.errors import SolqueryError
 from solquery.generator.registry import build_generator
 from solquery.model import Model, ModelError
+from solquery.physics import measure, parameters
 from solquery.steering import Directions, LatentTable
 
 
@@ -373,3 +374,14 @@ def rename_settings(path):
             settings[old] = settings.pop(new)
     document["hash"] = model_files.document_hash(document)
     path.write_text(json.dumps(document))
+
+
+def test_a_model_measures_patches_in_its_own_units():
+    model = Model("physical-grid", "physical", build_generator(get_preset("tiny").generator, (32, 32)))
+    x = torch.rand(3, 16, 24) * 2 - 1
+    got = model.measure(x, ["tuf", "psep"])
+    expected = measure(model.preset.to_gauss(x), model.preset.scale_mm, ["tuf", "psep"])
+    assert list(got) == ["tuf", "psep"] and isinstance(got["tuf"], np.ndarray)
+    np.testing.assert_array_equal(got["tuf"], expected["tuf"].numpy())
+    np.testing.assert_array_equal(model.measure(x[0].numpy(), "tuf")["tuf"], got["tuf"][:1])
+    assert set(model.measure(x[0])) == set(parameters())

@@ -7,6 +7,7 @@ import dataclasses
 import hashlib
 import json
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +34,7 @@ from .model_files import (
     stored_state,
     write_folder,
 )
+from .physics import measure_on_grid
 
 if TYPE_CHECKING:
     from .steering.directions import Directions
@@ -112,6 +114,34 @@ class Model:
         if self._encoder_hash is None or self._encoder_hash[1] != writes:  # weights may be changed in place
             self._encoder_hash = state_hash(self.encoder), writes
         return self._encoder_hash[0]
+
+    def measure(self, x: Any, names: Iterable[str] | str | None = None) -> dict[str, np.ndarray]:
+        """Physical parameters of patches in this model's units, on its grid.
+
+        Parameters
+        ----------
+        x
+            (H, W) or (N, H, W) in preset units: of an `Answer`, a `Traversal`, an `Inversion`, or from `prepare`.
+        names
+            Which parameters; None for all but those that are measured on demand only.
+
+        Returns
+        -------
+        Name to (N,) float64, in the units of the grid (`Directions.unit`). NaN: unknown for this patch.
+
+        Raises
+        ------
+        UnknownParameter
+            Listing the parameters that exist.
+
+        Examples
+        --------
+        >>> model = Model.load("quick")
+        >>> x = np.zeros(model.preset.shape, np.float32)
+        >>> {name: float(value[0]) for name, value in model.measure(x, "tuf").items()}
+        {'tuf': 0.0}
+        """
+        return {name: values.numpy() for name, values in measure_on_grid(x, self.preset, names).items()}
 
     @staticmethod
     def list() -> builtins.list[str]:

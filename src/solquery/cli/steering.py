@@ -49,12 +49,9 @@ def measured_on_grid(model: Model, x: Any) -> dict[str, float]:
     """Every parameter of one patch (H, W) in preset units, on the grid."""
     import numpy as np
 
-    from ..physics import measure
+    from ..physics import measure_on_grid
 
-    return {
-        name: float(value[0])
-        for name, value in measure(model.preset.to_gauss(np.asarray(x)), model.preset.scale_mm).items()
-    }
+    return {name: float(value[0]) for name, value in measure_on_grid(np.asarray(x), model.preset).items()}
 
 
 def model_info(where: str) -> dict[str, Any]:

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from ..archive.places import whole
-from ..physics import measure
+from ..physics import measure_on_grid
 from .folded import Folded
 from .int8 import Calibration, Int8Encoder, PrecisionError, calibrate, calibration_patches
 from .networks import Encoder
@@ -210,7 +210,7 @@ def _can_fold(encoder: Any) -> bool:
 def _columns(model: Model, x: np.ndarray, batch: int, encoder: Any) -> dict[str, np.ndarray]:
     """Embedding (N, D) and grid parameters (N,) of prepared patches (N, H, W)."""
     x = np.nan_to_num(np.asarray(x, dtype=np.float32), nan=0.0)
-    measured = measure(model.preset.to_gauss(x), model.preset.scale_mm)
+    measured = measure_on_grid(x, model.preset)
     values = {f"grid_{name}": np.asarray(column, dtype=np.float64) for name, column in measured.items()}
     return {**values, "embedding": embed(encoder, x, batch)}
 

@@ -10,7 +10,7 @@ import difflib
 import inspect
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
@@ -18,6 +18,9 @@ from torch import Tensor
 
 from ..errors import NameTaken, SolqueryError
 from ..plugins import Registry, add_registry
+
+if TYPE_CHECKING:
+    from ..config import Preset
 
 __all__ = [
     "DuplicateParameter",
@@ -28,6 +31,7 @@ __all__ = [
     "as_scale",
     "get_parameter",
     "measure",
+    "measure_on_grid",
     "parameter",
     "parameters",
     "restore",
@@ -353,6 +357,21 @@ def measure(
                     )
                 out[p.name][part] = values.to(torch.float64)
     return out
+
+
+def measure_on_grid(x: Any, preset: Preset, names: Iterable[str] | str | None = None) -> dict[str, Tensor]:
+    """Measure patches in the units of a preset, on its grid; see `measure`.
+
+    Parameters
+    ----------
+    x
+        (H, W) or (N, H, W) in preset units, as generators make them and `prepare` gives them.
+    preset
+        Gives the field in gauss and the scale.
+    names
+        Which parameters; None for all but those that are measured on demand only.
+    """
+    return measure(preset.to_gauss(x if isinstance(x, Tensor) else np.asarray(x)), preset.scale_mm, names)
 
 
 def _own() -> dict[str, Parameter]:

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from ..io import write_atomically
-from ..physics import measure
+from ..physics import measure_on_grid
 from .latents import SteeringError, SteeringWarning, as_latents, clamp_norm, prior_norm_range, render
 from .targeting import Answer
 
@@ -130,7 +130,7 @@ def class_examples(model: Model, direction: ClassDirection, n: int, seed: int = 
     low, high = prior_norm_range(z.shape[1])
     latents = clamp_norm(torch.from_numpy(z.astype(np.float32)), low, high)
     x = render(model.generator, latents, model.preset.shape)[:, 0]
-    got = {k: v.numpy() for k, v in measure(model.preset.to_gauss(x), model.preset.scale_mm).items()}
+    got = {k: v.numpy() for k, v in measure_on_grid(x, model.preset).items()}
     side = latents.double().numpy() @ direction.normal + direction.intercept > 0
     return [
         Answer(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from ..physics import measure
+from ..physics import measure_on_grid
 from .directions import Directions
 from .editing import directions_of
 from .judge import Judge, check_reach
@@ -70,7 +70,7 @@ class _Hand:
         """Asked and held parameters (K,) of latents (K, D)."""
         z = np.atleast_2d(z)
         x = self.picture(z[0]) if len(z) == 1 else render(self.model.generator, z, self.model.preset.shape)[:, 0]
-        measured = measure(self.model.preset.to_gauss(x), self.model.preset.scale_mm, self.names)
+        measured = measure_on_grid(x, self.model.preset, self.names)
         return {name: values.numpy() for name, values in measured.items()}
 
     def picture(self, z: np.ndarray) -> torch.Tensor:
@@ -240,7 +240,7 @@ def steer(
             ends = [ends[k] for k in hand.order(hand.values(np.stack(ends)))]
         best = hand.kept(ends)
     x = hand.picture(best)
-    measured = measure(model.preset.to_gauss(x), model.preset.scale_mm, directions.names)
+    measured = measure_on_grid(x, model.preset, directions.names)
     got = {name: float(values[0]) for name, values in measured.items()}
     return Answer(
         z=best.astype(np.float32).copy(),

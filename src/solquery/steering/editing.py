@@ -131,7 +131,7 @@ def latent_traversal(
     SteeringWarning
         When a step leads far from the prior.
     """
-    from ..physics import measure
+    from ..physics import measure_on_grid
 
     directions = directions_of(model)
     held = (hold,) if isinstance(hold, str) else tuple(hold)
@@ -139,5 +139,5 @@ def latent_traversal(
     moved = shift(np.reshape(as_latents(z, directions.latent_dim), -1), directions.normal(name, held), eps)
     warn_if_far(moved, f"a step of {np.abs(eps).max():.3g} along {name}")
     x = render(model.generator, moved, model.preset.shape)
-    values = measure(model.preset.to_gauss(x[:, 0]), model.preset.scale_mm, directions.names)
+    values = measure_on_grid(x[:, 0], model.preset, directions.names)
     return Traversal(name, held, eps, moved, x.numpy(), {key: value.numpy() for key, value in values.items()})

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from ..physics import measure
+from ..physics import measure_on_grid
 from .editing import Traversal, directions_of, warn_if_far
 from .judge import reach
 from .latents import SteeringError, as_latents, render
@@ -147,6 +147,6 @@ def exact_traversal(
     moved = latents.numpy()
     warn_if_far(moved, f"leading {name} by {np.abs(steps).max():.3g} spreads")
     x = render(model.generator, moved, model.preset.shape)
-    values = measure(model.preset.to_gauss(x[:, 0]), model.preset.scale_mm, directions.names)
+    values = measure_on_grid(x[:, 0], model.preset, directions.names)
     measured = {key: value.numpy() for key, value in values.items()}
     return Traversal(name, held_names, steps, moved, x.numpy(), measured, asked)

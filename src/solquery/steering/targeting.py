@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from ..physics import measure
+from ..physics import measure_on_grid
 from .editing import directions_of
 from .judge import Judge, OutOfReach, check_conflicts, check_reach, nearest_reachable, reach
 from .latents import SteeringError, as_latents, render
@@ -198,7 +198,7 @@ def generate(
 
     everything = list(dict.fromkeys([*directions.names, *search.names]))
     x = render(model.generator, z, model.preset.shape)[:, 0]
-    measured = measure(model.preset.to_gauss(x), model.preset.scale_mm, measured_names(everything))
+    measured = measure_on_grid(x, model.preset, measured_names(everything))
     got = with_derived({name: value.numpy() for name, value in measured.items()}, everything)
     rows = [{name: float(values[k]) for name, values in got.items()} for k in range(len(z))]
     met = np.array([Judge(targets, directions).met(row) for row in rows])

@@ -23,7 +23,7 @@ from ..errors import SolqueryError
 from ..io import write_atomically
 from ..model import Model
 from ..patch import Patch
-from ..physics import measure
+from ..physics import measure_on_grid
 from ..search import Match, search
 from ..simulator import simulate
 from ..steering import Answer, Inversion, Traversal, generate, invert, latent_traversal, measure_latents
@@ -103,7 +103,7 @@ class Findings:
 
     def values(self, x: np.ndarray) -> dict[str, float]:
         """Every parameter of one patch (H, W) in preset units, on the grid."""
-        measured = measure(self.model.preset.to_gauss(np.asarray(x)), self.model.preset.scale_mm)
+        measured = measure_on_grid(np.asarray(x), self.model.preset)
         return {name: float(value[0]) for name, value in measured.items()}
 
     def fetch(self, ids: list[str]) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from ..physics import measure
+from ..physics import measure_on_grid
 from ..steering import (
     OutOfReach,
     SteeringError,
@@ -168,10 +168,7 @@ def run_inversion(
             found += refine_layerwise(model, lot, some) if detail else some
     seconds = (time.perf_counter() - began) / max(len(x), 1)
     y = np.stack([one.x for one in found])
-    measured = [
-        {k: v.numpy() for k, v in measure(model.preset.to_gauss(a), model.preset.scale_mm, PARAMETERS).items()}
-        for a in (x, y)
-    ]
+    measured = [{k: v.numpy() for k, v in measure_on_grid(a, model.preset, PARAMETERS).items()} for a in (x, y)]
     return InversionStudy(
         tuple(p.id for p in patches), tuple(p.region for p in patches), kinds, x, y, np.stack([one.z for one in found]),
         unexplained_by_scale(x, y), power_by_scale(x), measured[0], measured[1], seconds,

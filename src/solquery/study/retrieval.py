@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from ..encoder import embed
-from ..physics import measure
+from ..physics import measure_on_grid
 from ..search import (
     FEATURES,
     combine,
@@ -262,8 +262,7 @@ def run_retrieval(
     x = _draw(model, queries, seed)
     tell("measuring the queries", 0.3)
     measured = {
-        name: value.numpy()
-        for name, value in measure(model.preset.to_gauss(torch.from_numpy(x)), model.preset.scale_mm, names).items()
+        name: value.numpy() for name, value in measure_on_grid(torch.from_numpy(x), model.preset, names).items()
     }
     tell("embedding the queries", 0.4)
     embedded = embed(model.encoder, x)
