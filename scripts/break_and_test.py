@@ -263,7 +263,7 @@ BREAKAGES = [
     ),
     Breakage(
         "greys",
-        "study/magnetogram.py",
+        "grey.py",
         "np.arcsinh(field / SOFT_GAUSS) /",
         "np.arcsinh(field / LIMIT_GAUSS) /",
         "study/test_figures.py",

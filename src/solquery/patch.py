@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .grey import LIMIT_GAUSS, grey_png
+
 if TYPE_CHECKING:
     from sunpy.map import GenericMap
 
@@ -18,7 +20,7 @@ __all__ = ["MX_PER_G_MM2", "Patch", "observation_time"]
 MX_PER_G_MM2 = 1e16
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Patch:
     """One observation, simulation or generated image of a region.
 
@@ -68,6 +70,41 @@ class Patch:
     truth: dict[str, Any] = field(default_factory=dict)  # type: ignore[operator]
     credit: str = ""
     file: str = ""
+
+    def __repr__(self) -> str:
+        ny, nx = self.field.shape
+        told = [f"{ny} x {nx}", self.source, self.quantity]
+        if self.scale_mm is not None:
+            told.insert(1, f"{ny * self.scale_mm[0]:.0f} x {nx * self.scale_mm[1]:.0f} Mm")
+        return f"<Patch {self.id!r}: {', '.join([*told, *filter(None, [self.t_rec])])}>"
+
+    def _repr_html_(self) -> str:
+        """The patch in a notebook: its picture with its scale, and what is known of it."""
+        from base64 import b64encode
+        from html import escape
+
+        ny, nx = self.field.shape
+        rows = {"region": self.region, "source": f"{self.source}, {self.quantity} field", "time": self.t_rec}
+        if self.scale_mm is not None:
+            y_mm, x_mm = self.scale_mm
+            rows["size"] = f"{nx * x_mm:.0f} × {ny * y_mm:.0f} Mm, {x_mm:.3g} Mm per pixel"
+        else:
+            rows["size"] = f"{nx} × {ny} pixels, no physical scale"
+        if np.isfinite([self.latitude_deg, self.longitude_deg]).all():
+            rows["place"] = f"latitude {self.latitude_deg:.1f}°, longitude {self.longitude_deg:.1f}°"
+        if np.isfinite(self.field).any():
+            low, high = float(np.nanmin(self.field)), float(np.nanmax(self.field))
+            rows["field"] = f"{low:,.0f} to {high:,.0f} G"
+        rows["credit"] = self.credit
+        image = b64encode(grey_png(self.field)).decode()
+        cells = "".join(f"<tr><th>{name}</th><td>{escape(value)}</td></tr>" for name, value in rows.items() if value)
+        width = min(max(2 * nx, 160), 480)
+        caption = f"{escape(self.id)} · grey: ±{LIMIT_GAUSS:,.0f} G, asinh, north up, west to the right"
+        return (
+            f'<figure style="margin:0"><img alt="magnetogram of {escape(self.region)}" width="{width}" '
+            f'style="image-rendering:pixelated" src="data:image/png;base64,{image}">'
+            f"<figcaption>{caption}</figcaption></figure><table>{cells}</table>"
+        )
 
     @property
     def time(self) -> datetime | None:

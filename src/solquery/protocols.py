@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from .config import Preset
 
-__all__ = ["Encoder", "Generator", "InferenceNetwork", "Model", "PatchLike"]
+__all__ = ["Encoder", "Generator", "InferenceNetwork", "Model", "Named", "PatchLike"]
 
 
 class Generator(Protocol):
@@ -90,6 +90,15 @@ class Model(Protocol):
     @property
     def hash(self) -> str | None:
         """Of everything in the model; None until it is saved or loaded."""
+        ...
+
+
+class Named(Protocol):
+    """Something of an archive that goes by an id: a `solquery.Match`, a `solquery.Patch`."""
+
+    @property
+    def id(self) -> str:
+        """Unique in an archive."""
         ...
 
 

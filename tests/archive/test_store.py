@@ -18,6 +18,7 @@ from solquery.archive.store import AddReport, Archive, ArchiveError
 from solquery.config import PRESETS
 from solquery.patch import Patch
 from solquery.physics import measure, parameter, registry
+from solquery.search import Match
 
 TINY = PRESETS["tiny"]
 
@@ -394,3 +395,10 @@ def test_one_handle_sees_what_another_commits(tmp_path):
     assert second.ids() == ["p-000"]
     first.optimize()
     assert second.get("p-000").region == "R 0"
+
+
+def test_the_patch_of_a_match_is_found_by_the_match_itself(filled):
+    match = Match("p-002", "R 1", 0.5, 1)
+    assert filled[match].id == filled["p-002"].id == "p-002"
+    with pytest.raises(ArchiveError, match="p-999"):
+        filled[replace(match, id="p-999")]

@@ -5,13 +5,14 @@ import torch
 from scipy.stats import chi
 
 from solquery.errors import SolqueryError
+from solquery.model import Model
 from solquery.physics import UnknownParameter, measure
 from solquery.steering import OutOfReach, SteeringError, Target, UnknownWord, generate, parse_description, reach
 from solquery.steering.gradients import latent_gradients
 from solquery.steering.judge import check_conflicts
 from solquery.steering.latents import measure_latents, prior_norm_range
 from solquery.steering.targeting import Answer
-from solquery.steering.vocabulary import VOCABULARY
+from solquery.steering.vocabulary import VOCABULARY, as_target
 
 
 def remeasured(model, answer):
@@ -249,3 +250,14 @@ def test_slopes_of_smooth_parameters_point_where_the_measured_ones_rise(model):
         values = measure_latents(model.generator, model.preset, torch.cat([z - step, z + step]), [name])[name]
         measured = (values[1] - values[0]) / 0.1
         assert measured == pytest.approx(float(slopes[0, k].norm()), rel=0.35), name
+
+
+def test_a_number_with_its_unit_may_be_written_as_text():
+    directions = Model.load("physical").directions
+    assert as_target("tuf", "2e22 Mx", directions).value == pytest.approx(2e22)
+    assert as_target("psep", "40000 km", directions).value == pytest.approx(40.0)
+    assert as_target("tuf", "2e22", directions).value == 2e22
+    with pytest.raises(SteeringError, match="is in Mx, not Mm"):
+        as_target("tuf", "40 Mm", directions)
+    with pytest.raises(SteeringError, match=r'write e\.g\. "2e22 Mx"'):
+        as_target("tuf", "a lot", directions)

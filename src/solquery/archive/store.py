@@ -34,6 +34,8 @@ from .writing import AddReport, Writer
 if TYPE_CHECKING:
     from sunpy.map import GenericMap
 
+    from ..protocols import Named
+
 __all__ = ["AddReport", "Archive", "ArchiveError"]
 
 _NO_SCALE = "scale_y_mm IS NULL OR scale_x_mm IS NULL"
@@ -362,9 +364,9 @@ class Archive:
         """
         return (patch.to_map() for patch in self.patches(where, ids))
 
-    def __getitem__(self, patch_id: str) -> Patch:
-        """The patch of that id: ``archive["sharp-377-20110215T020000-Br"]``."""
-        return self.get(patch_id)
+    def __getitem__(self, patch: str | Named) -> Patch:
+        """The patch of that id, or of a match: ``archive["sharp-377-20110215T020000-Br"]``, ``archive[match]``."""
+        return self.get(patch if isinstance(patch, str) else patch.id)
 
     def __iter__(self) -> Iterator[Patch]:
         """All patches, as `patches`."""

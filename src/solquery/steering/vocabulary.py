@@ -24,6 +24,7 @@ __all__ = [
     "as_target",
     "in_grid_unit",
     "measured_names",
+    "number_or_quantity",
     "parse_description",
     "quantities",
     "vocabulary",
@@ -179,8 +180,28 @@ def in_grid_unit(name: str, asked: Any, physical: bool) -> float:
         ) from None
 
 
+def number_or_quantity(name: str, text: str) -> Any:
+    """A text as a number, or as a quantity of astropy where a unit stands behind it: ``"2e22 Mx"``, ``"40 Mm"``.
+
+    Raises
+    ------
+    SteeringError
+        When it is neither.
+    """
+    try:
+        return float(text)
+    except ValueError:
+        pass
+    import astropy.units as u
+
+    try:
+        return u.Quantity(text)
+    except (TypeError, ValueError):
+        raise SteeringError(f'{name} was asked to be {text!r}; ask for a number, or write e.g. "2e22 Mx"') from None
+
+
 def as_target(name: str, asked: Any, directions: Directions) -> Target:
-    """A `Target` from a number in the grid's unit, a quantity or a `Target`, checked against the directions.
+    """A `Target` from a number in the grid's unit, a quantity, a text such as ``"2e22 Mx"``, or a `Target`.
 
     Raises
     ------
@@ -195,6 +216,8 @@ def as_target(name: str, asked: Any, directions: Directions) -> Target:
             raise ValueError(f"the target of {name!r} is one for {asked.name!r}")
         target = asked
     else:
+        if isinstance(asked, str):
+            asked = number_or_quantity(name, asked)
         if hasattr(asked, "to_value"):
             asked = in_grid_unit(name, asked, directions.physical)
         try:

@@ -281,8 +281,9 @@ def _strips(f: Findings) -> str:
         "<h3>Does holding work?</h3><p>One strip proves little. The same steps, from −3 σ to +3 σ, on "
         f"{f.effect_latents} random latents: the median change of each parameter in units of its spread among "
         "generated patches (half of the 84th minus the 16th percentile), and how often the leading polarity changes "
-        "sign. Accuracy is that of the direction without anything held, on patches it was not fitted to; guessing gives 50 %. Holding "
-        "is a first-order promise, made where the boundaries are flat; what remains is what you see.</p>"
+        "sign. Accuracy is that of the direction without anything held, on patches it was not fitted to; guessing "
+        "gives 50 %. Holding is a first-order promise, made where the boundaries are flat; what remains is what "
+        "you see.</p>"
     )
     return section(3, "Changing one property while holding others", *parts, note, table(head, rows, left=(1,)))
 

@@ -15,21 +15,14 @@ from matplotlib.axes import Axes
 from matplotlib.colors import AsinhNorm
 from matplotlib.figure import Figure
 
+from ..grey import LIMIT_GAUSS, SOFT_GAUSS, stretched
+
 __all__ = ["GREY_TEXT", "LIMIT_GAUSS", "SOFT_GAUSS", "bare", "grey_bar", "show_field", "stretched"]
 
-#: field of full black and white, and the field about which linear turns into logarithmic
-LIMIT_GAUSS = 1000.0
-SOFT_GAUSS = 150.0
 GREY_TEXT = "Grey: −1,000 G (black) to +1,000 G (white), through an asinh of 150 G, so that weak field shows too."
 
 #: where the scale has ticks, as shares of full white
 _TICKS = (-1, -0.3, -0.1, 0, 0.1, 0.3, 1)
-
-
-def stretched(field_gauss: Any) -> np.ndarray:
-    """Grey of a field of any shape in gauss: -1 black, 0 mid-grey (missing pixels, too), 1 white; float32."""
-    field = np.clip(np.nan_to_num(np.asarray(field_gauss, dtype=np.float32)), -LIMIT_GAUSS, LIMIT_GAUSS)
-    return np.arcsinh(field / SOFT_GAUSS) / np.float32(np.arcsinh(LIMIT_GAUSS / SOFT_GAUSS))
 
 
 def show_field(
