@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["PRECISIONS", "EmbedReport", "embed", "embed_archive"]
 
-#: in which an archive can be embedded; they can be searched together (docs/encoder.md has the measurement)
+#: in which an archive can be embedded; they can be searched together (docs/searching.md)
 PRECISIONS = ("fp32", "int8")
 
 

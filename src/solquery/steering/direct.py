@@ -180,7 +180,8 @@ def steer(
     z
         (D,) latent of the patch to change.
     asked
-        Parameter to number (in gauss and pixels of the grid) or `Target`; nothing asked gives the patch as it is.
+        Parameter to number (in the unit of the grid), quantity, text such as ``"2e22 Mx"`` or `Target`;
+        nothing asked gives the patch as it is.
     hold
         Parameters to keep at the value they have in `z`, or parameter to the value to keep, which may have been taken
         from an earlier patch so that drift does not add up. They move by at most `HOLD_SLACK` of their spread, if

@@ -158,7 +158,7 @@ class Directions:
         return normals @ normals.T
 
     def expected_value(self, name: str, position: Any) -> np.ndarray:
-        """Expected value of `name` at signed position(s) along its normal, in gauss and pixels."""
+        """Expected value of `name` at signed position(s) along its normal, in the unit of the grid."""
         k = self.index(name)
         return np.interp(position, self.positions[k], self.expected[k])
 

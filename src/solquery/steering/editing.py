@@ -33,7 +33,7 @@ class Traversal:
     x
         (K, 1, H, W) float32 patches in preset units.
     values
-        Parameter name to (K,) as measured on the patches, in gauss and pixels.
+        Parameter name to (K,) as measured on the patches, in the unit of the grid.
     requested
         (K,) values that were asked for, where frames were solved for (`exact_traversal`); None for plain steps.
     """

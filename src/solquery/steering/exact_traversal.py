@@ -1,8 +1,8 @@
 """Edits that hold exactly: a parameter is led to asked values while what is measured of the held ones stays put.
 
-A direction found over the whole latent space is right on average. At a given latent the slopes of the parameters
+A direction found over the whole latent space is right on average. At a given latent the gradients of the parameters
 differ from it, so that a step orthogonal to a held normal still moves the held parameter a little. Here each frame is
-solved for: from the frame before, by Gauss-Newton steps whose slopes are measured at the spot (steering/targeting.py),
+solved for: from the frame before, by Gauss-Newton steps whose gradients are measured at the spot (steering/solving.py),
 with the held parameters among the residuals.
 """
 

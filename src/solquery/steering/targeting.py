@@ -43,7 +43,7 @@ class Answer:
     x
         (H, W) float32 in preset units.
     asked
-        Name to the number asked for, in gauss and pixels (a limit where `targets` says so).
+        Name to the number asked for, in the unit of the grid (a limit where `targets` says so).
     measured
         Everything measured on `x`: all parameters that have a direction, and derived quantities asked for.
     verdict

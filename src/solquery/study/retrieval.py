@@ -82,7 +82,7 @@ def correlate(a: Any, b: Any) -> dict[str, float | int]:
 
 @dataclass(frozen=True)
 class RetrievalStudy:
-    """Random queries and what each method found for them. All parameters are in gauss and pixels of the grid.
+    """Random queries and what each method found for them. All parameters are in the units of the grid.
 
     Attributes
     ----------
