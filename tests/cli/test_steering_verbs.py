@@ -121,9 +121,9 @@ def test_exact_edit_says_what_was_asked_and_what_came(room, tmp_path):
     assert (tmp_path / "edit-sigma-exact.png").read_bytes().startswith(PNG)
 
 
-def test_leaks_of_every_direction(room, model, tmp_path):
-    about = document("leaks", room / "model", "-n", 4, "--out", tmp_path)
+def test_entanglement_of_every_direction(room, model, tmp_path):
+    about = document("entanglement", room / "model", "-n", 4, "--out", tmp_path)
     names = list(about["free"])
     assert set(about["held"]) == set(names) == set(model.directions.names)
     assert all(about["held"][name][name] is None for name in names)
-    assert (tmp_path / "leaks.png").read_bytes().startswith(PNG)
+    assert (tmp_path / "entanglement.png").read_bytes().startswith(PNG)

@@ -58,7 +58,9 @@ def test_options_change_the_preset_and_wrong_ones_are_refused(tmp_path):
     options = ("--precision", "bf16", "--learning-rate", 1e-4, "--shared-batch")
     about = json.loads(call(*command, *options)[0])["generator"]
     assert (about["precision"], about["learning_rate"], about["shared_batch"]) == ("bf16", 1e-4, True)
-    about = json.loads(call(*command, "--preset", "physical", "--cool", 640, "--encoder", "physical")[0])["generator"]
+    about = json.loads(call(*command, "--preset", "physical", "--decay-images", 640, "--encoder", "physical")[0])[
+        "generator"
+    ]
     assert (about["decay_images"], about["embedding_critic"]) == (640, 1.0)
     for wrong in (("--precision", "fp8"), ("--learning-rate", -1), ("--devices", 0), ("--cool", -1)):
         call(*command, *wrong, code=2)
@@ -147,7 +149,7 @@ def test_an_encoder_also_learns_from_draws(room, tmp_path):
 
 
 def test_settling_writes_a_run_of_its_own(room, tmp_path):
-    command = ("train", "settle", room / "run-g", "--preset", "tiny", "--archive", room / "archive", "--images", 64)
+    command = ("train", "finetune", room / "run-g", "--preset", "tiny", "--archive", room / "archive", "--images", 64)
     told = document(*command, "--run", tmp_path / "settled")
     assert told["stats"]["images"] == 64 and told["stats"]["moved"] >= 0
     assert (tmp_path / "settled" / "checkpoints" / "generator.safetensors").exists()

@@ -1,4 +1,4 @@
-"""Verbs that follow a training: choose one of its checkpoints, settle the amounts of what it draws."""
+"""Verbs that follow a training: choose one of its checkpoints, match the statistics of what it draws."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ __all__ = ["register"]
 def register(group: typer.Typer) -> None:
     """Add the verbs of this file."""
     group.command("choose")(choose)
-    group.command("settle")(settle)
+    group.command("finetune")(finetune)
+    group.command("settle", hidden=True)(finetune)  # its name before
 
 
 def choose(
@@ -63,18 +64,21 @@ def choose(
     typer.echo(f"{document['why']}; written to {run / 'choice.json'}")
 
 
-def settle(
+def finetune(
     source: Annotated[Path, typer.Argument(metavar="RUN", help="Finished run of `train generator`, or a model.")],
     run: Annotated[Path, typer.Option("--run", help="New run folder; RUN is not changed.")],
-    archive: Annotated[str | None, typer.Option("--archive", help="Archive whose amounts are asked for.")] = None,
+    archive: Annotated[str | None, typer.Option("--archive", help="Archive whose statistics are matched.")] = None,
     where: Where = None,
     data: Data = None,
     preset: Annotated[str | None, typer.Option(help="Of the run, where its folder does not say.")] = None,
     images: Annotated[int, typer.Option(min=1, help="Drawn in all.")] = 6400,
     near: Annotated[float, typer.Option(min=0.0, help="Weight of the distance from what was drawn before.")] = 3.0,
     learning_rate: Annotated[float, typer.Option("--learning-rate", help="Of the small steps.")] = 1e-5,
-    window: Annotated[
-        bool, typer.Option("--window", help="Give a generator that has none the windows of the archive.")
+    footprint_mask: Annotated[
+        bool,
+        typer.Option(
+            "--footprint-mask", "--window", help="Give a generator that has none the footprints of the archive."
+        ),
     ] = False,
     seed: Seed = 0,
     json: Json = False,
@@ -85,7 +89,7 @@ def settle(
     """
     from ..config import get_preset
     from ..generator.finetune import FinetuneConfig
-    from ..generator.finetune import finetune as settled
+    from ..generator.finetune import finetune as finetuned
     from ..generator.training import read_settings
     from ..model_files import is_model
 
@@ -103,13 +107,13 @@ def settle(
         if named is None:
             raise typer.BadParameter(f"{source} does not say which preset it was trained with; name it with --preset")
         chosen = get_preset(named)
-    if window:
+    if footprint_mask:
         config = replace(config, footprint_mask=True)
     folder, patches = ready(chosen, archive, where, data, run)
     # which encoder the training showed its draws to stays true
     kept = {name: value for name, value in story.get("provenance", {}).items() if name == "encoder"}
-    with Reporter("settling") as report:
-        weights = settled(
+    with Reporter("finetuning") as report:
+        weights = finetuned(
             source, folder, config, patches, shape, FinetuneConfig(images, learning_rate, near), seed,
             progress=report.training, provenance={"preset": chosen.name, **kept},
         )  # fmt: skip

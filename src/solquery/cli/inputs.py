@@ -324,16 +324,16 @@ def started_from(start: Path | None) -> Path | None:
     )
 
 
-def begun_with(start: Path | None, judge_first: int | None = None) -> dict[str, Any]:
+def begun_with(start: Path | None, warmup: int | None = None) -> dict[str, Any]:
     """What a generator that begins with weights leaves out: the coarse levels, and trust in a new discriminator."""
     if start is None:
-        return {} if judge_first is None else {"discriminator_warmup_images": judge_first}
-    from ..generator.vaegan import JUDGE_FIRST
+        return {} if warmup is None else {"discriminator_warmup_images": warmup}
+    from ..generator.vaegan import WARMUP_IMAGES
     from ..model_files import is_model
 
-    if judge_first is None:
-        judge_first = JUDGE_FIRST if is_model(start) else 0
-    return {"grow_images": (), "fade_images": 1, "discriminator_warmup_images": judge_first}
+    if warmup is None:
+        warmup = WARMUP_IMAGES if is_model(start) else 0
+    return {"grow_images": (), "fade_images": 1, "discriminator_warmup_images": warmup}
 
 
 def seen_by(source: str | None, preset: Preset, provenance: dict[str, Any]) -> nn.Module | None:

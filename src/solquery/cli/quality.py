@@ -1,4 +1,4 @@
-"""The verbs that judge a model: `quality`, how real its patches are, and `leaks`, how pure its directions."""
+"""The verbs that judge a model: `quality`, how real its patches are, and `entanglement`, how pure its directions."""
 
 from __future__ import annotations
 
@@ -22,8 +22,9 @@ __all__ = ["register"]
 
 def register(app: typer.Typer) -> None:
     """Add the verbs of this file."""
-    for verb in (quality, leaks):
-        app.command()(verb)
+    app.command()(quality)
+    app.command()(entanglement)
+    app.command("leaks", hidden=True)(entanglement)  # its name before
 
 
 def quality(
@@ -126,7 +127,7 @@ def _training_patches(train: Path, models: Model, seed: int) -> np.ndarray:
     return np.asarray(patches[rows], np.float32)
 
 
-def leaks(
+def entanglement(
     model: Annotated[str | None, typer.Argument(help="Name or folder; the shipped default without it.")] = None,
     n: Annotated[int, typer.Option("-n", min=4, help="Latents that are moved.")] = 32,
     step: Annotated[float, typer.Option(min=0.01, help="How far, forth and back, in latent space.")] = 0.75,
@@ -134,7 +135,7 @@ def leaks(
         bool, typer.Option("--exact", help="Also hold by local directions, solved for at each patch; minutes.")
     ] = False,
     only: Annotated[list[str] | None, typer.Option("--param", help="Only this parameter; may be repeated.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder for leaks.json and leaks.png.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for entanglement.json and entanglement.png.")] = None,
     seed: Seed = 0,
     json: Json = False,
 ) -> None:
@@ -146,16 +147,16 @@ def leaks(
 
     began = time.monotonic()
     models = Model.load(model)
-    with Reporter("leaks") as report:
+    with Reporter("entanglement") as report:
         report("moving latents along every direction, others free and held")
         names = tuple(only) if only else None
         found = entanglement_table(models, names, n, step, seed, exact, report.count)
     document = {"model": models.name, "hash": models.hash, "seed": seed, **found.summary()}
     document["seconds"] = time.monotonic() - began
     if out is not None:
-        write_json(out / "leaks.json", document)
-        write_file(out / "leaks.png", png(figure_leaks(found)))
-        note(f"written: {out / 'leaks.json'}, {out / 'leaks.png'}")
+        write_json(out / "entanglement.json", document)
+        write_file(out / "entanglement.png", png(figure_leaks(found)))
+        note(f"written: {out / 'entanglement.json'}, {out / 'entanglement.png'}")
     if json:
         emit(document)
         return

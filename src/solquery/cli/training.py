@@ -78,10 +78,19 @@ Without = Annotated[
     typer.Option("--without", help="An invariance to leave out, for matches exact in it; may be repeated."),
 ]
 Start = Annotated[Path | None, typer.Option(help="Model, or run of the same networks: the weights to begin with.")]
-JudgeFirst = Annotated[
-    int | None, typer.Option(min=0, help="First images, from which the new discriminator beside a model learns alone.")
+WarmupImages = Annotated[
+    int | None,
+    typer.Option(
+        "--discriminator-warmup",
+        "--judge-first",
+        min=0,
+        help="First images, from which the new discriminator beside a model learns alone.",
+    ),
 ]
-Cool = Annotated[int | None, typer.Option(min=0, help="Last images: the learning rate falls to a tenth (vae-gan).")]
+DecayImages = Annotated[
+    int | None,
+    typer.Option("--decay-images", "--cool", min=0, help="Last images: the learning rate falls to a tenth (vae-gan)."),
+]
 Seen = Annotated[
     str | None, typer.Option("--encoder", help="Model, or run of an encoder, that is shown what is drawn (vae-gan).")
 ]
@@ -107,8 +116,8 @@ def train_generator(
     learning_rate: Rate = None,
     shared_batch: Shared = None,
     start: Start = None,
-    judge_first: JudgeFirst = None,
-    cool: Cool = None,
+    warmup: WarmupImages = None,
+    decay_images: DecayImages = None,
     encoder: Seen = None,
     picture_every: PictureEvery = 500,
     dry_run: Dry = False,
@@ -117,7 +126,7 @@ def train_generator(
     """Train a generator on the patches of an archive."""
     changes = {"precision": precision, "learning_rate": learning_rate, "shared_batch": shared_batch}
     start = started_from(start)
-    changes |= {"decay_images": cool, "embedding_critic": encoder and 1.0, **begun_with(start, judge_first)}
+    changes |= {"decay_images": decay_images, "embedding_critic": encoder and 1.0, **begun_with(start, warmup)}
     chosen, config = _plan(preset, "generator", images, epochs, changes)
     place = _device(device, devices)
     if precision is None:

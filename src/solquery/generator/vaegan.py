@@ -39,7 +39,7 @@ from .pyramid import compress, expand, haar_split
 from .registry import build_generator
 from .statistics_matching import StatisticsMatching
 
-__all__ = ["JUDGE_FIRST", "PatchDiscriminator", "train_vaegan"]
+__all__ = ["WARMUP_IMAGES", "PatchDiscriminator", "train_vaegan"]
 
 #: blocks a side at which reconstructions are compared, and the standard deviation (preset units) allowed there
 TOLERANCE = {8: 0.03, 16: 0.05, 32: 0.2}
@@ -47,7 +47,7 @@ TOLERANCE = {8: 0.03, 16: 0.05, 32: 0.2}
 TOLERANCE_COMPRESSED = {16: 0.16, 32: 0.5}
 R1_EVERY = 16
 #: images that a new discriminator learns from alone where the generator is a model's
-JUDGE_FIRST = 9_600
+WARMUP_IMAGES = 9_600
 #: noise on an anchored coordinate, so that the generator stays smooth along it
 ANCHOR_BLUR = 0.1
 #: weight of the squared error of the logarithm of a reconstruction's window
