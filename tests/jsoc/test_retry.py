@@ -48,3 +48,9 @@ def test_retry_after_is_honoured_within_reason(asked, waited):
     ask, _ = failing(1, asked)
     persist(ask, RetryPolicy(first_s=0.1, most_s=60.0), random.Random(0), lambda text: None, slept.append)
     assert slept == [waited]
+
+
+def test_pauses_stay_numbers_however_long_a_server_is_asked():
+    policy, rng = RetryPolicy(poll_s=0.001, poll_most_s=0.01), random.Random(1)
+    assert 0.0 < policy.poll(10_000, rng) <= 0.01
+    assert 0.0 < policy.pause(10_000, rng) <= policy.most_s

@@ -68,11 +68,12 @@ class RetryPolicy:
 
     def pause(self, failures: int, rng: random.Random) -> float:
         """Seconds to wait after the `failures`-th failure in a row."""
-        return min(self.first_s * 2.0 ** (failures - 1), self.most_s) * rng.uniform(0.5, 1.0)
+        return min(self.first_s * 2.0 ** min(failures - 1, 100), self.most_s) * rng.uniform(0.5, 1.0)
 
     def poll(self, question: int, rng: random.Random) -> float:
         """Seconds before the `question`-th look at a pending export."""
-        return min(self.poll_s * 1.5**question, self.poll_most_s) * rng.uniform(0.75, 1.0)
+        # a power that is far beyond the longest pause would be no number any more
+        return min(self.poll_s * 1.5 ** min(question, 100), self.poll_most_s) * rng.uniform(0.75, 1.0)
 
 
 def persist(
