@@ -70,3 +70,15 @@ def test_every_public_name_is_there_and_has_a_docstring():
     for name in solquery.__all__:
         assert (getattr(solquery, name).__doc__ or "").strip(), name
     assert set(solquery.__all__) <= set(dir(solquery))
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import solquery.search, solquery",
+        "import solquery; solquery.search; import solquery.search.index",
+        "import solquery; solquery.embed_archive; solquery.search_hybrid",
+    ],
+)
+def test_the_verb_search_can_be_called_whichever_of_verb_and_package_comes_first(code):
+    assert loaded_by(f"{code}; assert callable(solquery.search); from solquery.search import Match, search")
