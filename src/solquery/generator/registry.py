@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import import_module
 
 from torch import nn
 
@@ -22,7 +23,8 @@ __all__ = [
 #: constructors of a generator and of its discriminator
 _Pair = tuple[Callable[..., nn.Module], Callable[..., nn.Module]]
 _ARCHITECTURES: dict[str, _Pair] = {}
-#: those of the package
+#: modules that have some, and those of the package
+_OWN_MODULES = ("networks", "pyramid")
 _OWN: dict[str, _Pair] = {}
 
 
@@ -41,13 +43,26 @@ def register_own(name: str, generator: Callable[..., nn.Module], discriminator: 
     _OWN[name] = _ARCHITECTURES[name] = (generator, discriminator)
 
 
+def _load_own() -> None:
+    """The modules of the package that register an architecture, wherever they have not been imported yet."""
+    for module in _OWN_MODULES:
+        import_module(f".{module}", __package__)
+
+
+def _own() -> dict[str, _Pair]:
+    _load_own()
+    return dict(_OWN)
+
+
 def architectures() -> list[str]:
     """Names that `GeneratorConfig.arch` may take."""
+    _load_own()
     return sorted(_ARCHITECTURES)
 
 
 def snapshot() -> dict[str, _Pair]:
     """What is registered, for `restore`."""
+    _load_own()
     return dict(_ARCHITECTURES)
 
 
@@ -78,4 +93,4 @@ def build_discriminator(config: GeneratorConfig, shape: tuple[int, int] = (128, 
     return _lookup(config.arch)[1](config, shape)
 
 
-add_registry("generators", Registry(snapshot, restore, lambda: dict(_OWN)))
+add_registry("generators", Registry(snapshot, restore, _own))
