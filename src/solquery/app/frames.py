@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ..cli.output import plain, quantities
 from ..physics import parameters
+from ..serialise import plain
+from ..steering.vocabulary import quantities
 from .records import known_of
 
 if TYPE_CHECKING:

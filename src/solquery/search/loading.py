@@ -18,7 +18,7 @@ from .provenance import embed_with, other_encoder, other_preset
 
 if TYPE_CHECKING:
     from ..archive.store import Archive
-    from ..model import Model
+    from ..protocols import Model
 
 __all__ = ["Embedded", "load_index", "row_columns", "rows_of"]
 

@@ -30,7 +30,7 @@ from .rerank import RERANK_DEPTH, reranked
 
 if TYPE_CHECKING:
     from ..archive.store import Archive
-    from ..model import Model
+    from ..protocols import Model
     from .approximate import ApproximateIndex
     from .explanation import Explanation
 
