@@ -28,9 +28,8 @@ if TYPE_CHECKING:
     from .physics.units import qtable, quantities
     from .plugins import PluginError, load_plugin
     from .search.baselines import search_parameters
-    from .search.hybrid import search_hybrid
     from .search.index import Match, SearchError
-    from .search.session import SearchSession, search
+    from .search.session import SearchSession, search, search_hybrid
     from .sharp.fits import UnreadableFits, read_sharp, write_fits
     from .simulator import simulate, simulate_region
     from .steering.direct import steer
@@ -144,9 +143,8 @@ _HOME = {
     "physics.units": "qtable quantities",
     "search.baselines": "search_parameters",
     "encoder.embedding": "embed embed_archive",
-    "search.hybrid": "search_hybrid",
     "search.index": "Match SearchError",
-    "search.session": "SearchSession search",
+    "search.session": "SearchSession search search_hybrid",
     "encoder.training": "load_encoder train_encoder",
     "steering.direct": "steer",
     "steering.directions": "Directions fit_directions",

@@ -32,7 +32,7 @@ def frame(pattern: str, folder: str = "sharps"):
 
 def bitmap(patch) -> np.ndarray | None:
     """The bitmap (H, W) of the patch's record, or None."""
-    from solquery.sharp.caveats import bitmap_of
+    from solquery.sharp.bitmaps import bitmap_of
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

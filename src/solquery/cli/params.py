@@ -100,7 +100,7 @@ def params(
 
 def _report(patch: Patch, asked: _Asked) -> PatchReport:
     from ..physics import describe_patch
-    from ..sharp.caveats import bitmap_of
+    from ..sharp.bitmaps import bitmap_of
 
     bitmap = None if asked.bitmaps is None else bitmap_of(patch, asked.bitmaps)
     return describe_patch(patch, asked.names, asked.noise, asked.errors, bitmap)

@@ -118,7 +118,7 @@ def search(
     else:
         found = read_query(query, store, models, any_quality, scale)
     from ..search import SearchSession
-    from ..search.explanation import NOISE_GAUSS
+    from ..search.query import NOISE_GAUSS
 
     session = SearchSession(store, models)
     measured = session.query(found.x).values

@@ -24,12 +24,11 @@ if TYPE_CHECKING:
         combine,
         parameter_distances,
         parse_weights,
-        search_hybrid,
     )
     from .index import EmbeddingIndex, Match, SearchError, nearest
     from .loading import load_index
     from .rerank import RERANK_DEPTH, best_correlation, reranked
-    from .session import SearchSession, search
+    from .session import SearchSession, search, search_hybrid
     from .visual_similarity import visual_similarity
 
 
@@ -75,11 +74,11 @@ __getattr__, __dir__ = lazily(
         "approximate_files": "About IndexingError",
         "baselines": "FEATURES euclidean features mahalanobis search_parameters",
         "explanation": "Difference Explanation",
-        "hybrid": "COMPARED EMBEDDING NormalScores WEIGHTS combine parameter_distances parse_weights search_hybrid",
+        "hybrid": "COMPARED EMBEDDING NormalScores WEIGHTS combine parameter_distances parse_weights",
         "index": "EmbeddingIndex Match SearchError nearest",
         "loading": "load_index",
         "rerank": "RERANK_DEPTH best_correlation reranked",
-        "session": "SearchSession search",
+        "session": "SearchSession search search_hybrid",
         "visual_similarity": "visual_similarity",
     },
 )

@@ -21,13 +21,13 @@ from ..physics import parameters, unit_of
 from ..sharp.identity import record_of
 from .hybrid import NormalScores
 from .index import EmbeddingIndex, Match
-from .session import NOISE_GAUSS, Asked, SearchSession
 
 if TYPE_CHECKING:
     from ..archive.store import Archive
-    from ..protocols import Model
+    from .query import Asked
+    from .session import SearchSession
 
-__all__ = ["NOISE_GAUSS", "Difference", "Explanation", "explain", "explained", "links"]
+__all__ = ["Difference", "Explanation", "explained", "links"]
 
 #: of the archive's spread, in normal scores
 _SHARE_OF_SPREAD = 0.25
@@ -155,27 +155,6 @@ def _spans(
         ends = {"first": times[0].isoformat(), "last": times[-1].isoformat()} if times else {}
         out[region] = {"first": None, "last": None, **ends, "frames": len(here)}
     return out
-
-
-def explain(
-    archive: Archive,
-    model: Model,
-    x: np.ndarray,
-    matches: Sequence[Match],
-    by: str = "ssl",
-    where: str | None = None,
-    weights: Mapping[str, float] | None = None,
-) -> list[Explanation]:
-    """What can be said of each match of one search; of many, `SearchSession.explain` says it sooner.
-
-    Parameters
-    ----------
-    archive, model, x, by, where, weights
-        As in `SearchSession.search`; those of the search.
-    matches
-        Its answers, nearest first.
-    """
-    return SearchSession(archive, model).explain(x, matches, by=by, where=where, weights=weights)
 
 
 def explained(

@@ -20,7 +20,7 @@ from ..archive.places import whole
 from ..archive.rows import table_with_places
 from ..encoder.embedding import embed
 from ..physics import measure
-from .index import EmbeddingIndex, Match, SearchError
+from .index import EmbeddingIndex, SearchError
 
 if TYPE_CHECKING:
     from ..archive.store import Archive
@@ -37,7 +37,6 @@ __all__ = [
     "parameter_distances",
     "parse_weights",
     "scored_parameters",
-    "search_hybrid",
 ]
 
 #: the parameters that are compared where no weights are given
@@ -244,41 +243,3 @@ def mixed_distances(
         physics = scored.distances({name: values.numpy() for name, values in asked.items()}, physical, rows)
     scale_of = index.vectors if archive_vectors is None else archive_vectors
     return combine(look, physics, scale_of, weights.get(EMBEDDING, 0.0) / sum(weights.values()))
-
-
-def search_hybrid(
-    archive: Archive,
-    model: Model,
-    query: Any,
-    k: int = 10,
-    where: str | None = None,
-    group: str = "region",
-    exclude_region: str | Collection[str] | None = None,
-    weights: Mapping[str, float] | None = None,
-) -> list[Match]:
-    """The patches of an archive that look like the query and have its physical parameters.
-
-    Parameters
-    ----------
-    archive, model, query, k, where, group, exclude_region
-        As in `search`.
-    weights
-        Of ``"embedding"`` (the embedding) and of parameters by name; what is not named has no say. None: `WEIGHTS`, the
-        look, the eight parameters of the paper and which polarity leads. Without ``"embedding"``, or with 0 for it, the
-        search is by physics alone.
-
-    Returns
-    -------
-    list of Match
-        Nearest first. A distance of 1 is one spread of the archive, in the mean over what is compared.
-
-    Raises
-    ------
-    SearchError
-        As `search`, and where the archive lacks a parameter on the grid.
-    """
-    from .session import SearchSession
-
-    session = SearchSession(archive, model)
-    weights = dict(WEIGHTS if weights is None else weights)
-    return session.search(query, k, where, group, exclude_region, by="hybrid", weights=weights, rerank=0)

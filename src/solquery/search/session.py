@@ -10,7 +10,6 @@ import threading
 from collections import OrderedDict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,67 +18,24 @@ import pyarrow.compute as pc
 
 from ..archive.places import whole
 from ..archive.rows import in_lance, rows_at, table_with_places, version_of
-from ..encoder.embedding import embed
-from ..physics import measure
-from ..physics.noise import uncertainty
-from .alignment import Aligner
+from .explanation import Explanation, explained
 from .hybrid import EMBEDDING, WEIGHTS, NormalScores, ScoredParameters, mixed_distances, scored_parameters
 from .index import EmbeddingIndex, Match, checked_query, checked_vectors
 from .loading import Embedded, load_index, row_columns, rows_of
+from .query import Asked
 from .rerank import RERANK_DEPTH, reranked
 
 if TYPE_CHECKING:
     from ..archive.store import Archive
     from ..protocols import Model
     from .approximate import ApproximateIndex
-    from .explanation import Explanation
 
-__all__ = ["BY", "NOISE_GAUSS", "SearchSession", "search"]
+__all__ = ["BY", "SearchSession", "explain", "search", "search_hybrid"]
 
 #: what a search can compare: embeddings; embedding and parameters; parameters; the paper's distances of (TUF, R, PSEP)
 BY = ("ssl", "hybrid", "physics", "euclidean", "mahalanobis")
-#: standard deviation of a pixel of the grid: between HMI's line-of-sight and radial noise, averaged onto 1.8 Mm
-NOISE_GAUSS = 10.0
-_NOISE_DRAWS = 8
 #: queries and conditions that are remembered
 _QUERIES, _CONDITIONS = 4, 8
-
-
-class Asked:
-    """A query and what is computed of it, each when it is first needed.
-
-    Attributes
-    ----------
-    x
-        (H, W) float32 in preset units.
-    """
-
-    def __init__(self, x: np.ndarray, model: Model) -> None:
-        self.x, self._model = x, model
-
-    @cached_property
-    def vector(self) -> np.ndarray:
-        """(1, D) embedding."""
-        return embed(self._model.encoder, self.x)
-
-    @cached_property
-    def aligner(self) -> Aligner:
-        """Lays it over other patches."""
-        return Aligner(self.x, self._model.preset.encoder.augment)
-
-    @cached_property
-    def values(self) -> dict[str, float]:
-        """Its parameters on the grid."""
-        preset = self._model.preset
-        return {name: float(v[0]) for name, v in measure(preset.to_gauss(self.x), preset.scale_mm).items()}
-
-    @cached_property
-    def noise(self) -> dict[str, float]:
-        """Standard errors of its parameters at `NOISE_GAUSS` a pixel of the grid."""
-        preset = self._model.preset
-        gauss = np.asarray(preset.to_gauss(self.x))
-        found = uncertainty(gauss, preset.scale_mm, NOISE_GAUSS, samples=_NOISE_DRAWS)
-        return {name: float(value[0]) for name, value in found.items()}
 
 
 class SearchSession:
@@ -338,8 +294,6 @@ class SearchSession:
         matches
             Its answers, nearest first.
         """
-        from .explanation import explained
-
         with self._lock:
             self._refresh()
         return explained(self, self.query(query), matches, by, where, weights)
@@ -397,3 +351,60 @@ def search(
         When the query does not fit the preset, or nothing can be searched (see `load_index`).
     """
     return SearchSession(archive, model).search(query, k, where, group, exclude_region, rerank=rerank)
+
+
+def search_hybrid(
+    archive: Archive,
+    model: Model,
+    query: Any,
+    k: int = 10,
+    where: str | None = None,
+    group: str = "region",
+    exclude_region: str | Collection[str] | None = None,
+    weights: Mapping[str, float] | None = None,
+) -> list[Match]:
+    """The patches of an archive that look like the query and have its physical parameters.
+
+    Parameters
+    ----------
+    archive, model, query, k, where, group, exclude_region
+        As in `search`.
+    weights
+        Of ``"embedding"`` (the embedding) and of parameters by name; what is not named has no say. None: `WEIGHTS`, the
+        look, the eight parameters of the paper and which polarity leads. Without ``"embedding"``, or with 0 for it, the
+        search is by physics alone.
+
+    Returns
+    -------
+    list of Match
+        Nearest first. A distance of 1 is one spread of the archive, in the mean over what is compared.
+
+    Raises
+    ------
+    SearchError
+        As `search`, and where the archive lacks a parameter on the grid.
+    """
+    session = SearchSession(archive, model)
+    weights = dict(WEIGHTS if weights is None else weights)
+    return session.search(query, k, where, group, exclude_region, by="hybrid", weights=weights, rerank=0)
+
+
+def explain(
+    archive: Archive,
+    model: Model,
+    x: np.ndarray,
+    matches: Sequence[Match],
+    by: str = "ssl",
+    where: str | None = None,
+    weights: Mapping[str, float] | None = None,
+) -> list[Explanation]:
+    """What can be said of each match of one search; of many, `SearchSession.explain` says it sooner.
+
+    Parameters
+    ----------
+    archive, model, x, by, where, weights
+        As in `SearchSession.search`; those of the search.
+    matches
+        Its answers, nearest first.
+    """
+    return SearchSession(archive, model).explain(x, matches, by=by, where=where, weights=weights)

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from ..patch import Patch
 from ..physics.region import own_field
-from .fits import load_image, quality_fault
 from .limb import offlimb_fraction
+from .quality import quality_fault
 
-__all__ = ["Caveat", "bitmap_of", "caveats"]
+__all__ = ["Caveat", "caveats"]
 
 #: below this the noise of radial fields exceeds 60 G and sums of weak field measure it
 _NEAR_LIMB_MU = 0.5
@@ -64,16 +63,3 @@ def _at_the_border(patch: Patch) -> float:
     y, x = (max(1, round(_BORDER_MM / step)) for step in patch.scale_mm)
     total = float(own.sum(dtype=np.float64))
     return 1.0 - float(own[y:-y, x:-x].sum(dtype=np.float64)) / total if total > 0 else 0.0
-
-
-def bitmap_of(patch: Patch, folder: Path) -> np.ndarray | None:
-    """The bitmap (H, W) of the same record as the patch's file, from a folder; None where it has none.
-
-    Files are named as JSOC names them: ``hmi.sharp_cea_720s.377.20110215_020000_TAI.bitmap.fits`` beside ``…Br.fits``.
-    """
-    name = Path(patch.file).name
-    for segment in (".Br.", ".magnetogram."):
-        path = folder / name.replace(segment, ".bitmap.")
-        if segment in name and path.exists():
-            return load_image(path)[0]
-    return None

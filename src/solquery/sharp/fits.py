@@ -28,6 +28,7 @@ from .content import Image, choose, quantity_of, segment_of
 from .fits_writing import write_fits
 from .header import DEFAULT_DEG
 from .identity import Identity, id_of_file, identify
+from .quality import quality_fault
 from .units import fill_mask, gauss_per_unit, unit_text
 from .unreadable import UnreadableFits
 from .wcs import Coordinates, Place, coordinates_of, with_scale
@@ -45,22 +46,8 @@ __all__ = [
 
 #: no field on the Sun comes near this; beyond it the file is damaged or not in gauss
 _LARGEST_GAUSS = 65504.0
-_BAD_QUALITY = 0xFFFF0000
-_ECLIPSE = 0x200
 #: QUALITY of a frame without data, which JSOC also writes as MISSING
 _NOT_TAKEN = -(2**31)
-
-
-def quality_fault(quality: int) -> str | None:
-    """Why a frame of this QUALITY is not to be used, or None.
-
-    QUALITY is signed, 32 bits. A bit among the upper sixteen means missing or doubtful data, 0x200 an eclipse.
-    """
-    if quality & _BAD_QUALITY:
-        return f"QUALITY 0x{quality & 0xFFFFFFFF:08X} marks it as bad"
-    if quality & _ECLIPSE:
-        return f"QUALITY 0x{quality & 0xFFFFFFFF:08X} marks an eclipse"
-    return None
 
 
 def read_sharp(

@@ -12,6 +12,7 @@ from astropy.io.fits.verify import VerifyWarning
 from ..io import replacing
 from ..patch import Patch
 from .cards import header_of
+from .caveats import caveats
 
 __all__ = ["write_fits"]
 
@@ -37,13 +38,8 @@ def write_fits(patch: Patch, path: str | Path, *, quantum_gauss: float | None = 
     -------
     The path.
     """
-    from .caveats import caveats
-
     path = Path(path)
-    data, header = (
-        np.asarray(patch.field, dtype=np.float32),
-        header_of(patch, [(limit.name, limit.text) for limit in caveats(patch)]),
-    )
+    data, header = np.asarray(patch.field, dtype=np.float32), header_of(patch, caveats(patch))
     if quantum_gauss is None:
         units = fits.HDUList([fits.PrimaryHDU(data, header)])
     else:
