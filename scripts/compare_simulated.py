@@ -19,6 +19,7 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
+from PIL import Image
 from scipy.ndimage import binary_dilation, gaussian_filter, label
 
 from solquery import Patch, SolqueryError, read_sharp
@@ -55,6 +56,15 @@ def asinh_grey(field: np.ndarray) -> np.ndarray:
 
 def _show(axis: plt.Axes, field: np.ndarray) -> None:
     axis.imshow(asinh_grey(field), cmap="gray", vmin=-4.2, vmax=4.2, origin="lower", interpolation="nearest")
+
+
+def _save(figure: plt.Figure, path: Path, dpi: int) -> None:
+    """Write a grey picture, a third of the size of one in colour."""
+    figure.savefig(path, dpi=dpi)
+    plt.close(figure)
+    with Image.open(path) as picture:
+        grey = picture.convert("L")
+    grey.save(path, optimize=True)
 
 
 def crop(patch: Patch) -> np.ndarray:
@@ -153,8 +163,7 @@ def shuffled(real: list[Patch], simulated: list[Patch], path: Path, seed: int) -
             axis.set_title(f"{number + 1}   μ {patch.mu:.2f}", fontsize=7, pad=2)
             key.append(f"{number + 1} {patch.region if kind == 'real' else 'simulated'}")
     figure.tight_layout(pad=0.3)
-    figure.savefig(path, dpi=75)
-    plt.close(figure)
+    _save(figure, path, 75)
     return ", ".join(key) + "\n"
 
 
@@ -183,8 +192,7 @@ def life(seed: int, path: Path) -> None:
     axes.flat[0].plot([10, 10 + 50 / PIXEL_MM], [12, 12], color="w", lw=2)
     axes.flat[0].text(10, 18, "50 Mm", color="w", fontsize=8)
     figure.tight_layout(pad=0.3)
-    figure.savefig(path, dpi=62)
-    plt.close(figure)
+    _save(figure, path, 62)
 
 
 def main() -> None:

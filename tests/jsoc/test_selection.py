@@ -166,23 +166,43 @@ texts = st.one_of(
 )
 
 
-@settings(max_examples=45)
-@given(st.dictionaries(st.sampled_from([
-    "QUALITY", "NOAA_AR", "NOAA_ARS", "CRVAL1", "CRVAL2", "CDELT1", "CDELT2", "CRLN_OBS", "CRLT_OBS", "DSUN_OBS",
-    "USFLUX", "R_VALUE", "LATFWTPO", "T_OBS", "DATE__OBS", "CTYPE1", "CUNIT1", "TELESCOP", "AREA_ACR",
-]), texts))  # fmt: skip
-def test_no_keyword_of_a_query_stops_a_good_frame(tmp_path_factory, words):
-    words["QUALITY"] = "0x00000000"
+OF_COORDINATES = ["CRVAL1", "CRVAL2", "CDELT1", "CDELT2", "CRLN_OBS", "CRLT_OBS", "DSUN_OBS", "CTYPE1", "CUNIT1"]
+OTHERS = [
+    "NOAA_AR", "NOAA_ARS", "USFLUX", "R_VALUE", "LATFWTPO", "T_OBS", "DATE__OBS", "TELESCOP", "AREA_ACR",
+]  # fmt: skip
+
+
+def read_with(words, folder):
+    """The field that was written, and the patch and its record, of a frame with these words in the query."""
     field = np.random.default_rng(5).normal(0, 200, (7, 9))
-    f = frame(1449, START, field, **words)
-    asked = record_of(f.keywords, "Br")
-    path = tmp_path_factory.mktemp("frame") / asked.file_name
+    asked = record_of(frame(1449, START, field, **words, QUALITY="0x00000000").keywords, "Br")
+    path = folder / asked.file_name
     path.write_bytes(fits_bytes(field, {}))
-    patch = read_frame(path, asked)
+    return field, read_frame(path, asked), asked
+
+
+def is_the_frame(field, patch, asked):
     np.testing.assert_allclose(patch.field, field, atol=0.0051)
     assert patch.id == "sharp-1449-20120306T000000-Br" and patch.harpnum == 1449
     assert np.isnan(patch.latitude_deg) or abs(patch.latitude_deg) <= 90
     assert all(not isinstance(v, float) or math.isfinite(v) for v in query_keywords(asked).values())
+
+
+@settings(max_examples=45)
+@given(st.dictionaries(st.sampled_from(OTHERS), texts))
+def test_no_other_keyword_of_a_query_stops_a_good_frame(tmp_path_factory, words):
+    is_the_frame(*read_with(words, tmp_path_factory.mktemp("frame")))
+
+
+@settings(max_examples=45)
+@given(st.dictionaries(st.sampled_from(OF_COORDINATES), texts))
+def test_coordinates_of_a_query_are_understood_or_refused_in_one_line(tmp_path_factory, words):
+    try:
+        found = read_with(words, tmp_path_factory.mktemp("frame"))
+    except UnreadableFits as error:
+        assert str(error).startswith("hmi.sharp_cea_720s[1449]") and "\n" not in str(error)
+    else:
+        is_the_frame(*found)
 
 
 @pytest.mark.parametrize(
@@ -195,7 +215,7 @@ def test_both_hemispheres_and_the_date_line(tmp_path, latitude, centre, observer
     path = tmp_path / asked.file_name
     path.write_bytes(f.file("as-is"))
     patch = read_frame(path, asked)
-    assert (patch.latitude_deg, patch.longitude_deg) == (float(latitude), pytest.approx(expected))
+    assert (patch.latitude_deg, patch.longitude_deg) == pytest.approx((float(latitude), expected))
     tip, lat, lon = np.radians([5.0, float(latitude), expected])
     assert patch.mu == pytest.approx(np.sin(tip) * np.sin(lat) + np.cos(tip) * np.cos(lat) * np.cos(lon))
 

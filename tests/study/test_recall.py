@@ -57,6 +57,10 @@ class _Archive:
             }
         )
 
+    @property
+    def columns(self):
+        return self.data.column_names
+
     def table(self, columns=None, where=None):
         data = self.data.slice(0, 0) if where == "id IS NULL" else self.data
         return data if columns is None else data.select([c for c in columns if c in data.column_names])

@@ -66,6 +66,10 @@ class _FakeArchive:
             }
         )
 
+    @property
+    def columns(self):
+        return self.data.column_names
+
     def table(self, columns=None, where=None):
         data = self.data if columns is None else self.data.select(columns)
         return data.slice(0, 0) if where == "id IS NULL" else data
