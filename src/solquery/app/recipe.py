@@ -8,7 +8,7 @@ __all__ = ["provenance_code", "recipe"]
 
 
 def provenance_code(model: str | None, archive: str | None, query: tuple[str, str]) -> str:
-    """Lines of Python that give the patch on the screen, ``gauss``, and its parameters on the grid, ``got``.
+    """Lines of Python that give the patch on the screen, ``gauss``, and its parameters on the grid, ``measured``.
 
     Parameters
     ----------
@@ -93,4 +93,4 @@ def recipe(
 _DEFAULT = "model = solquery.Model.load()"
 _EXAMPLES = "# the page ranked by more and less like some matches, too: that order is in its CSV"
 _PREPARE = "x = solquery.prepare(patch, model.preset)"
-_SEEN = ["gauss = model.preset.to_gauss(x)", "got = solquery.measure(gauss, model.preset.scale_mm)"]
+_SEEN = ["gauss = model.preset.to_gauss(x)", "measured = solquery.measure(gauss, model.preset.scale_mm)"]

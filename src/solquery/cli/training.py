@@ -1,4 +1,4 @@
-"""Verbs that train: `train generator`, `train encoder`; what follows a training is in `cli_finish`."""
+"""Verbs that train: `train generator`, `train encoder`; what follows a training is in `finish`."""
 
 from __future__ import annotations
 
