@@ -52,6 +52,13 @@ def deepened(case, draw, room):
                 body[key] = dict(zip(room.directions.names, body[key].values(), strict=False))
         if "patch" in body:
             body["patch"] = str(room.catalogue.ids[0])
+        if "group" in body or "by" in body or "more" in body or "less" in body:
+            # a search: by one thing, and with examples that there are
+            for other in ("patch", "upload") if "z" in body else ():
+                body.pop(other, None)
+            body |= {key: [str(room.catalogue.ids[0])] for key in ("more", "less") if body.get(key)}
+            if draw(st.booleans()):
+                body.pop("filters", None)
         if "patch_id" in case.path_parameters:
             case.path_parameters["patch_id"] = str(room.catalogue.ids[-1])
 
