@@ -1,6 +1,6 @@
 """Patches a second that the simulator makes on one core, and the share of the time each part takes.
 
-python benchmarks/simulator.py --regions 10 --frames 10
+python benchmarks/simulator.py --regions 10 --frames 20
 
 The rate depends on the machine, so a yardstick runs beside it: smoothing white noise of the same sizes with one
 Gaussian, about the least that any simulator of such fields has to do.
@@ -24,7 +24,7 @@ from solquery.simulator import simulate_region  # noqa: E402
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--regions", type=int, default=10)
-    parser.add_argument("--frames", type=int, default=10)
+    parser.add_argument("--frames", type=int, default=20)
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     simulate_region(options.seed, 0, 1)  # imports and caches are no part of the rate

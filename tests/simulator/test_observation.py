@@ -79,6 +79,18 @@ def test_horizontal_field_shows_along_the_line_of_sight_alone():
         assert np.median(los) == pytest.approx(0.8 * 1200 + sign * 0.6 * 400, rel=0.03)
 
 
+def test_plage_looks_stronger_away_from_disc_centre():
+    """Tubes that fill a pixel in part: the root of the mean square of the transverse field exceeds its mean."""
+    weak = np.full((80, 100), 200.0, np.float32)
+    still = np.zeros_like(weak)
+    seen = {
+        mu: observe(weak, still, still, np.full(100, mu, np.float32), True, np.random.default_rng(4))[0]
+        for mu in (0.99, 0.6)
+    }
+    assert np.median(seen[0.99]) == pytest.approx(200.0, rel=0.05)
+    assert 1.15 < np.median(seen[0.6]) / 200.0 < 1.7
+
+
 def test_foreshortening_blurs_east_to_west():
     spike = np.zeros((101, 101), np.float32)
     spike[50, 50] = 1e6
