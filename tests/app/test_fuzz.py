@@ -37,11 +37,11 @@ def as_fits(_, value):
 
 
 @pytest.fixture(scope="module")
-def schema(room):
-    return schemathesis.openapi.from_asgi("/api/openapi.json", create_app(room), headers=HOST)
+def schema(service):
+    return schemathesis.openapi.from_asgi("/api/openapi.json", create_app(service), headers=HOST)
 
 
-def deepened(case, draw, room):
+def deepened(case, draw, service):
     """A case that gets further half of the time: with a latent, a parameter, a patch that there are."""
     body = case.body if isinstance(case.body, dict) else {}
     if draw(st.booleans()):
@@ -49,22 +49,22 @@ def deepened(case, draw, room):
             body["z"] = encode_latent(np.random.default_rng(draw(st.integers(0, 9))).standard_normal(16))
         for key in ("set", "hold"):
             if isinstance(body.get(key), dict):
-                body[key] = dict(zip(room.directions.names, body[key].values(), strict=False))
+                body[key] = dict(zip(service.directions.names, body[key].values(), strict=False))
         if "patch" in body:
-            body["patch"] = str(room.catalogue.ids[0])
+            body["patch"] = str(service.catalogue.ids[0])
         if "group" in body or "by" in body or "more" in body or "less" in body:
             # a search: by one thing, and with examples that there are
             for other in ("patch", "upload") if "z" in body else ():
                 body.pop(other, None)
-            body |= {key: [str(room.catalogue.ids[0])] for key in ("more", "less") if body.get(key)}
+            body |= {key: [str(service.catalogue.ids[0])] for key in ("more", "less") if body.get(key)}
             if draw(st.booleans()):
                 body.pop("filters", None)
         if "patch_id" in case.path_parameters:
-            case.path_parameters["patch_id"] = str(room.catalogue.ids[-1])
+            case.path_parameters["patch_id"] = str(service.catalogue.ids[-1])
 
 
 @pytest.mark.parametrize(("method", "path"), OPERATIONS, ids=[f"{m} {p}" for m, p in OPERATIONS])
-def test_no_request_makes_the_server_fault(schema, room, method, path):
+def test_no_request_makes_the_server_fault(schema, service, method, path):
     operation = schema[path][method]
     answered = []
 
@@ -74,7 +74,7 @@ def test_no_request_makes_the_server_fault(schema, room, method, path):
     )  # fmt: skip
     @given(case=operation.as_strategy(), data=st.data())
     def one(case, data):
-        deepened(case, data.draw, room)
+        deepened(case, data.draw, service)
         response = case.call(headers=HOST)
         answered.append(response.status_code)
         # 504 would be slow, not broken, but nothing that small may take so long either
@@ -83,6 +83,6 @@ def test_no_request_makes_the_server_fault(schema, room, method, path):
             assert set(response.json()["error"]) - {"nearest"} == {"kind", "message"}
 
     one()
-    # a FITS file is not found by chance, and this bundle has no network that estimates
+    # a FITS file is not found by chance, and this model has no network that estimates
     rarely = path in ("/api/patch", "/api/invert", "/api/estimate")
     assert 200 in answered or rarely, "nothing got through: the fuzz is too shallow"

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -70,12 +71,14 @@ def test_weights_that_overflow_before_the_loss_does_are_never_saved(tmp_path, mo
     assert _step(run) == 2
 
 
-def test_a_full_disk_ends_in_one_line_and_leaves_the_checkpoint(tmp_path):
+def test_a_full_disk_ends_in_one_line_and_leaves_the_checkpoint(tmp_path, monkeypatch):
     """/dev/full is always full: where a part is to be written, a link to it stands in for the disk."""
     run = tmp_path / "run"
     train_generator(CONFIGS["bce"], DATA, run, SHAPE, until_images=32)
+    monkeypatch.setattr("solquery.io.uuid.uuid4", lambda: SimpleNamespace(hex="known"))
     for name, until in (("checkpoints/last.pt", 64), ("samples/000000064.png", 64)):
-        (run / f"{name}.part").symlink_to("/dev/full")
+        place = run / name
+        place.with_name(f".{place.stem}.known.part{place.suffix}").symlink_to("/dev/full")
         with pytest.raises(TrainingError, match=r"No space left.*checkpoint before it is intact.*same command") as told:
             train_generator(CONFIGS["bce"], DATA, run, SHAPE, until_images=until)
         assert "\n" not in str(told.value) and name in str(told.value)

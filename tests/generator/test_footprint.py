@@ -182,4 +182,4 @@ def test_settling_gives_a_models_generator_a_window_and_swift_draws_the_same(tmp
 def test_other_architectures_have_no_window():
     with pytest.raises(ValueError, match="'paper' has no footprint_mask, only 'pyramid'"):
         GeneratorConfig(footprint_mask=True)
-    assert get_preset("physical").generator.window and not get_preset("quick").generator.window
+    assert get_preset("physical").generator.footprint_mask and not get_preset("quick").generator.footprint_mask

@@ -84,7 +84,7 @@ def test_embeddings_are_read_once_and_a_query_is_embedded_once(stored, models, x
     vectors = loading.Embedded._vectors
     monkeypatch.setattr(loading.Embedded, "_vectors", lambda self, *a: read.append(1) or vectors(self, *a))
     monkeypatch.setattr(
-        "solquery.search.session.embed", lambda *a, **k: embedded.append(1) or embed(*a, **k)
+        "solquery.search.query.embed", lambda *a, **k: embedded.append(1) or embed(*a, **k)
     )  # fmt: skip
     session = SearchSession(stored, models)
     for where in (None, "tuf > 1e21", None):

@@ -35,7 +35,7 @@ def register_generator(
 
     Without a discriminator of its own it is trained against the paper's. A name that is known already is replaced.
     """
-    _ARCHITECTURES[name] = (generator, discriminator or _OWN["paper"][1])
+    _ARCHITECTURES[name] = (generator, discriminator or _own()["paper"][1])
 
 
 def register_own(name: str, generator: Callable[..., nn.Module], discriminator: Callable[..., nn.Module]) -> None:
