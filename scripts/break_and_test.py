@@ -98,7 +98,7 @@ BREAKAGES = [
         "(np.minimum(end, right) > np.maximum(begin, left)) / n",
         "archive/test_prepare.py",
     ),
-    Breakage("quality-bits", "sharp/fits.py", "if quality & _ECLIPSE:", "if False:", "sharp/test_fits.py"),
+    Breakage("quality-bits", "sharp/quality.py", "if quality & _ECLIPSE:", "if False:", "sharp/test_fits.py"),
     Breakage("limb", "sharp/limb.py", "np.sin(lat) * ox", "np.sin(lat) * oy", "sharp/test_limb.py"),
     Breakage(
         "split",
