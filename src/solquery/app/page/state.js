@@ -103,7 +103,7 @@ export function fromHash(hash) {
   if (/^\w+$/.test(p.get("map") || "")) l.map = p.get("map");
   const pair = (p.get("pair") || "").split("|");
   if (pair.length === 3) s.pair = pair;
-  return { state: s, model: p.get("model") };
+  return { state: s, model: p.get("model") ?? p.get("bundle") };
 }
 
 /** The filters as the API takes them. */

@@ -59,9 +59,9 @@ export function welcome() {
 
 /** What archive and model are open, for the head. */
 export function summary({ archive, model }) {
-  const many = (n) => n.toLocaleString("en"), model = `Model: ${model.name}.`;
-  if (!archive) return `Nothing to search. ${model}`;
-  return `${many(archive.patches)} patches of ${many(archive.regions)} regions: ${many(archive.real)} real, ${many(archive.simulated)} simulated. ${model}`;
+  const many = (n) => n.toLocaleString("en"), opened = `Model: ${model.name}.`;
+  if (!archive) return `Nothing to search. ${opened}`;
+  return `${many(archive.patches)} patches of ${many(archive.regions)} regions: ${many(archive.real)} real, ${many(archive.simulated)} simulated. ${opened}`;
 }
 
 /** What has to be known of the numbers on the screen. */
