@@ -28,7 +28,7 @@ def jsoc(sun):
 
 @pytest.fixture
 def client(jsoc):
-    return lambda **changes: Jsoc(jsoc.url, changes.pop("email", EMAIL), changes.pop("patience", QUICK), seed=1)
+    return lambda **changes: Jsoc(jsoc.url, changes.pop("email", EMAIL), changes.pop("retry_policy", QUICK), seed=1)
 
 
 @pytest.fixture

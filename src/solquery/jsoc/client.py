@@ -72,7 +72,7 @@ class Jsoc:
         Base address of another DRMS server (``http://127.0.0.1:8000/``); None for JSOC itself.
     email
         Address registered with JSOC; needed for exports only.
-    patience
+    retry_policy
         Pauses, attempts, time-outs.
     seed
         For the jitter of pauses; None takes another one each time.

@@ -83,7 +83,7 @@ def persist(
     say: Callable[[str], None],
     sleep: Callable[[float], None] = time.sleep,
 ) -> T:
-    """`what()`, again after each `NotNow`, until it answers or `patience.tries` are used up.
+    """`what()`, again after each `NotNow`, until it answers or `retry_policy.tries` are used up.
 
     Raises
     ------
