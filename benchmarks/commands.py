@@ -32,7 +32,7 @@ SOLQUERY = [sys.executable, "-c", "from solquery.cli import main; main()"]
 
 def commands(archive: Path, out: Path) -> dict[str, list[str]]:
     """What is timed, by its name."""
-    from archives import query_file
+    from synthetic_archives import query_file
 
     fits = str(query_file())
     return {
@@ -117,7 +117,7 @@ def run(line: list[str]) -> None:
 def session(archive: Path, count: int) -> None:
     """Milliseconds of searches one after the other in one process, each for a query that was not asked before."""
     import torch
-    from archives import query_file
+    from synthetic_archives import query_file
 
     from solquery import Archive, Model, SearchSession, prepare
     from solquery.sharp.fits import read_sharp
@@ -155,7 +155,7 @@ def main() -> None:
     parser.add_argument("--keep", type=Path, help="folder in which the archive is, or is made and stays")
     asked = parser.parse_args()
     sys.path.insert(0, str(Path(__file__).parent))
-    from archives import synthesise
+    from synthetic_archives import synthesise
 
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     with tempfile.TemporaryDirectory() as folder:
