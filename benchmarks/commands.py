@@ -7,7 +7,7 @@
 
 All commands are started in turn, `--repeat` times, and each ratio is that of two neighbours, so that what else the
 machine does falls on both. Printed is the median and the range, of processor seconds (all threads) and of wall seconds.
-The archive is written as tables (`archives.py`), kept in `--keep` if one is named.
+The archive is written as tables (`synthetic_archives.py`), kept in `--keep` if one is named.
 """
 
 from __future__ import annotations
