@@ -46,8 +46,8 @@ class Instrument:
         Pietarila et al. 2013). `unresolved` is the share of that excess which the resolution leaves; calibrated so that
         plage at mu 0.5 to 0.85 is as strong as observed.
     floor_variation
-        Scatter of the transverse noise from place to place, over some tens of megametres; from frame to frame it varies by
-        a factor of 1.6.
+        Scatter of the transverse noise from place to place, over some tens of megametres; it varies by a factor of 1.6
+        from frame to frame.
     strong_gauss
         Smoothed field above which, and within 5 Mm of which, the disambiguation optimises.
     """
