@@ -21,16 +21,19 @@ if TYPE_CHECKING:
     from .extension import extend_directions
     from .generator.registry import register_generator
     from .generator.training import TrainingError, load_run, train_generator
+    from .measuring import measure, qtable, quantities, uncertainty
     from .model import Model, ModelError
     from .patch import Patch
-    from .physics.noise import uncertainty
-    from .physics.registry import Parameter, UnknownParameter, get_parameter, measure, parameter, parameters, unit_of
-    from .physics.units import qtable, quantities
+    from .physics.registry import Parameter, UnknownParameter, get_parameter, parameter, parameters, unit_of
     from .plugins import PluginError, load_plugin
     from .search.baselines import search_parameters
     from .search.index import Match, SearchError
-    from .search.session import SearchSession, search, search_hybrid
-    from .sharp.fits import UnreadableFits, read_sharp, write_fits
+    from .search.matches import Matches
+    from .search.session import SearchSession
+    from .search.verbs import search, search_hybrid
+    from .sharp.as_patch import as_patch
+    from .sharp.fits import UnreadableFits, read_sharp
+    from .sharp.fits_writing import write_fits
     from .simulator import simulate, simulate_region
     from .steering.direct import steer
     from .steering.directions import Directions, fit_directions
@@ -60,6 +63,7 @@ __all__ = [
     "Inversion",
     "LatentTable",
     "Match",
+    "Matches",
     "Model",
     "ModelError",
     "OutOfReach",
@@ -77,6 +81,7 @@ __all__ = [
     "Traversal",
     "UnknownParameter",
     "UnreadableFits",
+    "as_patch",
     "decode_latent",
     "embed",
     "embed_archive",
@@ -125,11 +130,14 @@ __all__ = [
 
 #: where each public name is defined
 _HOME = {
-    "sharp.fits": "UnreadableFits read_sharp write_fits",
+    "sharp.as_patch": "as_patch",
+    "sharp.fits": "UnreadableFits read_sharp",
+    "sharp.fits_writing": "write_fits",
     "archive.prepare": "prepare prepare_many resize",
     "archive.samples": "sample_patches",
     "simulator": "simulate simulate_region",
     "archive.store": "Archive ArchiveError",
+    "measuring": "measure qtable quantities uncertainty",
     "model": "Model ModelError",
     "config": "AugmentConfig EncoderConfig GeneratorConfig Preset get_preset",
     "errors": "SolqueryError",
@@ -137,14 +145,14 @@ _HOME = {
     "generator.registry": "register_generator",
     "generator.training": "TrainingError load_run train_generator",
     "patch": "Patch",
-    "physics": "Parameter UnknownParameter get_parameter measure parameter parameters unit_of",
-    "physics.noise": "uncertainty",
+    "physics": "Parameter UnknownParameter get_parameter parameter parameters unit_of",
     "plugins": "PluginError load_plugin",
-    "physics.units": "qtable quantities",
     "search.baselines": "search_parameters",
     "encoder.embedding": "embed embed_archive",
     "search.index": "Match SearchError",
-    "search.session": "SearchSession search search_hybrid",
+    "search.matches": "Matches",
+    "search.session": "SearchSession",
+    "search.verbs": "search search_hybrid",
     "encoder.training": "load_encoder train_encoder",
     "steering.direct": "steer",
     "steering.directions": "Directions fit_directions",

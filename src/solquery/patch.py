@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from html import escape
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .grey import LIMIT_GAUSS, grey_png
+from .notebook import GREY, picture, rows_of
 
 if TYPE_CHECKING:
     from sunpy.map import GenericMap
@@ -80,9 +81,6 @@ class Patch:
 
     def _repr_html_(self) -> str:
         """The patch in a notebook: its picture with its scale, and what is known of it."""
-        from base64 import b64encode
-        from html import escape
-
         ny, nx = self.field.shape
         rows = {"region": self.region, "source": f"{self.source}, {self.quantity} field", "time": self.t_rec}
         if self.scale_mm is not None:
@@ -96,15 +94,9 @@ class Patch:
             low, high = float(np.nanmin(self.field)), float(np.nanmax(self.field))
             rows["field"] = f"{low:,.0f} to {high:,.0f} G"
         rows["credit"] = self.credit
-        image = b64encode(grey_png(self.field)).decode()
-        cells = "".join(f"<tr><th>{name}</th><td>{escape(value)}</td></tr>" for name, value in rows.items() if value)
-        width = min(max(2 * nx, 160), 480)
-        caption = f"{escape(self.id)} · grey: ±{LIMIT_GAUSS:,.0f} G, asinh, north up, west to the right"
-        return (
-            f'<figure style="margin:0"><img alt="magnetogram of {escape(self.region)}" width="{width}" '
-            f'style="image-rendering:pixelated" src="data:image/png;base64,{image}">'
-            f"<figcaption>{caption}</figcaption></figure><table>{cells}</table>"
-        )
+        shown = picture(self.field, f"magnetogram of {self.region}", min(max(2 * nx, 160), 480))
+        caption = f"{escape(self.id)} · {GREY}"
+        return f'<figure style="margin:0">{shown}<figcaption>{caption}</figcaption></figure>{rows_of(rows)}'
 
     @property
     def time(self) -> datetime | None:

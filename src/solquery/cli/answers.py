@@ -151,7 +151,7 @@ def save_answers(
 ) -> dict[str, Any]:
     """Contact sheet, CSV with all numbers, and a FITS file of each match at its native scale; the paths."""
     from ..archive.export import file_stem
-    from ..sharp.fits import write_fits
+    from ..sharp.fits_writing import write_fits
 
     files = [
         str(write_fits(store.get(match.id), folder / f"{match.rank:02d}-{file_stem(match.id)}.fits"))

@@ -209,12 +209,12 @@ def _inverted(
     """Id to latent (D,) of patches of an archive; `done` so many of how many before these."""
     import numpy as np
 
+    from ..steering.inputs import patch_on_grid
     from ..steering.inversion import invert
-    from .inputs import grid_of
 
     with Reporter("inverting") as report:
         report.count(*done)
-        grids = np.stack([grid_of(patch, models) for patch in store.patches(ids=ids)])
+        grids = np.stack([patch_on_grid(patch, models) for patch in store.patches(ids=ids)])
         return {name: found.z for name, found in zip(ids, invert(models, grids, starts, steps, seed), strict=True)}
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from ..errors import SolqueryError
-from .inputs import Reproject, Scale, Segment, Unit, fits_files, grid_of, read_patches, refusal
+from .inputs import Reproject, Scale, Segment, Unit, fits_files, read_patches, refusal
 from .output import Reporter, emit, picture, quantities, readable, table, write_file, write_json
 from .plugins import load_models
 from .steering import Json, ModelName, Seed, measured_on_grid
@@ -47,6 +47,7 @@ def invert(
     import numpy as np
 
     from ..archive.export import file_stems
+    from ..steering.inputs import patch_on_grid
     from ..steering.inversion import invert as inverted
     from ..steering.layerwise import refine_layerwise
 
@@ -56,7 +57,7 @@ def invert(
     patches, grids = [], []
     for patch in read:
         try:
-            grids.append(grid_of(patch, models))
+            grids.append(patch_on_grid(patch, models))
             patches.append(patch)
         except (SolqueryError, ValueError) as error:
             refused.append(refusal(patch.file, error))
