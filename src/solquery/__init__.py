@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from .generator.training import TrainingError, load_run, train_generator
     from .measuring import measure, qtable, quantities, uncertainty
     from .model import Model, ModelError
+    from .model_build import build_model
     from .patch import Patch
     from .physics.registry import Parameter, UnknownParameter, get_parameter, parameter, parameters, unit_of
     from .plugins import PluginError, load_plugin
@@ -82,6 +83,7 @@ __all__ = [
     "UnknownParameter",
     "UnreadableFits",
     "as_patch",
+    "build_model",
     "decode_latent",
     "embed",
     "embed_archive",
@@ -139,6 +141,7 @@ _HOME = {
     "archive.store": "Archive ArchiveError",
     "measuring": "measure qtable quantities uncertainty",
     "model": "Model ModelError",
+    "model_build": "build_model",
     "config": "AugmentConfig EncoderConfig GeneratorConfig Preset get_preset",
     "errors": "SolqueryError",
     "extension": "extend_directions",
