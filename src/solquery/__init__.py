@@ -13,6 +13,7 @@ from .numba_cache import ensure_cache
 if TYPE_CHECKING:
     from .archive.prepare import prepare, prepare_many, resize
     from .archive.samples import sample_patches
+    from .archive.split import split
     from .archive.store import Archive, ArchiveError
     from .config import AugmentConfig, EncoderConfig, GeneratorConfig, Preset, get_preset
     from .encoder.embedding import embed, embed_archive
@@ -121,6 +122,7 @@ __all__ = [
     "shift",
     "simulate",
     "simulate_region",
+    "split",
     "steer",
     "train_encoder",
     "train_generator",
@@ -137,6 +139,7 @@ _HOME = {
     "sharp.fits_writing": "write_fits",
     "archive.prepare": "prepare prepare_many resize",
     "archive.samples": "sample_patches",
+    "archive.split": "split",
     "simulator": "simulate simulate_region",
     "archive.store": "Archive ArchiveError",
     "measuring": "measure qtable quantities uncertainty",

@@ -127,20 +127,6 @@ class Patch:
         return map_of(self)
 
 
-#: TAI - UTC in seconds from each date on, for the years that HMI and MDI have seen
-_LEAP_SECONDS = (
-    ("1994.07.01", 29),
-    ("1996.01.01", 30),
-    ("1997.07.01", 31),
-    ("1999.01.01", 32),
-    ("2006.01.01", 33),
-    ("2009.01.01", 34),
-    ("2012.07.01", 35),
-    ("2015.07.01", 36),
-    ("2017.01.01", 37),
-)
-
-
 #: seconds to add to a time scale for TAI; UTC takes the leap seconds of its day
 _TO_TAI = {"TAI": 0.0, "TT": -32.184, "TDT": -32.184, "ET": -32.184, "TDB": -32.184, "GPS": 19.0, "IAT": 0.0}
 _SCALE = re.compile(r"(?:_| ?)(TAI|TT|TDT|ET|TDB|GPS|IAT|UTC|UT|GMT|Z)$", re.IGNORECASE)
@@ -174,8 +160,16 @@ def observation_time(t_rec: str) -> datetime | None:
         moment = moment.astimezone(UTC) if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
         if scale in _TO_TAI:
             moment += timedelta(seconds=_TO_TAI[scale])
-            today = moment.strftime("%Y.%m.%d")
-            moment -= timedelta(seconds=next((s for since, s in reversed(_LEAP_SECONDS) if today >= since), 29))
+            moment -= timedelta(seconds=_tai_minus_utc(moment))
     except (ValueError, OverflowError):
         return None
     return moment
+
+
+def _tai_minus_utc(moment: datetime) -> float:
+    """Seconds between the two on a day, by the table of leap seconds that astropy keeps."""
+    import erfa
+
+    table = erfa.leap_seconds.get()
+    known = (table["year"] < moment.year) | ((table["year"] == moment.year) & (table["month"] <= moment.month))
+    return float(table["tai_utc"][known][-1]) if known.any() else 10.0
