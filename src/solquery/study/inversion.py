@@ -204,7 +204,7 @@ def edit_inverted(
     directions = model.directions
     if directions is None or hold not in directions.names:
         return []
-    usual = 0.5 * (directions.quantile(hold, 84) - directions.quantile(hold, 16))
+    usual = directions.spread(hold)
     out = []
     for k in rows:
         models = model if study.offsets is None else with_layerwise(model, study.offsets[k])
