@@ -1,8 +1,8 @@
 """Slopes of the parameters in latent space: through the generator by automatic differentiation.
 
 Thresholds and masks have no slope, and leaving them out misses what happens at their edge: a pixel that passes 150 G
-enters with all of its flux. Here such edges are ramps (`physics.smooth`), a few tens of gauss wide. These values only say which way to go;
-what is accepted is always measured by the definitions in `physics`.
+enters with all of its flux. Here such edges are ramps (`physics.smooth`), a few tens of gauss wide. These values only
+say which way to go; what is accepted is always measured by the definitions in `physics`.
 """
 
 from __future__ import annotations
