@@ -2,7 +2,7 @@
 
 python scripts/make_card_pictures.py
 
-They are cut from pictures that other scripts make (`make_docs.py`, `make_app_picture.py`), and from a shipped observation.
+They are cut from pictures of other scripts (`make_docs.py`, `make_app_picture.py`), and from a shipped observation.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from .steering import Json, ModelName, Seed, measured_on_grid
 __all__ = ["register"]
 
 #: patches inverted together
-_LOT = 32
+_BATCH = 32
 
 
 def register(app: typer.Typer) -> None:
@@ -68,11 +68,11 @@ def invert(
     with Reporter("inverting") as report:
         answers: list[Any] = []
         # many at a time, and none waits for all
-        for first in range(0, len(grids), _LOT):
+        for first in range(0, len(grids), _BATCH):
             report.count(first, len(grids))
-            lot = np.stack(grids[first : first + _LOT])
-            some = inverted(models, lot, starts, steps, seed)
-            answers += refine_layerwise(models, lot, some) if detail else some
+            batch = np.stack(grids[first : first + _BATCH])
+            some = inverted(models, batch, starts, steps, seed)
+            answers += refine_layerwise(models, batch, some) if detail else some
         stems = file_stems([patch.id for patch in patches])
         for patch, name, x, found in zip(patches, stems, grids, answers, strict=True):
             original, rebuilt = measured_on_grid(models, x), measured_on_grid(models, found.x)

@@ -220,8 +220,8 @@ def retrieval(results: Results, folders: Folders) -> str:
         )
         for k in ("figure7", "figure9")
     }
-    alike = asked["likeness"]
-    likeness = ", ".join(f"{METHOD_LABELS[m].split(' (')[0]} {text(alike[m])}" for m in METHODS if m in alike)
+    alike = asked["visual_similarity"]
+    similarity = ", ".join(f"{METHOD_LABELS[m].split(' (')[0]} {text(alike[m])}" for m in METHODS if m in alike)
     colours = (
         "<p>A darker cell holds more pairs (logarithmic). Margins: queries in blue, matches in pink, outlined in black "
         "the whole archive. Dashed: equality.</p>"
@@ -238,9 +238,9 @@ def retrieval(results: Results, folders: Folders) -> str:
         + section(
             "Fig. 8",
             "Beside search by numbers",
-            f"<p>The first {eight['rows']} queries, not chosen. Likeness of query and match, from a measure that knows "
-            "neither parameters nor networks (best correlation over small shifts, zooms, rotations and flips), mean "
-            f"over {asked['judged']} queries: {escape(likeness)}; blind draw {text(alike.get('random'))}.</p>",
+            f"<p>The first {eight['rows']} queries, not chosen. Visual similarity of query and match, from a measure that "
+            "knows neither parameters nor networks (best correlation over small shifts, zooms, rotations and flips), mean "
+            f"over {asked['judged']} queries: {escape(similarity)}; blind draw {text(alike.get('random'))}.</p>",
             plate(folders["figure8"], eight["file"], "queries and matches of three methods"),
         )
         + section(
