@@ -238,9 +238,10 @@ def retrieval(results: Results, folders: Folders) -> str:
         + section(
             "Fig. 8",
             "Beside search by numbers",
-            f"<p>The first {eight['rows']} queries, not chosen. Visual similarity of query and match, from a measure that "
-            "knows neither parameters nor networks (best correlation over small shifts, zooms, rotations and flips), mean "
-            f"over {asked['judged']} queries: {escape(similarity)}; blind draw {text(alike.get('random'))}.</p>",
+            f"<p>The first {eight['rows']} queries, not chosen. Visual similarity of query and match, from a measure "
+            "that knows neither parameters nor networks (best correlation over small shifts, zooms, rotations and "
+            f"flips), mean over {asked['judged']} queries: {escape(similarity)}; blind draw "
+            f"{text(alike.get('random'))}.</p>",
             plate(folders["figure8"], eight["file"], "queries and matches of three methods"),
         )
         + section(
