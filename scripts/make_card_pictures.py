@@ -19,7 +19,7 @@ PICTURES = Path(__file__).parents[1] / "docs" / "pictures"
 SIZE = (480, 270)
 #: card to the picture that it is cut from, and the box (left, upper, right, lower) in shares of width and height
 CUTS = {
-    "ask": ("demo.png", (0.588, 0.03, 0.866, 0.465)),
+    "ask": ("demo.png", (0.589, 0.03, 0.858, 0.465)),
     "find": ("demo.png", (0.046, 0.50, 0.317, 0.935)),
     "page": ("page.png", (0.0, 0.0, 1.0, 0.96)),
 }
