@@ -75,10 +75,11 @@ def as_patch(
         return _named(what, archive, strict_quality is not False, scale_mm)
     if hasattr(what, "fits_header") and hasattr(what, "data"):
         return patch_of_map(what, strict_quality=bool(strict_quality), scale_mm=scale_mm)
-    if isinstance(getattr(what, "id", None), str):
+    patch_id = getattr(what, "id", None)
+    if isinstance(patch_id, str):
         if archive is None:
             raise SolqueryError(f"{what!r} is of an archive, and none was given; pass archive[match]")
-        return archive.get(what.id)  # type: ignore[union-attr] - looked at above
+        return archive.get(patch_id)
     raise SolqueryError(
         f"a {type(what).__name__} is no patch; give a Patch, a sunpy Map, the path of a FITS file or the id of a patch"
     )
