@@ -8,7 +8,6 @@ say which way to go; what is accepted is always measured by the definitions in `
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any
 
 import torch
@@ -27,10 +26,15 @@ _TRIAL = 0.15
 _BATCH = 25
 
 
+Definition = Callable[[Tensor, Tensor | None], Tensor]
+
+
+def _ramped(soft: smooth.Definition) -> Definition:
+    return lambda fields, scale: soft(fields, scale, _RAMP_GAUSS)
+
+
 #: ramps instead of steps: ``(fields (N, H, W) in G, scale (N, 2) or None) -> (N,)``
-SMOOTH: dict[str, Callable[[Tensor, Tensor | None], Tensor]] = {
-    name: partial(soft, width=_RAMP_GAUSS) for name, soft in smooth.SMOOTH.items() if name != "tuf"
-}
+SMOOTH: dict[str, Definition] = {name: _ramped(soft) for name, soft in smooth.SMOOTH.items() if name != "tuf"}
 #: differentiable as they are defined
 _AS_DEFINED = ("tuf", "net_flux", "grad", "alpha")
 
