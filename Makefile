@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 export MPLBACKEND := Agg
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-browser lint types docs coverage test-random dist check-dist cards figures clean install
+.PHONY: help demo test test-browser test-oldest lint types docs coverage test-random dist check-dist cards figures clean install
 
 help: ## List the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -46,6 +46,13 @@ test-browser: $(VENV)/.browser-installed ## Test the page in a real browser
 $(VENV)/.browser-installed: pyproject.toml $(VENV)/.test-installed
 	$(BIN)/pip install --quiet --disable-pip-version-check $(PIP_FLAGS) '$(TORCH)' -e '.[test,browser]'
 	touch $@
+
+# The oldest series of every dependency that pyproject.toml allows, in an environment of its own.
+test-oldest: constraints.txt ## Run the tests with the oldest dependencies that are supported
+	$(PYTHON) scripts/oldest_versions.py --check
+	$(PYTHON) -m venv .venv-oldest
+	.venv-oldest/bin/pip install --quiet --disable-pip-version-check $(PIP_FLAGS) -c constraints.txt -e '.[test]'
+	.venv-oldest/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -q
 
 test-random: $(VENV)/.dev-installed ## Run the tests in random order, on two processes (ORDER=seed repeats one)
 	$(BIN)/python -m pytest -n 2 -q --random-order-bucket=global $(if $(ORDER),--random-order-seed=$(ORDER))

@@ -44,7 +44,8 @@ templates_path = ["_templates"]
 html_math_renderer = "mathml"
 html_theme = "furo"
 html_title = "Solquery"
-html_static_path: list[str] = []
+html_static_path = ["_static"]
+html_css_files = ["cards.css"]
 default_role = "code"
 smartquotes = False  # --host is no dash
 
@@ -87,7 +88,7 @@ _LISTED = ("how-to/", "models/", "api/", "project/", "gallery/", "examples/", "_
 
 
 def _pages_without_a_place(app, docname, source) -> None:
-    """A page that the index does not name yet is listed under "How to", so that a new one is never lost."""
+    """A page that the index does not name yet is listed under "How-to", so that a new one is never lost."""
     if docname != "index":
         return
     pages = sorted(path.relative_to(HERE).with_suffix("").as_posix() for path in HERE.rglob("*.md"))

@@ -52,11 +52,11 @@ def results(summary: dict) -> str:
         cells = [retrieval["correlations"][method][name] for method in METHODS] + [paper]
         cells = [f"{c['pearson']:.2f} / {c['spearman']:.2f}" for c in cells]
         lines.append(f"| {name.upper()} | " + " | ".join(cells) + " |")
-    likeness = ", ".join(f"{name} {value:.2f}" for name, value in retrieval["likeness"].items())
+    similarity = ", ".join(f"{name} {value:.2f}" for name, value in retrieval["visual_similarity"].items())
     lines += [
         "",
-        "Visual likeness of query and match (largest normalised cross-correlation over shift, zoom, rotation and "
-        f"vertical flip; mean over {retrieval['likeness_queries']} queries): {likeness}.",
+        "Visual similarity of query and match (largest normalised cross-correlation over shift, zoom, rotation and "
+        f"vertical flip; mean over {retrieval['visual_similarity_queries']} queries): {similarity}.",
         "",
         f"The whole demo took {summary['seconds']:.0f} s on the machine that made this page. Steps (s): "
         + ", ".join(f"{step} {seconds:.0f}" for step, seconds in summary["timings"].items())

@@ -28,7 +28,8 @@ from sunpy.coordinates import HeliographicStonyhurst
 from sunpy.map import GenericMap, Map, make_fitswcs_header
 
 from solquery.patch import Patch
-from solquery.sharp.fits import read_sharp, write_fits
+from solquery.sharp.fits import read_sharp
+from solquery.sharp.fits_writing import write_fits
 from solquery.sharp.header import HMI_CREDIT, RSUN_MM
 
 DESTINATION = Path(__file__).parents[1] / "src" / "solquery" / "samples"

@@ -1,4 +1,4 @@
-"""Regions that break the rules, as FITS files and a table of bipoles for a flux-transport run; see docs/rogue.md.
+"""Regions that break the rules, as FITS files and a table of bipoles; see docs/how-to/rogue-regions.md.
 
 python scripts/rogue_regions.py --model physical --number 500 --hale anti --joy anti --complexity high --out rogue
 """

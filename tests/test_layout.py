@@ -13,10 +13,11 @@ import solquery
 PACKAGE = Path(solquery.__file__).parent
 #: from the bottom up: each imports those before it; a module of a package may stand lower than the rest of it
 LAYERS = (
-    "errors", "lazy", "numba_cache", "io", "serialise", "grey", "config", "protocols", "model_files", "plugins",
+    "errors", "lazy", "numba_cache", "io", "serialise", "grey", "notebook", "config", "protocols", "model_files",
+    "plugins",
     "sharp.unreadable", "sharp.identity", "sharp.wcs_header", "sharp.header", "sharp.cards",
-    "patch", "physics", "sharp", "simulator", "archive", "jsoc",
-    "training", "generator", "encoder", "steering", "search", "model", "extension",
+    "patch", "physics", "sharp", "measuring", "simulator", "archive", "jsoc",
+    "training", "generator", "encoder", "steering", "search", "model", "model_build", "extension",
     "study", "app", "cli", "__init__",
 )  # fmt: skip
 PACKAGES = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}

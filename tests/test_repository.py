@@ -12,7 +12,6 @@ LARGEST_BYTES = 1_000_000
 ALLOWED = {
     "src/solquery/models/*/*.safetensors": "weights that ship with the package",
     "docs/reproduce/*.html": "reports with their pictures inside",
-    "docs/runs/window-generator/*.safetensors": "weights of a run that the documentation compares with",
 }
 
 

@@ -32,8 +32,8 @@ for axis, answer in zip(axes, answers, strict=True):
 plt.show()
 
 # %%
-# The first of them, moved along the direction of the flux. What was held moves less than it would have, and is measured
-# on every frame.
+# The first of them, moved along the direction of the flux. What was held moves less than it would have, and is
+# measured on every frame.
 
 row = solquery.latent_traversal(model, answers[0].z, "tuf", hold=("psep",), eps_values=np.linspace(-1.5, 1.5, 5))
 figure, axes = plt.subplots(1, 5, figsize=(9, 2.3), layout="constrained")

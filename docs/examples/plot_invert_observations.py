@@ -3,8 +3,9 @@ Invert observations, and edit one
 =================================
 
 Real patches are taken into latent space: the latents whose patches come closest. What stays unexplained is set beside
-simulated patches of regions that no network here has seen, then one observed region is changed. The twelve samples were
-among the 21,000 patches of the training, five times each, and are harder all the same: the simulator is not the Sun.
+simulated patches of regions that no network here has seen, then one observed region is changed. The twelve samples
+were among the 21,000 patches of the training, five times each, and are harder all the same: the simulator is not the
+Sun.
 """
 
 # sphinx_gallery_thumbnail_number = 1

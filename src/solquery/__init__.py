@@ -13,6 +13,7 @@ from .numba_cache import ensure_cache
 if TYPE_CHECKING:
     from .archive.prepare import prepare, prepare_many, resize
     from .archive.samples import sample_patches
+    from .archive.split import split
     from .archive.store import Archive, ArchiveError
     from .config import AugmentConfig, EncoderConfig, GeneratorConfig, Preset, get_preset
     from .encoder.embedding import embed, embed_archive
@@ -21,16 +22,20 @@ if TYPE_CHECKING:
     from .extension import extend_directions
     from .generator.registry import register_generator
     from .generator.training import TrainingError, load_run, train_generator
+    from .measuring import measure, qtable, quantities, uncertainty
     from .model import Model, ModelError
+    from .model_build import build_model
     from .patch import Patch
-    from .physics.noise import uncertainty
-    from .physics.registry import Parameter, UnknownParameter, get_parameter, measure, parameter, parameters, unit_of
-    from .physics.units import qtable, quantities
+    from .physics.registry import Parameter, UnknownParameter, get_parameter, parameter, parameters, unit_of
     from .plugins import PluginError, load_plugin
     from .search.baselines import search_parameters
     from .search.index import Match, SearchError
-    from .search.session import SearchSession, search, search_hybrid
-    from .sharp.fits import UnreadableFits, read_sharp, write_fits
+    from .search.matches import Matches
+    from .search.session import SearchSession
+    from .search.verbs import search, search_hybrid
+    from .sharp.as_patch import as_patch
+    from .sharp.fits import UnreadableFits, read_sharp
+    from .sharp.fits_writing import write_fits
     from .simulator import simulate, simulate_region
     from .steering.direct import steer
     from .steering.directions import Directions, fit_directions
@@ -60,6 +65,7 @@ __all__ = [
     "Inversion",
     "LatentTable",
     "Match",
+    "Matches",
     "Model",
     "ModelError",
     "OutOfReach",
@@ -77,6 +83,8 @@ __all__ = [
     "Traversal",
     "UnknownParameter",
     "UnreadableFits",
+    "as_patch",
+    "build_model",
     "decode_latent",
     "embed",
     "embed_archive",
@@ -114,6 +122,7 @@ __all__ = [
     "shift",
     "simulate",
     "simulate_region",
+    "split",
     "steer",
     "train_encoder",
     "train_generator",
@@ -125,26 +134,31 @@ __all__ = [
 
 #: where each public name is defined
 _HOME = {
-    "sharp.fits": "UnreadableFits read_sharp write_fits",
+    "sharp.as_patch": "as_patch",
+    "sharp.fits": "UnreadableFits read_sharp",
+    "sharp.fits_writing": "write_fits",
     "archive.prepare": "prepare prepare_many resize",
     "archive.samples": "sample_patches",
+    "archive.split": "split",
     "simulator": "simulate simulate_region",
     "archive.store": "Archive ArchiveError",
+    "measuring": "measure qtable quantities uncertainty",
     "model": "Model ModelError",
+    "model_build": "build_model",
     "config": "AugmentConfig EncoderConfig GeneratorConfig Preset get_preset",
     "errors": "SolqueryError",
     "extension": "extend_directions",
     "generator.registry": "register_generator",
     "generator.training": "TrainingError load_run train_generator",
     "patch": "Patch",
-    "physics": "Parameter UnknownParameter get_parameter measure parameter parameters unit_of",
-    "physics.noise": "uncertainty",
+    "physics": "Parameter UnknownParameter get_parameter parameter parameters unit_of",
     "plugins": "PluginError load_plugin",
-    "physics.units": "qtable quantities",
     "search.baselines": "search_parameters",
     "encoder.embedding": "embed embed_archive",
     "search.index": "Match SearchError",
-    "search.session": "SearchSession search search_hybrid",
+    "search.matches": "Matches",
+    "search.session": "SearchSession",
+    "search.verbs": "search search_hybrid",
     "encoder.training": "load_encoder train_encoder",
     "steering.direct": "steer",
     "steering.directions": "Directions fit_directions",

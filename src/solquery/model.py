@@ -121,7 +121,8 @@ class Model:
         Parameters
         ----------
         x
-            (H, W) or (N, H, W) in preset units: of an `Answer`, a `Traversal`, an `Inversion`, or from `prepare`.
+            (H, W) or (N, H, W) in preset units, of a `Traversal` or from `prepare`; or what `search` takes: an
+            `Answer`, an `Inversion`, a latent vector (D,), a `Patch`, a sunpy Map, the path of a FITS file.
         names
             Which parameters; None for all but those that are measured on demand only.
 
@@ -141,6 +142,10 @@ class Model:
         >>> {name: float(value[0]) for name, value in model.measure(x, "tuf").items()}
         {'tuf': 0.0}
         """
+        if not (isinstance(x, np.ndarray | torch.Tensor) and x.ndim > 1):
+            from .steering.inputs import grid_input
+
+            x = grid_input(x, self).x
         return {name: values.numpy() for name, values in measure_on_grid(x, self.preset, names).items()}
 
     @staticmethod

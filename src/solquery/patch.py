@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from html import escape
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .grey import LIMIT_GAUSS, grey_png
+from .notebook import GREY, picture, rows_of
 
 if TYPE_CHECKING:
     from sunpy.map import GenericMap
@@ -80,9 +81,6 @@ class Patch:
 
     def _repr_html_(self) -> str:
         """The patch in a notebook: its picture with its scale, and what is known of it."""
-        from base64 import b64encode
-        from html import escape
-
         ny, nx = self.field.shape
         rows = {"region": self.region, "source": f"{self.source}, {self.quantity} field", "time": self.t_rec}
         if self.scale_mm is not None:
@@ -96,15 +94,9 @@ class Patch:
             low, high = float(np.nanmin(self.field)), float(np.nanmax(self.field))
             rows["field"] = f"{low:,.0f} to {high:,.0f} G"
         rows["credit"] = self.credit
-        image = b64encode(grey_png(self.field)).decode()
-        cells = "".join(f"<tr><th>{name}</th><td>{escape(value)}</td></tr>" for name, value in rows.items() if value)
-        width = min(max(2 * nx, 160), 480)
-        caption = f"{escape(self.id)} · grey: ±{LIMIT_GAUSS:,.0f} G, asinh, north up, west to the right"
-        return (
-            f'<figure style="margin:0"><img alt="magnetogram of {escape(self.region)}" width="{width}" '
-            f'style="image-rendering:pixelated" src="data:image/png;base64,{image}">'
-            f"<figcaption>{caption}</figcaption></figure><table>{cells}</table>"
-        )
+        shown = picture(self.field, f"magnetogram of {self.region}", min(max(2 * nx, 160), 480))
+        caption = f"{escape(self.id)} · {GREY}"
+        return f'<figure style="margin:0">{shown}<figcaption>{caption}</figcaption></figure>{rows_of(rows)}'
 
     @property
     def time(self) -> datetime | None:
@@ -133,20 +125,6 @@ class Patch:
         from .sharp.cards import map_of
 
         return map_of(self)
-
-
-#: TAI - UTC in seconds from each date on, for the years that HMI and MDI have seen
-_LEAP_SECONDS = (
-    ("1994.07.01", 29),
-    ("1996.01.01", 30),
-    ("1997.07.01", 31),
-    ("1999.01.01", 32),
-    ("2006.01.01", 33),
-    ("2009.01.01", 34),
-    ("2012.07.01", 35),
-    ("2015.07.01", 36),
-    ("2017.01.01", 37),
-)
 
 
 #: seconds to add to a time scale for TAI; UTC takes the leap seconds of its day
@@ -182,8 +160,16 @@ def observation_time(t_rec: str) -> datetime | None:
         moment = moment.astimezone(UTC) if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
         if scale in _TO_TAI:
             moment += timedelta(seconds=_TO_TAI[scale])
-            today = moment.strftime("%Y.%m.%d")
-            moment -= timedelta(seconds=next((s for since, s in reversed(_LEAP_SECONDS) if today >= since), 29))
+            moment -= timedelta(seconds=_tai_minus_utc(moment))
     except (ValueError, OverflowError):
         return None
     return moment
+
+
+def _tai_minus_utc(moment: datetime) -> float:
+    """Seconds between the two on a day, by the table of leap seconds that astropy keeps."""
+    import erfa
+
+    table = erfa.leap_seconds.get()
+    known = (table["year"] < moment.year) | ((table["year"] == moment.year) & (table["month"] <= moment.month))
+    return float(table["tai_utc"][known][-1]) if known.any() else 10.0

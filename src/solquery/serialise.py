@@ -19,6 +19,8 @@ OLD_NAMES = {
     "models": "bundles",
     "requested": "asked",
     "rerank": "verify",
+    "visual_similarity": "likeness",
+    "visual_similarity_queries": "likeness_queries",
 }
 
 

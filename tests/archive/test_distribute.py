@@ -126,8 +126,8 @@ def fetched(server, place, **more):
 
 
 def test_a_fetch_on_workers_brings_the_rows_of_a_serial_one(jsoc, client, tmp_path):
-    alone = fetched(jsoc, tmp_path / "alone", options=FetchOptions(lot=13))
-    many = fetched(jsoc, tmp_path / "many", options=FetchOptions(lot=13), client=client)
+    alone = fetched(jsoc, tmp_path / "alone", options=FetchOptions(export_batch=13))
+    many = fetched(jsoc, tmp_path / "many", options=FetchOptions(export_batch=13), client=client)
     assert (many.fetched, many.failed) == (alone.fetched, alone.failed) and many.fetched == 28
     assert all(entry["reason"].endswith(", 3 times") for entry in many.failed)
     one, other = Archive.open(tmp_path / "alone"), Archive.open(tmp_path / "many")

@@ -7,14 +7,14 @@ import pyarrow as pa
 import pytest
 
 from solquery import simulate
-from solquery.archive import Archive, ArchiveError, store
+from solquery.archive import Archive, ArchiveError, prepared
 from solquery.archive.places import places
 
 
 @pytest.fixture
 def archive(tmp_path, monkeypatch):
-    monkeypatch.setattr(store, "_SMALL", 4)
-    monkeypatch.setattr(store, "_FEW", 3)
+    monkeypatch.setattr(prepared, "_SMALL", 4)
+    monkeypatch.setattr(prepared, "_FEW", 3)
     made = Archive.create(tmp_path / "archive")
     made.add(simulate(4, 3, seed=4, workers=1))
     return made

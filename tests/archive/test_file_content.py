@@ -11,7 +11,8 @@ from known_patch import field, header, physics, write
 from solquery.archive import Archive
 from solquery.search.explanation import links
 from solquery.sharp.content import segment_of_name
-from solquery.sharp.fits import UnreadableFits, read_sharp, write_fits
+from solquery.sharp.fits import UnreadableFits, read_sharp
+from solquery.sharp.fits_writing import write_fits
 from solquery.sharp.units import gauss_per_unit
 
 NAME = "hmi.sharp_cea_720s.377.20110215_020000_TAI.{}.fits"

@@ -166,7 +166,8 @@ def test_the_retrieval_study_writes_a_document_and_pictures(room, tmp_path):
     assert about == json.loads((tmp_path / "study" / "retrieval.json").read_text())
     assert set(about["correlations"]) == {"ssl", "hybrid", "euclidean", "mahalanobis"}
     assert about["patches"] == 32 and about["same_region"]["frames"] == 32
-    assert about["real"]["samples"]["copies"]["of"] == 60 and about["likeness"]["queries"] == 4
+    assert about["real"]["samples"]["copies"]["of"] == 60 and about["visual_similarity"]["queries"] == 4
+    assert about["likeness"] == about["visual_similarity"]  # its name before
     assert {"comparison.png", "figure7-pair.png", "figure8.png", "figure9-alpha.png"} <= set(about["pictures"])
     for name in about["pictures"]:
         assert (tmp_path / "study" / name).read_bytes().startswith(PNG)

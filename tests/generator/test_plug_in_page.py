@@ -1,4 +1,4 @@
-"""Every code block of docs/plug-in-generator.md is run, in its order, in an empty folder."""
+"""Every code block of docs/how-to/plug-in-generator.md is run, in its order, in an empty folder."""
 
 import os
 import re
@@ -13,7 +13,7 @@ from started import Started
 from solquery.generator import registry as networks
 from solquery.model import Model, ModelError
 
-PAGE = Path(__file__).parents[2] / "docs" / "plug-in-generator.md"
+PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "plug-in-generator.md"
 
 
 def _blocks():

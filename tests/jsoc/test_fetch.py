@@ -51,7 +51,7 @@ def is_sound(archive, frames):
 @pytest.mark.parametrize("method", ["url_quick", "url"])
 def test_a_fetch_brings_every_frame_with_its_keywords(tmp_path, jsoc, client, ask, sun, method):
     jsoc.polls = 2
-    report = fetch(ask, str(tmp_path / "a"), client(), FetchOptions(method=method, lot=11))
+    report = fetch(ask, str(tmp_path / "a"), client(), FetchOptions(method=method, export_batch=11))
     assert (report.frames, report.regions, report.fetched, report.there) == (30, 5, 30, 0)
     assert report.failed == [] and report.dropped == [] and report.stopped is None
     archive = Archive.open(tmp_path / "a")
@@ -119,7 +119,7 @@ def test_a_damaged_manifest_is_named_and_two_fetches_exclude_each_other(tmp_path
 
 
 def test_a_dry_run_says_what_would_come_and_leaves_nothing(tmp_path, jsoc, client, ask):
-    found = plan(replace(ask, max_frames=2), str(tmp_path / "a"), client(email=None), FetchOptions(lot=4))
+    found = plan(replace(ask, max_frames=2), str(tmp_path / "a"), client(email=None), FetchOptions(export_batch=4))
     assert (found.frames, found.regions, found.to_fetch, found.there) == (10, 5, 10, 0)
     assert found.requests == {"queries": 1, "exports": 3, "files": 10}
     pixels = sum((24 + 3 * (k % 5)) * (40 + 4 * (k % 7)) for k in range(5)) * 2
@@ -165,7 +165,7 @@ def test_each_fault_of_files_is_overcome(tmp_path, jsoc, client, ask, sun, kind)
 @pytest.mark.parametrize("kind", ["html", "truncate", "vanish", "error_500", "refuse", "slow"])
 def test_each_fault_of_answers_is_overcome(tmp_path, jsoc, client, ask, sun, kind):
     jsoc.answer_faults, jsoc.polls = Faults(**{kind: 0.4}), 1
-    asked, options = replace(ask, harps=(1401,)), FetchOptions("url", lot=2)
+    asked, options = replace(ask, harps=(1401,)), FetchOptions("url", export_batch=2)
     report = fetch(asked, str(tmp_path / "a"), client(retry_policy=PATIENT), options)
     assert jsoc.faulted[kind] > 0 and report.failed == [] and report.stopped is None
     is_sound(Archive.open(tmp_path / "a"), [f for f in sun if f.harp == 1401])
@@ -224,7 +224,7 @@ def test_a_query_that_is_too_large_is_halved(tmp_path, jsoc, client, ask):
 
 def test_an_export_that_expires_is_asked_for_again(tmp_path, jsoc, client, ask, sun):
     jsoc.expire_after = 7
-    report = fetch(ask, str(tmp_path / "a"), client(), FetchOptions("url", lot=20, export_tries=9))
+    report = fetch(ask, str(tmp_path / "a"), client(), FetchOptions("url", export_batch=20, export_tries=9))
     assert report.fetched == 30 and max(jsoc.served.values()) == 1
     assert jsoc.count("export") == 5
     is_sound(Archive.open(tmp_path / "a"), sun)
@@ -234,7 +234,9 @@ def test_a_pending_export_is_taken_up_again(tmp_path, jsoc, client, ask, sun):
     jsoc.polls = 10**9
     impatient = replace(QUICK, export_s=0.05)
     first = replace(ask, harps=(1401, 1402))
-    fetch(first, str(tmp_path / "a"), client(retry_policy=impatient), FetchOptions("url", lot=12, export_tries=1))
+    fetch(
+        first, str(tmp_path / "a"), client(retry_policy=impatient), FetchOptions("url", export_batch=12, export_tries=1)
+    )
     number = next(iter(jsoc.exports))
     with sqlite3.connect(tmp_path / "a" / "fetch" / "manifest.sqlite") as db:
         # as a kill leaves it: the export asked for, its number kept
@@ -247,7 +249,7 @@ def test_a_pending_export_is_taken_up_again(tmp_path, jsoc, client, ask, sun):
     db.close()
     jsoc.exports[number]["polls"], jsoc.polls = 3, 0
     asked = jsoc.count("export")
-    report = fetch(ask, str(tmp_path / "a"), client(), FetchOptions("url", lot=30))
+    report = fetch(ask, str(tmp_path / "a"), client(), FetchOptions("url", export_batch=30))
     assert report.fetched == 30
     assert jsoc.count("export") == asked + 1, "only for what the pending one does not hold"
     is_sound(Archive.open(tmp_path / "a"), sun)

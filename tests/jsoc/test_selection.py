@@ -20,8 +20,8 @@ from solquery.jsoc.selection import (
     Ask,
     Record,
     choose,
+    export_batches,
     fault_of,
-    lots,
     parse_cadence,
     parse_time,
     record_of,
@@ -109,7 +109,7 @@ def test_the_paper_s_years_are_a_moderate_number_of_queries():
 @given(st.sets(st.tuples(st.integers(1, 6), st.integers(0, 300)), min_size=1, max_size=60), st.integers(1, 20))
 def test_lots_hold_each_frame_once_and_their_record_sets_select_them(keys, size):
     records = [record(harp, slot) for harp, slot in keys]
-    made = lots(records, size)
+    made = export_batches(records, size)
     assert sorted(r.key for lot in made for r in lot) == sorted(r.key for r in records)
     assert all(1 <= len(lot) <= size for lot in made)
     server = StandIn([frame(harp, START + timedelta(minutes=12 * slot), np.zeros((2, 2))) for harp, slot in keys])
@@ -125,7 +125,9 @@ def test_even_steps_are_written_short():
         "hmi.sharp_cea_720s[377][2012.03.06_00:00:00_TAI-2012.03.06_18:00:00_TAI@21600s,"
         "2012.03.06_20:00:00_TAI,2012.03.08_02:00:00_TAI]{Br}"
     )
-    assert len(lots([record(1, s) for s in range(900)], 900)) == 1, "nine hundred even steps are one short text"
+    assert len(export_batches([record(1, s) for s in range(900)], 900)) == 1, (
+        "nine hundred even steps are one short text"
+    )
 
 
 @settings(max_examples=40)

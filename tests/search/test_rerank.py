@@ -13,6 +13,7 @@ from memory_archive import smooth_fields
 from solquery.config import AugmentConfig
 from solquery.encoder.augment import Views, warp
 from solquery.search import Match, best_correlation, reranked, search
+from solquery.search.rerank import staged_correlations
 
 LIMITS = AugmentConfig(shift_px=6.0)
 
@@ -131,6 +132,14 @@ def test_fields_of_any_shape_and_size():
         values, views = best_correlation(x, np.roll(x, (3, -4), (0, 1))[None], limits)
         assert values[0] > 0.98
         assert views.shift_px[0].numpy() == pytest.approx((3, -4), abs=0.2)
+
+
+def test_what_was_compared_on_averages_only_has_no_correlation(blobs):
+    blobs = np.concatenate([blobs, blobs[:, ::-1], blobs[:, :, ::-1]])
+    values, fine = staged_correlations(blobs[3], blobs, LIMITS)
+    assert fine.sum() == 8 < len(blobs) and values[~fine].max() <= values[fine].min()
+    exact = best_correlation(blobs[3], blobs[fine], LIMITS)[0]
+    np.testing.assert_allclose(values[fine], exact, atol=1e-6)
 
 
 def test_with_an_archive(archive, model, fields):

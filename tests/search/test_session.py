@@ -10,7 +10,7 @@ from solquery.archive import Archive
 from solquery.encoder import embed, embed_archive
 from solquery.model import Model
 from solquery.search import SearchError, SearchSession, load_index, loading, search, search_hybrid, search_parameters
-from solquery.search.session import explain
+from solquery.search.verbs import explain
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from known_patch import SHAPE, STEP, field, header, physics, write
 
-from solquery.sharp.fits import UnreadableFits, read_sharp, write_fits
+from solquery.sharp.fits import UnreadableFits, read_sharp
+from solquery.sharp.fits_writing import write_fits
 from solquery.sharp.solar import carrington_longitude_of_earth
 from solquery.sharp.wcs import coordinates_of
 

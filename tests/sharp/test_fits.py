@@ -10,7 +10,8 @@ from astropy.io import fits
 
 from solquery.errors import SolqueryError
 from solquery.patch import Patch, observation_time
-from solquery.sharp.fits import UnreadableFits, quality_fault, read_sharp, write_fits
+from solquery.sharp.fits import UnreadableFits, quality_fault, read_sharp
+from solquery.sharp.fits_writing import write_fits
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 NAME = "hmi.sharp_cea_720s.377.20110215_020000_TAI.Br.fits"

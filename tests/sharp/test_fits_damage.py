@@ -8,7 +8,8 @@ from astropy.io import fits
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from solquery.sharp.fits import UnreadableFits, quality_fault, read_sharp, write_fits
+from solquery.sharp.fits import UnreadableFits, quality_fault, read_sharp
+from solquery.sharp.fits_writing import write_fits
 
 NAME = "hmi.sharp_cea_720s.377.20110215_020000_TAI.Br.fits"
 FIELD = np.random.default_rng(0).normal(0, 200, (12, 18)).astype(np.float32)

@@ -1,4 +1,4 @@
-"""The recipe of docs/rogue.md, run as it is told: files, coordinates and table against what the pixels say."""
+"""The recipe of docs/how-to/rogue-regions.md, as it is told: files, coordinates, table against what the pixels say."""
 
 import csv
 from pathlib import Path

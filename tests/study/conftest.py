@@ -74,12 +74,13 @@ def real_patches():
 def demo(model, tmp_path_factory):
     """The demo, run once on a very small archive: (folder, summary, progress calls)."""
     from solquery.study import demo as module
+    from solquery.study import reproduce, reproduce_training
 
     out = tmp_path_factory.mktemp("demo")
     calls = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "sample_patches", real_patches)
-        patch.setattr(module.os, "cpu_count", lambda: 1)
+        patch.setattr(reproduce_training, "sample_patches", real_patches)
+        patch.setattr(reproduce.os, "cpu_count", lambda: 1)
         summary = module.run_demo(
             out, queries=40, model=model, regions=12, frames=2, progress=lambda *call: calls.append(call)
         )

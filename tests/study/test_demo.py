@@ -62,7 +62,13 @@ def test_every_picture_says_what_it_shows_and_every_patch_where_it_comes_from(pa
 
 def test_report_tells_the_reader_what_to_distrust(demo):
     text = (demo[0] / "report.html").read_text(encoding="utf-8")
-    for phrase in ("archive is simulated", "No physical size", "Line of sight", "limb", "leading polarity negative"):
+    for phrase in (
+        "archive is simulated",
+        "No physical size",
+        "Line of sight",
+        "the limb",
+        "leading polarity negative",
+    ):
         assert phrase in text
 
 
@@ -103,12 +109,13 @@ def test_the_real_region_is_inverted_edited_and_finds_itself(demo):
 def test_strips_change_what_they_should(demo):
     strips = demo[1]["strips"]
     assert [(s["parameter"], s["held"]) for s in strips] == [
-        ("tuf", []), ("tuf", ["r"]), ("psep", []), ("psep", ["polarity", "r"]),
+        ("tuf", []), ("tuf", ["r"]), ("psep", []), ("psep", ["polarity"]),
+        ("psep", ["polarity", "r"]),
     ]  # fmt: skip
-    assert all(len(s["values"]["tuf"]) == len(s["steps"]) == 7 for s in strips)
+    assert all(len(s["values"]["tuf"]) == len(s["steps"]) == 25 for s in strips)
     tuf, psep = (np.array(strips[k]["values"][name]) for k, name in ((0, "tuf"), (2, "psep")))
     # the drawn spots saturate at the strong end
-    assert (np.diff(tuf[:5]) > 0).all() and tuf[-1] > 1.5 * tuf[0] and psep[-1] > psep[0]
+    assert (np.diff(tuf[:17:4]) > 0).all() and tuf[-1] > 1.5 * tuf[0] and psep[-1] > psep[0]
     assert strips[0]["effect_on_random_latents"]["tuf"] > 1
 
 
@@ -120,18 +127,27 @@ def test_progress_rises_to_one(demo):
 
 
 def test_no_partial_file_is_left_behind(demo):
-    assert not list(demo[0].glob("*.part"))
+    assert not list(demo[0].rglob("*.part"))
+
+
+def test_the_demo_is_a_plan_of_the_reproduction(demo):
+    results = json.loads((demo[0] / "results.json").read_text())
+    assert {"described", "observed", "figure5", "table"} <= set(results["stages"])
+    assert results["plan"]["description"] == demo[1]["query"]["description"]
+    within = [row["within"] for row in results["stages"]["table"]["population"].values()]
+    assert all(value is None or 0 <= value <= 1 for value in within) and any(within)
 
 
 def test_second_run_uses_the_archive_again(demo, model, tmp_path, monkeypatch, capsys):
-    from solquery.study import demo as module
+    from solquery.study import reproduce
+    from solquery.study import reproduce_training as module
 
     def never(*arguments):
         raise AssertionError("simulated again")
 
     monkeypatch.setattr(module, "simulate", never)
     monkeypatch.setattr(module, "sample_patches", list)
-    monkeypatch.setattr(module.os, "cpu_count", lambda: 1)
+    monkeypatch.setattr(reproduce.os, "cpu_count", lambda: 1)
     shutil.copytree(demo[0], tmp_path / "out")  # other tests read what the first run wrote
     again = run_demo(tmp_path / "out", queries=5, model=model, regions=12, frames=2)
     assert again["archive"] == demo[1]["archive"]

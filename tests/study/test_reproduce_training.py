@@ -17,7 +17,7 @@ def one_process(monkeypatch):
 
 
 def test_an_archive_cut_short_is_completed_and_not_made_twice(one_process, tmp_path, monkeypatch):
-    whole = module.simulated_archive(tmp_path, 3, 2, samples=False)
+    whole = module.simulated_archive(tmp_path / "searched", 3, 2, samples=False)
     ids = whole.ids()
     assert len(ids) == 6
 
@@ -25,7 +25,7 @@ def test_an_archive_cut_short_is_completed_and_not_made_twice(one_process, tmp_p
         raise AssertionError("simulated again")
 
     monkeypatch.setattr(module, "simulate", refuse)
-    assert module.simulated_archive(tmp_path, 3, 2, samples=False).ids() == ids
+    assert module.simulated_archive(tmp_path / "searched", 3, 2, samples=False).ids() == ids
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")  # such a generator has directions no better than chance
@@ -35,7 +35,7 @@ def test_networks_are_trained_once_on_regions_that_are_not_searched(one_process,
     assert model.encoder is not None
     assert "tuf" in model.directions.names
     assert all((run / "config.json").is_file() for run in runs)
-    searched = module.simulated_archive(tmp_path, 2, 1, samples=False)
+    searched = module.simulated_archive(tmp_path / "searched", 2, 1, samples=False)
     trained = module.Archive.open(str(next(tmp_path.glob("trained-*/archive"))))
     assert not set(searched.ids()) & set(trained.ids())
     monkeypatch.setattr(module, "simulate", None)
@@ -51,7 +51,7 @@ def test_the_command_trains_and_reports_from_nothing(one_process, tmp_path, monk
     monkeypatch.setattr(module, "QUICK_TRAINING", module.Training(regions=4, frames=4, images=64, latents=300))
     tiny = study.Plan(queries=12, zoo=8, plane=30, inversions=4, starts=1, steps=2, resamples=10, effects=4)
     monkeypatch.setattr(study, "QUICK", tiny)
-    archive = module.simulated_archive(tmp_path, 3, 2, samples=False)
+    archive = module.simulated_archive(tmp_path / "searched", 3, 2, samples=False)
     args = ["reproduce", "--quick", "--train", "--preset", "tiny", "--archive", archive.uri, "--out", str(tmp_path)]
     first = CliRunner().invoke(app, [*args, "--json"], catch_exceptions=False)
     assert first.exit_code == 0, first.stderr

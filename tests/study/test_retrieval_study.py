@@ -94,7 +94,7 @@ def test_a_query_that_is_in_the_archive_is_its_own_best_match(study):
     assert found.best["ssl"].tolist() == list(range(50, 80))
     for name in PARAMETERS:
         assert found.correlations()["ssl"][name]["pearson"] == pytest.approx(1, abs=1e-6)
-    assert found.likeness["ssl"] > 0.99 > found.likeness["random"]
+    assert found.visual_similarity["ssl"] > 0.99 > found.visual_similarity["random"]
 
 
 def test_baselines_find_the_nearest_features(study):

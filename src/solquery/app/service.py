@@ -26,7 +26,8 @@ from ..patch import Patch, observation_time
 from ..physics import get_parameter, measure
 from ..search import RERANK_DEPTH
 from ..serialise import plain
-from ..sharp.fits import UnreadableFits, quality_fault, write_fits
+from ..sharp.fits import UnreadableFits, quality_fault
+from ..sharp.fits_writing import write_fits
 from ..steering import (
     Answer,
     SteeringError,

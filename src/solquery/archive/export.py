@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 
 from ..errors import SolqueryError
 from ..io import replacing
-from ..sharp.fits import write_fits
+from ..sharp.fits_writing import write_fits
 from .reading import Rows
 from .sink import Sink
 from .tables import vector_length

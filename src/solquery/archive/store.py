@@ -8,25 +8,22 @@ in ``patches``; its field is committed before that row, so whatever stops a writ
 
 from __future__ import annotations
 
-import shutil
-import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ..config import Preset, get_preset
+from ..config import Preset
 from ..patch import Patch
 from ..physics import get_parameter, parameters
 from . import batches as batching
 from . import cache, care, metadata, reading, records, summary, tables
 from .care import RemoveReport
 from .places import places, whole
-from .prepare import prepare
+from .prepared import PreparedPatches, among_few
 from .sql import sql as asked_in_sql
 from .tables import ArchiveError, ArchiveExists
 from .writing import AddReport, Writer
@@ -38,12 +35,8 @@ if TYPE_CHECKING:
 
 __all__ = ["AddReport", "Archive", "ArchiveError"]
 
-_NO_SCALE = "scale_y_mm IS NULL OR scale_x_mm IS NULL"
-#: patches that are looked up by name, and of an archive no larger than this all are prepared at once
-_FEW, _SMALL = 64, 1024
 
-
-class Archive:
+class Archive(PreparedPatches):
     """Patches that can be filtered, read and searched; made by `open`, `create` or `open_or_create`.
 
     An archive may be used from several processes at once; each sees what the others have committed.
@@ -249,12 +242,6 @@ class Archive:
         """
         return care.restore(self, version)
 
-    def without_scale(self, preset: Preset | str | None = None) -> list[str]:
-        """Ids of the patches without a scale, which `preset` cannot take; none for a preset that stretches patches."""
-        if preset is not None and not get_preset(preset).physical:
-            return []
-        return self.ids(_NO_SCALE)
-
     def optimize(self) -> None:
         """Merge the small files that many commits leave, and drop versions older than a week."""
         for table in (self._patches, self._fields):
@@ -322,7 +309,7 @@ class Archive:
         if not len(asked):
             return asked
         # a few are asked for by name: the ids of an archive of millions need not be read for them
-        among = _among(asked)
+        among = among_few(asked)
         known = self._names(among)
         places(asked, known, self.uri)
         if where is not None:
@@ -382,84 +369,6 @@ class Archive:
         """
         return next(self.patches(ids=[patch_id]))
 
-    def prepared(
-        self, preset: Preset | str, where: str | None = None, ids: Iterable[str] | None = None
-    ) -> tuple[list[str], np.ndarray]:
-        """Network input of many patches: their ids, and (N, H, W) float32 in units of `preset`.
-
-        Order and errors as in `patches`; patches without a scale are left out where the preset needs one, with a
-        warning that counts them. Local archives keep the result of the resampling under ``prepared/``, as float16
-        (within 0.0005 of the exact value), and redo only what has changed.
-        """
-        preset = get_preset(preset)
-        wanted = self._with_scale(self._chosen(where, ids), preset)
-        if self.path is None or (len(wanted) <= _FEW and len(self) > _SMALL):
-            return wanted.to_pylist(), self.prepared_few(preset, self._sums(wanted))
-        known, stored = self.prepared_file(preset)
-        if wanted.equals(known):
-            return wanted.to_pylist(), batching.as_float32(stored)
-        return wanted.to_pylist(), batching.as_float32(stored[np.asarray(places(wanted, known, self.uri))])
-
-    def prepared_few(self, preset: Preset | str, keys: pa.Table) -> np.ndarray:
-        """`prepared` of some patches whose ids and checksums are known: a table of `id` and `checksum`.
-
-        Of a large archive they are looked up in the file that there is, or prepared alone: no file is made for them.
-        """
-        preset = get_preset(preset)
-        if self.path is None:
-            patches = self.patches(ids=keys["id"].to_pylist())
-            return cache.prepare_rows(patches, preset, len(keys)).astype(np.float32)
-        if len(self) <= _SMALL:
-            return self.prepared(preset, ids=keys["id"].to_pylist())[1]
-        return cache.prepared_few(self.path / "prepared", preset, keys, self._maker(preset)).astype(np.float32)
-
-    def prepared_memmap(self, preset: Preset | str) -> tuple[list[str], np.ndarray]:
-        """Network input of the whole archive, on disk: ids, and (N, H, W) float16, for training on many patches.
-
-        Raises
-        ------
-        ArchiveError
-            For an archive in an object store: copy it to a local directory first, or use `prepared`.
-        """
-        known, stored = self.prepared_file(preset)
-        return known.to_pylist(), stored
-
-    def prepared_file(self, preset: Preset | str) -> tuple[pa.Array, np.ndarray]:
-        """`prepared_memmap` with the ids as Arrow holds them."""
-        if self.path is None:
-            raise ArchiveError(f"{self.uri} is not local; use Archive.prepared, or copy the archive to a directory")
-        preset = get_preset(preset)
-        keys = self._usable_keys(preset)
-        return whole(keys["id"]), cache.prepared(self.path / "prepared", preset, keys, self._maker(preset))
-
-    def _sums(self, ids: pa.Array) -> pa.Table:
-        """Ids and checksums of some patches, in their order."""
-        keys = metadata.read(self._patches, self.uri, ["id", "checksum"], among=_among(ids)).combine_chunks()
-        return keys.take(pc.index_in(ids, value_set=whole(keys["id"])))
-
-    def _maker(self, preset: Preset) -> cache.Make:
-        return lambda ids: (prepare(patch, preset) for patch in self.patches(ids=ids))
-
-    def _with_scale(self, ids: pa.Array, preset: Preset) -> pa.Array:
-        """Those of `ids` that a preset can take; the others are counted in a warning."""
-        if not preset.physical or not len(ids):
-            return ids
-        lacking = self._names(_among(ids), _NO_SCALE)
-        out = pc.is_in(ids, value_set=lacking)
-        if count := pc.sum(out).as_py():
-            _tell_left_out(count, preset)
-        return ids.filter(pc.invert(out))
-
-    def _usable_keys(self, preset: Preset) -> pa.Table:
-        """Ids and checksums of the patches that a preset can take."""
-        keys = self._keys()
-        lacking = self.without_scale(preset)
-        if not lacking:
-            return keys
-        _tell_left_out(len(lacking), preset)
-        kept = pc.invert(pc.is_in(keys["id"], value_set=pa.array(lacking, pa.string())))
-        return keys.filter(kept).combine_chunks()
-
     # ----------------------------------------------------------------- about
 
     def content_hash(self) -> str:
@@ -468,13 +377,6 @@ class Archive:
         if self._hash is None or self._hash[0] != version:
             self._hash = version, cache.content_key(self._keys())
         return self._hash[1]
-
-    def _keys(self) -> pa.Table:
-        """Ids and checksums, sorted; asked for again when the archive has changed."""
-        version = self._patches.version
-        if self._seen is None or self._seen[0] != version:
-            self._seen = version, self.table(["id", "checksum"]).combine_chunks()
-        return self._seen[1]
 
     def info(self, where: str | None = None) -> dict[str, Any]:
         """What is in the archive, ready for JSON: counts, time range (UTC), parameters, embeddings, bytes on disk.
@@ -488,23 +390,3 @@ class Archive:
         if self.path is None:
             return None
         return sum(f.stat().st_size for f in self.path.rglob("*") if f.is_file())
-
-    def clear_prepared(self) -> None:
-        """Remove the prepared patches of a local archive; they are made again when asked for."""
-        if self.path is not None:
-            shutil.rmtree(self.path / "prepared", ignore_errors=True)
-
-
-def _among(ids: pa.Array) -> str | None:
-    """The condition that a row is one of `ids`; None where they are too many to be looked up by name."""
-    return f"id IN ({tables.quoted(ids.to_pylist())})" if 0 < len(ids) <= _FEW else None
-
-
-def _tell_left_out(count: int, preset: Preset) -> None:
-    warnings.warn(
-        f"{count:,} patch{'es' if count > 1 else ''} without a scale left out: preset {preset.name!r} works in "
-        "megametres "
-        '(--where "scale_x_mm IS NULL" lists them)',
-        UserWarning,
-        stacklevel=3,
-    )

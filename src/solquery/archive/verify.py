@@ -168,7 +168,7 @@ def _orphan_files(root: Path) -> Iterator[Problem]:
         yield Problem(where, "does not belong to the archive")
 
 
-def _read(folder: Path, query: str) -> list[tuple] | None:
+def _read(folder: Path, query: str) -> list[tuple[Any, ...]] | None:
     """Rows of the manifest, without touching it; None where it cannot be read."""
     path = folder / "manifest.sqlite"
     if not path.exists():

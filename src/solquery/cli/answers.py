@@ -47,7 +47,7 @@ def answer_of(match: Match, told: Explanation, physical: bool) -> dict[str, Any]
             for name, d in told.differences.items()
         },
         "agree": [name for name, d in told.differences.items() if d.agrees is not None],
-        "likeness": told.likeness,
+        "visual_similarity": told.likeness,
         "correlation": match.correlation,
         "alignment": told.alignment,
         "why": why(told),
@@ -151,7 +151,7 @@ def save_answers(
 ) -> dict[str, Any]:
     """Contact sheet, CSV with all numbers, and a FITS file of each match at its native scale; the paths."""
     from ..archive.export import file_stem
-    from ..sharp.fits import write_fits
+    from ..sharp.fits_writing import write_fits
 
     files = [
         str(write_fits(store.get(match.id), folder / f"{match.rank:02d}-{file_stem(match.id)}.fits"))
@@ -162,7 +162,7 @@ def save_answers(
     writer = csv.writer(text)
     names = list(document["query"]["parameters"])
     about = ("rank", "id", "region", "source", "harpnum", "t_rec", "latitude_deg", "longitude_deg", "mu", "distance",
-             "rank_percentile", "likeness")  # fmt: skip
+             "rank_percentile", "visual_similarity")  # fmt: skip
     columns = [f"{n}_{kind}" for n in names for kind in ("query", "match", "difference")]
     units = [document["query"]["parameters"][n]["unit"] for n in names for _ in range(3)]
     heads = [f"{column} [{unit}]" if unit else column for column, unit in zip(columns, units, strict=True)]

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["register"]
 
 #: patches inverted together, and kept before the next
-_LOT = 32
+_BATCH = 32
 
 Samples = Annotated[int, typer.Option("-n", min=100, help="Latents to sample and measure.")]
 
@@ -188,8 +188,8 @@ def labels(
     settings = f"{models.hash} {store.uri} {starts} {steps} {seed}"
     known = _kept(latents, settings) if latents is not None else {}
     missing = [name for name in ids if name not in known]
-    for first in range(0, len(missing), _LOT):
-        known |= _inverted(store, models, missing[first : first + _LOT], starts, steps, seed, (first, len(missing)))
+    for first in range(0, len(missing), _BATCH):
+        known |= _inverted(store, models, missing[first : first + _BATCH], starts, steps, seed, (first, len(missing)))
         if latents is not None:
             _keep(latents, settings, known)
     z = np.stack([known[name] for name in ids])
@@ -209,12 +209,12 @@ def _inverted(
     """Id to latent (D,) of patches of an archive; `done` so many of how many before these."""
     import numpy as np
 
+    from ..steering.inputs import patch_on_grid
     from ..steering.inversion import invert
-    from .inputs import grid_of
 
     with Reporter("inverting") as report:
         report.count(*done)
-        grids = np.stack([grid_of(patch, models) for patch in store.patches(ids=ids)])
+        grids = np.stack([patch_on_grid(patch, models) for patch in store.patches(ids=ids)])
         return {name: found.z for name, found in zip(ids, invert(models, grids, starts, steps, seed), strict=True)}
 
 

@@ -64,7 +64,9 @@ def fetch(
     method: Annotated[
         Method, typer.Option(help="url_quick: files as they lie at JSOC; url: made anew with keywords, slower.")
     ] = Method.url_quick,
-    lot: Annotated[int, typer.Option(min=1, help="Records in one export request.")] = 250,
+    export_batch: Annotated[
+        int, typer.Option("--export-batch", "--lot", min=1, help="Records in one export request.")
+    ] = 250,
     staging: Annotated[
         Path | None, typer.Option(help="Folder for manifest and files on their way; in the archive by default.")
     ] = None,
@@ -106,7 +108,7 @@ def fetch(
         max_frames=max_frames,
         segment=segment.value,
     )
-    options = FetchOptions(method=method.value, lot=lot, keep_files=keep_files)
+    options = FetchOptions(method=method.value, export_batch=export_batch, keep_files=keep_files)
     retry_policy = RetryPolicy(tries=tries, first_s=pause, timeout_s=timeout, poll_s=min(5.0, max(pause, 0.05)))
     jsoc = Jsoc(server, email, retry_policy, say=note)
     if dry_run:

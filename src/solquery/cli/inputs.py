@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from ..model import Model
     from ..patch import Patch
     from ..steering.directions import Directions
+    from ..steering.inputs import GridInput
     from ..steering.vocabulary import Target
 
 __all__ = [
@@ -37,7 +38,6 @@ __all__ = [
     "fits_files",
     "fitting_precision",
     "gauss_or_units",
-    "grid_of",
     "read_notes",
     "read_npy",
     "read_patches",
@@ -53,6 +53,8 @@ _SETTING = re.compile(
 )
 
 
+#: what the library advises, and how it is said on the command line
+_LIBRARY_HINT, _HINT = "read it with strict_quality=False if", "use --any-quality if"
 #: names of FITS files in a folder, in any case; downloads that are not complete (``.part``) are none
 _FITS_NAME = re.compile(r"\.(fits|fts|fit)(\.gz|\.fz)?$", re.IGNORECASE)
 
@@ -122,7 +124,7 @@ def read_notes(patches: Sequence[Patch]) -> dict[str, int]:
 def refusal(path: Path | str, error: Exception) -> dict[str, str]:
     """File and reason, told on stderr."""
     reason = (str(error).splitlines() or [type(error).__name__])[0]
-    reason = reason.replace("read it with strict_quality=False if", "use --any-quality if")
+    reason = reason.replace(_LIBRARY_HINT, _HINT)
     note(f"refused: {reason}" if str(path) in reason else f"refused: {path}: {reason}")
     return {"file": str(path), "reason": reason}
 
@@ -234,31 +236,11 @@ def gauss_or_units(array: np.ndarray, model: Model, where: str, scale: float | N
 
 @dataclass(frozen=True)
 class Query:
-    """A patch to search with: (H, W) in preset units, what it is, and the region it belongs to, if any."""
+    """What to search with: the image on the grid, what it is, and the region it belongs to, if any."""
 
-    x: np.ndarray
+    given: GridInput
     about: dict[str, Any] = field(default_factory=dict)
     region: str | None = None
-
-
-def grid_of(patch: Patch, model: Model, scale: float | None = None) -> np.ndarray:
-    """(H, W) in preset units of a patch; `scale` (Mm per pixel) stands in for one that it lacks.
-
-    Raises
-    ------
-    SolqueryError
-        When it has none and the preset needs one.
-    """
-    from ..archive.prepare import prepare
-
-    if patch.scale_mm is None and scale is not None:
-        patch = dataclasses.replace(patch, scale_mm=(scale, scale))
-    if patch.scale_mm is None and model.preset.physical:
-        raise SolqueryError(
-            f"{patch.file or patch.id}: has no scale, and preset {model.preset.name!r} works in megametres; give its "
-            "Mm per pixel with --scale"
-        )
-    return prepare(patch, model.preset)
 
 
 def read_query(
@@ -266,49 +248,43 @@ def read_query(
 ) -> Query:
     """A FITS file, an .npy file (latent vector, or field), ``latent:TEXT``, or the id of a patch in the archive."""
     from ..archive.tables import quoted
+    from ..sharp.unreadable import UnreadableFits
+    from ..steering.inputs import GridInput, grid_input
 
-    if text.startswith("latent:"):
-        from ..steering.latent_text import decode_latent
-
-        return _latent_query(decode_latent(text.removeprefix("latent:"), int(model.generator.latent_dim)), {}, model)
+    what: Any = text
+    where: dict[str, Any] = {}
     path = Path(text)
-    if path.is_file() and path.suffix == ".npy":
-        array = read_npy(path)
-        if array.ndim == 1 or (array.ndim == 2 and array.shape == (1, int(model.generator.latent_dim))):
-            return _latent_query(array, {"file": str(path)}, model)
-        if array.ndim != 2:
-            raise SolqueryError(f"{path} has shape {array.shape}; a query is a field (ny, nx) or a latent vector (D,)")
-        return Query(gauss_or_units(array, model, str(path), scale), {"kind": "array", "file": str(path)})
     if path.is_file():
-        from ..sharp.fits import UnreadableFits, read_sharp
-
-        try:
-            patch = read_sharp(path, strict_quality=not any_quality, scale_mm=scale)
-        except UnreadableFits as error:
-            hint = "read it with strict_quality=False if"
-            raise UnreadableFits(str(error).replace(hint, "use --any-quality if")) from None
-        kind, where = "file", {"file": str(path)}
-    elif archive is not None and archive.count(f"id IN ({quoted([text])})"):
-        patch = archive.get(text)
-        kind, where = "archive", {}
-    else:
+        where = {"file": str(path)}
+        if path.suffix == ".npy":
+            array = read_npy(path)
+            if array.ndim == 2 and array.shape != (1, int(model.generator.latent_dim)):
+                image = gauss_or_units(array, model, str(path), scale)
+                return Query(GridInput(image, "array"), {"kind": "array", **where})
+            if array.ndim > 2:
+                raise SolqueryError(
+                    f"{path} has shape {array.shape}; a query is a field (ny, nx) or a latent vector (D,)"
+                )
+            what = array.reshape(-1)
+    elif not text.startswith("latent:") and not (archive is not None and archive.count(f"id IN ({quoted([text])})")):
         places = f"nor the id of a patch in {archive.uri}" if archive is not None else "and no archive was named"
         raise SolqueryError(f"{text!r} is no file {places}; give a FITS file, an .npy file or an id")
+    try:
+        given = grid_input(what, model, archive, strict_quality=not any_quality, scale_mm=scale)
+    except UnreadableFits as error:
+        raise UnreadableFits(str(error).replace(_LIBRARY_HINT, _HINT)) from None
+    if given.z is not None:
+        return Query(given, {"kind": "latent", **where, "z_norm": float(np.linalg.norm(given.z))})
+    patch = given.patch
+    assert patch is not None
     from ..sharp.caveats import caveats
 
     about = {
-        "kind": kind, **where, "id": patch.id, "region": patch.region, "source": patch.source,
-        "quantity": patch.quantity, "caveats": [{"name": c.name, "text": c.text} for c in caveats(patch)],
+        "kind": "file" if where else "archive", **where, "id": patch.id, "region": patch.region,
+        "source": patch.source, "quantity": patch.quantity,
+        "caveats": [{"name": c.name, "text": c.text} for c in caveats(patch)],
     }  # fmt: skip
-    return Query(grid_of(patch, model, scale), about, patch.region)
-
-
-def _latent_query(z: np.ndarray, where: dict[str, Any], model: Model) -> Query:
-    from ..steering.latents import as_latents, render
-
-    z = as_latents(z, int(model.generator.latent_dim))
-    x = render(model.generator, z, model.preset.shape)[0, 0].numpy()
-    return Query(x, {"kind": "latent", **where, "z_norm": float(np.linalg.norm(z))})
+    return Query(given, about, patch.region)
 
 
 def started_from(start: Path | None) -> Path | None:

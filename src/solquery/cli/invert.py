@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from ..errors import SolqueryError
-from .inputs import Reproject, Scale, Segment, Unit, fits_files, grid_of, read_patches, refusal
+from .inputs import Reproject, Scale, Segment, Unit, fits_files, read_patches, refusal
 from .output import Reporter, emit, picture, quantities, readable, table, write_file, write_json
 from .plugins import load_models
 from .steering import Json, ModelName, Seed, measured_on_grid
@@ -17,7 +17,7 @@ from .steering import Json, ModelName, Seed, measured_on_grid
 __all__ = ["register"]
 
 #: patches inverted together
-_LOT = 32
+_BATCH = 32
 
 
 def register(app: typer.Typer) -> None:
@@ -47,6 +47,7 @@ def invert(
     import numpy as np
 
     from ..archive.export import file_stems
+    from ..steering.inputs import patch_on_grid
     from ..steering.inversion import invert as inverted
     from ..steering.layerwise import refine_layerwise
 
@@ -56,7 +57,7 @@ def invert(
     patches, grids = [], []
     for patch in read:
         try:
-            grids.append(grid_of(patch, models))
+            grids.append(patch_on_grid(patch, models))
             patches.append(patch)
         except (SolqueryError, ValueError) as error:
             refused.append(refusal(patch.file, error))
@@ -67,11 +68,11 @@ def invert(
     with Reporter("inverting") as report:
         answers: list[Any] = []
         # many at a time, and none waits for all
-        for first in range(0, len(grids), _LOT):
+        for first in range(0, len(grids), _BATCH):
             report.count(first, len(grids))
-            lot = np.stack(grids[first : first + _LOT])
-            some = inverted(models, lot, starts, steps, seed)
-            answers += refine_layerwise(models, lot, some) if detail else some
+            batch = np.stack(grids[first : first + _BATCH])
+            some = inverted(models, batch, starts, steps, seed)
+            answers += refine_layerwise(models, batch, some) if detail else some
         stems = file_stems([patch.id for patch in patches])
         for patch, name, x, found in zip(patches, stems, grids, answers, strict=True):
             original, rebuilt = measured_on_grid(models, x), measured_on_grid(models, found.x)

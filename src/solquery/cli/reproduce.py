@@ -58,7 +58,7 @@ def reproduce(
         runs += trained
         store = _archive(archive, out, quick, report)
         results = work(store, models, out, plan, runs, report, again)
-    skipped = results.pop("skipped")
+    skipped, _ = results.pop("skipped"), results.pop("seconds")
     if skipped:
         note(f"done before and unchanged: {', '.join(skipped)}")
     if json:
@@ -112,4 +112,5 @@ def _archive(archive: str | None, out: Path, quick: bool, report: Reporter) -> A
         return Archive.open(archive)
     from ..study.reproduce_training import simulated_archive
 
-    return simulated_archive(out, *((24, 4) if quick else (110, 20)), report)
+    regions, frames = (24, 4) if quick else (110, 20)
+    return simulated_archive(out / f"archive-{regions}x{frames}", regions, frames, report)

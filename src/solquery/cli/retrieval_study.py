@@ -29,7 +29,7 @@ def retrieval(
         str | None, typer.Option("--model", "--bundle", help="Name or folder; the shipped default.")
     ] = None,
     queries: Annotated[int, typer.Option(min=3, help="Queries drawn from the generator.")] = 1_000,
-    judged: Annotated[int, typer.Option(min=3, help="Of these, compared with their matches by likeness.")] = 500,
+    judged: Annotated[int, typer.Option(min=3, help="Of these, compared with their matches pixel by pixel.")] = 500,
     changed: Annotated[int, typer.Option(min=1, help="Patches of which a changed copy is looked for.")] = 200,
     real: Annotated[
         list[Path] | None,
@@ -40,7 +40,7 @@ def retrieval(
     out: Annotated[Path, typer.Option(help="Folder for retrieval.json and the pictures.")] = Path("retrieval"),
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")] = False,
 ) -> None:
-    """Queries and their matches: correlations, likeness, same region, changed copies (paper, Figs. 7 to 9)."""
+    """Queries and their matches: correlations, visual similarity, same region, changed copies (paper, Figs. 7 to 9)."""
     from ..archive.store import Archive
     from ..encoder import embed_archive
     from ..model import Model
@@ -109,8 +109,8 @@ def _print(document: dict[str, Any]) -> None:
             for name, paper in document["paper"].items()
         ],
     )
-    alike = document["likeness"]
-    typer.echo(f"\nlikeness of query and match, median over {alike['queries']} queries:")
+    alike = document["visual_similarity"]
+    typer.echo(f"\nvisual similarity of query and match, median over {alike['queries']} queries:")
     table(["method", "median"], [(method, f"{entry['median']:.3f}") for method, entry in alike["methods"].items()])
     table(
         ["paired", "mean difference [95 %]"],

@@ -35,6 +35,7 @@ class Group(enum.StrEnum):
 class By(enum.StrEnum):
     """What a search compares."""
 
+    embedding = "embedding"
     ssl = "ssl"
     hybrid = "hybrid"
     physics = "physics"
@@ -48,11 +49,12 @@ def register(app: typer.Typer) -> None:
 
 
 def _asked_query(models: Model, describe: str | None, settings: list[str], seed: int) -> Query:
+    from ..steering.inputs import grid_input
     from ..steering.targeting import generate as generated
 
     with Reporter("generating"):
         answer = generated(models, asked_of(describe, settings, models), 1, (), seed)[0]
-    return Query(answer.x, {"kind": "generated", **answer_record(answer, models.preset.physical)})
+    return Query(grid_input(answer, models), {"kind": "generated", **answer_record(answer, models.preset.physical)})
 
 
 def search(
@@ -70,9 +72,10 @@ def search(
     by: Annotated[
         By,
         typer.Option(
-            help="The embedding (ssl), parameters (physics), both (hybrid), or the paper's distances of (TUF, R, PSEP)."
+            help="The embedding (ssl is the same), parameters (physics), both (hybrid), or the paper's distances of "
+            "(TUF, R, PSEP)."
         ),
-    ] = By.ssl,
+    ] = By.embedding,
     weights: Annotated[
         list[str] | None, typer.Option(help='For hybrid and physics, e.g. "embedding=4,tuf=2,psep=1"; may be repeated.')
     ] = None,
@@ -83,7 +86,7 @@ def search(
             "--verify",
             min=0,
             help="Look again at so many first patches, pixel by pixel: what the query can be laid over comes first. "
-            "20 for an image and --by ssl, else 0.",
+            "20 for an observation and --by embedding, else 0.",
         ),
     ] = None,
     exclude_own: Annotated[bool, typer.Option("--exclude-own", help="Leave out the query's own region.")] = False,
@@ -121,35 +124,31 @@ def search(
     from ..search.query import NOISE_GAUSS
 
     session = SearchSession(store, models)
-    measured = session.query(found.x).values
+    measured = session.query(found.given).values
     _embed(session, workers, dask)
     began = time.monotonic()
     excluded = found.region if exclude_own else None
-    if rerank is None and found.about["kind"] not in ("file", "archive", "array"):
-        rerank = 0  # what was drawn is no observation, and cannot be in the archive
-    if rerank is None:
-        rerank = session.verified_by_default(by.value)
     matches = session.search(
-        found.x, k, where, group.value, excluded, by=by.value, weights=shares, rerank=rerank
+        found.given, k, where, group.value, excluded, by=by.value, weights=shares, rerank=rerank
     )  # fmt: skip
     _tell_few(store, matches, k, where, group)
     _tell_limits(found.about, matches)
-    told = session.explain(found.x, matches, by=by.value, where=where, weights=shares)
+    told = session.explain(found.given, matches, by=by.value, where=where, weights=shares)
     physical = models.preset.physical
     document: dict[str, Any] = {
         "query": {**found.about, "parameters": quantities(measured, physical)},
         "matches": [answer_of(match, one, physical) for match, one in zip(matches, told, strict=True)],
         "by": by.value,
         "group": group.value,
-        "rerank": rerank,
+        "rerank": session.rerank_depth(found.given, by.value) if rerank is None else rerank,
         "model": models.name,
         "noise_gauss": NOISE_GAUSS,
         "seconds": time.monotonic() - began,
     }
     if out is not None:
-        document["picture"] = str(sheet(store, models, found.x, matches, out / "search.png"))
+        document["picture"] = str(sheet(store, models, found.given.x, matches, out / "search.png"))
     if save is not None:
-        document["saved"] = save_answers(save, store, models, found.x, matches, document)
+        document["saved"] = save_answers(save, store, models, found.given.x, matches, document)
     if json:
         emit(document)
         return

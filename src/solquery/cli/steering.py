@@ -122,9 +122,8 @@ def generate(
 
     import numpy as np
 
-    from ..patch import Patch
     from ..physics import fast
-    from ..sharp.fits import write_fits
+    from ..sharp.fits_writing import write_fits
     from ..steering.targeting import generate as generated
     from . import output
 
@@ -155,8 +154,7 @@ def generate(
     out.mkdir(parents=True, exist_ok=True)
     for k, answer in enumerate(answers):
         name = f"{models.name}-seed{seed}-{k:02d}"
-        field = np.asarray(models.preset.to_gauss(answer.x), dtype=np.float32)
-        patch = Patch(field, models.preset.scale_mm, f"gen-{name}", f"GEN {name}", "generated", file=f"{name}.fits")
+        patch = dataclasses.replace(answer.to_patch(f"gen-{name}", f"GEN {name}"), file=f"{name}.fits")
         write_fits(patch, out / f"{name}.fits")
         latent = io.BytesIO()
         np.save(latent, answer.z)
@@ -237,7 +235,7 @@ def _start(
     from ..steering.layerwise import refine_layerwise, with_layerwise
 
     with Reporter("inverting"):
-        x = read_query(str(start), None, models).x
+        x = read_query(str(start), None, models).given.x
         found = inverted(models, x, seed=seed)
         if not detail:
             return models, found[0].z

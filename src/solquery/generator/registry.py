@@ -78,7 +78,7 @@ def _lookup(name: str) -> _Pair:
     if name not in architectures():
         raise ValueError(
             f"no generator architecture named {name!r}; there are: {', '.join(architectures())}; "
-            "one of your own must be registered first, by --plugin FILE or its import (docs/plug-in-generator.md)"
+            "one of your own must be registered first, by --plugin FILE or an import (docs/how-to/plug-in-generator.md)"
         )
     return _ARCHITECTURES[name]
 

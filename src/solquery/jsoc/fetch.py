@@ -1,4 +1,4 @@
-"""From an ask to an archive: query, choose, export in lots, download one by one, check, ingest; always to be resumed.
+"""From an ask to an archive: query, choose, export in batches, download, check, ingest; always to be resumed.
 
 What is safe at any moment: an answer to a query once it is in the manifest; an export once its number is; a file once
 it lies checked in the staging folder; a frame once its row is in the archive. The archive has the last word: a frame
@@ -27,7 +27,7 @@ from .plan import STORED_BYTES_A_PIXEL, FetchOptions, Progress, as_asked, pixels
 from .readers import Alone, Crew, Outcome, Reader
 from .report import FetchReport, duration
 from .retry import NotNow, ServerDown
-from .selection import Ask, Record, lots, record_sets
+from .selection import Ask, Record, export_batches, record_sets
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -96,7 +96,7 @@ def fetch(
 
 
 @dataclass
-class _Lot:
+class _ExportBatch:
     """Frames that are exported together, and how often that has failed."""
 
     records: list[Record]
@@ -145,7 +145,7 @@ class _Fetch:
                 self._resume_exports({record.key for record in todo})
                 states = self.manifest.states()
                 todo = [record for record in todo if states[record.key] == "wanted"]
-                self._work([_Lot(records) for records in lots(todo, self.options.lot)])
+                self._work([_ExportBatch(records) for records in export_batches(todo, self.options.export_batch)])
         except ServerDown as error:
             report.stopped = str(error)
             self._settle(self.reader.rest())
@@ -214,59 +214,59 @@ class _Fetch:
             except Gone:
                 self.manifest.set([record.key for record in records], "wanted", export_id=None)
             else:
-                rest = self._download_all(_Lot(records), export)
+                rest = self._download_all(_ExportBatch(records), export)
                 self.manifest.set([record.key for record in rest], "wanted", export_id=None)
         lost = [e.record.key for e in self.manifest.entries("requested") if e.record.key in keys]
         self.manifest.set(lost, "wanted", export_id=None)
 
     # ---------------------------------------------------------------- export
 
-    def _work(self, todo: list[_Lot]) -> None:
-        """Export and download, a lot at a time; one that is too large, or fails again and again, is halved."""
+    def _work(self, todo: list[_ExportBatch]) -> None:
+        """Export and download, a some at a time; one that is too large, or fails again and again, is halved."""
         todo = todo[::-1]
         while todo:
-            lot = todo.pop()
-            keys = [record.key for record in lot.records]
+            some = todo.pop()
+            keys = [record.key for record in some.records]
             try:
-                export = self.jsoc.export(record_sets(lot.records), self.options.method)
+                export = self.jsoc.export(record_sets(some.records), self.options.method)
                 if export.id is not None:
                     self.manifest.set(keys, "requested", export_id=export.id)
                 export = self.jsoc.wait(export, self._note)
             except TooLarge as error:
-                todo += self._smaller(lot, str(error))
+                todo += self._smaller(some, str(error))
                 continue
             except Gone as error:
-                lot.failures += 1
-                self._note(f"an export of {len(lot.records)} frames failed: {error}")
-                if lot.failures < self.options.export_tries:
-                    time.sleep(self.jsoc.pause_after(lot.failures))
-                    todo.append(lot)
+                some.failures += 1
+                self._note(f"an export of {len(some.records)} frames failed: {error}")
+                if some.failures < self.options.export_tries:
+                    time.sleep(self.jsoc.pause_after(some.failures))
+                    todo.append(some)
                 else:
-                    todo += self._smaller(lot, str(error))
+                    todo += self._smaller(some, str(error))
                 continue
-            rest = self._download_all(lot, export)
+            rest = self._download_all(some, export)
             if rest:
-                lot = _Lot(rest, lot.failures + 1)
-                if lot.failures < self.options.export_tries:
-                    todo.append(lot)
+                some = _ExportBatch(rest, some.failures + 1)
+                if some.failures < self.options.export_tries:
+                    todo.append(some)
                 else:
                     self._give_up(rest, "the server lists the file and does not have it")
 
-    def _smaller(self, lot: _Lot, why: str) -> list[_Lot]:
-        if len(lot.records) == 1:
-            self._give_up(lot.records, f"JSOC does not export it: {why}")
+    def _smaller(self, some: _ExportBatch, why: str) -> list[_ExportBatch]:
+        if len(some.records) == 1:
+            self._give_up(some.records, f"JSOC does not export it: {why}")
             return []
-        self._note(f"{why}; asking for half of {len(lot.records)} frames")
-        middle = len(lot.records) // 2
-        return [_Lot(lot.records[middle:]), _Lot(lot.records[:middle])]
+        self._note(f"{why}; asking for half of {len(some.records)} frames")
+        middle = len(some.records) // 2
+        return [_ExportBatch(some.records[middle:]), _ExportBatch(some.records[:middle])]
 
     # ----------------------------------------------------------------- files
 
-    def _download_all(self, lot: _Lot, export: Export) -> list[Record]:
-        """Download and check the files of a lot; the frames whose export or file has gone meanwhile are returned."""
+    def _download_all(self, some: _ExportBatch, export: Export) -> list[Record]:
+        """Download and check the files of a some; the frames whose export or file has gone meanwhile are returned."""
         rest: list[Record] = []
-        todo = [record for record in lot.records if record.key in export.files]
-        self._give_up([r for r in lot.records if r.key not in export.files], "JSOC has no file for this frame")
+        todo = [record for record in some.records if record.key in export.files]
+        self._give_up([r for r in some.records if r.key not in export.files], "JSOC has no file for this frame")
         while todo:
             again: list[Record] = []
             for k, record in enumerate(todo):

@@ -14,7 +14,7 @@ from ..patch import observation_time
 from .client import Jsoc
 from .connection import JsocRefusal, TooLarge
 from .manifest import Manifest
-from .selection import Ask, Choice, Record, choose, lots, record_of, t_rec_of, windows
+from .selection import Ask, Choice, Record, choose, export_batches, record_of, t_rec_of, windows
 
 __all__ = ["STORED_BYTES_A_PIXEL", "FetchOptions", "Plan", "Progress", "as_asked", "pixels_of", "plan", "survey"]
 
@@ -36,7 +36,7 @@ class FetchOptions:
     ----------
     method
         ``url_quick``: files as they lie at JSOC, nothing is staged; ``url``: JSOC makes files with all keywords.
-    lot
+    export_batch
         Records in an export request.
     batch
         Frames in one commit of the archive.
@@ -49,7 +49,7 @@ class FetchOptions:
     """
 
     method: str = "url_quick"
-    lot: int = 250
+    export_batch: int = 250
     batch: int = 32
     damaged_tries: int = 3
     export_tries: int = 3
@@ -58,8 +58,8 @@ class FetchOptions:
     def __post_init__(self) -> None:
         if self.method not in ("url_quick", "url"):
             raise SolqueryError(f"export method {self.method!r} is not known; choose url_quick or url")
-        if min(self.lot, self.batch, self.damaged_tries, self.export_tries) < 1:
-            raise SolqueryError("lot, batch and tries must be at least 1")
+        if min(self.export_batch, self.batch, self.damaged_tries, self.export_tries) < 1:
+            raise SolqueryError("export_batch, batch and tries must be at least 1")
 
 
 @dataclass
@@ -84,7 +84,7 @@ def plan(ask: Ask, archive: str, jsoc: Jsoc, options: FetchOptions, progress: Pr
     there = set(Archive.open(archive).ids()) if Archive.exists(archive) else set()
     todo = [record for record in choice.chosen if record.patch_id not in there]
     pixels = pixels_of(todo)
-    exports = len(lots(todo, options.lot))
+    exports = len(export_batches(todo, options.export_batch))
     return Plan(
         asked=as_asked(ask),
         frames=len(choice.chosen),

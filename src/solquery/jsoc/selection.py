@@ -1,4 +1,4 @@
-"""Which frames a fetch wants: the ask, the queries that answer it, the rule of quality, the choice, and lots.
+"""Which frames a fetch wants: the ask, the queries that answer it, the rule of quality, the choice, and batches.
 
 Nothing here talks to a server: record sets are texts, records are keywords as the server gave them. Times are TAI, as
 T_REC is: frames lie on slots of 12 minutes that count from midnight.
@@ -29,8 +29,8 @@ __all__ = [
     "Record",
     "Window",
     "choose",
+    "export_batches",
     "fault_of",
-    "lots",
     "parse_cadence",
     "parse_time",
     "record_of",
@@ -340,15 +340,15 @@ def record_sets(records: Sequence[Record]) -> str:
     return ",".join(parts)
 
 
-def lots(records: Sequence[Record], size: int) -> list[list[Record]]:
-    """Frames in lots of at most `size`, by region and time, each short enough to be asked for in one address."""
+def export_batches(records: Sequence[Record], size: int) -> list[list[Record]]:
+    """Frames in batches of at most `size`, by region and time, each short enough to be asked for in one address."""
     ordered = sorted(records, key=lambda r: (r.harp, tai_of(r.t_rec)))
     out: list[list[Record]] = []
     todo = [ordered[k : k + size] for k in range(0, len(ordered), size)][::-1]
     while todo:
-        lot = todo.pop()
-        if len(lot) > 1 and len(quote_plus(record_sets(lot))) > LONGEST_RECORD_SET:
-            todo += [lot[len(lot) // 2 :], lot[: len(lot) // 2]]
+        some = todo.pop()
+        if len(some) > 1 and len(quote_plus(record_sets(some))) > LONGEST_RECORD_SET:
+            todo += [some[len(some) // 2 :], some[: len(some) // 2]]
         else:
-            out.append(lot)
+            out.append(some)
     return out

@@ -40,7 +40,7 @@ __all__ = [
 ]
 
 #: parameters of which `solquery.physics.smooth` has a version
-SMOOTH_NAMES = ("tuf", "tpf", "tnf", "psep", "tilt", "r")
+SMOOTH_NAMES = ("tuf", "tpf", "tnf", "area", "psep", "tilt", "r")
 
 Definition = Callable[[Tensor, Tensor | None], Tensor]
 

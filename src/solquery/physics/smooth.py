@@ -15,10 +15,10 @@ from torch import Tensor
 from ..errors import SolqueryError
 from ..patch import MX_PER_G_MM2
 from .geometry import R_DILATION_PX
-from .integral import POLARITY_THRESHOLD_GAUSS
+from .integral import POLARITY_THRESHOLD_GAUSS, pixel_area
 from .registry import as_scale, get_parameter
 
-__all__ = ["SMOOTH", "SOFT_ABSOLUTE_GAUSS", "WIDTH_GAUSS", "smooth_measure"]
+__all__ = ["SMOOTH", "SOFT_ABSOLUTE_GAUSS", "WIDTH_GAUSS", "smooth_measure", "step"]
 
 #: width of the step at 150 G: a field of that size is counted half, 4 widths further all of it
 WIDTH_GAUSS = 5.0
@@ -69,16 +69,17 @@ def _centroid(fields: Tensor, scale: Tensor | None, width: float) -> Tensor:
     return centre if scale is None else centre * scale.to(centre.dtype)
 
 
-def _step(fields: Tensor, scale: Tensor | None, width: float) -> Tensor:
+def step(fields: Tensor, scale: Tensor | None, width: float) -> Tensor:
+    """(N, 2) from the centroid of the negative to that of the positive polarity, (y, x) in Mm or pixels."""
     return _centroid(fields, scale, width) - _centroid(-fields, scale, width)
 
 
 def _psep(fields: Tensor, scale: Tensor | None, width: float) -> Tensor:
-    return (_step(fields, scale, width).square().sum(1) + _TINY).sqrt()
+    return (step(fields, scale, width).square().sum(1) + _TINY).sqrt()
 
 
 def _tilt(fields: Tensor, scale: Tensor | None, width: float) -> Tensor:
-    dy, dx = _step(fields, scale, width).unbind(1)
+    dy, dx = step(fields, scale, width).unbind(1)
     # half the angle of the doubled direction: the same whichever polarity leads, and smooth where that changes
     return torch.rad2deg(0.5 * torch.atan2(2.0 * dy * dx, dx.square() - dy.square() + _TINY))
 
@@ -90,8 +91,14 @@ def _r(fields: Tensor, scale: Tensor | None, width: float) -> Tensor:
     return _total(_absolute(fields) * grown(_above(fields, width)) * grown(_above(-fields, width)), scale)
 
 
+def _area(fields: Tensor, scale: Tensor | None, width: float) -> Tensor:
+    return (_above(fields, width) + _above(-fields, width)).sum((1, 2)) * pixel_area(scale)
+
+
 #: parameters of which there is a smooth version
-SMOOTH: dict[str, Definition] = {"tuf": _tuf, "tpf": _tpf, "tnf": _tnf, "psep": _psep, "tilt": _tilt, "r": _r}
+SMOOTH: dict[str, Definition] = {
+    "tuf": _tuf, "tpf": _tpf, "tnf": _tnf, "area": _area, "psep": _psep, "tilt": _tilt, "r": _r,
+}  # fmt: skip
 
 
 def smooth_measure(
@@ -100,7 +107,7 @@ def smooth_measure(
     names: Iterable[str] | None = None,
     width_gauss: float = WIDTH_GAUSS,
 ) -> dict[str, Tensor]:
-    """Smooth versions of TUF, TPF, TNF, PSEP, TILT and R, through which gradients pass back to the field.
+    """Smooth versions of TUF, TPF, TNF, AREA, PSEP, TILT and R, through which gradients pass back to the field.
 
     Parameters
     ----------
@@ -109,7 +116,7 @@ def smooth_measure(
     scale_mm
         As `measure` takes it.
     names
-        Which; None for all six.
+        Which; None for all of them.
     width_gauss
         Width of the soft step at 150 G: the wider, the further a gradient reaches, and the larger the error.
 

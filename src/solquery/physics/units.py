@@ -15,23 +15,34 @@ from .registry import get_parameter, measure, parameters, unit_of
 if TYPE_CHECKING:
     from astropy.table import QTable
 
-__all__ = ["qtable", "quantities"]
+__all__ = ["bare", "in_unit", "known_names", "qtable", "quantities"]
 
 
-def _bare(fields: Any, scale_mm: Any) -> tuple[Any, Any]:
-    """Fields in G and scale in Mm per pixel, from a `Patch`, Quantities or bare numbers."""
+def in_unit(value: Any, unit: str | u.UnitBase) -> Any:
+    """A bare number as it is; a Quantity, or a text such as ``"2e22 Mx"``, as a number of `unit`.
+
+    >>> float(in_unit("0.364 Mm", "km"))
+    364.0
+    """
+    if isinstance(value, str):
+        value = u.Quantity(value)
+    return value.to_value(unit) if isinstance(value, u.Quantity) else value
+
+
+def bare(fields: Any, scale_mm: Any) -> tuple[Any, Any]:
+    """Fields in G and scale in Mm per pixel, from a `Patch`, Quantities, texts with units, or bare numbers."""
     if isinstance(fields, Patch):
         if scale_mm is not None:
             raise ValueError("a Patch has its own scale; do not give another one")
         return fields.field, fields.scale_mm
-    if isinstance(fields, u.Quantity):
-        fields = fields.to_value(u.G)
+    if isinstance(scale_mm, str):
+        scale_mm = u.Quantity(scale_mm)
     if isinstance(scale_mm, u.Quantity):
         per_pixel = u.Mm / u.pix
-        scale_mm = scale_mm.to_value(per_pixel if scale_mm.unit.is_equivalent(per_pixel) else u.Mm)
+        scale_mm = in_unit(scale_mm, per_pixel if scale_mm.unit.is_equivalent(per_pixel) else u.Mm)
         if np.ndim(scale_mm) == 0:
             scale_mm = (float(scale_mm), float(scale_mm))
-    return fields, scale_mm
+    return in_unit(fields, u.G), scale_mm
 
 
 def quantities(fields: Any, scale: Any = None, names: Iterable[str] | str | None = None) -> dict[str, u.Quantity]:
@@ -40,9 +51,9 @@ def quantities(fields: Any, scale: Any = None, names: Iterable[str] | str | None
     Parameters
     ----------
     fields
-        A `Patch` (with its scale), or as `measure` takes them, bare numbers in gauss or a Quantity of magnetic field.
+        As `measure` takes them, bare numbers in gauss or a Quantity of magnetic field.
     scale
-        Megametres per pixel (y, x), bare or a Quantity (``0.5 * u.Mm``, ``0.5 * u.Mm / u.pix``, ``364 * u.km``); None
+        Megametres per pixel (y, x), bare or with a unit (``0.5 * u.Mm``, ``0.5 * u.Mm / u.pix``, ``"364 km"``); None
         for a grid without scale.
     names
         Which parameters; None for all but those measured on demand only.
@@ -56,10 +67,10 @@ def quantities(fields: Any, scale: Any = None, names: Iterable[str] | str | None
     astropy.units.UnitConversionError
         For a field that is no magnetic field, or a scale that is no length.
     """
-    bare, scale_mm = _bare(fields, scale)
-    single = np.ndim(bare) == 2
+    gauss, scale_mm = bare(fields, scale)
+    single = np.ndim(gauss) == 2
     out = {}
-    for name, values in measure(bare, scale_mm, names).items():
+    for name, values in measure(gauss, scale_mm, names).items():
         unit = u.Unit(unit_of(name, scale_mm is not None))
         out[name] = (values[0].item() if single else values.cpu().numpy()) * unit
     return out
@@ -69,8 +80,9 @@ _UNKNOWN = ErrorEstimate(float("nan"), float("nan"))
 _ERRORS = {"bias": "what the noise adds on average", "error": "standard error of the value less its bias"}
 
 
-def _known(patch: Patch, wanted: list[str]) -> list[str]:
-    """Parameters whose unit the patch can have."""
+def known_names(patch: Patch, names: Iterable[str] | None = None) -> list[str]:
+    """Of some parameters, or of all, those whose unit the patch can have."""
+    wanted = [get_parameter(name).name for name in names] if names is not None else list(parameters())
     return [n for n in wanted if patch.scale_mm is not None or unit_of(n, True) == unit_of(n, False)]
 
 
@@ -81,19 +93,16 @@ def qtable(
     more: Mapping[str, Iterable[Any]] | None = None,
     errors: Iterable[Mapping[str, ErrorEstimate]] | None = None,
 ) -> QTable:
-    """Parameters of patches at their native scale as an astropy QTable, one row a patch.
+    """Parameters of patches as an astropy QTable; `solquery.qtable` says what is in it.
 
-    Columns: id, region, source, quantity, t_rec, mu, then a Quantity per parameter, then the columns of `more`. With
-    `errors`, the estimates of `parameter_errors` for each patch, the bias and the standard error stand behind each as
-    ``<name>_bias`` and ``<name>_error``; with `noise_gauss` they are made here, for independent noise of so many gauss.
-    A patch without scale has NaN where a unit needs one. ``table.write("out.ecsv")`` keeps units and definitions.
+    `errors` are the estimates of `parameter_errors` for each patch; with `noise_gauss` they are made here.
     """
     from astropy.table import QTable
 
     rows = list(patches)
     wanted = [get_parameter(name).name for name in names] if names is not None else list(parameters())
     values: dict[str, list[float]] = {name: [] for name in wanted}
-    known = [_known(patch, wanted) for patch in rows]
+    known = [known_names(patch, wanted) for patch in rows]
     if errors is None and noise_gauss is not None:
         errors = [
             parameter_errors(p.field, p.scale_mm, float(noise_gauss), n) for p, n in zip(rows, known, strict=True)

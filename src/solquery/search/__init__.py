@@ -27,8 +27,10 @@ if TYPE_CHECKING:
     )
     from .index import EmbeddingIndex, Match, SearchError, nearest
     from .loading import load_index
+    from .matches import Matches
     from .rerank import RERANK_DEPTH, best_correlation, reranked
-    from .session import SearchSession, search, search_hybrid
+    from .session import SearchSession
+    from .verbs import search, search_hybrid
     from .visual_similarity import visual_similarity
 
 
@@ -45,6 +47,7 @@ __all__ = [
     "Explanation",
     "IndexingError",
     "Match",
+    "Matches",
     "NormalScores",
     "SearchError",
     "SearchSession",
@@ -78,7 +81,9 @@ __getattr__, __dir__ = lazily(
         "index": "EmbeddingIndex Match SearchError nearest",
         "loading": "load_index",
         "rerank": "RERANK_DEPTH best_correlation reranked",
-        "session": "SearchSession search search_hybrid",
+        "matches": "Matches",
+        "session": "SearchSession",
+        "verbs": "search search_hybrid",
         "visual_similarity": "visual_similarity",
     },
 )

@@ -1,4 +1,4 @@
-"""One ranking from two kinds of likeness: how a patch looks to the encoder, and what its physical parameters are.
+"""One ranking from two kinds of similarity: how a patch looks to the encoder, and what its physical parameters are.
 
 Parameters are compared by their normal scores in the archive: the rank of a value among the archive's, seen through
 the Gaussian quantile function. One score is one spread, whatever the unit and however long the tail. The embedding is

@@ -1,7 +1,7 @@
 """Exact nearest neighbours of a patch among the embeddings of an archive, one per region (paper, section 4).
 
 The archive of the paper, 49,552 embeddings of 100 numbers, is 20 MB: every embedding is compared. For millions of them
-there is the approximate index of `ann`, which `search` uses where an archive has one.
+there is `ApproximateIndex`, which `search` uses where an archive has one.
 """
 
 from __future__ import annotations
@@ -61,7 +61,8 @@ class Match:
     row
         Metadata and parameters of the patch as the archive has them, without field and embedding.
     correlation
-        Correlation with the query laid over it, where it was looked at again (`solquery.search.reranked`).
+        Correlation with the query laid over it, where the two were compared pixel by pixel
+        (`solquery.search.reranked`); else None.
     place
         Where Lance has the row (`solquery.archive.rows`), at the version that was searched; None where not known.
     """

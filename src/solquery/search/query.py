@@ -29,10 +29,12 @@ class Asked:
     ----------
     x
         (H, W) float32 in preset units.
+    drawn
+        Whether a generator drew it, so that no archive of observations can have it.
     """
 
-    def __init__(self, x: np.ndarray, model: Model) -> None:
-        self.x, self._model = x, model
+    def __init__(self, x: np.ndarray, model: Model, drawn: bool = False) -> None:
+        self.x, self._model, self.drawn = x, model, drawn
 
     @cached_property
     def vector(self) -> np.ndarray:

@@ -69,23 +69,22 @@ def _checked(query: Any, candidates: Any) -> tuple[np.ndarray, np.ndarray]:
 
 def staged_correlations(
     query: np.ndarray, candidates: np.ndarray, cfg: AugmentConfig, aligner: Aligner | None = None
-) -> np.ndarray:
-    """`best_correlation` for a ranking: correlations (N,) of the few best from all pixels, of the others from averages
-    of four.
+) -> tuple[np.ndarray, np.ndarray]:
+    """`best_correlation` for a ranking: (N,) numbers to rank by, and (N,) whether each is the correlation.
 
-    The others are those that are not among the few best on averages, and are taken down to what the worst of the few
-    reaches, so that the order is that of the fine comparison where it was made. `aligner` is that of the query, where
-    there is one.
+    It is for the few that are best on averages of four pixels, which are compared on all pixels. The number of each
+    other one is that on averages, and no larger than the lowest of the few: the order is that of the fine comparison
+    where it was made. `aligner` is that of the query, where there is one.
     """
     x, b = _checked(query, candidates)
     aligner = Aligner(x, cfg) if aligner is None else aligner
     values = aligner.over(b, finest=_COARSE)[0]
+    fine = np.zeros(len(values), bool)
     if len(values):
-        close = np.argsort(-values, kind="stable")[:_CLOSE]
-        rest = np.setdiff1d(np.arange(len(values)), close)
-        values[close] = aligner.over(b[close])[0]
-        values[rest] = np.minimum(values[rest], values[close].min())
-    return values
+        fine[np.argsort(-values, kind="stable")[:_CLOSE]] = True
+        values[fine] = aligner.over(b[fine])[0]
+        values[~fine] = np.minimum(values[~fine], values[fine].min())
+    return values, fine
 
 
 def reranked(
@@ -121,8 +120,8 @@ def reranked(
     Returns
     -------
     list of Match
-        Those that were looked at have `best_correlation`, the correlation. Where it is at least `ALIKE` they come
-        first, by it; all others in the order they had. Distances are those of the search.
+        Those that were looked at on all pixels have `best_correlation`, the correlation; where it is at least `ALIKE`
+        they come first, by it; all others in the order they had. Distances are those of the search.
     """
     near = find(first, "none")
     answers = find(k, group)
@@ -132,7 +131,8 @@ def reranked(
         names, x = archive.prepared(model.preset, ids=[match.id for match in near])
     else:
         names, x = [match.id for match in near], pictures(near)
-    values = staged_correlations(query, np.asarray(x, np.float32), model.preset.encoder.augment, aligner)
+    values, fine = staged_correlations(query, np.asarray(x, np.float32), model.preset.encoder.augment, aligner)
+    measured = {name for name, told in zip(names, fine, strict=True) if told}
     found = {name: float(value) for name, value in zip(names, values, strict=True)}
     # a stable sort: the search decides between equals
     alike = sorted((m for m in near if found[m.id] >= ALIKE), key=lambda m: -found[m.id])
@@ -141,5 +141,5 @@ def reranked(
         key = match.region if group == "region" else match.id
         if key not in seen:
             seen.add(key)
-            chosen.append(replace(match, correlation=found.get(match.id)))
+            chosen.append(replace(match, correlation=found[match.id] if match.id in measured else None))
     return [replace(match, rank=rank) for rank, match in enumerate(chosen[:k], start=1)]

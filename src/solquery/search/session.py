@@ -18,10 +18,12 @@ import pyarrow.compute as pc
 
 from ..archive.places import whole
 from ..archive.rows import in_lance, rows_at, table_with_places, version_of
+from ..steering.inputs import grid_input
 from .explanation import Explanation, explained
 from .hybrid import EMBEDDING, WEIGHTS, NormalScores, ScoredParameters, mixed_distances, scored_parameters
 from .index import EmbeddingIndex, Match, checked_query, checked_vectors
 from .loading import Embedded, load_index, row_columns, rows_of
+from .matches import Matches
 from .query import Asked
 from .rerank import RERANK_DEPTH, reranked
 
@@ -30,10 +32,12 @@ if TYPE_CHECKING:
     from ..protocols import Model
     from .approximate import ApproximateIndex
 
-__all__ = ["BY", "SearchSession", "explain", "search", "search_hybrid"]
+__all__ = ["BY", "SearchSession", "compared", "shares"]
 
 #: what a search can compare: embeddings; embedding and parameters; parameters; the paper's distances of (TUF, R, PSEP)
-BY = ("ssl", "hybrid", "physics", "euclidean", "mahalanobis")
+BY = ("embedding", "hybrid", "physics", "euclidean", "mahalanobis")
+#: what the first of them was called before
+_SSL = "ssl"
 #: queries and conditions that are remembered
 _QUERIES, _CONDITIONS = 4, 8
 
@@ -127,13 +131,14 @@ class SearchSession:
                 self._quick.append(open_index(self.archive, self.model))
             return self._quick[0]
 
-    def query(self, x: Any) -> Asked:
-        """A query (H, W) in preset units, checked; SearchError where it is not one of this model."""
-        x = checked_query(x, self.model)
+    def query(self, what: Any) -> Asked:
+        """A query, of whatever `search` takes, checked; SearchError where it is not one of this model."""
+        given = grid_input(what, self.model, self.archive)
+        x = checked_query(given.x, self.model)
         key = x.tobytes()
         with self._lock:
             if key not in self._queries:
-                self._queries[key] = Asked(x, self.model)
+                self._queries[key] = Asked(x, self.model, given.drawn)
                 while len(self._queries) > _QUERIES:
                     self._queries.popitem(last=False)
             self._queries.move_to_end(key)
@@ -149,38 +154,17 @@ class SearchSession:
         group: str = "region",
         exclude_region: str | Collection[str] | None = None,
         *,
-        by: str = "ssl",
+        by: str = "embedding",
         weights: Mapping[str, float] | None = None,
         rerank: int | None = None,
-    ) -> list[Match]:
-        """The patches of the archive that look most like the query, or are most like it.
-
-        Parameters
-        ----------
-        query, k, where, group, exclude_region
-            As in `solquery.search`.
-        by
-            What is compared: ``"ssl"``, the embeddings; ``"hybrid"``, embedding and parameters, and ``"physics"``,
-            parameters alone, as in `solquery.search_hybrid`; ``"euclidean"`` and ``"mahalanobis"``, the paper's
-            distances of (TUF, R, PSEP), as in `solquery.search_parameters`.
-        weights
-            Of a search by ``"hybrid"`` or ``"physics"``; None: those of `solquery.search_hybrid`.
-        rerank
-            How many of the nearest patches are looked at again, pixel by pixel. None: `RERANK_DEPTH` of a search by
-            embeddings, 0 of any other.
-
-        Returns
-        -------
-        list of Match
-            As `solquery.search`.
-        """
-        if by not in BY:
-            raise ValueError(f"by must be one of {', '.join(BY)}, got {by!r}")
+    ) -> Matches:
+        """The patches of the archive that are most like the query: `solquery.search` says it all."""
+        by = compared(by)
         with self._lock:
             self._refresh()
         asked = self.query(query)
         if rerank is None:
-            rerank = self.verified_by_default(by)
+            rerank = self.rerank_depth(query, by)
 
         def find(k: int, group: str) -> list[Match]:
             return self._nearest(asked, k, where, group, exclude_region, by, weights)
@@ -190,18 +174,17 @@ class SearchSession:
             found = reranked(self.archive, self.model, asked.x, find, k, group, rerank, asked.aligner, self.pictures)
         else:
             found = find(k, group)
-        return self._with_rows(found)
+        return Matches(self._with_rows(found), self.archive, asked.x, self.model.preset)
 
-    @staticmethod
-    def verified_by_default(by: str) -> int:
+    def rerank_depth(self, query: Any, by: str = "embedding") -> int:
         """How many patches `search` looks at again where nothing is said."""
-        return RERANK_DEPTH if by == "ssl" else 0
+        return RERANK_DEPTH if compared(by) == EMBEDDING and not self.query(query).drawn else 0
 
     def _nearest(
         self, asked: Asked, k: int, where: str | None, group: str, exclude: str | Collection[str] | None, by: str,
         weights: Mapping[str, float] | None,
     ) -> list[Match]:  # fmt: skip
-        if by == "ssl":
+        if by == EMBEDDING:
             quick = self._approximate()
             if quick is not None:
                 return quick.nearest(asked.vector, k, group, exclude, where)[0]
@@ -210,15 +193,16 @@ class SearchSession:
         return patches.ranked(distances[None].copy(), k, group, exclude)
 
     def distances(
-        self, asked: Asked, where: str | None = None, by: str = "ssl", weights: Mapping[str, float] | None = None
+        self, asked: Asked, where: str | None = None, by: str = "embedding", weights: Mapping[str, float] | None = None
     ) -> tuple[EmbeddingIndex, np.ndarray]:
         """All patches that meet a condition, and their distances (N,) from a query, as `search` measures them."""
+        by = compared(by)
         if by in ("euclidean", "mahalanobis"):
             from .baselines import table_distances
 
             patches, apart = table_distances(self.archive, asked.values, by, where, preset=self.model.preset.name)
             return patches, apart[0]
-        if by == "ssl":
+        if by == EMBEDDING:
             index = self._index(where or None)
             return index, index.distances(asked.vector)[0]
         weights = shares(by) if weights is None else weights
@@ -281,130 +265,23 @@ class SearchSession:
         query: Any,
         matches: Sequence[Match],
         *,
-        by: str = "ssl",
+        by: str = "embedding",
         where: str | None = None,
         weights: Mapping[str, float] | None = None,
     ) -> list[Explanation]:
-        """What can be said of each match of a search.
-
-        Parameters
-        ----------
-        query, by, where, weights
-            Those of the search.
-        matches
-            Its answers, nearest first.
-        """
+        """What can be said of each of the `matches` of a search; the other parameters are those of the search."""
         with self._lock:
             self._refresh()
-        return explained(self, self.query(query), matches, by, where, weights)
+        return explained(self, self.query(query), matches, compared(by), where, weights)
+
+
+def compared(by: str) -> str:
+    """One of `BY`, under its name of today; ValueError for anything else."""
+    if by not in (*BY, _SSL):
+        raise ValueError(f"by must be one of {', '.join(BY)}, got {by!r}")
+    return EMBEDDING if by == _SSL else by
 
 
 def shares(by: str) -> dict[str, float]:
     """Weights of a search by ``"hybrid"``, embedding and parameters, or by ``"physics"``, parameters alone."""
     return {name: weight for name, weight in WEIGHTS.items() if by == "hybrid" or name != EMBEDDING}
-
-
-def search(
-    archive: Archive,
-    model: Model,
-    query: Any,
-    k: int = 10,
-    where: str | None = None,
-    group: str = "region",
-    exclude_region: str | Collection[str] | None = None,
-    rerank: int = RERANK_DEPTH,
-) -> list[Match]:
-    """The patches of an archive that look most like the query.
-
-    All embeddings are compared, unless the archive has an approximate index (`build_index`, ``solquery index``), which
-    finds nearly all of the same in milliseconds among millions.
-
-    Parameters
-    ----------
-    archive
-        With the embeddings of this model (`embed_archive`).
-    model
-        Whose encoder embeds the query.
-    query
-        (H, W) in preset units, numpy or tensor: generated, edited, or a prepared observation.
-    k
-        How many; fewer come back where the archive has fewer.
-    where
-        SQL condition on the columns of the archive, e.g. ``"source = 'real' AND tuf > 1e22"``.
-    group
-        ``"region"``: the best frame of each region, since frames of one region are near-duplicates in time;
-        ``"none"``: every patch for itself.
-    exclude_region
-        Name or names of regions to leave out, e.g. that of the query.
-    rerank
-        How many of the nearest patches are looked at again, pixel by pixel (`solquery.search.reranked`): one over
-        which the query can be laid comes first. 0 for none, where the query is no image that could be in the archive.
-
-    Returns
-    -------
-    list of Match
-        Nearest first, with Euclidean distances of the embeddings; before them what the query can be laid over.
-
-    Raises
-    ------
-    SearchError
-        When the query does not fit the preset, or nothing can be searched (see `load_index`).
-    """
-    return SearchSession(archive, model).search(query, k, where, group, exclude_region, rerank=rerank)
-
-
-def search_hybrid(
-    archive: Archive,
-    model: Model,
-    query: Any,
-    k: int = 10,
-    where: str | None = None,
-    group: str = "region",
-    exclude_region: str | Collection[str] | None = None,
-    weights: Mapping[str, float] | None = None,
-) -> list[Match]:
-    """The patches of an archive that look like the query and have its physical parameters.
-
-    Parameters
-    ----------
-    archive, model, query, k, where, group, exclude_region
-        As in `search`.
-    weights
-        Of ``"embedding"`` (the embedding) and of parameters by name; what is not named has no say. None: `WEIGHTS`, the
-        look, the eight parameters of the paper and which polarity leads. Without ``"embedding"``, or with 0 for it, the
-        search is by physics alone.
-
-    Returns
-    -------
-    list of Match
-        Nearest first. A distance of 1 is one spread of the archive, in the mean over what is compared.
-
-    Raises
-    ------
-    SearchError
-        As `search`, and where the archive lacks a parameter on the grid.
-    """
-    session = SearchSession(archive, model)
-    weights = dict(WEIGHTS if weights is None else weights)
-    return session.search(query, k, where, group, exclude_region, by="hybrid", weights=weights, rerank=0)
-
-
-def explain(
-    archive: Archive,
-    model: Model,
-    x: np.ndarray,
-    matches: Sequence[Match],
-    by: str = "ssl",
-    where: str | None = None,
-    weights: Mapping[str, float] | None = None,
-) -> list[Explanation]:
-    """What can be said of each match of one search; of many, `SearchSession.explain` says it sooner.
-
-    Parameters
-    ----------
-    archive, model, x, by, where, weights
-        As in `SearchSession.search`; those of the search.
-    matches
-        Its answers, nearest first.
-    """
-    return SearchSession(archive, model).explain(x, matches, by=by, where=where, weights=weights)

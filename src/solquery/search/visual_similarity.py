@@ -1,4 +1,4 @@
-"""Visual likeness of two patches, free of parameters and networks: a judge for what a search brings back.
+"""Visual similarity of two patches, free of parameters and networks: a judge for what a search brings back.
 
 The largest normalised cross-correlation over the transformations the embedding is meant to ignore (paper,
 section 4): shift, zoom, rotation, vertical flip. 1 for a transformed copy, 0 for unrelated patches, negative where
@@ -57,7 +57,7 @@ def _score(a: Tensor, b: Tensor, zoom: Tensor, rotation: Tensor, flip: Tensor, s
     return _correlation(both[:, 0], both[:, 1], b, shift)
 
 
-def _likeness(a: Tensor, b: Tensor, cfg: AugmentConfig, shift: int) -> tuple[Tensor, Views]:
+def _similarity(a: Tensor, b: Tensor, cfg: AugmentConfig, shift: int) -> tuple[Tensor, Views]:
     n = len(a)
     zooms = torch.linspace(*cfg.zoom, _ZOOMS) if cfg.zoom[1] > cfg.zoom[0] else torch.ones(1)
     turns = torch.linspace(-1, 1, _ROTATIONS) * cfg.rotation_deg if cfg.rotation_deg > 0 else torch.zeros(1)
@@ -143,7 +143,7 @@ def align(a: Any, b: Any, cfg: AugmentConfig | None = None, pool: int = 2) -> tu
     one, two = (t / t.abs().amax((1, 2), keepdim=True).clamp_min(1e-12) for t in (one, two))
     one, two = one.expand(n, -1, -1), two.expand(n, -1, -1)
     shift = round(cfg.shift_px / pool)
-    parts = [_likeness(one[s : s + _CHUNK], two[s : s + _CHUNK], cfg, shift) for s in range(0, n, _CHUNK)]
+    parts = [_similarity(one[s : s + _CHUNK], two[s : s + _CHUNK], cfg, shift) for s in range(0, n, _CHUNK)]
     if not parts:
         return np.zeros(0, np.float32), Views(torch.zeros(0, 2), torch.zeros(0), torch.zeros(0), torch.zeros(0) > 0)
     views = [view for _, view in parts]

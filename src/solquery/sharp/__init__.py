@@ -2,27 +2,17 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING
 
-_HOME = {
-    "UnreadableFits": "fits",
-    "read_sharp": "fits",
-    "write_fits": "fits",
-}
+from ..lazy import lazily
 
-__all__ = [
-    "UnreadableFits",
-    "read_sharp",
-    "write_fits",
-]
+if TYPE_CHECKING:
+    from .as_patch import as_patch
+    from .fits import UnreadableFits, read_sharp
+    from .fits_writing import write_fits
 
+__all__ = ["UnreadableFits", "as_patch", "read_sharp", "write_fits"]
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f".{_HOME[name]}", __name__), name)
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazily(
+    __name__, {"as_patch": "as_patch", "fits": "UnreadableFits read_sharp", "fits_writing": "write_fits"}
+)

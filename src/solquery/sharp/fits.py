@@ -25,7 +25,6 @@ from ..patch import Patch
 from . import header as hd
 from .checksums import data_fault, sums_fault
 from .content import Image, choose, quantity_of, segment_of
-from .fits_writing import write_fits
 from .header import DEFAULT_DEG
 from .identity import Identity, id_of_file, identify
 from .quality import quality_fault
@@ -36,12 +35,13 @@ from .wcs import Coordinates, Place, coordinates_of, with_scale
 __all__ = [
     "ReadOptions",
     "UnreadableFits",
+    "images_of_array",
     "load_checked",
     "load_image",
+    "pair",
     "patch_of_image",
     "quality_fault",
     "read_sharp",
-    "write_fits",
 ]
 
 #: no field on the Sun comes near this; beyond it the file is damaged or not in gauss
@@ -93,14 +93,15 @@ def read_sharp(
         Naming the file and why it is refused.
     """
     path = Path(path)
-    options = ReadOptions(strict_quality, segment, unit, _pair(scale_mm), reproject)
+    options = ReadOptions(strict_quality, segment, unit, pair(scale_mm), reproject)
     try:
         return patch_of_image(path, load_checked(path, segment=segment), options)
     except UnreadableFits as error:
         raise UnreadableFits(f"{path}: {error}".replace(" FILE ", f" {path} ")) from error.__cause__
 
 
-def _pair(scale_mm: float | tuple[float, float] | None) -> tuple[float, float] | None:
+def pair(scale_mm: float | tuple[float, float] | None) -> tuple[float, float] | None:
+    """A scale that is stated, as (y, x) Mm per pixel; ValueError where it is no length."""
     if scale_mm is None:
         return None
     pair = (float(scale_mm),) * 2 if isinstance(scale_mm, int | float) else (float(scale_mm[0]), float(scale_mm[1]))
@@ -157,6 +158,14 @@ def load_image(path: Path, segment: str | None = None) -> Image:
         axes = f", only one of shape {shapes[0]}" if shapes else ""
         raise UnreadableFits(f"holds no two-dimensional image{axes}")
     return choose(found, segment)
+
+
+def images_of_array(array: np.ndarray, header: fits.Header) -> Image:
+    """An array (ny, nx) with a header that goes with it, as the image of a file."""
+    found, shapes = _images(fits.HDUList([fits.PrimaryHDU(array, header)]))
+    if not found:
+        raise UnreadableFits(f"holds no two-dimensional image{f', only one of shape {shapes[0]}' if shapes else ''}")
+    return choose(found)
 
 
 def _images(units: fits.HDUList) -> tuple[list[Image], list[tuple[int, ...]]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from astropy.io import fits
@@ -11,13 +12,17 @@ from astropy.io.fits.verify import VerifyWarning
 
 from ..io import replacing
 from ..patch import Patch
+from .as_patch import HasPatch, as_patch
 from .cards import header_of
 from .caveats import caveats
+
+if TYPE_CHECKING:
+    from sunpy.map import GenericMap
 
 __all__ = ["write_fits"]
 
 
-def write_fits(patch: Patch, path: str | Path, *, quantum_gauss: float | None = None) -> Path:
+def write_fits(patch: Patch | HasPatch | GenericMap, path: str | Path, *, quantum_gauss: float | None = None) -> Path:
     """Write a patch as FITS: gauss, CEA coordinates, and what kind of patch it is.
 
     `read_sharp` gives the patch back, ``sunpy.map.Map`` reads it too. The header's SOURCE says whether the image is
@@ -28,7 +33,8 @@ def write_fits(patch: Patch, path: str | Path, *, quantum_gauss: float | None = 
     Parameters
     ----------
     patch
-        What to write; NaN pixels stay NaN.
+        What to write: a `Patch`, or what stands for one (`solquery.sharp.as_patch`), such as an `Answer` or a Map. NaN
+        pixels stay NaN.
     path
         Replaced at once when complete; its folder is made when needed.
     quantum_gauss
@@ -38,7 +44,7 @@ def write_fits(patch: Patch, path: str | Path, *, quantum_gauss: float | None = 
     -------
     The path.
     """
-    path = Path(path)
+    patch, path = as_patch(patch), Path(path)
     data, header = np.asarray(patch.field, dtype=np.float32), header_of(patch, caveats(patch))
     if quantum_gauss is None:
         units = fits.HDUList([fits.PrimaryHDU(data, header)])

@@ -16,8 +16,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..patch import observation_time
-from .solar import carrington_longitude_of_earth
 from .unreadable import UnreadableFits
 from .wcs_header import (
     ANGLES,
@@ -33,6 +31,7 @@ from .wcs_header import (
     sky_header,
     text_of,
 )
+from .wcs_place import Place, place_of, place_without_scale
 
 __all__ = ["Coordinates", "Place", "Upright", "coordinates_of", "number", "sky_header", "with_scale"]
 
@@ -69,16 +68,6 @@ class Upright(NamedTuple):
         if done == ["mirrored north-south", "mirrored east-west"]:
             return "turned by 180 degrees"
         return " and ".join(done)
-
-
-class Place(NamedTuple):
-    """Where the centre of an image is; NaN where unknown. Degrees, and mu, the cosine of the heliocentric angle."""
-
-    latitude_deg: float = math.nan
-    longitude_deg: float = math.nan
-    carrington_deg: float = math.nan
-    b0_deg: float = math.nan
-    mu: float = math.nan
 
 
 _AS_STORED, _NOWHERE = Upright(), Place()
@@ -155,7 +144,7 @@ def coordinates_of(
     if any(kind[:4] in PARTNERS for kind in kinds) or any(re.match(r"^[A-Z]{2,4}-+[A-Z]{3}$", kind) for kind in kinds):
         if not has_steps(keywords):
             if known_deg is None:
-                return Coordinates(place=_place_without_scale(keywords))
+                return Coordinates(place=place_without_scale(keywords))
             keywords = {**keywords, "CDELT1": known_deg, "CDELT2": known_deg}
         return _on_the_sky(keywords, kinds, shape, trusted, known_deg is not None)
     return _without_sky(keywords, kinds, shape, known_deg)
@@ -309,7 +298,7 @@ def _on_the_sky(
     return Coordinates(
         upright,
         scale if trusted else _sane(scale, keywords),
-        _place(keywords, frame, _world(wcs, centre, lon, keywords, about_centre)),
+        place_of(keywords, frame, _world(wcs, centre, lon, keywords, about_centre)),
     )
 
 
@@ -362,44 +351,3 @@ def _world(
         return (float(wcs.wcs.crval[lon]), float(wcs.wcs.crval[1 - lon])) if about_centre else (math.nan, math.nan)
     found = wcs.wcs_pix2world(centre, 1)[0]
     return float(found[lon]), float(found[1 - lon])
-
-
-def _place_without_scale(keywords: Mapping[str, Any]) -> Place:
-    """Place of an image that says where it is and not how large: that of its reference pixel."""
-    kinds = axis_types(keywords)
-    lon = 0 if kinds[0][:4] in PAIRS else 1
-    if kinds[lon][:4] not in ("CRLN", "HGLN"):
-        return Place()
-    return _place(
-        keywords, kinds[lon][:4], (number(keywords.get(f"CRVAL{lon + 1}")), number(keywords.get(f"CRVAL{2 - lon}")))
-    )
-
-
-def _place(keywords: Mapping[str, Any], frame: str, centre: tuple[float, float]) -> Place:
-    """Place of a centre (longitude, latitude) in a frame, with the observer that the header names.
-
-    mu = sin B0 sin(latitude) + cos B0 cos(latitude) cos(longitude from the observer's meridian).
-    """
-    longitude, latitude = centre
-    if not abs(latitude) <= 90.0:
-        latitude = math.nan
-    b0 = number(keywords.get("CRLT_OBS"))
-    b0 = number(keywords.get("HGLT_OBS")) if math.isnan(b0) else b0
-    aside = number(keywords.get("HGLN_OBS"))
-    meridian = number(keywords.get("CRLN_OBS"))
-    if math.isnan(meridian) and not math.isnan(aside):
-        time = observation_time(
-            text_of(keywords.get("T_OBS")) or text_of(keywords.get("DATE-OBS")) or text_of(keywords.get("T_REC"))
-        )
-        if time is not None:
-            meridian = (carrington_longitude_of_earth(time) + aside) % 360.0
-    # an observer who says nothing of it is on the line from the Sun to the Earth
-    aside = 0.0 if math.isnan(aside) else aside
-    if frame == "CRLN":
-        carrington, from_meridian = longitude % 360.0, longitude - meridian
-    else:
-        carrington, from_meridian = (longitude - aside + meridian) % 360.0, longitude - aside
-    stonyhurst = (from_meridian + aside + 180.0) % 360.0 - 180.0
-    tip, lat, lon = math.radians(b0), math.radians(latitude), math.radians(from_meridian)
-    mu = math.sin(tip) * math.sin(lat) + math.cos(tip) * math.cos(lat) * math.cos(lon)
-    return Place(latitude, stonyhurst, carrington, b0, mu)

@@ -18,6 +18,7 @@ import torch
 
 from ..io import write_atomically
 from ..physics import measure_on_grid
+from .generated import Origin, Shown
 from .latents import SteeringError, SteeringWarning, as_latents, clamp_norm, prior_norm_range, render
 from .targeting import Answer
 
@@ -132,14 +133,15 @@ def class_examples(model: Model, direction: ClassDirection, n: int, seed: int = 
     x = render(model.generator, latents, model.preset.shape)[:, 0]
     got = {k: v.numpy() for k, v in measure_on_grid(x, model.preset).items()}
     side = latents.double().numpy() @ direction.normal + direction.intercept > 0
-    return [
+    return Shown(
         Answer(
             z=latents[k].numpy().copy(), x=x[k].numpy().copy(), requested={},
             measured={name: float(v[k]) for name, v in got.items()},
             verdict="met" if side[k] else "nearest", z_norm=float(latents[k].norm()), held={}, targets={},
+            origin=Origin.of(model),
         )
         for k in range(n)
-    ]  # fmt: skip
+    )  # fmt: skip
 
 
 def _svm(z: np.ndarray, label: np.ndarray, seed: int) -> tuple[np.ndarray, float]:

@@ -16,6 +16,7 @@ import torch
 from ..physics import measure_on_grid
 from .directions import Directions
 from .editing import directions_of
+from .generated import Origin
 from .judge import Judge, check_reach
 from .latents import SteeringError, as_latents, clamp_norm, prior_norm_range, render
 from .targeting import Answer, generate
@@ -252,4 +253,5 @@ def steer(
         z_norm=float(np.linalg.norm(best)),
         held=given,
         targets=targets,
+        origin=Origin.of(model),
     )

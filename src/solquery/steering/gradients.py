@@ -1,8 +1,8 @@
 """Slopes of the parameters in latent space: through the generator by automatic differentiation.
 
 Thresholds and masks have no slope, and leaving them out misses what happens at their edge: a pixel that passes 150 G
-enters with all of its flux. Here such edges are ramps a few tens of gauss wide. These values only say which way to go;
-what is accepted is always measured by the definitions in `physics`.
+enters with all of its flux. Here such edges are ramps (`physics.smooth`), a few tens of gauss wide. These values only
+say which way to go; what is accepted is always measured by the definitions in `physics`.
 """
 
 from __future__ import annotations
@@ -12,81 +12,29 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from ..config import Preset
-from ..physics import get_parameter, measure
-from ..physics.geometry import R_DILATION_PX
-from ..physics.integral import POLARITY_THRESHOLD_GAUSS, integrate, pixel_area
+from ..physics import get_parameter, measure, smooth
 from .latents import evaluating
 
 __all__ = ["SMOOTH", "latent_gradients"]
 
-#: half-width of the ramp that stands for the threshold, in gauss
+#: width of the ramp that stands for the threshold, in gauss
 _RAMP_GAUSS = 25.0
 #: length of the trial steps for what cannot be differentiated, in standard deviations of the prior
 _TRIAL = 0.15
 _BATCH = 25
 
 
-def _share(fields: Tensor, sign: int) -> Tensor:
-    """How far each pixel is beyond the threshold in a polarity, 0 to 1."""
-    return torch.sigmoid((sign * fields - POLARITY_THRESHOLD_GAUSS) / _RAMP_GAUSS)
+Definition = Callable[[Tensor, Tensor | None], Tensor]
 
 
-def _strong(fields: Tensor, sign: int) -> Tensor:
-    return sign * fields * _share(fields, sign)
-
-
-def _centroid(fields: Tensor, scale: Tensor | None, sign: int) -> Tensor:
-    weight = _strong(fields, sign).clamp(min=0.0)
-    rows, columns = weight.sum(2), weight.sum(1)
-    total = rows.sum(1).clamp(min=1e-6)
-    y = rows @ torch.arange(rows.shape[1], dtype=rows.dtype, device=rows.device) / total
-    x = columns @ torch.arange(columns.shape[1], dtype=rows.dtype, device=rows.device) / total
-    centre = torch.stack([y, x], 1)
-    return centre if scale is None else centre * scale.to(centre.dtype)
-
-
-def _step(fields: Tensor, scale: Tensor | None) -> Tensor:
-    return _centroid(fields, scale, +1) - _centroid(fields, scale, -1)
-
-
-def _psep(fields: Tensor, scale: Tensor | None) -> Tensor:
-    return _step(fields, scale).square().sum(1).clamp(min=1e-12).sqrt()
-
-
-def _tilt(fields: Tensor, scale: Tensor | None) -> Tensor:
-    step = _step(fields, scale)
-    step = step * torch.where(step[:, 1:] < 0, -1.0, 1.0)
-    return torch.rad2deg(torch.atan2(step[:, 0], step[:, 1].clamp(min=1e-6)))
-
-
-def _grown(share: Tensor) -> Tensor:
-    # one axis after the other: a seventh of the comparisons of the square
-    reach = R_DILATION_PX // 2
-    wide = F.max_pool2d(share[:, None], (1, R_DILATION_PX), stride=1, padding=(0, reach))
-    return F.max_pool2d(wide, (R_DILATION_PX, 1), stride=1, padding=(reach, 0))[:, 0]
-
-
-def _r(fields: Tensor, scale: Tensor | None) -> Tensor:
-    near = _grown(_share(fields, +1)) * _grown(_share(fields, -1))
-    return integrate(fields.abs() * near, scale)
-
-
-def _area(fields: Tensor, scale: Tensor | None) -> Tensor:
-    return (_share(fields, +1) + _share(fields, -1)).sum((1, 2)) * pixel_area(scale)
+def _ramped(soft: smooth.Definition) -> Definition:
+    return lambda fields, scale: soft(fields, scale, _RAMP_GAUSS)
 
 
 #: ramps instead of steps: ``(fields (N, H, W) in G, scale (N, 2) or None) -> (N,)``
-SMOOTH: dict[str, Callable[[Tensor, Tensor | None], Tensor]] = {
-    "tpf": lambda fields, scale: integrate(_strong(fields, +1), scale),
-    "tnf": lambda fields, scale: integrate(_strong(fields, -1), scale),
-    "area": _area,
-    "psep": _psep,
-    "tilt": _tilt,
-    "r": _r,
-}
+SMOOTH: dict[str, Definition] = {name: _ramped(soft) for name, soft in smooth.SMOOTH.items() if name != "tuf"}
 #: differentiable as they are defined
 _AS_DEFINED = ("tuf", "net_flux", "grad", "alpha")
 

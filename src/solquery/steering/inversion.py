@@ -6,7 +6,7 @@ import contextlib
 import math
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from .editing import warn_if_far
+from .generated import Generated, Origin, Shown
+from .inputs import grid_input
 from .latents import SteeringError, SteeringWarning, as_latents, evaluating, render
 
 if TYPE_CHECKING:
@@ -30,7 +32,7 @@ _FAR = 0.8
 
 
 @dataclass(frozen=True)
-class Inversion:
+class Inversion(Generated):
     """The latent vector found for a patch.
 
     Attributes
@@ -56,10 +58,20 @@ class Inversion:
     unexplained: float = float("nan")
     #: (parts, D) differences from `z` that each part of the generator is told (steering/layerwise.py); None without
     offsets: np.ndarray | None = None
+    #: the model that made it; None where that is not known
+    origin: Origin | None = field(default=None, repr=False, compare=False)
+
+    def _facts(self) -> dict[str, str]:
+        return {"mse": f"{self.mse:.3g}", "unexplained": f"{self.unexplained:.0%}", "|z|": f"{self.z_norm:.2f}"}
 
 
-def targets_of(x: Any, shape: tuple[int, int]) -> Tensor:
-    """Patches as (N, H, W) float32; missing pixels count as 0."""
+def targets_of(x: Any, model: Model) -> Tensor:
+    """Images as (N, H, W) float32 on a model's grid; missing pixels count as 0. See `invert` for `x`."""
+    shape = model.preset.shape
+    if isinstance(x, list | tuple) and len(x) and not isinstance(x[0], list | tuple | float | int):
+        x = np.stack([grid_input(one, model).x for one in x])
+    elif not isinstance(x, np.ndarray | Tensor | list | tuple):
+        x = grid_input(x, model).x
     x = torch.as_tensor(np.asarray(x) if not isinstance(x, Tensor) else x.detach().cpu(), dtype=torch.float32)
     if x.ndim == 4 and x.shape[1] == 1:
         x = x[:, 0]
@@ -163,7 +175,8 @@ def invert(
     model
         With generator and preset.
     x
-        (H, W) or (N, H, W) in preset units; NaN pixels count as 0.
+        (H, W) or (N, H, W) in preset units, or one or several of what `grid_input` takes: a `Patch`, a sunpy Map, the
+        path of a FITS file, an `Answer`; NaN pixels count as 0.
     starts, steps
         How many starts per patch, and Adam steps.
     seed
@@ -196,12 +209,12 @@ def invert(
         raise ValueError(f"starts must be 1 to {_SCREENED} and steps at least 1, got {starts} and {steps}")
     if prior < 0:
         raise ValueError(f"prior must not be negative, got {prior}")
-    target = targets_of(x, model.preset.shape)
+    target = targets_of(x, model)
     generator, dim = model.generator, int(model.generator.latent_dim)
     pool = torch.randn(_SCREENED, dim, generator=torch.Generator().manual_seed(seed))
     inference = getattr(model, "inference", None)
     given = None if guesses is None else torch.from_numpy(as_latents(guesses, dim))
-    answers: list[Inversion] = []
+    answers: Shown[Inversion] = Shown()
     with frozen(generator) as device:
         made = render(generator, pool, model.preset.shape)[:, 0].flatten(1)
         for part in target.split(_PATCHES):
@@ -224,6 +237,7 @@ def invert(
                         image,
                         errors.sort()[0].numpy(),
                         float(errors[best]) / max(power, 1e-12),
+                        origin=Origin.of(model),
                     )
                 )
     warn_if_far(np.stack([answer.z for answer in answers]), "the latent vector found")

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from .editing import warn_if_far
+from .generated import Shown
 from .inversion import Inversion, frozen, targets_of
 from .latents import SteeringError
 
@@ -89,10 +90,10 @@ def refine_layerwise(
     SteeringError
         When the generator is told one latent vector only.
     """
-    parts, target = _parts(model), targets_of(x, model.preset.shape)
+    parts, target = _parts(model), targets_of(x, model)
     if len(target) != len(found):
         raise ValueError(f"{len(found)} inversions for {len(target)} patches")
-    out: list[Inversion] = []
+    out: Shown[Inversion] = Shown()
     with frozen(model.generator) as device:
         for first in range(0, len(found), _PATCHES):
             some = found[first : first + _PATCHES]
@@ -132,7 +133,7 @@ def _refined(
             (mse / power + weight * apart + prior * home).sum().backward()
             adam.step()
             schedule.step()
-    out = []
+    out: Shown[Inversion] = Shown()
     for k, one in enumerate(found):
         latent = best_z[k].cpu().numpy()
         error = float(best_mse[k])

@@ -27,7 +27,7 @@ __all__ = ["draw_latents", "named_targets"]
 _LEAST_TILT_DEG = 5.0
 #: percentile of the separation below which centroids nearly coincide, and which leads or how they are tilted is chance
 _LEAST_APART = 10.0
-_LOT = 24
+_BATCH = 24
 
 
 def _one_of(option: str, value: str | None, choices: tuple[str, str]) -> None:
@@ -111,8 +111,8 @@ def draw_latents(
     search = Search(model, targets, ())
     source = torch.Generator().manual_seed(seed)
     found: list[torch.Tensor] = []
-    for _ in range(30 * (n // _LOT + 1)):
-        z = torch.randn(_LOT, search.directions.latent_dim, generator=source)
+    for _ in range(30 * (n // _BATCH + 1)):
+        z = torch.randn(_BATCH, search.directions.latent_dim, generator=source)
         z, _, _ = search.refine(z, len(z))
         values = search.values(z)
         met = [search.judge.met({name: float(v[k]) for name, v in values.items()}) for k in range(len(z))]

@@ -121,16 +121,12 @@ class Search:
         measured = {name: np.asarray(values[name], np.float64) for name in self.measured}
         for j, name in enumerate(self.sloped):
             # the residual as a function of measured numbers is plain arithmetic: a small difference gives its slope
-            small = 1e-4 * np.maximum(np.abs(measured[name]), self.scale(name))
+            small = 1e-4 * np.maximum(np.abs(measured[name]), max(self.directions.spread(name), 1e-9))
             nudged = {**measured, name: measured[name] + small}
             there = self.residual({**nudged, **with_derived(nudged, self.names)}, held)
             by_value = np.nan_to_num((there - here) / small[:, None])
             out += by_value[:, :, None] * by_latent[:, j][:, None, :]
         return out
-
-    def scale(self, name: str) -> float:
-        """Usual size of a parameter's changes."""
-        return max(self.directions.quantile(name, 84) - self.directions.quantile(name, 16), 1e-9)
 
     def held_values(self, values: Mapping[str, np.ndarray]) -> np.ndarray:
         """(K, H) held parameters among measured quantities."""

@@ -7,7 +7,7 @@ measured on the generated patch as the judge, so that a number asked for is a nu
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +15,7 @@ import torch
 
 from ..physics import measure_on_grid
 from .editing import directions_of
+from .generated import Generated, Origin, Shown
 from .judge import Judge, OutOfReach, check_conflicts, check_reach, nearest_reachable, reach
 from .latents import SteeringError, as_latents, render
 from .solving import GOOD_ENOUGH, SPARE, Search
@@ -33,7 +34,7 @@ _CLOSE = 3 * GOOD_ENOUGH
 
 
 @dataclass(frozen=True)
-class Answer:
+class Answer(Generated):
     """One patch for what was asked.
 
     Attributes
@@ -42,7 +43,7 @@ class Answer:
         (D,) float32.
     x
         (H, W) float32 in preset units.
-    asked
+    requested
         Name to the number asked for, in the unit of the grid (a limit where `targets` says so).
     measured
         Everything measured on `x`: all parameters that have a direction, and derived quantities asked for.
@@ -55,6 +56,8 @@ class Answer:
         Held parameters: name to the value at the start.
     targets
         What was asked, with relations and words.
+    origin
+        The model that made it; None where that is not known.
     """
 
     z: np.ndarray
@@ -65,6 +68,7 @@ class Answer:
     z_norm: float
     held: dict[str, float]
     targets: dict[str, Target]
+    origin: Origin | None = field(default=None, repr=False, compare=False)
 
     @property
     def prior_percentile(self) -> float:
@@ -72,6 +76,13 @@ class Answer:
         # the square of the length is chi-squared
         at = torch.tensor([len(self.z) / 2.0, self.z_norm**2 / 2.0], dtype=torch.float64)
         return 100.0 * float(torch.special.gammainc(*at))
+
+    def _facts(self) -> dict[str, str]:
+        asked = {f"{name} requested": value for name, value in self._values(self.requested).items()}
+        got = {f"{name} measured": value for name, value in self._values(self.measured).items()}
+        shown = [f"{name} {which}" for name in self.requested for which in ("requested", "measured")]
+        both = {**asked, **got}
+        return {"verdict": self.verdict, **({name: both[name] for name in shown} or got)}
 
 
 def _starts(search: Search, number: int, seed: int) -> torch.Tensor:
@@ -204,7 +215,7 @@ def generate(
     met = np.array([Judge(targets, directions).met(row) for row in rows])
     picked = _pick(z.numpy(), cost, met, n)
     norms = z.norm(dim=1)
-    return [
+    return Shown(
         Answer(
             z=z[k].numpy().copy(),
             x=x[k].numpy().copy(),
@@ -214,6 +225,7 @@ def generate(
             z_norm=float(norms[k]),
             held={name: float(start_values[k, j]) for j, name in enumerate(held)},
             targets=dict(targets),
+            origin=Origin.of(model),
         )
         for k in picked
-    ]
+    )

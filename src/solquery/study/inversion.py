@@ -36,7 +36,7 @@ __all__ = ["BLOCKS", "Edit", "InversionStudy", "edit_inverted", "run_inversion",
 BLOCKS = (1, 2, 4, 8, 16)
 #: parameters whose errors are told
 PARAMETERS = ("tuf", "psep", "r")
-_LOT = 32
+_BATCH = 32
 
 
 def unexplained_by_scale(x: np.ndarray, y: np.ndarray, blocks: Sequence[int] = BLOCKS) -> np.ndarray:
@@ -161,11 +161,11 @@ def run_inversion(
     found = []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SteeringWarning)
-        for first in range(0, len(x), _LOT):
+        for first in range(0, len(x), _BATCH):
             report(first, len(x))
-            lot = x[first : first + _LOT]
-            some = invert(model, lot, starts, steps, seed)
-            found += refine_layerwise(model, lot, some) if detail else some
+            batch = x[first : first + _BATCH]
+            some = invert(model, batch, starts, steps, seed)
+            found += refine_layerwise(model, batch, some) if detail else some
     seconds = (time.perf_counter() - began) / max(len(x), 1)
     y = np.stack([one.x for one in found])
     measured = [{k: v.numpy() for k, v in measure_on_grid(a, model.preset, PARAMETERS).items()} for a in (x, y)]
@@ -204,7 +204,7 @@ def edit_inverted(
     directions = model.directions
     if directions is None or hold not in directions.names:
         return []
-    usual = 0.5 * (directions.quantile(hold, 84) - directions.quantile(hold, 16))
+    usual = directions.spread(hold)
     out = []
     for k in rows:
         models = model if study.offsets is None else with_layerwise(model, study.offsets[k])

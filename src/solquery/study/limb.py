@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["LimbStudy", "figure_limb", "run_limb"]
 
-_LOT = 32
+_BATCH = 32
 _FEWEST = 8
 
 
@@ -127,10 +127,10 @@ def run_limb(
     rows = np.sort(np.random.default_rng(seed).permutation(known)[:n])
     ids, regions, sources = ([table.column(key)[int(k)].as_py() for k in rows] for key in ("id", "region", "source"))
     mse, unexplained = [], []
-    for first in range(0, len(ids), _LOT):
+    for first in range(0, len(ids), _BATCH):
         report(first, len(ids))
-        lot = prepare_many(archive.patches(ids=ids[first : first + _LOT]), model.preset)
-        for found in invert(model, lot, starts, steps, seed):
+        batch = prepare_many(archive.patches(ids=ids[first : first + _BATCH]), model.preset)
+        for found in invert(model, batch, starts, steps, seed):
             mse.append(found.mse)
             unexplained.append(found.unexplained)
     angle = np.degrees(np.arccos(np.clip(mu[rows], -1.0, 1.0)))

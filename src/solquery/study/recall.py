@@ -141,6 +141,6 @@ def looked_again(
     best = np.empty(len(queries), int)
     for k, (query, line) in enumerate(zip(queries, distances, strict=True)):
         near = np.argsort(line, kind="stable")[:first]
-        values = staged_correlations(query, pictures(near), model.preset.encoder.augment)
+        values, _ = staged_correlations(query, pictures(near), model.preset.encoder.augment)
         best[k] = near[values.argmax()] if values.max() >= ALIKE else near[0]
     return best

@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -112,7 +113,7 @@ class Picture:
     Attributes
     ----------
     field
-        (H, W) in gauss, on the grid of the preset.
+        (H, W) in gauss, on the grid of the preset; or the file of a picture of it (`tile_png`).
     kind
         ``real``, ``simulated`` or ``generated``.
     title
@@ -125,7 +126,7 @@ class Picture:
         Whether `values` are in maxwell and megametres, or in gauss and pixels.
     """
 
-    field: np.ndarray
+    field: np.ndarray | Path
     kind: str
     title: str = ""
     values: Mapping[str, float] = field(default_factory=dict)  # type: ignore[operator]
@@ -183,8 +184,9 @@ def tile(picture: Picture) -> str:
     text = "".join(f'<span class="v">{escape(line)}</span>' for line in lines)
     title = f"<b>{escape(picture.title)}</b>" if picture.title else ""
     alt = escape(f"{picture.kind} magnetogram {picture.title}".strip(), quote=True)
+    drawn = picture.field.read_bytes() if isinstance(picture.field, Path) else tile_png(picture.field)
     return (
-        f'<figure class="tile {escape(picture.kind)}"><img alt="{alt}" src="{_source(tile_png(picture.field))}">'
+        f'<figure class="tile {escape(picture.kind)}"><img alt="{alt}" src="{_source(drawn)}">'
         f"<figcaption>{title}{badge(picture.kind)}{text}</figcaption></figure>"
     )
 

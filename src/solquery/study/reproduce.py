@@ -1,4 +1,6 @@
-"""Every experiment of the paper on one archive with one model: the order of the stages and what each depends on.
+"""Experiments on one archive with one model: the order of their stages and what each depends on.
+
+`FULL` is the paper from its first figure to its last; the demo is a small plan of the same stages (`DEMO`).
 
 A stage's inputs are hashed: the archive's contents, the model, the settings and the code. `reproduce_stages` skips a
 stage whose inputs are those of the last run, so that a run that was stopped, or a changed setting, costs only what is
@@ -11,6 +13,7 @@ import contextlib
 import dataclasses
 import json
 import os
+import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,18 +29,24 @@ if TYPE_CHECKING:
     from ..archive.store import Archive
     from ..model import Model
 
-__all__ = ["FULL", "QUICK", "Plan", "Study", "reproduce"]
+__all__ = ["DEMO", "FULL", "QUICK", "Plan", "Study", "reproduce"]
 
 Progress = Callable[[str, float], None]
 
-#: files of this room that decide what a stage gives; a report is rendered anew every time
+#: files of this package that decide what a stage gives; a report is rendered anew every time
 _STUDY = ("magnetogram", "figures", "report", "retrieval", "retrieval_report", "reproduce", "reproduce_figures",
-          "reproduce_experiments", "reproduce_table")  # fmt: skip
+          "reproduce_experiments", "describe_experiments", "reproduce_table")  # fmt: skip
+#: the paper's experiments, in its order
+PAPER_STAGES = ("training", "figure2", "figure3", "directions", "figure4", "figure5", "figure6", "queries", "figure7",
+                "figure8", "figure9", "table")  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How much of everything. `FULL` has the paper's numbers; `QUICK` is for looking whether all is in order."""
+    """Which experiments, and how much of each.
+
+    `FULL` has the paper's numbers; `QUICK` is for looking whether all is in order; `DEMO` shows the whole chain once.
+    """
 
     #: random queries (paper, section 4: 1,000)
     queries: int = 1_000
@@ -54,10 +63,20 @@ class Plan:
     #: latents over which the effect of a strip is averaged
     effects: int = 64
     seed: int = 0
+    #: which experiments
+    stages: tuple[str, ...] = PAPER_STAGES
+    #: what is asked for in words, and the observed region that is changed, where the plan has these stages
+    description: str = "strong, widely separated bipole, leading polarity negative"
+    harp: int = 856
 
 
 FULL = Plan()
 QUICK = Plan(queries=200, plane=400, inversions=32, starts=1, steps=30, resamples=300, effects=32)
+DEMO = Plan(
+    zoo=36, resamples=300, effects=32,
+    stages=("sample", "figure2", "described", "directions", "figure5", "observed", "queries", "figure7", "figure8",
+            "figure9", "table"),
+)  # fmt: skip
 
 
 @dataclass
@@ -87,11 +106,18 @@ class Study:
         z = torch.randn(count, int(self.model.generator.latent_dim), generator=source)
         return z.numpy(), render(self.model.generator, z, self.model.preset.shape)[:, 0].numpy()
 
+    def pictures(self, ids: Sequence[str]) -> dict[str, Any]:
+        """Id to (H, W) gauss, patches of the archive on the grid."""
+        import numpy as np
+
+        names, x = self.archive.prepared(self.model.preset, ids=sorted(set(ids)))
+        return {name: self.gauss(np.nan_to_num(x[k])) for k, name in enumerate(names)}
+
 
 def _code() -> str:
     """Digest of the code that decides what comes out."""
     package = Path(__file__).parent.parent
-    folders = ("physics", "steering", "retrieval", "generator")
+    folders = ("physics", "steering", "search", "generator", "encoder")
     files = [file for folder in folders for file in sorted((package / folder).glob("*.py"))]
     files += [package / "study" / f"{name}.py" for name in _STUDY]
     return source_digest(*files, package / "config/preset.py")
@@ -129,14 +155,15 @@ def _version() -> str:
 
 
 def _stages(study: Study) -> Sequence[tuple[str, Mapping[str, Any], Callable[..., dict[str, Any]]]]:
-    """Name, what it depends on, and its work, in the order of the paper."""
+    """Name, what it depends on, and its work, of the stages of the plan, in its order."""
+    from . import describe_experiments as beyond
     from . import reproduce_experiments as experiments
 
     plan, models = study.plan, {"model": _model_key(study.model), "code": _code(), "seed": study.plan.seed}
     data = {**models, "archive": _archive_key(study.archive)}
     asked = {**data, "queries": plan.queries}
     runs = [[run.name, _run_key(run)] for run in study.runs]
-    return (
+    known = (
         ("training", {**models, "runs": runs}, experiments.training),
         ("figure2", {**models, "zoo": plan.zoo}, experiments.figure2),
         ("figure3", {**models, "zoo": plan.zoo}, experiments.figure3),
@@ -153,7 +180,12 @@ def _stages(study: Study) -> Sequence[tuple[str, Mapping[str, Any], Callable[...
         ("figure8", asked, experiments.figure8),
         ("figure9", asked, experiments.figure9),
         ("table", {**asked, "resamples": plan.resamples}, experiments.table),
+        ("sample", data, beyond.sample),
+        ("described", {**data, "description": plan.description}, beyond.described),
+        ("observed", {**data, "harp": plan.harp}, beyond.observed),
     )
+    by_name = {stage[0]: stage for stage in known}
+    return [by_name[name] for name in plan.stages]
 
 
 @contextlib.contextmanager
@@ -194,6 +226,7 @@ def _about(study: Study) -> dict[str, Any]:
         "archive": {
             "patches": len(sources),
             "regions": len(set(regions)),
+            "simulated_regions": len({r for r, s in zip(regions, sources, strict=True) if s == "simulated"}),
             "sources": {name: sources.count(name) for name in sorted(set(sources))},
             "content": study.archive.content_hash(),
         },
@@ -205,7 +238,11 @@ def _about(study: Study) -> dict[str, Any]:
             "scale_mm": preset.scale_mm,
             "shape": list(preset.shape),
             "clip_gauss": preset.clip_gauss,
-            "generator": {"arch": preset.generator.arch, "loss": preset.generator.loss},
+            "generator": {
+                "arch": preset.generator.arch,
+                "loss": preset.generator.loss,
+                "weights": sum(p.numel() for p in study.model.generator.parameters()),
+            },
             "encoder": {"loss": preset.encoder.loss, "physics": list(preset.encoder.physics)},
             "provenance": study.model.metadata.get("provenance", {}),
         },
@@ -243,7 +280,7 @@ def reproduce(
 
     Returns
     -------
-    What ``results.json`` holds, and ``skipped``: the stages that were done already.
+    What ``results.json`` holds, ``skipped``, the stages that were done already, and the ``seconds`` of each stage.
 
     Raises
     ------
@@ -264,26 +301,30 @@ def reproduce(
         lambda text, fraction: tell(text, share[0] + (share[1] - share[0]) * min(max(fraction, 0.0), 1.0)),
         tuple(Path(run) for run in runs),
     )
-    stages, done = Stages(out), dict[str, StageResult]()
-    with _all_cores(), warnings.catch_warnings():
+    stages, done, seconds = Stages(out), dict[str, StageResult](), dict[str, float]()
+    with _all_cores(), warnings.catch_warnings(record=True) as caught:
         # a step or an inversion far from the prior is part of what is shown, and said in the report
-        warnings.simplefilter("ignore", UserWarning)
+        warnings.simplefilter("always")
         order = _stages(study)
         for k, (name, inputs, work) in enumerate(order):
             share[:] = [k / len(order), (k + 1) / len(order)]
             study.progress(name, 0.0)
+            began = time.monotonic()
             done[name] = _one(stages, name, inputs, work, study, done, again)
+            seconds[name] = time.monotonic() - began
     about = _about(study)
     results = {
         **about,
         "differences": differences(about),
         "stages": {name: stage.result for name, stage in done.items()},
         "table": done["table"].result["rows"],
+        "warnings": list(dict.fromkeys(str(w.message) for w in caught if issubclass(w.category, UserWarning))),
     }
     write_atomically(out / "results.json", json.dumps(results, indent=1, allow_nan=False) + "\n")
     write_atomically(out / "report.html", render(results, {name: stage.folder for name, stage in done.items()}))
     tell("done", 1.0)
-    return {**results, "skipped": [name for name, stage in done.items() if stage.skipped]}
+    skipped = [name for name, stage in done.items() if stage.skipped]
+    return {**results, "skipped": skipped, "seconds": seconds}
 
 
 def _one(

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..encoder import embed, embed_archive
+from ..encoder import embed
 from ..physics import measure
 from ..search import load_index
 from ..steering import invert, latent_traversal, measure_latents
 from ..steering.projection import best_axes, project
+from .describe_experiments import embedded
 from .figures import figure_correlations, figure_joint, figure_zoo
 from .reproduce_figures import (
     figure_curves,
@@ -266,10 +267,7 @@ def figure6(study: Study, folder: Path, before: Folders) -> dict[str, Any]:
 
 def queries(study: Study, folder: Path, before: Folders) -> dict[str, Any]:
     """Random queries and the best match of each by every method; kept for the figures that follow."""
-    embed_archive(
-        study.archive, study.model,
-        lambda k, n: study.progress(f"embedding the archive: {k} of {n} patches", 0.5 * k / max(n, 1)),
-    )  # fmt: skip
+    embedded(study, 0.5)
     found = run_retrieval(
         study.archive, study.model, study.plan.queries, study.plan.seed,
         lambda text, fraction: study.progress(text, 0.5 + 0.5 * fraction),
@@ -304,11 +302,6 @@ def _load(study: Study, folders: Folders) -> RetrievalStudy:
     )  # fmt: skip
 
 
-def _pictures(study: Study, ids: list[str]) -> dict[str, np.ndarray]:
-    names, x = study.archive.prepared(study.model.preset, ids=sorted(set(ids)))
-    return {name: study.gauss(np.nan_to_num(x[k])) for k, name in enumerate(names)}
-
-
 def _joints(study: Study, folder: Path, found: RetrievalStudy, names: tuple[str, ...]) -> dict[str, str]:
     files = {}
     for name in names:
@@ -328,7 +321,7 @@ def figure7(study: Study, folder: Path, before: Folders) -> dict[str, Any]:
     both = np.stack([query, -query])
     answers = load_index(study.archive, study.model).nearest(embed(study.model.encoder, both), 1, group="none")
     ids = [matches[0].id if matches else None for matches in answers]
-    shown = _pictures(study, [name for name in ids if name])
+    shown = study.pictures([name for name in ids if name])
     source = dict(zip(found.ids.tolist(), found.sources.tolist(), strict=True))
     region = dict(zip(found.ids.tolist(), found.regions.tolist(), strict=True))
     rows = [[study.gauss(x), shown.get(name or "")] for x, name in zip(both, ids, strict=True)]
@@ -354,7 +347,7 @@ def figure8(study: Study, folder: Path, before: Folders) -> dict[str, Any]:
     count = len(x)
     methods = ("ssl", "euclidean", "mahalanobis")
     ids = [[str(found.ids[r]) if (r := int(found.best[m][k])) >= 0 else "" for m in methods] for k in range(count)]
-    shown = _pictures(study, [name for row in ids for name in row if name])
+    shown = study.pictures([name for row in ids for name in row if name])
     rows = [[study.gauss(x[k]), *(shown.get(name) for name in ids[k])] for k in range(count)]
     heads = ("query", "embedding", "Euclidean", "Mahalanobis")
     drawn = figure_rows(rows, heads, scale_mm=study.model.preset.scale_mm)
@@ -390,4 +383,16 @@ def table(study: Study, folder: Path, before: Folders) -> dict[str, Any]:
         method: {n: {k: _number(v) if isinstance(v, float) else v for k, v in row.items()} for n, row in rows_.items()}
         for method, rows_ in others.items()
     }
-    return {"rows": rows, "methods": plain, "data": data}
+    population = {name: _beside(found.queries[name], found.population[name]) for name in PAPER}
+    return {"rows": rows, "methods": plain, "data": data, "population": population}
+
+
+def _beside(made: np.ndarray, kept: np.ndarray) -> dict[str, Any]:
+    """P16, P50 and P84 of generated and of archived patches; the share of the former within P5 to P95 of the latter."""
+    made, kept = (v[np.isfinite(v)] for v in (made, kept))
+    out: dict[str, Any] = {
+        kind: [float(v) for v in np.percentile(values, (16, 50, 84))] if len(values) else [None] * 3
+        for kind, values in (("generated", made), ("archive", kept))
+    }
+    low, high = np.percentile(kept, (5, 95)) if len(kept) else (np.nan, np.nan)
+    return out | {"within": float(np.mean((made >= low) & (made <= high))) if len(made) and len(kept) else None}

@@ -19,14 +19,13 @@ from ..model import Model
 from ..model_files import is_model
 from ..patch import Patch
 from ..simulator import simulate
-from .demo import REGIONS_SEED
 
 __all__ = ["FULL_TRAINING", "QUICK_TRAINING", "Training", "simulated_archive", "trained_model", "training_folder"]
 
 Progress = Callable[[str, float], None]
 
-#: seed of the regions trained on: not those that are searched
-TRAINING_SEED = 1
+#: seeds of the regions that are searched, and of those trained on, which are others
+REGIONS_SEED, TRAINING_SEED = 7, 1
 
 
 @dataclass(frozen=True)
@@ -46,7 +45,21 @@ FULL_TRAINING = Training()
 QUICK_TRAINING = Training(regions=60, frames=4, images=2_000, latents=1_000)
 
 
-def _simulated(folder: Path, regions: int, frames: int, seed: int, samples: bool, tell: Progress) -> Archive:
+def simulated_archive(
+    folder: str | Path,
+    regions: int,
+    frames: int,
+    progress: Progress | None = None,
+    samples: bool = True,
+    seed: int = REGIONS_SEED,
+) -> Archive:
+    """The archive in `folder`, made if it is not there, completed if an earlier run was cut short.
+
+    Simulated regions of `seed`, by default one that no shipped model was trained on, and the real samples of the
+    package. A region's frames depend on how many there are: another number of them needs another folder.
+    """
+    tell = progress or _silent
+    Path(folder).parent.mkdir(parents=True, exist_ok=True)
     archive = Archive.open_or_create(str(folder))
     have = set(archive.ids())
     wanted = regions * frames
@@ -68,18 +81,6 @@ def _simulated(folder: Path, regions: int, frames: int, seed: int, samples: bool
 
 def _silent(text: str, fraction: float) -> None:
     pass
-
-
-def simulated_archive(
-    out: str | Path, regions: int, frames: int, progress: Progress | None = None, samples: bool = True
-) -> Archive:
-    """The archive in `out`, made if it is not there, completed if an earlier run was cut short.
-
-    Simulated regions of the demo's seed, which no shipped model was trained on, and the real samples of the package.
-    """
-    folder = Path(out) / f"archive-{regions}x{frames}"
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    return _simulated(folder, regions, frames, REGIONS_SEED, samples, progress or _silent)
 
 
 def training_folder(out: str | Path, preset: Preset, plan: Training = FULL_TRAINING) -> Path:
@@ -110,10 +111,9 @@ def trained_model(
     import torch
 
     from ..archive.cache import preset_key
-    from ..encoder.training import load_encoder, train_encoder
-    from ..generator.inference import load_inference
-    from ..generator.training import load_run, train_generator
-    from ..steering import fit_directions, sample_latents
+    from ..encoder.training import train_encoder
+    from ..generator.training import train_generator
+    from ..model_build import build_model
 
     tell = progress or _silent
     folder = training_folder(out, preset, plan)
@@ -121,7 +121,7 @@ def trained_model(
     if is_model(folder / "model"):
         return Model.load(folder / "model", preset=preset), runs
     folder.mkdir(parents=True, exist_ok=True)
-    archive = _simulated(folder / "archive", plan.regions, plan.frames, TRAINING_SEED, False, tell)
+    archive = simulated_archive(folder / "archive", plan.regions, plan.frames, tell, False, TRAINING_SEED)
     data = archive.prepared_memmap(preset)[1]
     device = "cuda" if torch.cuda.is_available() else "cpu"
 
@@ -148,26 +148,13 @@ def trained_model(
         encoder, data, runs[1], seed=TRAINING_SEED, device=device, progress=counting("training the encoder"),
         provenance={"preset": preset.name},
     )  # fmt: skip
-    config, shape, network = load_run(runs[0])
-    full = dataclasses.replace(preset, generator=config, encoder=encoder)
-    story = {
-        name: {"run": name, "seed": TRAINING_SEED, "patches": len(data), "last": _last(run)}
-        for name, run in zip(("generator", "encoder"), runs, strict=True)
-    }
-    model = Model(
-        preset.name, full, network, load_encoder(runs[1]), None, {"provenance": story},
-        load_inference(runs[0], config, (int(shape[0]), int(shape[1]))),
-    )  # fmt: skip
-    tell("fitting directions", 0.0)
-    model.directions = fit_directions(sample_latents(network, full, plan.latents, TRAINING_SEED), seed=TRAINING_SEED)
-    accuracies = zip(model.directions.names, model.directions.accuracies, strict=True)
-    model.metadata["metrics"] = {"direction_accuracy": {name: float(a) for name, a in accuracies}}
+    model = build_model(
+        preset.name,
+        *runs,
+        preset=preset,
+        latents=plan.latents,
+        seed=TRAINING_SEED,
+        progress=lambda text: tell(text, 0.0),
+    )
     model.save(folder / "model")
     return model, runs
-
-
-def _last(run: Path) -> dict[str, Any]:
-    import json
-
-    lines = (run / "stats.jsonl").read_text().splitlines() if (run / "stats.jsonl").exists() else []
-    return json.loads(lines[-1]) if lines else {}

@@ -97,8 +97,8 @@ class RetrievalStudy:
     population
         Parameter name to (N,), over the whole archive.
     alike
-        Method to the visual likeness (J,) of query and match for the first J queries, and ``random`` for patches drawn
-        blindly.
+        Method to the visual similarity (J,) of query and match for the first J queries, and ``random`` for patches
+        drawn blindly.
     seed
         Of the queries.
     """
@@ -119,8 +119,8 @@ class RetrievalStudy:
         return max((len(values) for values in self.alike.values()), default=0)
 
     @property
-    def likeness(self) -> dict[str, float]:
-        """Method to the mean visual likeness."""
+    def visual_similarity(self) -> dict[str, float]:
+        """Method to the mean visual similarity."""
         return {method: float(values.mean()) for method, values in self.alike.items()}
 
     def matched(self, method: str, name: str) -> np.ndarray:
@@ -141,8 +141,8 @@ class RetrievalStudy:
         return {
             "correlations": self.correlations(),
             "paper": {name: {"pearson": p, "spearman": s} for name, (p, s) in PAPER.items()},
-            "likeness": dict(self.likeness),
-            "likeness_queries": self.judged,
+            "visual_similarity": dict(self.visual_similarity),
+            "visual_similarity_queries": self.judged,
             "queries": len(self.x),
             "patches": len(self.ids),
             "regions": len(np.unique(self.regions)),
@@ -198,7 +198,7 @@ def _judge(
     judged: int,
     seed: int,
 ) -> dict[str, np.ndarray]:
-    """Visual likeness of each method's matches for the first queries, beside that of random patches."""
+    """Visual similarity of each method's matches for the first queries, beside that of random patches."""
     n = min(judged, len(x))
     rng = np.random.default_rng(seed)
     rows = {method: np.where(found[:n] >= 0, found[:n], 0) for method, found in best.items()}
@@ -273,7 +273,7 @@ def run_retrieval(
     best["hybrid"] = _best_by_both(index, embedded, measured, population, row_of)
     for method in _TABLE_ONLY:
         best[method] = _best_by_parameters(measured, population, method)
-    tell("judging the likeness of the matches", 0.85)
+    tell("comparing the looks of the matches", 0.85)
     alike = _judge(archive, model, x, best, ids, judged, seed)
     tell("queries done", 1.0)
     return RetrievalStudy(
@@ -296,5 +296,5 @@ def retrieval_study(
     seed: int = 0,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """`run_retrieval`, summarised: correlations by method and parameter, likeness, and counts."""
+    """`run_retrieval`, summarised: correlations by method and parameter, visual similarity, and counts."""
     return run_retrieval(archive, model, queries, seed, progress).summary()

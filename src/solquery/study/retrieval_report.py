@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ..archive.store import Archive
     from ..model import Model
 
-__all__ = ["bipole_of", "correlations_of", "likeness_of", "study_retrieval", "write_pictures"]
+__all__ = ["bipole_of", "correlations_of", "similarity_of", "study_retrieval", "write_pictures"]
 
 Progress = Callable[[str, float], None]
 
@@ -45,8 +45,8 @@ def correlations_of(found: RetrievalStudy, resamples: int = 1_000) -> dict[str, 
     return out
 
 
-def likeness_of(found: RetrievalStudy) -> dict[str, Any]:
-    """Medians of the visual likeness with intervals, and paired differences: what is gained over the table searches."""
+def similarity_of(found: RetrievalStudy) -> dict[str, Any]:
+    """Medians of the visual similarity with intervals, and paired differences: the gain over the table searches."""
     # each query is a group of its own: they are drawn one by one
     groups = np.arange(found.judged)
     medians = {
@@ -83,7 +83,7 @@ def study_retrieval(
     seed: int = 0,
     progress: Progress | None = None,
 ) -> tuple[dict[str, Any], RetrievalStudy]:
-    """Correlations, likeness, and what search finds of what it should.
+    """Correlations, visual similarity, and what search finds of what it should.
 
     Parameters
     ----------
@@ -118,7 +118,7 @@ def study_retrieval(
         "regions": len(np.unique(found.regions)),
         "correlations": correlations,
         "paper": {name: {"pearson": p, "spearman": s} for name, (p, s) in PAPER.items()},
-        "likeness": likeness_of(found),
+        "visual_similarity": similarity_of(found),
         "same_region": region,
         "copies": copied,
         "seed": seed,

@@ -1,0 +1,254 @@
+"""Sections of a report, one for each of the paper's experiments: pictures and words around a stage's numbers."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from ..physics import get_parameter, unit_of
+from .figures import METHOD_LABELS
+from .magnetogram import GREY_TEXT
+from .report import quantity, section, table, wide
+from .retrieval import METHODS
+
+__all__ = ["directions", "inversions", "parameters", "planes", "plate", "retrieval", "share", "strips", "symbol",
+           "text", "training", "zoo"]  # fmt: skip
+
+Results = Mapping[str, Any]
+Folders = Mapping[str, Path]
+_SYMBOLS = {"polarity": "leading polarity", "imbalance": "|net| / TUF", "tilt_size": "|TILT|"}
+
+
+def symbol(name: str) -> str:
+    return _SYMBOLS.get(name) or get_parameter(name).symbol
+
+
+def text(value: float | None, digits: int = 2, sign: bool = False) -> str:
+    return "–" if value is None else f"{value:{'+' if sign else ''}.{digits}f}".replace("-", "−")
+
+
+def share(value: float | None) -> str:
+    return "–" if value is None else f"{100 * value:.0f} %"
+
+
+def plate(folder: Path, file: str | None, alt: str, caption: str = "", width: str = "single") -> str:
+    if file is None:
+        return ""
+    data = base64.b64encode((folder / file).read_bytes()).decode("ascii")
+    under = f"<figcaption>{caption}</figcaption>" if caption else ""
+    return (
+        f'<figure class="plate {width}"><img alt="{escape(alt, quote=True)}" src="data:image/png;base64,{data}">'
+        f"{under}</figure>"
+    )
+
+
+def training(results: Results, folders: Folders) -> str:
+    result, folder = results["stages"]["training"], folders["training"]
+    parts = []
+    for run in result["runs"]:
+        chosen = run["chosen_images"]
+        used = f"chosen after {chosen:,.0f} images" if chosen else "the end of the run is used"
+        caption = f"{escape(run['run'])}: {run['images']:,.0f} images; {used}: {escape(str(run['chosen_by']))}."
+        if run["file"]:
+            parts.append(plate(folder, run["file"], f"training curves of {run['run']}", caption))
+        else:
+            parts.append(f"<p>{caption} Too short for a curve.</p>")
+    if not parts:
+        rows = []
+        for what, story in result["provenance"].items():
+            last = story.get("last", {}) if isinstance(story, Mapping) else {}
+            if not isinstance(last, Mapping):
+                continue
+            numbers = [f"{key.replace('_', ' ')} {value:.4g}" for key, value in last.items()
+                       if isinstance(value, int | float)]  # fmt: skip
+            rows.append([escape(str(what)), escape(", ".join(numbers)) or "–"])
+        parts.append(
+            "<p>No run folder was given (<code>--run DIR</code>), so there are no curves to draw. What the model "
+            "tells of the end of its trainings:</p>" + table(["Network", "Last statistics"], rows, left=(1,))
+            if rows
+            else "<p>No run folder was given (<code>--run DIR</code>), and the model tells nothing of its training.</p>"
+        )
+    rule = (
+        "<p>The paper trains for 200 epochs and, of the first 100, takes the one at which the discriminator tells "
+        "generated from real worst. A dashed line marks the checkpoint in use.</p>"
+    )
+    return section("", "Training", rule, *parts)
+
+
+def zoo(results: Results, folders: Folders) -> str:
+    two = results["stages"]["figure2"]
+    return section(
+        "Fig. 2",
+        f"{two['patches']} random patches",
+        f"<p>One latent vector each, drawn from the prior and not selected. {GREY_TEXT}</p>",
+        plate(folders["figure2"], two["file"], "mosaic of random generated patches"),
+    )
+
+
+def parameters(results: Results, folders: Folders) -> str:
+    three, physical = results["stages"]["figure3"], results["model"]["physical"]
+    measured = ", ".join(f"{symbol(n)} {quantity(v, unit_of(n, physical))}" for n, v in three["values"].items())
+    return section(
+        "Fig. 3",
+        "From patch to parameters",
+        "<p>Top: one of the patches with contours at ±150 G, the pixels beyond them with the line between the two "
+        "centroids, whose length is PSEP, and the pixels near strong-gradient inversion lines over which R is summed: "
+        f"{escape(measured)}. "
+        f"Below: thresholds and centroids of all {three['patches']}. PSEP does not exist in {three['without_psep']} "
+        f"of them, where a polarity is missing; R is 0 in {three['without_r']}.</p>",
+        plate(folders["figure3"], three["file"], "thresholded patches with lines between the centroids"),
+    )
+
+
+def directions(results: Results, folders: Folders) -> str:
+    result = results["stages"]["directions"]
+    rows = [
+        [
+            escape(symbol(name)),
+            escape(get_parameter(name).title),
+            share(row["accuracy"]),
+            share(row["chance"]),
+            f"{row['left_out']:,}",
+        ]
+        for name, row in result["accuracies"].items()
+    ]
+    names = list(result["cosines"])
+    cosines = [[escape(symbol(a)), *(text(result["cosines"][a][b]) for b in names)] for a in names]
+    return section(
+        "",
+        "Decision boundaries",
+        "<p>One linear support vector machine per parameter, on latents labelled above or below the median. Accuracy "
+        "is on latents not trained on; patches in which the parameter does not exist are left out. The paper gives no "
+        "accuracies in its text, so there is nothing to set beside "
+        "these.</p>",
+        table(["Parameter", "", "Accuracy", "By guessing", "Patches left out"], rows, left=(1,)),
+        "<p>Cosine between the normals: what is far from 0 is entangled, and changes along unless it is held.</p>",
+        table(["", *(escape(symbol(n)) for n in names)], cosines),
+    )
+
+
+def planes(results: Results, folders: Folders) -> str:
+    result, folder = results["stages"]["figure4"], folders["figure4"]
+    plates = [
+        plate(
+            folder, plane["file"], f"latent plane of {name}",
+            f"{escape(symbol(name))}: {share(plane['right_side'])} of {result['latents']:,} patches lie on the side "
+            "that their measured value says.", "",
+        )
+        for name, plane in result["planes"].items()
+    ]  # fmt: skip
+    return section(
+        "Fig. 4",
+        "The latent space and its boundaries",
+        "<p>The latent space laid flat so that the boundary is a line. Each patch stands at the nearest place of a "
+        "grid, so that none covers another; green and blue frames are the extremes, enlarged below.</p>",
+        wide(plates),
+    )
+
+
+def strips(results: Results, folders: Folders) -> str:
+    result, folder = results["stages"]["figure5"], folders["figure5"]
+    rows = []
+    for one in result["strips"]:
+        held = ", ".join(symbol(n) for n in one["hold"]) or "nothing"
+        effect = one["effect"]
+        rows.append(
+            [
+                escape(symbol(one["name"])),
+                escape(held),
+                *(text(effect[n], sign=True) for n in ("tuf", "r", "psep")),
+                share(effect["flips"]),
+            ]
+        )
+    return section(
+        "Fig. 5",
+        "Steps along directions",
+        "<p>One patch moved by −3 to +3 standard deviations of the prior; above each frame the measured value of what "
+        "is changed. Curves: TUF, R and PSEP measured on the way, as percentile among generated patches; a dotted "
+        "line marks where the leading polarity changes.</p>",
+        plate(folder, result["file"], "strips of patches with curves of the measured parameters", "", ""),
+        f"<p>One strip can mislead, so here is the same over {result['latents']} random patches: median change from "
+        "−3 to +3, in spreads (half of the 84th minus the 16th percentile) of the generated population.</p>",
+        table(["Changed", "Held", "TUF", "R", "PSEP", "Polarity flips"], rows, left=(1,)),
+    )
+
+
+def inversions(results: Results, folders: Folders) -> str:
+    result, folder = results["stages"]["figure6"], folders["figure6"]
+    if result["file"] is None:
+        return section("Fig. 6", "Error and place on the disk", f"<p>Not drawn: {escape(result['why'])}.</p>")
+
+    def says(test: Mapping[str, float | None]) -> str:
+        low, high = test["low"], test["high"]
+        if low is None or high is None:
+            return "unknown"
+        word = "rises" if low > 0 else "falls" if high < 0 else "neither rises nor falls beyond chance"
+        return f"{word} (Spearman {text(test['spearman'])}, 95 % interval {text(low)} to {text(high)})"
+
+    return section(
+        "Fig. 6",
+        "Error and place on the disk",
+        f"<p>{result['patches']} patches of {result['regions']} regions of the archive, each with the patch that the "
+        "generator comes closest with. The paper finds that the error grows toward the limb, where noise grows that "
+        f"a generator does not make. Here, with growing angle from disk centre, the error "
+        f"{says(result['error'])}; as a share of the patch's own power it {says(result['share'])}, median "
+        f"{share(result['share']['median'])}. "
+        f"{share(result['beyond_60_degrees'])} of the sample lie beyond 60° (paper: under 25 % of its data).</p>",
+        plate(folder, result["file"], "patches, their approximations, and error against angle"),
+    )
+
+
+def retrieval(results: Results, folders: Folders) -> str:
+    stages = results["stages"]
+    seven, eight, nine, asked = (stages[name] for name in ("figure7", "figure8", "figure9", "queries"))
+    words = {1.0: "positive leading", -1.0: "negative leading", None: "polarity unknown"}
+    told = []
+    for title, match, signs in zip(("As drawn", "Exchanged"), seven["matches"], seven["leading"], strict=True):
+        if match["id"] is None:
+            told.append(f"{title}: nothing found.")
+            continue
+        told.append(
+            f"{title}: {words.get(signs[0], '')}; match {match['region']} ({match['source']}), "
+            f"{words.get(signs[1], '')}."
+        )
+    joints = {
+        k: wide(
+            plate(folders[k], file, f"{name} of query and match", "", "") for name, file in stages[k]["joints"].items()
+        )
+        for k in ("figure7", "figure9")
+    }
+    alike = asked["visual_similarity"]
+    similarity = ", ".join(f"{METHOD_LABELS[m].split(' (')[0]} {text(alike[m])}" for m in METHODS if m in alike)
+    colours = (
+        "<p>A darker cell holds more pairs (logarithmic). Margins: queries in blue, matches in pink, outlined in black "
+        "the whole archive. Dashed: equality.</p>"
+    )
+    return (
+        section(
+            "Fig. 7",
+            "Query and match",
+            f"<p>{escape(' '.join(told))}</p>",
+            plate(folders["figure7"], seven["file"], "query and match, and with polarities exchanged", "", "small"),
+            colours,
+            joints["figure7"],
+        )
+        + section(
+            "Fig. 8",
+            "Beside search by numbers",
+            f"<p>The first {eight['rows']} queries, not chosen. Visual similarity of query and match, from a measure "
+            "that knows neither parameters nor networks (best correlation over small shifts, zooms, rotations and "
+            f"flips), mean over {asked['judged']} queries: {escape(similarity)}; blind draw "
+            f"{text(alike.get('random'))}.</p>",
+            plate(folders["figure8"], eight["file"], "queries and matches of three methods"),
+        )
+        + section(
+            "Fig. 9",
+            "Texture, and R",
+            colours,
+            joints["figure9"],
+            plate(folders["figure9"], nine["file"], "correlations by parameter and method beside the paper's"),
+        )
+    )
