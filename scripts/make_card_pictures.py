@@ -28,7 +28,8 @@ CUTS = {
 def main() -> None:
     for card, (name, box) in CUTS.items():
         whole = Image.open(PICTURES / name).convert("RGB")
-        cut = whole.crop(tuple(round(s * side) for s, side in zip(box, whole.size * 2, strict=True)))
+        left, upper, right, lower = (share * side for share, side in zip(box, whole.size * 2, strict=True))
+        cut = whole.crop((round(left), round(upper), round(right), round(lower)))
         ImageOps.pad(cut, SIZE, Image.Resampling.LANCZOS, color="white").save(
             PICTURES / f"card-{card}.png", optimize=True
         )

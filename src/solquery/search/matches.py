@@ -56,7 +56,10 @@ class Matches(list[Match]):
         """Parameters of the matches at native scale, as `solquery.qtable`; their rank and distance stand behind."""
         from ..physics.units import qtable
 
-        more = {"rank": [match.rank for match in self], "distance": [match.distance for match in self]}
+        more: dict[str, list[float]] = {
+            "rank": [match.rank for match in self],
+            "distance": [match.distance for match in self],
+        }
         return qtable(self.patches(), names, more=more)
 
     def plot(self, columns: int = 4) -> Figure:

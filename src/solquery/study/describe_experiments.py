@@ -152,9 +152,9 @@ def observed(study: Study, folder: Path, before: Folders) -> dict[str, Any]:
     flux = rising.values["tuf"]
     edited = int(np.argmin(np.abs(flux - _RISE * flux[0])))
     study.progress("searching with the observed and the changed region", 0.8)
-    session, other = SearchSession(study.archive, model), {"k": 5, "exclude_region": patch.region}
+    session, own = SearchSession(study.archive, model), patch.region
     # what was drawn is in no archive, and is not looked for pixel by pixel
-    changed = session.search(rising.x[edited, 0], rerank=0, **other)
+    changed = session.search(rising.x[edited, 0], k=5, exclude_region=own, rerank=0)
     steps = sorted({*np.linspace(0, len(rising.eps) - 1, 5).astype(int).tolist(), edited})
     title = f"{patch.region}, {patch.t_rec}"
     native = figure_patch(patch.field, patch.source, title, patch.scale_mm)
@@ -174,7 +174,7 @@ def observed(study: Study, folder: Path, before: Folders) -> dict[str, Any]:
         "edited": {"step": rising.eps[edited], **_image(study, folder, "edited", rising.x[edited, 0])},
         "steps": [{"step": rising.eps[k], **_image(study, folder, f"step-{k}", rising.x[k, 0])} for k in steps],
         "finds_itself": session.search(x, k=1)[0].id == patch.id,
-        "matches": _matches(study, folder, session.search(x, **other)),
+        "matches": _matches(study, folder, session.search(x, k=5, exclude_region=own)),
         "edited_matches": _matches(study, folder, changed),
         "native_file": write_figure(native, folder / "native.png", 120, 96),
     }
