@@ -33,7 +33,7 @@ class Traversal:
     x
         (K, 1, H, W) float32 patches in preset units.
     values
-        Parameter name to (K,) as measured on the patches, in the unit of the grid.
+        Parameter name to (K,) as measured on the patches; at native scale, of a calibrated model.
     requested
         (K,) values that were asked for, where frames were solved for (`exact_traversal`); None for plain steps.
     """
@@ -131,7 +131,7 @@ def latent_traversal(
     SteeringWarning
         When a step leads far from the prior.
     """
-    from ..physics import measure_on_grid
+    from .native_scale import measure_native
 
     directions = directions_of(model)
     held = (hold,) if isinstance(hold, str) else tuple(hold)
@@ -139,5 +139,4 @@ def latent_traversal(
     moved = shift(np.reshape(as_latents(z, directions.latent_dim), -1), directions.normal(name, held), eps)
     warn_if_far(moved, f"a step of {np.abs(eps).max():.3g} along {name}")
     x = render(model.generator, moved, model.preset.shape)
-    values = measure_on_grid(x[:, 0], model.preset, directions.names)
-    return Traversal(name, held, eps, moved, x.numpy(), {key: value.numpy() for key, value in values.items()})
+    return Traversal(name, held, eps, moved, x.numpy(), measure_native(model, x[:, 0], directions.names))
