@@ -18,6 +18,7 @@ import numpy as np
 from ..errors import SolqueryError
 from ..physics import measure_on_grid, parameters, unit_of
 from .native_scale import DOMAINS, NativeScale
+from .vocabulary import DERIVED
 
 if TYPE_CHECKING:
     from ..archive.store import Archive
@@ -225,9 +226,9 @@ def fit_pairs(grid: np.ndarray, native: np.ndarray, name: str = "") -> dict[str,
 
     Returns
     -------
-    ``kind``, ``log`` or ``linear``; ``range`` (2,) of the values on the grid; ``grid`` and ``native`` (K,), both rising;
-    ``low``, ``high`` (K,), the ends of the band; ``zero_high``, the end of the band where the grid has none of it. None
-    where fewer than forty pairs are left.
+    ``kind``, ``log`` or ``linear``; ``range`` (2,) of the values on the grid; ``grid`` and ``native`` (K,), both
+    rising; ``low``, ``high`` (K,), the ends of the band; ``zero_high``, the end of the band where the grid has none of
+    it. None where fewer than forty pairs are left.
     """
     log = _is_log(name, grid, native)
     x, y, _ = _bent(name, log, grid, native)
@@ -235,9 +236,7 @@ def fit_pairs(grid: np.ndarray, native: np.ndarray, name: str = "") -> dict[str,
     return None if fit is None else _curve(fit, log, grid, native)
 
 
-def band_coverage(
-    curve: Mapping[str, Any], grid: np.ndarray, native: np.ndarray, name: str = ""
-) -> tuple[float, int]:
+def band_coverage(curve: Mapping[str, Any], grid: np.ndarray, native: np.ndarray, name: str = "") -> tuple[float, int]:
     """Share of patches whose native value lies in the band of a curve, and of how many with both values.
 
     Parameters
@@ -331,7 +330,8 @@ def fit_native(pairs: Pairs, names: Iterable[str] | None = None) -> dict[str, An
     everything = np.ones(len(pairs.region), bool)
     for name in pairs.grid if names is None else names:
         values = pairs.grid[name]
-        if len(np.unique(values[np.isfinite(values)])) <= 2:
+        # what is made of others follows from their curves
+        if name in DERIVED or len(np.unique(values[np.isfinite(values)])) <= 2:
             continue
         with warnings.catch_warnings():
             warnings.simplefilter("error", RuntimeWarning)

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..physics import measure_on_grid, unit_of
+from ..physics import measure_on_grid
 from ..serialise import quantity
 from .latents import SteeringWarning, measure_latents
+from .vocabulary import DERIVED, unit_of_target, with_derived
 
 if TYPE_CHECKING:
     from ..protocols import Model
@@ -27,18 +28,18 @@ __all__ = [
     "NATIVE_KEY",
     "NativeEstimate",
     "NativeScale",
+    "measure_both",
     "measure_native",
     "measure_native_latents",
     "native_estimates",
     "native_quantities",
     "native_scale_of",
-    "unit_at",
 ]
 
 #: where a model's metadata holds the curves
 NATIVE_KEY = "native_scale"
 #: what a definition cannot exceed
-DOMAINS = {"tilt": (-90.0, 90.0), "imbalance": (0.0, 1.0)}
+DOMAINS = {"tilt": (-90.0, 90.0)}
 #: a curve is used beyond the values that it was measured on by so much without a warning
 _BEYOND = 0.1
 
@@ -118,7 +119,8 @@ class _Curve:
         low, high = middle - np.interp(at, self.x, self.down), middle + np.interp(at, self.x, self.up)
         if self.log:
             return np.where(known, np.exp(low), 0.0), np.where(known, np.exp(high), self.zero_high)
-        return (low, high) if self.domain is None else (np.maximum(low, self.domain[0]), np.minimum(high, self.domain[1]))
+        least, most = self.domain or (-np.inf, np.inf)
+        return np.maximum(low, least), np.minimum(high, most)
 
 
 class NativeScale:
@@ -205,8 +207,15 @@ def measure_native(model: Model, x: Any, names: Iterable[str] | str | None = Non
     -------
     Name to (N,) float64, in the units of `Directions.unit`.
     """
+    return measure_both(model, x, names)[1]
+
+
+def measure_both(
+    model: Model, x: Any, names: Iterable[str] | str | None = None
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Parameters of patches on a model's grid, and as `measure_native` gives them."""
     found = {name: values.numpy() for name, values in measure_on_grid(x, model.preset, names).items()}
-    return _native(model, found)
+    return found, _native(model, found)
 
 
 def measure_native_latents(model: Model, z: Any, names: Iterable[str]) -> dict[str, np.ndarray]:
@@ -256,24 +265,22 @@ def native_quantities(model: Model, on_grid: Mapping[str, float]) -> dict[str, d
 
     Returns
     -------
-    Parameter to ``value``, ``unit``, ``low``, ``high``, ``coverage`` and ``grid`` (``value``, ``unit``). A parameter
-    without a curve has ``value`` and ``unit`` alone, those of the grid.
+    Parameter to ``value``, ``unit``, ``low``, ``high``, ``coverage`` and ``grid`` (``value``, ``unit``). A quantity
+    made of others (`DERIVED`) has no band; a parameter without a curve has ``value`` and ``unit`` alone, those of the
+    grid.
     """
     scale, physical = native_scale_of(model), model.preset.physical
+    native = {} if scale is None else {name: scale.to_native(name, value) for name, value in on_grid.items()}
     out = {}
     for name, value in on_grid.items():
-        grid = quantity(value, unit_at(name, physical))
+        grid = quantity(value, unit_of_target(name, physical))
         found = None if scale is None or grid["value"] is None else scale.estimate(name, float(value))
-        if found is None:
+        if found is not None:
+            more = {"coverage": dict(found.coverage)} if found.coverage else {}
+            out[name] = quantity(found.value, grid["unit"], low=found.low, high=found.high, **more, grid=grid)
+        elif scale is not None and name in DERIVED and set(DERIVED[name].needs) <= set(native):
+            # a quantity made of others has no curve of its own
+            out[name] = quantity(with_derived(native, [name])[name], grid["unit"], grid=grid)
+        else:
             out[name] = grid
-            continue
-        more = {"coverage": dict(found.coverage)} if found.coverage else {}
-        out[name] = quantity(found.value, grid["unit"], low=found.low, high=found.high, **more, grid=grid)
     return out
-
-
-def unit_at(name: str, physical: bool) -> str:
-    """Unit of a parameter or of a derived quantity of steering."""
-    from .vocabulary import DERIVED
-
-    return DERIVED[name].unit if name in DERIVED else unit_of(name, physical)
