@@ -310,7 +310,7 @@ def read_query(
 def _native_of(patch: Patch, kind: str, archive: Archive | None) -> dict[str, float] | None:
     """Parameters of an observation at native scale: as its archive has them, else measured; None without a scale."""
     from ..archive.tables import quoted
-    from ..physics import measure, parameters
+    from ..physics import measure_patch, parameters
 
     if patch.scale_mm is None:
         return None
@@ -318,7 +318,7 @@ def _native_of(patch: Patch, kind: str, archive: Archive | None) -> dict[str, fl
     if kind == "archive" and archive is not None and set(names) <= set(archive.columns):
         row = archive.table(columns=names, where=f"id IN ({quoted([patch.id])})").to_pylist()[0]
         return {name: float("nan") if value is None else float(value) for name, value in row.items()}
-    return {name: float(value[0]) for name, value in measure(patch.field, patch.scale_mm, names).items()}
+    return measure_patch(patch, names)
 
 
 def _latent_query(z: np.ndarray, where: dict[str, Any], model: Model) -> Query:

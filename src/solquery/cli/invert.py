@@ -138,7 +138,7 @@ def _beside(patch: Patch, original: dict[str, float], rebuilt: dict[str, float],
 
     Without a calibration, or for a patch without scale, both are of the grid.
     """
-    from ..physics import measure
+    from ..physics import measure_patch
     from ..steering.native_scale import native_quantities, native_scale_of
 
     told = {
@@ -147,7 +147,7 @@ def _beside(patch: Patch, original: dict[str, float], rebuilt: dict[str, float],
     }
     scale = native_scale_of(model)
     if scale is not None and patch.scale_mm is not None:
-        seen = {name: float(v[0]) for name, v in measure(patch.field, patch.scale_mm, list(original)).items()}
+        seen = measure_patch(patch, original)
         grid = told["parameters"]
         told["parameters"] = {
             # what has no estimate at native scale is compared on the grid
