@@ -64,10 +64,14 @@ class NativeEstimate:
 
 
 class _Curve:
-    """One parameter: knots on the grid and at native scale, in the unit or its logarithm."""
+    """One parameter: knots on the grid and at native scale, bent so that offsets are alike everywhere.
+
+    By kind: ``log`` of sizes, ``asinh`` of what has a sign and spans orders of magnitude, ``linear`` of the rest.
+    """
 
     def __init__(self, name: str, record: Mapping[str, Any]) -> None:
-        self.log = record.get("kind", "log") == "log"
+        self.kind, self.soft = record.get("kind", "log"), float(record.get("softening", 1.0))
+        self.log = self.kind == "log"
         grid = np.asarray(record["grid"], np.float64)
         if "native" in record:
             native, low, high = (np.asarray(record[key], np.float64) for key in ("native", "low", "high"))
@@ -75,52 +79,61 @@ class _Curve:
             ratios = {key: np.asarray(record[key], np.float64) for key in ("middle", "low", "high")}
             native = np.maximum.accumulate(grid * ratios["middle"]) * (1.0 + 1e-6 * np.arange(len(grid)))
             low, high = grid * ratios["low"], grid * ratios["high"]
-        self.x, self.y = self._bent(grid), self._bent(native)
+        self.x, self.y = self.bent(grid), self.bent(native)
         # offsets of the band keep it about the value beyond the knots as well
-        self.down, self.up = self.y - self._bent(low), self._bent(high) - self.y
+        self.down, self.up = self.y - self.bent(low), self.bent(high) - self.y
         self.range = (float(record["range"][0]), float(record["range"][1]))
         self.zero_high = float(record.get("zero_high", 0.0))
         self.coverage = {kind: float(found["share"]) for kind, found in record.get("coverage", {}).items()}
         self.domain = DOMAINS.get(name)
 
-    def _bent(self, values: np.ndarray) -> np.ndarray:
-        return np.log(values) if self.log else values
+    def bent(self, values: np.ndarray) -> np.ndarray:
+        if self.log:
+            return np.log(np.where(values > 0, values, 1.0))
+        return np.arcsinh(values / self.soft) if self.kind == "asinh" else values
 
-    def _read(self, values: np.ndarray, start: np.ndarray, end: np.ndarray) -> np.ndarray:
+    def straight(self, bent: np.ndarray) -> np.ndarray:
+        """The inverse of `bent`."""
+        if self.log:
+            return np.exp(bent)
+        return self.soft * np.sinh(bent) if self.kind == "asinh" else bent
+
+    def _within(self, values: np.ndarray) -> np.ndarray:
+        return values if self.domain is None else np.clip(values, *self.domain)
+
+    @staticmethod
+    def _read(values: np.ndarray, start: np.ndarray, end: np.ndarray) -> np.ndarray:
         """Curve from `start` to `end` knots; beyond them by the offset of the last one."""
         return values + np.interp(values, start, end - start)
 
     def apply(self, values: np.ndarray, back: bool = False) -> np.ndarray:
         """Native values of grid values, or the way back; zero stays zero where ratios are taken."""
         start, end = (self.y, self.x) if back else (self.x, self.y)
-        if not self.log:
-            out = self._read(values, start, end)
-            return out if self.domain is None else np.clip(out, *self.domain)
-        safe = np.where(values > 0, values, 1.0)
-        return np.where(values > 0, np.exp(self._read(np.log(safe), start, end)), values)
+        out = self._within(self.straight(self._read(self.bent(values), start, end)))
+        return np.where(values > 0, out, values) if self.log else out
 
     def slope(self, native: np.ndarray) -> np.ndarray:
         """Derivative of the native value by the grid's, where the native value is given."""
         grid = self.apply(native, back=True)
-        at = self._bent(np.where(grid > 0, grid, 1.0)) if self.log else grid
+        at = self.bent(grid)
         k = np.clip(np.searchsorted(self.x, at) - 1, 0, len(self.x) - 2)
         steep = np.diff(self.y)[k] / np.diff(self.x)[k]
         steep = np.where((at < self.x[0]) | (at > self.x[-1]), 1.0, steep)
-        if not self.log:
-            return np.asarray(steep)
-        first = float(np.exp(self.y[0] - self.x[0]))
-        return np.where(grid > 0, steep * native / np.where(grid > 0, grid, 1.0), first)
+        if self.log:
+            return np.where(grid > 0, steep * native / np.where(grid > 0, grid, 1.0), np.exp(self.y[0] - self.x[0]))
+        if self.kind == "asinh":
+            return np.asarray(steep * np.hypot(self.soft, native) / np.hypot(self.soft, grid))
+        return np.asarray(steep)
 
     def band(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Ends of the bands of values on the grid, (N,) each."""
-        known = values > 0 if self.log else np.ones(values.shape, bool)
-        at = self._bent(np.where(known, values, 1.0))
+        at = self.bent(values)
         middle = self._read(at, self.x, self.y)
-        low, high = middle - np.interp(at, self.x, self.down), middle + np.interp(at, self.x, self.up)
-        if self.log:
-            return np.where(known, np.exp(low), 0.0), np.where(known, np.exp(high), self.zero_high)
-        least, most = self.domain or (-np.inf, np.inf)
-        return np.maximum(low, least), np.minimum(high, most)
+        ends = middle - np.interp(at, self.x, self.down), middle + np.interp(at, self.x, self.up)
+        low, high = (self._within(self.straight(end)) for end in ends)
+        if not self.log:
+            return low, high
+        return np.where(values > 0, low, 0.0), np.where(values > 0, high, self.zero_high)
 
 
 class NativeScale:
