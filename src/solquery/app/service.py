@@ -109,12 +109,13 @@ class Service:
         model_name: str | None = None,
         progress: Callable[[int, int], None] | None = None,
     ) -> None:
-        if model.directions is None:
-            raise SolqueryError(f"model {model.name!r} has no directions; fit them with `solquery directions --save`")
         # the page's numbers are of the grid, with native bands beside them
         self.native_record = model.metadata.get(NATIVE_KEY) if model.preset.physical else None
         self.model = model.on_grid()
-        self.directions = self.model.directions
+        fitted = self.model.directions
+        if fitted is None:
+            raise SolqueryError(f"model {model.name!r} has no directions; fit them with `solquery directions --save`")
+        self.directions = fitted
         self.model.generator = optimize_for_inference(model.generator)
         self.names = (model_name, archive.uri if archive is not None else None)
         self.uploads = Uploads()
