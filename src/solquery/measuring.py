@@ -14,25 +14,32 @@ from torch import Tensor
 
 from . import physics
 from .patch import Patch
+from .physics.observed import measure_within, region_window
 
 if TYPE_CHECKING:
     from astropy.table import QTable
     from astropy.units import Quantity
 
     from .physics.noise import ErrorEstimate
+    from .physics.observed import Window
 
 __all__ = ["measure", "qtable", "quantities", "uncertainty"]
 
 
-def _field_and_scale(what: Any, scale_mm: Any) -> tuple[Any, Any]:
-    """Fields in gauss and their scale: of arrays and Quantities as given, else of the patch that `what` stands for."""
+def _field_and_scale(what: Any, scale_mm: Any) -> tuple[Any, Any, Window | None]:
+    """Fields in gauss, their scale, and where the region lies (`solquery.physics.region_window`).
+
+    Of arrays and Quantities as given, which say nothing of a region; else of the patch that `what` stands for.
+    """
+    window = None
     if not isinstance(what, np.ndarray | Tensor | list | tuple):
         what = _patch(what)
+        window = region_window(what)
     elif not (hasattr(what, "to_value") or hasattr(scale_mm, "to_value") or isinstance(scale_mm, str)):
-        return what, scale_mm
+        return what, scale_mm, None
     from .physics.units import bare
 
-    return bare(what, scale_mm)
+    return *bare(what, scale_mm), window
 
 
 def _patch(what: Any) -> Patch:
@@ -60,7 +67,8 @@ def measure(what: Any, scale_mm: Any = None, names: Iterable[str] | str | None =
 
     Returns
     -------
-    One (N,) float64 tensor per parameter, on the device of the fields, in `unit_of`. NaN: unknown for this patch.
+    One (N,) float64 tensor per parameter, on the device of the fields, in `unit_of`. NaN: unknown for this patch. FLUX
+    and its area of a SHARP whose header places the region in the box are those of the field there.
 
     Raises
     ------
@@ -75,7 +83,11 @@ def measure(what: Any, scale_mm: Any = None, names: Iterable[str] | str | None =
     >>> f"{measure(sample_patches()[0], names='tuf')['tuf'].item():.2g} Mx"
     '1.6e+22 Mx'
     """
-    return physics.measure(*_field_and_scale(what, scale_mm), names)
+    fields, scale_mm, window = _field_and_scale(what, scale_mm)
+    if window is None:
+        return physics.measure(fields, scale_mm, names)
+    wanted = [names] if isinstance(names, str) else list(physics.parameters() if names is None else names)
+    return measure_within(fields, scale_mm, wanted, window)
 
 
 def uncertainty(
@@ -102,12 +114,12 @@ def uncertainty(
     -------
     One (N,) float64 tensor per parameter in the parameter's own unit; NaN where it is unknown.
     """
-    fields, scale_mm = _field_and_scale(what, scale_mm)
+    fields, scale_mm, window = _field_and_scale(what, scale_mm)
     if isinstance(noise_gauss, str) or hasattr(noise_gauss, "to_value"):
         from .physics.units import in_unit
 
         noise_gauss = float(in_unit(noise_gauss, "G"))
-    return physics.uncertainty(fields, scale_mm, noise_gauss, names, samples, seed)
+    return physics.uncertainty(fields, scale_mm, noise_gauss, names, samples, seed, window)
 
 
 def quantities(what: Any, scale: Any = None, names: Iterable[str] | str | None = None) -> dict[str, Quantity]:
@@ -121,7 +133,7 @@ def quantities(what: Any, scale: Any = None, names: Iterable[str] | str | None =
     """
     from .physics.units import quantities as of_fields
 
-    return of_fields(*_field_and_scale(what, scale), names)
+    return of_fields(what if isinstance(what, np.ndarray | Tensor | list | tuple) else _patch(what), scale, names)
 
 
 def qtable(
@@ -162,7 +174,10 @@ def qtable(
 
     rows = [_patch(one) for one in _several(patches)]
     if errors is True:
-        errors = [parameter_errors(p.field, p.scale_mm, noise_gauss, known_names(p, names)) for p in rows]
+        errors = [
+            parameter_errors(p.field, p.scale_mm, noise_gauss, known_names(p, names), window=region_window(p))
+            for p in rows
+        ]
     return of_patches(rows, names, noise_gauss, more, errors or None)
 
 

@@ -8,6 +8,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable
+from copy import copy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +39,7 @@ from .physics import measure_on_grid
 
 if TYPE_CHECKING:
     from .steering.directions import Directions
+    from .steering.native_scale import NativeScale
 
 __all__ = ["DEFAULT", "Model", "ModelError", "state_hash"]
 
@@ -63,7 +65,11 @@ class Model:
     encoder
         (N, 1, H, W) to (N, E) embeddings, in evaluation mode; None in a model that only generates.
     directions
-        `solquery.steering.Directions`, or None before they are fitted.
+        `solquery.steering.Directions`, or None before they are fitted. Of a calibrated model their values are at native
+        scale.
+    native_scale
+        `solquery.steering.native_scale.NativeScale`: the calibration from the grid to native scale; None of a model
+        that was not calibrated (``solquery model native``) or works on a grid without scale.
     inference
         Network with `guess`: (N, H, W) patches to (N, D) latents to start an inversion from; None where the generator
         was trained without one.
@@ -90,7 +96,8 @@ class Model:
         # this layout of the weights makes convolutions about three times as fast on a CPU
         self.generator = generator.eval().to(memory_format=torch.channels_last)
         self.encoder = encoder.eval().to(memory_format=torch.channels_last) if encoder is not None else None
-        self.directions = directions
+        self._directions = None if directions is None else directions.on_grid or directions
+        self._scaled: tuple[Any, NativeScale | None, Directions | None] | None = None
         self.inference = inference.eval() if inference is not None else None
         self.metadata = {"provenance": {}, "metrics": {}, **(metadata or {})}
         taken = sorted(set(self.metadata) & set(_OWN_KEYS))
@@ -102,8 +109,44 @@ class Model:
 
     def __repr__(self) -> str:
         encoder = "no encoder" if self.encoder is None else f"encoder {self.encoder_hash[:8]}"
-        steers = "no directions" if self.directions is None else f"{len(self.directions.names)} directions"
+        steers = "no directions" if self._directions is None else f"{len(self._directions.names)} directions"
         return f"<Model {self.name!r}: preset {self.preset.name!r}, {encoder}, {steers}>"
+
+    @property
+    def directions(self) -> Directions | None:
+        """At native scale, of a calibrated model; they can be set in either."""
+        return self._at_scale()[1]
+
+    @directions.setter
+    def directions(self, fitted: Directions | None) -> None:
+        self._directions = None if fitted is None else fitted.on_grid or fitted
+
+    @property
+    def native_scale(self) -> NativeScale | None:
+        """The calibration from the grid to native scale, or None."""
+        return self._at_scale()[0]
+
+    def _at_scale(self) -> tuple[NativeScale | None, Directions | None]:
+        """Calibration, and directions in it, made when they are first asked for."""
+        from .steering.native_scale import NATIVE_KEY, NativeScale
+
+        record = self.metadata.get(NATIVE_KEY) if self.preset.physical else None
+        if not record:
+            return None, self._directions
+        made = self._scaled
+        if made is None or made[0] is not record or (made[2] and made[2].on_grid) is not self._directions:
+            scale = NativeScale(record)
+            fitted = None if self._directions is None else self._directions.at_native_scale(scale)
+            made = self._scaled = record, scale, fitted
+        return made[1], made[2]
+
+    def on_grid(self) -> Model:
+        """The same model without its calibration: every number of it is one of the grid."""
+        from .steering.native_scale import NATIVE_KEY
+
+        other = copy(self)
+        other.metadata = {key: value for key, value in self.metadata.items() if key != NATIVE_KEY}
+        return other
 
     @property
     def encoder_hash(self) -> str:
@@ -116,7 +159,7 @@ class Model:
         return self._encoder_hash[0]
 
     def measure(self, x: Any, names: Iterable[str] | str | None = None) -> dict[str, np.ndarray]:
-        """Physical parameters of patches in this model's units, on its grid.
+        """Physical parameters of patches on this model's grid; `native` gives them at native scale.
 
         Parameters
         ----------
@@ -142,11 +185,26 @@ class Model:
         >>> {name: float(value[0]) for name, value in model.measure(x, "tuf").items()}
         {'tuf': 0.0}
         """
-        if not (isinstance(x, np.ndarray | torch.Tensor) and x.ndim > 1):
-            from .steering.inputs import grid_input
-
-            x = grid_input(x, self).x
+        x = self._images(x)
         return {name: values.numpy() for name, values in measure_on_grid(x, self.preset, names).items()}
+
+    def native(self, x: Any, names: Iterable[str] | str | None = None) -> dict[str, np.ndarray]:
+        """Physical parameters of patches at native scale, as estimated from this model's grid.
+
+        Parameters, returned values and errors as of `measure`. A parameter that the model was not calibrated for is
+        that of the grid.
+        """
+        from .steering.native_scale import measure_native
+
+        return measure_native(self, self._images(x), names)
+
+    def _images(self, x: Any) -> Any:
+        """(H, W) or (N, H, W) in preset units, of what `measure` takes."""
+        if isinstance(x, np.ndarray | torch.Tensor) and x.ndim > 1:
+            return x
+        from .steering.inputs import grid_input
+
+        return grid_input(x, self).x
 
     @staticmethod
     def list() -> builtins.list[str]:
@@ -195,9 +253,9 @@ class Model:
         if self.inference is not None:
             contents["inference.safetensors"] = pack(stored_state(self.inference))
         directions = None
-        if self.directions is not None:
-            contents["directions.safetensors"] = pack_arrays(self.directions.tensors())
-            directions = {"names": [*self.directions.names], "table_rows": len(self.directions.table)}
+        if self._directions is not None:
+            contents["directions.safetensors"] = pack_arrays(self._directions.tensors())
+            directions = {"names": [*self._directions.names], "table_rows": len(self._directions.table)}
         document: dict[str, Any] = {
             "format": FORMAT,
             "version": VERSION,

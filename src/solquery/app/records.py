@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from ..physics import measure, parameters
+from ..physics import measure_patch, parameters
 from ..serialise import plain, quantity
 from ..steering.native_scale import native_estimates
 from ..steering.vocabulary import quantities
@@ -41,10 +41,7 @@ def known_of(row: Mapping[str, Any], archive: str | None) -> dict[str, Any]:
 
 def native_values(patch: Patch) -> dict[str, float | None]:
     """Parameters of a patch at native scale; those that need a scale are unknown without one."""
-    known = patch.scale_mm is not None
-    names = [name for name, about in parameters().items() if known or about.unit == about.grid_unit]
-    measured = measure(patch.field, patch.scale_mm, names)
-    return {name: float(measured[name][0]) if name in measured else None for name in parameters()}
+    return {name: plain(value) for name, value in measure_patch(patch).items()}
 
 
 def native_bands(record: Mapping[str, Any] | None, got: Mapping[str, float]) -> dict[str, Any]:

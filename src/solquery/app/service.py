@@ -7,7 +7,6 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from copy import copy
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -111,9 +110,13 @@ class Service:
         model_name: str | None = None,
         progress: Callable[[int, int], None] | None = None,
     ) -> None:
-        if model.directions is None:
+        # the page's numbers are of the grid, with native bands beside them
+        self.native_record = model.metadata.get(NATIVE_KEY) if model.preset.physical else None
+        self.model = model.on_grid()
+        fitted = self.model.directions
+        if fitted is None:
             raise SolqueryError(f"model {model.name!r} has no directions; fit them with `solquery directions --save`")
-        self.model, self.directions = copy(model), model.directions
+        self.directions = fitted
         self.model.generator = optimize_for_inference(model.generator)
         self.names = (model_name, archive.uri if archive is not None else None)
         self.uploads = Uploads()
@@ -207,7 +210,7 @@ class Service:
             "requested": self._on_grid(answer.requested),
             "measured": self._on_grid(answer.measured),
             "held": self._on_grid(answer.held),
-            "native": native_bands(self.model.metadata.get(NATIVE_KEY), answer.measured),
+            "native": native_bands(self.native_record, answer.measured),
             "python": provenance_code(*self.names, ("z", z)),
             "verdict": answer.verdict,
             "z_norm": answer.z_norm,

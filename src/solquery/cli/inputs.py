@@ -236,11 +236,15 @@ def gauss_or_units(array: np.ndarray, model: Model, where: str, scale: float | N
 
 @dataclass(frozen=True)
 class Query:
-    """What to search with: the image on the grid, what it is, and the region it belongs to, if any."""
+    """What to search with: the image on the grid, what it is, and the region it belongs to, if any.
+
+    Of an observation with a scale also its parameters at native scale.
+    """
 
     given: GridInput
     about: dict[str, Any] = field(default_factory=dict)
     region: str | None = None
+    native: dict[str, float] | None = None
 
 
 def read_query(
@@ -284,7 +288,21 @@ def read_query(
         "source": patch.source, "quantity": patch.quantity,
         "caveats": [{"name": c.name, "text": c.text} for c in caveats(patch)],
     }  # fmt: skip
-    return Query(given, about, patch.region)
+    return Query(given, about, patch.region, _native_of(patch, None if where else archive))
+
+
+def _native_of(patch: Patch, archive: Archive | None) -> dict[str, float] | None:
+    """Parameters of an observation at native scale: as its archive has them, else measured; None without a scale."""
+    from ..archive.tables import quoted
+    from ..physics import measure_patch, parameters
+
+    if patch.scale_mm is None:
+        return None
+    names = list(parameters())
+    if archive is not None and set(names) <= set(archive.columns):
+        row = archive.table(columns=names, where=f"id IN ({quoted([patch.id])})").to_pylist()[0]
+        return {name: float("nan") if value is None else float(value) for name, value in row.items()}
+    return measure_patch(patch, names)
 
 
 def started_from(start: Path | None) -> Path | None:

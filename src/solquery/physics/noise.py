@@ -12,6 +12,7 @@ from scipy.ndimage import uniform_filter
 from scipy.stats import t as student
 from torch import Tensor
 
+from .observed import OF_REGION, Window, measure_within
 from .quiet import NoiseModel, draw_noise, estimate_noise, white_noise
 from .registry import as_fields, get_parameter, measure, parameters
 
@@ -124,6 +125,7 @@ def parameter_errors(
     names: Iterable[str] | None = None,
     samples: int = SAMPLES,
     seed: int = 0,
+    window: Window | None = None,
 ) -> dict[str, ErrorEstimate]:
     """Bias and standard error of each parameter of one patch.
 
@@ -145,6 +147,8 @@ def parameter_errors(
         Which parameters; None for all but those that are measured on demand only.
     samples, seed
         How many draws, at least 4, and the seed they are drawn from.
+    window
+        Rows and columns in which the region lies (`region_window`): those of FLUX and its area.
 
     Raises
     ------
@@ -163,8 +167,8 @@ def parameter_errors(
     wanted = [get_parameter(name).name for name in names] if names is not None else list(parameters())
     clean = denoised(values, model)
     shaken = draw_noise(model, values.shape, samples, seed) + clean
-    drawn = measure(shaken, scale_mm, wanted)
-    known = measure(np.stack([values, clean]), scale_mm, wanted)
+    drawn = measure_within(shaken, scale_mm, wanted, window)
+    known = measure_within(np.stack([values, clean]), scale_mm, wanted, window)
     # two standard errors of so few draws hold what two of many do, and their mean is as uncertain as that of so many
     wide = float(student.ppf(0.975, samples - 1)) / 1.96 * math.sqrt(1.0 + 1.0 / samples)
     out = {}
@@ -190,6 +194,7 @@ def uncertainty(
     names: Iterable[str] | None = None,
     samples: int = 32,
     seed: int = 0,
+    window: Window | None = None,
 ) -> dict[str, Tensor]:
     """Standard errors of parameters of patches; `parameter_errors` gives the bias too.
 
@@ -207,6 +212,8 @@ def uncertainty(
         taken for independent noise: errors of sums come out some four times too small.
     samples, seed
         How many draws, at least 4, and the seed they are drawn from.
+    window
+        Rows and columns in which the region lies, in each patch (`region_window`): those of FLUX and its area.
 
     Returns
     -------
@@ -227,7 +234,9 @@ def uncertainty(
 
         scale = as_scale(scale_mm, len(batch), torch.device("cpu"))
         rows = [
-            parameter_errors(field, None if scale is None else tuple(scale[k].tolist()), None, wanted, samples, seed)
+            parameter_errors(
+                field, None if scale is None else tuple(scale[k].tolist()), None, wanted, samples, seed, window
+            )
             for k, field in enumerate(batch)
         ]
         return {n: torch.tensor([row[n].error for row in rows], dtype=torch.float64) for n in wanted}
@@ -236,7 +245,13 @@ def uncertainty(
         raise ValueError(f"the noise must be a number of gauss, 0 or more, got {noise_gauss}")
     if samples < 4:
         raise ValueError(f"a standard error takes at least 4 samples, got {samples}")
-    return _independent(batch, scale_mm, noise, wanted, samples, seed)
+    own = [] if window is None else [name for name in wanted if name in OF_REGION]
+    if window is None or not own:
+        return _independent(batch, scale_mm, noise, wanted, samples, seed)
+    rest = [name for name in wanted if name not in own]
+    found = _independent(batch, scale_mm, noise, rest, samples, seed) if rest else {}
+    found |= _independent(batch[:, window[0], window[1]], scale_mm, noise, own, samples, seed)
+    return {name: found[name] for name in wanted}
 
 
 def _independent(

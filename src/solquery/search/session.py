@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 
 from ..archive.places import whole
 from ..archive.rows import in_lance, rows_at, table_with_places, version_of
+from ..physics import measure_patch
 from ..steering.inputs import grid_input
 from .explanation import Explanation, explained
 from .hybrid import EMBEDDING, WEIGHTS, NormalScores, ScoredParameters, mixed_distances, scored_parameters
@@ -225,14 +226,14 @@ class SearchSession:
                 self._scored[names] = scored_parameters(self.archive, names)
             return self._scored[names]
 
-    def scores(self, names: Sequence[str]) -> dict[str, NormalScores]:
-        """Normal scores of parameters on the grid, among the whole archive."""
+    def scores(self, columns: Sequence[str]) -> dict[str, NormalScores]:
+        """Normal scores of columns, ``tuf`` or ``grid_tuf``, among the whole archive."""
         with self._lock:
-            absent = [name for name in names if name not in self._scores]
+            absent = [name for name in columns if name not in self._scores]
             if absent:
-                table = table_with_places(self.archive, [f"grid_{name}" for name in absent])[1]
-                self._scores |= {name: NormalScores(table[f"grid_{name}"].to_numpy()) for name in absent}
-            return {name: self._scores[name] for name in names}
+                table = table_with_places(self.archive, absent)[1]
+                self._scores |= {name: NormalScores(table[name].to_numpy()) for name in absent}
+            return {name: self._scores[name] for name in columns}
 
     def pictures(self, matches: Sequence[Match]) -> np.ndarray:
         """(N, H, W) float32 in preset units, the patches of matches."""
@@ -268,11 +269,19 @@ class SearchSession:
         by: str = "embedding",
         where: str | None = None,
         weights: Mapping[str, float] | None = None,
+        observed: Mapping[str, float] | None = None,
     ) -> list[Explanation]:
-        """What can be said of each of the `matches` of a search; the other parameters are those of the search."""
+        """What can be said of each of the `matches` of a search; the other parameters are those of the search.
+
+        `observed` are parameters of the query as measured at native scale. Without them they are measured where the
+        query is a patch with a scale, and else estimated from its grid, by the model's calibration.
+        """
         with self._lock:
             self._refresh()
-        return explained(self, self.query(query), matches, compared(by), where, weights)
+        given = grid_input(query, self.model, self.archive)
+        if observed is None and given.patch is not None and given.patch.scale_mm is not None:
+            observed = measure_patch(given.patch)
+        return explained(self, self.query(given), matches, compared(by), where, weights, observed)
 
 
 def compared(by: str) -> str:

@@ -115,6 +115,11 @@ def explain(
     by: str = "embedding",
     where: str | None = None,
     weights: Mapping[str, float] | None = None,
+    observed: Mapping[str, float] | None = None,
 ) -> list[Explanation]:
-    """What can be said of each match of one search; the parameters are those of `search`."""
-    return SearchSession(archive, model).explain(query, matches, by=by, where=where, weights=weights)
+    """What can be said of each match of one search; the parameters are those of `search`.
+
+    `observed` is as in `SearchSession.explain`.
+    """
+    session = SearchSession(archive, model)
+    return session.explain(query, matches, by=by, where=where, weights=weights, observed=observed)

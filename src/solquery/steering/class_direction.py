@@ -17,10 +17,10 @@ import numpy as np
 import torch
 
 from ..io import write_atomically
-from ..physics import measure_on_grid
+from ..physics import parameters
 from .generated import Origin, Shown
 from .latents import SteeringError, SteeringWarning, as_latents, clamp_norm, prior_norm_range, render
-from .targeting import Answer
+from .targeting import Answer, measured_both
 
 if TYPE_CHECKING:
     from ..protocols import Model
@@ -131,14 +131,14 @@ def class_examples(model: Model, direction: ClassDirection, n: int, seed: int = 
     low, high = prior_norm_range(z.shape[1])
     latents = clamp_norm(torch.from_numpy(z.astype(np.float32)), low, high)
     x = render(model.generator, latents, model.preset.shape)[:, 0]
-    got = {k: v.numpy() for k, v in measure_on_grid(x, model.preset).items()}
+    grid, got = measured_both(model, x, list(parameters()))
     side = latents.double().numpy() @ direction.normal + direction.intercept > 0
     return Shown(
         Answer(
             z=latents[k].numpy().copy(), x=x[k].numpy().copy(), requested={},
             measured={name: float(v[k]) for name, v in got.items()},
             verdict="met" if side[k] else "nearest", z_norm=float(latents[k].norm()), held={}, targets={},
-            origin=Origin.of(model),
+            grid={name: float(v[k]) for name, v in grid.items()}, origin=Origin.of(model),
         )
         for k in range(n)
     )  # fmt: skip

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from ..physics import measure_on_grid
 from .directions import Directions
 from .editing import directions_of
 from .generated import Origin
 from .judge import Judge, check_reach
 from .latents import SteeringError, as_latents, clamp_norm, prior_norm_range, render
-from .targeting import Answer, generate
+from .native_scale import measure_native
+from .targeting import Answer, generate, measured_both
 from .vocabulary import DERIVED, Target, as_target
 
 if TYPE_CHECKING:
@@ -71,8 +71,7 @@ class _Hand:
         """Asked and held parameters (K,) of latents (K, D)."""
         z = np.atleast_2d(z)
         x = self.picture(z[0]) if len(z) == 1 else render(self.model.generator, z, self.model.preset.shape)[:, 0]
-        measured = measure_on_grid(x, self.model.preset, self.names)
-        return {name: values.numpy() for name, values in measured.items()}
+        return measure_native(self.model, x, self.names)
 
     def picture(self, z: np.ndarray) -> torch.Tensor:
         """(1, H, W) of a latent (D,), in preset units; made once."""
@@ -181,7 +180,7 @@ def steer(
     z
         (D,) latent of the patch to change.
     asked
-        Parameter to number (in the unit of the grid), quantity, text such as ``"2e22 Mx"`` or `Target`;
+        Parameter to number (as `generate` takes it), quantity, text such as ``"2e22 Mx"`` or `Target`;
         nothing asked gives the patch as it is.
     hold
         Parameters to keep at the value they have in `z`, or parameter to the value to keep, which may have been taken
@@ -242,8 +241,8 @@ def steer(
             ends = [ends[k] for k in hand.order(hand.values(np.stack(ends)))]
         best = hand.kept(ends)
     x = hand.picture(best)
-    measured = measure_on_grid(x, model.preset, directions.names)
-    got = {name: float(values[0]) for name, values in measured.items()}
+    grid, native = measured_both(model, x, directions.names)
+    got = {name: float(values[0]) for name, values in native.items()}
     return Answer(
         z=best.astype(np.float32).copy(),
         x=x[0].numpy().copy(),
@@ -253,5 +252,6 @@ def steer(
         z_norm=float(np.linalg.norm(best)),
         held=given,
         targets=targets,
+        grid={name: float(values[0]) for name, values in grid.items()},
         origin=Origin.of(model),
     )

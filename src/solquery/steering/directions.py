@@ -5,8 +5,8 @@ from __future__ import annotations
 import difflib
 import warnings
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,6 +14,9 @@ from ..physics import get_parameter, unit_of
 from .calibration import KNOTS, calibrate, invert_calibration, percentile_of, quantile_grid
 from .conditional import NEARLY, conditional_normal, left_of, nearly_dependent
 from .latents import LatentTable, SteeringError, SteeringWarning, sample_latents
+
+if TYPE_CHECKING:
+    from .native_scale import NativeScale
 
 __all__ = ["Directions", "LatentTable", "NoDirection", "SteeringWarning", "fit_directions", "sample_latents"]
 
@@ -42,7 +45,8 @@ class Directions:
     accuracies, chances
         (P,): share of the validation patches on the right side, and the share of the larger class.
     medians
-        (P,): thresholds of the labels, in the units of the grid.
+        (P,): thresholds of the labels, in the units of the grid; of a calibrated model (`at_native_scale`), native
+        estimates, as in all that follows.
     quantiles
         (P, 101): percentiles of the generated population.
     positions, expected
@@ -67,6 +71,8 @@ class Directions:
     dropped: np.ndarray
     table: LatentTable = field(repr=False)
     physical: bool = False
+    #: the same in the units of the grid, of directions at native scale
+    on_grid: Directions | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         p = len(self.names)
@@ -188,11 +194,29 @@ class Directions:
         return len(np.unique(self.quantiles[self.index(name)])) <= 2
 
     def unit(self, name: str) -> str:
-        """Unit of a parameter on the grid."""
+        """Unit of a parameter: with a scale, or of a grid without one."""
         return unit_of(name, self.physical)
 
+    def at_native_scale(self, scale: NativeScale) -> Directions:
+        """The same directions with every value at native scale: the curves rise, so that order and ranks stay."""
+        values = {name: scale.to_native(name, column) for name, column in self.table.values.items()}
+
+        def rows(numbers: np.ndarray) -> np.ndarray:
+            return np.stack([scale.to_native(name, row) for name, row in zip(self.names, numbers, strict=True)])
+
+        return replace(
+            self,
+            medians=rows(self.medians),
+            quantiles=rows(self.quantiles),
+            expected=rows(self.expected),
+            table=replace(self.table, values=values),
+            on_grid=self,
+        )
+
     def tensors(self) -> dict[str, np.ndarray]:
-        """Arrays for a safetensors file; `from_tensors` is the way back."""
+        """Arrays for a safetensors file, in the units of the grid; `from_tensors` is the way back."""
+        if self.on_grid is not None:
+            return self.on_grid.tensors()
         kept = ("normals", "intercepts", "accuracies", "chances", "medians", "quantiles", "positions", "expected")
         out = {name: np.ascontiguousarray(getattr(self, name), dtype=np.float32) for name in kept}
         out["dropped"] = self.dropped.astype(np.int64)
@@ -215,7 +239,7 @@ class Directions:
             if values.shape != (len(z), len(names)):
                 raise ValueError(f"table_values has shape {values.shape} for {len(z)} latents, {len(names)} parameters")
             table = LatentTable(z, {name: values[:, k] for k, name in enumerate(names)}, physical=physical)
-            floats = {
+            floats: dict[str, Any] = {
                 key: value.astype(np.float64) for key, value in arrays.items() if key not in ("normals", "dropped")
             }
             return cls(
@@ -353,7 +377,7 @@ def fit_directions(
         raise SteeringError(
             "no direction can be fitted: the generated patches do not differ; train the generator further"
         )
-    stacked = {key: np.array([row[key] for row in numbers]) for key in numbers[0]}
+    stacked: dict[str, Any] = {key: np.array([row[key] for row in numbers]) for key in numbers[0]}
     return Directions(
         tuple(fitted), np.stack(normals), table=_compact(table, fitted), physical=table.physical, **stacked
     )

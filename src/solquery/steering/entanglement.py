@@ -17,7 +17,7 @@ from .conditional import NothingLeft
 from .directions import Directions
 from .editing import directions_of, shift
 from .exact_traversal import exact_traversals
-from .latents import measure_latents
+from .native_scale import measure_native_latents
 
 if TYPE_CHECKING:
     from ..protocols import Model
@@ -127,7 +127,7 @@ def spreads(directions: Directions) -> np.ndarray:
 def _changes(model: Model, z: np.ndarray, normal: np.ndarray, step: float, names: tuple[str, ...]) -> np.ndarray:
     """(N, P) changes of the parameters between both ends of a step, per end."""
     ends = np.concatenate([shift(z, normal, step), shift(z, normal, -step)])
-    values = measure_latents(model.generator, model.preset, torch.from_numpy(ends), list(names))
+    values = measure_native_latents(model, torch.from_numpy(ends), names)
     table = np.stack([np.asarray(values[name], np.float64) for name in names], axis=1)
     return 0.5 * (table[: len(z)] - table[len(z) :])
 
@@ -144,7 +144,7 @@ def local_changes(
 ) -> np.ndarray:
     """(N, P) changes of the parameters, per end, `name` led forth and back by local directions, others held."""
     ends = torch.cat([exact_traversals(model, z, name, hold, way * spreads_moved) for way in (1.0, -1.0)])
-    values = measure_latents(model.generator, model.preset, ends, list(names))
+    values = measure_native_latents(model, ends, names)
     table = np.stack([np.asarray(values[key], np.float64) for key in names], axis=1)
     return 0.5 * (table[: len(z)] - table[len(z) :])
 

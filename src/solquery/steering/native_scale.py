@@ -1,157 +1,244 @@
-"""From the grid to the observation: what a number measured on a preset's grid is worth at the native scale.
+"""From a model's grid to the scale of the observations, and back.
 
 A coarse pixel averages: opposite polarities within it cancel, thin lines widen, noise is lost, and what lies beyond the
-view is not there. So a flux on the grid is lower than the flux of the same region in HMI's own pixels. An archive knows
-both numbers for each of its patches; the curve between them, with its scatter, turns one into the other.
+view is not there. So a flux on the grid is lower than that of the same region in HMI's own pixels. A model that was
+calibrated (`solquery.steering.native_fit`) holds, for each parameter, a rising curve from the one to the other with the
+band that two thirds of the patches lie in. Steering, targets and answers of such a model speak of the native scale.
 """
 
 from __future__ import annotations
 
 import warnings
-import zlib
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import SolqueryError
-from .latents import SteeringWarning
+from ..physics import measure_on_grid
+from ..serialise import quantity
+from .latents import SteeringWarning, measure_latents
+from .vocabulary import DERIVED, unit_of_target, with_derived
 
 if TYPE_CHECKING:
-    from ..archive.store import Archive
+    from ..protocols import Model
 
-__all__ = ["NATIVE_KEY", "band_coverage", "fit_native", "fit_pairs", "native_estimates"]
+__all__ = [
+    "DOMAINS",
+    "NATIVE_KEY",
+    "NativeEstimate",
+    "NativeScale",
+    "measure_both",
+    "measure_native",
+    "measure_native_latents",
+    "native_estimates",
+    "native_quantities",
+    "native_scale_of",
+]
 
 #: where a model's metadata holds the curves
 NATIVE_KEY = "native_scale"
-#: parameters that change with the pixel and are never negative
-PARAMETERS = ("flux", "tuf", "tpf", "tnf", "area", "r", "psep", "grad")
-_KNOTS = 25
-#: parts of the regions, by a sum over their names, of which each is left out once
-_PARTS = 5
-#: fewer pairs than this make no curve
-_FEWEST = 40
+#: what a definition cannot exceed
+DOMAINS = {"tilt": (-90.0, 90.0)}
+#: a curve is used beyond the values that it was measured on by so much without a warning
+_BEYOND = 0.1
 
 
-def fit_pairs(grid: np.ndarray, native: np.ndarray) -> dict[str, list[float]] | None:
-    """Curve of the native value over the value on the grid, with the band that two thirds of the patches lie in.
+@dataclass(frozen=True)
+class NativeEstimate:
+    """What a value on the grid is worth at native scale.
+
+    Attributes
+    ----------
+    value, low, high
+        The estimate, and the band that two thirds of the patches lie in.
+    coverage
+        Source (``simulated``, ``real``) to the share of its patches that were found in the band, by curves that had not
+        seen their region; empty where that was not measured.
+    """
+
+    value: float
+    low: float
+    high: float
+    coverage: Mapping[str, float]
+
+
+class _Curve:
+    """One parameter: knots on the grid and at native scale, bent so that offsets are alike everywhere.
+
+    By kind: ``log`` of sizes, ``asinh`` of what has a sign and spans orders of magnitude, ``linear`` of the rest.
+    """
+
+    def __init__(self, name: str, record: Mapping[str, Any]) -> None:
+        self.kind, self.soft = record.get("kind", "log"), float(record.get("softening", 1.0))
+        self.log = self.kind == "log"
+        grid = np.asarray(record["grid"], np.float64)
+        if "native" in record:
+            native, low, high = (np.asarray(record[key], np.float64) for key in ("native", "low", "high"))
+        else:  # ratios, as they were kept before; their product with the grid's value need not rise
+            ratios = {key: np.asarray(record[key], np.float64) for key in ("middle", "low", "high")}
+            native = np.maximum.accumulate(grid * ratios["middle"]) * (1.0 + 1e-6 * np.arange(len(grid)))
+            low, high = grid * ratios["low"], grid * ratios["high"]
+        self.x, self.y = self.bent(grid), self.bent(native)
+        # offsets of the band keep it about the value beyond the knots as well
+        self.down, self.up = self.y - self.bent(low), self.bent(high) - self.y
+        self.range = (float(record["range"][0]), float(record["range"][1]))
+        self.zero_high = float(record.get("zero_high", 0.0))
+        self.coverage = {kind: float(found["share"]) for kind, found in record.get("coverage", {}).items()}
+        self.domain = DOMAINS.get(name)
+
+    def bent(self, values: np.ndarray) -> np.ndarray:
+        if self.log:
+            return np.log(np.where(values > 0, values, 1.0))
+        return np.arcsinh(values / self.soft) if self.kind == "asinh" else values
+
+    def straight(self, bent: np.ndarray) -> np.ndarray:
+        """The inverse of `bent`."""
+        if self.log:
+            return np.exp(bent)
+        return self.soft * np.sinh(bent) if self.kind == "asinh" else bent
+
+    def _within(self, values: np.ndarray) -> np.ndarray:
+        return values if self.domain is None else np.clip(values, *self.domain)
+
+    @staticmethod
+    def _read(values: np.ndarray, start: np.ndarray, end: np.ndarray) -> np.ndarray:
+        """Curve from `start` to `end` knots; beyond them by the offset of the last one."""
+        return values + np.interp(values, start, end - start)
+
+    def apply(self, values: np.ndarray, back: bool = False) -> np.ndarray:
+        """Native values of grid values, or the way back; zero stays zero where ratios are taken."""
+        start, end = (self.y, self.x) if back else (self.x, self.y)
+        out = self._within(self.straight(self._read(self.bent(values), start, end)))
+        return np.where(values > 0, out, values) if self.log else out
+
+    def slope(self, native: np.ndarray) -> np.ndarray:
+        """Derivative of the native value by the grid's, where the native value is given."""
+        grid = self.apply(native, back=True)
+        at = self.bent(grid)
+        k = np.clip(np.searchsorted(self.x, at) - 1, 0, len(self.x) - 2)
+        steep = np.diff(self.y)[k] / np.diff(self.x)[k]
+        steep = np.where((at < self.x[0]) | (at > self.x[-1]), 1.0, steep)
+        if self.log:
+            return np.where(grid > 0, steep * native / np.where(grid > 0, grid, 1.0), np.exp(self.y[0] - self.x[0]))
+        if self.kind == "asinh":
+            return np.asarray(steep * np.hypot(self.soft, native) / np.hypot(self.soft, grid))
+        return np.asarray(steep)
+
+    def band(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Ends of the bands of values on the grid, (N,) each."""
+        at = self.bent(values)
+        middle = self._read(at, self.x, self.y)
+        ends = middle - np.interp(at, self.x, self.down), middle + np.interp(at, self.x, self.up)
+        low, high = (self._within(self.straight(end)) for end in ends)
+        if not self.log:
+            return low, high
+        return np.where(values > 0, low, 0.0), np.where(values > 0, high, self.zero_high)
+
+
+class NativeScale:
+    """The calibration of a model from its grid to native scale.
 
     Parameters
     ----------
-    grid, native
-        (N,) each; pairs with NaN or without a positive value on both sides are left out.
+    record
+        Of `solquery.steering.native_fit.fit_native`, as a model's metadata holds it.
+
+    Examples
+    --------
+    >>> curve = {"kind": "log", "range": [1, 4], "grid": [1, 4], "native": [2, 8], "low": [1, 4], "high": [4, 16]}
+    >>> scale = NativeScale({"curves": {"tuf": curve}})
+    >>> float(scale.to_native("tuf", 2.0)), float(scale.to_grid("tuf", 4.0))
+    (4.0, 2.0)
+    """
+
+    def __init__(self, record: Mapping[str, Any]) -> None:
+        self.record = record
+        self._curves = {name: _Curve(name, curve) for name, curve in record.get("curves", {}).items()}
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._curves
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Parameters that have a curve; others are the same on the grid, or are given there."""
+        return tuple(self._curves)
+
+    def to_native(self, name: str, values: Any) -> np.ndarray:
+        """Native estimates of values on the grid; of a parameter without a curve the values as they are."""
+        values = np.asarray(values, np.float64)
+        return self._curves[name].apply(values) if name in self._curves else values
+
+    def to_grid(self, name: str, values: Any) -> np.ndarray:
+        """Values on the grid whose native estimates are given: the inverse of `to_native`."""
+        values = np.asarray(values, np.float64)
+        return self._curves[name].apply(values, back=True) if name in self._curves else values
+
+    def slope(self, name: str, native: Any) -> np.ndarray:
+        """Derivative of the native value of a parameter by that on the grid, at native values."""
+        native = np.asarray(native, np.float64)
+        return self._curves[name].slope(native) if name in self._curves else np.ones_like(native)
+
+    def estimate(self, name: str, value: float) -> NativeEstimate | None:
+        """What one value on the grid is worth, with its band; None without a curve or for an unknown value."""
+        curve = self._curves.get(name)
+        if curve is None or not np.isfinite(value) or (curve.log and value < 0):
+            return None
+        low, high = (float(end) for end in curve.band(np.asarray(float(value))))
+        return NativeEstimate(float(curve.apply(np.asarray(float(value)))), low, high, curve.coverage)
+
+    def bands(self, name: str, values: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Lower and upper ends (N,) of the bands of values (N,) on the grid; KeyError without a curve."""
+        return self._curves[name].band(np.asarray(values, np.float64))
+
+    def warn_beyond(self, values: Mapping[str, float]) -> None:
+        """Warn of values on the grid outside of what their curve was measured on."""
+        for name, value in values.items():
+            curve = self._curves.get(name)
+            if curve is None or not np.isfinite(value) or (curve.log and value <= 0):
+                continue
+            lowest, highest = curve.range
+            margin = (_BEYOND * lowest, _BEYOND * highest) if curve.log else (_BEYOND * (highest - lowest),) * 2
+            if not lowest - margin[0] <= value <= highest + margin[1]:
+                warnings.warn(
+                    f"{name} = {value:.3g} lies outside what its native-scale curve was measured on "
+                    f"({lowest:.3g} to {highest:.3g})",
+                    SteeringWarning,
+                    stacklevel=3,
+                )
+
+
+def native_scale_of(model: Model) -> NativeScale | None:
+    """The calibration of a model; None where it was not calibrated, or works on a grid without scale."""
+    return getattr(model, "native_scale", None)
+
+
+def measure_native(model: Model, x: Any, names: Iterable[str] | str | None = None) -> dict[str, np.ndarray]:
+    """Parameters of patches (H, W) or (N, H, W) in preset units: native estimates, or the grid's without a calibration.
 
     Returns
     -------
-    ``range`` (2,) of the values on the grid; ``grid`` (K,) rising; ``middle``, ``low``, ``high`` (K,): median, 16th and
-    84th percentile of native / grid in bins of equal count. None where fewer than forty pairs are left.
+    Name to (N,) float64, in the units of `Directions.unit`.
     """
-    known = np.isfinite(grid) & np.isfinite(native) & (grid > 0) & (native > 0)
-    if known.sum() < _FEWEST:
-        return None
-    grid, ratio = grid[known], native[known] / grid[known]
-    bins = np.array_split(np.argsort(grid, kind="stable"), min(_KNOTS, known.sum() // 20))
-    rows = [(np.exp(np.log(grid[k]).mean()), *np.percentile(ratio[k], (50, 16, 84))) for k in bins]
-    at, middle, low, high = np.array(rows).T
-    # equal values on the grid can fill neighbouring bins
-    keep = np.concatenate([[True], np.diff(at) > 0])
-    names = ("grid", "middle", "low", "high")
-    curve = {
-        name: [float(f"{v:.6g}") for v in values[keep]]
-        for name, values in zip(names, (at, middle, low, high), strict=True)
-    }
-    return {"range": [float(f"{v:.6g}") for v in (grid.min(), grid.max())], **curve}
+    return measure_both(model, x, names)[1]
 
 
-def band_coverage(curve: Mapping[str, list[float]], grid: np.ndarray, native: np.ndarray) -> tuple[float, int]:
-    """Share of patches whose native value lies in the band of a curve, and of how many; the band is one of two thirds.
-
-    Parameters
-    ----------
-    curve
-        Of `fit_pairs`.
-    grid, native
-        (N,) each; pairs without a positive value on both sides are left out.
-    """
-    known = np.isfinite(grid) & np.isfinite(native) & (grid > 0) & (native > 0)
-    if not known.any():
-        return float("nan"), 0
-    grid, ratio = grid[known], native[known] / grid[known]
-    low, high = (np.interp(np.log(grid), np.log(curve["grid"]), curve[key]) for key in ("low", "high"))
-    return float(np.mean((ratio >= low) & (ratio <= high))), int(known.sum())
+def measure_both(
+    model: Model, x: Any, names: Iterable[str] | str | None = None
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Parameters of patches on a model's grid, and as `measure_native` gives them."""
+    found = {name: values.numpy() for name, values in measure_on_grid(x, model.preset, names).items()}
+    return found, _native(model, found)
 
 
-def _measured_coverage(
-    grid: np.ndarray, native: np.ndarray, regions: np.ndarray, source: np.ndarray
-) -> dict[str, dict[str, float]]:
-    """Coverage per source by curves that have not seen the region: five parts of the regions, each left out once."""
-    part = np.array([zlib.crc32(str(region).encode()) % _PARTS for region in regions])
-    curves = {k: fit_pairs(grid[part != k], native[part != k]) for k in range(_PARTS)}
-    out = {}
-    for kind in sorted(set(source.tolist())):
-        inside = total = 0.0
-        for k, curve in curves.items():
-            mine = (part == k) & (source == kind)
-            share, number = (float("nan"), 0) if curve is None else band_coverage(curve, grid[mine], native[mine])
-            if number:
-                inside, total = inside + share * number, total + number
-        if total:
-            out[str(kind)] = {"share": float(f"{inside / total:.3g}"), "patches": int(total)}
-    return out
+def measure_native_latents(model: Model, z: Any, names: Iterable[str]) -> dict[str, np.ndarray]:
+    """Parameters of the patches of latents (N, D), as `measure_native` gives them."""
+    return _native(model, measure_latents(model.generator, model.preset, z, list(names)))
 
 
-def fit_native(archive: Archive, preset_name: str, names: Iterable[str] = PARAMETERS) -> dict[str, Any]:
-    """Curves for the parameters of an archive that was embedded with a model of the preset.
-
-    Parameters
-    ----------
-    archive
-        Its columns ``grid_<name>`` and ``<name>`` are compared, row by row.
-    preset_name
-        Rows measured on the grid of another preset are left out.
-
-    Returns
-    -------
-    ``{"patches", "regions", "fitted_on", "curves": {name: …}}``, plain JSON, for a model's metadata. ``fitted_on``
-    counts patches and regions by source (simulated, real). Each curve has ``coverage``: source to the ``share`` of its
-    ``patches`` whose native value lies in the band, by curves that have not seen their region.
-
-    Raises
-    ------
-    SolqueryError
-        When no row has both values.
-    """
-    names = [name for name in names if {name, f"grid_{name}"} <= set(archive.columns)]
-    advice = "embed it first: a search with a model of that preset does"
-    if not names or "grid_preset" not in archive.columns:
-        raise SolqueryError(f"{archive.uri} was not measured on the grid of preset {preset_name!r}; {advice}")
-    columns = ["region", "source", *names, *(f"grid_{name}" for name in names)]
-    table = archive.table(columns=columns, where=f"grid_preset = '{preset_name}'")
-    if len(table) < _FEWEST:
-        raise SolqueryError(
-            f"{archive.uri} has {len(table)} patches on the grid of preset {preset_name!r}, {_FEWEST} are needed; "
-            + advice
-        )
-
-    def column(name: str) -> np.ndarray:
-        return np.asarray(table.column(name).to_numpy(zero_copy_only=False), dtype=np.float64)
-
-    region, source = (np.array(table.column(key).to_pylist(), dtype=str) for key in ("region", "source"))
-    curves: dict[str, Any] = {}
-    for name in names:
-        grid, native = column(f"grid_{name}"), column(name)
-        curve = fit_pairs(grid, native)
-        if curve is not None:
-            curves[name] = {**curve, "coverage": _measured_coverage(grid, native, region, source)}
-    return {
-        "patches": len(table),
-        "regions": len(set(region.tolist())),
-        "fitted_on": {
-            kind: {"patches": int((source == kind).sum()), "regions": len(set(region[source == kind].tolist()))}
-            for kind in sorted(set(source.tolist()))
-        },
-        "curves": curves,
-    }
+def _native(model: Model, found: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    scale = native_scale_of(model)
+    return found if scale is None else {name: scale.to_native(name, values) for name, values in found.items()}
 
 
 def native_estimates(record: Mapping[str, Any] | None, values: Mapping[str, float]) -> dict[str, dict[str, float]]:
@@ -166,7 +253,7 @@ def native_estimates(record: Mapping[str, Any] | None, values: Mapping[str, floa
 
     Returns
     -------
-    Parameter to ``value``, ``low`` and ``high`` (two thirds of the archive's patches lie between), same unit; and
+    Parameter to ``value``, ``low`` and ``high`` (two thirds of the patches lie between), same unit; and
     ``coverage_real``, the share of observed patches that were found in the band, where it was measured.
 
     Warns
@@ -174,25 +261,39 @@ def native_estimates(record: Mapping[str, Any] | None, values: Mapping[str, floa
     SteeringWarning
         For a value outside the range that the curve was measured on by more than a tenth; the end's ratio is used.
     """
+    scale = NativeScale(record or {})
+    scale.warn_beyond(values)
     out = {}
-    for name, curve in (record or {}).get("curves", {}).items():
-        value = values.get(name)
-        if value is None or not np.isfinite(value) or value <= 0:
-            continue
-        at = np.log(curve["grid"])
-        lowest, highest = curve["range"]
-        if not 0.9 * lowest <= value <= 1.1 * highest:
-            warnings.warn(
-                f"{name} = {value:.3g} lies outside what its native-scale curve was measured on "
-                f"({lowest:.3g} to {highest:.3g})",
-                SteeringWarning,
-                stacklevel=2,
-            )
-        out[name] = {
-            key: float(value * np.interp(np.log(value), at, curve[source]))
-            for key, source in (("value", "middle"), ("low", "low"), ("high", "high"))
-        }
-        real = curve.get("coverage", {}).get("real")
-        if real is not None:
-            out[name]["coverage_real"] = float(real["share"])
+    for name in scale.names:
+        found = scale.estimate(name, values.get(name, np.nan))
+        if found is not None:
+            out[name] = {"value": found.value, "low": found.low, "high": found.high}
+            if "real" in found.coverage:
+                out[name]["coverage_real"] = found.coverage["real"]
+    return out
+
+
+def native_quantities(model: Model, on_grid: Mapping[str, float]) -> dict[str, dict[str, Any]]:
+    """Values on a model's grid as JSON tells them: the native estimate with its band, and the grid's value beside it.
+
+    Returns
+    -------
+    Parameter to ``value``, ``unit``, ``low``, ``high``, ``coverage`` and ``grid`` (``value``, ``unit``). A quantity
+    made of others (`DERIVED`) has no band; a parameter without a curve has ``value`` and ``unit`` alone, those of the
+    grid.
+    """
+    scale, physical = native_scale_of(model), model.preset.physical
+    native = {} if scale is None else {name: scale.to_native(name, value) for name, value in on_grid.items()}
+    out = {}
+    for name, value in on_grid.items():
+        grid = quantity(value, unit_of_target(name, physical))
+        found = None if scale is None or grid["value"] is None else scale.estimate(name, float(value))
+        if found is not None:
+            more = {"coverage": dict(found.coverage)} if found.coverage else {}
+            out[name] = quantity(found.value, grid["unit"], low=found.low, high=found.high, **more, grid=grid)
+        elif scale is not None and name in DERIVED and set(DERIVED[name].needs) <= set(native):
+            # a quantity made of others has no curve of its own
+            out[name] = quantity(with_derived(native, [name])[name], grid["unit"], grid=grid)
+        else:
+            out[name] = grid
     return out

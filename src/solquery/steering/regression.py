@@ -146,6 +146,8 @@ def compare_with_svm(
     of the logarithm where the regression predicts it); ``accuracy`` and ``svm_accuracy``, the share of latents that
     each puts on the right side of the SVM's threshold; and ``cosine`` of the two directions.
     """
+    # the table and what was predicted from it are on the grid
+    directions = directions.on_grid or directions
     predicted = regression.predict(table.z)
     out = {}
     for k, name in enumerate(regression.names):

@@ -19,7 +19,8 @@ from .conditional import span_basis
 from .editing import directions_of
 from .gradients import latent_gradients
 from .judge import Judge
-from .latents import clamp_norm, measure_latents, prior_norm_range
+from .latents import clamp_norm, prior_norm_range
+from .native_scale import measure_native_latents, native_scale_of
 from .vocabulary import DERIVED, Target, measured_names, with_derived
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ class Search:
 
     def values(self, z: torch.Tensor) -> dict[str, np.ndarray]:
         """Parameters (K,) measured on the patches of latents (K, D), and quantities derived from them."""
-        measured = measure_latents(self.model.generator, self.model.preset, z, self.measured)
+        measured = measure_native_latents(self.model, z, self.measured)
         return {**measured, **with_derived(measured, self.names)}
 
     def residual(self, values: Mapping[str, np.ndarray], held: np.ndarray) -> np.ndarray:
@@ -99,8 +100,12 @@ class Search:
 
     def gradients(self, z: torch.Tensor, values: Mapping[str, np.ndarray], held: np.ndarray) -> np.ndarray:
         """(K, M, D) derivatives of the residuals, by those of the parameters that they are made of."""
-        by_latent, _ = latent_gradients(self.model.generator, self.model.preset, z, self.sloped, self.basis)
-        return self._chained(by_latent.numpy(), values, held)
+        found, _ = latent_gradients(self.model.generator, self.model.preset, z, self.sloped, self.basis)
+        by_latent, scale = found.numpy(), native_scale_of(self.model)
+        if scale is not None and self.sloped:
+            steep = np.stack([scale.slope(name, values[name]) for name in self.sloped], axis=1)
+            by_latent = by_latent * np.nan_to_num(steep, nan=1.0)[:, :, None]
+        return self._chained(by_latent, values, held)
 
     def rough_gradients(self, values: Mapping[str, np.ndarray], held: np.ndarray) -> np.ndarray:
         """(K, M, D) the same as the directions' calibration has them: right on average, and free."""

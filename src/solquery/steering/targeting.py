@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from ..physics import measure_on_grid
 from .editing import directions_of
 from .generated import Generated, Origin, Shown
 from .judge import Judge, OutOfReach, check_conflicts, check_reach, nearest_reachable, reach
 from .latents import SteeringError, as_latents, render
+from .native_scale import measure_both
 from .solving import GOOD_ENOUGH, SPARE, Search
 from .vocabulary import Target, as_target, measured_names, parse_description, with_derived
 
@@ -44,9 +44,10 @@ class Answer(Generated):
     x
         (H, W) float32 in preset units.
     requested
-        Name to the number asked for, in the unit of the grid (a limit where `targets` says so).
+        Name to the number asked for (a limit where `targets` says so).
     measured
-        Everything measured on `x`: all parameters that have a direction, and derived quantities asked for.
+        Everything measured on `x`: all parameters that have a direction, and derived quantities asked for. Of a
+        calibrated model these are estimates at native scale, as all other numbers here.
     verdict
         ``"met"``: every number within 10 %, or within 5 percentile points of the generated population; every limit
         kept. ``"nearest"``: the closest that was found.
@@ -56,6 +57,8 @@ class Answer(Generated):
         Held parameters: name to the value at the start.
     targets
         What was asked, with relations and words.
+    grid
+        Parameters as they are on the model's grid; `native_quantities(model, answer.grid)` has the bands.
     origin
         The model that made it; None where that is not known.
     """
@@ -68,6 +71,7 @@ class Answer(Generated):
     z_norm: float
     held: dict[str, float]
     targets: dict[str, Target]
+    grid: dict[str, float] = field(default_factory=dict)
     origin: Origin | None = field(default=None, repr=False, compare=False)
 
     @property
@@ -142,8 +146,9 @@ def generate(
     model
         With generator, preset and directions.
     asked
-        Parameter to number (Mx and Mm where the preset has a scale, else gauss and pixels), astropy quantity or
-        `Target`; or a description in words.
+        Parameter to number, astropy quantity or `Target`; or a description in words. Numbers are in Mx and Mm at native
+        scale, of a calibrated model; on its grid, where it is not calibrated; in gauss and pixels where its preset has
+        no scale.
     n
         How many different patches.
     hold
@@ -209,8 +214,7 @@ def generate(
 
     everything = list(dict.fromkeys([*directions.names, *search.names]))
     x = render(model.generator, z, model.preset.shape)[:, 0]
-    measured = measure_on_grid(x, model.preset, measured_names(everything))
-    got = with_derived({name: value.numpy() for name, value in measured.items()}, everything)
+    grid, got = measured_both(model, x, everything)
     rows = [{name: float(values[k]) for name, values in got.items()} for k in range(len(z))]
     met = np.array([Judge(targets, directions).met(row) for row in rows])
     picked = _pick(z.numpy(), cost, met, n)
@@ -225,7 +229,14 @@ def generate(
             z_norm=float(norms[k]),
             held={name: float(start_values[k, j]) for j, name in enumerate(held)},
             targets=dict(targets),
+            grid={name: float(values[k]) for name, values in grid.items()},
             origin=Origin.of(model),
         )
         for k in picked
     )
+
+
+def measured_both(model: Model, x: Any, names: Sequence[str]) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Parameters and derived quantities (N,) of patches (N, H, W): on the grid, and in the numbers of the model."""
+    found, native = measure_both(model, x, measured_names(list(names)))
+    return with_derived(found, list(names)), with_derived(native, list(names))

@@ -27,6 +27,7 @@ __all__ = [
     "number_or_quantity",
     "parse_description",
     "quantities",
+    "unit_of_target",
     "vocabulary",
     "with_derived",
 ]
@@ -45,7 +46,7 @@ class Target:
     name
         A parameter, or one of `DERIVED`.
     value
-        In the unit of the grid.
+        As `generate` takes numbers: in Mx and Mm at native scale, of a calibrated model.
     relation
         ``"="``, or a limit: ``"<="``, ``">="``.
     word
@@ -110,8 +111,8 @@ VOCABULARY: dict[str, _Entry] = {
     "bipolar": ("imbalance", "<=", 0.15, "both polarities, |net flux| at most 15 % of TUF"),
     "balanced": ("imbalance", "<=", 0.15, "both polarities, |net flux| at most 15 % of TUF"),
     "unbalanced": ("imbalance", ">=", 0.4, "|net flux| at least 40 % of TUF"),
-    "tilted": ("tilt_size", ">=", 20.0, "tilt of at least 20 degrees on the grid, either way"),
-    "untilted": ("tilt_size", "<=", 5.0, "tilt of at most 5 degrees on the grid"),
+    "tilted": ("tilt_size", ">=", 20.0, "tilt of at least 20 degrees, either way"),
+    "untilted": ("tilt_size", "<=", 5.0, "tilt of at most 5 degrees"),
     "leading polarity negative": ("polarity", "=", -1.0, "the negative polarity lies further west"),
     "negative leading polarity": ("polarity", "=", -1.0, "the negative polarity lies further west"),
     "leading negative": ("polarity", "=", -1.0, "the negative polarity lies further west"),
@@ -201,7 +202,7 @@ def number_or_quantity(name: str, text: str) -> Any:
 
 
 def as_target(name: str, asked: Any, directions: Directions) -> Target:
-    """A `Target` from a number in the grid's unit, a quantity, a text such as ``"2e22 Mx"``, or a `Target`.
+    """A `Target` from a number, a quantity, a text such as ``"2e22 Mx"``, or a `Target`, as `generate` takes them.
 
     Raises
     ------
