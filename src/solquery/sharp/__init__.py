@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from .header import LIMITS
+
+if TYPE_CHECKING:
+    from ..patch import Patch
+    from .caveats import Caveat
 
 _HOME = {
     "UnreadableFits": "fits",
@@ -16,6 +22,15 @@ __all__ = [
     "read_sharp",
     "write_fits",
 ]
+
+
+def _limits(patch: Patch) -> list[Caveat]:
+    from .caveats import caveats
+
+    return caveats(patch)
+
+
+LIMITS.append(_limits)
 
 
 def __getattr__(name: str) -> Any:
