@@ -9,9 +9,11 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FiniteFloat, 
 
 __all__ = [
     "AnswerOut",
-    "Band",
+    "CaveatOut",
     "CloudOut",
     "EditIn",
+    "ErrorsOut",
+    "Estimate",
     "EstimateIn",
     "EstimateOut",
     "FieldOut",
@@ -21,6 +23,7 @@ __all__ = [
     "HealthOut",
     "InversionOut",
     "KnownOut",
+    "Lasso",
     "LinkOut",
     "MapOut",
     "MatchOut",
@@ -58,7 +61,7 @@ Latent = Annotated[
 ]
 Values = Annotated[
     dict[Name, FiniteFloat],
-    Field(max_length=32, description="Parameter to number, in the unit `/api/parameters` gives (of the grid)."),
+    Field(max_length=32, description="Parameter to number, in the unit `/api/parameters` gives."),
 ]
 
 
@@ -75,15 +78,26 @@ class Quantity(BaseModel):
     unit: str = Field(description="As astropy reads it; empty for a pure number.", examples=["Mx", "G pix", "deg"])
 
 
-class Band(Quantity):
-    """What a number of the grid is worth at native scale; two thirds of the archive's patches lie between."""
+class Estimate(Quantity):
+    """A number at native scale, estimated from the grid's; of a model that is not calibrated for it, the grid's."""
 
-    low: float | None
-    high: float | None
+    low: float | None = Field(None, description="Two thirds of the patches lie between `low` and `high`.")
+    high: float | None = None
+    coverage: dict[str, float] | None = Field(
+        None, description="Share of the patches of each source that were found in the band, by curves without them."
+    )
+    grid: Quantity | None = Field(None, description="The number on the grid, where it is another.")
+
+
+class CaveatOut(BaseModel):
+    """What limits the numbers and pictures of a patch."""
+
+    name: Literal["limb", "offlimb", "missing", "cut", "quality"]
+    text: str
 
 
 class Difference(Quantity):
-    """Match minus query, both on the grid; in sigmas too: half the central 68 % of generated patches is one."""
+    """Match minus query, both at the scale of the model; in sigmas too: half the central 68 % of generated patches is one."""
 
     sigmas: float | None
     logarithm: bool = Field(description="Whether the sigmas are those of the logarithm, as of fluxes.")
@@ -124,10 +138,26 @@ class Between(Strict):
         return self
 
 
+class Lasso(Strict):
+    """A polygon in a scatter plot: of two parameters (`/api/cloud`), or of the encoder's space (`/api/space`)."""
+
+    x: Name | None = Field(None, description="Parameter across; null, as `y`: the encoder's space.")
+    y: Name | None = None
+    points: list[Annotated[list[FiniteFloat], Field(min_length=2, max_length=2)]] = Field(min_length=3, max_length=200)
+    log: list[bool] = Field([False, False], min_length=2, max_length=2, description="Whether x and y are logarithms.")
+
+    @model_validator(mode="after")
+    def _both(self) -> Lasso:
+        if (self.x is None) != (self.y is None):
+            raise ValueError("give both of x and y, or neither")
+        return self
+
+
 class Filters(Strict):
     """Which patches of the archive may be matches. What is unknown of a patch meets no limit on it."""
 
     source: Literal["any", "real", "simulated"] = Field("any", description="Observed, simulated, or both.")
+    quantity: Literal["any", "radial", "line-of-sight"] = Field("any", description="Kind of field.")
     since: date | None = Field(None, description="First day, UTC.")
     until: date | None = Field(None, description="Last day, UTC.")
     latitude_deg: Between | None = Field(None, description="Stonyhurst latitude of the centre.", title="deg")
@@ -141,6 +171,7 @@ class Filters(Strict):
     )
     region: Identifier | None = Field(None, description="Frames of this region only.")
     noaa: Annotated[int, Field(ge=1, lt=10**6)] | None = Field(None, description="Only with this NOAA number.")
+    lasso: Lasso | None = Field(None, description="Only what lies in this part of a scatter plot.")
 
 
 class EditIn(Strict):
@@ -148,7 +179,7 @@ class EditIn(Strict):
 
     z: Latent
     set: Values = Field(default_factory=dict)
-    hold: Values = Field(default_factory=dict, description="Parameter to the value to keep, on the grid.")
+    hold: Values = Field(default_factory=dict, description="Parameter to the value to keep.")
     exact: bool = Field(True, description="False: a direct step in milliseconds; true: solved for.")
     client: Client = None
 
@@ -213,13 +244,22 @@ class CountsOut(BaseModel):
     real: list[int]
 
 
+class BandOut(BaseModel):
+    """Where the band of an estimate comes from."""
+
+    fitted_on: dict[str, Any] = Field(description="Patches and regions of each source; empty where not told.")
+    coverage: dict[str, Any] = Field(description="Source to the share of its patches that lie in the band.")
+
+
 class ParameterOut(BaseModel):
     """A parameter that can be asked for."""
 
     title: str
     symbol: str
-    unit: str = Field(description="On the grid: of `reach`, `shown`, `median`, `spread`, and of `set` and `hold`.")
+    unit: str = Field(description="Of `reach`, `shown`, `median`, `spread`, and of `set` and `hold`.")
     native_unit: str = Field(description="At native scale: of filters and of `parameters` of a match.")
+    native: bool = Field(description="Whether the model's numbers of it are at native scale; else they are the grid's.")
+    band: BandOut | None = Field(description="What the band of its estimates was fitted on.")
     definition: str
     source: str = Field(description="Where the definition comes from.")
     reach: list[float] = Field(description="Least and greatest that the model makes.")
@@ -248,11 +288,9 @@ class AnswerOut(BaseModel):
     z: str
     source: Literal["generated"] = "generated"
     requested: dict[str, Quantity]
-    measured: dict[str, Quantity] = Field(description="Measured on the patch, on the grid.")
+    measured: dict[str, Estimate] = Field(description="What was measured on the patch is worth at native scale.")
     held: dict[str, Quantity]
-    native: dict[str, Band] = Field(
-        description="What `got` is worth at the scale of the observations; empty where the model cannot tell."
-    )
+    native: dict[str, Estimate] = Field(description="Those of `measured` that have a band: its name of before.")
     python: str = Field(description="Lines of Python that make this patch again and measure it.")
     verdict: Literal["met", "nearest"]
     z_norm: float
@@ -276,10 +314,25 @@ class PatchOut(BaseModel):
     parameters: dict[str, Quantity] = Field(description="At native scale.")
     grid: dict[str, Quantity] = Field(description="On the grid of the preset, as those of a generated patch.")
     scale_mm: list[float] | None = Field(description="Mm per pixel (y, x) of the field given; null: no scale.")
+    caveats: list[CaveatOut] = Field(description="What limits its numbers and its picture; empty: nothing.")
     empty: bool = Field(False, description="No field to draw or to invert: every pixel is zero or missing.")
     doubt: str | None = Field(None, description="Why the instrument's QUALITY says not to trust it; null: it does not.")
     python: str = Field(description="Lines of Python that read this patch again and measure it.")
     field: FieldOut | None = None
+
+
+class ErrorOut(Quantity):
+    """Standard error, and what the noise adds on average."""
+
+    bias: float | None
+
+
+class ErrorsOut(BaseModel):
+    """What the noise of an observation does to its parameters, at native scale."""
+
+    errors: dict[str, ErrorOut] = Field(description="Empty where the noise is not known.")
+    noise_gauss: float | None = Field(description="Median standard deviation of the noise; null: not known.")
+    source: str = Field(description="Where the noise is known from, or why it is not.")
 
 
 class InversionOut(BaseModel):
@@ -293,7 +346,7 @@ class InversionOut(BaseModel):
     )
     z_norm: float
     far: bool
-    reconstructed: dict[str, Quantity]
+    reconstructed: dict[str, Estimate]
     field: FieldOut | None = Field(None, description="The reconstruction.")
     seconds: float
 
@@ -327,6 +380,7 @@ class KnownOut(BaseModel):
     file: str | None
     record_set: str | None = Field(description="JSOC record set of a SHARP frame.")
     fetch: str | None = Field(description="`solquery fetch` line that gets its region on its day.")
+    caveats: list[CaveatOut] = Field(description="What limits its numbers, all but a cut region, which pixels tell.")
     links: list[LinkOut] = Field(description="Pages elsewhere about it; empty for a simulated one.")
 
 
@@ -344,7 +398,7 @@ class MatchOut(KnownOut):
 
 
 class SearchOut(BaseModel):
-    query: dict[str, Any] = Field(description="What was searched with, and its `parameters` on the grid.")
+    query: dict[str, Any] = Field(description="What was searched with, its `parameters`, and those on the `grid`.")
     matches: list[MatchOut]
     candidates: int = Field(description="Patches that meet the filters.")
     close: bool | None = Field(
@@ -370,7 +424,7 @@ class MapOut(BaseModel):
 
 
 class CloudOut(BaseModel):
-    """Two grid parameters of the patches of the archive."""
+    """Two parameters of the patches of the archive, at the scale of the model."""
 
     x: str
     y: str

@@ -164,11 +164,11 @@ async def _file_body(request: Request) -> bytes:
 
 
 def create_app(service: Service, *, token: str | None = None) -> Any:
-    """The ASGI application of a room.
+    """The ASGI application of a service.
 
     Parameters
     ----------
-    room
+    service
         Model and archive.
     token
         What every request must carry, for a server that other machines reach; None for this machine alone.
@@ -178,11 +178,13 @@ def create_app(service: Service, *, token: str | None = None) -> Any:
     hand = Lane("hand", max(2, cores), 64, 15.0)
     work = Lane("work", max(2, cores), 32, 45.0)
     long = Lane("long", 1, 6, 240.0)
+    # errors take a second or two: they wait behind each other, and nothing behind them
+    long_reads = Lane("errors", 1, 16, 60.0)
 
     @asynccontextmanager
     async def life(_: FastAPI) -> AsyncIterator[None]:
         yield
-        for lane in (hand, work, long):
+        for lane in (hand, work, long, long_reads):
             lane.close()
 
     app = FastAPI(
@@ -190,7 +192,7 @@ def create_app(service: Service, *, token: str | None = None) -> Any:
         version=__version__,
         summary="Describe a solar active region, see it, find it in an archive.",
         description="Fields are in gauss; row 0 is the southernmost, column 0 the easternmost. Every parameter comes "
-        "with its unit; those of generated patches are in the units of the grid, which `/api/parameters` gives. "
+        "with its unit; of a calibrated model all are at native scale, with a band where they are estimates. "
         "Generated patches are made by a network: they are no observations.",
         openapi_url="/api/openapi.json", docs_url=None, redoc_url=None, lifespan=life, responses=_PROBLEMS,
     )  # fmt: skip
@@ -215,13 +217,16 @@ def create_app(service: Service, *, token: str | None = None) -> Any:
     async def cloud(
         x: Annotated[str, Query(max_length=64)] = "tuf", y: Annotated[str, Query(max_length=64)] = "r"
     ) -> Any:
-        """Two parameters, on the grid, of the patches of the archive."""
+        """Two parameters of the patches of the archive."""
         return JSONResponse(await work.run(partial(service.cloud, x, y)))
 
     @app.get("/api/space", response_model=f.SpaceOut)
-    async def space(column: Annotated[str, Query(max_length=64)] = "tuf") -> Any:
+    async def space(
+        column: Annotated[str, Query(max_length=64)] = "tuf",
+        places: Annotated[bool, Query(description="False: only the column, for places that are known.")] = True,
+    ) -> Any:
         """The encoder's space of the archive in two dimensions, with a column to colour it by."""
-        return JSONResponse(await work.run(partial(service.space, column)))
+        return JSONResponse(await work.run(partial(service.space, column, places)))
 
     @app.post("/api/edit", response_model=m.AnswerOut, responses={200: _OTHER_BODIES})
     async def edit(asked: m.EditIn, format: Format = "json") -> Any:
@@ -265,6 +270,11 @@ def create_app(service: Service, *, token: str | None = None) -> Any:
     async def estimate(asked: m.EstimateIn) -> Any:
         """Where patches lie in the latent space, estimated in one pass; 404 where the model cannot."""
         return JSONResponse(await work.run(partial(service.estimate, asked.ids), _of(asked.client, "estimate")))
+
+    @app.get("/api/errors/{patch_id:path}", response_model=m.ErrorsOut)
+    async def errors(patch_id: Annotated[str, Path(max_length=300)]) -> Any:
+        """Standard errors of the parameters of an observation, from the noise of its own quiet pixels."""
+        return JSONResponse(await long_reads.run(partial(service.errors, patch_id)))
 
     @app.post("/api/patch", response_model=m.PatchOut, openapi_extra=_FITS_BODY, responses={200: _OTHER_BODIES})
     async def read(request: Request, name: Annotated[str, Query(max_length=200)] = "", format: Format = "json") -> Any:

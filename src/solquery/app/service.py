@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 import threading
 import time
@@ -23,9 +24,10 @@ from ..errors import SolqueryError
 from ..generator.optimized import optimize_for_inference
 from ..model import Model
 from ..patch import Patch, observation_time
-from ..physics import get_parameter, measure
+from ..physics import describe_patch, get_parameter, measure, unit_of
 from ..search import RERANK_DEPTH
-from ..serialise import plain
+from ..serialise import plain, quantity
+from ..sharp.caveats import caveats
 from ..sharp.fits import UnreadableFits, quality_fault, write_fits
 from ..steering import (
     Answer,
@@ -40,7 +42,7 @@ from ..steering import (
     vocabulary,
 )
 from ..steering.direct import Been
-from ..steering.native_scale import NATIVE_KEY
+from ..steering.native_scale import native_quantities
 from ..steering.vocabulary import quantities
 from .asking import understand
 from .catalogue import Catalogue, why_no_search
@@ -49,7 +51,7 @@ from .frames import frames_of
 from .models_found import FramesIn
 from .overview import map_of, parameters_of
 from .recipe import provenance_code, recipe
-from .records import known_of, match_record, native_bands, native_values
+from .records import known_of, match_record, native_values
 from .schemas import EditIn, Filters, GenerateIn, SearchIn
 from .uploads import Uploads, read_upload
 from .warm import FIRST
@@ -62,6 +64,8 @@ __all__ = ["Missing", "Service"]
 
 #: 64 kB each on a grid of 128 x 128
 _PICTURES = 256
+#: patches whose limits are remembered
+_LIMITED = 4096
 #: drags under way: at most 48 latents each
 _DRAGS = 128
 
@@ -100,6 +104,8 @@ class Service:
         Of the archive, or None.
     names
         How model and archive were named, for the lines that repeat a search.
+    public_url
+        Address under which others reach the page, for links that are copied; None where it is that of the browser.
     """
 
     def __init__(
@@ -108,17 +114,20 @@ class Service:
         archive: Archive | None = None,
         *,
         model_name: str | None = None,
+        public_url: str | None = None,
         progress: Callable[[int, int], None] | None = None,
     ) -> None:
         if model.directions is None:
             raise SolqueryError(f"model {model.name!r} has no directions; fit them with `solquery directions --save`")
         self.model, self.directions = copy(model), model.directions
         self.model.generator = optimize_for_inference(model.generator)
+        self.public_url = public_url
         self.names = (model_name, archive.uri if archive is not None else None)
         self.uploads = Uploads()
         # of latents, and of drags where they have been
         self._pictures: _Newest[bytes, torch.Tensor] = _Newest(_PICTURES)
         self._drags: _Newest[Any, list[Been]] = _Newest(_DRAGS)
+        self._limits: _Newest[str, list[dict[str, str]]] = _Newest(_LIMITED)
         self.catalogue: Catalogue | None = None
         self._store, self._open_lock = archive, threading.Lock()
         self._open(progress)
@@ -156,6 +165,7 @@ class Service:
             "no_search": self.why_no_search or None,
             "vocabulary": vocabulary(),
             "opens_on": FIRST,
+            "public_url": self.public_url,
         }
 
     @property
@@ -171,21 +181,25 @@ class Service:
         """Parameters of one field (H, W) in gauss on the grid, in the unit of the grid."""
         return {name: float(value[0]) for name, value in measure(gauss, self.model.preset.scale_mm, names).items()}
 
+    def _estimated(self, on_grid: Mapping[str, float]) -> dict[str, dict[str, Any]]:
+        """What a generated field is worth at native scale, with band and the grid's value; see `native_quantities`."""
+        return plain(native_quantities(self.model, on_grid))
+
     def parameters(self) -> dict[str, Any]:
         """Every parameter with a direction: what it is, how far it reaches, what the archive holds of it."""
-        return parameters_of(self.directions, self.catalogue)
+        return parameters_of(self.directions, self.catalogue, self.model.native_scale)
 
     def map(self, name: str) -> dict[str, Any]:
         """The latent space seen so that the boundary of a parameter is a line."""
         return map_of(self.directions, name)
 
     def cloud(self, x: str, y: str) -> dict[str, Any]:
-        """Two grid parameters of the archive's patches."""
+        """Two parameters of the archive's patches."""
         return self._archive().cloud(get_parameter(x).name, get_parameter(y).name)
 
-    def space(self, column: str) -> dict[str, Any]:
+    def space(self, column: str, places: bool = True) -> dict[str, Any]:
         """The encoder's space of the archive, with a column to colour it by."""
-        return self._archive().space(column if column == "mu" else get_parameter(column).name)
+        return self._archive().space(column if column == "mu" else get_parameter(column).name, places)
 
     def _archive(self) -> Catalogue:
         if self.catalogue is None:
@@ -200,13 +214,15 @@ class Service:
     def _answer(self, answer: Answer) -> dict[str, Any]:
         low, high = self._range
         z = encode_latent(answer.z)
+        measured = self._estimated({name: answer.grid.get(name, value) for name, value in answer.measured.items()})
         return {
             "z": z,
             "source": "generated",
             "requested": self._on_grid(answer.requested),
-            "measured": self._on_grid(answer.measured),
+            "measured": measured,
             "held": self._on_grid(answer.held),
-            "native": native_bands(self.model.metadata.get(NATIVE_KEY), answer.measured),
+            # what has a band, under the name that it had when `measured` was of the grid
+            "native": {name: value for name, value in measured.items() if "low" in value},
             "python": provenance_code(*self.names, ("z", z)),
             "verdict": answer.verdict,
             "z_norm": answer.z_norm,
@@ -309,6 +325,7 @@ class Service:
             "native_shape": size,
             "native_scale_mm": scale,
             "scale_mm": scale if grid == "native" else self.scale_mm,
+            "caveats": self._caveats(patch_id),
             "empty": not np.nan_to_num(x).any(),
             "doubt": quality_fault(row.get("quality") or 0),
             "python": provenance_code(
@@ -317,6 +334,29 @@ class Service:
         }
         field = self._gauss(x) if grid == "preset" else np.asarray(self.patch(patch_id).field)
         return plain(record), field
+
+    def _caveats(self, patch_id: str) -> list[dict[str, str]]:
+        """What limits a patch of the archive or an upload, its pixels seen; found once."""
+        known = self._limits.get(patch_id)
+        if known is None:
+            known = self._limits[patch_id] = [limit._asdict() for limit in caveats(self.patch(patch_id))]
+        return known
+
+    def errors(self, patch_id: str) -> dict[str, Any]:
+        """Bias and standard error of the parameters of an observation, from the noise of its own quiet pixels."""
+        patch = self.patch(patch_id)
+        found = describe_patch(patch, [n for n in self.directions.names if not self.directions.is_binary(n)])
+        noise = found.noise
+        return plain(
+            {
+                "errors": {
+                    name: quantity(value.error, unit_of(name, patch.scale_mm is not None), bias=value.bias)
+                    for name, value in found.errors.items()
+                },
+                "noise_gauss": None if noise is None else float(np.median(noise.gauss)),
+                "source": found.noise_fault if noise is None else noise.source,
+            }
+        )
 
     def invert(
         self, patch_id: str, starts: int, steps: int, seed: int, prior: float = 0.5
@@ -340,7 +380,7 @@ class Service:
             "explained": max(0.0, 1.0 - found.unexplained),
             "z_norm": found.z_norm,
             "far": not low <= found.z_norm <= high,
-            "reconstructed": self._on_grid(got),
+            "reconstructed": self._estimated(got),
             "seconds": time.monotonic() - began,
         }
         return document, np.stack([original, made])
@@ -362,6 +402,16 @@ class Service:
         guessed = network.guess(torch.from_numpy(np.nan_to_num(x))).numpy()
         return {"estimates": {patch_id: encode_latent(z) for patch_id, z in zip(ids, guessed, strict=True)}}
 
+    def _observed(self, record: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+        """Parameters of a record at the scale of the model: as observed where it is calibrated, else on the grid."""
+        scale = self.model.native_scale
+        return {
+            name: record["parameters"][name] | {"grid": value}
+            if scale is not None and name in scale and name in record["parameters"]
+            else value
+            for name, value in record["grid"].items()
+        }
+
     # ---------------------------------------------------------------- search
 
     def understand(self, text: str) -> dict[str, Any]:
@@ -376,13 +426,14 @@ class Service:
 
     def frames(self, asked: FramesIn) -> dict[str, Any]:
         """The frames of the archive that meet filters, in time."""
-        return frames_of(self._archive(), where_of(asked.filters), asked.limit, self.model.preset.physical)
+        return frames_of(self._archive(), where_of(asked.filters), asked.filters.lasso, asked.limit, self.model.preset.physical)
 
     def search(self, asked: SearchIn) -> dict[str, Any]:
         """The patches of the archive that look most like the query."""
         began = time.monotonic()
         catalogue, region, about = self._archive(), None, {}
-        where = where_of(asked.filters)
+        where, lasso = where_of(asked.filters), asked.filters.lasso
+        record: dict[str, Any] | None = None
         if asked.z is not None:
             z = decode_latent(asked.z, self.directions.latent_dim)
             answer = steer(self.model, z, pictures=self._pictures)
@@ -398,7 +449,9 @@ class Service:
             x, region = self._x(name), record["region"]
             query = ("patch", name) if asked.patch is not None else ("upload", record["file"])
             about = {"kind": query[0], "id": name, "region": region, "source": record["source"]}
-        mine = self._measured(self._gauss(x))
+            about |= {"quantity": record["quantity"], "caveats": record["caveats"]}
+        on_grid = self._measured(self._gauss(x))
+        told = self._estimated(on_grid) if record is None else self._observed(record)
         excluded = region if asked.exclude_own else None
         # what was drawn is no observation, and cannot be in the archive
         rerank = RERANK_DEPTH if asked.z is None and asked.by == "ssl" else 0
@@ -406,17 +459,19 @@ class Service:
             if name not in catalogue:
                 raise Missing(f"no patch {name!r} in the archive; take the example away")
         found, candidates = catalogue.search(
-            x, asked.k, where, asked.group, excluded, asked.by, rerank, asked.more, asked.less
+            x, asked.k, where, asked.group, excluded, asked.by, rerank, asked.more, asked.less, lasso
         )
         closeness, physical = catalogue.closeness(asked.by), self.model.preset.physical
+        mine = {name: math.nan if value["value"] is None else value["value"] for name, value in told.items()}
         return {
-            "query": {**about, "parameters": self._on_grid(mine)},
+            "query": {**about, "parameters": told, "grid": self._on_grid(on_grid)},
             "matches": [match_record(match, mine, catalogue, self.directions, physical, closeness) for match in found],
             "close": closeness.close(min(match.distance for match in found)) if found else None,
             "candidates": candidates,
             "where": where,
             "recipe": recipe(
-                *self.names, query, asked.k, where, asked.group, excluded, asked.by, bool(asked.more or asked.less)
-            ),
+                *self.names, query, asked.k, where, asked.group, excluded, asked.by,
+                bool(asked.more or asked.less), lasso is not None,
+            ),  # fmt: skip
             "seconds": time.monotonic() - began,
         }
