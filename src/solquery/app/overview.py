@@ -58,9 +58,7 @@ def band_of(scale: NativeScale, name: str) -> dict[str, Any] | None:
     }
 
 
-def parameters_of(
-    fitted: Directions, catalogue: Catalogue | None, scale: NativeScale | None = None
-) -> dict[str, Any]:
+def parameters_of(fitted: Directions, catalogue: Catalogue | None, scale: NativeScale | None = None) -> dict[str, Any]:
     """Every parameter with a direction: what it is, how far it reaches, what the archive holds of it."""
     out = {}
     for k, name in enumerate(fitted.names):

@@ -353,7 +353,7 @@ class Service:
                     name: quantity(value.error, unit_of(name, patch.scale_mm is not None), bias=value.bias)
                     for name, value in found.errors.items()
                 },
-                "noise_gauss": None if noise is None else float(np.median(noise.gauss)),
+                "noise_gauss": None if noise is None else noise.gauss,
                 "source": found.noise_fault if noise is None else noise.source,
             }
         )
@@ -426,7 +426,9 @@ class Service:
 
     def frames(self, asked: FramesIn) -> dict[str, Any]:
         """The frames of the archive that meet filters, in time."""
-        return frames_of(self._archive(), where_of(asked.filters), asked.filters.lasso, asked.limit, self.model.preset.physical)
+        return frames_of(
+            self._archive(), where_of(asked.filters), asked.filters.lasso, asked.limit, self.model.preset.physical
+        )
 
     def search(self, asked: SearchIn) -> dict[str, Any]:
         """The patches of the archive that look most like the query."""
@@ -470,8 +472,15 @@ class Service:
             "candidates": candidates,
             "where": where,
             "recipe": recipe(
-                *self.names, query, asked.k, where, asked.group, excluded, asked.by,
-                bool(asked.more or asked.less), lasso is not None,
+                *self.names,
+                query,
+                asked.k,
+                where,
+                asked.group,
+                excluded,
+                asked.by,
+                bool(asked.more or asked.less),
+                lasso is not None,
             ),  # fmt: skip
             "seconds": time.monotonic() - began,
         }

@@ -60,7 +60,9 @@ def serve(
     if public_url is not None:
         named = urlsplit(public_url)
         if named.scheme not in ("http", "https") or not named.netloc or named.query or named.fragment:
-            raise typer.BadParameter(f"--public-url {public_url!r} is no address such as https://sun.example.org/solquery/")
+            raise typer.BadParameter(
+                f"--public-url {public_url!r} is no address such as https://sun.example.org/solquery/"
+            )
     models = load_models(model)
     store = Archive.open(archive) if archive is not None else None
     if store is not None:

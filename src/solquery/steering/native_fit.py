@@ -235,9 +235,7 @@ def fit_pairs(grid: np.ndarray, native: np.ndarray, name: str = "") -> dict[str,
     return None if fit is None else _curve(fit, log, grid, native)
 
 
-def band_coverage(
-    curve: Mapping[str, Any], grid: np.ndarray, native: np.ndarray, name: str = ""
-) -> tuple[float, int]:
+def band_coverage(curve: Mapping[str, Any], grid: np.ndarray, native: np.ndarray, name: str = "") -> tuple[float, int]:
     """Share of patches whose native value lies in the band of a curve, and of how many with both values.
 
     Parameters

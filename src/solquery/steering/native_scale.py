@@ -118,7 +118,9 @@ class _Curve:
         low, high = middle - np.interp(at, self.x, self.down), middle + np.interp(at, self.x, self.up)
         if self.log:
             return np.where(known, np.exp(low), 0.0), np.where(known, np.exp(high), self.zero_high)
-        return (low, high) if self.domain is None else (np.maximum(low, self.domain[0]), np.minimum(high, self.domain[1]))
+        return (
+            (low, high) if self.domain is None else (np.maximum(low, self.domain[0]), np.minimum(high, self.domain[1]))
+        )
 
 
 class NativeScale:

@@ -225,9 +225,7 @@ def generate(
     ]
 
 
-def measured_both(
-    model: Model, x: Any, names: Sequence[str]
-) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+def measured_both(model: Model, x: Any, names: Sequence[str]) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """Parameters and derived quantities (N,) of patches (N, H, W): on the grid, and in the numbers of the model."""
     found = {n: v.numpy() for n, v in measure_on_grid(x, model.preset, measured_names(list(names))).items()}
     scale = native_scale_of(model)
