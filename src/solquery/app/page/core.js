@@ -2,7 +2,7 @@
 
 import { getJson, getPacked, postJson, postPacked, sendFile } from "./api.js";
 import { contrast } from "./field.js";
-import { byId, number, when } from "./format.js";
+import { byId, number, place, when } from "./format.js";
 import { valuesOf } from "./numbers.js";
 import { rms } from "./stage.js";
 import { filtersOf, History, toHash } from "./state.js";
@@ -48,8 +48,11 @@ export function title() {
   const q = app.state.query, r = app.now.record;
   if (q.kind === "z") return q.from ? `from ${q.from}, changed` : "by a network, no observation";
   if (!r) return q.name ?? q.id;
-  return [r.region, r.noaa?.length ? `NOAA ${r.noaa.join(", ")}` : "", when(r)].filter(Boolean).join(" · ");
+  return [r.region, r.noaa?.length ? `NOAA ${r.noaa.join(", ")}` : ""].filter(Boolean).join(" · ");
 }
+
+/** When and where an observation was made. */
+export const seenAt = (r) => [when(r), place(r.latitude_deg, r.longitude_deg), Number.isFinite(r.mu ?? NaN) ? `μ ${r.mu.toFixed(2)}` : ""].filter(Boolean).join(" · ");
 
 function verdict() {
   const { now, state } = app, q = state.query;
@@ -62,17 +65,17 @@ function verdict() {
 
 export function picture() {
   const { now, health, state } = app, q = state.query, shown = q.kind === "z" ? "grid" : state.look.view, scale = health.model.scale_mm;
-  if (shown === "native" && now.native) return { field: now.native.field, scale: now.native.scale, record: now.record, source: now.record.source, title: title() };
+  if (shown === "native" && now.native) return { field: now.native.field, scale: now.native.scale, record: now.record, source: now.record.source, title: title(), seen: seenAt(now.record) };
   if (shown === "made" && now.made) {
     const share = now.explained === undefined ? "" : `; it explains ${(100 * now.explained).toFixed(0)} % of the field's power`;
     return { field: now.made.field, scale, source: "generated", title: `the model's closest to ${now.record.region}`, verdict: `differs from it by ${number(rms(now.field, now.made.field), 2)} G (root mean square)${share}` };
   }
   if (shown === "gap" && now.made) {
     const data = now.field.data.map((value, k) => value - now.made.field.data[k]);
-    return { field: { ...now.field, data }, scale, record: now.record, source: now.record.source, title: `${title()}, less the reconstruction`, palette: "difference" };
+    return { field: { ...now.field, data }, scale, record: now.record, source: now.record.source, title: `${title()}, less the reconstruction`, seen: seenAt(now.record), palette: "difference" };
   }
   return {
-    field: now.field, scale, record: now.record, source: q.kind === "z" ? "generated" : now.record.source, title: title(), verdict: verdict(),
+    field: now.field, scale, record: now.record, source: q.kind === "z" ? "generated" : now.record.source, title: title(), seen: now.record ? seenAt(now.record) : "", verdict: verdict(),
     missed: now.far || Boolean(now.record?.doubt || now.record?.empty),
   };
 }
@@ -278,7 +281,7 @@ export async function search() {
     else matches.say("No patch meets the filters. Widen them.");
     parts.maps.update({ got: app.now.got, matches: found.matches, z: app.state.query.z, trail: app.history.trail() });
     parts.space.update(found.matches, app.state.query.id);
-    place();
+    placeMatches();
   } catch (error) {
     if (mine !== app.sought || error.kind === "superseded") return;
     // what was found before is worth more than an empty list
@@ -289,7 +292,7 @@ export async function search() {
 }
 
 /** Where the matches lie in the latent space, as far as the model can tell. */
-async function place() {
+async function placeMatches() {
   const mine = app.sought, { placed } = app;
   const wanted = app.now.matches.map((match) => match.id).filter((id) => !placed.has(id));
   if (wanted.length && app.health.model.estimates) {

@@ -3,9 +3,9 @@
 import { getJson, postJson, postPacked } from "./api.js";
 import { chips, finds, intoFilters, makes, understand } from "./ask.js";
 import { Compare } from "./compare.js";
-import { address, app, back, failed, load, look, lost, parts, picture, queryBody, ranges, remember, search, show, take, title, upload } from "./core.js";
+import { address, app, back, failed, load, look, lost, parts, picture, queryBody, ranges, remember, search, seenAt, show, take, title, upload } from "./core.js";
 import { FilterForm } from "./filters.js";
-import { byId, make, when } from "./format.js";
+import { byId, make } from "./format.js";
 import { Kept } from "./kept.js";
 import { Maps } from "./maps.js";
 import { drag, lock, only, release, SAME } from "./hand.js";
@@ -227,7 +227,7 @@ function build() {
   });
   parts.time = new Time(about, {
     look, use, query: () => (app.state.query.kind === "z" ? app.now.got : null), closed: () => { app.sought_frames = null; show(); },
-    preview: (frame, field) => parts.stage.show({ field, scale: health.model.scale_mm, record: frame, source: frame.source, title: [frame.region, when(frame)].filter(Boolean).join(" · "), verdict: "a frame of the strip; click it to make it the query" }, look()),
+    preview: (frame, field) => parts.stage.show({ field, scale: health.model.scale_mm, record: frame, source: frame.source, title: frame.region, seen: seenAt(frame), verdict: "a frame of the strip; click it to make it the query" }, look()),
   });
   parts.kept = new Kept(() => app.state, { use, look, changed: (again) => { remember(); show(); if (again) search(); } });
   parts.maps = new Maps(byId("cloud"), byId("map"), about, { use, brushed: (limits) => parts.filters.brushed(limits), lassoed: (lasso) => parts.filters.lassoed(lasso), lasso: () => app.state.filters.lasso });

@@ -8,19 +8,16 @@ export const compared = (about, record, name) => (about?.native ? record.paramet
 /** Values of a record by name, as they are compared; NaN where unknown. */
 export const valuesOf = (parameters, record) => Object.fromEntries(Object.entries(parameters).map(([name, about]) => [name, compared(about, record, name)?.value ?? NaN]));
 
-/** Two ends of a band or a value with its error in one power of ten, so that they are read at a glance. */
+/** The ends of a band in one power of ten, so that they are read at a glance. */
 function together(values, size) {
   const ten = number(size).match(/×10.+$/)?.[0] ?? "", by = ten ? 10 ** Math.floor(Math.log10(Math.abs(size))) : 1;
   return [values.map((v) => number(v / by)), ten];
 }
 
-/** "(2.76 to 3.18)×10²²" of an estimate, "± 0.10×10²²" of an observation; empty without either. */
+/** "(2.76 to 3.18)×10²²" of an estimate, "± 9.7×10¹⁹" of an observation; empty without either. */
 export function uncertainty(entry) {
   if (!entry || entry.value === null || entry.value === undefined) return "";
-  if (Number.isFinite(entry.error) && entry.error > 0) {
-    const [[error], ten] = together([entry.error], entry.value || entry.error);
-    return `± ${number(Number(error.replace("−", "-")), 2)}${ten}`;
-  }
+  if (Number.isFinite(entry.error) && entry.error > 0) return `± ${number(entry.error, 2)}`;
   if (!Number.isFinite(entry.low) || !Number.isFinite(entry.high)) return "";
   const [[low, high], ten] = together([entry.low, entry.high], entry.value || entry.high);
   return `(${low} to ${high})${ten}`;

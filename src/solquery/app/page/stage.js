@@ -35,7 +35,7 @@ export class Stage {
     badge.textContent = shown.source;
     byId("title").textContent = byId("title").title = shown.title;
     byId("limits").replaceChildren(...(shown.record && shown.source !== "generated" ? marks(shown.record) : []));
-    byId("verdict").textContent = shown.verdict ?? "";
+    byId("verdict").textContent = byId("verdict").title = [shown.seen, shown.verdict].filter(Boolean).join(" · ");
     byId("verdict").classList.toggle("missed", Boolean(shown.missed));
     this.canvas.setAttribute("aria-label", `Magnetic field, ${shown.source}: ${shown.title}`);
     this.ends(look);
@@ -104,7 +104,7 @@ export class Stage {
     g.fillStyle = "#111"; g.font = "600 22px system-ui, sans-serif";
     g.fillText(`${this.shown.source}: ${this.shown.title}`, 14, picture.height + 28, side - 28);
     g.font = "17px system-ui, sans-serif";
-    g.fillText("North up, west right. Solquery.", 14, picture.height + 54, side - 420);
+    g.fillText([this.shown.seen, "north up, west right. Solquery."].filter(Boolean).join(" · "), 14, picture.height + 54, side - 420);
     if (limits.length) g.fillText(limits.join(" · "), 14, picture.height + 96, side - 28);
     // the colours and what they are worth
     const strip = document.createElement("canvas"), { limit, stretch } = this.look, left = side - 360, wide = 340;

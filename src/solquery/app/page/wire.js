@@ -75,7 +75,7 @@ export function early() {
 /** A FITS file by button or dropped anywhere. */
 function files(openFile) {
   byId("open").addEventListener("change", (event) => { openFile(event.target.files[0]); event.target.value = ""; });
-  byId("open-label").addEventListener("keydown", (event) => { if (event.key === "Enter" || event.key === " ") { event.preventDefault(); byId("open").click(); } });
+  byId("open-label").addEventListener("click", () => byId("open").click());
   const carries = (event) => event.dataTransfer?.types.includes("Files");
   addEventListener("dragover", (event) => { if (carries(event)) { event.preventDefault(); byId("drop").hidden = false; } });
   addEventListener("dragleave", (event) => { if (!event.relatedTarget) byId("drop").hidden = true; });
