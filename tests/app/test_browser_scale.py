@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 
 import pytest
 from page_driver import MARKS, box, choose, rest, state, until
@@ -92,7 +93,7 @@ def ring(page, selector, share=0.28):
     at = [(x + share * frame["width"] * u, y + share * frame["height"] * v) for u, v in points]
     page.mouse.move(*at[0])
     page.mouse.down()
-    for (x0, y0), (x1, y1) in zip(at, at[1:], strict=False):
+    for (x0, y0), (x1, y1) in pairwise(at):
         for k in range(1, 6):
             page.mouse.move(x0 + (x1 - x0) * k / 5, y0 + (y1 - y0) * k / 5)
     page.mouse.up()

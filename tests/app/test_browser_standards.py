@@ -1,4 +1,4 @@
-"""The page in a real browser: what axe-core says of it, by finger, by keyboard alone, and on a grid of another shape."""
+"""The page in a real browser: what axe-core says, by finger, by keyboard alone, on a grid of another shape."""
 
 from __future__ import annotations
 
@@ -8,12 +8,8 @@ import threading
 import time
 
 import pytest
-from page_driver import MARKS, SIZES, box, choose, picture, rest, state, until
-
-sync_api = pytest.importorskip("playwright.sync_api")
-axe = pytest.importorskip("axe_playwright_python.sync_playwright")
-
 import torch
+from page_driver import MARKS, SIZES, box, choose, picture, rest, state, until
 from torch import nn
 
 from solquery.app import Service, create_app
@@ -21,6 +17,9 @@ from solquery.config import EncoderConfig, get_preset
 from solquery.encoder import build_encoder
 from solquery.model import Model
 from solquery.steering import fit_directions, sample_latents
+
+pytest.importorskip("playwright.sync_api")
+axe = pytest.importorskip("axe_playwright_python.sync_playwright")
 
 pytestmark = MARKS
 

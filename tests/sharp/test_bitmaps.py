@@ -16,7 +16,10 @@ STORED = {
     "half a turn": (lambda d: d[::-1, ::-1], {"CROTA2": 180.0}),
     "mirrored east-west": (lambda d: d[:, ::-1], {"CDELT1": -STEP}),
     "mirrored north-south": (lambda d: d[::-1], {"CDELT2": -STEP}),
-    "a quarter": (lambda d: np.rot90(d, 1), {"CROTA2": 90.0, "CRPIX1": (SHAPE[0] + 1) / 2, "CRPIX2": (SHAPE[1] + 1) / 2}),
+    "a quarter": (
+        lambda d: np.rot90(d, 1),
+        {"CROTA2": 90.0, "CRPIX1": (SHAPE[0] + 1) / 2, "CRPIX2": (SHAPE[1] + 1) / 2},
+    ),
 }  # fmt: skip
 #: coordinates that a bitmap may lack
 COORDINATES = ("CTYPE1", "CTYPE2", "CUNIT1", "CUNIT2", "CRPIX1", "CRPIX2", "CRVAL1", "CRVAL2", "CDELT1", "CDELT2")

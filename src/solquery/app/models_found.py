@@ -1,4 +1,4 @@
-"""What the API takes and gives where observations are found by a line of text; see `solquery.app.schemas`."""
+"""What the API takes and gives where observations are found by a line of text; see `schemas` and `answers`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field
 
-from .schemas import Filters, KnownOut, Strict
+from .answers import KnownOut
+from .schemas import Filters, Strict
 
 __all__ = ["FramesIn", "FramesOut", "PartOut", "SpaceOut", "UnderstandIn", "UnderstoodOut"]
 

@@ -22,6 +22,7 @@ from ..errors import SolqueryError
 from ..physics import parameters
 from ..sharp.fits import UnreadableFits
 from ..steering import OutOfReach
+from . import answers as a
 from . import models_found as f
 from . import schemas as m
 from .lanes import Busy, Lane, Superseded, TooSlow
@@ -47,7 +48,7 @@ _FITS_BODY = {
 }
 _OTHER_BODIES: dict[str, Any] = {"content": {MEDIA_TYPE: {}, "application/fits": {}}}
 _PROBLEMS: dict[int | str, dict[str, Any]] = {
-    code: {"model": m.Problem, "description": text}
+    code: {"model": a.Problem, "description": text}
     for code, text in {
         400: "The request cannot be read.",
         401: "A token is needed.",
@@ -198,22 +199,22 @@ def create_app(service: Service, *, token: str | None = None) -> Any:
     )  # fmt: skip
     _handlers(app)
 
-    @app.get("/api/health", response_model=m.HealthOut)
+    @app.get("/api/health", response_model=a.HealthOut)
     async def health() -> Any:
         """Version, model and archive."""
         return JSONResponse(service.health())
 
-    @app.get("/api/parameters", response_model=m.ParametersOut)
+    @app.get("/api/parameters", response_model=a.ParametersOut)
     async def parameters() -> Any:
         """Every parameter: title, unit, definition, reach, and its histogram in the archive."""
         return JSONResponse(await work.run(service.parameters))
 
-    @app.get("/api/map", response_model=m.MapOut)
+    @app.get("/api/map", response_model=a.MapOut)
     async def latent_map(parameter: Annotated[str, Query(max_length=64)] = "tuf") -> Any:
         """The latent space in two dimensions in which the boundary of a parameter is a line."""
         return JSONResponse(await work.run(partial(service.map, parameter)))
 
-    @app.get("/api/cloud", response_model=m.CloudOut)
+    @app.get("/api/cloud", response_model=a.CloudOut)
     async def cloud(
         x: Annotated[str, Query(max_length=64)] = "tuf", y: Annotated[str, Query(max_length=64)] = "r"
     ) -> Any:
@@ -228,7 +229,7 @@ def create_app(service: Service, *, token: str | None = None) -> Any:
         """The encoder's space of the archive in two dimensions, with a column to colour it by."""
         return JSONResponse(await work.run(partial(service.space, column, places)))
 
-    @app.post("/api/edit", response_model=m.AnswerOut, responses={200: _OTHER_BODIES})
+    @app.post("/api/edit", response_model=a.AnswerOut, responses={200: _OTHER_BODIES})
     async def edit(asked: m.EditIn, format: Format = "json") -> Any:
         """Change one patch, holding some of its parameters."""
         lane = work if asked.exact and asked.set else hand
@@ -237,7 +238,7 @@ def create_app(service: Service, *, token: str | None = None) -> Any:
             format, document, field, lambda: service.fits_bytes(service.generated_patch(document["z"], field))
         )
 
-    @app.post("/api/generate", response_model=m.GenerateOut, responses={200: _OTHER_BODIES})
+    @app.post("/api/generate", response_model=a.GenerateOut, responses={200: _OTHER_BODIES})
     async def generate(asked: m.GenerateIn, format: Format = "json") -> Any:
         """Make patches with the properties asked for."""
         began = time.monotonic()
@@ -251,7 +252,7 @@ def create_app(service: Service, *, token: str | None = None) -> Any:
         made = [{**answer, "field": field_record(field)} for answer, field in zip(answers, fields, strict=True)]
         return JSONResponse({"answers": made, "seconds": seconds})
 
-    @app.post("/api/search", response_model=m.SearchOut)
+    @app.post("/api/search", response_model=a.SearchOut)
     async def search(asked: m.SearchIn) -> Any:
         """The patches of the archive that look most like a query."""
         return JSONResponse(await work.run(partial(service.search, asked), _of(asked.client, "search")))
@@ -266,17 +267,17 @@ def create_app(service: Service, *, token: str | None = None) -> Any:
         """The frames of the archive that meet filters, in the order of time."""
         return JSONResponse(await work.run(partial(service.frames, asked)))
 
-    @app.post("/api/estimate", response_model=m.EstimateOut)
+    @app.post("/api/estimate", response_model=a.EstimateOut)
     async def estimate(asked: m.EstimateIn) -> Any:
         """Where patches lie in the latent space, estimated in one pass; 404 where the model cannot."""
         return JSONResponse(await work.run(partial(service.estimate, asked.ids), _of(asked.client, "estimate")))
 
-    @app.get("/api/errors/{patch_id:path}", response_model=m.ErrorsOut)
+    @app.get("/api/errors/{patch_id:path}", response_model=a.ErrorsOut)
     async def errors(patch_id: Annotated[str, Path(max_length=300)]) -> Any:
         """Standard errors of the parameters of an observation, from the noise of its own quiet pixels."""
         return JSONResponse(await long_reads.run(partial(service.errors, patch_id)))
 
-    @app.post("/api/patch", response_model=m.PatchOut, openapi_extra=_FITS_BODY, responses={200: _OTHER_BODIES})
+    @app.post("/api/patch", response_model=a.PatchOut, openapi_extra=_FITS_BODY, responses={200: _OTHER_BODIES})
     async def read(request: Request, name: Annotated[str, Query(max_length=200)] = "", format: Format = "json") -> Any:
         """Read an observation: a FITS file as the body. It is remembered for a while, by the id that comes back."""
         data = await _file_body(request)
@@ -284,7 +285,7 @@ def create_app(service: Service, *, token: str | None = None) -> Any:
         document, field = await work.run(partial(service.describe, patch_id, "preset"))
         return _shaped(format, document, field, lambda: service.fits_bytes(patch))
 
-    @app.get("/api/patch/{patch_id:path}", response_model=m.PatchOut, responses={200: _OTHER_BODIES})
+    @app.get("/api/patch/{patch_id:path}", response_model=a.PatchOut, responses={200: _OTHER_BODIES})
     async def patch(
         patch_id: Annotated[str, Path(max_length=300)],
         grid: Annotated[
@@ -299,7 +300,7 @@ def create_app(service: Service, *, token: str | None = None) -> Any:
         document, field = await work.run(partial(service.describe, patch_id, grid))
         return _shaped(format, document, field, bytes)
 
-    @app.post("/api/invert", response_model=m.InversionOut, openapi_extra=_FITS_BODY, responses={200: _OTHER_BODIES})
+    @app.post("/api/invert", response_model=a.InversionOut, openapi_extra=_FITS_BODY, responses={200: _OTHER_BODIES})
     async def invert(
         request: Request,
         patch: Annotated[str | None, Query(max_length=300, description="Id; without it the body is FITS.")] = None,
