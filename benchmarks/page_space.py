@@ -23,7 +23,8 @@ TIMED = """async (moves) => {
   const axes = document.getElementById('space-axes');
   performance.clearResourceTimings();
   box.open = true;
-  await new Promise((done) => new MutationObserver(done).observe(axes, { childList: true, characterData: true, subtree: true }));
+  const seen = { childList: true, characterData: true, subtree: true };
+  await new Promise((done) => new MutationObserver(done).observe(axes, seen));
   const came = performance.getEntriesByType('resource').find((entry) => entry.name.includes('/api/space')).responseEnd;
   await new Promise((done) => requestAnimationFrame(done));
   const drawn = performance.now() - came, frame = canvas.getBoundingClientRect(), spent = [];
