@@ -46,10 +46,13 @@ export const ranges = () => [...new Set([100, 200, 500, 1000, 1500, 3000, app.he
 
 export function title() {
   const q = app.state.query, r = app.now.record;
-  if (q.kind === "z") return q.from ? `from ${q.from}, changed` : "by a network, no observation";
+  if (q.kind === "z") return q.from ? `from ${q.from}, changed` : "no observation";
   if (!r) return q.name ?? q.id;
   return [r.region, r.noaa?.length ? `NOAA ${r.noaa.join(", ")}` : ""].filter(Boolean).join(" · ");
 }
+
+/** Whose work a generated patch is. */
+export const MADE = () => `drawn by the network of model ${app.health.model.name}`;
 
 /** When and where an observation was made. */
 export const seenAt = (r) => [when(r), place(r.latitude_deg, r.longitude_deg), Number.isFinite(r.mu ?? NaN) ? `μ ${r.mu.toFixed(2)}` : ""].filter(Boolean).join(" · ");
@@ -75,7 +78,7 @@ export function picture() {
     return { field: { ...now.field, data }, scale, record: now.record, source: now.record.source, title: `${title()}, less the reconstruction`, seen: seenAt(now.record), palette: "difference" };
   }
   return {
-    field: now.field, scale, record: now.record, source: q.kind === "z" ? "generated" : now.record.source, title: title(), seen: now.record ? seenAt(now.record) : "", verdict: verdict(),
+    field: now.field, scale, record: now.record, source: q.kind === "z" ? "generated" : now.record.source, title: title(), seen: now.record ? seenAt(now.record) : MADE(), verdict: verdict(),
     missed: now.far || Boolean(now.record?.doubt || now.record?.empty),
   };
 }

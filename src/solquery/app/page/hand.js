@@ -2,7 +2,7 @@
 
 import { Latest, postJson, postPacked } from "./api.js";
 import { chips } from "./ask.js";
-import { app, back, failed, load, look, parts, queryBody, remember, search, show, take, values } from "./core.js";
+import { app, back, failed, load, look, MADE, parts, queryBody, remember, search, show, take, values } from "./core.js";
 import { busy, complain, notice } from "./tell.js";
 
 /** Parameters that an observation keeps while one is moved, and that another like it shares. */
@@ -35,7 +35,7 @@ const follow = new Latest(async (mine, z, name, value) => {
     if (mine !== app.turn || !app.hand) return;
     app.now.got = values(document.measured);
     app.now.verdict = "";
-    parts.stage.show({ field: fields[0], scale: app.health.model.scale_mm, source: "generated", title: origin() ? `from ${origin()}, changed` : "by a network, no observation" }, look());
+    parts.stage.show({ field: fields[0], scale: app.health.model.scale_mm, source: "generated", title: origin() ? `from ${origin()}, changed` : "no observation", seen: MADE() }, look());
     parts.panel.update({ got: app.now.got, native: document.measured, asked: { [name]: value }, locks: app.state.locks, verdict: "", ready: true });
     parts.maps.update({ got: app.now.got, matches: app.now.matches, z: document.z, trail: app.history.trail() });
     if (app.health.archive) meanwhile.ask(mine, document.z);

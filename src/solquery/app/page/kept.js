@@ -2,6 +2,7 @@
 
 import { cropped, draw } from "./field.js";
 import { byId, make } from "./format.js";
+import { names } from "./marks.js";
 import { patchOf } from "./matches.js";
 
 const SIDE = 220, FOOT = 40, ACROSS = 5;
@@ -76,7 +77,7 @@ export class Kept {
       draw(one, cropped(field), { ...look, pil: false, cen: false, bar: false, cross: null, width: SIDE - 8, ratio: 1 });
       g.drawImage(one, x + 4, y + 4, SIDE - 8, tall - 8);
       g.fillStyle = "#111"; g.font = "600 13px system-ui, sans-serif"; g.fillText(`${about.region} (${about.source})`, x + 6, y + tall + 12, SIDE - 12);
-      g.font = "12px system-ui, sans-serif"; g.fillText((about.t_utc ?? about.t_rec ?? "").slice(0, 16).replace("T", " "), x + 6, y + tall + 28, SIDE - 12);
+      g.font = "12px system-ui, sans-serif"; g.fillText([(about.t_utc ?? about.t_rec ?? "").slice(0, 16).replace("T", " "), ...names(about)].join(" · "), x + 6, y + tall + 28, SIDE - 12);
     }
     g.font = "12px system-ui, sans-serif";
     g.fillText(`${this.get().list}: each cropped to its region, ±${look.limit} G${look.stretch === "asinh" ? " (asinh)" : ""}, north up, west right. Solquery.`, 6, sheet.height - 14, sheet.width - 12);

@@ -21,3 +21,6 @@ function found(record, { view, beside } = {}) {
 
 /** Marks of a record as elements. */
 export const marks = (record, options) => found(record, options).map(([text, why, strong]) => make("span", { class: `mark-${strong ? " strong-" : ""}`, title: why, tabindex: null }, text, make("span", { class: "sr" }, `: ${why}`)));
+
+/** The same as plain words, for a caption. */
+export const names = (record, options) => found(record, options).map(([text]) => text);

@@ -3,7 +3,7 @@
 import { getPacked, postJson } from "./api.js";
 import { cropped, draw } from "./field.js";
 import { byId, make, number, place, quantity, unit, when } from "./format.js";
-import { marks } from "./marks.js";
+import { marks, names } from "./marks.js";
 import { compared } from "./numbers.js";
 
 const SHOWN = ["tuf", "psep", "r", "tilt"];
@@ -137,7 +137,7 @@ export class Matches {
         make("p", { class: "name" }, make("span", { class: "rank" }, String(match.rank)), ` ${match.region} `, make("span", { class: `badge ${match.source}` }, match.source)),
         make("p", { class: "small muted" }, [noaa, when(match)].filter(Boolean).join(" · ")),
         make("p", { class: "small muted" }, where),
-        make("p", { class: "small muted near", title: judged }, [share, `distance ${number(match.distance)}`].filter(Boolean).join(" · ")),
+        make("p", { class: "small muted near", title: judged }, share ? make("span", {}, `${share} · `) : null, make("span", { class: "far" }, `distance ${number(match.distance)}`)),
         card.marks),
       card.values,
       make("div", { class: "row acts" },
@@ -154,7 +154,7 @@ export class Matches {
     this.over = card;
     if (!card) { box.hidden = true; return; }
     try {
-      const { field } = await patchOf(card.match.id);
+      const { document, field } = await patchOf(card.match.id);
       if (this.over !== card) return;
       // over the sliders, so that the query stays to be seen beside it
       const over = byId("physics").getBoundingClientRect(), level = byId("patch").getBoundingClientRect().top;
@@ -162,7 +162,7 @@ export class Matches {
       box.style.width = `${Math.min(over.width, 460)}px`;
       box.hidden = false;
       draw(canvas, field, { ...this.handlers.look(), scale: this.handlers.scale, cross: null });
-      box.querySelector("figcaption").textContent = [`${card.match.region}, ${card.match.source}`, when(card.match)].filter(Boolean).join(" · ");
+      box.querySelector("figcaption").textContent = [`${document.region}, ${document.source}`, when(document), ...names(document, { view: this.handlers.view, beside: this.handlers.quantity() })].filter(Boolean).join(" · ");
       box.style.left = `${over.left + (over.width - box.offsetWidth) / 2}px`;
       box.style.top = `${Math.max(8, Math.min(innerHeight - box.offsetHeight - 8, level))}px`;
     } catch { /* the small one has to do */ }

@@ -2,6 +2,7 @@
 
 import { draw } from "./field.js";
 import { byId, make, number, place, unit, when } from "./format.js";
+import { names } from "./marks.js";
 import { patchOf } from "./matches.js";
 import { compared } from "./numbers.js";
 
@@ -76,7 +77,7 @@ export class Time {
     const frame = this.frames[this.at];
     byId("when").value = this.at;
     byId("when").setAttribute("aria-valuetext", when(frame) || frame.id);
-    byId("now").textContent = [this.frames.some((one) => one.region !== frame.region) ? frame.region : "", when(frame), place(frame.latitude_deg, frame.longitude_deg), frame.mu === null ? "" : `μ ${frame.mu.toFixed(2)}`].filter(Boolean).join(" · ");
+    byId("now").textContent = [this.frames.some((one) => one.region !== frame.region) ? frame.region : "", when(frame), place(frame.latitude_deg, frame.longitude_deg), frame.mu === null ? "" : `μ ${frame.mu.toFixed(2)}`, ...names(frame)].filter(Boolean).join(" · ");
     this.cells.forEach((cell, k) => { cell.node.setAttribute("aria-selected", String(k === this.at)); });
     const cell = this.cells[this.at].node, strip = byId("strip");
     strip.scrollLeft = cell.offsetLeft - strip.offsetLeft - strip.clientWidth / 2 + cell.offsetWidth / 2;
