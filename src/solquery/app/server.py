@@ -119,7 +119,11 @@ def _handlers(app: FastAPI) -> None:
             return _problem(404, "not found", _one_line(error))
         kinds = {OutOfReach: "out of reach", UnreadableFits: "unreadable"}
         kind = next((text for known_as, text in kinds.items() if isinstance(error, known_as)), "invalid")
-        return _problem(422, kind, _one_line(error), getattr(error, "nearest", None))
+        said, nearest = _one_line(error), getattr(error, "nearest", None)
+        for name in nearest or ():
+            if name in parameters():
+                said = said.replace(f"{name} = ", f"{parameters()[name].title} ")
+        return _problem(422, kind, said, nearest)
 
     @app.exception_handler(Busy)
     async def busy(_: Request, error: Busy) -> JSONResponse:

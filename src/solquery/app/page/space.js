@@ -9,7 +9,7 @@ import { Picking } from "./picking.js";
 // from low to high, told apart in light and dark and without colour vision
 const SCALE = ["#3b4cc0", "#6f92f3", "#a9b5c2", "#f0a27a", "#d1493f"];
 /** Side in pixels of the cells in which dots are looked for: those near a place are in its own and the eight around it. */
-const CELL = 14;
+const CELL = 14, RESTS_MS = 80;
 
 export class Space {
   /** handlers: use(id), hover({match} or null), lassoed({points}), lasso() → the filter. */
@@ -20,7 +20,14 @@ export class Space {
     byId("space-box").addEventListener("toggle", () => { if (byId("space-box").open) this.choose(byId("space-column").value); });
     new Picking(canvas, byId("space-said"), {
       spots: (x, y) => this.near(x, y), use, start: () => [canvas.clientWidth / 2, canvas.clientWidth * 0.4],
-      mark: (spot) => { this.marked = spot; hover(spot ? { match: { id: spot.id, region: spot.region, source: spot.source } } : null); this.draw(); },
+      mark: (spot) => {
+        this.marked = spot;
+        this.draw();
+        // pictures of what is only passed over are not asked for
+        clearTimeout(this.resting);
+        if (!spot) hover(null);
+        else this.resting = setTimeout(() => hover({ match: { id: spot.id, region: spot.region, source: spot.source } }), RESTS_MS);
+      },
     });
     brush(canvas, {
       inside: (event) => { const box = canvas.getBoundingClientRect(), at = this.plot?.box ?? {}; return event.clientX - box.left > at.left && event.clientY - box.top < at.bottom; },
@@ -78,11 +85,23 @@ export class Space {
     plot.ring(this.marked);
   }
 
-  /** Squares in one path a colour: 50,000 of them take a few milliseconds, and their picture is kept. */
+  /** Squares, set pixel by pixel: 50,000 of them take a few milliseconds, and their picture is kept. */
   dots(p) {
-    const { data } = this, size = data.ids.length > 5000 ? 1.4 : 2.4, g = p.g, paths = [...SCALE, null].map(() => new Path2D());
-    for (let k = 0; k < data.x.length; k++) paths[data.kind[k]].rect(p.x(data.x[k]) - size / 2, p.y(data.y[k]) - size / 2, size, size);
-    paths.forEach((path, k) => { g.fillStyle = SCALE[k] ?? colour("--muted"); g.fill(path); });
+    const { data } = this, { g } = p, { width, height } = g.canvas, ratio = width / this.canvas.clientWidth;
+    const side = Math.max(1, Math.round((data.ids.length > 5000 ? 1.5 : 2.5) * ratio)), half = side >> 1;
+    const picture = new OffscreenCanvas(width, height), pen = picture.getContext("2d");
+    const shades = [...SCALE, colour("--muted")].map((shade) => { pen.fillStyle = shade; pen.fillRect(0, 0, 1, 1); return new Uint32Array(pen.getImageData(0, 0, 1, 1).data.buffer)[0]; });
+    const image = new ImageData(width, height), out = new Uint32Array(image.data.buffer);
+    const { left, right, top, bottom } = p.box, [x0, x1, y0, y1] = [left, right - 1, top, bottom - 1].map((v) => Math.round(v * ratio));
+    for (let k = 0; k < data.x.length; k++) {
+      const at = Math.round(p.x(data.x[k]) * ratio) - half, up = Math.round(p.y(data.y[k]) * ratio) - half, shade = shades[data.kind[k]];
+      for (let y = Math.max(up, y0); y < Math.min(up + side, y1); y++) for (let x = Math.max(at, x0); x < Math.min(at + side, x1); x++) out[y * width + x] = shade;
+    }
+    pen.putImageData(image, 0, 0);
+    g.save();
+    g.setTransform(1, 0, 0, 1, 0, 0);
+    g.drawImage(picture, 0, 0);
+    g.restore();
   }
 
   /** Which dots lie in which cell of the canvas. */
