@@ -77,7 +77,7 @@ def test_a_finger_does_what_a_mouse_does(browser, opened):
         rest(page)
         before = box(page, "tuf")
         slider = page.locator("#p-tuf")
-        slider.scroll_into_view_if_needed()
+        slider.evaluate("node => node.scrollIntoView({ block: 'end' })")
         frame = slider.bounding_box()
         with page.expect_response(lambda r: "/api/search" in r.url and '"k":4,' not in (r.request.post_data or "")):
             page.touchscreen.tap(frame["x"] + 0.8 * frame["width"], frame["y"] + frame["height"] / 2)
@@ -143,6 +143,7 @@ def test_a_whole_search_by_keyboard_alone(opened):
     assert page.evaluate("document.activeElement.id") == "patch"
     page.keyboard.press("Control+z")
     until(page, "document.getElementById('kind').textContent === 'generated'")
+    rest(page)
     assert page.eval_on_selector_all(".star[aria-pressed=true]", "nodes => nodes.length") >= 1
 
 
