@@ -3,12 +3,13 @@
 import { make } from "./format.js";
 
 const KINDS = { radial: "radial field", "line-of-sight": "line of sight" };
+const WHY = { radial: "The field normal to the surface, from the vector magnetogram", "line-of-sight": "The field along the line of sight: away from the disc centre it is weaker than the radial one, and polarities mix" };
 const SHORT = { limb: "near the limb", offlimb: "beyond the limb", missing: "missing pixels", cut: "cut by its box", quality: "QUALITY" };
 
 /** [text, why, strong] of each mark of a record. view: Mm (y, x) of the model's view; beside: the kind of field of what it is compared with. */
 function found(record, { view, beside } = {}) {
   const out = [], kind = record.quantity, other = beside && kind && kind !== beside;
-  if (record.source === "real" || other) out.push([KINDS[kind] ?? kind ?? "", other ? `A field of another kind than the query\u2019s, which is ${KINDS[beside] ?? beside}: their parameters differ for that alone` : "Kind of field", other]);
+  if (record.source === "real" || other) out.push([KINDS[kind] ?? kind ?? "", other ? `A field of another kind than the query\u2019s, which is ${KINDS[beside] ?? beside}: their parameters differ for that alone` : WHY[kind] ?? "Kind of field", other]);
   for (const { name, text } of record.caveats ?? []) {
     const code = name === "quality" && record.quality ? ` 0x${(record.quality >>> 0).toString(16).padStart(8, "0")}` : "";
     out.push([`${SHORT[name] ?? name}${code}`, text, true]);
