@@ -70,6 +70,9 @@ def test_numbers_are_answered_and_converted_to_native_scale(tmp_path):
     assert got == {
         "tuf": pytest.approx(2e22, rel=0.02), "psep": pytest.approx(60, rel=0.02), "tilt": pytest.approx(-10, abs=1)
     }  # fmt: skip
-    native = answer["native"]["tuf"]
+    assert answer["scale"] == "native"
+    tuf = answer["measured"]["tuf"]
     # opposite polarities and noise that cancel on the grid are there at native scale
-    assert native["unit"] == "Mx" and got["tuf"] < native["low"] < native["value"] < native["high"] < 2 * got["tuf"]
+    assert tuf["unit"] == tuf["grid"]["unit"] == "Mx"
+    assert 0.5 * tuf["value"] < tuf["grid"]["value"] < tuf["low"] < tuf["value"] < tuf["high"]
+    assert answer["native"]["tuf"] == tuf

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -51,7 +51,7 @@ def extend_directions(model: Model, names: Iterable[str], seed: int = 0) -> Dire
     values = measure_latents(model.generator, model.preset, old.table.z, wanted)
     table = LatentTable(old.table.z, values, physical=old.table.physical)
     new = fit_directions(table, wanted, seed=seed)
-    joined = {row: np.concatenate([getattr(old, row), getattr(new, row)]) for row in _ROWS}
+    joined: dict[str, Any] = {row: np.concatenate([getattr(old, row), getattr(new, row)]) for row in _ROWS}
     return Directions(
         (*old.names, *new.names),
         np.concatenate([old.normals, new.normals]),

@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from ..patch import Patch, observation_time
-from ..physics import measure, parameters
+from ..physics import measure_patch, parameters
 from ..sharp.header import number
 from ..sharp.identity import instrument_of
 from ..sharp.limb import offlimb_fraction
@@ -137,17 +137,14 @@ def _plain(value: Any) -> Any:
     return value if value is None or isinstance(value, str | int | bool) else str(value)
 
 
-def parameter_values(field: np.ndarray, scale_mm: tuple[float, float] | None, names: list[str]) -> dict[str, Any]:
-    """Parameters `names` of one field at native scale, as an archive holds them.
+def parameter_values(patch: Patch, names: list[str]) -> dict[str, Any]:
+    """Parameters `names` of one patch at native scale, as an archive holds them (`solquery.physics.measure_patch`).
 
     Without a scale, only those whose unit does not depend on it have a value; the others are None, since a column
     must not mix maxwell with gauss times pixels. What cannot be told is None too: in SQL, NaN exceeds every number.
     """
-    known = parameters()
-    wanted = [n for n in names if scale_mm is not None or known[n].unit == known[n].grid_unit]
-    got = measure(field, scale_mm, wanted) if wanted else {}
-    values = {n: float(got[n][0]) for n in wanted}
-    return {n: None if math.isnan(values.get(n, math.nan)) else values[n] for n in names}
+    values = measure_patch(patch, names)
+    return {n: None if math.isnan(value) else value for n, value in values.items()}
 
 
 def _from_meridian(patch: Patch) -> float:
@@ -221,7 +218,7 @@ def row_of(patch: Patch, names: list[str]) -> tuple[dict[str, Any], bytes]:
         warnings.warn(f"patch {patch.id}: {patch.t_rec!r} is no time; t_utc is null", UserWarning, stacklevel=2)
     # NaN is not a number that SQL filters sort well; unknown is null
     row = {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in row.items()}
-    return row | parameter_values(field, patch.scale_mm, names), data
+    return row | parameter_values(patch, names), data
 
 
 def patch_of(row: dict[str, Any], data: bytes) -> Patch:

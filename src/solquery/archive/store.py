@@ -224,7 +224,7 @@ class Archive:
         values: dict[str, list[float]] = {name: [] for name in names}
         for patch in self.patches():
             ids.append(patch.id)
-            for name, value in records.parameter_values(patch.field, patch.scale_mm, names).items():
+            for name, value in records.parameter_values(patch, names).items():
                 values[name].append(value)
         self.set_columns(ids, {name: pa.array(column, pa.float64()) for name, column in values.items()})
 

@@ -43,7 +43,13 @@ def answer_of(match: Match, told: Explanation, physical: bool) -> dict[str, Any]
         "parameters": quantities({name: row.get(name) for name in parameters()}, physical=True),
         "grid": quantities({name: row.get(f"grid_{name}") for name in parameters()}, physical),
         "differences": {
-            name: quantity(d.difference, unit_of_target(name, physical), scores=d.scores, agrees=d.agrees)
+            name: quantity(
+                d.difference,
+                unit_of_target(name, d.scale == "native" or physical),
+                scores=d.scores,
+                agrees=d.agrees,
+                scale=d.scale,
+            )
             for name, d in told.differences.items()
         },
         "agree": [name for name, d in told.differences.items() if d.agrees is not None],
@@ -66,11 +72,13 @@ def why(told: Explanation) -> str:
     """Why it matched, in a line: which parameters agree and how closely, and what aligns the two pictures."""
     within = {
         how: [n for n, d in told.differences.items() if d.agrees == how and n not in _NOT_TOLD]
-        for how in ("noise", "spread")
+        for how in ("noise", "band", "spread")
     }
     parts = []
     if within["noise"]:
         parts.append(f"{_named(within['noise'])} agree within the noise")
+    if within["band"]:
+        parts.append(f"{_named(within['band'])} within the band of the query's estimate")
     if within["spread"]:
         parts.append(f"{_named(within['spread'])} within a quarter of the archive's spread")
     polarity = told.differences.get("polarity")
@@ -93,8 +101,15 @@ def _value(entry: Mapping[str, Any]) -> str:
     return "–" if entry["value"] is None else f"{entry['value']:.3g}"
 
 
+def _kind(match: Mapping[str, Any], name: str) -> str:
+    """Which numbers of a match stand beside the query's: a query that is known on the grid alone has the grid's."""
+    change = match["differences"].get(name)
+    return "grid" if change is not None and change["scale"] == "grid" else "parameters"
+
+
 def _beside(match: Mapping[str, Any], name: str) -> str:
-    value, change = match["grid"].get(name), match["differences"].get(name)
+    change = match["differences"].get(name)
+    value = match[_kind(match, name)].get(name)
     if value is None or value["value"] is None:
         return "–"
     if change is None or change["value"] is None:
@@ -172,7 +187,7 @@ def save_answers(
         values = [
             plain(entry.get("value")) if (entry := group.get(n)) else None
             for n in names
-            for group in (document["query"]["parameters"], m["grid"], m["differences"])
+            for group in (document["query"]["parameters"], m[_kind(m, n)], m["differences"])
         ]
         noaa = " ".join(map(str, m["noaa"] or ()))
         ends = (span.get("first"), span.get("last"))

@@ -87,16 +87,18 @@ def _fitted(model: str | None, asked: list[str] | None, n: int, seed: int, out: 
         sampled = sample_latents(models.generator, models.preset, n, seed, names)
         fitted = fit_directions(sampled, names, seed=seed)
         study = study_directions(sampled, fitted, seed=seed)
+    models.directions = fitted
+    shown = models.directions
+    assert shown is not None
     if out is not None:
-        models.directions = fitted
         models.metadata[STUDY_KEY] = study
         models.metadata["metrics"]["direction_accuracy"] = {
             name: float(a) for name, a in zip(fitted.names, fitted.accuracies, strict=True)
         }
-        models.save(out, encoder_from=_encoder_home(out))
+        models.save(out, encoder_from=encoder_home(out))
     document = {
         "model": models.name,
-        "directions": direction_rows(fitted),
+        "directions": direction_rows(shown),
         "study": study,
         "cosines": _cosines(fitted),
         "n": n,
@@ -110,7 +112,7 @@ def _fitted(model: str | None, asked: list[str] | None, n: int, seed: int, out: 
     _show(document, fitted)
 
 
-def _encoder_home(out: Path) -> str | None:
+def encoder_home(out: Path) -> str | None:
     """Name of the model that holds the encoder of the one in folder `out`, if that one shares it."""
     from ..model_files import manifest_of
 

@@ -234,11 +234,15 @@ def gauss_or_units(array: np.ndarray, model: Model, where: str, scale: float | N
 
 @dataclass(frozen=True)
 class Query:
-    """A patch to search with: (H, W) in preset units, what it is, and the region it belongs to, if any."""
+    """A patch to search with: (H, W) in preset units, what it is, and the region it belongs to, if any.
+
+    Of an observation with a scale also its parameters at native scale.
+    """
 
     x: np.ndarray
     about: dict[str, Any] = field(default_factory=dict)
     region: str | None = None
+    native: dict[str, float] | None = None
 
 
 def grid_of(patch: Patch, model: Model, scale: float | None = None) -> np.ndarray:
@@ -300,7 +304,21 @@ def read_query(
         "kind": kind, **where, "id": patch.id, "region": patch.region, "source": patch.source,
         "quantity": patch.quantity, "caveats": [{"name": c.name, "text": c.text} for c in caveats(patch)],
     }  # fmt: skip
-    return Query(grid_of(patch, model, scale), about, patch.region)
+    return Query(grid_of(patch, model, scale), about, patch.region, _native_of(patch, kind, archive))
+
+
+def _native_of(patch: Patch, kind: str, archive: Archive | None) -> dict[str, float] | None:
+    """Parameters of an observation at native scale: as its archive has them, else measured; None without a scale."""
+    from ..archive.tables import quoted
+    from ..physics import measure_patch, parameters
+
+    if patch.scale_mm is None:
+        return None
+    names = list(parameters())
+    if kind == "archive" and archive is not None and set(names) <= set(archive.columns):
+        row = archive.table(columns=names, where=f"id IN ({quoted([patch.id])})").to_pylist()[0]
+        return {name: float("nan") if value is None else float(value) for name, value in row.items()}
+    return measure_patch(patch, names)
 
 
 def _latent_query(z: np.ndarray, where: dict[str, Any], model: Model) -> Query:

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ..errors import SolqueryError
 from .inputs import Reproject, Scale, Segment, Unit, fits_files, grid_of, read_patches, refusal
-from .output import Reporter, emit, picture, quantities, readable, table, write_file, write_json
+from .native_scale import tell_band
+from .output import Reporter, emit, picture, quantities, quantity, readable, table, write_file, write_json
 from .plugins import load_models
-from .steering import Json, ModelName, Seed, measured_on_grid
+from .steering import Grid, Json, ModelName, Seed, measured_on_grid
+
+if TYPE_CHECKING:
+    from ..model import Model
+    from ..patch import Patch
 
 __all__ = ["register"]
 
@@ -34,6 +39,7 @@ def invert(
         bool, typer.Option("--detail", help="A latent for each part of the generator, near the common one.")
     ] = False,
     seed: Seed = 0,
+    grid: Grid = False,
     out: Annotated[Path, typer.Option(help="Folder for pictures, latents and invert.json.")] = Path("inverted"),
     segment: Segment = None,
     unit: Unit = None,
@@ -94,9 +100,7 @@ def invert(
                     "mse": found.mse,
                     "z_norm": found.z_norm,
                     "unexplained": found.unexplained,
-                    "parameters": quantities(original, models.preset.physical),
-                    "reconstructed": quantities(rebuilt, models.preset.physical),
-                    "errors": quantities({k: rebuilt[k] - original[k] for k in original}, models.preset.physical),
+                    **_beside(patch, original, rebuilt, models),
                     "start_mse": found.start_mse,
                     "file": patch.file,
                     "picture": str(shown),
@@ -117,7 +121,45 @@ def invert(
         return
     for record in records:
         lines = [
-            (k, readable(entry), readable(record["reconstructed"][k])) for k, entry in record["parameters"].items()
-        ]
+            (
+                k, readable(entry), readable(record["reconstructed"][k]), tell_band(record["reconstructed"][k]),
+                *((readable(record[part][k].get("grid")) for part in ("parameters", "reconstructed")) if grid else ()),
+            )
+            for k, entry in record["parameters"].items()
+        ]  # fmt: skip
+        heads = ["parameter", "original", "reconstructed", "two thirds within"]
+        heads += ["original, grid", "reconstructed, grid"] if grid else []
         title = f"{record['id']}: mse {record['mse']:.5f}, |z| {record['z_norm']:.2f}, {record['picture']}"
-        table(["parameter", "original", "reconstructed"], lines, title=title)
+        table(heads, lines, title=title)
+
+
+def _beside(patch: Patch, original: dict[str, float], rebuilt: dict[str, float], model: Model) -> dict[str, Any]:
+    """Observation and reconstruction in numbers: one measured at native scale, the other estimated there.
+
+    Without a calibration, or for a patch without scale, both are of the grid.
+    """
+    from ..physics import measure_patch
+    from ..steering.native_scale import native_quantities, native_scale_of
+
+    told = {
+        "parameters": quantities(original, model.preset.physical),
+        "reconstructed": native_quantities(model, rebuilt),
+    }
+    scale = native_scale_of(model)
+    if scale is not None and patch.scale_mm is not None:
+        seen = measure_patch(patch, original)
+        grid = told["parameters"]
+        told["parameters"] = {
+            # what has no estimate at native scale is compared on the grid
+            name: {**entry, "grid": grid[name]} if "grid" in told["reconstructed"][name] else grid[name]
+            for name, entry in quantities(seen, physical=True).items()
+        }
+    pairs = {name: (told["reconstructed"][name]["value"], entry["value"]) for name, entry in told["parameters"].items()}
+    apart = {name: None if None in pair else pair[0] - pair[1] for name, pair in pairs.items()}
+    on_grid = quantities({name: rebuilt[name] - original[name] for name in original}, model.preset.physical)
+    units = {name: entry["unit"] for name, entry in told["parameters"].items()}
+    return {
+        "scale": "grid" if scale is None else "native",
+        **told,
+        "errors": {name: quantity(apart[name], units[name], grid=on_grid[name]) for name in original},
+    }

@@ -1,20 +1,22 @@
-"""``solquery model native``: measure what numbers on a model's grid are worth at the scale of the observations."""
+"""``solquery model native``: calibrate a model from its grid to the scale of the observations."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ..errors import SolqueryError
-from .output import Reporter, emit, quantity, table
+from .output import Reporter, emit, note, table
 
 if TYPE_CHECKING:
-    from ..model import Model
+    from collections.abc import Mapping
 
-__all__ = ["native_record", "register"]
+__all__ = ["register", "tell_band"]
+
+#: a band that is to hold two thirds is told as one that does not where it holds less or more observed patches
+_HOLDS = (0.55, 0.80)
 
 
 def register(model_app: typer.Typer) -> None:
@@ -24,14 +26,23 @@ def register(model_app: typer.Typer) -> None:
 
 def native(
     model: Annotated[Path, typer.Argument(help="Folder of the model; it is written again.")],
-    archive: Annotated[str, typer.Option("--archive", help="Archive whose patches are compared with their grids.")],
+    archive: Annotated[
+        list[str],
+        typer.Option(
+            "--archive",
+            help="Archive of simulated or observed patches; may be repeated. Observed ones set the width of the bands.",
+        ),
+    ],
+    quantity: Annotated[str, typer.Option(help="radial or line-of-sight: which fields are compared.")] = "radial",
+    out: Annotated[Path | None, typer.Option(help="Write the model to this folder and leave the first one.")] = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
 ) -> None:
-    """Fit the curves from the model's grid to native scale, and keep them in the model."""
+    """Calibrate a model from its grid to native scale, with bands whose coverage is counted on unseen regions."""
     from ..archive.store import Archive
-    from ..encoder.embedding import embed_archive
     from ..model import Model
-    from ..steering.native_scale import NATIVE_KEY, fit_native
+    from ..steering.native_fit import fit_native, grid_pairs
+    from ..steering.native_scale import NATIVE_KEY
+    from .directions import encoder_home
 
     models = Model.load(model)
     if not models.preset.physical:
@@ -39,36 +50,51 @@ def native(
             f"{model} is of preset {models.preset.name!r}, which stretches patches: its numbers have no scale to "
             "convert; use a model of preset physical"
         )
-    store = Archive.open(archive)
+    if quantity not in ("radial", "line-of-sight"):
+        raise typer.BadParameter(f"--quantity is radial or line-of-sight, got {quantity!r}")
+    stores = [Archive.open(one) for one in archive]
     with Reporter("measuring on the grid") as report:
-        embed_archive(store, models, report.count)
-    record = fit_native(store, models.preset.name)
+        pairs = grid_pairs(stores, models.preset, quantity, report.count)
+    record = {**fit_native(pairs), "quantity": quantity}
     models.metadata[NATIVE_KEY] = record
-    models.save(model)
+    home = model if out is None else out
+    models.save(home, encoder_from=encoder_home(home))
+    if "real" not in record["fitted_on"]:
+        note("the bands are those of simulated patches alone; name an archive of observed ones with --archive as well")
     if json:
-        emit({"model": str(model), "hash": models.hash, **record})
+        emit({"model": str(home), "hash": models.hash, **record})
         return
-    rows = []
-    for name, curve in record["curves"].items():
-        middle = len(curve["grid"]) // 2
-        band = f"{curve['low'][middle]:.2f} to {curve['high'][middle]:.2f}"
-        covered = ", ".join(f"{c['share']:.0%} of {c['patches']:,} {kind}" for kind, c in curve["coverage"].items())
-        ends = (f"{curve['middle'][0]:.3f}", f"{curve['middle'][-1]:.3f}")
-        rows.append([name, f"{curve['middle'][middle]:.3f}", band, *ends, covered])
     made = ", ".join(
         f"{c['patches']:,} {kind} patches of {c['regions']:,} regions" for kind, c in record["fitted_on"].items()
     )
-    columns = ["parameter", "median region", "two thirds between", "weakest", "strongest", "in the band"]
-    table(columns, rows, title=f"native / grid, fitted on {made}")
+    columns = ["parameter", "native / grid", "weakest", "strongest", "two thirds within", "coverage"]
+    table(columns, [_row(name, c) for name, c in record["curves"].items()], title=f"fitted on {made}")
 
 
-def native_record(models: Model, got: Mapping[str, float]) -> dict[str, dict[str, Any]]:
-    """What numbers on the grid are worth at native scale, for JSON; empty for a model that was not told."""
-    from ..physics import unit_of
-    from ..steering.native_scale import NATIVE_KEY, native_estimates
+def _row(name: str, curve: Mapping[str, Any]) -> list[str]:
+    """One parameter: the curve at its middle and ends, the band in the middle, and how often it holds."""
+    middle = len(curve["grid"]) // 2
+    covered = ", ".join(
+        f"{c['share']:.0%} of {c['patches']:,} {kind}{_doubt(kind, c)}" for kind, c in curve["coverage"].items()
+    )
+    places = (middle, 0, -1)
+    value, low, high = (curve[key][middle] for key in ("native", "low", "high"))
+    if curve["kind"] == "log":
+        shown = [f"{curve['native'][k] / curve['grid'][k]:.3f}" for k in places]
+        band = f"{100 * (low / value - 1):+.0f} %, {100 * (high / value - 1):+.0f} %"
+    else:
+        shown = [f"{curve['native'][k] - curve['grid'][k]:+.3g}" for k in places]
+        band = f"{low - value:+.2g}, {high - value:+.2g}"
+    return [name, *shown, band.replace("-", "−"), covered]
 
-    found = native_estimates(models.metadata.get(NATIVE_KEY), got)
-    return {
-        name: quantity(entry["value"], unit_of(name, True), **{k: v for k, v in entry.items() if k != "value"})
-        for name, entry in found.items()
-    }
+
+def _doubt(kind: str, found: Mapping[str, Any]) -> str:
+    return " (!)" if kind == "real" and not _HOLDS[0] <= found["share"] <= _HOLDS[1] else ""
+
+
+def tell_band(entry: Mapping[str, Any] | None) -> str:
+    """The band of an estimate, and the share of observed patches that were found in it."""
+    if entry is None or "low" not in entry:
+        return ""
+    real = entry.get("coverage", {}).get("real")
+    return f"{entry['low']:.3g} to {entry['high']:.3g}" + ("" if real is None else f" ({real:.0%} of real patches)")

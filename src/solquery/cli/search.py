@@ -52,7 +52,7 @@ def _asked_query(models: Model, describe: str | None, settings: list[str], seed:
 
     with Reporter("generating"):
         answer = generated(models, asked_of(describe, settings, models), 1, (), seed)[0]
-    return Query(answer.x, {"kind": "generated", **answer_record(answer, models.preset.physical)})
+    return Query(answer.x, {"kind": "generated", **answer_record(answer, models)})
 
 
 def search(
@@ -134,10 +134,10 @@ def search(
     )  # fmt: skip
     _tell_few(store, matches, k, where, group)
     _tell_limits(found.about, matches)
-    told = session.explain(found.x, matches, by=by.value, where=where, weights=shares)
+    told = session.explain(found.x, matches, by=by.value, where=where, weights=shares, observed=found.native)
     physical = models.preset.physical
     document: dict[str, Any] = {
-        "query": {**found.about, "parameters": quantities(measured, physical)},
+        "query": {**found.about, **_parameters(found, measured, models)},
         "matches": [answer_of(match, one, physical) for match, one in zip(matches, told, strict=True)],
         "by": by.value,
         "group": group.value,
@@ -156,6 +156,20 @@ def search(
     tell_answers(document["query"], document["matches"])
     if save is not None:
         note(f"written: {save / 'contact.png'}, {save / 'matches.csv'} and {len(matches)} FITS files")
+
+
+def _parameters(query: Query, on_grid: dict[str, float], model: Model) -> dict[str, Any]:
+    """The query's numbers: as measured at native scale, or estimated from the grid, and the grid's beside them."""
+    from ..steering.native_scale import native_quantities, native_scale_of
+
+    told = native_quantities(model, on_grid)
+    native = native_scale_of(model) is not None
+    if query.native is None:
+        return {"scale": "native" if native else "grid", "parameters": told}
+    grid = quantities(on_grid, model.preset.physical)
+    seen = quantities(query.native, physical=True)
+    both = {name: {**seen[name], "grid": grid[name]} if name in seen else told[name] for name in on_grid}
+    return {"scale": "native", "parameters": both}
 
 
 def _tell_limits(about: dict[str, Any], matches: list[Match]) -> None:

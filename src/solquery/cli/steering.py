@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .inputs import asked_of, read_npy, read_query
-from .native_scale import native_record
-from .output import Reporter, emit, note, picture, quantities, quantity, readable, table, write_file, write_json
+from .native_scale import tell_band
+from .output import Reporter, emit, note, picture, quantity, readable, table, write_file, write_json
 from .plugins import load_models
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ..steering.directions import Directions
     from ..steering.targeting import Answer
 
-__all__ = ["answer_record", "direction_rows", "measured_on_grid", "model_info", "register"]
+__all__ = ["Grid", "answer_record", "direction_rows", "measured_on_grid", "model_info", "register"]
 
 
 #: patches that are measured without the compiled kernels
@@ -32,10 +32,11 @@ ModelName = Annotated[
 ]
 Describe = Annotated[str | None, typer.Option(help='In words, e.g. "strong, compact bipole, leading negative".')]
 Settings = Annotated[
-    list[str] | None, typer.Option("--set", help="name=value[unit] (or <=, >=) on the grid; may be repeated.")
+    list[str] | None, typer.Option("--set", help="name=value[unit] (or <=, >=) at HMI's scale; may be repeated.")
 ]
 Hold = Annotated[list[str] | None, typer.Option(help="Parameter to hold; may be repeated.")]
 Seed = Annotated[int, typer.Option(min=0, help="The same seed gives the same result.")]
+Grid = Annotated[bool, typer.Option("--grid", help="Show the values on the model's own grid as well.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 
 
@@ -82,17 +83,27 @@ def direction_rows(fitted: Directions) -> dict[str, dict[str, Any]]:
     }
 
 
-def answer_record(answer: Answer, physical: bool = False) -> dict[str, Any]:
+def answer_record(answer: Answer, model: Model) -> dict[str, Any]:
+    """One answer as the JSON document has it: at native scale with bands, the grid's values beside them."""
+    from ..steering.native_scale import native_quantities, native_scale_of
+    from ..steering.vocabulary import quantities
+
+    physical = model.preset.physical
     asked = quantities(answer.requested, physical)
     for name, entry in asked.items():
         entry |= {"relation": answer.targets[name].relation, "word": answer.targets[name].word}
-    record = {
+    measured = native_quantities(model, answer.grid)
+    record: dict[str, Any] = {
+        "scale": "grid" if native_scale_of(model) is None else "native",
         "requested": asked,
-        "measured": quantities(answer.measured, physical),
+        "measured": measured,
         "verdict": answer.verdict,
         "z_norm": answer.z_norm,
         "prior_percentile": answer.prior_percentile,
     }
+    if any("low" in entry for entry in measured.values()):
+        # as it was called before
+        record["native"] = {name: entry for name, entry in measured.items() if "low" in entry}
     return record | ({"held": quantities(answer.held, physical)} if answer.held else {})
 
 
@@ -114,6 +125,7 @@ def generate(
         Path | None, typer.Option(help="More of a class: a file of `solquery directions labels`.")
     ] = None,
     seed: Seed = 0,
+    grid: Grid = False,
     out: Annotated[Path, typer.Option(help="Folder for FITS, latent (.npy) and PNG of each.")] = Path("generated"),
     json: Json = False,
 ) -> None:
@@ -163,13 +175,7 @@ def generate(
         write_file(out / f"{name}.npy", latent.getvalue())
         write_file(out / f"{name}.png", picture([answer.x], models.preset, [f"{patch.id}: {answer.verdict}"]))
         files = {key: str(out / f"{name}.{end}") for key, end in (("file", "fits"), ("picture", "png"))}
-        records.append(
-            answer_record(answer, models.preset.physical)
-            | {"id": patch.id}
-            | files
-            | {"latent": str(out / f"{name}.npy")}
-            | ({"native": worth} if (worth := native_record(models, answer.measured)) else {})
-        )
+        records.append(answer_record(answer, models) | {"id": patch.id} | files | {"latent": str(out / f"{name}.npy")})
     if not any(answer.verdict == "met" for answer in answers):
         _say_nearest(records[0])
     if json:
@@ -177,25 +183,27 @@ def generate(
         return
     for record in records:
         names = [*record["requested"], *(name for name in record["measured"] if name not in record["requested"])]
-        native = record.get("native", {})
-        lines: list[tuple[str, ...]] = [
+        lines = [
             (
                 name,
                 readable(record["requested"].get(name)),
                 readable(record["measured"].get(name)),
-                _band(native.get(name)),
+                tell_band(record["measured"].get(name)),
+                readable(record["measured"].get(name, {}).get("grid")),
             )
             for name in names
         ]
-        heads = ["parameter", "requested", "measured", "at HMI's pixels"]
-        if not native:
-            heads, lines = heads[:3], [line[:3] for line in lines]
-        table(heads, lines, title=f"{record['file']}: {record['verdict']}")
+        heads = ["parameter", "requested", "measured", "two thirds within", "on the grid"]
+        shown = [0, 1, 2, *([3] if "native" in record else []), *([4] if grid else [])]
+        table([heads[k] for k in shown], [[line[k] for k in shown] for line in lines],
+              title=f"{record['file']}: {record['verdict']}, {_scale(record['scale'], models)}")  # fmt: skip
 
 
-def _band(entry: dict[str, Any] | None) -> str:
-    """An estimate with the band that two thirds of an archive lie in."""
-    return "" if entry is None else f"{readable(entry)} ({entry['low']:.3g} to {entry['high']:.3g})"
+def _scale(kind: str, model: Model) -> str:
+    """At which scale the numbers of an answer are."""
+    if kind == "native":
+        return "numbers at HMI's scale, estimated from the model's grid"
+    return "numbers of the model's grid" + (", which is not calibrated" if model.preset.physical else "")
 
 
 def _say_nearest(record: dict[str, Any]) -> None:
@@ -205,6 +213,11 @@ def _say_nearest(record: dict[str, Any]) -> None:
         for name, entry in record["requested"].items()
     ]
     note(f"solquery: no patch has all that was asked; the nearest: {', '.join(pairs)}")
+
+
+def _both(entry: dict[str, Any], grid: bool) -> str:
+    """A cell: the value, and that on the grid where it is wanted and another."""
+    return f"{readable(entry)} (grid {readable(entry['grid'])})" if grid and "grid" in entry else readable(entry)
 
 
 def _start(
@@ -264,6 +277,7 @@ def edit(
         Path | None, typer.Option("--from", help="FITS to edit (inverted first), or a latent .npy.")
     ] = None,
     detail: Annotated[bool, typer.Option("--detail", help="Keep more of the FITS file's patch (see invert).")] = False,
+    grid: Grid = False,
     out: Annotated[Path, typer.Option(help="Folder for the strip as PNG, JSON and latents.")] = Path("edited"),
     json: Json = False,
 ) -> None:
@@ -274,6 +288,7 @@ def edit(
 
     from ..steering.editing import directions_of, latent_traversal
     from ..steering.exact_traversal import exact_traversal
+    from ..steering.native_scale import native_quantities
 
     models = load_models(model)
     fitted = directions_of(models)
@@ -290,7 +305,7 @@ def edit(
     titles = []
     frames: list[dict[str, Any]] = []
     for k, eps in enumerate(made.eps):
-        values = quantities({key: column[k] for key, column in made.values.items()}, fitted.physical)
+        values = native_quantities(models, {key: float(column[k]) for key, column in made.grid.items()})
         frames.append({"eps": float(eps), "parameters": values, "z_norm": float(np.linalg.norm(made.z[k]))})
         if made.requested is not None:
             frames[-1]["requested"] = {param: quantity(made.requested[k], fitted.unit(param))}
@@ -317,5 +332,5 @@ def edit(
         emit(document)
         return
     names = [*shown, *(key for key in made.values if key not in shown)]
-    table(["step", *names], [(f"{f['eps']:+.2f}", *(readable(f["parameters"][k]) for k in names)) for f in frames])
+    table(["step", *names], [(f"{f['eps']:+.2f}", *(_both(f["parameters"][k], grid) for k in names)) for f in frames])
     typer.echo(document["picture"])

@@ -12,6 +12,7 @@ from scipy.ndimage import uniform_filter
 from scipy.stats import t as student
 from torch import Tensor
 
+from .observed import Window, measure_within
 from .quiet import NoiseModel, draw_noise, estimate_noise, white_noise
 from .registry import as_fields, get_parameter, measure, parameters
 
@@ -124,6 +125,7 @@ def parameter_errors(
     names: Iterable[str] | None = None,
     samples: int = SAMPLES,
     seed: int = 0,
+    window: Window | None = None,
 ) -> dict[str, ErrorEstimate]:
     """Bias and standard error of each parameter of one patch.
 
@@ -145,6 +147,8 @@ def parameter_errors(
         Which parameters; None for all but those that are measured on demand only.
     samples, seed
         How many draws, at least 4, and the seed they are drawn from.
+    window
+        Rows and columns in which the region lies (`region_window`): those of FLUX and its area.
 
     Raises
     ------
@@ -163,8 +167,8 @@ def parameter_errors(
     wanted = [get_parameter(name).name for name in names] if names is not None else list(parameters())
     clean = denoised(values, model)
     shaken = draw_noise(model, values.shape, samples, seed) + clean
-    drawn = measure(shaken, scale_mm, wanted)
-    known = measure(np.stack([values, clean]), scale_mm, wanted)
+    drawn = measure_within(shaken, scale_mm, wanted, window)
+    known = measure_within(np.stack([values, clean]), scale_mm, wanted, window)
     # two standard errors of so few draws hold what two of many do, and their mean is as uncertain as that of so many
     wide = float(student.ppf(0.975, samples - 1)) / 1.96 * math.sqrt(1.0 + 1.0 / samples)
     out = {}

@@ -144,7 +144,7 @@ def _summed(fields: Tensor, scale: Tensor | None, power: int) -> Tensor:
 
 
 _DOMAIN = (
-    "radial field, μ > 0.5; on real SHARPs within 10 % of USFLUX in the median; other regions in the box count in part"
+    "radial field, μ > 0.5; of a SHARP only where its header places the region; else other regions in the box count"
 )
 
 

@@ -14,8 +14,9 @@ from .bipole_laws import Laws, laws
 from .keywords import HeaderValue, header_values
 from .line_of_sight import RadialEstimate, radial_estimates
 from .noise import ErrorEstimate, parameter_errors
+from .observed import measure_within, region_window
 from .quiet import NoiseModel, estimate_noise
-from .registry import get_parameter, measure, parameters
+from .registry import get_parameter, parameters
 from .sharp import measure_active, measure_region
 
 __all__ = ["PatchReport", "describe_patch"]
@@ -89,7 +90,8 @@ def describe_patch(
     if not np.isfinite(patch.field).any():
         raise ValueError("every pixel is missing; there is nothing to measure")
     wanted = [get_parameter(n).name for n in names] if names is not None else list(parameters(on_demand=True))
-    values = _plain(measure(patch.field, patch.scale_mm, wanted))
+    window = region_window(patch)
+    values = _plain(measure_within(patch.field, patch.scale_mm, wanted, window))
     noise, fault, found = None, "", {}
     if errors:
         try:
@@ -100,7 +102,8 @@ def describe_patch(
             noise = (noise or NoiseModel(1.0)).at_level(noise_gauss)
         if noise is not None:
             fault = ""
-            found = parameter_errors(patch.field, patch.scale_mm, noise, {*wanted, "axis_angle"}, seed=seed)
+            everything = {*wanted, "axis_angle"}
+            found = parameter_errors(patch.field, patch.scale_mm, noise, everything, seed=seed, window=window)
     over = [{}, {}] if bitmap is None else [
         _plain(f(patch.field, bitmap, patch.scale_mm, wanted)) for f in (measure_active, measure_region)
     ]  # fmt: skip

@@ -10,7 +10,8 @@ import numpy as np
 
 from ..patch import Patch
 from .noise import ErrorEstimate, parameter_errors
-from .registry import get_parameter, measure, parameters, unit_of
+from .observed import measure_patch, measure_within, region_window
+from .registry import get_parameter, parameters, unit_of
 
 if TYPE_CHECKING:
     from astropy.table import QTable
@@ -56,10 +57,12 @@ def quantities(fields: Any, scale: Any = None, names: Iterable[str] | str | None
     astropy.units.UnitConversionError
         For a field that is no magnetic field, or a scale that is no length.
     """
+    window = region_window(fields) if isinstance(fields, Patch) else None
     bare, scale_mm = _bare(fields, scale)
     single = np.ndim(bare) == 2
     out = {}
-    for name, values in measure(bare, scale_mm, names).items():
+    wanted = [names] if isinstance(names, str) else list(parameters() if names is None else names)
+    for name, values in measure_within(bare, scale_mm, wanted, window).items():
         unit = u.Unit(unit_of(name, scale_mm is not None))
         out[name] = (values[0].item() if single else values.cpu().numpy()) * unit
     return out
@@ -96,13 +99,14 @@ def qtable(
     known = [_known(patch, wanted) for patch in rows]
     if errors is None and noise_gauss is not None:
         errors = [
-            parameter_errors(p.field, p.scale_mm, float(noise_gauss), n) for p, n in zip(rows, known, strict=True)
+            parameter_errors(p.field, p.scale_mm, float(noise_gauss), n, window=region_window(p))
+            for p, n in zip(rows, known, strict=True)
         ]
     wrong = None if errors is None else list(errors)
     for patch, names_known in zip(rows, known, strict=True):
-        got = measure(patch.field, patch.scale_mm, names_known)
+        got = measure_patch(patch, names_known)
         for name in wanted:
-            values[name].append(float(got[name][0]) if name in got else float("nan"))
+            values[name].append(got[name] if name in got else float("nan"))
     table = QTable(
         {key: [str(getattr(p, key)) for p in rows] for key in ("id", "region", "source", "quantity", "t_rec")}
     )

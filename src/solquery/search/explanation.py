@@ -1,7 +1,9 @@
 """What can be said of an answer: how it ranks, where its parameters agree with the query's, what aligns the two.
 
-A parameter agrees when the two values differ by no more than two standard errors of their difference, as noise of
-`NOISE_GAUSS` in every pixel of the grid makes them, or by no more than a quarter of the archive's spread.
+Values are at native scale: those of an observed query are measured there, those of a generated one are estimates with
+a band (`solquery.steering.native_scale`). Without a calibration they are compared on the grid. A parameter agrees when
+the two differ by no more than two standard errors of their difference, as noise of `NOISE_GAUSS` in every pixel of the
+grid makes them, where the match lies in the band of the estimate, or by no more than a quarter of the archive's spread.
 """
 
 from __future__ import annotations
@@ -17,8 +19,9 @@ import pyarrow as pa
 
 from ..archive.rows import rows_at
 from ..archive.tables import quoted
-from ..physics import parameters, unit_of
+from ..physics import get_parameter, parameters
 from ..sharp.identity import record_of
+from ..steering.native_scale import NativeScale, native_scale_of
 from .hybrid import NormalScores
 from .index import EmbeddingIndex, Match
 
@@ -41,7 +44,7 @@ _BY_PLACE = 4096
 
 @dataclass(frozen=True)
 class Difference:
-    """One parameter of a match beside the query's, both on the grid.
+    """One parameter of a match beside the query's.
 
     Attributes
     ----------
@@ -52,7 +55,9 @@ class Difference:
     scores
         The difference in spreads of the archive (normal scores).
     agrees
-        ``"noise"``, ``"spread"``, or None where they do not agree.
+        ``"noise"``, ``"band"``, ``"spread"``, or None where they do not agree.
+    scale
+        ``"native"``, or ``"grid"`` where the query is not known at native scale.
     """
 
     query: float
@@ -60,6 +65,7 @@ class Difference:
     difference: float
     scores: float
     agrees: str | None
+    scale: str = "grid"
 
 
 @dataclass(frozen=True)
@@ -90,14 +96,39 @@ class Explanation:
     links: dict[str, str]
 
 
-def _differences(
-    name: str, query: Any, matches: Sequence[Any], noise: float, scores: NormalScores, physical: bool
-) -> list[Difference]:
+@dataclass(frozen=True)
+class _Side:
+    """One parameter of the query: value, noise, the band of an estimate, and at which scale."""
+
+    value: float
+    noise: float
+    band: tuple[float, float] | None
+    native: bool
+
+
+def _side(name: str, asked: Asked, scale: NativeScale | None, observed: Mapping[str, Any] | None) -> _Side:
+    """A parameter of the query at native scale, where it is known there."""
+    grid, noise = asked.values.get(name, np.nan), asked.noise.get(name, np.nan)
+    seen = None if observed is None else observed.get(name)
+    if seen is not None and np.isfinite(seen):
+        about = get_parameter(name)
+        # noise of sizes is told as a share of them, which is much the same on both
+        relative = about.unit not in ("", "deg") and grid != 0
+        return _Side(float(seen), noise * abs(float(seen) / grid) if relative else noise, None, True)
+    found = None if scale is None else scale.estimate(name, grid)
+    if found is None or scale is None:
+        return _Side(grid, noise, None, False)
+    steep = float(scale.slope(name, np.asarray(found.value)))
+    return _Side(found.value, noise * steep, (found.low, found.high), True)
+
+
+def _differences(name: str, query: _Side, matches: Sequence[Any], scores: NormalScores) -> list[Difference]:
     """One parameter of each match beside the query's."""
-    values = np.array([np.nan if value is None else value for value in (query, *matches)], np.float64)
+    values = np.array([np.nan if value is None else value for value in (query.value, *matches)], np.float64)
     gaps = values[1:] - values[0]
-    if unit_of(name, physical) == "deg":
+    if get_parameter(name).unit == "deg":
         gaps = (gaps + 180.0) % 360.0 - 180.0
+    noise, band = query.noise, query.band
     found = scores(values)
     within = 2.0 * np.sqrt(2.0) * (noise if np.isfinite(noise) else 0.0)
     out = []
@@ -106,9 +137,12 @@ def _differences(
         if np.isfinite(gap):
             if abs(gap) <= within:
                 agrees = "noise"
+            elif band is not None and band[0] <= values[0] + gap <= band[1]:
+                agrees = "band"
             elif abs(apart) <= _SHARE_OF_SPREAD:
                 agrees = "spread"
-        out.append(Difference(float(values[0]), value, gap, apart, agrees))
+        kind = "native" if query.native else "grid"
+        out.append(Difference(float(values[0]), value, gap, apart, agrees, kind))
     return out
 
 
@@ -164,6 +198,7 @@ def explained(
     by: str,
     where: str | None,
     weights: Mapping[str, float] | None,
+    observed: Mapping[str, Any] | None = None,
 ) -> list[Explanation]:
     """`SearchSession.explain`."""
     if not matches:
@@ -181,16 +216,15 @@ def explained(
         spans = _spans(archive, patches, distances, float(np.nanmax(list(own.values()))), regions)
     present = set(archive.columns)
     names = [name for name in parameters() if f"grid_{name}" in present]
-    scores = session.scores(names)
+    sides = {name: _side(name, asked, native_scale_of(model), observed) for name in names}
+    column = {name: name if side.native else f"grid_{name}" for name, side in sides.items()}
+    scores = session.scores(list(column.values()))
     others = session.pictures(matches)
     alike, views = asked.aligner.over(others, finest=_COARSE)
     differences = {
-        name: _differences(
-            name, asked.values.get(name), [match.row.get(f"grid_{name}") for match in matches],
-            asked.noise.get(name, np.nan), scores[name], model.preset.physical,
-        )
+        name: _differences(name, sides[name], [match.row.get(column[name]) for match in matches], scores[column[name]])
         for name in names
-    }  # fmt: skip
+    }
     out = []
     for k, match in enumerate(matches):
         of_match = {name: found[k] for name, found in differences.items()}

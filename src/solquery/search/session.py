@@ -241,14 +241,14 @@ class SearchSession:
                 self._scored[names] = scored_parameters(self.archive, names)
             return self._scored[names]
 
-    def scores(self, names: Sequence[str]) -> dict[str, NormalScores]:
-        """Normal scores of parameters on the grid, among the whole archive."""
+    def scores(self, columns: Sequence[str]) -> dict[str, NormalScores]:
+        """Normal scores of columns, ``tuf`` or ``grid_tuf``, among the whole archive."""
         with self._lock:
-            absent = [name for name in names if name not in self._scores]
+            absent = [name for name in columns if name not in self._scores]
             if absent:
-                table = table_with_places(self.archive, [f"grid_{name}" for name in absent])[1]
-                self._scores |= {name: NormalScores(table[f"grid_{name}"].to_numpy()) for name in absent}
-            return {name: self._scores[name] for name in names}
+                table = table_with_places(self.archive, absent)[1]
+                self._scores |= {name: NormalScores(table[name].to_numpy()) for name in absent}
+            return {name: self._scores[name] for name in columns}
 
     def pictures(self, matches: Sequence[Match]) -> np.ndarray:
         """(N, H, W) float32 in preset units, the patches of matches."""
@@ -284,6 +284,7 @@ class SearchSession:
         by: str = "ssl",
         where: str | None = None,
         weights: Mapping[str, float] | None = None,
+        observed: Mapping[str, float] | None = None,
     ) -> list[Explanation]:
         """What can be said of each match of a search.
 
@@ -293,10 +294,13 @@ class SearchSession:
             Those of the search.
         matches
             Its answers, nearest first.
+        observed
+            Parameters of the query as measured at native scale, where it is an observation. Without them they are
+            estimated from its grid, by the model's calibration.
         """
         with self._lock:
             self._refresh()
-        return explained(self, self.query(query), matches, by, where, weights)
+        return explained(self, self.query(query), matches, by, where, weights, observed)
 
 
 def shares(by: str) -> dict[str, float]:
@@ -397,6 +401,7 @@ def explain(
     by: str = "ssl",
     where: str | None = None,
     weights: Mapping[str, float] | None = None,
+    observed: Mapping[str, float] | None = None,
 ) -> list[Explanation]:
     """What can be said of each match of one search; of many, `SearchSession.explain` says it sooner.
 
@@ -406,5 +411,7 @@ def explain(
         As in `SearchSession.search`; those of the search.
     matches
         Its answers, nearest first.
+    observed
+        As in `SearchSession.explain`.
     """
-    return SearchSession(archive, model).explain(x, matches, by=by, where=where, weights=weights)
+    return SearchSession(archive, model).explain(x, matches, by=by, where=where, weights=weights, observed=observed)

@@ -239,7 +239,7 @@ class Directions:
             if values.shape != (len(z), len(names)):
                 raise ValueError(f"table_values has shape {values.shape} for {len(z)} latents, {len(names)} parameters")
             table = LatentTable(z, {name: values[:, k] for k, name in enumerate(names)}, physical=physical)
-            floats = {
+            floats: dict[str, Any] = {
                 key: value.astype(np.float64) for key, value in arrays.items() if key not in ("normals", "dropped")
             }
             return cls(
@@ -377,7 +377,7 @@ def fit_directions(
         raise SteeringError(
             "no direction can be fitted: the generated patches do not differ; train the generator further"
         )
-    stacked = {key: np.array([row[key] for row in numbers]) for key in numbers[0]}
+    stacked: dict[str, Any] = {key: np.array([row[key] for row in numbers]) for key in numbers[0]}
     return Directions(
         tuple(fitted), np.stack(normals), table=_compact(table, fitted), physical=table.physical, **stacked
     )

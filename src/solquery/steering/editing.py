@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -36,6 +36,8 @@ class Traversal:
         Parameter name to (K,) as measured on the patches; at native scale, of a calibrated model.
     requested
         (K,) values that were asked for, where frames were solved for (`exact_traversal`); None for plain steps.
+    grid
+        Parameter name to (K,) on the model's grid.
     """
 
     name: str
@@ -45,6 +47,7 @@ class Traversal:
     x: np.ndarray
     values: dict[str, np.ndarray]
     requested: np.ndarray | None = None
+    grid: dict[str, np.ndarray] = field(default_factory=dict, repr=False)
 
 
 def directions_of(model: Model) -> Directions:
@@ -131,7 +134,7 @@ def latent_traversal(
     SteeringWarning
         When a step leads far from the prior.
     """
-    from .native_scale import measure_native
+    from .native_scale import measure_both
 
     directions = directions_of(model)
     held = (hold,) if isinstance(hold, str) else tuple(hold)
@@ -139,4 +142,5 @@ def latent_traversal(
     moved = shift(np.reshape(as_latents(z, directions.latent_dim), -1), directions.normal(name, held), eps)
     warn_if_far(moved, f"a step of {np.abs(eps).max():.3g} along {name}")
     x = render(model.generator, moved, model.preset.shape)
-    return Traversal(name, held, eps, moved, x.numpy(), measure_native(model, x[:, 0], directions.names))
+    grid, values = measure_both(model, x[:, 0], directions.names)
+    return Traversal(name, held, eps, moved, x.numpy(), values, None, grid)

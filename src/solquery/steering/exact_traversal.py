@@ -17,7 +17,7 @@ import torch
 from .editing import Traversal, directions_of, warn_if_far
 from .judge import reach
 from .latents import SteeringError, as_latents, render
-from .native_scale import measure_native
+from .native_scale import measure_both
 from .solving import Search
 from .vocabulary import as_target
 
@@ -147,5 +147,5 @@ def exact_traversal(
     moved = latents.numpy()
     warn_if_far(moved, f"leading {name} by {np.abs(steps).max():.3g} spreads")
     x = render(model.generator, moved, model.preset.shape)
-    measured = measure_native(model, x[:, 0], directions.names)
-    return Traversal(name, held_names, steps, moved, x.numpy(), measured, asked)
+    grid, measured = measure_both(model, x[:, 0], directions.names)
+    return Traversal(name, held_names, steps, moved, x.numpy(), measured, asked, grid)

@@ -18,6 +18,7 @@ import numpy as np
 from ..errors import SolqueryError
 from ..physics import measure_on_grid, parameters, unit_of
 from .native_scale import DOMAINS, NativeScale
+from .vocabulary import DERIVED
 
 if TYPE_CHECKING:
     from ..archive.store import Archive
@@ -38,7 +39,7 @@ _SHARE = 2.0 / 3.0
 _NEAR, _PRIOR = 1.0 / 6.0, 1.0
 #: least slope of a curve: it is followed backwards as well
 _STEEP = 0.05
-#: least half-width of a band, in the logarithm or as a share of the range
+#: least half-width of a band, bent or as a share of the range
 _NARROWEST = 0.005
 #: patches measured at a time
 _AT_A_TIME = 256
@@ -64,7 +65,7 @@ class Pairs:
 
 @dataclass(frozen=True)
 class _Fit:
-    """Knots, in the unit or its logarithm: grid, native, and the half-widths of the band."""
+    """Knots, bent: grid, native, and the half-widths of the band."""
 
     x: np.ndarray
     y: np.ndarray
@@ -121,22 +122,38 @@ def grid_pairs(
     )
 
 
-def _is_log(name: str, *values: np.ndarray) -> bool:
-    """Whether ratios are taken: of sizes, not of what has a sign or no unit."""
+def _bend_of(name: str, *values: np.ndarray) -> dict[str, Any]:
+    """How a parameter is compared: by ratios of sizes, or by differences, of signed fluxes beyond a usual size."""
     unit = unit_of(name, True) if name in parameters(on_demand=True) else "Mx"
-    return unit not in ("", "deg") and all(bool((v[np.isfinite(v)] >= 0).all()) for v in values)
+    if unit in ("", "deg"):
+        return {"kind": "linear"}
+    if all(bool((v[np.isfinite(v)] >= 0).all()) for v in values):
+        return {"kind": "log"}
+    size = np.abs(np.concatenate(values))
+    size = size[np.isfinite(size) & (size > 0)]
+    return {"kind": "asinh", "softening": float(f"{np.median(size):.3g}")} if len(size) else {"kind": "linear"}
 
 
-def _bent(name: str, log: bool, grid: np.ndarray, native: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Known pairs, in the unit or its logarithm, and which they are; angles on the side of the grid's."""
+def _bent(
+    name: str, bend: Mapping[str, Any], grid: np.ndarray, native: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Known pairs, bent, and which they are; angles on the side of the grid's."""
     known = np.isfinite(grid) & np.isfinite(native)
-    if log:
+    if bend["kind"] == "log":
         known &= (grid > 0) & (native > 0)
-        return np.log(grid[known]), np.log(native[known]), known
-    x, y = grid[known], native[known]
+    x, y = (_bender(bend)(values[known]) for values in (grid, native))
     if DOMAINS.get(name) == (-90.0, 90.0):
         y = x + (y - x + 90.0) % 180.0 - 90.0
     return x, y, known
+
+
+def _bender(bend: Mapping[str, Any], back: bool = False) -> Callable[[np.ndarray], np.ndarray]:
+    soft = bend.get("softening", 1.0)
+    if bend["kind"] == "log":
+        return np.exp if back else np.log
+    if bend["kind"] == "asinh":
+        return (lambda v: soft * np.sinh(v)) if back else (lambda v: np.arcsinh(v / soft))
+    return lambda v: v
 
 
 def _rising(x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -194,19 +211,22 @@ def _observed(fit: _Fit, x: np.ndarray, y: np.ndarray, region: np.ndarray) -> _F
     order = np.argsort(size)
     # the quantile that holds for the next region: of so few, a little beyond the share
     share = min(_SHARE * (1.0 + 1.0 / len(set(region.tolist()))), 1.0)
-    held = np.cumsum(weight[order]) / weight.sum()
-    factor = float(size[order][min(int(np.searchsorted(held, share)), len(size) - 1)])
+    held = (np.cumsum(weight[order]) - 0.5 * weight[order]) / weight.sum()
+    factor = float(np.interp(share, held, size[order]))
     moved = fit.y + _shift(fit, fit.x, x, rest, weight)
-    return _Fit(fit.x, _rising(fit.x, moved), fit.down * factor, fit.up * factor)
+    narrowest = _NARROWEST * min(1.0, float(np.ptp(fit.x)))
+    down, up = (np.maximum(factor * side, narrowest) for side in (fit.down, fit.up))
+    return _Fit(fit.x, _rising(fit.x, moved), down, up)
 
 
-def _curve(fit: _Fit, log: bool, grid: np.ndarray, native: np.ndarray) -> dict[str, Any]:
+def _curve(fit: _Fit, bend: Mapping[str, Any], grid: np.ndarray, native: np.ndarray) -> dict[str, Any]:
     """A fit as a model's metadata holds it."""
+    log = bend["kind"] == "log"
     known = np.isfinite(grid) & np.isfinite(native) & ((grid > 0) if log else True)
     rows = {"grid": fit.x, "native": fit.y, "low": fit.y - fit.down, "high": fit.y + fit.up}
-    told: dict[str, Any] = {"kind": "log" if log else "linear"}
+    told: dict[str, Any] = {**bend}
     told["range"] = [float(f"{v:.6g}") for v in (grid[known].min(), grid[known].max())]
-    told |= {key: [float(f"{v:.8g}") for v in (np.exp(row) if log else row)] for key, row in rows.items()}
+    told |= {key: [float(f"{v:.8g}") for v in _bender(bend, back=True)(row)] for key, row in rows.items()}
     none = native[(grid == 0) & np.isfinite(native)]
     if log and len(none):
         told["zero_high"] = float(f"{np.percentile(none, 100 * _SHARE):.6g}")
@@ -225,14 +245,14 @@ def fit_pairs(grid: np.ndarray, native: np.ndarray, name: str = "") -> dict[str,
 
     Returns
     -------
-    ``kind``, ``log`` or ``linear``; ``range`` (2,) of the values on the grid; ``grid`` and ``native`` (K,), both rising;
-    ``low``, ``high`` (K,), the ends of the band; ``zero_high``, the end of the band where the grid has none of it. None
-    where fewer than forty pairs are left.
+    ``kind``, ``log``, ``asinh`` or ``linear``; ``range`` (2,) of the values on the grid; ``grid`` and ``native`` (K,),
+    both rising; ``low``, ``high`` (K,), the ends of the band; ``zero_high``, the end of the band where the grid has
+    none of it. None where fewer than forty pairs are left.
     """
-    log = _is_log(name, grid, native)
-    x, y, _ = _bent(name, log, grid, native)
+    bend = _bend_of(name, grid, native)
+    x, y, _ = _bent(name, bend, grid, native)
     fit = _simulated(x, y)
-    return None if fit is None else _curve(fit, log, grid, native)
+    return None if fit is None else _curve(fit, bend, grid, native)
 
 
 def band_coverage(curve: Mapping[str, Any], grid: np.ndarray, native: np.ndarray, name: str = "") -> tuple[float, int]:
@@ -260,9 +280,9 @@ def band_coverage(curve: Mapping[str, Any], grid: np.ndarray, native: np.ndarray
 def _fit_one(name: str, pairs: Pairs, rows: np.ndarray) -> dict[str, Any] | None:
     """Curve of a parameter on the given rows."""
     grid, native = pairs.grid[name], pairs.native[name]
-    log = _is_log(name, grid, native)
+    bend = _bend_of(name, grid, native)
     grid, native, source, region = grid[rows], native[rows], pairs.source[rows], pairs.region[rows]
-    x, y, known = _bent(name, log, grid, native)
+    x, y, known = _bent(name, bend, grid, native)
     real = (source == "real")[known]
     # with few simulated patches the observed ones give the shape as well
     base = real if (~real).sum() < _FEWEST else ~real
@@ -271,7 +291,7 @@ def _fit_one(name: str, pairs: Pairs, rows: np.ndarray) -> dict[str, Any] | None
         return None
     if real.any() and not base[real].any():
         fit = _observed(fit, x[real], y[real], region[known][real])
-    return _curve(fit, log, grid, native)
+    return _curve(fit, bend, grid, native)
 
 
 def _coverage(name: str, pairs: Pairs) -> dict[str, dict[str, float]]:
@@ -329,7 +349,8 @@ def fit_native(pairs: Pairs, names: Iterable[str] | None = None) -> dict[str, An
     everything = np.ones(len(pairs.region), bool)
     for name in pairs.grid if names is None else names:
         values = pairs.grid[name]
-        if len(np.unique(values[np.isfinite(values)])) <= 2:
+        # what is made of others follows from their curves
+        if name in DERIVED or len(np.unique(values[np.isfinite(values)])) <= 2:
             continue
         with warnings.catch_warnings():
             warnings.simplefilter("error", RuntimeWarning)

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..physics import measure_on_grid, unit_of
+from ..physics import measure_on_grid
 from ..serialise import quantity
 from .latents import SteeringWarning, measure_latents
+from .vocabulary import DERIVED, unit_of_target, with_derived
 
 if TYPE_CHECKING:
     from ..protocols import Model
@@ -27,18 +28,18 @@ __all__ = [
     "NATIVE_KEY",
     "NativeEstimate",
     "NativeScale",
+    "measure_both",
     "measure_native",
     "measure_native_latents",
     "native_estimates",
     "native_quantities",
     "native_scale_of",
-    "unit_at",
 ]
 
 #: where a model's metadata holds the curves
 NATIVE_KEY = "native_scale"
 #: what a definition cannot exceed
-DOMAINS = {"tilt": (-90.0, 90.0), "imbalance": (0.0, 1.0)}
+DOMAINS = {"tilt": (-90.0, 90.0)}
 #: a curve is used beyond the values that it was measured on by so much without a warning
 _BEYOND = 0.1
 
@@ -63,10 +64,14 @@ class NativeEstimate:
 
 
 class _Curve:
-    """One parameter: knots on the grid and at native scale, in the unit or its logarithm."""
+    """One parameter: knots on the grid and at native scale, bent so that offsets are alike everywhere.
+
+    By kind: ``log`` of sizes, ``asinh`` of what has a sign and spans orders of magnitude, ``linear`` of the rest.
+    """
 
     def __init__(self, name: str, record: Mapping[str, Any]) -> None:
-        self.log = record.get("kind", "log") == "log"
+        self.kind, self.soft = record.get("kind", "log"), float(record.get("softening", 1.0))
+        self.log = self.kind == "log"
         grid = np.asarray(record["grid"], np.float64)
         if "native" in record:
             native, low, high = (np.asarray(record[key], np.float64) for key in ("native", "low", "high"))
@@ -74,53 +79,61 @@ class _Curve:
             ratios = {key: np.asarray(record[key], np.float64) for key in ("middle", "low", "high")}
             native = np.maximum.accumulate(grid * ratios["middle"]) * (1.0 + 1e-6 * np.arange(len(grid)))
             low, high = grid * ratios["low"], grid * ratios["high"]
-        self.x, self.y = self._bent(grid), self._bent(native)
+        self.x, self.y = self.bent(grid), self.bent(native)
         # offsets of the band keep it about the value beyond the knots as well
-        self.down, self.up = self.y - self._bent(low), self._bent(high) - self.y
+        self.down, self.up = self.y - self.bent(low), self.bent(high) - self.y
         self.range = (float(record["range"][0]), float(record["range"][1]))
         self.zero_high = float(record.get("zero_high", 0.0))
         self.coverage = {kind: float(found["share"]) for kind, found in record.get("coverage", {}).items()}
         self.domain = DOMAINS.get(name)
 
-    def _bent(self, values: np.ndarray) -> np.ndarray:
-        return np.log(values) if self.log else values
+    def bent(self, values: np.ndarray) -> np.ndarray:
+        if self.log:
+            return np.log(np.where(values > 0, values, 1.0))
+        return np.arcsinh(values / self.soft) if self.kind == "asinh" else values
 
-    def _read(self, values: np.ndarray, start: np.ndarray, end: np.ndarray) -> np.ndarray:
+    def straight(self, bent: np.ndarray) -> np.ndarray:
+        """The inverse of `bent`."""
+        if self.log:
+            return np.exp(bent)
+        return self.soft * np.sinh(bent) if self.kind == "asinh" else bent
+
+    def _within(self, values: np.ndarray) -> np.ndarray:
+        return values if self.domain is None else np.clip(values, *self.domain)
+
+    @staticmethod
+    def _read(values: np.ndarray, start: np.ndarray, end: np.ndarray) -> np.ndarray:
         """Curve from `start` to `end` knots; beyond them by the offset of the last one."""
         return values + np.interp(values, start, end - start)
 
     def apply(self, values: np.ndarray, back: bool = False) -> np.ndarray:
         """Native values of grid values, or the way back; zero stays zero where ratios are taken."""
         start, end = (self.y, self.x) if back else (self.x, self.y)
-        if not self.log:
-            out = self._read(values, start, end)
-            return out if self.domain is None else np.clip(out, *self.domain)
-        safe = np.where(values > 0, values, 1.0)
-        return np.where(values > 0, np.exp(self._read(np.log(safe), start, end)), values)
+        out = self._within(self.straight(self._read(self.bent(values), start, end)))
+        return np.where(values > 0, out, values) if self.log else out
 
     def slope(self, native: np.ndarray) -> np.ndarray:
         """Derivative of the native value by the grid's, where the native value is given."""
         grid = self.apply(native, back=True)
-        at = self._bent(np.where(grid > 0, grid, 1.0)) if self.log else grid
+        at = self.bent(grid)
         k = np.clip(np.searchsorted(self.x, at) - 1, 0, len(self.x) - 2)
         steep = np.diff(self.y)[k] / np.diff(self.x)[k]
         steep = np.where((at < self.x[0]) | (at > self.x[-1]), 1.0, steep)
-        if not self.log:
-            return np.asarray(steep)
-        first = float(np.exp(self.y[0] - self.x[0]))
-        return np.where(grid > 0, steep * native / np.where(grid > 0, grid, 1.0), first)
+        if self.log:
+            return np.where(grid > 0, steep * native / np.where(grid > 0, grid, 1.0), np.exp(self.y[0] - self.x[0]))
+        if self.kind == "asinh":
+            return np.asarray(steep * np.hypot(self.soft, native) / np.hypot(self.soft, grid))
+        return np.asarray(steep)
 
     def band(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Ends of the bands of values on the grid, (N,) each."""
-        known = values > 0 if self.log else np.ones(values.shape, bool)
-        at = self._bent(np.where(known, values, 1.0))
+        at = self.bent(values)
         middle = self._read(at, self.x, self.y)
-        low, high = middle - np.interp(at, self.x, self.down), middle + np.interp(at, self.x, self.up)
-        if self.log:
-            return np.where(known, np.exp(low), 0.0), np.where(known, np.exp(high), self.zero_high)
-        return (
-            (low, high) if self.domain is None else (np.maximum(low, self.domain[0]), np.minimum(high, self.domain[1]))
-        )
+        ends = middle - np.interp(at, self.x, self.down), middle + np.interp(at, self.x, self.up)
+        low, high = (self._within(self.straight(end)) for end in ends)
+        if not self.log:
+            return low, high
+        return np.where(values > 0, low, 0.0), np.where(values > 0, high, self.zero_high)
 
 
 class NativeScale:
@@ -207,8 +220,15 @@ def measure_native(model: Model, x: Any, names: Iterable[str] | str | None = Non
     -------
     Name to (N,) float64, in the units of `Directions.unit`.
     """
+    return measure_both(model, x, names)[1]
+
+
+def measure_both(
+    model: Model, x: Any, names: Iterable[str] | str | None = None
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Parameters of patches on a model's grid, and as `measure_native` gives them."""
     found = {name: values.numpy() for name, values in measure_on_grid(x, model.preset, names).items()}
-    return _native(model, found)
+    return found, _native(model, found)
 
 
 def measure_native_latents(model: Model, z: Any, names: Iterable[str]) -> dict[str, np.ndarray]:
@@ -258,24 +278,22 @@ def native_quantities(model: Model, on_grid: Mapping[str, float]) -> dict[str, d
 
     Returns
     -------
-    Parameter to ``value``, ``unit``, ``low``, ``high``, ``coverage`` and ``grid`` (``value``, ``unit``). A parameter
-    without a curve has ``value`` and ``unit`` alone, those of the grid.
+    Parameter to ``value``, ``unit``, ``low``, ``high``, ``coverage`` and ``grid`` (``value``, ``unit``). A quantity
+    made of others (`DERIVED`) has no band; a parameter without a curve has ``value`` and ``unit`` alone, those of the
+    grid.
     """
     scale, physical = native_scale_of(model), model.preset.physical
+    native = {} if scale is None else {name: scale.to_native(name, value) for name, value in on_grid.items()}
     out = {}
     for name, value in on_grid.items():
-        grid = quantity(value, unit_at(name, physical))
+        grid = quantity(value, unit_of_target(name, physical))
         found = None if scale is None or grid["value"] is None else scale.estimate(name, float(value))
-        if found is None:
+        if found is not None:
+            more = {"coverage": dict(found.coverage)} if found.coverage else {}
+            out[name] = quantity(found.value, grid["unit"], low=found.low, high=found.high, **more, grid=grid)
+        elif scale is not None and name in DERIVED and set(DERIVED[name].needs) <= set(native):
+            # a quantity made of others has no curve of its own
+            out[name] = quantity(with_derived(native, [name])[name], grid["unit"], grid=grid)
+        else:
             out[name] = grid
-            continue
-        more = {"coverage": dict(found.coverage)} if found.coverage else {}
-        out[name] = quantity(found.value, grid["unit"], low=found.low, high=found.high, **more, grid=grid)
     return out
-
-
-def unit_at(name: str, physical: bool) -> str:
-    """Unit of a parameter or of a derived quantity of steering."""
-    from .vocabulary import DERIVED
-
-    return DERIVED[name].unit if name in DERIVED else unit_of(name, physical)

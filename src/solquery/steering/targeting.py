@@ -13,11 +13,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from ..physics import measure_on_grid
 from .editing import directions_of
 from .judge import Judge, OutOfReach, check_conflicts, check_reach, nearest_reachable, reach
 from .latents import SteeringError, as_latents, render
-from .native_scale import native_scale_of
+from .native_scale import measure_both
 from .solving import GOOD_ENOUGH, SPARE, Search
 from .vocabulary import Target, as_target, measured_names, parse_description, with_derived
 
@@ -227,7 +226,5 @@ def generate(
 
 def measured_both(model: Model, x: Any, names: Sequence[str]) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """Parameters and derived quantities (N,) of patches (N, H, W): on the grid, and in the numbers of the model."""
-    found = {n: v.numpy() for n, v in measure_on_grid(x, model.preset, measured_names(list(names))).items()}
-    scale = native_scale_of(model)
-    native = found if scale is None else {name: scale.to_native(name, values) for name, values in found.items()}
+    found, native = measure_both(model, x, measured_names(list(names)))
     return with_derived(found, list(names)), with_derived(native, list(names))

@@ -27,6 +27,7 @@ __all__ = [
     "number_or_quantity",
     "parse_description",
     "quantities",
+    "unit_of_target",
     "vocabulary",
     "with_derived",
 ]
