@@ -85,7 +85,7 @@ def within(points: np.ndarray, polygon: np.ndarray) -> np.ndarray:
     """Which of points (N, 2) lie in a polygon (K, 2), by the even-odd rule: (N,) bool; NaN lies nowhere."""
     x, y = np.asarray(points, np.float64).T
     inside = np.zeros(len(x), bool)
-    with np.errstate(invalid="ignore"):
+    with np.errstate(all="ignore"):
         for (x0, y0), (x1, y1) in zip(polygon, np.roll(polygon, -1, axis=0), strict=True):
             if y0 == y1:
                 continue
