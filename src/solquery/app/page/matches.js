@@ -137,7 +137,7 @@ export class Matches {
         make("p", { class: "name" }, make("span", { class: "rank" }, String(match.rank)), ` ${match.region} `, make("span", { class: `badge ${match.source}` }, match.source)),
         make("p", { class: "small muted" }, [noaa, when(match)].filter(Boolean).join(" · ")),
         make("p", { class: "small muted" }, where),
-        make("p", { class: "small muted near", title: judged }, share ? make("span", {}, `${share} · `) : null, make("span", { class: "far" }, `distance ${number(match.distance)}`)),
+        make("p", { class: "small muted near", title: judged }, share ? make("span", {}, share) : null, make("span", { class: "far" }, `${share ? " · " : ""}distance ${number(match.distance)}`)),
         card.marks),
       card.values,
       make("div", { class: "row acts" },
