@@ -144,7 +144,7 @@ def main() -> int:
     print(f"memory at the start {memory[0]:.0f} MB, at the end {memory[-1]:.0f} MB ({memory[-1] / memory[0] - 1:+.1%})")
     print(f"memory by quarters: {', '.join(f'{mb:.0f}' for mb in memory)} MB")
     print(f"errors {len(failed)} of {len(edits) + len(searches) + len(failed)}{': ' + failed[0] if failed else ''}")
-    print(f"95th percentile of an edit {many:.0f} ms (aim: under 500 ms)")
+    print(f"95th percentile of an edit {many:.0f} ms (aim: at most 300 ms)")
     return 1 if failed else 0
 
 

@@ -162,6 +162,7 @@ def test_matches_have_native_values_grid_values_and_differences(client, service)
     mine = found["query"]["parameters"]
     for match in found["matches"]:
         assert match["parameters"]["tuf"]["unit"] == "Mx" and match["grid"]["tuf"]["unit"] == "G pix"
+        # a model that is not calibrated compares on its grid
         gap = match["grid"]["tuf"]["value"] - mine["tuf"]["value"]
         assert match["difference"]["tuf"]["value"] == pytest.approx(gap)
         row = service.catalogue.archive.table(where=f"id = '{match['id']}'").to_pylist()[0]
@@ -178,6 +179,7 @@ def test_matches_have_native_values_grid_values_and_differences(client, service)
         ({"latitude_deg": {"low": 0}}, lambda r: r["latitude_deg"] is not None and r["latitude_deg"] >= 0),
         ({"longitude_deg": {"low": -30, "high": 30}}, lambda r: abs(r["longitude_deg"] or 99) <= 30),
         ({"parameters": {"tuf": {"low": 5e21}}}, lambda r: r["tuf"] is not None and r["tuf"] >= 5e21),
+        ({"quantity": "line-of-sight"}, lambda r: r["quantity"] == "line-of-sight"),
         ({"source": "simulated", "mu_min": 0.5}, lambda r: r["source"] == "simulated" and (r["mu"] or 0) >= 0.5),
     ],
 )
@@ -188,6 +190,60 @@ def test_filters_keep_what_they_say(client, service, filters, keeps):
     body = {"z": latent(4), "k": 100, "group": "none", "filters": filters}
     found = ok(client.post("/api/search", json=body)).json()
     assert {match["id"] for match in found["matches"]} == wanted and found["candidates"] == len(wanted)
+
+
+def test_a_lasso_keeps_what_it_encircles(client, service):
+    rows = {row["id"]: row for row in service.catalogue.archive.table().to_pylist()}
+    cut = 1.0001 * float(np.median([row["grid_tuf"] for row in rows.values()]))
+    everything = {"z": latent(4), "k": 100, "group": "none"}
+
+    def found(lasso, **more):
+        body = everything | {"filters": {"lasso": lasso, **more}}
+        answer = ok(client.post("/api/search", json=body)).json()
+        assert "encircled" in answer["recipe"]["python"]
+        return {match["id"] for match in answer["matches"]}
+
+    box = [[-1e9, -1e9], [cut, -1e9], [cut, 1e9], [-1e9, 1e9]]
+    wanted = {i for i, row in rows.items() if row["grid_tuf"] <= cut and row["grid_psep"] is not None}
+    assert found({"x": "tuf", "y": "psep", "points": box}) == wanted and 0 < len(wanted) < len(rows)
+    logs = [[-9, -1e9], [np.log10(cut), -1e9], [np.log10(cut), 1e9], [-9, 1e9]]
+    assert found({"x": "tuf", "y": "psep", "points": logs, "log": [True, False]}) == wanted
+    real = {i for i in wanted if rows[i]["source"] == "real"}
+    assert found({"x": "tuf", "y": "psep", "points": box}, source="real") == real
+    space = ok(client.get("/api/space")).json()
+    at = dict(zip(space["ids"], space["points"], strict=True))
+    (x, y), name = at[space["ids"][3]], space["ids"][3]
+    ring = [[x - 1e-3, y - 1e-3], [x + 1e-3, y - 1e-3], [x + 1e-3, y + 1e-3], [x - 1e-3, y + 1e-3]]
+    assert name in found({"points": ring}) and len(found({"points": ring})) < len(rows)
+    frames = ok(client.post("/api/frames", json={"filters": {"lasso": {"points": ring}}})).json()
+    assert name in [frame["id"] for frame in frames["frames"]]
+    for wrong in ({"points": ring[:2]}, {"x": "tuf", "points": ring}, {"x": "tuf", "y": "nothing", "points": ring}):
+        refused(client.post("/api/search", json=everything | {"filters": {"lasso": wrong}}), 422)
+
+
+def test_what_limits_a_patch_is_told_with_it(client, service):
+    from solquery.sharp.caveats import caveats
+
+    rows = service.catalogue.archive.table().to_pylist()
+    seen = 0
+    for row in rows:
+        limits = [limit._asdict() for limit in caveats(service.catalogue.archive.get(row["id"]))]
+        assert ok(client.get(f"/api/patch/{row['id']}")).json()["caveats"] == limits
+        body = {"patch": row["id"], "k": 100, "group": "none"}
+        match = next(m for m in ok(client.post("/api/search", json=body)).json()["matches"] if m["id"] == row["id"])
+        assert match["caveats"] == [limit for limit in limits if limit["name"] != "cut"]
+        seen += bool(limits)
+    assert seen, "no patch here has a limit: the test tests nothing"
+
+
+def test_links_are_made_for_the_address_that_the_server_was_told(model):
+    from starlette.testclient import TestClient
+
+    from solquery.app import Service, create_app
+
+    for url in (None, "https://sun.example.org/solquery/"):
+        with TestClient(create_app(Service(model, public_url=url)), base_url="http://localhost") as client:
+            assert client.get("/api/health").json()["public_url"] == url
 
 
 def test_a_filter_cannot_carry_a_condition_of_its_own(client):

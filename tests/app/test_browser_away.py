@@ -118,6 +118,7 @@ def test_it_is_taken_away_as_fits_csv_and_png(opened, tmp_path):
 def test_the_numbers_beside_a_match_are_native_on_the_grid_or_a_difference(opened):
     page = opened()
     native = page.inner_text(".match .values dd span")
+    page.click("#display summary")
     page.select_option("#numbers", "difference")
     gap = page.inner_text(".match .values dd span")
     assert re.match(r"[+−]?\d", gap) and gap != native and "numbers=difference" in page.url

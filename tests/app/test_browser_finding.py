@@ -21,11 +21,6 @@ def say(page, text):
     rest(page)
 
 
-def power(text):
-    found = re.search(r"on the grid [\d.]+×10(\S+) Mx", text)[1]
-    return int(found.translate(str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻", "0123456789-")))
-
-
 def pieces(page, kind):
     return page.eval_on_selector_all(f"#understood .{kind}", "nodes => nodes.map((n) => n.firstChild.textContent)")
 
@@ -95,7 +90,6 @@ def test_matches_say_how_near_they_are_and_are_sorted_as_asked(opened):
     values = page.eval_on_selector_all(
         ".match .values dd:nth-of-type(1) span", "nodes => nodes.map((n) => n.textContent)"
     )
-    page.select_option("#numbers", "grid")
     assert values and "sort=tuf" in page.url
     order = state(page)["matches"]
     other = opened(hash="#" + page.url.partition("#")[2])
@@ -289,11 +283,11 @@ def test_a_range_is_dragged_on_a_histogram_and_in_the_cloud(opened):
     with page.expect_response(lambda r: "/api/search" in r.url) as answer:
         sweep(page, "[data-name=tuf] .track svg", (0.3, 0.3), (0.7, 0.3))
     rest(page)
-    limits = answer.value.request.post_data_json["filters"]["grid"]["tuf"]
+    limits = answer.value.request.post_data_json["filters"]["parameters"]["tuf"]
     found = answer.value.json()
     assert 0 < found["candidates"] < 21
-    assert all(limits["low"] <= match["grid"]["tuf"]["value"] <= limits["high"] for match in found["matches"])
-    assert "TUF" in page.inner_text("#f-active") and "on the grid" in page.inner_text("#f-active")
+    assert all(limits["low"] <= match["parameters"]["tuf"]["value"] <= limits["high"] for match in found["matches"])
+    assert "TUF" in page.inner_text("#f-active") and "grid" not in page.inner_text("#f-active")
     assert opened(hash="#" + page.url.partition("#")[2]).inner_text("#count") == page.inner_text("#count")
     page.click("#f-active .chip")
     rest(page)
@@ -301,10 +295,10 @@ def test_a_range_is_dragged_on_a_histogram_and_in_the_cloud(opened):
     with page.expect_response(lambda r: "/api/search" in r.url) as answer:
         sweep(page, "#cloud", (0.25, 0.1), (0.7, 0.7))
     rest(page)
-    grid = answer.value.request.post_data_json["filters"]["grid"]
+    grid = answer.value.request.post_data_json["filters"]["parameters"]
     assert set(grid) == {"tuf", "psep"} and grid["tuf"]["low"] > 0
     for match in answer.value.json()["matches"]:
-        assert all(grid[n]["low"] <= match["grid"][n]["value"] <= grid[n]["high"] for n in grid)
+        assert all(grid[n]["low"] <= match["parameters"][n]["value"] <= grid[n]["high"] for n in grid)
     assert page.inner_text("#title") == query, "a drag is no click"
 
 

@@ -20,6 +20,7 @@ OPERATIONS = [
     ("GET", "/api/health"), ("GET", "/api/parameters"), ("GET", "/api/map"), ("GET", "/api/cloud"),
     ("POST", "/api/edit"), ("POST", "/api/generate"), ("POST", "/api/search"), ("POST", "/api/patch"),
     ("GET", "/api/patch/{patch_id}"), ("POST", "/api/invert"), ("POST", "/api/estimate"),
+    ("GET", "/api/space"), ("POST", "/api/understand"), ("POST", "/api/frames"), ("GET", "/api/errors/{patch_id}"),
 ]  # fmt: skip
 
 # told in the answer; as an error it would be a fault of the server
@@ -28,7 +29,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::solquery.steering.SteeringWarni
 
 HOST = {"host": "127.0.0.1"}
 #: an inversion of hundreds of steps for every example would be a benchmark
-MANY = {"/api/invert": 10, "/api/generate": 40}
+MANY = {"/api/errors/{patch_id}": 10, "/api/invert": 10, "/api/generate": 40}
 
 
 @schemathesis.serializer("application/fits")

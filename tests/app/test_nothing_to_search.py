@@ -8,6 +8,7 @@ from starlette.testclient import TestClient
 from solquery.app import Service, create_app
 from solquery.archive import Archive
 from solquery.model import Model
+from solquery.physics import describe_patch
 
 
 @pytest.mark.parametrize(
@@ -42,7 +43,7 @@ def test_the_lines_that_come_with_a_patch_make_it_again(shipped_room):
     exec(made["python"], names)
     assert names["measured"]["tuf"][0] == pytest.approx(made["measured"]["tuf"]["value"], rel=1e-5)
     exec(kept["python"], names)
-    assert names["measured"]["tuf"][0] == pytest.approx(kept["grid"]["tuf"]["value"], rel=1e-3)
+    assert names["measured"]["tuf"][0] == pytest.approx(kept["parameters"]["tuf"]["value"], rel=1e-5)
     assert kept["t_utc"].startswith("20")
 
 
@@ -50,9 +51,48 @@ def test_numbers_of_a_generated_patch_come_with_what_they_are_worth_at_native_sc
     """By the curve of the model, whose middle must lie within its band, and not on the number of the grid."""
     with TestClient(create_app(shipped_room), base_url="http://127.0.0.1") as client:
         made = client.post("/api/generate", json={"describe": "strong", "seed": 2}).json()["answers"][0]
-    band = made["native"]["tuf"]
-    assert band["unit"] == "Mx" and band["low"] < band["value"] < band["high"]
-    assert 1.0 < band["value"] / made["measured"]["tuf"]["value"] < 2.0, "a coarse pixel loses flux"
+    told = made["measured"]["tuf"]
+    assert told["unit"] == told["grid"]["unit"] == "Mx" and told["low"] < told["value"] < told["high"]
+    assert 1.0 < told["value"] / told["grid"]["value"] < 2.0, "a coarse pixel loses flux"
+    assert made["native"]["tuf"] == told, "its name of before"
+
+
+def test_what_is_asked_is_asked_at_native_scale_and_matches_are_compared_there(shipped_room):
+    with TestClient(create_app(shipped_room), base_url="http://127.0.0.1") as client:
+        z = client.post("/api/generate", json={"seed": 5}).json()["answers"][0]["z"]
+        about = client.get("/api/parameters").json()["parameters"]["tuf"]
+        made = client.post("/api/edit", json={"z": z, "set": {"tuf": 8e21}}).json()
+        found = client.post("/api/search", json={"z": made["z"], "k": 3}).json()
+    assert about["native"] and about["unit"] == "Mx"
+    mine = made["measured"]["tuf"]
+    assert mine["value"] == pytest.approx(8e21, rel=0.1) and mine["grid"]["value"] < mine["value"]
+    assert found["query"]["parameters"]["tuf"] == mine and found["query"]["grid"]["tuf"] == mine["grid"]
+    for match in found["matches"]:
+        row = shipped_room.catalogue.archive.table(where=f"id = '{match['id']}'").to_pylist()[0]
+        assert match["difference"]["tuf"]["value"] == pytest.approx(row["tuf"] - mine["value"])
+
+
+def test_the_archive_is_shown_at_the_scale_of_the_numbers(shipped_room):
+    with TestClient(create_app(shipped_room), base_url="http://127.0.0.1") as client:
+        cloud = client.get("/api/cloud?x=tuf&y=psep").json()
+        space = client.get("/api/space?column=tuf").json()
+    rows = {row["id"]: row for row in shipped_room.catalogue.archive.table().to_pylist()}
+    for name, (x, y) in zip(cloud["ids"], cloud["values"], strict=True):
+        assert (x, y) == (rows[name]["tuf"], rows[name]["psep"])
+    for name, value in zip(space["ids"], space["values"], strict=True):
+        assert value == pytest.approx(rows[name]["tuf"], rel=1e-3)
+
+
+def test_an_observation_comes_with_the_errors_of_its_own_noise(shipped_room):
+    name = next(i for i in shipped_room.catalogue.ids if i.startswith("sharp-115"))
+    with TestClient(create_app(shipped_room), base_url="http://127.0.0.1") as client:
+        told = client.get(f"/api/errors/{name}").json()
+        assert client.get("/api/errors/nobody").status_code == 404
+    patch = shipped_room.catalogue.archive.get(name)
+    wanted = describe_patch(patch, ["tuf"])
+    assert told["errors"]["tuf"]["value"] == pytest.approx(wanted.errors["tuf"].error)
+    assert told["errors"]["tuf"]["unit"] == "Mx" and "polarity" not in told["errors"]
+    assert told["noise_gauss"] == pytest.approx(wanted.noise.gauss) and "quiet pixels" in told["source"]
 
 
 def test_an_upload_that_its_quality_marks_as_bad_says_so(client):

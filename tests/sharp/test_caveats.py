@@ -50,6 +50,13 @@ def test_the_header_says_them_and_reading_takes_them_for_no_keyword(tmp_path):
     assert "CAVEATS" not in fits.getheader(tmp_path / "fine.fits")
 
 
+def test_a_map_says_them_too():
+    pytest.importorskip("sunpy.map")
+    seen = patch(mu=0.3, quality=0x10400).to_map()
+    assert seen.meta["caveats"] == "limb quality" and "mu = 0.30" in str(seen.meta["comment"])
+    assert "caveats" not in patch().to_map().meta
+
+
 @pytest.mark.parametrize(
     ("pattern", "wanted"),
     [

@@ -73,6 +73,7 @@ _SOURCES = {
     "observations": "real",
     "simulated": "simulated",
 }
+_QUANTITIES = {"radial": "radial", "line-of-sight": "line-of-sight", "los": "line-of-sight"}
 #: words that ask for nothing
 _IDLE = frozenset(
     ("a", "about", "active", "an", "and", "around", "at", "field", "find", "frame", "frames", "from", "has", "having")
@@ -188,7 +189,11 @@ def _named(directions: Directions) -> dict[str, str]:
         about = get_parameter(name)
         out |= {name.lower().replace("_", " "): name, name.lower(): name, about.title.lower(): name}
         out[about.symbol.lower()] = name
-    return out | {words: name for words, name in _CALLED.items() if name in directions.names}
+    called = {words: name for words, name in _CALLED.items() if name in directions.names}
+    if "flux" in directions.names:
+        # the region's own flux, which is what people mean, where the model can be asked for it
+        called |= dict.fromkeys(("flux", "unsigned flux"), "flux")
+    return out | called
 
 
 def _set(asked: Asked, directions: Directions, text: str, name: str, number: str, unit: str) -> Part:
@@ -218,6 +223,7 @@ def _number_part(asked: Asked, directions: Directions, text: str) -> tuple[Part,
     match = re.match(rf"(?P<v>{_NUMBER})\s*(?P<u>{units})(?![\w.])", text, re.IGNORECASE)
     if match:
         name = _UNITS[match["u"].lower()][0]
+        name = "flux" if name == "tuf" and "flux" in directions.names else name
         if name in directions.names and get_parameter(name).unit == directions.unit(name):
             return _set(asked, directions, match[0], name, match["v"], match["u"]), match.end()
         return Part(match[0], "unknown", "this model has no parameter in that unit"), match.end()
@@ -248,6 +254,9 @@ def _word_part(asked: Asked, directions: Directions, text: str) -> tuple[Part | 
     if word.lower() in _SOURCES:
         asked.filters["source"] = _SOURCES[word.lower()]
         return Part(word, "source", f"{asked.filters['source']} patches only"), match.end()
+    if word.lower() in _QUANTITIES:
+        asked.filters["quantity"] = _QUANTITIES[word.lower()]
+        return Part(word, "source", f"{asked.filters['quantity']} fields only"), match.end()
     return (None if word.lower() in _IDLE else Part(word, "unknown", "not understood")), match.end()
 
 

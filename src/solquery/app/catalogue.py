@@ -13,16 +13,17 @@ import numpy as np
 
 from ..encoder import embed, embed_archive
 from ..errors import SolqueryError
-from ..physics import parameters
+from ..physics import get_parameter, parameters
 from ..search import EMBEDDING, WEIGHTS, EmbeddingIndex, Match, SearchError, combine, load_index, nearest, reranked
 from ..search.hybrid import ScoredParameters, mixed_distances
 from .closeness import Closeness, closeness_of
 from .examples import by_examples
-from .space import Layout, layout_of
+from .space import Layout, stored_layout, within
 
 if TYPE_CHECKING:
     from ..archive.store import Archive
     from ..model import Model
+    from .schemas import Lasso
 
 __all__ = ["Catalogue", "shares", "why_no_search"]
 
@@ -86,7 +87,7 @@ class Catalogue:
             self._scored: ScoredParameters | None = None
             self._close: dict[str, Closeness] = {}
             self._layout: Layout | None = None
-            self._conditions: OrderedDict[str | None, np.ndarray] = OrderedDict()
+            self._conditions: OrderedDict[tuple[str | None, str], np.ndarray] = OrderedDict()
             self._frames = dict(zip(*np.unique(self.regions, return_counts=True), strict=True))
             if self.archive.path is not None:
                 known, self._pictures = self.archive.prepared_memmap(self.model.preset)
@@ -119,6 +120,15 @@ class Catalogue:
             "searchable": len(self.index),
         }
 
+    def column(self, name: str) -> str:
+        """Column that a parameter of the model is compared with: at native scale, if the model is calibrated for it."""
+        scale = self.model.native_scale
+        return name if scale is not None and name in scale else f"grid_{name}"
+
+    def values(self, name: str) -> np.ndarray:
+        """(N,) values of a parameter at the scale of the model; NaN where unknown."""
+        return self._numbers(self.column(name))
+
     def grid(self, name: str) -> np.ndarray:
         """(N,) values of a parameter on the grid of the preset; NaN where unknown."""
         return self._numbers(f"grid_{name}")
@@ -150,17 +160,41 @@ class Catalogue:
 
     # ---------------------------------------------------------------- search
 
-    def _selected(self, where: str | None) -> np.ndarray:
-        """Rows of the index that meet a condition; the newest conditions are remembered."""
+    def _selected(self, where: str | None, lasso: Lasso | None = None) -> np.ndarray:
+        """Rows of the index that meet a condition and lie in a lasso; the newest conditions are remembered."""
+        key = (where, "" if lasso is None else lasso.model_dump_json())
         with self._lock:
-            if where not in self._conditions:
+            if key not in self._conditions:
                 ids = self.archive.ids(where) if where else self.index.ids.tolist()
                 rows = np.array(sorted(self._vector[i] for i in ids if i in self._vector), dtype=np.int64)
-                self._conditions[where] = rows
+                if lasso is not None:
+                    rows = rows[self._enclosed(lasso)[rows]]
+                self._conditions[key] = rows
                 while len(self._conditions) > _CONDITIONS:
                     self._conditions.popitem(last=False)
-            self._conditions.move_to_end(where)
-            return self._conditions[where]
+            self._conditions.move_to_end(key)
+            return self._conditions[key]
+
+    def _enclosed(self, lasso: Lasso) -> np.ndarray:
+        """(N,) bool: which rows of the index lie in a lasso."""
+        if lasso.x is None or lasso.y is None:
+            return within(self._placed().points, np.array(lasso.points))
+        seen = np.stack([self.values(get_parameter(name).name)[self._rows] for name in (lasso.x, lasso.y)], axis=1)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            seen = np.where(lasso.log, np.log10(seen), seen)
+        return within(seen, np.array(lasso.points))
+
+    def inside(self, lasso: Lasso) -> set[str]:
+        """Ids of the patches that lie in a lasso."""
+        return set(self.index.ids[self._enclosed(lasso)].tolist())
+
+    def _placed(self) -> Layout:
+        """The encoder's space in two dimensions; made once for a content of the archive, and kept beside it."""
+        with self._lock:
+            if self._layout is None:
+                folder = None if self.archive.path is None else self.archive.path / "prepared"
+                self._layout = stored_layout(folder, self._content, self.model.encoder_hash, lambda: self.index.vectors)
+            return self._layout
 
     def _parameters(self) -> ScoredParameters:
         """Scores of the parameters that a match is compared by; made once for a content of the archive."""
@@ -186,13 +220,14 @@ class Catalogue:
         rerank: int = 0,
         more: Sequence[str] = (),
         less: Sequence[str] = (),
+        lasso: Lasso | None = None,
     ) -> tuple[list[Match], int]:
         """Matches as `solquery.search` and `search_hybrid` give them, and how many patches met the condition.
 
         `more` and `less` are ids of patches of the archive that the matches should be like, or not (`by_examples`).
         """
         self.refresh()
-        rows = self._selected(where)
+        rows = self._selected(where, lasso)
         if len(rows) == 0:
             return [], 0
         if self.model.encoder is None:
@@ -257,7 +292,7 @@ class Catalogue:
     def histogram(self, name: str, edges: np.ndarray) -> dict[str, list[float]]:
         """Counts of the simulated and of the real patches between edges (K + 1,); those beyond at the ends."""
         low, high = edges[0], edges[-1]
-        values = self.grid(name)
+        values = self.values(name)
         out = {}
         for source in ("simulated", "real"):
             here = values[(self.sources == source) & np.isfinite(values)]
@@ -265,8 +300,8 @@ class Catalogue:
         return {"edges": edges.tolist(), **out}
 
     def cloud(self, x: str, y: str) -> dict[str, Any]:
-        """Two grid parameters of at most 3,000 patches, every real one among them."""
-        values = np.stack([self.grid(x), self.grid(y)], axis=1)
+        """Two parameters, at the scale of the model, of at most 3,000 patches, every real one among them."""
+        values = np.stack([self.values(x), self.values(y)], axis=1)
         known = np.flatnonzero(np.isfinite(values).all(1))
         real = self.sources[known] == "real"
         rest = known[~real]
@@ -283,23 +318,21 @@ class Catalogue:
             "of": len(self.ids),
         }
 
-    def space(self, column: str) -> dict[str, Any]:
-        """The encoder's space in two dimensions, and a column of each patch: a parameter on the grid, or ``mu``.
+    def space(self, column: str, places: bool = True) -> dict[str, Any]:
+        """The encoder's space in two dimensions, and a column of each patch: a parameter, or ``mu``.
 
-        At most 50,000 patches, evenly thinned; the layout is made once for a content of the archive.
+        At most 50,000 patches, evenly thinned. Without `places` only the column is given.
         """
-        with self._lock:
-            if self._layout is None:
-                self._layout = layout_of(self.index.vectors)
-            layout = self._layout
+        layout = self._placed()
         step = -(-len(self.index) // _SPACE) or 1
         rows = self._rows[::step]
-        values = self._numbers("mu") if column == "mu" else self.grid(column)
+        values = self._numbers("mu") if column == "mu" else self.values(column)
         return {
-            "ids": self.ids[rows].tolist(),
-            "regions": self.regions[rows].tolist(),
-            "real": (self.sources[rows] == "real").tolist(),
-            "points": [[round(float(a), 4), round(float(b), 4)] for a, b in layout.points[::step]],
+            "content": self._content,
+            "ids": self.ids[rows].tolist() if places else None,
+            "regions": self.regions[rows].tolist() if places else None,
+            "real": (self.sources[rows] == "real").tolist() if places else None,
+            "points": np.round(layout.points[::step].astype(np.float64), 4).tolist() if places else None,
             "values": [None if not np.isfinite(v) else float(f"{v:.4g}") for v in values[rows]],
             "column": column,
             "explained": layout.explained,

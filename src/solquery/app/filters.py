@@ -30,6 +30,8 @@ def where_of(filters: Filters) -> str | None:
     parts: list[str] = []
     if filters.source != "any":
         parts.append(f"source = '{filters.source}'")
+    if filters.quantity != "any":
+        parts.append(f"quantity = '{filters.quantity}'")
     if filters.since is not None:
         parts.append(f"t_utc >= timestamp '{filters.since.isoformat()} 00:00:00'")
     if filters.until is not None and filters.until.year < 9999:

@@ -11,6 +11,7 @@ from .records import known_of
 
 if TYPE_CHECKING:
     from .catalogue import Catalogue
+    from .schemas import Lasso
 
 __all__ = ["frame_record", "frames_of"]
 
@@ -29,13 +30,18 @@ def frame_record(row: dict[str, Any], catalogue: Catalogue, physical: bool) -> d
     )
 
 
-def frames_of(catalogue: Catalogue, where: str | None, limit: int, physical: bool) -> dict[str, Any]:
+def frames_of(
+    catalogue: Catalogue, where: str | None, lasso: Lasso | None, limit: int, physical: bool
+) -> dict[str, Any]:
     """At most `limit` of the frames that meet a condition, evenly spread among them, in the order of time.
 
     ``best`` is the one nearest to the disk centre.
     """
     catalogue.refresh()
     ids = catalogue.archive.ids(where) if where else catalogue.ids.tolist()
+    if lasso is not None:
+        inside = catalogue.inside(lasso)
+        ids = [patch_id for patch_id in ids if patch_id in inside]
     rows = [catalogue.row(patch_id) for patch_id in ids if patch_id in catalogue]
     rows.sort(key=lambda row: (row["t_utc"] is None, row["t_utc"].timestamp() if row["t_utc"] else 0.0, row["id"]))
     of, regions = len(rows), len({row["region"] for row in rows})

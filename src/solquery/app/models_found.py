@@ -1,4 +1,4 @@
-"""What the API takes and gives where observations are found by a line of text; see `solquery.app.schemas`."""
+"""What the API takes and gives where observations are found by a line of text; see `schemas` and `answers`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field
 
-from .schemas import Filters, KnownOut, Strict
+from .answers import KnownOut
+from .schemas import Filters, Strict
 
 __all__ = ["FramesIn", "FramesOut", "PartOut", "SpaceOut", "UnderstandIn", "UnderstoodOut"]
 
@@ -14,11 +15,12 @@ __all__ = ["FramesIn", "FramesOut", "PartOut", "SpaceOut", "UnderstandIn", "Unde
 class SpaceOut(BaseModel):
     """The encoder's space of the archive in two dimensions."""
 
-    ids: list[str]
-    regions: list[str]
-    real: list[bool] = Field(description="Observed, or simulated.")
-    points: list[list[float]] = Field(description="On the two principal axes of the embeddings.")
-    values: list[float | None] = Field(description="Of `column`, to colour by; on the grid.")
+    content: str = Field(description="Changes when the archive does: places are those of this content.")
+    ids: list[str] | None = Field(description="Null where only the column was asked for, as the other places are.")
+    regions: list[str] | None
+    real: list[bool] | None = Field(description="Observed, or simulated.")
+    points: list[list[float]] | None = Field(description="On the two principal axes of the embeddings.")
+    values: list[float | None] = Field(description="Of `column`, to colour by; at the scale of the model.")
     column: str
     explained: float = Field(description="Share of the variance of the embeddings that the two axes have.")
     of: int = Field(description="Patches that can be found; of more than 50,000 every second, third, ... is given.")

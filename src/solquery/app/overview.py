@@ -11,6 +11,7 @@ from ..serialise import plain, quantity
 from ..steering import Directions, best_axes, project
 
 if TYPE_CHECKING:
+    from ..steering.native_scale import NativeScale
     from .catalogue import Catalogue
 
 __all__ = ["bend_of", "edges_of", "map_of", "parameters_of"]
@@ -47,7 +48,17 @@ def edges_of(low: float, high: float, bend: float | None) -> np.ndarray:
     return edges
 
 
-def parameters_of(fitted: Directions, catalogue: Catalogue | None) -> dict[str, Any]:
+def band_of(scale: NativeScale, name: str) -> dict[str, Any] | None:
+    """What the band of a parameter was fitted on, and its coverage there; None without a band."""
+    if name not in scale:
+        return None
+    return {
+        "fitted_on": scale.record.get("fitted_on") or {},
+        "coverage": scale.record["curves"][name].get("coverage", {}),
+    }
+
+
+def parameters_of(fitted: Directions, catalogue: Catalogue | None, scale: NativeScale | None = None) -> dict[str, Any]:
     """Every parameter with a direction: what it is, how far it reaches, what the archive holds of it."""
     out = {}
     for k, name in enumerate(fitted.names):
@@ -56,7 +67,7 @@ def parameters_of(fitted: Directions, catalogue: Catalogue | None) -> dict[str, 
         seen = fitted.table.values[name]
         shown = (low, high)
         if catalogue is not None and not fitted.is_binary(name):
-            archive = catalogue.grid(name)
+            archive = catalogue.values(name)
             archive = archive[np.isfinite(archive)]
             if len(archive):
                 shown = (min(low, float(np.quantile(archive, 0.01))), max(high, float(np.quantile(archive, 0.99))))
@@ -67,6 +78,8 @@ def parameters_of(fitted: Directions, catalogue: Catalogue | None) -> dict[str, 
             "symbol": about.symbol,
             "unit": fitted.unit(name),
             "native_unit": about.unit,
+            "native": scale is not None and name in scale,
+            "band": None if scale is None else band_of(scale, name),
             "definition": about.definition,
             "source": about.source,
             "reach": [low, high],

@@ -8,7 +8,7 @@ __all__ = ["provenance_code", "recipe"]
 
 
 def provenance_code(model: str | None, archive: str | None, query: tuple[str, str]) -> str:
-    """Lines of Python that give the patch on the screen, ``gauss``, and its parameters on the grid, ``measured``.
+    """Lines of Python that give the patch on the screen, ``gauss``, and its parameters at native scale, ``measured``.
 
     Parameters
     ----------
@@ -28,7 +28,7 @@ def provenance_code(model: str | None, archive: str | None, query: tuple[str, st
         lines += [f"archive = solquery.Archive.open({archive!r})", f"patch = archive.get({value!r})", _PREPARE]
     else:
         lines += [f"patch = solquery.read_sharp({value!r}, strict_quality=False)", _PREPARE]
-    return "\n".join([*lines, *_SEEN]) + "\n"
+    return "\n".join([*lines, _GAUSS, _ESTIMATED if kind == "z" else _OBSERVED]) + "\n"
 
 
 def recipe(
@@ -41,6 +41,7 @@ def recipe(
     exclude_region: str | None,
     by: str = "ssl",
     examples: bool = False,
+    lasso: bool = False,
 ) -> dict[str, str]:
     """Lines that repeat a search.
 
@@ -54,6 +55,8 @@ def recipe(
         Of the search; `by` as the command line has it.
     examples
         Whether the page ranked by examples too, which these lines do not: they say so.
+    lasso
+        Whether the page kept to a part of a scatter plot, which these lines do not: they say so.
 
     Returns
     -------
@@ -75,6 +78,7 @@ def recipe(
             options.append("weights=weights")
         search = "search" if by == "ssl" else "search_hybrid"
         lines += [_EXAMPLES] if examples else []
+        lines += [_LASSO] if lasso else []
         lines.append(f"matches = solquery.{search}(archive, model, x, {', '.join(options)})")
 
     text = f"latent:{value}" if kind == "z" else value
@@ -92,5 +96,8 @@ def recipe(
 
 _DEFAULT = "model = solquery.Model.load()"
 _EXAMPLES = "# the page ranked by more and less like some matches, too: that order is in its CSV"
+_LASSO = "# the page kept to what was encircled in a plot, too: those matches are in its CSV"
 _PREPARE = "x = solquery.prepare(patch, model.preset)"
-_SEEN = ["gauss = model.preset.to_gauss(x)", "measured = solquery.measure(gauss, model.preset.scale_mm)"]
+_GAUSS = "gauss = model.preset.to_gauss(x)"
+_ESTIMATED = "measured = model.native(x)"
+_OBSERVED = "measured = solquery.measure(patch.field, patch.scale_mm)"

@@ -1,15 +1,14 @@
-"""What the page is told of one patch: a match beside the query, what a generated patch is worth at native scale."""
+"""What the page is told of one patch: a match beside the query, its values, and what limits them."""
 
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from ..physics import measure_patch, parameters
+from ..physics import measure, parameters
 from ..serialise import plain, quantity
-from ..steering.native_scale import native_estimates
+from ..sharp.caveats import known_caveats
 from ..steering.vocabulary import quantities
 from .links import fetch_line, links_of, record_set
 
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
     from .catalogue import Catalogue
     from .closeness import Closeness
 
-__all__ = ["TOLD", "known_of", "match_record", "native_bands", "native_values", "sigmas_apart"]
+__all__ = ["TOLD", "caveats_of", "known_of", "match_record", "native_values", "sigmas_apart"]
 
 #: what is told of the row of an archive as it is
 TOLD = ("quantity", "t_rec", "harpnum", "noaa", "latitude_deg", "longitude_deg", "mu", "quality", "credit", "file")
@@ -33,30 +32,36 @@ def known_of(row: Mapping[str, Any], archive: str | None) -> dict[str, Any]:
         "source": row["source"],
         "t_utc": row["t_utc"].isoformat() if row.get("t_utc") else None,
         **{key: row.get(key) for key in TOLD},
+        "caveats": caveats_of(row),
         "record_set": record_set(row),
         "fetch": fetch_line(row, archive),
         "links": links_of(row),
     }
 
 
+def caveats_of(row: Mapping[str, Any]) -> list[dict[str, str]]:
+    """What limits the numbers and pictures of a row of an archive, as far as its columns tell.
+
+    Whether the region is cut by its box is seen in the pixels alone (`solquery.sharp.caveats`).
+    """
+
+    def number(name: str) -> float:
+        value = row.get(name)
+        return math.nan if value is None else float(value)
+
+    known = known_caveats(
+        mu=number("mu"), quality=int(row.get("quality") or 0), missing_fraction=number("missing_fraction"),
+        offlimb_fraction=number("offlimb_fraction"),
+    )  # fmt: skip
+    return [caveat._asdict() for caveat in known]
+
+
 def native_values(patch: Patch) -> dict[str, float | None]:
     """Parameters of a patch at native scale; those that need a scale are unknown without one."""
-    return {name: plain(value) for name, value in measure_patch(patch).items()}
-
-
-def native_bands(record: Mapping[str, Any] | None, got: Mapping[str, float]) -> dict[str, Any]:
-    """What values on the grid are worth at native scale, each with its unit; `record` as a model keeps it."""
-    if not record:
-        return {}
-    with warnings.catch_warnings():
-        # beyond the curve its last ratio is used: good enough for a band that is only shown
-        warnings.simplefilter("ignore")
-        worth = native_estimates(record, got)
-    return {
-        name: plain({**quantity(band["value"], parameters()[name].unit), "low": band["low"], "high": band["high"]})
-        for name, band in worth.items()
-        if name in parameters()
-    }
+    known = patch.scale_mm is not None
+    names = [name for name, about in parameters().items() if known or about.unit == about.grid_unit]
+    measured = measure(patch.field, patch.scale_mm, names)
+    return {name: float(measured[name][0]) if name in measured else None for name in parameters()}
 
 
 def sigmas_apart(directions: Directions, name: str, mine: float, theirs: float | None) -> dict[str, Any]:
@@ -91,7 +96,7 @@ def match_record(
     match
         With the row of the archive.
     mine
-        Parameters of the query on the grid.
+        Parameters of the query, at the scale of the model (`Catalogue.column`).
     physical
         Whether the grid has a scale.
     closeness
@@ -101,7 +106,7 @@ def match_record(
     on_grid = {name: row.get(f"grid_{name}") for name in parameters()}
     apart = {}
     for name in directions.names:
-        theirs = on_grid.get(name)
+        theirs = row.get(catalogue.column(name))
         gap = None if theirs is None else theirs - mine[name]
         apart[name] = quantity(gap, directions.unit(name))
         apart[name] |= sigmas_apart(directions, name, mine[name], theirs)

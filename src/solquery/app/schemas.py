@@ -1,35 +1,20 @@
-"""What the API takes and gives, with units: the source of its OpenAPI description."""
+"""What the API takes, with units: with `answers` the source of its OpenAPI description."""
 
 from __future__ import annotations
 
 from datetime import date
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FiniteFloat, model_validator
 
 __all__ = [
-    "AnswerOut",
-    "Band",
-    "CloudOut",
+    "Between",
     "EditIn",
     "EstimateIn",
-    "EstimateOut",
-    "FieldOut",
     "Filters",
     "GenerateIn",
-    "GenerateOut",
-    "HealthOut",
-    "InversionOut",
-    "KnownOut",
-    "LinkOut",
-    "MapOut",
-    "MatchOut",
-    "ParametersOut",
-    "PatchOut",
-    "Problem",
-    "Quantity",
+    "Lasso",
     "SearchIn",
-    "SearchOut",
     "Strict",
 ]
 
@@ -58,7 +43,7 @@ Latent = Annotated[
 ]
 Values = Annotated[
     dict[Name, FiniteFloat],
-    Field(max_length=32, description="Parameter to number, in the unit `/api/parameters` gives (of the grid)."),
+    Field(max_length=32, description="Parameter to number, in the unit `/api/parameters` gives."),
 ]
 
 
@@ -66,49 +51,6 @@ class Strict(BaseModel):
     """What is asked: a field that is not known is refused."""
 
     model_config = ConfigDict(extra="forbid")
-
-
-class Quantity(BaseModel):
-    """A number with its unit; null where it is unknown."""
-
-    value: float | None
-    unit: str = Field(description="As astropy reads it; empty for a pure number.", examples=["Mx", "G pix", "deg"])
-
-
-class Band(Quantity):
-    """What a number of the grid is worth at native scale; two thirds of the archive's patches lie between."""
-
-    low: float | None
-    high: float | None
-
-
-class Difference(Quantity):
-    """Match minus query, both on the grid; in sigmas too: half the central 68 % of generated patches is one."""
-
-    sigmas: float | None
-    logarithm: bool = Field(description="Whether the sigmas are those of the logarithm, as of fluxes.")
-
-
-class FieldOut(BaseModel):
-    """A field of float16 numbers; row 0 is the southernmost, column 0 the easternmost."""
-
-    unit: Literal["G"] = "G"
-    dtype: Literal["<f2"] = "<f2"
-    shape: list[int] = Field(description="Rows and columns.")
-    data: str = Field(description="base64 of the numbers, row by row.")
-
-
-class Problem(BaseModel):
-    """Why a request was not answered."""
-
-    class Error(BaseModel):
-        kind: str = Field(examples=["invalid", "out of reach", "not found", "busy"])
-        message: str = Field(description="One line: what, where, what to do next.")
-        nearest: dict[str, float] | None = Field(
-            None, description="Out of reach: the nearest value the model makes, by parameter, in the unit of the grid."
-        )
-
-    error: Error
 
 
 class Between(Strict):
@@ -124,10 +66,26 @@ class Between(Strict):
         return self
 
 
+class Lasso(Strict):
+    """A polygon in a scatter plot: of two parameters (`/api/cloud`), or of the encoder's space (`/api/space`)."""
+
+    x: Name | None = Field(None, description="Parameter across; null, as `y`: the encoder's space.")
+    y: Name | None = None
+    points: list[Annotated[list[FiniteFloat], Field(min_length=2, max_length=2)]] = Field(min_length=3, max_length=200)
+    log: list[bool] = Field([False, False], min_length=2, max_length=2, description="Whether x and y are logarithms.")
+
+    @model_validator(mode="after")
+    def _both(self) -> Lasso:
+        if (self.x is None) != (self.y is None):
+            raise ValueError("give both of x and y, or neither")
+        return self
+
+
 class Filters(Strict):
     """Which patches of the archive may be matches. What is unknown of a patch meets no limit on it."""
 
     source: Literal["any", "real", "simulated"] = Field("any", description="Observed, simulated, or both.")
+    quantity: Literal["any", "radial", "line-of-sight"] = Field("any", description="Kind of field.")
     since: date | None = Field(None, description="First day, UTC.")
     until: date | None = Field(None, description="Last day, UTC.")
     latitude_deg: Between | None = Field(None, description="Stonyhurst latitude of the centre.", title="deg")
@@ -141,6 +99,7 @@ class Filters(Strict):
     )
     region: Identifier | None = Field(None, description="Frames of this region only.")
     noaa: Annotated[int, Field(ge=1, lt=10**6)] | None = Field(None, description="Only with this NOAA number.")
+    lasso: Lasso | None = Field(None, description="Only what lies in this part of a scatter plot.")
 
 
 class EditIn(Strict):
@@ -148,7 +107,7 @@ class EditIn(Strict):
 
     z: Latent
     set: Values = Field(default_factory=dict)
-    hold: Values = Field(default_factory=dict, description="Parameter to the value to keep, on the grid.")
+    hold: Values = Field(default_factory=dict, description="Parameter to the value to keep.")
     exact: bool = Field(True, description="False: a direct step in milliseconds; true: solved for.")
     client: Client = None
 
@@ -197,194 +156,3 @@ class EstimateIn(Strict):
 
     ids: list[Identifier] = Field(min_length=1, max_length=100)
     client: Client = None
-
-
-class EstimateOut(BaseModel):
-    """Latents by id, each an estimate in one pass of the inference network; `/api/invert` comes closer."""
-
-    estimates: dict[str, str]
-
-
-class CountsOut(BaseModel):
-    """How many patches of the archive lie in each bin, in the unit of the grid; those beyond are in the end bins."""
-
-    edges: list[float]
-    simulated: list[int]
-    real: list[int]
-
-
-class ParameterOut(BaseModel):
-    """A parameter that can be asked for."""
-
-    title: str
-    symbol: str
-    unit: str = Field(description="On the grid: of `reach`, `shown`, `median`, `spread`, and of `set` and `hold`.")
-    native_unit: str = Field(description="At native scale: of filters and of `parameters` of a match.")
-    definition: str
-    source: str = Field(description="Where the definition comes from.")
-    reach: list[float] = Field(description="Least and greatest that the model makes.")
-    shown: list[float] = Field(description="Ends of the histogram: what model and archive reach together.")
-    bend: float | None = Field(
-        description="Places on the slider go as log(1 + (value - shown[0]) / bend); null: evenly."
-    )
-    median: float
-    spread: float = Field(
-        description="Half of the 84th minus the 16th percentile of generated patches; a lock keeps a fifth of it."
-    )
-    binary: bool = Field(description="Takes the values -1 and 1 only.")
-    accuracy: float = Field(description="Share of unseen patches that its direction puts on the right side.")
-    chance: float = Field(description="The same by guessing.")
-    generated: list[int] = Field(description="Generated patches in each bin of the histogram.")
-    archive: CountsOut | None
-
-
-class ParametersOut(BaseModel):
-    parameters: dict[str, ParameterOut]
-
-
-class AnswerOut(BaseModel):
-    """A generated patch: simulated by a network, no observation."""
-
-    z: str
-    source: Literal["generated"] = "generated"
-    requested: dict[str, Quantity]
-    measured: dict[str, Quantity] = Field(description="Measured on the patch, on the grid.")
-    held: dict[str, Quantity]
-    native: dict[str, Band] = Field(
-        description="What `got` is worth at the scale of the observations; empty where the model cannot tell."
-    )
-    python: str = Field(description="Lines of Python that make this patch again and measure it.")
-    verdict: Literal["met", "nearest"]
-    z_norm: float
-    far: bool = Field(description="The latent is longer or shorter than any the generator was trained on.")
-    field: FieldOut | None = None
-
-
-class GenerateOut(BaseModel):
-    answers: list[AnswerOut]
-    seconds: float
-
-
-class PatchOut(BaseModel):
-    """A patch of the archive, or an upload."""
-
-    model_config = ConfigDict(extra="allow")
-
-    id: str
-    region: str
-    source: str
-    parameters: dict[str, Quantity] = Field(description="At native scale.")
-    grid: dict[str, Quantity] = Field(description="On the grid of the preset, as those of a generated patch.")
-    scale_mm: list[float] | None = Field(description="Mm per pixel (y, x) of the field given; null: no scale.")
-    empty: bool = Field(False, description="No field to draw or to invert: every pixel is zero or missing.")
-    doubt: str | None = Field(None, description="Why the instrument's QUALITY says not to trust it; null: it does not.")
-    python: str = Field(description="Lines of Python that read this patch again and measure it.")
-    field: FieldOut | None = None
-
-
-class InversionOut(BaseModel):
-    """The generator's closest approximation to an observation."""
-
-    patch: PatchOut
-    z: str
-    mse: float = Field(description="Mean squared error, in preset units squared (1 is 1000 G squared in `paper`).")
-    explained: float = Field(
-        description="Share of the power of the observed field that the reconstruction has, 0 to 1."
-    )
-    z_norm: float
-    far: bool
-    reconstructed: dict[str, Quantity]
-    field: FieldOut | None = Field(None, description="The reconstruction.")
-    seconds: float
-
-
-class LinkOut(BaseModel):
-    """A page elsewhere about an observation."""
-
-    title: str
-    url: str
-
-
-class KnownOut(BaseModel):
-    """A patch of the archive: who, when, where, and how it was measured."""
-
-    id: str
-    region: str
-    source: Literal["real", "simulated"] = Field(description="Observed or simulated.")
-    frames: int = Field(description="Patches of its region in the archive.")
-    parameters: dict[str, Quantity] = Field(description="At native scale.")
-    grid: dict[str, Quantity] = Field(description="On the grid of the preset, as those of the query.")
-    t_utc: str | None = Field(description="When it was observed, UTC.")
-    t_rec: str | None = Field(description="The same as the SHARP keyword has it, usually TAI.")
-    harpnum: int | None
-    noaa: list[int] | None
-    latitude_deg: float | None = Field(description="Stonyhurst, of the centre, degrees north.")
-    longitude_deg: float | None = Field(description="Stonyhurst, of the centre, degrees west.")
-    mu: float | None = Field(description="Cosine of the heliocentric angle.")
-    quantity: str | None = Field(description="Radial field or line of sight.")
-    quality: int | None = Field(description="The instrument's QUALITY keyword.")
-    credit: str | None
-    file: str | None
-    record_set: str | None = Field(description="JSOC record set of a SHARP frame.")
-    fetch: str | None = Field(description="`solquery fetch` line that gets its region on its day.")
-    links: list[LinkOut] = Field(description="Pages elsewhere about it; empty for a simulated one.")
-
-
-class MatchOut(KnownOut):
-    """A patch of the archive, and how far it lies from the query."""
-
-    rank: int
-    distance: float = Field(description="As `by` measures it; no unit.")
-    nearer: float | None = Field(
-        description="Share of pairs of patches of different regions of the archive that lie farther apart."
-    )
-    difference: dict[str, Difference]
-    native_shape: list[int] = Field(description="Rows and columns as observed.")
-    native_scale_mm: list[float] | None = Field(description="Mm per pixel (y, x) as observed.")
-
-
-class SearchOut(BaseModel):
-    query: dict[str, Any] = Field(description="What was searched with, and its `parameters` on the grid.")
-    matches: list[MatchOut]
-    candidates: int = Field(description="Patches that meet the filters.")
-    close: bool | None = Field(
-        description="Whether the nearest match is as near as 95 of 100 patches of the archive have another region."
-    )
-    where: str | None = Field(description="The filters as the SQL condition that `solquery.search` takes.")
-    recipe: dict[str, str] = Field(description="Lines of Python and of the command line that do the same.")
-    seconds: float
-
-
-class MapOut(BaseModel):
-    """The latent space in two dimensions in which a boundary is a line (Figure 4 of the paper)."""
-
-    parameter: str
-    points: list[list[float]]
-    above: list[bool]
-    slope: float
-    offset: float
-    axes: list[int]
-    normal: list[float]
-    intercept: float
-    threshold: Quantity
-
-
-class CloudOut(BaseModel):
-    """Two grid parameters of the patches of the archive."""
-
-    x: str
-    y: str
-    ids: list[str]
-    source: list[str]
-    values: list[list[float]]
-    of: int = Field(description="Patches in the archive; a larger archive is thinned.")
-
-
-class HealthOut(BaseModel):
-    model_config = ConfigDict(extra="allow")
-
-    status: Literal["ok"]
-    version: str
-    model: dict[str, Any]
-    archive: dict[str, Any] | None
-    no_search: str | None = Field(None, description="Why nothing can be searched; null where something can.")

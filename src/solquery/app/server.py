@@ -22,6 +22,7 @@ from ..errors import SolqueryError
 from ..physics import parameters
 from ..sharp.fits import UnreadableFits
 from ..steering import OutOfReach
+from . import answers as a
 from . import models_found as f
 from . import schemas as m
 from .lanes import Busy, Lane, Superseded, TooSlow
@@ -47,7 +48,7 @@ _FITS_BODY = {
 }
 _OTHER_BODIES: dict[str, Any] = {"content": {MEDIA_TYPE: {}, "application/fits": {}}}
 _PROBLEMS: dict[int | str, dict[str, Any]] = {
-    code: {"model": m.Problem, "description": text}
+    code: {"model": a.Problem, "description": text}
     for code, text in {
         400: "The request cannot be read.",
         401: "A token is needed.",
@@ -118,7 +119,11 @@ def _handlers(app: FastAPI) -> None:
             return _problem(404, "not found", _one_line(error))
         kinds = {OutOfReach: "out of reach", UnreadableFits: "unreadable"}
         kind = next((text for known_as, text in kinds.items() if isinstance(error, known_as)), "invalid")
-        return _problem(422, kind, _one_line(error), getattr(error, "nearest", None))
+        said, nearest = _one_line(error), getattr(error, "nearest", None)
+        for name in nearest or ():
+            if name in parameters():
+                said = said.replace(f"{name} = ", f"{parameters()[name].title} ")
+        return _problem(422, kind, said, nearest)
 
     @app.exception_handler(Busy)
     async def busy(_: Request, error: Busy) -> JSONResponse:
@@ -164,11 +169,11 @@ async def _file_body(request: Request) -> bytes:
 
 
 def create_app(service: Service, *, token: str | None = None) -> Any:
-    """The ASGI application of a room.
+    """The ASGI application of a service.
 
     Parameters
     ----------
-    room
+    service
         Model and archive.
     token
         What every request must carry, for a server that other machines reach; None for this machine alone.
@@ -178,11 +183,13 @@ def create_app(service: Service, *, token: str | None = None) -> Any:
     hand = Lane("hand", max(2, cores), 64, 15.0)
     work = Lane("work", max(2, cores), 32, 45.0)
     long = Lane("long", 1, 6, 240.0)
+    # errors take a second or two: they wait behind each other, and nothing behind them
+    long_reads = Lane("errors", 1, 16, 60.0)
 
     @asynccontextmanager
     async def life(_: FastAPI) -> AsyncIterator[None]:
         yield
-        for lane in (hand, work, long):
+        for lane in (hand, work, long, long_reads):
             lane.close()
 
     app = FastAPI(
@@ -190,40 +197,43 @@ def create_app(service: Service, *, token: str | None = None) -> Any:
         version=__version__,
         summary="Describe a solar active region, see it, find it in an archive.",
         description="Fields are in gauss; row 0 is the southernmost, column 0 the easternmost. Every parameter comes "
-        "with its unit; those of generated patches are in the units of the grid, which `/api/parameters` gives. "
+        "with its unit; of a calibrated model all are at native scale, with a band where they are estimates. "
         "Generated patches are made by a network: they are no observations.",
         openapi_url="/api/openapi.json", docs_url=None, redoc_url=None, lifespan=life, responses=_PROBLEMS,
     )  # fmt: skip
     _handlers(app)
 
-    @app.get("/api/health", response_model=m.HealthOut)
+    @app.get("/api/health", response_model=a.HealthOut)
     async def health() -> Any:
         """Version, model and archive."""
         return JSONResponse(service.health())
 
-    @app.get("/api/parameters", response_model=m.ParametersOut)
+    @app.get("/api/parameters", response_model=a.ParametersOut)
     async def parameters() -> Any:
         """Every parameter: title, unit, definition, reach, and its histogram in the archive."""
         return JSONResponse(await work.run(service.parameters))
 
-    @app.get("/api/map", response_model=m.MapOut)
+    @app.get("/api/map", response_model=a.MapOut)
     async def latent_map(parameter: Annotated[str, Query(max_length=64)] = "tuf") -> Any:
         """The latent space in two dimensions in which the boundary of a parameter is a line."""
         return JSONResponse(await work.run(partial(service.map, parameter)))
 
-    @app.get("/api/cloud", response_model=m.CloudOut)
+    @app.get("/api/cloud", response_model=a.CloudOut)
     async def cloud(
         x: Annotated[str, Query(max_length=64)] = "tuf", y: Annotated[str, Query(max_length=64)] = "r"
     ) -> Any:
-        """Two parameters, on the grid, of the patches of the archive."""
+        """Two parameters of the patches of the archive."""
         return JSONResponse(await work.run(partial(service.cloud, x, y)))
 
     @app.get("/api/space", response_model=f.SpaceOut)
-    async def space(column: Annotated[str, Query(max_length=64)] = "tuf") -> Any:
+    async def space(
+        column: Annotated[str, Query(max_length=64)] = "tuf",
+        places: Annotated[bool, Query(description="False: only the column, for places that are known.")] = True,
+    ) -> Any:
         """The encoder's space of the archive in two dimensions, with a column to colour it by."""
-        return JSONResponse(await work.run(partial(service.space, column)))
+        return JSONResponse(await work.run(partial(service.space, column, places)))
 
-    @app.post("/api/edit", response_model=m.AnswerOut, responses={200: _OTHER_BODIES})
+    @app.post("/api/edit", response_model=a.AnswerOut, responses={200: _OTHER_BODIES})
     async def edit(asked: m.EditIn, format: Format = "json") -> Any:
         """Change one patch, holding some of its parameters."""
         lane = work if asked.exact and asked.set else hand
@@ -232,7 +242,7 @@ def create_app(service: Service, *, token: str | None = None) -> Any:
             format, document, field, lambda: service.fits_bytes(service.generated_patch(document["z"], field))
         )
 
-    @app.post("/api/generate", response_model=m.GenerateOut, responses={200: _OTHER_BODIES})
+    @app.post("/api/generate", response_model=a.GenerateOut, responses={200: _OTHER_BODIES})
     async def generate(asked: m.GenerateIn, format: Format = "json") -> Any:
         """Make patches with the properties asked for."""
         began = time.monotonic()
@@ -246,7 +256,7 @@ def create_app(service: Service, *, token: str | None = None) -> Any:
         made = [{**answer, "field": field_record(field)} for answer, field in zip(answers, fields, strict=True)]
         return JSONResponse({"answers": made, "seconds": seconds})
 
-    @app.post("/api/search", response_model=m.SearchOut)
+    @app.post("/api/search", response_model=a.SearchOut)
     async def search(asked: m.SearchIn) -> Any:
         """The patches of the archive that look most like a query."""
         return JSONResponse(await work.run(partial(service.search, asked), _of(asked.client, "search")))
@@ -261,12 +271,17 @@ def create_app(service: Service, *, token: str | None = None) -> Any:
         """The frames of the archive that meet filters, in the order of time."""
         return JSONResponse(await work.run(partial(service.frames, asked)))
 
-    @app.post("/api/estimate", response_model=m.EstimateOut)
+    @app.post("/api/estimate", response_model=a.EstimateOut)
     async def estimate(asked: m.EstimateIn) -> Any:
         """Where patches lie in the latent space, estimated in one pass; 404 where the model cannot."""
         return JSONResponse(await work.run(partial(service.estimate, asked.ids), _of(asked.client, "estimate")))
 
-    @app.post("/api/patch", response_model=m.PatchOut, openapi_extra=_FITS_BODY, responses={200: _OTHER_BODIES})
+    @app.get("/api/errors/{patch_id:path}", response_model=a.ErrorsOut)
+    async def errors(patch_id: Annotated[str, Path(max_length=300)]) -> Any:
+        """Standard errors of the parameters of an observation, from the noise of its own quiet pixels."""
+        return JSONResponse(await long_reads.run(partial(service.errors, patch_id)))
+
+    @app.post("/api/patch", response_model=a.PatchOut, openapi_extra=_FITS_BODY, responses={200: _OTHER_BODIES})
     async def read(request: Request, name: Annotated[str, Query(max_length=200)] = "", format: Format = "json") -> Any:
         """Read an observation: a FITS file as the body. It is remembered for a while, by the id that comes back."""
         data = await _file_body(request)
@@ -274,7 +289,7 @@ def create_app(service: Service, *, token: str | None = None) -> Any:
         document, field = await work.run(partial(service.describe, patch_id, "preset"))
         return _shaped(format, document, field, lambda: service.fits_bytes(patch))
 
-    @app.get("/api/patch/{patch_id:path}", response_model=m.PatchOut, responses={200: _OTHER_BODIES})
+    @app.get("/api/patch/{patch_id:path}", response_model=a.PatchOut, responses={200: _OTHER_BODIES})
     async def patch(
         patch_id: Annotated[str, Path(max_length=300)],
         grid: Annotated[
@@ -289,7 +304,7 @@ def create_app(service: Service, *, token: str | None = None) -> Any:
         document, field = await work.run(partial(service.describe, patch_id, grid))
         return _shaped(format, document, field, bytes)
 
-    @app.post("/api/invert", response_model=m.InversionOut, openapi_extra=_FITS_BODY, responses={200: _OTHER_BODIES})
+    @app.post("/api/invert", response_model=a.InversionOut, openapi_extra=_FITS_BODY, responses={200: _OTHER_BODIES})
     async def invert(
         request: Request,
         patch: Annotated[str | None, Query(max_length=300, description="Id; without it the body is FITS.")] = None,

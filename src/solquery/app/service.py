@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 import threading
 import time
-from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from .. import __version__
-from ..archive.prepare import prepare
 from ..archive.store import Archive
 from ..encoder import embed_archive
 from ..errors import SolqueryError
 from ..generator.optimized import optimize_for_inference
 from ..model import Model
-from ..patch import Patch, observation_time
-from ..physics import get_parameter, measure
+from ..patch import Patch
+from ..physics import get_parameter
 from ..search import RERANK_DEPTH
-from ..serialise import plain
-from ..sharp.fits import UnreadableFits, quality_fault
 from ..sharp.fits_writing import write_fits
 from ..steering import (
     Answer,
@@ -40,18 +37,16 @@ from ..steering import (
     vocabulary,
 )
 from ..steering.direct import Been
-from ..steering.native_scale import NATIVE_KEY
-from ..steering.vocabulary import quantities
 from .asking import understand
 from .catalogue import Catalogue, why_no_search
 from .filters import where_of
 from .frames import frames_of
 from .models_found import FramesIn
+from .observations import Missing, Newest, Observations
 from .overview import map_of, parameters_of
 from .recipe import provenance_code, recipe
-from .records import known_of, match_record, native_bands, native_values
+from .records import match_record
 from .schemas import EditIn, Filters, GenerateIn, SearchIn
-from .uploads import Uploads, read_upload
 from .warm import FIRST
 
 if TYPE_CHECKING:
@@ -65,29 +60,8 @@ _PICTURES = 256
 #: drags under way: at most 48 latents each
 _DRAGS = 128
 
-K = TypeVar("K")
-V = TypeVar("V")
 
-
-class Missing(SolqueryError):
-    """Something asked for by name that is not here."""
-
-
-class _Newest(OrderedDict[K, V], Generic[K, V]):
-    """What was kept last; a slider asks for its start again and again."""
-
-    def __init__(self, limit: int) -> None:
-        super().__init__()
-        self._limit, self._lock = limit, threading.Lock()
-
-    def __setitem__(self, key: K, value: V) -> None:
-        with self._lock:
-            super().__setitem__(key, value)
-            while len(self) > self._limit:
-                super().__delitem__(next(iter(self)))
-
-
-class Service:
+class Service(Observations):
     """A model, an archive if there is one, and what users have uploaded.
 
     Attributes
@@ -100,6 +74,8 @@ class Service:
         Of the archive, or None.
     names
         How model and archive were named, for the lines that repeat a search.
+    public_url
+        Address under which others reach the page, for links that are copied; None where it is that of the browser.
     """
 
     def __init__(
@@ -108,21 +84,17 @@ class Service:
         archive: Archive | None = None,
         *,
         model_name: str | None = None,
+        public_url: str | None = None,
         progress: Callable[[int, int], None] | None = None,
     ) -> None:
-        # the page's numbers are of the grid, with native bands beside them
-        self.native_record = model.metadata.get(NATIVE_KEY) if model.preset.physical else None
-        self.model = model.on_grid()
-        fitted = self.model.directions
-        if fitted is None:
+        if model.directions is None:
             raise SolqueryError(f"model {model.name!r} has no directions; fit them with `solquery directions --save`")
-        self.directions = fitted
+        super().__init__(copy(model), model.directions, (model_name, archive.uri if archive is not None else None))
         self.model.generator = optimize_for_inference(model.generator)
-        self.names = (model_name, archive.uri if archive is not None else None)
-        self.uploads = Uploads()
+        self.public_url = public_url
         # of latents, and of drags where they have been
-        self._pictures: _Newest[bytes, torch.Tensor] = _Newest(_PICTURES)
-        self._drags: _Newest[Any, list[Been]] = _Newest(_DRAGS)
+        self._pictures: Newest[bytes, torch.Tensor] = Newest(_PICTURES)
+        self._drags: Newest[Any, list[Been]] = Newest(_DRAGS)
         self.catalogue: Catalogue | None = None
         self._store, self._open_lock = archive, threading.Lock()
         self._open(progress)
@@ -160,36 +132,24 @@ class Service:
             "no_search": self.why_no_search or None,
             "vocabulary": vocabulary(),
             "opens_on": FIRST,
+            "public_url": self.public_url,
         }
-
-    @property
-    def scale_mm(self) -> list[float] | None:
-        """Mm per pixel (y, x) of the preset's grid; None where it stretches patches."""
-        scale = getattr(self.model.preset, "scale_mm", None)
-        return None if scale is None else [float(s) for s in np.broadcast_to(scale, 2)]
-
-    def _on_grid(self, values: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-        return quantities(values, physical=self.model.preset.physical)
-
-    def _measured(self, gauss: np.ndarray, names: Any = None) -> dict[str, float]:
-        """Parameters of one field (H, W) in gauss on the grid, in the unit of the grid."""
-        return {name: float(value[0]) for name, value in measure(gauss, self.model.preset.scale_mm, names).items()}
 
     def parameters(self) -> dict[str, Any]:
         """Every parameter with a direction: what it is, how far it reaches, what the archive holds of it."""
-        return parameters_of(self.directions, self.catalogue)
+        return parameters_of(self.directions, self.catalogue, self.model.native_scale)
 
     def map(self, name: str) -> dict[str, Any]:
         """The latent space seen so that the boundary of a parameter is a line."""
         return map_of(self.directions, name)
 
     def cloud(self, x: str, y: str) -> dict[str, Any]:
-        """Two grid parameters of the archive's patches."""
+        """Two parameters of the archive's patches."""
         return self._archive().cloud(get_parameter(x).name, get_parameter(y).name)
 
-    def space(self, column: str) -> dict[str, Any]:
+    def space(self, column: str, places: bool = True) -> dict[str, Any]:
         """The encoder's space of the archive, with a column to colour it by."""
-        return self._archive().space(column if column == "mu" else get_parameter(column).name)
+        return self._archive().space(column if column == "mu" else get_parameter(column).name, places)
 
     def _archive(self) -> Catalogue:
         if self.catalogue is None:
@@ -204,13 +164,15 @@ class Service:
     def _answer(self, answer: Answer) -> dict[str, Any]:
         low, high = self._range
         z = encode_latent(answer.z)
+        measured = self._estimated({name: answer.grid.get(name, value) for name, value in answer.measured.items()})
         return {
             "z": z,
             "source": "generated",
             "requested": self._on_grid(answer.requested),
-            "measured": self._on_grid(answer.measured),
+            "measured": measured,
             "held": self._on_grid(answer.held),
-            "native": native_bands(self.native_record, answer.measured),
+            # what has a band, under the name that it had when `measured` was of the grid
+            "native": {name: value for name, value in measured.items() if "low" in value},
             "python": provenance_code(*self.names, ("z", z)),
             "verdict": answer.verdict,
             "z_norm": answer.z_norm,
@@ -242,9 +204,6 @@ class Service:
             answers = [steer(self.model, row) for row in z]
         return [self._answer(answer) for answer in answers], np.stack([self._gauss(a.x) for a in answers])
 
-    def _gauss(self, x: np.ndarray) -> np.ndarray:
-        return np.asarray(self.model.preset.to_gauss(np.asarray(x)), dtype=np.float32)
-
     def generated_patch(self, z_text: str, field: np.ndarray) -> Patch:
         """A generated field as a patch that says so."""
         name = f"{self.model.name}-{z_text[:12]}"
@@ -259,68 +218,6 @@ class Service:
             return write_fits(patch, Path(folder) / "patch.fits").read_bytes()
 
     # -------------------------------------------------------------- observed
-
-    def read(self, data: bytes, name: str) -> tuple[str, Patch]:
-        """An uploaded FITS file: the id under which it is remembered, and the patch."""
-        patch = read_upload(data, name)
-        return self.uploads.keep(patch), patch
-
-    def patch(self, patch_id: str) -> Patch:
-        """A patch of the archive, or an upload, at native scale."""
-        uploaded = self.uploads.get(patch_id)
-        if uploaded is not None:
-            return uploaded
-        if self.catalogue is None or patch_id not in self.catalogue:
-            raise Missing(f"no patch {patch_id!r} here; search for those there are, or upload the file again")
-        return self.catalogue.archive.get(patch_id)
-
-    def _x(self, patch_id: str) -> np.ndarray:
-        """(H, W) in preset units of a patch of the archive or an upload."""
-        if self.uploads.get(patch_id) is None and self.catalogue is not None and self.catalogue.pictured(patch_id):
-            return self.catalogue.picture(patch_id)
-        patch = self.patch(patch_id)
-        if patch.scale_mm is None and self.model.preset.physical:
-            raise UnreadableFits(
-                f"{patch.file or patch.id}: has no scale, and preset {self.model.preset.name!r} works in megametres; "
-                "write CDELT1, CDELT2, CUNIT and CTYPE into its header"
-            )
-        try:
-            return prepare(patch, self.model.preset)
-        except (ValueError, ArithmeticError, MemoryError) as error:
-            raise UnreadableFits(f"{patch.file or patch.id}: cannot be laid on the grid: {error}") from None
-
-    def describe(self, patch_id: str, grid: str) -> tuple[dict[str, Any], np.ndarray]:
-        """A patch of the archive or an upload: what is known of it, and its field in gauss, native or on the grid."""
-        uploaded = self.uploads.get(patch_id)
-        x = self._x(patch_id)
-        on_grid = self._measured(self._gauss(x))
-        native: Mapping[str, float | None]
-        if uploaded is None and self.catalogue is not None:
-            row = self.catalogue.row(patch_id)
-            native, size = self.catalogue.native(row), [row["ny"], row["nx"]]
-            scale = None if row["scale_y_mm"] is None else [row["scale_y_mm"], row["scale_x_mm"]]
-        else:
-            patch = self.patch(patch_id)
-            row = {**vars(patch), "t_utc": observation_time(patch.t_rec)}
-            native, size = native_values(patch), list(patch.field.shape)
-            scale = None if patch.scale_mm is None else list(patch.scale_mm)
-        record = {
-            "id": patch_id,
-            "name": row["id"],
-            **known_of(row, self.names[1]),
-            "parameters": quantities(native, physical=True),
-            "grid": self._on_grid(on_grid),
-            "native_shape": size,
-            "native_scale_mm": scale,
-            "scale_mm": scale if grid == "native" else self.scale_mm,
-            "empty": not np.nan_to_num(x).any(),
-            "doubt": quality_fault(row.get("quality") or 0),
-            "python": provenance_code(
-                *self.names, ("patch", patch_id) if uploaded is None else ("upload", str(row["file"]))
-            ),
-        }
-        field = self._gauss(x) if grid == "preset" else np.asarray(self.patch(patch_id).field)
-        return plain(record), field
 
     def invert(
         self, patch_id: str, starts: int, steps: int, seed: int, prior: float = 0.5
@@ -344,27 +241,10 @@ class Service:
             "explained": max(0.0, 1.0 - found.unexplained),
             "z_norm": found.z_norm,
             "far": not low <= found.z_norm <= high,
-            "reconstructed": self._on_grid(got),
+            "reconstructed": self._estimated(got),
             "seconds": time.monotonic() - began,
         }
         return document, np.stack([original, made])
-
-    def estimate(self, ids: Sequence[str]) -> dict[str, Any]:
-        """Latents of patches as the model's inference network guesses them in one pass, to draw them in the map.
-
-        Estimates: an inversion, which takes seconds for each, comes closer.
-
-        Raises
-        ------
-        Missing
-            When the model has no such network, or a patch is not here.
-        """
-        network = getattr(self.model, "inference", None)
-        if network is None:
-            raise Missing(f"model {self.model.name!r} has no inference network to estimate latents with")
-        x = np.stack([np.asarray(self._x(patch_id), np.float32) for patch_id in ids])
-        guessed = network.guess(torch.from_numpy(np.nan_to_num(x))).numpy()
-        return {"estimates": {patch_id: encode_latent(z) for patch_id, z in zip(ids, guessed, strict=True)}}
 
     # ---------------------------------------------------------------- search
 
@@ -380,13 +260,16 @@ class Service:
 
     def frames(self, asked: FramesIn) -> dict[str, Any]:
         """The frames of the archive that meet filters, in time."""
-        return frames_of(self._archive(), where_of(asked.filters), asked.limit, self.model.preset.physical)
+        return frames_of(
+            self._archive(), where_of(asked.filters), asked.filters.lasso, asked.limit, self.model.preset.physical
+        )
 
     def search(self, asked: SearchIn) -> dict[str, Any]:
         """The patches of the archive that look most like the query."""
         began = time.monotonic()
         catalogue, region, about = self._archive(), None, {}
-        where = where_of(asked.filters)
+        where, lasso = where_of(asked.filters), asked.filters.lasso
+        record: dict[str, Any] | None = None
         if asked.z is not None:
             z = decode_latent(asked.z, self.directions.latent_dim)
             answer = steer(self.model, z, pictures=self._pictures)
@@ -402,7 +285,9 @@ class Service:
             x, region = self._x(name), record["region"]
             query = ("patch", name) if asked.patch is not None else ("upload", record["file"])
             about = {"kind": query[0], "id": name, "region": region, "source": record["source"]}
-        mine = self._measured(self._gauss(x))
+            about |= {"quantity": record["quantity"], "caveats": record["caveats"]}
+        on_grid = self._measured(self._gauss(x))
+        told = self._estimated(on_grid) if record is None else self._observed(record)
         excluded = region if asked.exclude_own else None
         # what was drawn is no observation, and cannot be in the archive
         rerank = RERANK_DEPTH if asked.z is None and asked.by == "ssl" else 0
@@ -410,17 +295,26 @@ class Service:
             if name not in catalogue:
                 raise Missing(f"no patch {name!r} in the archive; take the example away")
         found, candidates = catalogue.search(
-            x, asked.k, where, asked.group, excluded, asked.by, rerank, asked.more, asked.less
+            x, asked.k, where, asked.group, excluded, asked.by, rerank, asked.more, asked.less, lasso
         )
         closeness, physical = catalogue.closeness(asked.by), self.model.preset.physical
+        mine = {name: math.nan if value["value"] is None else value["value"] for name, value in told.items()}
         return {
-            "query": {**about, "parameters": self._on_grid(mine)},
+            "query": {**about, "parameters": told, "grid": self._on_grid(on_grid)},
             "matches": [match_record(match, mine, catalogue, self.directions, physical, closeness) for match in found],
             "close": closeness.close(min(match.distance for match in found)) if found else None,
             "candidates": candidates,
             "where": where,
             "recipe": recipe(
-                *self.names, query, asked.k, where, asked.group, excluded, asked.by, bool(asked.more or asked.less)
+                *self.names,
+                query,
+                asked.k,
+                where,
+                asked.group,
+                excluded,
+                asked.by,
+                bool(asked.more or asked.less),
+                lasso is not None,
             ),
             "seconds": time.monotonic() - began,
         }

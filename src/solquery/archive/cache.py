@@ -57,7 +57,7 @@ def preset_key(preset: Preset) -> str:
 
 def is_prepared_file(path: Path) -> bool:
     """Whether a file in the folder of prepared patches is one of them, and not what a killed writer left."""
-    return re.fullmatch(r"[\w-]+-[0-9a-f]{10}-[0-9a-f]{16}\.(npy|json|arrow)", path.name) is not None
+    return re.fullmatch(r"[\w-]+-[0-9a-f]{10}-[0-9a-f]{16}\.(npy|json|arrow|npz)", path.name) is not None
 
 
 def prepare_rows(patches: Iterable[Patch], preset: Preset, n: int) -> np.ndarray:

@@ -7,6 +7,7 @@ import os
 import socket
 import warnings
 from typing import Annotated
+from urllib.parse import urlsplit
 
 import typer
 
@@ -31,6 +32,10 @@ def serve(
     token: Annotated[
         str | None, typer.Option(envvar="SOLQUERY_TOKEN", help="For --host; one is made up without it.")
     ] = None,
+    public_url: Annotated[
+        str | None,
+        typer.Option("--public-url", help="Address at which others reach the page, for links that are copied."),
+    ] = None,
 ) -> None:
     """Open the page: move sliders, see the region, find the observations that match. Stop it with Ctrl-C."""
     try:
@@ -52,6 +57,12 @@ def serve(
         raise typer.BadParameter("a token is made of 16 or more letters and digits")
     if token is None and not is_loopback(host):
         token = secrets.token_hex(24)
+    if public_url is not None:
+        named = urlsplit(public_url)
+        if named.scheme not in ("http", "https") or not named.netloc or named.query or named.fragment:
+            raise typer.BadParameter(
+                f"--public-url {public_url!r} is no address such as https://sun.example.org/solquery/"
+            )
     models = load_models(model)
     store = Archive.open(archive) if archive is not None else None
     if store is not None:
@@ -60,7 +71,7 @@ def serve(
     torch.set_num_threads(1)
     warnings.simplefilter("ignore", SteeringWarning)
     with Reporter("embedding the archive") as report:
-        room = Service(models, store, model_name=model, progress=report.count)
+        room = Service(models, store, model_name=model, public_url=public_url, progress=report.count)
     application = create_app(room, token=token)
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     # asyncio switches Nagle's algorithm off only where the protocol is named: with it each answer waits 40 ms

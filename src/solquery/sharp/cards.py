@@ -60,4 +60,7 @@ def map_of(patch: PatchLike) -> Any:
         from sunpy.map import Map
     except ImportError as error:
         raise ImportError('maps need sunpy: pip install "solquery[sun]"') from error
-    return Map(np.asarray(patch.field, dtype=np.float32), header_of(patch))
+    limits = [limit for find in hd.LIMITS for limit in find(patch)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", VerifyWarning)
+        return Map(np.asarray(patch.field, dtype=np.float32), header_of(patch, limits))

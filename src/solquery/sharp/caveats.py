@@ -11,7 +11,7 @@ from ..physics.region import own_field
 from .limb import offlimb_fraction
 from .quality import quality_fault
 
-__all__ = ["Caveat", "caveats"]
+__all__ = ["Caveat", "caveats", "known_caveats"]
 
 #: below this the noise of radial fields exceeds 60 G and sums of weak field measure it
 _NEAR_LIMB_MU = 0.5
@@ -35,22 +35,40 @@ def caveats(patch: Patch) -> list[Caveat]:
     hundred is missing; ``cut``: more than 5 % of the region's own flux lies within 2.2 Mm of the border, so that the
     region goes on beyond it; ``quality``: QUALITY marks the frame as bad.
     """
-    out = []
-    if patch.mu < _NEAR_LIMB_MU:
-        out.append(Caveat("limb", f"near the limb (μ = {patch.mu:.2f}): noise and projection dominate weak field"))
     beyond = offlimb_fraction(
         (patch.field.shape[0], patch.field.shape[1]), patch.scale_mm, patch.latitude_deg, patch.longitude_deg,
         patch.b0_deg,
     )  # fmt: skip
-    if beyond > _MISSING:
-        out.append(Caveat("offlimb", f"{beyond:.0%} of the box lies behind the limb"))
-    if patch.missing_fraction > _MISSING:
-        out.append(Caveat("missing", f"{patch.missing_fraction:.0%} of the pixels are missing and count as 0 G"))
-    if patch.scale_mm is not None:
-        share = _at_the_border(patch)
-        if share > _CUT:
-            out.append(Caveat("cut", f"cut by the view: {share:.0%} of the region's own flux lies at the border"))
-    fault = quality_fault(patch.quality)
+    out = known_caveats(patch.mu, patch.quality, patch.missing_fraction, beyond)
+    share = 0.0 if patch.scale_mm is None else _at_the_border(patch)
+    if share > _CUT:
+        cut = Caveat("cut", f"cut by the view: {share:.0%} of the region's own flux lies at the border")
+        out.insert(len(out) - 1 if out and out[-1].name == "quality" else len(out), cut)
+    return out
+
+
+def known_caveats(
+    mu: float, quality: int = 0, missing_fraction: float = 0.0, offlimb_fraction: float = 0.0
+) -> list[Caveat]:
+    """The limits of `caveats` that need no pixels: all but ``cut``.
+
+    Parameters
+    ----------
+    mu
+        Cosine of the heliocentric angle of the centre; NaN where unknown.
+    quality
+        The keyword QUALITY.
+    missing_fraction, offlimb_fraction
+        Shares of the pixels that are missing and that lie behind the limb; NaN where unknown.
+    """
+    out = []
+    if mu < _NEAR_LIMB_MU:
+        out.append(Caveat("limb", f"near the limb (μ = {mu:.2f}): noise and projection dominate weak field"))
+    if offlimb_fraction > _MISSING:
+        out.append(Caveat("offlimb", f"{offlimb_fraction:.0%} of the box lies behind the limb"))
+    if missing_fraction > _MISSING:
+        out.append(Caveat("missing", f"{missing_fraction:.0%} of the pixels are missing and count as 0 G"))
+    fault = quality_fault(quality)
     if fault:
         out.append(Caveat("quality", fault))
     return out

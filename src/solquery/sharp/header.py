@@ -10,7 +10,7 @@ import contextlib
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ..protocols import PatchLike
@@ -19,6 +19,7 @@ from .wcs_header import RSUN_MM, number
 
 __all__ = [
     "ARRAY",
+    "LIMITS",
     "RSUN_MM",
     "STRUCTURE",
     "FromName",
@@ -38,6 +39,9 @@ __all__ = [
     "whole",
 ]
 
+#: functions that give names and texts of what limits a patch; the package puts `solquery.sharp.caveats` here, which
+#: measures and so stands above what writes headers
+LIMITS: list[Callable[[Any], Sequence[tuple[str, str]]]] = []
 DEFAULT_DEG = 0.03
 HMI_CREDIT = "Courtesy of NASA/SDO and the HMI science team"
 _CREDITS = {

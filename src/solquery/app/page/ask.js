@@ -24,6 +24,7 @@ export function chips(parts) {
 export function intoFilters(f, asked) {
   const { filters } = asked;
   if (filters.source && filters.source !== "any") f.source = filters.source;
+  if (filters.quantity && filters.quantity !== "any") f.quantity = filters.quantity;
   if (filters.since) Object.assign(f, { since: filters.since, until: filters.until ?? "" });
   if (filters.latitude_deg) Object.assign(f, { lat: [filters.latitude_deg.low, filters.latitude_deg.high], lon: [filters.longitude_deg.low, filters.longitude_deg.high] });
   if (filters.region) f.region = filters.region;

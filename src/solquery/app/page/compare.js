@@ -2,6 +2,8 @@
 
 import { draw } from "./field.js";
 import { byId, make, number, quantity, unit } from "./format.js";
+import { marks } from "./marks.js";
+import { valuesOf } from "./numbers.js";
 import { patchOf } from "./matches.js";
 
 const PACE = 800;
@@ -26,6 +28,7 @@ export class Compare {
       this.redraw();
     });
     byId("pace").addEventListener("change", () => this.redraw());
+    byId("compare-grid").addEventListener("change", () => { if (this.pair) this.table(); });
     this.box.addEventListener("close", () => { clearInterval(this.timer); this.changed(null); });
     new ResizeObserver(() => { if (this.box.open) this.paint(); }).observe(byId("canvas-a").parentElement);
   }
@@ -49,8 +52,7 @@ export class Compare {
   async one(id) {
     if (id === "query") return this.now();
     const { document, field } = await patchOf(id), match = this.choices().find((m) => m.id === id);
-    const got = Object.fromEntries(Object.entries(document.grid).map(([name, entry]) => [name, entry.value]));
-    return { field, got, native: document.parameters, title: match ? match.region : document.region, source: document.source };
+    return { field, got: valuesOf(this.parameters, document), grid: document.grid, record: document, title: match ? match.region : document.region, source: document.source };
   }
 
   async redraw() {
@@ -78,7 +80,9 @@ export class Compare {
       const data = b.field.data.map((value, k) => value - a.field.data[k]);
       draw(canvas, { ...a.field, data }, { ...plain, palette: "difference", pil: false, cen: false });
     }
-    const names = `A is ${a.source}, B is ${b.source}.`;
+    const kind = (one) => `${one.source}${one.record?.quantity ? `, ${one.record.quantity === "radial" ? "radial field" : "line of sight"}` : ""}`;
+    const names = `A is ${kind(a)}; B is ${kind(b)}.`;
+    for (const [id, one, other] of [["marks-a", a, b], ["marks-b", b, a]]) byId(id).replaceChildren(...(one.record ? marks(one.record, { beside: other.record?.quantity }) : []));
     byId("compare-said").textContent = how === "difference" ? `B − A from −${look.limit} G (blue) to +${look.limit} G (red)${look.stretch === "asinh" ? ", stretched by asinh" : ""}. ${names}`
       : how === "blink" ? `Now: ${this.second ? "B" : "A"}, ${(this.second ? b : a).title}. ${names}` : names;
   }
@@ -87,12 +91,12 @@ export class Compare {
     const [a, b] = this.pair;
     const row = (name) => {
       const about = this.parameters[name], u = unit(about.unit), gap = b.got[name] - a.got[name];
-      const native = [a, b].map((one) => (one.native?.[name] && one.native[name].value !== null && !about.binary ? quantity(one.native[name]) : ""));
-      return make("tr", {}, make("th", { scope: "row" }, about.title), ...[a, b].map((one, k) => make("td", {}, number(one.got[name]), native[k] ? make("small", {}, native[k]) : null)),
+      const grid = [a, b].map((one) => (about.native && one.grid?.[name] && one.grid[name].value !== null && !about.binary ? quantity(one.grid[name]) : ""));
+      return make("tr", {}, make("th", { scope: "row" }, about.title), ...[a, b].map((one, k) => make("td", {}, number(one.got[name]), grid[k] && byId("compare-grid").checked ? make("small", {}, grid[k]) : null)),
         make("td", {}, number(gap)), make("td", { class: "muted" }, u));
     };
     byId("compare-table").replaceChildren(
-      make("thead", {}, make("tr", {}, ...["on the grid; below: at native scale", "A", "B", "B − A", ""].map((text) => make("th", { scope: "col" }, text)))),
+      make("thead", {}, make("tr", {}, ...[byId("compare-grid").checked ? "at native scale; below: on the grid" : "at native scale", "A", "B", "B − A", ""].map((text) => make("th", { scope: "col" }, text)))),
       make("tbody", {}, ...Object.keys(this.parameters).map(row)));
   }
 }

@@ -1,8 +1,9 @@
 // What every part of the page shares: the state, what the server said of it, and the way from one to the other.
 
-import { getPacked, postJson, postPacked, sendFile } from "./api.js";
+import { getJson, getPacked, postJson, postPacked, sendFile } from "./api.js";
 import { contrast } from "./field.js";
-import { byId, number, when } from "./format.js";
+import { byId, number, place, when } from "./format.js";
+import { valuesOf } from "./numbers.js";
 import { rms } from "./stage.js";
 import { filtersOf, History, toHash } from "./state.js";
 import { busy, complain, explained, notice } from "./tell.js";
@@ -45,10 +46,16 @@ export const ranges = () => [...new Set([100, 200, 500, 1000, 1500, 3000, app.he
 
 export function title() {
   const q = app.state.query, r = app.now.record;
-  if (q.kind === "z") return q.from ? `from ${q.from}, changed` : "by a network, no observation";
+  if (q.kind === "z") return q.from ? `from ${q.from}, changed` : "no observation";
   if (!r) return q.name ?? q.id;
-  return [r.region, r.noaa?.length ? `NOAA ${r.noaa.join(", ")}` : "", when(r)].filter(Boolean).join(" · ");
+  return [r.region, r.noaa?.length ? `NOAA ${r.noaa.join(", ")}` : ""].filter(Boolean).join(" · ");
 }
+
+/** Whose work a generated patch is. */
+export const MADE = () => `drawn by the network of model ${app.health.model.name}`;
+
+/** When and where an observation was made. */
+export const seenAt = (r) => [when(r), place(r.latitude_deg, r.longitude_deg), Number.isFinite(r.mu ?? NaN) ? `μ ${r.mu.toFixed(2)}` : ""].filter(Boolean).join(" · ");
 
 function verdict() {
   const { now, state } = app, q = state.query;
@@ -61,17 +68,17 @@ function verdict() {
 
 export function picture() {
   const { now, health, state } = app, q = state.query, shown = q.kind === "z" ? "grid" : state.look.view, scale = health.model.scale_mm;
-  if (shown === "native" && now.native) return { field: now.native.field, scale: now.native.scale, source: now.record.source, title: title() };
+  if (shown === "native" && now.native) return { field: now.native.field, scale: now.native.scale, record: now.record, source: now.record.source, title: title(), seen: seenAt(now.record) };
   if (shown === "made" && now.made) {
     const share = now.explained === undefined ? "" : `; it explains ${(100 * now.explained).toFixed(0)} % of the field's power`;
     return { field: now.made.field, scale, source: "generated", title: `the model's closest to ${now.record.region}`, verdict: `differs from it by ${number(rms(now.field, now.made.field), 2)} G (root mean square)${share}` };
   }
   if (shown === "gap" && now.made) {
     const data = now.field.data.map((value, k) => value - now.made.field.data[k]);
-    return { field: { ...now.field, data }, scale, source: now.record.source, title: `${title()}, less the reconstruction`, palette: "difference" };
+    return { field: { ...now.field, data }, scale, record: now.record, source: now.record.source, title: `${title()}, less the reconstruction`, seen: seenAt(now.record), palette: "difference" };
   }
   return {
-    field: now.field, scale, source: q.kind === "z" ? "generated" : now.record.source, title: title(), verdict: verdict(),
+    field: now.field, scale, record: now.record, source: q.kind === "z" ? "generated" : now.record.source, title: title(), seen: now.record ? seenAt(now.record) : MADE(), verdict: verdict(),
     missed: now.far || Boolean(now.record?.doubt || now.record?.empty),
   };
 }
@@ -103,7 +110,7 @@ export function show() {
   byId("redo").disabled = !history.canRedo;
   const shown = picture();
   parts.stage.show(shown, shown.palette ? { ...look(), palette: shown.palette, pil: false, cen: false } : look());
-  parts.panel.update({ got: now.got, native: now.worth, asked: state.asked, locks: state.locks, verdict: now.verdict, ready: Boolean(q.z), made: now.made?.got });
+  parts.panel.update({ got: now.got, native: now.worth, observed, asked: state.asked, locks: state.locks, verdict: now.verdict, ready: Boolean(q.z), made: now.made?.got });
   parts.filters.show();
   parts.kept.show();
   byId("explain").textContent = explained(q, health.model, now);
@@ -136,7 +143,20 @@ export const values = (entries) => Object.fromEntries(Object.entries(entries).ma
 
 export function take(answer, field) {
   const verdict_ = Object.keys(answer.requested).length ? answer.verdict : "";
-  app.now = { ...app.now, field, got: values(answer.measured), verdict: verdict_, far: answer.far, worth: answer.native, python: answer.python, record: null, made: null, native: null, stopped: null };
+  app.now = { ...app.now, field, got: values(answer.measured), verdict: verdict_, far: answer.far, worth: answer.measured, python: answer.python, record: null, made: null, native: null, stopped: null };
+}
+
+/** Values of an observation as they are compared, with what they are on the grid beside them. */
+const seen = (record) => Object.fromEntries(Object.entries(app.about).map(([name, about]) => [name, about.native ? { ...record.parameters[name], grid: record.grid[name] } : record.grid[name]]));
+
+/** Standard errors of an observation; they take a second, and come when they come. */
+async function errors(mine, id) {
+  try {
+    const found = await getJson(`/api/errors/${encodeURIComponent(id)}`);
+    if (mine !== app.turn) return;
+    for (const [name, { value, bias }] of Object.entries(found.errors)) if (app.about[name]?.native && app.now.worth?.[name]) Object.assign(app.now.worth[name], { error: value, bias });
+    show();
+  } catch { /* the values stand without */ }
 }
 
 /** Show the state as it is, from its query on. */
@@ -151,11 +171,12 @@ export async function load() {
     } else {
       const { document, fields } = await observed(q);
       if (mine !== app.turn) return;
-      app.now = { ...app.now, field: fields[0], record: document, got: values(document.grid), observed: values(document.grid), worth: document.parameters, python: document.python, verdict: "", far: false, made: null, native: null, stopped: null, explained: undefined };
+      app.now = { ...app.now, field: fields[0], record: document, got: valuesOf(app.about, document), observed: valuesOf(app.about, document), worth: seen(document), python: document.python, verdict: "", far: false, made: null, native: null, stopped: null, explained: undefined };
       // what is locked stays locked, at the value of what is shown
       for (const name of Object.keys(state.locks)) if (state.locks[name] === null) { if (Number.isFinite(app.now.got[name])) state.locks[name] = app.now.got[name]; else delete state.locks[name]; }
       app.history.amend(state);
       observe(mine);
+      if (document.source === "real" && !document.empty) errors(mine, q.id);
     }
     show();
     inTime();
@@ -263,7 +284,7 @@ export async function search() {
     else matches.say("No patch meets the filters. Widen them.");
     parts.maps.update({ got: app.now.got, matches: found.matches, z: app.state.query.z, trail: app.history.trail() });
     parts.space.update(found.matches, app.state.query.id);
-    place();
+    placeMatches();
   } catch (error) {
     if (mine !== app.sought || error.kind === "superseded") return;
     // what was found before is worth more than an empty list
@@ -274,7 +295,7 @@ export async function search() {
 }
 
 /** Where the matches lie in the latent space, as far as the model can tell. */
-async function place() {
+async function placeMatches() {
   const mine = app.sought, { placed } = app;
   const wanted = app.now.matches.map((match) => match.id).filter((id) => !placed.has(id));
   if (wanted.length && app.health.model.estimates) {

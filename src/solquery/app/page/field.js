@@ -46,9 +46,9 @@ export function image(field, limit, palette, stretch = "linear") {
   return canvas;
 }
 
-const THRESHOLD = 150, REACH = 3, EDGE = 100, AROUND = 6, LEAST = 32;
+const THRESHOLD = 150, REACH = 3, EDGE = 100, AROUND = 0.05, LEAST = 0.25;
 
-/** The square around what is strong in a field, as a field of its own; the whole where nothing is. */
+/** The part of a field around what is strong in it, of the field's own shape and as a field of its own; the whole where nothing is. */
 export function cropped(field) {
   const { data, h, w } = field;
   let x0 = w, x1 = -1, y0 = h, y1 = -1;
@@ -57,11 +57,13 @@ export function cropped(field) {
     x0 = Math.min(x0, x); x1 = Math.max(x1, x); y0 = Math.min(y0, y); y1 = Math.max(y1, y);
   }
   if (x1 < 0) return field;
-  const side = Math.min(w, h, Math.max(LEAST, x1 - x0 + 1 + 2 * AROUND, y1 - y0 + 1 + 2 * AROUND));
-  const from = (a, b, n) => Math.max(0, Math.min(n - side, Math.round((a + b + 1 - side) / 2)));
-  const left = from(x0, x1, w), bottom = from(y0, y1, h), out = new Float32Array(side * side);
-  for (let y = 0; y < side; y++) out.set(data.subarray((bottom + y) * w + left, (bottom + y) * w + left + side), y * side);
-  return { data: out, h: side, w: side };
+  // as a share of the field, the same across and up: the picture keeps its shape
+  const share = Math.min(1, Math.max(LEAST, (x1 - x0 + 1) / w + 2 * AROUND, (y1 - y0 + 1) / h + 2 * AROUND));
+  const wide = Math.round(share * w), high = Math.round(share * h);
+  const from = (a, b, n, side) => Math.max(0, Math.min(n - side, Math.round((a + b + 1 - side) / 2)));
+  const left = from(x0, x1, w, wide), bottom = from(y0, y1, h, high), out = new Float32Array(wide * high);
+  for (let y = 0; y < high; y++) out.set(data.subarray((bottom + y) * w + left, (bottom + y) * w + left + wide), y * wide);
+  return { data: out, h: high, w: wide };
 }
 
 /** Of the ranges, the least beyond which at most one pixel in 100 of those with any field lies. */

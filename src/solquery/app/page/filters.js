@@ -15,6 +15,7 @@ export class FilterForm {
     named();
     for (const input of document.querySelectorAll("[name=source]")) input.addEventListener("change", () => this.set((s) => { s.filters.source = input.value; }));
     for (const input of document.querySelectorAll("[name=by]")) input.addEventListener("change", () => this.set((s) => { s.by = input.value; }));
+    byId("f-quantity").addEventListener("change", (e) => this.set((s) => { s.filters.quantity = e.target.value; }));
     byId("group").addEventListener("change", (e) => this.set((s) => { s.perRegion = e.target.checked; }));
     byId("own").addEventListener("change", (e) => this.set((s) => { s.notOwn = e.target.checked; }));
     for (const key of ["since", "until"]) byId(`f-${key}`).addEventListener("change", (e) => this.set((s) => { s.filters[key] = e.target.value; }));
@@ -24,17 +25,20 @@ export class FilterForm {
     byId("f-add").addEventListener("click", () => this.limit());
     for (const id of ["f-low", "f-high"]) byId(id).addEventListener("keydown", (e) => { if (e.key === "Enter") { e.preventDefault(); this.limit(); } });
     byId("f-clear").addEventListener("click", () => this.set((s) => {
-      Object.assign(s.filters, { source: "any", since: "", until: "", lat: ["", ""], lon: ["", ""], mu: "", region: "", noaa: "", parameters: {}, grid: {} });
+      Object.assign(s.filters, { source: "any", since: "", until: "", lat: ["", ""], lon: ["", ""], mu: "", region: "", noaa: "", quantity: "any", lasso: null, parameters: {}, grid: {} });
       s.k = 12;
     }));
     byId("filter-form").addEventListener("submit", (e) => e.preventDefault());
   }
 
-  /** Limits on the grid, by name, as they were dragged. */
+  /** Limits by name, as they were dragged: at the scale of the model. */
   brushed(limits) {
     const rounded = Object.entries(limits).map(([name, ends]) => [name, ends.map((v) => Number(v.toPrecision(4)))]);
-    this.set((s) => { s.filters.grid = { ...s.filters.grid, ...Object.fromEntries(rounded) }; });
+    this.set((s) => { for (const [name, ends] of rounded) s.filters[this.parameters[name].native ? "parameters" : "grid"][name] = ends; });
   }
+
+  /** What was encircled in a scatter plot: {x, y, points, log}, or {points} in the encoder's space. */
+  lassoed(lasso) { this.set((s) => { s.filters.lasso = lasso; }); }
 
   set(change) { change(this.get()); this.show(); this.changed(); }
 
@@ -63,10 +67,12 @@ export class FilterForm {
     byId("own-label").hidden = !s.query || s.query.kind === "z";
     for (const key of ["since", "until"]) byId(`f-${key}`).value = f[key];
     for (const [id, [key, k]] of Object.entries(NUMBERS)) byId(id).value = f[key][k];
+    byId("f-quantity").value = f.quantity;
     byId("f-mu").value = f.mu;
     byId("f-k").value = s.k;
     const chip = (text, away) => make("button", { type: "button", class: "chip", title: "Remove this limit", onclick: () => { this.set(away); (byId("f-active").querySelector("button") ?? byId("f-param")).focus(); } }, `${text} ✕`);
-    const named = [f.region && chip(f.region, (st) => { st.filters.region = ""; }), f.noaa && chip(`NOAA ${f.noaa}`, (st) => { st.filters.noaa = ""; })].filter(Boolean);
+    const named = [f.region && chip(f.region, (st) => { st.filters.region = ""; }), f.noaa && chip(`NOAA ${f.noaa}`, (st) => { st.filters.noaa = ""; }),
+      f.lasso && chip(f.lasso.x ? `encircled in ${this.parameters[f.lasso.x]?.symbol ?? f.lasso.x} and ${this.parameters[f.lasso.y]?.symbol ?? f.lasso.y}` : "encircled in the encoder\u2019s space", (st) => { st.filters.lasso = null; })].filter(Boolean);
     const limits = [...Object.entries(f.parameters).map((entry) => [...entry, "parameters"]), ...Object.entries(f.grid).map((entry) => [...entry, "grid"])];
     byId("f-active").replaceChildren(...named, ...limits.map(([name, [low, high], kind]) => {
       const about = this.parameters[name], u = `${unit((kind === "grid" ? about?.unit : about?.native_unit) ?? "")}${kind === "grid" ? " on the grid" : ""}`;
@@ -74,7 +80,7 @@ export class FilterForm {
       const text = `${low === null ? `${symbol} ≤ ${number(high)}` : high === null ? `${symbol} ≥ ${number(low)}` : `${symbol} ${number(low)} to ${number(high)}`} ${u}`;
       return chip(text, (st) => { delete st.filters[kind][name]; });
     }));
-    const n = [f.region, f.noaa, f.since, f.until, f.mu !== "", f.lat.some((v) => v !== ""), f.lon.some((v) => v !== "")].filter(Boolean).length + Object.keys(f.parameters).length + Object.keys(f.grid).length;
+    const n = [f.region, f.noaa, f.quantity !== "any", f.lasso, f.since, f.until, f.mu !== "", f.lat.some((v) => v !== ""), f.lon.some((v) => v !== "")].filter(Boolean).length + Object.keys(f.parameters).length + Object.keys(f.grid).length;
     byId("filters-on").textContent = n ? `(${n} set)` : "";
     byId("filters").classList.toggle("on", n > 0);
   }

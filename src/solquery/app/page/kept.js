@@ -2,6 +2,7 @@
 
 import { cropped, draw } from "./field.js";
 import { byId, make } from "./format.js";
+import { names } from "./marks.js";
 import { patchOf } from "./matches.js";
 
 const SIDE = 220, FOOT = 40, ACROSS = 5;
@@ -67,15 +68,16 @@ export class Kept {
     if (!ids.length) return null;
     const sheet = document.createElement("canvas"), g = sheet.getContext("2d");
     sheet.width = across * SIDE;
-    sheet.height = Math.ceil(ids.length / across) * (SIDE + FOOT) + FOOT;
+    const aspect = Number(getComputedStyle(document.documentElement).getPropertyValue("--aspect")) || 1, tall = Math.round(SIDE / aspect);
+    sheet.height = Math.ceil(ids.length / across) * (tall + FOOT) + FOOT;
     g.fillStyle = "#fff"; g.fillRect(0, 0, sheet.width, sheet.height);
     const look = this.look(), one = document.createElement("canvas");
     for (const [k, id] of ids.entries()) {
-      const { document: about, field } = await patchOf(id), x = (k % across) * SIDE, y = Math.floor(k / across) * (SIDE + FOOT);
+      const { document: about, field } = await patchOf(id), x = (k % across) * SIDE, y = Math.floor(k / across) * (tall + FOOT);
       draw(one, cropped(field), { ...look, pil: false, cen: false, bar: false, cross: null, width: SIDE - 8, ratio: 1 });
-      g.drawImage(one, x + 4, y + 4, SIDE - 8, SIDE - 8);
-      g.fillStyle = "#111"; g.font = "600 13px system-ui, sans-serif"; g.fillText(`${about.region} (${about.source})`, x + 6, y + SIDE + 12, SIDE - 12);
-      g.font = "12px system-ui, sans-serif"; g.fillText((about.t_utc ?? about.t_rec ?? "").slice(0, 16).replace("T", " "), x + 6, y + SIDE + 28, SIDE - 12);
+      g.drawImage(one, x + 4, y + 4, SIDE - 8, tall - 8);
+      g.fillStyle = "#111"; g.font = "600 13px system-ui, sans-serif"; g.fillText(`${about.region} (${about.source})`, x + 6, y + tall + 12, SIDE - 12);
+      g.font = "12px system-ui, sans-serif"; g.fillText([(about.t_utc ?? about.t_rec ?? "").slice(0, 16).replace("T", " "), ...names(about)].join(" · "), x + 6, y + tall + 28, SIDE - 12);
     }
     g.font = "12px system-ui, sans-serif";
     g.fillText(`${this.get().list}: each cropped to its region, ±${look.limit} G${look.stretch === "asinh" ? " (asinh)" : ""}, north up, west right. Solquery.`, 6, sheet.height - 14, sheet.width - 12);

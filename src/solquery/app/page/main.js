@@ -1,13 +1,14 @@
 // The page: what the user does to the state, and how it starts.
 
-import { getJson, Latest, postJson, postPacked } from "./api.js";
+import { getJson, postJson, postPacked } from "./api.js";
 import { chips, finds, intoFilters, makes, understand } from "./ask.js";
 import { Compare } from "./compare.js";
-import { address, app, back, failed, load, look, lost, parts, picture, queryBody, ranges, remember, search, show, take, title, upload, values } from "./core.js";
+import { address, app, back, failed, load, look, lost, parts, picture, queryBody, ranges, remember, search, seenAt, show, take, title, upload } from "./core.js";
 import { FilterForm } from "./filters.js";
-import { byId, make, when } from "./format.js";
+import { byId, make } from "./format.js";
 import { Kept } from "./kept.js";
 import { Maps } from "./maps.js";
+import { drag, lock, only, release, SAME } from "./hand.js";
 import { framesOf, Matches } from "./matches.js";
 import { explanation, Panel } from "./panel.js";
 import { Space } from "./space.js";
@@ -18,8 +19,6 @@ import { Time } from "./time.js";
 import { busy, complain, notice, summary, welcome } from "./tell.js";
 import { early, wire } from "./wire.js";
 
-const SAME = ["tuf", "psep", "r", "polarity"];
-const NEAREST = 4;
 const LIMIT_BYTES = 32 * 2 ** 20;
 
 /** A step: change the state, remember it, show it. */
@@ -28,99 +27,6 @@ function step(change) {
   remember();
   notice("");
   return load().catch(failed);
-}
-
-// ------------------------------------------------------------- by the hand
-
-const origin = () => (app.state.query.kind === "z" ? app.state.query.from : app.now.record?.region ?? app.state.query.name);
-const holdWithout = (name) => Object.fromEntries(Object.entries(app.state.locks).filter(([held]) => held !== name));
-
-/** What is asked of the model: of an observation, all else as it was observed, as near as the model comes. */
-function asking(name, value) {
-  const { state, now, about } = app;
-  if (state.query.kind === "z") return { [name]: value };
-  const rest = SAME.concat("tilt").filter((other) => other !== name && other in about && !(other in state.locks) && Number.isFinite(now.observed?.[other] ?? NaN));
-  return { ...Object.fromEntries(rest.map((other) => [other, Math.max(about[other].reach[0], Math.min(about[other].reach[1], now.observed[other]))])), [name]: value };
-}
-
-/** The nearest few follow the hand; the whole list is asked for when it rests. */
-const meanwhile = new Latest(async (mine, z) => {
-  const asked = ++app.sought;
-  try {
-    const found = await postJson("/api/search", { ...queryBody(), patch: undefined, upload: undefined, exclude_own: false, z, k: Math.min(NEAREST, app.state.k) });
-    if (mine === app.turn && app.hand && asked === app.sought) parts.matches.first(found.matches);
-  } catch { /* the search at the end tells */ }
-});
-
-const follow = new Latest(async (mine, z, name, value) => {
-  try {
-    const { document, fields } = await postPacked("/api/edit?format=packed", { z, set: asking(name, value), hold: holdWithout(name), exact: false });
-    if (mine !== app.turn || !app.hand) return;
-    app.now.got = values(document.measured);
-    app.now.verdict = "";
-    parts.stage.show({ field: fields[0], scale: app.health.model.scale_mm, source: "generated", title: origin() ? `from ${origin()}, changed` : "by a network, no observation" }, look());
-    parts.panel.update({ got: app.now.got, native: document.native, asked: { [name]: value }, locks: app.state.locks, verdict: "", ready: true });
-    parts.maps.update({ got: app.now.got, matches: app.now.matches, z: document.z, trail: app.history.trail() });
-    if (app.health.archive) meanwhile.ask(mine, document.z);
-  } catch (error) { if (mine === app.turn && error.kind !== "out of reach") complain(error, back); }
-});
-
-function drag(name, value) {
-  // all of one drag starts from where the hand took hold, so that going back goes back
-  if (app.hand?.name !== name) { app.hand = { name, z: app.state.query.z }; app.turn++; }
-  document.documentElement.dataset.hand = name;
-  follow.ask(app.turn, app.hand.z, name, value);
-}
-
-async function release(name, value) {
-  const z = app.hand?.name === name ? app.hand.z : app.state.query.z, from = origin();
-  app.hand = null;
-  delete document.documentElement.dataset.hand;
-  follow.drop();
-  meanwhile.drop();
-  const mine = ++app.turn;
-  notice("");
-  try {
-    await busy(async () => {
-      const { document, fields } = await postPacked("/api/edit?format=packed", { z, set: asking(name, value), hold: holdWithout(name) });
-      if (mine !== app.turn) return;
-      take(document, fields[0]);
-      if (Math.abs(app.now.got[name] - value) <= 0.1 * Math.abs(value)) app.now.verdict = "met";
-      Object.assign(app.state, { query: { kind: "z", z: document.z, from }, asked: { [name]: value }, describe: "", goal: null });
-      app.state.look.view = "grid";
-      chips([]);
-      app.sought_frames = null;
-      remember();
-      show();
-      await search();
-    });
-  } catch (error) {
-    if (mine !== app.turn) return;
-    if (error.nearest?.[name] !== undefined) {
-      // what was typed stays to be seen, beside what can be had
-      await load().catch(() => {});
-      parts.panel.refuse(name, value, error.nearest[name]);
-      return;
-    }
-    await load().catch(() => {});
-    failed(error);
-  }
-}
-
-function lock(name, on) {
-  if (on) app.state.locks[name] = app.now.got[name]; else delete app.state.locks[name];
-  delete app.state.asked[name];
-  remember();
-  show();
-}
-
-/** Hold other values while one moves, or release them. */
-function only(name, others, on) {
-  const { state, now } = app;
-  delete state.locks[name];
-  for (const other of others) if (on) state.locks[other] = now.got[other]; else delete state.locks[other];
-  remember();
-  show();
 }
 
 // -------------------------------------------------------------- new queries
@@ -166,7 +72,7 @@ async function describe(text) {
     return make_({ ...body, seed: 0, nearest: true }, (s) => { Object.assign(s, { describe: text, goal: body, seed: 1, more: [], less: [] }); intoFilters(s.filters, asked); });
   }
   if (finds(asked)) return findFrames(text, asked);
-  if (asked.filters.source !== "any") { notice(""); app.state.describe = text; intoFilters(app.state.filters, asked); remember(); show(); await search(); return true; }
+  if (asked.filters.source !== "any" || asked.filters.quantity !== "any") { notice(""); app.state.describe = text; intoFilters(app.state.filters, asked); remember(); show(); await search(); return true; }
   notice("Nothing of this was understood. Try NOAA 11158, HARP 377, 2011-02-15 or N20W13, words of the vocabulary such as strong bipole, or flux 3e22.");
   return false;
 }
@@ -282,7 +188,7 @@ const actions = {
 
 function explain(name, button) {
   const box = byId("about-param");
-  box.replaceChildren(...explanation(name, app.about[name]));
+  box.replaceChildren(...explanation(name, app.about[name], parts.panel.told(name)));
   box.showPopover();
   const at = button.getBoundingClientRect();
   box.style.left = `${Math.max(8, Math.min(innerWidth - box.offsetWidth - 8, at.left))}px`;
@@ -303,28 +209,33 @@ function arrangeMaps() {
   move();
 }
 
+/** Values of the query on the grid of the model, by name. */
+const gridOf = () => Object.fromEntries(Object.entries(app.now.worth ?? {}).map(([name, entry]) => [name, entry?.grid ?? entry]));
+
 function build() {
   const { about, health } = app;
   arrangeMaps();
+  const [height, width] = health.model.shape, [sy, sx] = health.model.scale_mm ?? [1, 1], aspect = (width * sx) / (height * sy);
+  document.documentElement.style.setProperty("--aspect", aspect);
   parts.panel = new Panel(about, byId("params"), byId("params-more"), { drag, release, lock, only, explain, brushed: (limits) => parts.filters.brushed(limits) });
   byId("more").hidden = !byId("params-more").childElementCount;
   parts.stage = new Stage(about);
   parts.matches = new Matches(byId("matches"), {
-    use, look, scale: health.model.scale_mm, view: health.model.scale_mm?.map((mm, k) => mm * health.model.shape[k]), inTime, judges: (id) => parts.kept.buttons(id), cards: () => app.state.look, numbers: () => app.state.look.numbers, symbol: (name) => about[name].symbol, grouped: () => app.state.perRegion,
+    use, look, aspect, scale: health.model.scale_mm, view: health.model.scale_mm?.map((mm, k) => mm * health.model.shape[k]), inTime, judges: (id) => parts.kept.buttons(id), cards: () => app.state.look, numbers: () => app.state.look.numbers, symbol: (name) => about[name].symbol, about: (name) => about[name], quantity: () => (app.state.query.kind === "z" ? "radial" : app.now.record?.quantity), grouped: () => app.state.perRegion,
     compare: (id) => parts.compare.open("query", id),
     frames: (region) => framesOf({ ...queryBody(), filters: { ...filtersOf(app.state), region } }),
   });
   parts.time = new Time(about, {
     look, use, query: () => (app.state.query.kind === "z" ? app.now.got : null), closed: () => { app.sought_frames = null; show(); },
-    preview: (frame, field) => parts.stage.show({ field, scale: health.model.scale_mm, source: frame.source, title: [frame.region, when(frame)].filter(Boolean).join(" · "), verdict: "a frame of the strip; click it to make it the query" }, look()),
+    preview: (frame, field) => parts.stage.show({ field, scale: health.model.scale_mm, record: frame, source: frame.source, title: frame.region, seen: seenAt(frame), verdict: "a frame of the strip; click it to make it the query" }, look()),
   });
   parts.kept = new Kept(() => app.state, { use, look, changed: (again) => { remember(); show(); if (again) search(); } });
-  parts.maps = new Maps(byId("cloud"), byId("map"), about, use, (limits) => parts.filters.brushed(limits));
-  parts.space = new Space(byId("space"), about, { use, hover: (card) => parts.matches.hover(card) });
+  parts.maps = new Maps(byId("cloud"), byId("map"), about, { use, brushed: (limits) => parts.filters.brushed(limits), lassoed: (lasso) => parts.filters.lassoed(lasso), lasso: () => app.state.filters.lasso });
+  parts.space = new Space(byId("space"), about, { use, hover: (card) => parts.matches.hover(card), lassoed: (lasso) => parts.filters.lassoed(lasso), lasso: () => app.state.filters.lasso });
   byId("space-box").hidden = !health.archive;
   parts.filters = new FilterForm(about, () => app.state, () => { remember(); show(); search(); });
   parts.compare = new Compare(
-    () => ({ ...picture(), field: app.now.field, got: app.now.got, native: app.now.record?.parameters, title: title(), source: app.state.query.kind === "z" ? "generated" : app.now.record.source }),
+    () => ({ ...picture(), field: app.now.field, got: app.now.got, grid: gridOf(), record: app.now.record, title: title(), source: app.state.query.kind === "z" ? "generated" : app.now.record.source }),
     () => app.now.matches, look, about, health.model.scale_mm, (pair) => { app.state.pair = pair; address(); });
   setUp(() => ({ query: app.state.query, kept: parts.kept.ids, list: app.state.list, sheet: () => parts.kept.sheet(), matches: parts.matches.ordered, recipe: app.now.recipe, publicUrl: health.public_url, python: app.now.python, name: fileName() }), parts.stage);
   for (const id of ["cloud-x", "cloud-y", "map-p"]) byId(id).append(...Object.entries(about).map(([name, p]) => make("option", { value: name }, p.title)));
@@ -351,6 +262,8 @@ async function recall(state) {
 async function begin() {
   const link = fromHash(location.hash), { about, health } = app, state = (app.state = link.state);
   for (const values_ of [state.asked, state.locks, state.filters.parameters, state.filters.grid]) for (const name of Object.keys(values_)) if (!(name in about)) delete values_[name];
+  const lasso = state.filters.lasso;
+  if (lasso?.x && !(lasso.x in about && lasso.y in about)) state.filters.lasso = null;
   for (const k of [0, 1]) if (!(state.look.cloud[k] in about)) state.look.cloud[k] = Object.keys(about)[k] ?? Object.keys(about)[0];
   if (!(state.look.map in about)) state.look.map = Object.keys(about)[0];
   const pair = state.pair;

@@ -1,8 +1,9 @@
 // Where the query is: the archive's cloud in two parameters, and the latent space with the boundary of one.
 
 import { getJson, latent } from "./api.js";
-import { brush } from "./brush.js";
+import { brush, drawLasso } from "./brush.js";
 import { byId, number, quantity, unit } from "./format.js";
+import { compared } from "./numbers.js";
 import { Picking } from "./picking.js";
 
 export const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
@@ -38,6 +39,8 @@ export class Plot {
     const { left, right, top, bottom } = this.box;
     this.x = (v) => left + ((v - x0) / (x1 - x0)) * (right - left);
     this.y = (v) => bottom - ((v - y0) / (y1 - y0)) * (bottom - top);
+    const share = (s) => Math.max(0, Math.min(1, s));
+    this.value = (px, py) => [x0 + (x1 - x0) * share((px - left) / (right - left)), y0 + (y1 - y0) * share((bottom - py) / (bottom - top))];
     const g = this.g;
     if (canvas.still?.key === key) {
       g.setTransform(1, 0, 0, 1, 0, 0);
@@ -94,7 +97,7 @@ export class Plot {
 }
 
 export const span = (values, extra = []) => {
-  const all = [...values, ...extra].filter(Number.isFinite).sort((a, b) => a - b);
+  const all = Float64Array.from([...values, ...extra].filter(Number.isFinite)).sort();
   if (!all.length) return [0, 1];
   let low = Math.min(all[Math.floor(0.005 * all.length)], ...extra.filter(Number.isFinite)), high = Math.max(all[Math.ceil(0.995 * all.length) - 1], ...extra.filter(Number.isFinite));
   if (low === high) { low -= 1; high += 1; }
@@ -103,8 +106,8 @@ export const span = (values, extra = []) => {
 };
 
 export class Maps {
-  constructor(cloud, map, parameters, use, brushed) {
-    Object.assign(this, { cloud, map, parameters, use, brushed, log: false });
+  constructor(cloud, map, parameters, { use, brushed, lassoed, lasso }) {
+    Object.assign(this, { cloud, map, parameters, use, brushed, lassoed, lasso, log: false });
     this.kept = new Map();
     this.now = { got: {}, matches: [], z: null, trail: [] };
     this.marked = {};
@@ -114,11 +117,12 @@ export class Maps {
     picking(cloud, "cloud-said", "cloud", () => this.cloudSpots());
     picking(map, "map-said", "map", () => this.mapSpots ?? []);
     this.band = null;
+    const free = () => byId("lasso").checked;
     const inside = (event) => { const box = cloud.getBoundingClientRect(), { left, bottom } = this.plot?.box ?? {}; return event.clientX - box.left > left && event.clientY - box.top < bottom; };
     brush(cloud, {
       inside,
-      moved: (a, b) => { this.band = a && [a, b]; this.draw(); },
-      done: (a, b) => this.limited(a, b),
+      moved: (a, b, path) => { this.band = a && (free() ? path : [a, [b[0], a[1]], b, [a[0], b[1]]]); this.draw(); },
+      done: (a, b, path) => (free() ? this.encircled(path) : this.limited(a, b)),
     });
     new ResizeObserver(() => this.draw()).observe(cloud.parentElement);
   }
@@ -147,13 +151,19 @@ export class Maps {
     this.drawMap();
   }
 
+  /** Where a point of the canvas, in shares of it, lies on the axes. */
+  at([u, v]) { return this.plot.value(u * this.cloud.clientWidth, v * this.cloud.clientHeight); }
+
   /** A rectangle of the cloud as limits of its two parameters. */
   limited(a, b) {
-    const { left, right, top, bottom } = this.plot.box, wide = this.cloud.clientWidth, high = this.cloud.clientHeight, [xs, ys] = this.spans;
-    const value = ([low, most], share, of) => { const v = low + (most - low) * Math.max(0, Math.min(1, share)); return of ? 10 ** v : v; };
-    const x = [a[0], b[0]].map((s) => value(xs, (s * wide - left) / (right - left), this.bent[0])).sort((p, q) => p - q);
-    const y = [a[1], b[1]].map((s) => value(ys, (bottom - s * high) / (bottom - top), this.bent[1])).sort((p, q) => p - q);
-    this.brushed({ [this.axes[0]]: x, [this.axes[1]]: y });
+    const ends = [this.at(a), this.at(b)], own = (k) => ends.map((end) => (this.bent[k] ? 10 ** end[k] : end[k])).sort((p, q) => p - q);
+    this.brushed({ [this.axes[0]]: own(0), [this.axes[1]]: own(1) });
+  }
+
+  /** What a line encircles. */
+  encircled(path) {
+    const points = path.map((point) => this.at(point).map((v) => Number(v.toPrecision(4))));
+    this.lassoed({ x: this.axes[0], y: this.axes[1], points, log: [...this.bent] });
   }
 
   drawCloud() {
@@ -170,16 +180,14 @@ export class Maps {
       values.forEach(([a, b], k) => { if (this.points.source[k] !== "real") p.dot(a, b, 1.8, soft); });
       values.forEach(([a, b], k) => { if (this.points.source[k] === "real") p.dot(a, b, 3, real); });
     }));
-    for (const match of matches) plot.dot(at(match.grid[x]?.value, 0), at(match.grid[y]?.value, 1), 4.5, match.source === "real" ? real : colour("--surface"), colour("--ink"));
+    const own = (match, name) => compared(this.parameters[name], match, name)?.value;
+    for (const match of matches) plot.dot(at(own(match, x), 0), at(own(match, y), 1), 4.5, match.source === "real" ? real : colour("--surface"), colour("--ink"));
     plot.query(got[x], got[y]);
     this.cloudQuery = [plot.x(got[x]), plot.y(got[y])].every(Number.isFinite) ? [plot.x(got[x]), plot.y(got[y])] : null;
     plot.ring(this.marked.cloud);
-    if (this.band) {
-      const [a, b] = this.band, wide = this.cloud.clientWidth, high = this.cloud.clientHeight, g = plot.g;
-      g.fillStyle = colour("--accent"); g.globalAlpha = 0.18;
-      g.fillRect(Math.min(a[0], b[0]) * wide, Math.min(a[1], b[1]) * high, Math.abs(b[0] - a[0]) * wide, Math.abs(b[1] - a[1]) * high);
-      g.globalAlpha = 1;
-    }
+    const wide = this.cloud.clientWidth, high = this.cloud.clientHeight, held = this.lasso();
+    if (this.band) drawLasso(plot.g, this.band, wide, high, colour("--accent"));
+    else if (held?.x === x && held.y === y && String(held.log) === String(this.bent)) drawLasso(plot.g, held.points.map(([a, b]) => [plot.x(a) / wide, plot.y(b) / high]), wide, high, colour("--accent"));
   }
 
   /** The dots of the cloud that can be chosen, where they are drawn. */

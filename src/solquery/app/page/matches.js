@@ -3,6 +3,8 @@
 import { getPacked, postJson } from "./api.js";
 import { cropped, draw } from "./field.js";
 import { byId, make, number, place, quantity, unit, when } from "./format.js";
+import { marks, names } from "./marks.js";
+import { compared } from "./numbers.js";
 
 const SHOWN = ["tuf", "psep", "r", "tilt"];
 const kept = new Map();
@@ -23,17 +25,6 @@ export const framesOf = async (body) => (await postJson("/api/search", { ...body
 
 const percent = (share) => (share > 0.9995 ? "99.9" : (100 * share).toFixed(share > 0.99 ? 1 : 0));
 
-/** What has to be known of an observation before its numbers are trusted: kind of field, limb, view, QUALITY. */
-function marks(match, view) {
-  const out = [];
-  if (match.source === "real") out.push([match.quantity === "line-of-sight" ? "line of sight" : match.quantity === "radial" ? "radial field" : match.quantity ?? "", "Kind of field"]);
-  if (match.mu !== null && match.mu < 0.5) out.push(["near the limb", "μ below 0.5: noise is large, and polarities are uncertain"]);
-  const size = match.native_scale_mm && match.native_shape?.map((n, k) => n * match.native_scale_mm[k]);
-  if (size && view && size.some((mm, k) => mm > 1.02 * view[k])) out.push(["larger than the view", `Its box is ${size[1].toFixed(0)} by ${size[0].toFixed(0)} Mm, the view ${view[1].toFixed(0)} by ${view[0].toFixed(0)}: what lies outside is in none of the numbers on the grid`]);
-  if (match.quality) out.push([`QUALITY 0x${(match.quality >>> 0).toString(16).padStart(8, "0")}`, "The instrument's quality flags"]);
-  return out.length ? make("p", { class: "marks" }, ...out.filter(([text]) => text).map(([text, why]) => make("span", { class: "mark-", title: why }, text))) : null;
-}
-
 /** A size with the sign of a value; nothing has none. */
 const signed = (value, size) => (Number(size) === 0 ? size : `${value < 0 ? "−" : "+"}${size}`);
 
@@ -42,7 +33,7 @@ const ORDER = { distance: ["distance", (m) => m.distance], time: ["time", (m) =>
 
 export class Matches {
   /** handlers: use(id), compare(id), frames(region) → Promise of matches; inTime(region); judges(id) → its buttons; look() → how to draw; numbers() → which;
-      symbol(name), title(name); cards() → {cards, size, sort}. */
+      symbol(name), about(name), quantity() → kind of field of the query; cards() → {cards, size, sort}. */
   constructor(list, handlers) {
     this.list = list;
     this.handlers = handlers;
@@ -86,8 +77,9 @@ export class Matches {
     const { cards, size, sort } = this.handlers.cards();
     byId("arrange").hidden = !this.cards.length;
     this.list.classList.toggle("pictures", cards === "grid");
-    this.list.style.setProperty("--size", `${size}px`);
-    const value = ORDER[sort]?.[1] ?? ((m) => { const v = m.grid[sort]?.value; return Number.isFinite(v) ? -v : null; });
+    // of pictures of any shape the area is that of a square of the size chosen
+    this.list.style.setProperty("--size", `${Math.round(size * Math.sqrt(this.handlers.aspect))}px`);
+    const value = ORDER[sort]?.[1] ?? ((m) => { const v = compared(this.handlers.about(sort), m, sort)?.value; return Number.isFinite(v) ? -v : null; });
     const last = (v) => (v === null || v === undefined ? Infinity : v);
     this.cards.sort((a, b) => last(value(a.match)) - last(value(b.match)) || a.match.rank - b.match.rank);
     this.list.replaceChildren(...this.cards.map((card) => card.node));
@@ -109,17 +101,25 @@ export class Matches {
     card.values.replaceChildren(...SHOWN.filter((name) => card.match.difference[name]).flatMap((name) => this.value(card.match, name, card.numbers)));
   }
 
+  /** What limits its numbers and its picture; whether the region is cut is known when its pixels are. */
+  mark(card, document) {
+    card.marks?.replaceChildren(...marks({ ...card.match, ...(document ? { caveats: document.caveats } : {}) }, { view: this.handlers.view, beside: this.handlers.quantity() }));
+  }
+
   async paint(card) {
     try {
-      const { field } = await patchOf(card.match.id);
+      const { document, field } = await patchOf(card.match.id);
+      this.mark(card, document);
       draw(card.canvas, cropped(field), { ...this.handlers.look(), pil: false, cen: false, bar: false, width: card.canvas.clientWidth || 96, cross: null });
     } catch { card.canvas.classList.add("gone"); }
   }
 
   card(match) {
-    const canvas = make("canvas", { width: 96, height: 96, role: "img", "aria-label": `${match.source} patch ${match.id}` });
+    const canvas = make("canvas", { width: 1, height: 1, role: "img", "aria-label": `${match.source} patch ${match.id}` });
     const card = { match, canvas, frames: [], values: make("dl", { class: "values" }) };
     this.write(card);
+    card.marks = make("p", { class: "marks" });
+    this.mark(card);
     const noaa = match.noaa?.length ? `NOAA ${match.noaa.join(", ")}` : "";
     const where = [place(match.latitude_deg, match.longitude_deg), match.mu === null ? "" : `μ ${match.mu.toFixed(2)}`].filter(Boolean).join(" · ");
     const box = make("div", { class: "frames", hidden: true });
@@ -137,8 +137,8 @@ export class Matches {
         make("p", { class: "name" }, make("span", { class: "rank" }, String(match.rank)), ` ${match.region} `, make("span", { class: `badge ${match.source}` }, match.source)),
         make("p", { class: "small muted" }, [noaa, when(match)].filter(Boolean).join(" · ")),
         make("p", { class: "small muted" }, where),
-        make("p", { class: "small muted near", title: judged }, [share, `distance ${number(match.distance)}`].filter(Boolean).join(" · ")),
-        marks(match, this.handlers.view)),
+        make("p", { class: "small muted near", title: judged }, share ? make("span", {}, share) : null, make("span", { class: "far" }, `${share ? " · " : ""}distance ${number(match.distance)}`)),
+        card.marks),
       card.values,
       make("div", { class: "row acts" },
         make("button", { type: "button", class: "use", onclick: () => this.handlers.use(match.id) }, "Use as query"),
@@ -154,7 +154,7 @@ export class Matches {
     this.over = card;
     if (!card) { box.hidden = true; return; }
     try {
-      const { field } = await patchOf(card.match.id);
+      const { document, field } = await patchOf(card.match.id);
       if (this.over !== card) return;
       // over the sliders, so that the query stays to be seen beside it
       const over = byId("physics").getBoundingClientRect(), level = byId("patch").getBoundingClientRect().top;
@@ -162,15 +162,15 @@ export class Matches {
       box.style.width = `${Math.min(over.width, 460)}px`;
       box.hidden = false;
       draw(canvas, field, { ...this.handlers.look(), scale: this.handlers.scale, cross: null });
-      box.querySelector("figcaption").textContent = [`${card.match.region}, ${card.match.source}`, when(card.match)].filter(Boolean).join(" · ");
+      box.querySelector("figcaption").textContent = [`${document.region}, ${document.source}`, when(document), ...names(document, { view: this.handlers.view, beside: this.handlers.quantity() })].filter(Boolean).join(" · ");
       box.style.left = `${over.left + (over.width - box.offsetWidth) / 2}px`;
       box.style.top = `${Math.max(8, Math.min(innerHeight - box.offsetHeight - 8, level))}px`;
     } catch { /* the small one has to do */ }
   }
 
-  /** One parameter: its value, and how far it lies from the query's on the grid, in sigmas of generated patches. */
+  /** One parameter: its value, and how far it lies from the query's, in sigmas of generated patches. */
   value(match, name, numbers) {
-    const native = match.parameters[name], own = native?.value !== null && native !== undefined ? native : match.grid[name];
+    const about = this.handlers.about(name), own = compared(about, match, name);
     const apart = match.difference[name], sigmas = apart.sigmas;
     const known = Number.isFinite(sigmas);
     const text = known ? `${signed(sigmas, Math.abs(sigmas).toFixed(1))} σ` : "";
@@ -182,7 +182,7 @@ export class Matches {
       bar.append(fill);
     }
     const shown = numbers === "grid" ? quantity(match.grid[name]) : numbers === "difference" ? (known ? `${signed(apart.value, number(Math.abs(apart.value)))} ${unit(apart.unit)}`.trim() : "–") : quantity(own);
-    const told = `${this.handlers.symbol(name)} ${quantity(own)} at native scale; on the grid ${quantity(match.grid[name])}, ${number(apart.value)} ${unit(apart.unit)} from the query's${known ? `, ${text}${apart.logarithm ? " of the logarithm" : ""}` : ""}`;
+    const told = `${this.handlers.symbol(name)} ${quantity(own)}, ${number(apart.value)} ${unit(apart.unit)} from the query's${known ? `, ${text}${apart.logarithm ? " of the logarithm" : ""}` : ""}${about.native ? `; on the grid of the model ${quantity(match.grid[name])}` : ""}`;
     return [make("dt", { title: told }, this.handlers.symbol(name)), make("dd", { title: told }, make("span", {}, shown), bar, make("small", {}, text))];
   }
 
@@ -195,7 +195,7 @@ export class Matches {
       const frames = await this.handlers.frames(match.region);
       frames.sort((a, b) => (a.t_utc || a.id).localeCompare(b.t_utc || b.id));
       for (const frame of frames) {
-        const canvas = make("canvas", { width: 56, height: 56 });
+        const canvas = make("canvas");
         const label = `${when(frame) || frame.id}, distance ${number(frame.distance)}`;
         box.append(make("button", { type: "button", class: frame.id === match.id ? "best" : "", title: `Use as query: ${label}`, "aria-label": `Use as query: ${label}`, onclick: () => this.handlers.use(frame.id) }, canvas, make("small", {}, number(frame.distance))));
         card.frames.push({ match: frame, canvas });
@@ -203,38 +203,4 @@ export class Matches {
       }
     } catch (error) { box.textContent = error.message; }
   }
-}
-
-/** HARPNUM and T_REC of the observations among matches, one a line, for a script. */
-export const recordList = (matches) => matches.filter((m) => m.record_set).map((m) => `${m.harpnum}\t${m.t_rec}`).join("\n");
-/** The lines that get the observations among matches. */
-export const fetchLines = (matches) => [...new Set(matches.map((m) => m.fetch).filter(Boolean))].join("\n");
-
-const cell = (v) => {
-  const text = v === null || v === undefined ? "" : Array.isArray(v) ? v.join(" ") : String(v);
-  // a text that a spreadsheet would run as a formula
-  const safe = typeof v === "string" && /^[=+@\t-]/.test(text) ? `'${text}` : text;
-  return /[",\n]/.test(safe) ? `"${safe.replace(/"/g, '""')}"` : safe;
-};
-
-/** Patches that were kept, as CSV: parameters native and on the grid. */
-export function keptCsv(records) {
-  const names = Object.keys(records[0].grid), of = (kind, n) => records.map((r) => r[kind][n]?.unit).find(Boolean);
-  const named = (text, u) => `${text}${u ? ` [${u}]` : ""}`;
-  const head = ["id", "region", "source", "time_utc", "t_rec", "harpnum", "noaa", "latitude_deg", "longitude_deg", "mu", "quantity", "quality", ...names.map((n) => named(n, of("parameters", n))), ...names.map((n) => named(`grid_${n}`, of("grid", n)))];
-  const rows = records.map((r) => [r.id, r.region, r.source, r.t_utc, r.t_rec, r.harpnum, r.noaa, r.latitude_deg, r.longitude_deg, r.mu, r.quantity, r.quality, ...names.map((n) => r.parameters[n]?.value), ...names.map((n) => r.grid[n]?.value)]);
-  return [head, ...rows].map((row) => row.map(cell).join(",")).join("\r\n") + "\r\n";
-}
-
-/** The matches as CSV: parameters native, on the grid, and less the query's there, with their units in the head. */
-export function csv(matches) {
-  if (!matches.length) return "";
-  const names = Object.keys(matches[0].grid), apart = Object.keys(matches[0].difference);
-  const native = names.map((n) => [n, matches.map((m) => m.parameters[n]?.unit).find(Boolean) ?? ""]);
-  const head = ["rank", "id", "region", "source", "distance", "time_utc", "t_rec", "harpnum", "noaa", "latitude_deg", "longitude_deg", "mu", "quantity", "quality",
-    ...native.map(([n, u]) => `${n}${u ? ` [${u}]` : ""}`), ...names.map((n) => `grid_${n}${matches[0].grid[n].unit ? ` [${matches[0].grid[n].unit}]` : ""}`),
-    ...apart.map((n) => `difference_${n}${matches[0].difference[n].unit ? ` [${matches[0].difference[n].unit}]` : ""}`)];
-  const rows = matches.map((m) => [m.rank, m.id, m.region, m.source, m.distance, m.t_utc, m.t_rec, m.harpnum, m.noaa, m.latitude_deg, m.longitude_deg, m.mu, m.quantity, m.quality,
-    ...names.map((n) => m.parameters[n]?.value), ...names.map((n) => m.grid[n]?.value), ...apart.map((n) => m.difference[n]?.value)]);
-  return [head, ...rows].map((row) => row.map(cell).join(",")).join("\r\n") + "\r\n";
 }

@@ -2,8 +2,10 @@
 
 import { brush } from "./brush.js";
 import { make, number, parse, typed, unit } from "./format.js";
+import { told, uncertainty } from "./numbers.js";
 
-const FIRST = ["tuf", "psep", "r", "tilt", "polarity"];
+/** Always in view, where the model has them; the region's own flux stands for that of all pixels where it is known. */
+const FIRST = ["flux", "tuf", "psep", "r", "tilt", "polarity"], IN_VIEW = 5;
 const SVG = "http://www.w3.org/2000/svg";
 /** half the width of a slider's thumb, as in style.css */
 const THUMB = 9;
@@ -16,7 +18,7 @@ export class Panel {
     this.rows = new Map();
     this.moving = null;
     const names = Object.keys(parameters);
-    const shown = FIRST.filter((name) => names.includes(name));
+    const shown = (this.first = FIRST.filter((name) => names.includes(name) && !(name === "tuf" && names.includes("flux"))).slice(0, IN_VIEW));
     for (const name of [...shown, ...names.filter((n) => !shown.includes(n))]) {
       const row = this.row(name, parameters[name]);
       this.rows.set(name, row);
@@ -110,7 +112,7 @@ export class Panel {
 
   /** The other parameters that are always in view are held, or released where they all are. */
   only(name) {
-    const others = FIRST.filter((other) => other !== name && this.rows.has(other) && Number.isFinite(this.last.got[other]));
+    const others = this.first.filter((other) => other !== name && Number.isFinite(this.last.got[other]));
     const held = others.every((other) => this.last.locks[other] !== undefined);
     this.handlers.only(name, others, !held);
   }
@@ -145,7 +147,10 @@ export class Panel {
     row.box.value = row.settled;
   }
 
-  /** now: {got: {name: value}, native: {name: band or value}, asked, locks, verdict, ready}. The one that the hand is on is left alone. */
+  /** A sentence about the value of a parameter that is shown. */
+  told(name) { return told(this.parameters[name], this.last?.native?.[name], this.last?.observed); }
+
+  /** now: {got: {name: value}, native: {name: {value, unit, low, high | error, grid}}, observed, asked, locks, verdict, ready}. The one that the hand is on is left alone. */
   update(now) {
     this.last = now;
     for (const [name, row] of this.rows) {
@@ -157,7 +162,9 @@ export class Panel {
       row.lock.title = locked ? "Release this value" : "Hold this value while others move";
       row.lock.disabled = !known && !locked;
       row.note.textContent = this.note(row.about, value, asked, held, now);
-      row.worth.textContent = made(now.made?.[name], value, row.about) || worth(now.native?.[name], row.about);
+      const band = row.about.binary ? "" : uncertainty(now.native?.[name]);
+      row.worth.textContent = [band, made(now.made?.[name], value, row.about)].filter(Boolean).join(" · ");
+      row.worth.title = this.told(name);
       row.note.classList.toggle("missed", (asked !== undefined && now.verdict === "nearest") || off(row.about, value, held) !== "");
       if (row.choices) {
         for (const choice of row.choices) {
@@ -191,17 +198,6 @@ export class Panel {
   }
 }
 
-/** A value of the grid at the scale of observations: measured there, or the band in which it lies for two thirds of regions. */
-function worth(native, about) {
-  if (!native || native.value === null) return "";
-  const u = unit(native.unit ?? about.native_unit);
-  if (native.low === undefined) return `native ${number(native.value)} ${u}`;
-  // the band in the power of ten of its middle, so that it is read at a glance
-  const ten = number(native.value).match(/×10.+$/)?.[0] ?? "", size = ten ? 10 ** Math.floor(Math.log10(native.value)) : 1;
-  const [middle, low, high] = [native.value, native.low, native.high].map((v) => number(v / size));
-  return `native ${middle} (${low} to ${high})${ten} ${u}`;
-}
-
 /** How far a held value is from where it should be, where that is more than a lock allows: a fifth of the spread. */
 function off(about, value, held) {
   if (held === undefined || held === null || !Number.isFinite(value)) return "";
@@ -222,18 +218,18 @@ function made(value, observed, about) {
 }
 
 /** What a parameter is, for the popover. */
-export function explanation(name, about) {
+export function explanation(name, about, now) {
   const [low, high] = about.reach.map((v) => number(v)), u = unit(about.unit);
   const weak = about.accuracy - about.chance < 0.12;
   return [
     make("h3", {}, `${about.title} (${about.symbol})`),
     make("p", {}, about.definition.split("\n\n")[0].replace(/\n/g, " ")),
-    make("p", { class: "small muted" }, about.binary ? "Takes two values. " : `Here in ${u || "no unit"}, on the grid of the model; from ${low} to ${high} in reach. `,
-      about.native_unit !== about.unit ? `Of matches it is also given in ${unit(about.native_unit)}, at native scale. ` : "",
+    now ? make("p", { class: "now" }, now) : null,
+    make("p", { class: "small muted" }, about.binary ? "Takes two values. " : `In ${u || "no unit"}, ${about.native ? "at native (HMI) scale" : "on the grid of the model"}; from ${low} to ${high} in reach. `,
       `Source: ${about.source}.`),
     make("p", { class: "small muted" }, `Its direction puts ${(100 * about.accuracy).toFixed(0)} % of unseen patches on the right side of the boundary (${(100 * about.chance).toFixed(0)} % by guessing).`,
       weak ? " The direction is weak: the slider goes there by solving, and may take others along; lock what shall stay." : ""),
-  ];
+  ].filter(Boolean);
 }
 
 function histogram(about, low, high) {

@@ -3,7 +3,7 @@
 const NEAR = 14;
 
 export class Picking {
-  /** spots() → [{x, y, id, text}] in pixels of the canvas, start() → [x, y] where the keys begin; use(id); mark(spot or null) draws. */
+  /** spots(x, y) → [{x, y, id, text}] in pixels of the canvas, those near a place at least, or all of them without one; start() → [x, y] where the keys begin; use(id); mark(spot or null) draws. */
   constructor(canvas, said, { spots, start, use, mark }) {
     Object.assign(this, { canvas, said, spots, start, use, mark, at: null });
     this.idle = said.textContent;
@@ -18,7 +18,7 @@ export class Picking {
   point(event) {
     const box = this.canvas.getBoundingClientRect(), x = event.clientX - box.left, y = event.clientY - box.top;
     let best = null, least = NEAR ** 2;
-    for (const spot of this.spots()) {
+    for (const spot of this.spots(x, y)) {
       const gap = (spot.x - x) ** 2 + (spot.y - y) ** 2;
       if (gap < least) { least = gap; best = spot; }
     }

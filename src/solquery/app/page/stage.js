@@ -2,6 +2,7 @@
 
 import { colourBar, draw, shade } from "./field.js";
 import { byId, make } from "./format.js";
+import { marks } from "./marks.js";
 
 /** Root mean square of what two fields differ by, in gauss. */
 export function rms(a, b) {
@@ -25,7 +26,7 @@ export class Stage {
     new ResizeObserver(() => this.redraw()).observe(this.canvas.parentElement);
   }
 
-  /** shown: {field, scale, source, title, verdict, missed}; look: how to draw. */
+  /** shown: {field, scale, source, title, verdict, missed, record}; look: how to draw. */
   show(shown, look) {
     this.shown = shown;
     this.look = look;
@@ -33,7 +34,8 @@ export class Stage {
     badge.className = `badge ${shown.source}`;
     badge.textContent = shown.source;
     byId("title").textContent = byId("title").title = shown.title;
-    byId("verdict").textContent = shown.verdict ?? "";
+    byId("limits").replaceChildren(...(shown.record && shown.source !== "generated" ? marks(shown.record) : []));
+    byId("verdict").textContent = byId("verdict").title = [shown.seen, shown.verdict].filter(Boolean).join(" · ");
     byId("verdict").classList.toggle("missed", Boolean(shown.missed));
     this.canvas.setAttribute("aria-label", `Magnetic field, ${shown.source}: ${shown.title}`);
     this.ends(look);
@@ -91,7 +93,8 @@ export class Stage {
 
   /** The picture with its name below, as a PNG blob. */
   async png() {
-    const side = 1024, foot = 80, { field, scale } = this.shown, picture = document.createElement("canvas");
+    const limits = [...byId("limits").children].map((one) => one.firstChild.textContent);
+    const side = 1024, foot = limits.length ? 106 : 80, { field, scale } = this.shown, picture = document.createElement("canvas");
     draw(picture, field, { ...this.look, scale, cross: null, width: side, ratio: 1 });
     const out = document.createElement("canvas");
     out.width = side; out.height = picture.height + foot;
@@ -101,7 +104,8 @@ export class Stage {
     g.fillStyle = "#111"; g.font = "600 22px system-ui, sans-serif";
     g.fillText(`${this.shown.source}: ${this.shown.title}`, 14, picture.height + 28, side - 28);
     g.font = "17px system-ui, sans-serif";
-    g.fillText("North up, west right. Solquery.", 14, picture.height + 54, side - 420);
+    g.fillText([this.shown.seen, "north up, west right. Solquery."].filter(Boolean).join(" · "), 14, picture.height + 54, side - 420);
+    if (limits.length) g.fillText(limits.join(" · "), 14, picture.height + 96, side - 28);
     // the colours and what they are worth
     const strip = document.createElement("canvas"), { limit, stretch } = this.look, left = side - 360, wide = 340;
     strip.width = 256; strip.height = 10;

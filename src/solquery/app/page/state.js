@@ -7,7 +7,7 @@ export const fresh = () => ({
   asked: {}, locks: {}, describe: "", seed: 1, goal: null,
   // examples of what matches should be like and not, by id; and lists of patches that are kept, by name
   more: [], less: [], kept: {}, list: "kept",
-  filters: { source: "any", since: "", until: "", lat: ["", ""], lon: ["", ""], mu: "", region: "", noaa: "", parameters: {}, grid: {} },
+  filters: { source: "any", since: "", until: "", lat: ["", ""], lon: ["", ""], mu: "", region: "", noaa: "", quantity: "any", lasso: null, parameters: {}, grid: {} },
   perRegion: true, notOwn: true, k: 12, by: "hybrid",
   look: { palette: "grey", limit: 0, stretch: "asinh", numbers: "native", cards: "list", size: 100, sort: "distance", pil: false, cen: false, view: "grid", log: false, cloud: ["tuf", "psep"], map: "tuf" },
   pair: null,
@@ -34,6 +34,8 @@ export function toHash(s, modelHash) {
   const f = s.filters;
   if (f.source !== "any") put("source", f.source);
   put("since", f.since); put("until", f.until); put("mu", f.mu); put("region", f.region); put("noaa", f.noaa);
+  if (f.quantity !== "any") put("quantity", f.quantity);
+  if (f.lasso) put("lasso", [f.lasso.x ?? "", f.lasso.y ?? "", (f.lasso.log ?? []).map(Number).join(""), f.lasso.points.map((point) => point.join("_")).join("~")].join(","));
   for (const key of ["lat", "lon"]) if (f[key].some((v) => v !== "")) put(key, f[key].join("~"));
   put("where", Object.entries(f.parameters).map(([name, [low, high]]) => `${name}:${low ?? ""}~${high ?? ""}`).join(","));
   for (const key of ["more", "less"]) put(key, s[key].map(encodeURIComponent).join(","));
@@ -61,6 +63,14 @@ export function toHash(s, modelHash) {
   return `#${out}`;
 }
 
+/** What is encircled, from its text in a link; null where that is damaged. */
+function lassoOf(text) {
+  const [x, y, log, drawn] = (text || "").split(","), named = /^[a-z_]\w*$/.test(x) && /^[a-z_]\w*$/.test(y);
+  const points = (drawn || "").split("~").map((point) => point.split("_").map(Number)).filter((point) => point.length === 2 && point.every(Number.isFinite)).slice(0, 200);
+  if (points.length < 3 || (!named && (x || y))) return null;
+  return named ? { x, y, points, log: [log?.[0] === "1", log?.[1] === "1"] } : { points };
+}
+
 /** The state of a link; what is missing or damaged in it stays as it is in a fresh one. */
 export function fromHash(hash) {
   const p = new URLSearchParams(hash.replace(/^#/, "")), s = fresh();
@@ -77,6 +87,8 @@ export function fromHash(hash) {
   f.mu = numeric(p.get("mu") ?? "");
   f.region = (p.get("region") ?? "").slice(0, 100);
   f.noaa = /^\d{1,6}$/.test(p.get("noaa") ?? "") ? Number(p.get("noaa")) : "";
+  f.quantity = choose("quantity", ["radial", "line-of-sight"], "any");
+  f.lasso = lassoOf(p.get("lasso"));
   for (const key of ["lat", "lon"]) if (p.get(key)) { const [a, b] = p.get(key).split("~"); f[key] = [numeric(a), numeric(b)]; }
   for (const [key, limits] of [["where", f.parameters], ["grid", f.grid]]) for (const part of (p.get(key) || "").split(",").filter(Boolean)) {
     const match = part.match(/^(\w+):([^~]*)~(.*)$/);
@@ -115,6 +127,8 @@ export function filtersOf(s) {
   if (f.mu !== "") out.mu_min = f.mu;
   if (f.region) out.region = f.region;
   if (f.noaa) out.noaa = f.noaa;
+  if (f.quantity !== "any") out.quantity = f.quantity;
+  if (f.lasso) out.lasso = f.lasso.x ? f.lasso : { points: f.lasso.points };
   if (f.lat.some((v) => v !== "")) out.latitude_deg = between(f.lat);
   if (f.lon.some((v) => v !== "")) out.longitude_deg = between(f.lon);
   if (Object.keys(f.parameters).length) {

@@ -2,7 +2,8 @@
 
 import { getBlob, postBlob } from "./api.js";
 import { byId } from "./format.js";
-import { csv, fetchLines, keptCsv, patchOf, recordList } from "./matches.js";
+import { patchOf } from "./matches.js";
+import { csv, fetchLines, keptCsv, recordList } from "./tables.js";
 
 export function save(blob, name) {
   const link = document.createElement("a");
@@ -51,7 +52,7 @@ export function setUp(context, stage) {
     const { matches, name } = context();
     if (!matches.length) return "There are no matches to save.";
     save(new Blob([csv(matches)], { type: "text/csv" }), `${name}-matches.csv`);
-    return "Saved: parameters at native scale, those on the grid as grid_…, and how they differ from the query's there as difference_….";
+    return "Saved: parameters at native scale, how they differ from the query's as difference_…, and those on the grid of the model as grid_….";
   });
   doing("get-png", async () => { save(await stage.png(), `${context().name}.png`); return "Saved."; });
   doing("get-link", async () => ((await copy(shared())) ? "Copied. With the same model and archive the link shows the same." : "The browser does not let the page copy; take the link from the address bar."));

@@ -2,9 +2,11 @@
 
 import { draw } from "./field.js";
 import { byId, make, number, place, unit, when } from "./format.js";
+import { names } from "./marks.js";
 import { patchOf } from "./matches.js";
+import { compared } from "./numbers.js";
 
-const SVG = "http://www.w3.org/2000/svg", CURVES = ["tuf", "r", "psep"], PACE_MS = 250;
+const SVG = "http://www.w3.org/2000/svg", CURVES = ["flux", "tuf", "r", "psep"], PACE_MS = 250;
 const TALL = 96, WIDE = 300, LEFT = 46, RIGHT = 6, TOP = 8, FOOT = 16;
 
 const node = (tag, attributes, text) => {
@@ -38,7 +40,7 @@ export class Time {
     byId("time-of").textContent = `${found.frames.length} ${found.of > found.frames.length ? `of ${found.of.toLocaleString("en")} ` : ""}frames of ${many ? `${found.regions} regions` : first.region}, ${when(first)} to ${when(last)}`;
     byId("when").max = found.frames.length - 1;
     this.cells = found.frames.map((frame, k) => {
-      const canvas = make("canvas", { width: 56, height: 56 });
+      const canvas = make("canvas");
       const name = `${many ? `${frame.region}, ` : ""}${when(frame) || frame.id}`;
       return { frame, canvas, node: make("button", { type: "button", role: "option", tabindex: -1, title: `${name}. Click: the query`, "aria-label": name, onclick: () => { this.stop(); this.go(k, false); this.handlers.use(frame.id); } }, canvas, make("small", {}, many ? frame.region : (frame.t_utc ?? "").slice(5, 16).replace("T", " "))) };
     });
@@ -62,7 +64,7 @@ export class Time {
         if (!isIntersecting) continue;
         this.watch.unobserve(target);
         const cell = this.cells.find((one) => one.node === target);
-        if (cell) patchOf(cell.frame.id).then(({ field }) => draw(cell.canvas, field, { ...this.handlers.look(), pil: false, cen: false, bar: false, cross: null, width: 56 }), () => {});
+        if (cell) patchOf(cell.frame.id).then(({ field }) => draw(cell.canvas, field, { ...this.handlers.look(), pil: false, cen: false, bar: false, cross: null, width: cell.canvas.clientWidth || 56 }), () => {});
       }
     }, { root: byId("strip"), rootMargin: "200px" });
     for (const cell of this.cells) this.watch.observe(cell.node);
@@ -75,7 +77,7 @@ export class Time {
     const frame = this.frames[this.at];
     byId("when").value = this.at;
     byId("when").setAttribute("aria-valuetext", when(frame) || frame.id);
-    byId("now").textContent = [this.frames.some((one) => one.region !== frame.region) ? frame.region : "", when(frame), place(frame.latitude_deg, frame.longitude_deg), frame.mu === null ? "" : `μ ${frame.mu.toFixed(2)}`].filter(Boolean).join(" · ");
+    byId("now").textContent = [this.frames.some((one) => one.region !== frame.region) ? frame.region : "", when(frame), place(frame.latitude_deg, frame.longitude_deg), frame.mu === null ? "" : `μ ${frame.mu.toFixed(2)}`, ...names(frame)].filter(Boolean).join(" · ");
     this.cells.forEach((cell, k) => { cell.node.setAttribute("aria-selected", String(k === this.at)); });
     const cell = this.cells[this.at].node, strip = byId("strip");
     strip.scrollLeft = cell.offsetLeft - strip.offsetLeft - strip.clientWidth / 2 + cell.offsetWidth / 2;
@@ -104,7 +106,7 @@ export class Time {
     byId("play").textContent = "Play";
   }
 
-  /** Parameters against time, both at native scale; the query's value, on the grid as the frames' then, as a line. */
+  /** Parameters against time, with the query's value as a line, both at the scale of the model. */
   curves(many) {
     this.drawn = [];
     const timed = this.frames.filter((frame) => frame.t_utc);
@@ -112,9 +114,9 @@ export class Time {
     if (many || timed.length < 2) { byId("curves").replaceChildren(); return; }
     const at = (frame) => Date.parse(frame.t_utc), t0 = at(timed[0]), t1 = at(timed.at(-1)) || t0 + 1;
     const x = (frame) => LEFT + ((WIDE - LEFT - RIGHT) * ((frame.t_utc ? at(frame) : t0) - t0)) / Math.max(1, t1 - t0), query = this.handlers.query();
-    byId("curves").replaceChildren(...CURVES.filter((name) => name in this.parameters).map((name) => {
+    byId("curves").replaceChildren(...CURVES.filter((name) => name in this.parameters && !(name === "tuf" && "flux" in this.parameters)).map((name) => {
       const about = this.parameters[name], u = unit(about.unit);
-      const points = timed.map((frame) => [x(frame), frame.grid[name]?.value, frame.quantity]).filter(([, v]) => Number.isFinite(v));
+      const points = timed.map((frame) => [x(frame), compared(about, frame, name)?.value, frame.quantity]).filter(([, v]) => Number.isFinite(v));
       // fields along the line of sight and radial ones are no one curve
       const kinds = [...new Set(points.map((p) => p[2]))].sort((a, b) => points.filter((p) => p[2] === b).length - points.filter((p) => p[2] === a).length);
       const mine = query?.[name], all = points.map(([, v]) => v).concat(Number.isFinite(mine) ? [mine] : []);
@@ -133,7 +135,7 @@ export class Time {
         this.go(nearest, true);
       });
       this.drawn.push({ svg, x });
-      return make("figure", {}, make("figcaption", { class: "small" }, `${about.symbol}, ${u} on the grid${Number.isFinite(mine) ? "; dashed: the query" : ""}${kinds.length > 1 ? `; dots: ${kinds[0]}, rings: ${kinds.slice(1).join(", ")}` : ""}`), svg);
+      return make("figure", {}, make("figcaption", { class: "small" }, `${about.symbol}, ${u}${Number.isFinite(mine) ? "; dashed: the query" : ""}${kinds.length > 1 ? `; dots: ${kinds[0]}, rings: ${kinds.slice(1).join(", ")}` : ""}`), svg);
     }));
   }
 }

@@ -1,6 +1,7 @@
 // From what the user touches to what the page does: mouse, keys, files, the address bar.
 
 import { byId } from "./format.js";
+import { notice } from "./tell.js";
 
 const FIELDS = "input[type=text], input[type=number], input[type=date]";
 
@@ -40,6 +41,8 @@ export function wire(act) {
     changed(id, (look, box) => change(look, box.value));
     byId(id).addEventListener("change", act.map);
   }
+  // what a mark says is a tip of the mouse; a finger gets it as a line
+  document.addEventListener("click", (event) => { const mark = event.target.closest?.(".mark-"); if (mark?.title) notice(mark.title, "hint"); });
   files(act.openFile);
   addEventListener("keydown", (event) => {
     if (!(event.ctrlKey || event.metaKey) || event.target.matches?.(FIELDS) || document.querySelector("dialog[open]")) return;
@@ -72,7 +75,7 @@ export function early() {
 /** A FITS file by button or dropped anywhere. */
 function files(openFile) {
   byId("open").addEventListener("change", (event) => { openFile(event.target.files[0]); event.target.value = ""; });
-  byId("open-label").addEventListener("keydown", (event) => { if (event.key === "Enter" || event.key === " ") { event.preventDefault(); byId("open").click(); } });
+  byId("open-label").addEventListener("click", () => byId("open").click());
   const carries = (event) => event.dataTransfer?.types.includes("Files");
   addEventListener("dragover", (event) => { if (carries(event)) { event.preventDefault(); byId("drop").hidden = false; } });
   addEventListener("dragleave", (event) => { if (!event.relatedTarget) byId("drop").hidden = true; });

@@ -1,0 +1,101 @@
+// What the hand does to the query: a slider that is moved and let go, a number that is typed, a value that is held.
+
+import { Latest, postJson, postPacked } from "./api.js";
+import { chips } from "./ask.js";
+import { app, back, failed, load, look, MADE, parts, queryBody, remember, search, show, take, values } from "./core.js";
+import { busy, complain, notice } from "./tell.js";
+
+/** Parameters that an observation keeps while one is moved, and that another like it shares. */
+export const SAME = ["flux", "tuf", "psep", "r", "polarity"];
+const NEAREST = 4;
+
+const origin = () => (app.state.query.kind === "z" ? app.state.query.from : app.now.record?.region ?? app.state.query.name);
+const holdWithout = (name) => Object.fromEntries(Object.entries(app.state.locks).filter(([held]) => held !== name));
+
+/** What is asked of the model: of an observation, all else as it was observed, as near as the model comes. */
+function asking(name, value) {
+  const { state, now, about } = app;
+  if (state.query.kind === "z") return { [name]: value };
+  const rest = SAME.concat("tilt").filter((other) => other !== name && other in about && !(other in state.locks) && Number.isFinite(now.observed?.[other] ?? NaN));
+  return { ...Object.fromEntries(rest.map((other) => [other, Math.max(about[other].reach[0], Math.min(about[other].reach[1], now.observed[other]))])), [name]: value };
+}
+
+/** The nearest few follow the hand; the whole list is asked for when it rests. */
+const meanwhile = new Latest(async (mine, z) => {
+  const asked = ++app.sought;
+  try {
+    const found = await postJson("/api/search", { ...queryBody(), patch: undefined, upload: undefined, exclude_own: false, z, k: Math.min(NEAREST, app.state.k) });
+    if (mine === app.turn && app.hand && asked === app.sought) parts.matches.first(found.matches);
+  } catch { /* the search at the end tells */ }
+});
+
+const follow = new Latest(async (mine, z, name, value) => {
+  try {
+    const { document, fields } = await postPacked("/api/edit?format=packed", { z, set: asking(name, value), hold: holdWithout(name), exact: false });
+    if (mine !== app.turn || !app.hand) return;
+    app.now.got = values(document.measured);
+    app.now.verdict = "";
+    parts.stage.show({ field: fields[0], scale: app.health.model.scale_mm, source: "generated", title: origin() ? `from ${origin()}, changed` : "no observation", seen: MADE() }, look());
+    parts.panel.update({ got: app.now.got, native: document.measured, asked: { [name]: value }, locks: app.state.locks, verdict: "", ready: true });
+    parts.maps.update({ got: app.now.got, matches: app.now.matches, z: document.z, trail: app.history.trail() });
+    if (app.health.archive) meanwhile.ask(mine, document.z);
+  } catch (error) { if (mine === app.turn && error.kind !== "out of reach") complain(error, back); }
+});
+
+export function drag(name, value) {
+  // all of one drag starts from where the hand took hold, so that going back goes back
+  if (app.hand?.name !== name) { app.hand = { name, z: app.state.query.z }; app.turn++; }
+  document.documentElement.dataset.hand = name;
+  follow.ask(app.turn, app.hand.z, name, value);
+}
+
+export async function release(name, value) {
+  const z = app.hand?.name === name ? app.hand.z : app.state.query.z, from = origin();
+  app.hand = null;
+  delete document.documentElement.dataset.hand;
+  follow.drop();
+  meanwhile.drop();
+  const mine = ++app.turn;
+  notice("");
+  try {
+    await busy(async () => {
+      const { document, fields } = await postPacked("/api/edit?format=packed", { z, set: asking(name, value), hold: holdWithout(name) });
+      if (mine !== app.turn) return;
+      take(document, fields[0]);
+      if (Math.abs(app.now.got[name] - value) <= 0.1 * Math.abs(value)) app.now.verdict = "met";
+      Object.assign(app.state, { query: { kind: "z", z: document.z, from }, asked: { [name]: value }, describe: "", goal: null });
+      app.state.look.view = "grid";
+      chips([]);
+      app.sought_frames = null;
+      remember();
+      show();
+      await search();
+    });
+  } catch (error) {
+    if (mine !== app.turn) return;
+    if (error.nearest?.[name] !== undefined) {
+      // what was typed stays to be seen, beside what can be had
+      await load().catch(() => {});
+      parts.panel.refuse(name, value, error.nearest[name]);
+      return;
+    }
+    await load().catch(() => {});
+    failed(error);
+  }
+}
+
+export function lock(name, on) {
+  if (on) app.state.locks[name] = app.now.got[name]; else delete app.state.locks[name];
+  delete app.state.asked[name];
+  remember();
+  show();
+}
+
+/** Hold other values while one moves, or release them. */
+export function only(name, others, on) {
+  const { state, now } = app;
+  delete state.locks[name];
+  for (const other of others) if (on) state.locks[other] = now.got[other]; else delete state.locks[other];
+  remember();
+  show();
+}

@@ -1,0 +1,41 @@
+// One number and one uncertainty of each parameter: at native scale where the model is calibrated for it.
+
+import { number, quantity, unit } from "./format.js";
+
+/** The entry {value, unit} of a record by which it is compared: as observed, or on the grid where the model knows no better. */
+export const compared = (about, record, name) => (about?.native ? record.parameters?.[name] : undefined) ?? record.grid?.[name];
+
+/** Values of a record by name, as they are compared; NaN where unknown. */
+export const valuesOf = (parameters, record) => Object.fromEntries(Object.entries(parameters).map(([name, about]) => [name, compared(about, record, name)?.value ?? NaN]));
+
+/** The ends of a band in one power of ten, so that they are read at a glance. */
+function together(values, size) {
+  const ten = number(size).match(/×10.+$/)?.[0] ?? "", by = ten ? 10 ** Math.floor(Math.log10(Math.abs(size))) : 1;
+  return [values.map((v) => number(v / by)), ten];
+}
+
+/** "(2.76 to 3.18)×10²²" of an estimate, "± 9.7×10¹⁹" of an observation; empty without either. */
+export function uncertainty(entry) {
+  if (!entry || entry.value === null || entry.value === undefined) return "";
+  if (Number.isFinite(entry.error) && entry.error > 0) return `± ${number(entry.error, 2)}`;
+  if (!Number.isFinite(entry.low) || !Number.isFinite(entry.high)) return "";
+  const [[low, high], ten] = together([entry.low, entry.high], entry.value || entry.high);
+  return `(${low} to ${high})${ten}`;
+}
+
+/** What a band is, and how often it holds. */
+export function coverage(about) {
+  const found = Object.entries(about.band?.coverage ?? {}).map(([kind, one]) => `${(100 * (one.share ?? one)).toFixed(0)} % of ${one.patches?.toLocaleString("en") ?? ""} ${kind} patches`.replace(/ +/g, " "));
+  return found.length ? `measured: it holds for ${found.join(" and ")} of regions that it was not fitted on` : "how often it holds for observations was not measured";
+}
+
+/** Sentences about one value: what it is, how well it is known, and what it is on the grid. */
+export function told(about, entry, observed) {
+  if (!entry || entry.value === null || entry.value === undefined || about.binary) return "";
+  const band = uncertainty(entry), u = unit(entry.unit ?? about.unit), out = [`Now ${quantity({ ...entry, unit: entry.unit ?? about.unit })}`];
+  if (band && observed) out.push(`, ${band} ${u}: one standard error, from the noise of its own quiet pixels${Number.isFinite(entry.bias) && entry.bias ? `, which adds ${number(entry.bias)} ${u} on average` : ""}`);
+  else if (band) out.push(`, ${band} ${u}: the band in which two thirds of patches lie, ${coverage(about)}`);
+  out.push(about.native ? ", at native (HMI) scale." : ", on the grid of the model.");
+  if (entry.grid?.value !== undefined && entry.grid.value !== null) out.push(` On the grid of the model it is ${quantity(entry.grid)}.`);
+  return out.join("");
+}
