@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import solquery
+from solquery import Archive
 
 HEAVY = {
     "torch", "scipy", "sklearn", "lancedb", "lance", "pyarrow", "pandas", "astropy", "sunpy", "reproject", "drms",
@@ -51,19 +52,50 @@ def test_help_loads_nothing_heavy(arguments):
     assert not loaded_by(HELP.format(arguments=arguments)) & (HEAVY - {"pydantic"})
 
 
-def test_patches_presets_and_parameters_need_torch_and_nothing_else_that_is_heavy():
-    found = loaded_by("import solquery; solquery.Patch, solquery.get_preset('paper'), solquery.measure")
-    assert found & HEAVY == {"torch"}
+def test_patches_presets_and_parameters_load_nothing_heavy():
+    found = loaded_by(
+        "import solquery; from solquery.physics import parameters; parameters()\n"
+        "solquery.Patch, solquery.get_preset('paper'), solquery.measure, solquery.Model.list()"
+    )
+    assert not found & HEAVY
+
+
+SAMPLE = Path(solquery.__file__).parent / "samples" / "sharp-856-20110915T052400-magnetogram.fits"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["info"],
+        ["params", str(SAMPLE)],
+        ["params", str(SAMPLE), "--param", "r_value", "--noise", "10", "--json"],
+        ["ingest", str(SAMPLE), "--archive", "ARCHIVE", "--any-quality"],
+        ["info", "--archive", "ARCHIVE"],
+    ],
+)
+def test_verbs_without_a_network_do_not_load_torch(arguments, tmp_path):
+    pytest.importorskip("numba")
+    archive = str(tmp_path / "archive")
+    if arguments[:2] == ["info", "--archive"]:
+        Archive.create(archive)
+    found = loaded_by(HELP.format(arguments=[archive if part == "ARCHIVE" else part for part in arguments]))
+    assert "torch" not in found
+
+
+def test_a_parameter_of_a_plugin_is_measured_in_torch_where_a_verb_does_without(tmp_path):
+    plugin = tmp_path / "own.py"
+    plugin.write_text(
+        "from solquery.physics import parameter\n\n\n@parameter('peak', 'G')\n"
+        "def peak(fields, scale):\n    return fields.abs().amax((1, 2))\n"
+    )
+    code = HELP.format(arguments=["params", str(SAMPLE), "--param", "peak", "--plugin", str(plugin)])
+    assert "torch" in loaded_by(code)
 
 
 def test_what_opens_no_archive_does_not_wait_for_lance(tmp_path):
     arguments = ["generate", "--describe", "strong", "--seed", "1", "--out", str(tmp_path)]
     found = loaded_by(HELP.format(arguments=arguments))
     assert "torch" in found and not found & {"lancedb", "sklearn", "sunpy", "reproject", "drms", "fastapi"}
-
-
-def test_the_measure_works():
-    assert "torch" in loaded_by("import solquery; solquery.measure")
 
 
 def test_every_public_name_is_there_and_has_a_docstring():

@@ -1,4 +1,4 @@
-"""Packages whose public names are loaded when they are first used."""
+"""Packages whose public names are loaded when they are first used, and modules that are imported then."""
 
 from __future__ import annotations
 
@@ -8,7 +8,22 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any
 
-__all__ = ["lazily"]
+__all__ = ["deferred", "lazily"]
+
+
+class _Deferred(ModuleType):
+    """A module that is imported when something of it is first asked for."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(import_module(self.__name__), name)
+
+
+def deferred(name: str) -> Any:
+    """The module `name`: itself where it is imported already, else what imports it with the first use.
+
+    For a library that takes seconds to import and that a module needs in some of its functions only.
+    """
+    return sys.modules.get(name) or _Deferred(name)
 
 
 class _Package(ModuleType):

@@ -12,11 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from torch import nn
 
 from .config import EncoderConfig, GeneratorConfig, Preset, get_preset, validated
 from .io import first_line
+from .lazy import deferred
 from .model_files import (
     FORMAT,
     MANIFEST,
@@ -37,7 +36,12 @@ from .model_files import (
 from .physics import measure_on_grid
 
 if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
     from .steering.directions import Directions
+else:
+    torch = deferred("torch")
 
 __all__ = ["DEFAULT", "Model", "ModelError", "state_hash"]
 

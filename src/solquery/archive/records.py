@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from ..patch import Patch, observation_time
-from ..physics import measure, parameters
+from ..physics import measure_arrays, parameters
 from ..sharp.header import number
 from ..sharp.identity import instrument_of
 from ..sharp.limb import offlimb_fraction
@@ -145,7 +145,7 @@ def parameter_values(field: np.ndarray, scale_mm: tuple[float, float] | None, na
     """
     known = parameters()
     wanted = [n for n in names if scale_mm is not None or known[n].unit == known[n].grid_unit]
-    got = measure(field, scale_mm, wanted) if wanted else {}
+    got = measure_arrays(field, scale_mm, wanted) if wanted else {}
     values = {n: float(got[n][0]) for n in wanted}
     return {n: None if math.isnan(values.get(n, math.nan)) else values[n] for n in names}
 

@@ -15,7 +15,7 @@ from .keywords import HeaderValue, header_values
 from .line_of_sight import RadialEstimate, radial_estimates
 from .noise import ErrorEstimate, parameter_errors
 from .quiet import NoiseModel, estimate_noise
-from .registry import get_parameter, measure, parameters
+from .registry import get_parameter, measure_arrays, parameters
 from .sharp import measure_active, measure_region
 
 __all__ = ["PatchReport", "describe_patch"]
@@ -89,7 +89,7 @@ def describe_patch(
     if not np.isfinite(patch.field).any():
         raise ValueError("every pixel is missing; there is nothing to measure")
     wanted = [get_parameter(n).name for n in names] if names is not None else list(parameters(on_demand=True))
-    values = _plain(measure(patch.field, patch.scale_mm, wanted))
+    values = _plain(measure_arrays(patch.field, patch.scale_mm, wanted))
     noise, fault, found = None, "", {}
     if errors:
         try:

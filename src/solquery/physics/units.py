@@ -10,7 +10,7 @@ import numpy as np
 
 from ..patch import Patch
 from .noise import ErrorEstimate, parameter_errors
-from .registry import get_parameter, measure, parameters, unit_of
+from .registry import get_parameter, is_tensor, measure, measure_arrays, parameters, unit_of
 
 if TYPE_CHECKING:
     from astropy.table import QTable
@@ -59,9 +59,10 @@ def quantities(fields: Any, scale: Any = None, names: Iterable[str] | str | None
     bare, scale_mm = _bare(fields, scale)
     single = np.ndim(bare) == 2
     out = {}
-    for name, values in measure(bare, scale_mm, names).items():
+    found = measure if is_tensor(bare) else measure_arrays
+    for name, values in found(bare, scale_mm, names).items():
         unit = u.Unit(unit_of(name, scale_mm is not None))
-        out[name] = (values[0].item() if single else values.cpu().numpy()) * unit
+        out[name] = (values[0].item() if single else np.asarray(values.cpu() if is_tensor(values) else values)) * unit
     return out
 
 
@@ -100,7 +101,7 @@ def qtable(
         ]
     wrong = None if errors is None else list(errors)
     for patch, names_known in zip(rows, known, strict=True):
-        got = measure(patch.field, patch.scale_mm, names_known)
+        got = measure_arrays(patch.field, patch.scale_mm, names_known)
         for name in wanted:
             values[name].append(float(got[name][0]) if name in got else float("nan"))
     table = QTable(
