@@ -80,6 +80,27 @@ def test_verbs_without_a_network_do_not_load_torch(arguments, tmp_path):
         Archive.create(archive)
     found = loaded_by(HELP.format(arguments=[archive if part == "ARCHIVE" else part for part in arguments]))
     assert "torch" not in found
+    assert arguments[0] == "ingest" or "pandas" not in found
+
+
+def test_a_package_is_spared_only_while_it_is_said_and_can_be_had_afterwards():
+    code = (
+        "from solquery.lazy import spare, without_spared\nspare('html')\n"
+        "with without_spared():\n    try:\n        import html\n    except ImportError:\n        pass\n"
+        "    else:\n        raise SystemExit(1)\n"
+        "import html, sys\nassert not [f for f in sys.meta_path if type(f).__module__ == 'solquery.lazy']"
+    )
+    assert "html" in loaded_by(code)
+
+
+def test_an_archive_opened_by_a_program_leaves_pandas_as_it_is(tmp_path):
+    pytest.importorskip("pandas")
+    code = (
+        f"from solquery import Archive\nArchive.create({str(tmp_path / 'archive')!r})\n"
+        "import pandas as pd, pyarrow as pa\n"
+        "assert pa.array(pd.Series(pd.to_datetime(['2012-01-01', None]))).null_count == 1"
+    )
+    assert "pandas" in loaded_by(code)
 
 
 def test_a_parameter_of_a_plugin_is_measured_in_torch_where_a_verb_does_without(tmp_path):

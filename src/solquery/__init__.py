@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from .plugins import PluginError, load_plugin
     from .search.baselines import search_parameters
     from .search.index import Match, SearchError
-    from .search.session import SearchSession, search, search_hybrid
+    from .search.session import SearchSession
+    from .search.single import search, search_hybrid
     from .sharp.fits import UnreadableFits, read_sharp, write_fits
     from .simulator import simulate, simulate_region
     from .steering.direct import steer
@@ -144,7 +145,8 @@ _HOME = {
     "search.baselines": "search_parameters",
     "encoder.embedding": "embed embed_archive",
     "search.index": "Match SearchError",
-    "search.session": "SearchSession search search_hybrid",
+    "search.session": "SearchSession",
+    "search.single": "search search_hybrid",
     "encoder.training": "load_encoder train_encoder",
     "steering.direct": "steer",
     "steering.directions": "Directions fit_directions",

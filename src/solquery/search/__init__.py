@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from .index import EmbeddingIndex, Match, SearchError, nearest
     from .loading import load_index
     from .rerank import RERANK_DEPTH, best_correlation, reranked
-    from .session import SearchSession, search, search_hybrid
+    from .session import SearchSession
+    from .single import search, search_hybrid
     from .visual_similarity import visual_similarity
 
 
@@ -78,7 +79,8 @@ __getattr__, __dir__ = lazily(
         "index": "EmbeddingIndex Match SearchError nearest",
         "loading": "load_index",
         "rerank": "RERANK_DEPTH best_correlation reranked",
-        "session": "SearchSession search search_hybrid",
+        "session": "SearchSession",
+        "single": "search search_hybrid",
         "visual_similarity": "visual_similarity",
     },
 )

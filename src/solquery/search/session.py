@@ -21,7 +21,8 @@ from ..archive.rows import in_lance, rows_at, table_with_places, version_of
 from .explanation import Explanation, explained
 from .hybrid import EMBEDDING, WEIGHTS, NormalScores, ScoredParameters, mixed_distances, scored_parameters
 from .index import EmbeddingIndex, Match, checked_query, checked_vectors
-from .loading import Embedded, load_index, row_columns, rows_of
+from .loading import Embedded, row_columns, rows_of
+from .patch_list import PatchList
 from .query import Asked
 from .rerank import RERANK_DEPTH, reranked
 
@@ -30,12 +31,14 @@ if TYPE_CHECKING:
     from ..protocols import Model
     from .approximate import ApproximateIndex
 
-__all__ = ["BY", "SearchSession", "explain", "search", "search_hybrid"]
+__all__ = ["BY", "SearchSession", "shares"]
 
 #: what a search can compare: embeddings; embedding and parameters; parameters; the paper's distances of (TUF, R, PSEP)
 BY = ("ssl", "hybrid", "physics", "euclidean", "mahalanobis")
 #: queries and conditions that are remembered
 _QUERIES, _CONDITIONS = 4, 8
+#: of so many patches and more the embeddings are not kept in memory for a first query: it needs its distances only
+_READ_THROUGH = 200_000
 
 
 class SearchSession:
@@ -63,11 +66,15 @@ class SearchSession:
 
     def _forget(self) -> None:
         self._embedded: Embedded | None = None
+        self._among: dict[str, Embedded] = {}
         self._indexes: OrderedDict[str | None, EmbeddingIndex] = OrderedDict()
         self._scored: dict[tuple[str, ...], tuple[pa.Array, ScoredParameters]] = {}
         self._scores: dict[str, NormalScores] = {}
         self._quick: list[ApproximateIndex | None] = []
         self._columns: list[str] = []
+        #: distances of the newest query, and to which condition and query they belong
+        self._measured: tuple[tuple[str | None, bytes], PatchList, np.ndarray] | None = None
+        self._first: bytes | None = None
 
     def _refresh(self) -> None:
         version = version_of(self.archive) if in_lance(self.archive) else None
@@ -109,7 +116,7 @@ class SearchSession:
             return self._indexes[where]
 
     def _read(self, where: str) -> EmbeddingIndex:
-        return load_index(self.archive, self.model, where)
+        return self._embedded_among(where).index()
 
     def _selected(self, where: str) -> EmbeddingIndex:
         every = self._index(None)
@@ -174,6 +181,22 @@ class SearchSession:
         list of Match
             As `solquery.search`.
         """
+        found = self.nearest(query, k, where, group, exclude_region, by=by, weights=weights, rerank=rerank)
+        return self._with_rows(found)
+
+    def nearest(
+        self,
+        query: Any,
+        k: int = 10,
+        where: str | None = None,
+        group: str = "region",
+        exclude_region: str | Collection[str] | None = None,
+        *,
+        by: str = "ssl",
+        weights: Mapping[str, float] | None = None,
+        rerank: int | None = None,
+    ) -> list[Match]:
+        """`search`, without the rows of the patches that are found."""
         if by not in BY:
             raise ValueError(f"by must be one of {', '.join(BY)}, got {by!r}")
         with self._lock:
@@ -190,7 +213,7 @@ class SearchSession:
             found = reranked(self.archive, self.model, asked.x, find, k, group, rerank, asked.aligner, self.pictures)
         else:
             found = find(k, group)
-        return self._with_rows(found)
+        return found
 
     @staticmethod
     def verified_by_default(by: str) -> int:
@@ -205,13 +228,40 @@ class SearchSession:
             quick = self._approximate()
             if quick is not None:
                 return quick.nearest(asked.vector, k, group, exclude, where)[0]
-            return self._index(where or None).nearest(asked.vector, k, group, exclude)[0]
+            if not self._reads_through(asked, where or None):
+                return self._index(where or None).nearest(asked.vector, k, group, exclude)[0]
         patches, distances = self.distances(asked, where, by, weights)
-        return patches.ranked(distances[None].copy(), k, group, exclude)
+        return patches.ranked(distances, k, group, exclude)
+
+    def _reads_through(self, asked: Asked, where: str | None) -> bool:
+        """Whether a query is answered by one pass over the embeddings: the first of a session in a large archive."""
+        with self._lock:
+            if where in self._indexes or not in_lance(self.archive):
+                return False
+            key = asked.x.tobytes()
+            self._first = self._first or key
+            return self._first == key and self._embedded_among(where).rows >= _READ_THROUGH
+
+    def _embedded_among(self, where: str | None) -> Embedded:
+        with self._lock:
+            if where is None:
+                return self._there()
+            if where not in self._among:
+                self._among = {where: Embedded(self.archive, self.model, where)}
+            return self._among[where]
+
+    def _passed(self, asked: Asked, where: str | None) -> tuple[PatchList, np.ndarray]:
+        """All patches and their distances from a query, by one pass; the newest are remembered."""
+        key = where, asked.x.tobytes()
+        with self._lock:
+            if self._measured is None or self._measured[0] != key:
+                patches, squares = self._embedded_among(where).squares(asked.vector[0])
+                self._measured = key, patches, np.sqrt(squares)
+            return self._measured[1:]
 
     def distances(
         self, asked: Asked, where: str | None = None, by: str = "ssl", weights: Mapping[str, float] | None = None
-    ) -> tuple[EmbeddingIndex, np.ndarray]:
+    ) -> tuple[PatchList, np.ndarray]:
         """All patches that meet a condition, and their distances (N,) from a query, as `search` measures them."""
         if by in ("euclidean", "mahalanobis"):
             from .baselines import table_distances
@@ -219,6 +269,8 @@ class SearchSession:
             patches, apart = table_distances(self.archive, asked.values, by, where, preset=self.model.preset.name)
             return patches, apart[0]
         if by == "ssl":
+            if self._reads_through(asked, where or None):
+                return self._passed(asked, where or None)
             index = self._index(where or None)
             return index, index.distances(asked.vector)[0]
         weights = shares(by) if weights is None else weights
@@ -228,12 +280,34 @@ class SearchSession:
         names = tuple(name for name, weight in weights.items() if name != EMBEDDING and weight > 0)
         scored, rows = ScoredParameters({}), np.empty(0, np.int64)
         if names:
-            ids, scored = self._parameters(names)
-            rows = np.asarray(pc.index_in(index.id_array, value_set=ids))
+            scored, rows = self.scored(names, index)
         apart = mixed_distances(
             index, self.model, asked.x, scored, rows, weights, vector=asked.vector, archive_vectors=every
         )
         return index, apart[0]
+
+    def candidates(self, where: str | None = None) -> int:
+        """How many patches a search under a condition is among; 0 where nothing meets it.
+
+        Raises
+        ------
+        ArchiveError
+            For a condition that cannot be read.
+        """
+        with self._lock:
+            self._refresh()
+        quick = self._approximate()
+        if quick is not None:
+            rows = quick.selected(where or None)
+            return len(quick) if rows is None else len(rows)
+        if not where:
+            return len(self.index())
+        return len(self._index(where)) if self.archive.count(where) else 0
+
+    def scored(self, names: tuple[str, ...], patches: PatchList) -> tuple[ScoredParameters, np.ndarray]:
+        """Scores of some parameters of the whole archive, and the rows (N,) in them of some patches."""
+        ids, scored = self._parameters(names)
+        return scored, np.asarray(pc.index_in(patches.id_array, value_set=ids))
 
     def _parameters(self, names: tuple[str, ...]) -> tuple[pa.Array, ScoredParameters]:
         with self._lock:
@@ -302,109 +376,3 @@ class SearchSession:
 def shares(by: str) -> dict[str, float]:
     """Weights of a search by ``"hybrid"``, embedding and parameters, or by ``"physics"``, parameters alone."""
     return {name: weight for name, weight in WEIGHTS.items() if by == "hybrid" or name != EMBEDDING}
-
-
-def search(
-    archive: Archive,
-    model: Model,
-    query: Any,
-    k: int = 10,
-    where: str | None = None,
-    group: str = "region",
-    exclude_region: str | Collection[str] | None = None,
-    rerank: int = RERANK_DEPTH,
-) -> list[Match]:
-    """The patches of an archive that look most like the query.
-
-    All embeddings are compared, unless the archive has an approximate index (`build_index`, ``solquery index``), which
-    finds nearly all of the same in milliseconds among millions.
-
-    Parameters
-    ----------
-    archive
-        With the embeddings of this model (`embed_archive`).
-    model
-        Whose encoder embeds the query.
-    query
-        (H, W) in preset units, numpy or tensor: generated, edited, or a prepared observation.
-    k
-        How many; fewer come back where the archive has fewer.
-    where
-        SQL condition on the columns of the archive, e.g. ``"source = 'real' AND tuf > 1e22"``.
-    group
-        ``"region"``: the best frame of each region, since frames of one region are near-duplicates in time;
-        ``"none"``: every patch for itself.
-    exclude_region
-        Name or names of regions to leave out, e.g. that of the query.
-    rerank
-        How many of the nearest patches are looked at again, pixel by pixel (`solquery.search.reranked`): one over
-        which the query can be laid comes first. 0 for none, where the query is no image that could be in the archive.
-
-    Returns
-    -------
-    list of Match
-        Nearest first, with Euclidean distances of the embeddings; before them what the query can be laid over.
-
-    Raises
-    ------
-    SearchError
-        When the query does not fit the preset, or nothing can be searched (see `load_index`).
-    """
-    return SearchSession(archive, model).search(query, k, where, group, exclude_region, rerank=rerank)
-
-
-def search_hybrid(
-    archive: Archive,
-    model: Model,
-    query: Any,
-    k: int = 10,
-    where: str | None = None,
-    group: str = "region",
-    exclude_region: str | Collection[str] | None = None,
-    weights: Mapping[str, float] | None = None,
-) -> list[Match]:
-    """The patches of an archive that look like the query and have its physical parameters.
-
-    Parameters
-    ----------
-    archive, model, query, k, where, group, exclude_region
-        As in `search`.
-    weights
-        Of ``"embedding"`` (the embedding) and of parameters by name; what is not named has no say. None: `WEIGHTS`, the
-        look, the eight parameters of the paper and which polarity leads. Without ``"embedding"``, or with 0 for it, the
-        search is by physics alone.
-
-    Returns
-    -------
-    list of Match
-        Nearest first. A distance of 1 is one spread of the archive, in the mean over what is compared.
-
-    Raises
-    ------
-    SearchError
-        As `search`, and where the archive lacks a parameter on the grid.
-    """
-    session = SearchSession(archive, model)
-    weights = dict(WEIGHTS if weights is None else weights)
-    return session.search(query, k, where, group, exclude_region, by="hybrid", weights=weights, rerank=0)
-
-
-def explain(
-    archive: Archive,
-    model: Model,
-    x: np.ndarray,
-    matches: Sequence[Match],
-    by: str = "ssl",
-    where: str | None = None,
-    weights: Mapping[str, float] | None = None,
-) -> list[Explanation]:
-    """What can be said of each match of one search; of many, `SearchSession.explain` says it sooner.
-
-    Parameters
-    ----------
-    archive, model, x, by, where, weights
-        As in `SearchSession.search`; those of the search.
-    matches
-        Its answers, nearest first.
-    """
-    return SearchSession(archive, model).explain(x, matches, by=by, where=where, weights=weights)
