@@ -144,7 +144,7 @@ def test_packing_is_undone_and_a_cut_body_is_noticed():
 
 
 def test_search_finds_the_patch_itself_and_one_per_region(client, service):
-    query = service.catalogue.ids[4]
+    query = str(service.catalogue.ids[4])
     found = ok(client.post("/api/search", json={"patch": query, "k": 9})).json()
     assert found["matches"][0]["id"] == query and found["matches"][0]["distance"] == pytest.approx(0, abs=1e-3)
     regions = [match["region"] for match in found["matches"]]
