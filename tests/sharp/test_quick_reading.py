@@ -48,7 +48,8 @@ SAMPLES = sorted((Path(solquery.__file__).parent / "samples").glob("*.fits"))
 
 @pytest.mark.parametrize("path", SAMPLES, ids=lambda path: path.name)
 def test_samples_are_read_the_same(path, monkeypatch):
-    assert same(path, monkeypatch)
+    # they carry no sum of their data, so that astropy has to look
+    assert not same(path, monkeypatch)
 
 
 @pytest.fixture
