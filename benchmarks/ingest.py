@@ -17,6 +17,7 @@ import time
 import warnings
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 
@@ -55,7 +56,8 @@ def by_astropy(paths: list[Path]) -> list[Patch]:
 
 def as_published(patch: Patch, path: Path) -> Path:
     """A compressed file with the sums of its data and its header, as JSOC's have them."""
-    plain = write_fits(patch, path.with_suffix(".plain"), quantum_gauss=0.01)
+    # without the record of the simulation, a text of several cards that no observation has
+    plain = write_fits(replace(patch, truth={}), path.with_suffix(".plain"), quantum_gauss=0.01)
     with fits.open(plain, disable_image_compression=True) as units:
         units.writeto(path, checksum=True)
     plain.unlink()
