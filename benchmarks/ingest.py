@@ -20,6 +20,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
+from unittest.mock import patch as patched
 
 import numpy as np
 from astropy.io import fits
@@ -47,11 +48,8 @@ def as_a_script(paths: list[Path]) -> np.ndarray:
 
 def by_astropy(paths: list[Path]) -> list[Patch]:
     """The files read without fitsio, whether it is installed or not."""
-    found, quick_reading._fitsio = quick_reading._fitsio, lambda: None
-    try:
+    with patched.object(quick_reading, "_fitsio", lambda: None):
         return [read_sharp(path) for path in paths]
-    finally:
-        quick_reading._fitsio = found
 
 
 def as_published(patch: Patch, path: Path) -> Path:

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..patch import Patch
 from .noise import ErrorEstimate, parameter_errors
-from .registry import get_parameter, is_tensor, measure, measure_arrays, parameters, unit_of
+from .registry import get_parameter, measure_arrays, parameters, unit_of
 
 if TYPE_CHECKING:
     from astropy.table import QTable
@@ -59,10 +59,9 @@ def quantities(fields: Any, scale: Any = None, names: Iterable[str] | str | None
     bare, scale_mm = _bare(fields, scale)
     single = np.ndim(bare) == 2
     out = {}
-    found = measure if is_tensor(bare) else measure_arrays
-    for name, values in found(bare, scale_mm, names).items():
+    for name, values in measure_arrays(bare, scale_mm, names).items():
         unit = u.Unit(unit_of(name, scale_mm is not None))
-        out[name] = (values[0].item() if single else np.asarray(values.cpu() if is_tensor(values) else values)) * unit
+        out[name] = (values[0].item() if single else values) * unit
     return out
 
 

@@ -142,7 +142,7 @@ def _unit(unit: Any, cards: dict[str, Any]) -> Unit:
     elif cards.get("XTENSION", "IMAGE").strip() != "IMAGE":
         return Unit((), None, _told(cards), {})
     shape = tuple(_whole(cards, f"NAXIS{k}") for k in range(_whole(cards, "NAXIS"), 0, -1))
-    scaling = {key: cards.get(key) for key in ("BSCALE", "BZERO", "BITPIX")} if shape else {}
+    scaling: dict[str, Any] = {key: cards.get(key) for key in ("BSCALE", "BZERO", "BITPIX")} if shape else {}
     if not shape or 0 in shape:
         return Unit(shape, None, _told(cards), scaling)
     array = np.asarray(unit.read())
