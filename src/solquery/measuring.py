@@ -10,20 +10,30 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from torch import Tensor
 
 from . import physics
+from .lazy import deferred
 from .patch import Patch
 from .physics.observed import measure_within, region_window
+from .physics.registry import is_tensor
 
 if TYPE_CHECKING:
+    import torch
     from astropy.table import QTable
     from astropy.units import Quantity
+    from torch import Tensor
 
     from .physics.noise import ErrorEstimate
     from .physics.observed import Window
+else:
+    torch = deferred("torch")
 
 __all__ = ["measure", "qtable", "quantities", "uncertainty"]
+
+
+def _is_array(what: Any) -> bool:
+    """Whether something is a field, or several, and no patch."""
+    return isinstance(what, np.ndarray | list | tuple) or is_tensor(what)
 
 
 def _field_and_scale(what: Any, scale_mm: Any) -> tuple[Any, Any, Window | None]:
@@ -32,7 +42,7 @@ def _field_and_scale(what: Any, scale_mm: Any) -> tuple[Any, Any, Window | None]
     Of arrays and Quantities as given, which say nothing of a region; else of the patch that `what` stands for.
     """
     window = None
-    if not isinstance(what, np.ndarray | Tensor | list | tuple):
+    if not _is_array(what):
         what = _patch(what)
         window = region_window(what)
     elif not (hasattr(what, "to_value") or hasattr(scale_mm, "to_value") or isinstance(scale_mm, str)):
@@ -87,7 +97,8 @@ def measure(what: Any, scale_mm: Any = None, names: Iterable[str] | str | None =
     if window is None:
         return physics.measure(fields, scale_mm, names)
     wanted = [names] if isinstance(names, str) else list(physics.parameters() if names is None else names)
-    return measure_within(fields, scale_mm, wanted, window)
+    found = measure_within(fields, scale_mm, wanted, window)
+    return {name: torch.from_numpy(values) for name, values in found.items()}
 
 
 def uncertainty(
@@ -133,7 +144,7 @@ def quantities(what: Any, scale: Any = None, names: Iterable[str] | str | None =
     """
     from .physics.units import quantities as of_fields
 
-    return of_fields(what if isinstance(what, np.ndarray | Tensor | list | tuple) else _patch(what), scale, names)
+    return of_fields(what if _is_array(what) else _patch(what), scale, names)
 
 
 def qtable(

@@ -13,11 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from torch import nn
 
 from .config import EncoderConfig, GeneratorConfig, Preset, get_preset, validated
 from .io import first_line
+from .lazy import deferred
 from .model_files import (
     FORMAT,
     MANIFEST,
@@ -38,8 +37,13 @@ from .model_files import (
 from .physics import measure_on_grid
 
 if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
     from .steering.directions import Directions
     from .steering.native_scale import NativeScale
+else:
+    torch = deferred("torch")
 
 __all__ = ["DEFAULT", "Model", "ModelError", "state_hash"]
 

@@ -10,14 +10,18 @@ import shutil
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
-
-import torch
-from torch import Tensor, nn
+from typing import TYPE_CHECKING, Any
 
 from .config import Preset
 from .errors import SolqueryError
 from .io import first_line
+from .lazy import deferred
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+else:
+    torch = deferred("torch")
 
 __all__ = [
     "FORMAT",

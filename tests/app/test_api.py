@@ -144,7 +144,7 @@ def test_packing_is_undone_and_a_cut_body_is_noticed():
 
 
 def test_search_finds_the_patch_itself_and_one_per_region(client, service):
-    query = service.catalogue.ids[4]
+    query = str(service.catalogue.ids[4])
     found = ok(client.post("/api/search", json={"patch": query, "k": 9})).json()
     assert found["matches"][0]["id"] == query and found["matches"][0]["distance"] == pytest.approx(0, abs=1e-3)
     regions = [match["region"] for match in found["matches"]]
@@ -392,9 +392,11 @@ def test_a_search_by_physics_is_that_of_the_package(service, by, where):
         assert own not in {m.region for m in shown}
 
 
-def test_an_archive_without_parameters_on_the_grid_is_not_compared_by_them(model, service):
-    catalogue = Catalogue(service.catalogue.archive, model)
-    catalogue._table = catalogue._table.drop_columns(["grid_sigma"])
+def test_an_archive_without_parameters_on_the_grid_is_not_compared_by_them(model, service, monkeypatch):
+    archive = service.catalogue.archive
+    without = [name for name in archive.columns if name != "grid_sigma"]
+    monkeypatch.setattr(type(archive), "columns", property(lambda self: without))
+    catalogue = Catalogue(archive, model)
     x = catalogue.picture(str(catalogue.ids[0]))
     with pytest.raises(SearchError, match="archive embed"):
         catalogue.search(x, 3, None, "none", None, "hybrid")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from solquery.physics import fast, get_parameter, measure, parameter, parameters, registry
+from solquery.physics import fast, get_parameter, measure, measure_arrays, parameter, parameters, registry
 from solquery.simulator import simulate_region
 
 pytest.importorskip("numba")
@@ -31,17 +31,19 @@ def test_kernels_agree_with_torch(monkeypatch, shape, scaled):
     fields = noisy(shape, seed=shape[0])
     fields[1, 0, 1], fields[2, 1, 1], fields[2, 0, 0] = torch.nan, torch.inf, -torch.inf
     scale = torch.tensor([[0.36, 0.36], [0.36, 0.5], [1.5, 1.45]]) if scaled else None
-    quick, slow = measure(fields, scale), in_torch(monkeypatch, fields, scale)
-    for name in parameters():
+    names = list(parameters(on_demand=True))
+    quick, slow = measure(fields, scale, names), in_torch(monkeypatch, fields, scale, names)
+    for name in names:
         torch.testing.assert_close(quick[name], slow[name], rtol=1e-5, atol=1e-5, equal_nan=True, msg=name)
 
 
 def test_kernels_agree_on_simulated_regions(monkeypatch):
     for k in range(3):
         (patch,) = simulate_region(11, k, 1)
-        quick = measure(patch.field, patch.scale_mm)
-        slow = in_torch(monkeypatch, patch.field, patch.scale_mm)
-        for name in parameters():
+        names = list(parameters(on_demand=True))
+        quick = measure(patch.field, patch.scale_mm, names)
+        slow = in_torch(monkeypatch, patch.field, patch.scale_mm, names)
+        for name in names:
             torch.testing.assert_close(quick[name], slow[name], rtol=2e-6, atol=0, equal_nan=True, msg=name)
 
 
@@ -50,6 +52,20 @@ def test_kernels_agree_where_there_is_nothing(monkeypatch, field):
     quick, slow = measure(field), in_torch(monkeypatch, field)
     for name in parameters():
         torch.testing.assert_close(quick[name], slow[name], rtol=1e-6, atol=1e-9, equal_nan=True, msg=name)
+
+
+def test_arrays_are_measured_as_tensors_are():
+    fields = noisy((40, 61), 2, n=5).numpy()
+    fields[1, 3, 4] = np.nan
+    names = list(parameters(on_demand=True))
+    arrays, tensors = measure_arrays(fields, (0.4, 0.36), names), measure(fields, (0.4, 0.36), names)
+    for name in names:
+        assert isinstance(arrays[name], np.ndarray)
+        np.testing.assert_array_equal(arrays[name], tensors[name].numpy(), err_msg=name)
+    with pytest.raises(ValueError, match="positive and finite"):
+        measure_arrays(fields, (0.4, -1.0))
+    with pytest.raises(ValueError, match="real numbers"):
+        measure_arrays(fields.astype(complex))
 
 
 def test_threads_share_the_patches_out():

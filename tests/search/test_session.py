@@ -9,7 +9,17 @@ from solquery import simulate
 from solquery.archive import Archive
 from solquery.encoder import embed, embed_archive
 from solquery.model import Model
-from solquery.search import SearchError, SearchSession, load_index, loading, search, search_hybrid, search_parameters
+from solquery.search import (
+    EmbeddingIndex,
+    SearchError,
+    SearchSession,
+    load_index,
+    loading,
+    search,
+    search_hybrid,
+    search_parameters,
+)
+from solquery.search import session as sessions
 from solquery.search.verbs import explain
 
 
@@ -45,6 +55,59 @@ def test_a_session_answers_as_single_searches_do(stored, models, x, where):
         assert told(got) == told(search_hybrid(stored, models, x, 5, where))
         got = session.search(x, 5, where, by="mahalanobis")
         assert told(got) == told(search_parameters(stored, values, 5, "mahalanobis", where))
+
+
+@pytest.mark.parametrize("where", [None, "region <> 'none'"])
+@pytest.mark.parametrize("group", ["region", "none"])
+def test_the_first_query_in_a_large_archive_is_answered_without_keeping_the_embeddings(
+    stored, models, x, where, group, monkeypatch
+):
+    kept = SearchSession(stored, models)
+    monkeypatch.setattr(sessions, "_READ_THROUGH", 1)
+    passed = SearchSession(stored, models)
+    monkeypatch.setattr(EmbeddingIndex, "__init__", lambda *a: pytest.fail("the embeddings are kept"))
+    regions = {m.region for m in passed.search(x, 2, rerank=0)}
+    got = {
+        (k, rerank, own): passed.search(x, k, where, group, own, rerank=rerank)
+        for k in (1, 4, 40) for rerank in (0, 5) for own in (None, min(regions))
+    }  # fmt: skip
+    about = passed.explain(x, got[4, 5, None], where=where)
+    monkeypatch.undo()
+    for (k, rerank, own), found in got.items():
+        expected = kept.search(x, k, where, group, own, rerank=rerank)
+        assert [(m.id, m.rank, m.region, m.row) for m in found] == [(m.id, m.rank, m.region, m.row) for m in expected]
+        np.testing.assert_allclose([m.distance for m in found], [m.distance for m in expected], rtol=1e-12, atol=1e-12)
+    for one, other in zip(about, kept.explain(x, got[4, 5, None], where=where), strict=True):
+        assert one.span == other.span and one.rank_percentile == other.rank_percentile
+
+
+def test_a_second_query_in_a_large_archive_is_answered_from_memory(stored, models, x, monkeypatch):
+    second, kept = np.roll(x, 5, 1), SearchSession(stored, models)
+    wanted = [told(kept.search(query, 3)) for query in (second, x)]
+    monkeypatch.setattr(sessions, "_READ_THROUGH", 1)
+    session = SearchSession(stored, models)
+    session.search(x, 3)
+    assert not session._indexes
+    assert told(session.search(second, 3)) == wanted[0]
+    assert session._indexes
+    assert told(session.search(x, 3)) == wanted[1]
+
+
+def test_patches_are_found_whatever_the_order_in_which_they_were_added(tmp_path, models, monkeypatch):
+    patches = list(simulate(3, 3, seed=5, workers=1))
+    archive = Archive.create(tmp_path / "archive")
+    for some in (patches[5:], patches[:2], patches[2:5]):
+        archive.add(some)
+    embed_archive(archive, models)
+    x = archive.prepared(models.preset, ids=[patches[4].id])[1][0]
+    kept = [(m.id, m.distance) for m in SearchSession(archive, models).search(x, 20, group="none", rerank=0)]
+    monkeypatch.setattr(sessions, "_READ_THROUGH", 1)
+    passed = SearchSession(archive, models).search(x, 20, group="none", rerank=0)
+    assert [m.id for m in passed] == [name for name, _ in kept] and kept[0][0] == patches[4].id
+    table = archive.table(["id", "embedding"])
+    vectors = np.stack(table["embedding"].to_numpy(zero_copy_only=False)).astype(float)
+    apart = dict(zip(table["id"].to_pylist(), np.sqrt(((vectors - embed(models.encoder, x)) ** 2).sum(1)), strict=True))
+    np.testing.assert_allclose([m.distance for m in passed], [apart[m.id] for m in passed], rtol=1e-9, atol=1e-9)
 
 
 def test_answers_are_those_of_a_loop_over_all_rows(stored, models, x):

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import threading
 import warnings
-from collections import OrderedDict
-from collections.abc import Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
-from ..encoder import embed, embed_archive
+from ..archive.places import whole
+from ..archive.rows import rows_at, table_with_places
+from ..archive.tables import quoted
+from ..encoder import embed_archive
 from ..errors import SolqueryError
 from ..physics import get_parameter, parameters
-from ..search import EMBEDDING, WEIGHTS, EmbeddingIndex, Match, SearchError, combine, load_index, nearest, reranked
-from ..search.hybrid import ScoredParameters, mixed_distances
+from ..search import EMBEDDING, Match, SearchError, SearchSession, combine, reranked
+from ..search.session import shares
 from .closeness import Closeness, closeness_of
 from .examples import by_examples
 from .space import Layout, stored_layout, within
@@ -25,17 +30,11 @@ if TYPE_CHECKING:
     from ..model import Model
     from .schemas import Lasso
 
-__all__ = ["Catalogue", "shares", "why_no_search"]
+__all__ = ["Catalogue", "why_no_search"]
 
 _LEFT_OUT = ("embedding", "keywords", "truth", "checksum", "embedding_model", "embedding_precision")
 _CLOUD = 3_000
-_CONDITIONS = 64
 _SPACE = 50_000
-
-
-def shares(by: str) -> dict[str, float]:
-    """Weights of a search by ``"hybrid"``, look and physics, or by ``"physics"`` alone."""
-    return {name: weight for name, weight in WEIGHTS.items() if by == "hybrid" or name != EMBEDDING}
 
 
 def why_no_search(model: Model, archive: Archive | None) -> str:
@@ -55,11 +54,30 @@ def why_no_search(model: Model, archive: Archive | None) -> str:
     return ""
 
 
+class _Session(SearchSession):
+    """A session that takes the pictures of matches from the prepared patches that the page shows."""
+
+    def __init__(
+        self, archive: Archive, model: Model, pictures: Callable[[Sequence[Match]], np.ndarray | None]
+    ) -> None:
+        super().__init__(archive, model)
+        self._shown = pictures
+
+    def pictures(self, matches: Sequence[Match]) -> np.ndarray:
+        found = self._shown(matches)
+        return super().pictures(matches) if found is None else found
+
+
 class Catalogue:
-    """Searches and summaries of one archive with one model; may be used from several threads."""
+    """Searches and summaries of one archive with one model; may be used from several threads.
+
+    Of all patches it holds in memory what figures are drawn of, as Arrow and numpy have it; the row of a patch is read
+    when it is asked for.
+    """
 
     def __init__(self, archive: Archive, model: Model) -> None:
         self.archive, self.model = archive, model
+        self.session = _Session(archive, model, self._pictures_of)
         self._lock = threading.RLock()
         self._content = ""
         self.refresh()
@@ -72,26 +90,31 @@ class Catalogue:
                 return
             if self._content:
                 self._embed_new()
-            names = [name for name in self.archive.columns if name not in _LEFT_OUT]
-            self._table = self.archive.table(columns=names)
-            self.ids = np.asarray(self._table.column("id").to_pylist(), dtype=str)
-            self.regions = np.asarray(self._table.column("region").to_pylist(), dtype=str)
-            self.sources = np.asarray(self._table.column("source").to_pylist(), dtype=str)
-            self._place = {name: k for k, name in enumerate(self.ids.tolist())}
+            present = self.archive.columns
+            self._shown = [name for name in present if name not in _LEFT_OUT]
+            held = [name for name in present if name.startswith("grid_") and name != "grid_preset"]
+            # figures of a calibrated model are at native scale
+            held += [name for name in parameters() if self.column(name) == name and name in present]
+            places, table = table_with_places(self.archive, ["id", "region", "source", "scale_x_mm", "mu", *held])
+            order = pc.sort_indices(table["id"])
+            table = table.take(order).combine_chunks()
+            self._places = None if places is None else places[np.asarray(order)]
+            self.ids, self.regions = whole(table["id"]), whole(table["region"])
+            self._source = {name: np.asarray(pc.equal(table["source"], name)) for name in ("simulated", "real")}
+            self._scaled = np.asarray(table["scale_x_mm"].is_valid())
+            self._table = table.drop_columns(["id", "region", "source", "scale_x_mm"])
             with warnings.catch_warnings():
                 # patches without an embedding are counted in `about`
                 warnings.simplefilter("ignore", UserWarning)
-                self.index = load_index(self.archive, self.model)
-            self._vector = {name: k for k, name in enumerate(self.index.ids.tolist())}
-            self._rows = np.array([self._place[name] for name in self.index.ids.tolist()], dtype=np.int64)
-            self._scored: ScoredParameters | None = None
+                self.index = self.session.index()
+            self._rows = np.asarray(pc.index_in(self.index.id_array, value_set=self.ids)).astype(np.int64)
             self._close: dict[str, Closeness] = {}
             self._layout: Layout | None = None
-            self._conditions: OrderedDict[tuple[str | None, str], np.ndarray] = OrderedDict()
-            self._frames = dict(zip(*np.unique(self.regions, return_counts=True), strict=True))
+            self._lasso: tuple[str, np.ndarray] | None = None
+            counts = pc.value_counts(self.regions)
+            self._frames = dict(zip(counts.field(0).to_pylist(), counts.field(1).to_pylist(), strict=True))
             if self.archive.path is not None:
-                known, self._pictures = self.archive.prepared_memmap(self.model.preset)
-                self._picture = {name: k for k, name in enumerate(known)}
+                self._known, self._pictures = self.archive.prepared_file(self.model.preset)
             self._content = content
 
     def _embed_new(self) -> None:
@@ -105,7 +128,7 @@ class Catalogue:
         return len(self.ids)
 
     def __contains__(self, patch_id: str) -> bool:
-        return patch_id in self._place
+        return _place(self.ids, patch_id) is not None
 
     def about(self) -> dict[str, Any]:
         """Counts, for the head of the page, with what has been added since it was opened."""
@@ -115,8 +138,8 @@ class Catalogue:
             "content": self._content,
             "patches": len(self.ids),
             "regions": len(self._frames),
-            "simulated": int((self.sources == "simulated").sum()),
-            "real": int((self.sources == "real").sum()),
+            "simulated": int(self._source["simulated"].sum()),
+            "real": int(self._source["real"].sum()),
             "searchable": len(self.index),
         }
 
@@ -140,19 +163,39 @@ class Catalogue:
 
     def row(self, patch_id: str) -> dict[str, Any]:
         """Metadata and parameters of one patch."""
-        return self._table.slice(self._place[patch_id], 1).to_pylist()[0]
+        return self.rows([patch_id])[patch_id]
+
+    def rows(self, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
+        """Metadata and parameters of some patches, by id."""
+        if not len(ids):
+            return {}
+        at = [place for patch_id in ids if (place := _place(self.ids, patch_id)) is not None]
+        found: dict[str, dict[str, Any]] = {}
+        if self._places is not None:
+            found = {row["id"]: row for row in rows_at(self.archive, self._places[at].tolist(), self._shown)}
+        if absent := [patch_id for patch_id in ids if patch_id not in found]:
+            # rows that have moved since they were listed
+            more = self.archive.table(self._shown, f"id IN ({quoted(absent)})")
+            found |= {row["id"]: row for row in more.to_pylist()}
+        return found
 
     def picture(self, patch_id: str) -> np.ndarray:
         """(H, W) float32 of one patch in preset units, on the grid."""
         if self.archive.path is None:
             return self.archive.prepared(self.model.preset, ids=[patch_id])[1][0]
-        return np.array(self._pictures[self._picture[patch_id]], dtype=np.float32)
+        return np.array(self._pictures[_place(self._known, patch_id)], dtype=np.float32)
+
+    def _pictures_of(self, matches: Sequence[Match]) -> np.ndarray | None:
+        """The pictures of matches; None where some of them are not here."""
+        if self.archive.path is None:
+            return None
+        at = [_place(self._known, match.id) for match in matches]
+        return None if None in at or not at else np.stack([np.asarray(self._pictures[k], np.float32) for k in at])
 
     def pictured(self, patch_id: str) -> bool:
         """Whether a patch lies on the grid of the preset: it is there, and has the scale that the preset needs."""
-        if patch_id not in self._place:
-            return False
-        return not self.model.preset.physical or self.row(patch_id)["scale_x_mm"] is not None
+        at = _place(self.ids, patch_id)
+        return at is not None and (not self.model.preset.physical or bool(self._scaled[at]))
 
     def frames(self, region: str) -> int:
         """How many patches of a region there are."""
@@ -160,23 +203,15 @@ class Catalogue:
 
     # ---------------------------------------------------------------- search
 
-    def _selected(self, where: str | None, lasso: Lasso | None = None) -> np.ndarray:
-        """Rows of the index that meet a condition and lie in a lasso; the newest conditions are remembered."""
-        key = (where, "" if lasso is None else lasso.model_dump_json())
-        with self._lock:
-            if key not in self._conditions:
-                ids = self.archive.ids(where) if where else self.index.ids.tolist()
-                rows = np.array(sorted(self._vector[i] for i in ids if i in self._vector), dtype=np.int64)
-                if lasso is not None:
-                    rows = rows[self._enclosed(lasso)[rows]]
-                self._conditions[key] = rows
-                while len(self._conditions) > _CONDITIONS:
-                    self._conditions.popitem(last=False)
-            self._conditions.move_to_end(key)
-            return self._conditions[key]
-
     def _enclosed(self, lasso: Lasso) -> np.ndarray:
-        """(N,) bool: which rows of the index lie in a lasso."""
+        """(N,) bool: which rows of the index lie in a lasso; the newest lasso is remembered."""
+        key = lasso.model_dump_json()
+        with self._lock:
+            if self._lasso is None or self._lasso[0] != key:
+                self._lasso = key, self._drawn(lasso)
+            return self._lasso[1]
+
+    def _drawn(self, lasso: Lasso) -> np.ndarray:
         if lasso.x is None or lasso.y is None:
             return within(self._placed().points, np.array(lasso.points))
         seen = np.stack([self.values(get_parameter(name).name)[self._rows] for name in (lasso.x, lasso.y)], axis=1)
@@ -184,9 +219,9 @@ class Catalogue:
             seen = np.where(lasso.log, np.log10(seen), seen)
         return within(seen, np.array(lasso.points))
 
-    def inside(self, lasso: Lasso) -> set[str]:
+    def inside(self, lasso: Lasso) -> pa.Array:
         """Ids of the patches that lie in a lasso."""
-        return set(self.index.ids[self._enclosed(lasso)].tolist())
+        return self.index.id_array.filter(pa.array(self._enclosed(lasso)))
 
     def _placed(self) -> Layout:
         """The encoder's space in two dimensions; made once for a content of the archive, and kept beside it."""
@@ -195,19 +230,6 @@ class Catalogue:
                 folder = None if self.archive.path is None else self.archive.path / "prepared"
                 self._layout = stored_layout(folder, self._content, self.model.encoder_hash, lambda: self.index.vectors)
             return self._layout
-
-    def _parameters(self) -> ScoredParameters:
-        """Scores of the parameters that a match is compared by; made once for a content of the archive."""
-        with self._lock:
-            if self._scored is None:
-                names = [name for name in WEIGHTS if name != EMBEDDING]
-                if not {f"grid_{name}" for name in names} <= set(self._table.column_names):
-                    raise SearchError(
-                        "the archive has no parameters on the grid to compare by; search by look, or measure them: "
-                        f"`solquery archive embed {self.archive.uri} --again`"
-                    )
-                self._scored = ScoredParameters({name: self.grid(name) for name in names})
-            return self._scored
 
     def search(
         self,
@@ -222,52 +244,46 @@ class Catalogue:
         less: Sequence[str] = (),
         lasso: Lasso | None = None,
     ) -> tuple[list[Match], int]:
-        """Matches as `solquery.search` and `search_hybrid` give them, and how many patches met the condition.
+        """Matches as `SearchSession.search` gives them, and how many patches met the condition.
 
         `more` and `less` are ids of patches of the archive that the matches should be like, or not (`by_examples`).
         """
         self.refresh()
-        rows = self._selected(where, lasso)
-        if len(rows) == 0:
+        candidates = self.session.candidates(where)
+        if candidates == 0:
             return [], 0
         if self.model.encoder is None:
             raise SearchError(f"model {self.model.name!r} has no encoder to search with; choose one that has")
-        index = self.index
-        if len(rows) < len(index):
-            index = EmbeddingIndex(index.ids[rows], index.regions[rows], index.vectors[rows])
-        if by == "ssl" and not more and not less:
-            vectors = embed(self.model.encoder, x)
-
-            def find(k: int, group: str) -> list[Match]:
-                return index.nearest(vectors, k, group, exclude_region)[0]
-
-            found = reranked(self.archive, self.model, x, find, k, group, rerank) if rerank else find(k, group)
+        if lasso is not None or more or less:
+            found, candidates = self._among(x, k, where, group, exclude_region, by, rerank, more, less, lasso)
         else:
-            apart = self._apart(index, rows, x, by)
-            if more or less:
-                wanted, unwanted = (self._from(self._rows_of(ids), by)[:, rows] for ids in (more, less))
-                apart = by_examples(apart[0], wanted, unwanted)[None, :]
-                apart[:, np.isin(index.ids, list(less))] = np.inf
-            apart[:, index.regions == exclude_region] = np.inf
-            columns = nearest(apart, k, index.regions if group == "region" else None)[0]
-            found = [
-                Match(str(index.ids[c]), str(index.regions[c]), float(apart[0, c]), rank)
-                for rank, c in enumerate(columns, start=1)
-            ]
-        return [replace(match, row=self.row(match.id)) for match in found], len(rows)
+            found = self.session.nearest(x, k, where, group, exclude_region, by=by, rerank=rerank)
+        rows = self.rows([match.id for match in found])
+        return [replace(match, row=rows[match.id]) for match in found], candidates
 
-    def _rows_of(self, ids: Sequence[str]) -> np.ndarray:
-        """Rows of the index of patches; those that are not there are left out."""
-        return np.array([self._vector[name] for name in ids if name in self._vector], dtype=np.int64)
+    def _among(
+        self, x: np.ndarray, k: int, where: str | None, group: str, exclude: str | None, by: str, rerank: int,
+        more: Sequence[str], less: Sequence[str], lasso: Lasso | None,
+    ) -> tuple[list[Match], int]:  # fmt: skip
+        """The nearest patches in a lasso, to a query and to examples, and how many there are to search."""
+        asked = self.session.query(x)
+        patches, apart = self.session.distances(asked, where, by)
+        rows = np.asarray(pc.index_in(patches.id_array, value_set=self.index.id_array)).astype(np.int64)
+        inside = np.ones(len(rows), bool) if lasso is None else self._enclosed(lasso)[rows]
+        if more or less:
+            wanted, unwanted = (self._from(self.index.rows(list(ids)), by)[:, rows] for ids in (more, less))
+            apart = by_examples(apart, wanted, unwanted)
+            apart[patches.rows(list(less))] = np.inf
+        apart = np.where(inside, apart, np.inf)
 
-    def _apart(self, index: EmbeddingIndex, rows: np.ndarray, x: np.ndarray, by: str) -> np.ndarray:
-        """(1, n) distances of a query (H, W), in preset units, from the patches of an index, which are `rows`."""
-        if by == "ssl" and self.model.encoder is not None:
-            return index.distances(embed(self.model.encoder, x))
-        # the scale of the look is that of the whole archive: a match is as far away whatever else may be found
-        return mixed_distances(
-            index, self.model, x, self._parameters(), self._rows[rows], shares(by), archive_vectors=self.index.vectors
-        )
+        def find(k: int, group: str) -> list[Match]:
+            return patches.ranked(apart, k, group, exclude)
+
+        if not rerank or by != "ssl" or more or less:
+            return find(k, group), int(inside.sum())
+        pictures = self.session.pictures
+        found = reranked(self.archive, self.model, asked.x, find, k, group, rerank, asked.aligner, pictures)
+        return found, int(inside.sum())
 
     def _from(self, rows: np.ndarray, by: str) -> np.ndarray:
         """(Q, N) distances of patches of the index, by their rows, from all of them."""
@@ -276,15 +292,15 @@ class Catalogue:
             return look
         physical = {name: weight for name, weight in shares(by).items() if name != EMBEDDING}
         asked = {name: self.grid(name)[self._rows[rows]] for name in physical}
-        physics = self._parameters().distances(asked, physical, self._rows)
+        scored, at = self.session.scored(tuple(physical), self.index)
         share = shares(by).get(EMBEDDING, 0.0) / sum(shares(by).values())
-        return combine(look, physics, self.index.vectors, share)
+        return combine(look, scored.distances(asked, physical, at), self.index.vectors, share)
 
     def closeness(self, by: str) -> Closeness:
         """Distances between the patches of the archive, to judge one by; made once for a content and a distance."""
         with self._lock:
             if by not in self._close:
-                self._close[by] = closeness_of(self.index.regions, lambda rows: self._from(rows, by))
+                self._close[by] = closeness_of(self.index.codes, lambda rows: self._from(rows, by))
             return self._close[by]
 
     # --------------------------------------------------------------- figures
@@ -295,7 +311,7 @@ class Catalogue:
         values = self.values(name)
         out = {}
         for source in ("simulated", "real"):
-            here = values[(self.sources == source) & np.isfinite(values)]
+            here = values[self._source[source] & np.isfinite(values)]
             out[source] = np.histogram(np.clip(here, low, high), edges)[0].tolist()
         return {"edges": edges.tolist(), **out}
 
@@ -303,7 +319,7 @@ class Catalogue:
         """Two parameters, at the scale of the model, of at most 3,000 patches, every real one among them."""
         values = np.stack([self.values(x), self.values(y)], axis=1)
         known = np.flatnonzero(np.isfinite(values).all(1))
-        real = self.sources[known] == "real"
+        real = self._source["real"][known]
         rest = known[~real]
         room = max(0, _CLOUD - int(real.sum()))
         if len(rest) > room:
@@ -312,8 +328,8 @@ class Catalogue:
         return {
             "x": x,
             "y": y,
-            "ids": self.ids[rows].tolist(),
-            "source": self.sources[rows].tolist(),
+            "ids": self.ids.take(pa.array(rows)).to_pylist(),
+            "source": np.where(self._source["real"][rows], "real", "simulated").tolist(),
             "values": values[rows].tolist(),
             "of": len(self.ids),
         }
@@ -329,9 +345,9 @@ class Catalogue:
         values = self._numbers("mu") if column == "mu" else self.values(column)
         return {
             "content": self._content,
-            "ids": self.ids[rows].tolist() if places else None,
-            "regions": self.regions[rows].tolist() if places else None,
-            "real": (self.sources[rows] == "real").tolist() if places else None,
+            "ids": self.ids.take(pa.array(rows)).to_pylist() if places else None,
+            "regions": self.regions.take(pa.array(rows)).to_pylist() if places else None,
+            "real": self._source["real"][rows].tolist() if places else None,
             "points": np.round(layout.points[::step].astype(np.float64), 4).tolist() if places else None,
             "values": [None if not np.isfinite(v) else float(f"{v:.4g}") for v in values[rows]],
             "column": column,
@@ -342,3 +358,9 @@ class Catalogue:
     def native(self, row: dict[str, Any]) -> dict[str, float | None]:
         """Parameters of a row at native scale."""
         return {name: row.get(name) for name in parameters()}
+
+
+def _place(ids: pa.Array, patch_id: str) -> int | None:
+    """Where an id is among sorted ones; None where it is not."""
+    at = bisect_left(range(len(ids)), patch_id, key=lambda row: ids[row].as_py())
+    return at if at < len(ids) and ids[at].as_py() == patch_id else None

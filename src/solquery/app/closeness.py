@@ -11,6 +11,8 @@ __all__ = ["Closeness", "closeness_of"]
 
 _SAMPLED = 64
 _KEPT = 100_000
+#: patches whose distances from all others are in memory together
+_AT_A_TIME = 8
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,7 @@ def closeness_of(regions: np.ndarray, distances: Callable[[np.ndarray], np.ndarr
     Parameters
     ----------
     regions
-        (N,) names.
+        (N,) names, or numbers that stand for them.
     distances
         (Q,) rows to (Q, N) distances from them.
     seed
@@ -53,11 +55,19 @@ def closeness_of(regions: np.ndarray, distances: Callable[[np.ndarray], np.ndarr
     """
     rng = np.random.default_rng(seed)
     rows = np.sort(rng.permutation(len(regions))[:_SAMPLED])
-    apart = np.array(distances(rows), dtype=np.float64)
-    apart[regions[rows][:, None] == regions[None, :]] = np.nan
-    pairs = np.sort(apart[np.isfinite(apart)])
-    other = np.isfinite(apart).any(1)
-    least = np.nanmin(apart[other], axis=1) if other.any() else np.array([np.nan])
-    if len(pairs) > _KEPT:
-        pairs = pairs[np.linspace(0, len(pairs) - 1, _KEPT).round().astype(int)]
-    return Closeness(pairs, float(np.nanquantile(least, 0.95)) if other.any() else float("nan"))
+    parts: list[np.ndarray] = []
+    least: list[float] = []
+    for start in range(0, len(rows), _AT_A_TIME):
+        some = rows[start : start + _AT_A_TIME]
+        for row, apart in zip(some, np.asarray(distances(some), dtype=np.float64), strict=True):
+            found = np.sort(apart[np.isfinite(apart) & (regions != regions[row])])
+            if len(found):
+                least.append(float(found[0]))
+                parts.append(_thinned(found))
+    pairs = _thinned(np.sort(np.concatenate(parts or [np.zeros(0)])))
+    return Closeness(pairs, float(np.quantile(least, 0.95)) if least else float("nan"))
+
+
+def _thinned(values: np.ndarray) -> np.ndarray:
+    """At most 100,000 of sorted values (N,), evenly spread."""
+    return values if len(values) <= _KEPT else values[np.linspace(0, len(values) - 1, _KEPT).round().astype(int)]

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from ..physics import parameters
 from ..serialise import plain
 from ..steering.vocabulary import quantities
@@ -38,15 +41,17 @@ def frames_of(
     ``best`` is the one nearest to the disk centre.
     """
     catalogue.refresh()
-    ids = catalogue.archive.ids(where) if where else catalogue.ids.tolist()
+    # of all of them only what their order needs: a row is a hundred numbers
+    found = catalogue.archive.table(["id", "region", "t_utc"], where)
     if lasso is not None:
-        inside = catalogue.inside(lasso)
-        ids = [patch_id for patch_id in ids if patch_id in inside]
-    rows = [catalogue.row(patch_id) for patch_id in ids if patch_id in catalogue]
-    rows.sort(key=lambda row: (row["t_utc"] is None, row["t_utc"].timestamp() if row["t_utc"] else 0.0, row["id"]))
-    of, regions = len(rows), len({row["region"] for row in rows})
-    if len(rows) > limit:
-        rows = [rows[round(k * (len(rows) - 1) / (limit - 1))] for k in range(limit)] if limit > 1 else rows[:1]
+        found = found.filter(pc.is_in(found["id"], value_set=catalogue.inside(lasso)))
+    found = found.sort_by([("t_utc", "ascending"), ("id", "ascending")])
+    of, regions = len(found), pc.count_distinct(found["region"]).as_py()
+    ids = found["id"]
+    if of > limit:
+        ids = ids.take(pa.array([round(k * (of - 1) / (limit - 1)) for k in range(limit)] if limit > 1 else [0]))
+    known = catalogue.rows(ids.to_pylist())
+    rows = [known[patch_id] for patch_id in ids.to_pylist()]
     best = max(rows, key=lambda row: (row.get("mu") or 0.0, row.get("tuf") or 0.0), default=None)
     return {
         "frames": [frame_record(row, catalogue, physical) for row in rows],

@@ -144,7 +144,8 @@ def prepared_few(folder: Path, preset: Preset, keys: pa.Table, make: Make) -> np
             listed = feather.read_table(str(file.with_suffix(".arrow")))  # mapped, not read
             array = np.load(file, mmap_mode="r")
             here = np.asarray(pc.indices_nonzero(pc.is_in(listed["id"], value_set=keys["id"].combine_chunks())))
-            known = _joined(listed.take(pa.array(here)))
+            # a few rows one by one: to take them would put the whole list together first
+            known = _joined(pa.concat_tables([listed.slice(row, 1) for row in here.tolist()] or [listed.slice(0, 0)]))
         except (OSError, ValueError, KeyError, pa.ArrowException):
             continue
         if len(array) == len(listed):

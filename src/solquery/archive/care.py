@@ -6,9 +6,10 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from . import tables
-from .places import places
+from .places import places, whole
 from .tables import ArchiveError
 
 if TYPE_CHECKING:
@@ -62,10 +63,12 @@ def restore(archive: Archive, version: int) -> int:
 
 def _bring_fields(archive: Archive) -> None:
     """Take the fields of rows that have none from the youngest version that has them."""
-    stored = set(archive._fields.search().select(["id"]).to_arrow()["id"].to_pylist())
-    lacking = [patch_id for patch_id in archive.ids() if patch_id not in stored]
+    known = whole(archive._fields.search().select(["id"]).to_arrow()["id"])
+    ids = archive._ids()
+    lacking = ids.filter(pc.invert(pc.is_in(ids, value_set=known))).to_pylist()
     if not lacking:
         return
+    brought: set[str] = set()
     then = tables.open_tables(archive.uri)[2]
     for entry in sorted(then.list_versions(), key=lambda entry: -int(entry["version"])):
         then.checkout(int(entry["version"]))
@@ -74,8 +77,8 @@ def _bring_fields(archive: Archive) -> None:
             found = then.search().where(asked).select(["id", "field"]).to_arrow()
             if len(found):
                 archive._fields.merge_insert("id").when_not_matched_insert_all().execute(found)
-                stored |= set(found["id"].to_pylist())
-        lacking = [patch_id for patch_id in lacking if patch_id not in stored]
+                brought |= set(found["id"].to_pylist())
+        lacking = [patch_id for patch_id in lacking if patch_id not in brought]
         if not lacking:
             return
     raise ArchiveError(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
@@ -32,6 +32,8 @@ __all__ = ["FORMATS", "export"]
 
 FORMATS = ("parquet", "hdf5", "fits")
 _ROWS_IN_GROUP = 64
+#: ids that are texts of Python at a time
+_AT_A_TIME = 4096
 
 Progress = Callable[[int, int], None]
 
@@ -113,17 +115,41 @@ def file_stems(ids: Iterable[str]) -> list[str]:
 
     Ids that would share a name get a mark made of the id; an id that comes again gets the number of its turn.
     """
-    ids = list(ids)
-    plain = Counter(file_stem(patch_id).lower() for patch_id in dict.fromkeys(ids))
+    return list(_stems(pa.array(list(ids), pa.string())))
+
+
+def _stems(ids: pa.Array) -> Iterator[str]:
+    """`file_stems` one by one; of all ids eight bytes are held each."""
+    several = _sharing(ids, lambda patch_id: file_stem(patch_id).lower())
     turns: Counter[str] = Counter()
-    out = []
-    for patch_id in ids:
-        stem = file_stem(patch_id)
-        if plain[stem.lower()] > 1:
-            stem += "-" + _digest(patch_id)
-        turns[patch_id] += 1
-        out.append(stem if turns[patch_id] == 1 else f"{stem}-{turns[patch_id]}")
-    return out
+    for patch_id in _texts(ids):
+        name = file_stem(patch_id)
+        sharing = several.get(name.lower())
+        if sharing is not None:
+            name += "-" + _digest(patch_id) if len(sharing) > 1 else ""
+            turns[patch_id] += 1
+        yield name if turns[patch_id] <= 1 else f"{name}-{turns[patch_id]}"
+
+
+def _sharing(ids: pa.Array, name: Callable[[str], str]) -> dict[str, set[str]]:
+    """Name to the ids that have it, of the names that come more than once."""
+    marks = np.fromiter((_mark(name(patch_id)) for patch_id in _texts(ids)), np.uint64, len(ids))
+    values, counts = np.unique(marks, return_counts=True)
+    again = values[counts > 1]
+    found: dict[str, set[str]] = defaultdict(set)
+    for row in np.flatnonzero(np.isin(marks, again)):
+        patch_id = ids[int(row)].as_py()
+        found[name(patch_id)].add(patch_id)
+    return found
+
+
+def _texts(ids: pa.Array) -> Iterator[str]:
+    for start in range(0, len(ids), _AT_A_TIME):
+        yield from ids.slice(start, _AT_A_TIME).to_pylist()
+
+
+def _mark(text: str) -> int:
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")
 
 
 def _digest(text: str) -> str:
@@ -135,19 +161,19 @@ class _Rows:
 
     def __init__(self, archive: Archive, ids: pa.Array) -> None:
         self.schema: pa.Schema = archive._patches.schema
-        self._archive, self._ids = archive, ids
+        self._archive, self.ids = archive, ids
 
     def __len__(self) -> int:
-        return len(self._ids)
+        return len(self.ids)
 
     @property
-    def stems(self) -> list[str]:
+    def stems(self) -> Iterator[str]:
         """A name for each, in step (`file_stems`)."""
-        return file_stems(self._ids.to_pylist())
+        return _stems(self.ids)
 
     def __iter__(self) -> Iterator[tuple[dict[str, Any], Patch]]:
-        patches = self._archive.patches(ids=self._ids)
-        rows = Rows(self._archive._patches, self.schema.names, self._ids)
+        patches = self._archive.patches(ids=self.ids)
+        rows = Rows(self._archive._patches, self.schema.names, self.ids)
         for start in range(0, len(self), _ROWS_IN_GROUP):
             held = rows.helping(start, _ROWS_IN_GROUP)
             for patch in islice(patches, min(_ROWS_IN_GROUP, len(self) - start)):
@@ -166,14 +192,12 @@ def _to_parquet(rows: _Rows, path: Path, progress: Progress) -> None:
             progress(done, len(rows))
 
 
-def _group_names(rows: _Rows) -> list[str]:
+def _group_names(ids: pa.Array) -> Iterator[str]:
     """Names of groups: the ids, without slashes, each of which would begin a group of its own, and all different."""
-    ids = rows._ids.to_pylist()
-    plain = [patch_id.replace("/", "_") for patch_id in ids]
-    many = Counter(plain)
-    return [
-        name if many[name] == 1 and name != "." else f"{name}-{_digest(i)}" for name, i in zip(plain, ids, strict=True)
-    ]
+    several = _sharing(ids, lambda patch_id: patch_id.replace("/", "_"))
+    for patch_id in _texts(ids):
+        name = patch_id.replace("/", "_")
+        yield f"{name}-{_digest(patch_id)}" if name in several or name == "." else name
 
 
 def _to_hdf5(rows: _Rows, path: Path, progress: Progress) -> None:
@@ -185,7 +209,7 @@ def _to_hdf5(rows: _Rows, path: Path, progress: Progress) -> None:
     with open(path, "w+b") as raw, Sink(raw) as sink, h5py.File(sink, "w") as file:
         file.attrs["creator"], file.attrs["unit"] = "solquery", "G"
         home = file.create_group("patches", track_order=True)
-        for done, (stem, (row, patch)) in enumerate(zip(_group_names(rows), rows, strict=True), start=1):
+        for done, (stem, (row, patch)) in enumerate(zip(_group_names(rows.ids), rows, strict=True), start=1):
             sink.check()
             group = home.create_group(stem)
             group.create_dataset(

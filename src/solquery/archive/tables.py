@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 
 from ..errors import SolqueryError
+from ..lazy import without_spared
 from . import records
 
 if TYPE_CHECKING:
@@ -79,7 +80,8 @@ def _lancedb() -> Any:
     """The module `lancedb`, imported where an archive is opened: it takes longer to load than most verbs to run."""
     # the client of a catalogue server, which no archive has, is a third of that time
     _load_later("lance_namespace_urllib3_client")
-    import lancedb
+    with without_spared():
+        import lancedb
 
     return lancedb
 

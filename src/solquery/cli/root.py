@@ -23,6 +23,7 @@ import typer
 from typer.core import TyperGroup
 
 from ..errors import SolqueryError
+from ..lazy import spare
 from . import output
 from .inputs import Reproject, Scale, Segment, Unit, fits_files, read_notes, read_patches, refusal
 from .output import Reporter, emit, note
@@ -357,5 +358,7 @@ def main() -> None:
     if verb in _SHORT:
         # modules are no garbage: looking for it while they are loaded takes as long as a tenth of them
         gc.set_threshold(100_000, 20, 100)
+        # pyarrow loads it, where it is installed, to recognise its tables; whatever needs it still gets it
+        spare("pandas")
     # the options of a verb take longer to declare than to read: those of the others wait until they are asked for
     (_made(_VERBS) if verb is None else _made([_MODULE_OF[verb]]))()

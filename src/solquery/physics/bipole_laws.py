@@ -12,7 +12,7 @@ from ..errors import SolqueryError
 from ..patch import MX_PER_G_MM2, Patch, observation_time
 from .noise import ErrorEstimate, parameter_errors
 from .region import own_field
-from .registry import measure
+from .registry import measure_arrays
 
 __all__ = ["CYCLE_STARTS", "Laws", "Verdict", "hale", "joy", "laws", "polarity_fluxes", "solar_cycle"]
 
@@ -216,7 +216,7 @@ def _axes(field: np.ndarray, scale_mm: tuple[float, float] | None) -> list[float
     fields = [np.where(np.abs(values) > limit, values, np.float32(0.0)) for limit in _THRESHOLDS_GAUSS]
     # weights make a field weaker than the threshold of the centroids: only their ratios matter
     own = own_field(values, scale_mm) * np.float32(1e4)
-    found = measure(np.stack([*fields, own]), scale_mm, "axis_angle")["axis_angle"].tolist()
+    found = measure_arrays(np.stack([*fields, own]), scale_mm, "axis_angle")["axis_angle"].tolist()
     return [angle for angle in found if math.isfinite(angle)]
 
 

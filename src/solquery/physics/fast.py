@@ -8,6 +8,7 @@ measured. Kernels release the interpreter's lock; patches are shared out over as
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache, lru_cache
@@ -16,8 +17,6 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from ..patch import MX_PER_G_MM2
 
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["available", "chosen_for", "covered", "measure_fast", "spare"]
 
 _FLUX = ("tuf", "tpf", "tnf", "net_flux", "r")
+_SCHRIJVER = ("r_schrijver", "r_value")
 
 
 @cache
@@ -69,7 +69,7 @@ def chosen_for(patches: int) -> bool:
 @cache
 def _originals() -> dict[str, object]:
     """Name to the definition in torch that a kernel stands for."""
-    from . import geometry, integral, inversion_lines, region, texture, transport
+    from . import geometry, integral, inversion_lines, region, schrijver, texture, transport
 
     modules = {
         region: ("flux", "flux_area"),
@@ -78,6 +78,7 @@ def _originals() -> dict[str, object]:
         texture: ("sigma", "grad", "alpha"),
         inversion_lines: ("pil_length", "pil_gradient"),
         transport: ("separation",),
+        schrijver: _SCHRIJVER,
     }
     return {name: getattr(module, name) for module, names in modules.items() for name in names}
 
@@ -90,13 +91,13 @@ def covered(chosen: Iterable[Parameter]) -> list[Parameter]:
 @lru_cache(maxsize=32)
 def _basis(height: int, width: int, ratio: float) -> tuple[np.ndarray, ...]:
     """What `kernels_alpha.slopes` wants to know of a grid."""
-    from .texture import ALPHA_CYCLES, spectral_basis
+    from .texture import ALPHA_CYCLES, basis_arrays
 
-    rows, columns, member = spectral_basis(height, width, ratio, ALPHA_CYCLES, torch.float32, torch.device("cpu"))
-    weight, ring = member.max(2)
-    ring = torch.where(weight > 0, ring, -1)
+    rows, columns, member = basis_arrays(height, width, ratio, ALPHA_CYCLES)
+    weight = member.max(2)
+    ring = np.where(weight > 0, member.argmax(2), -1)
     frequency = np.log(np.arange(1.0, member.shape[2] + 1))
-    return rows.numpy(), columns.numpy(), ring.numpy(), weight.numpy(), frequency
+    return rows.astype(np.float32), columns.astype(np.float32), ring, weight, frequency
 
 
 @cache
@@ -116,7 +117,7 @@ def _own(
             own_sums(clean[part], which, *layout, own[part])
 
 
-def _layouts(scale: Tensor | None, n: int) -> tuple[list[tuple[int, int, int, float, float]], np.ndarray]:
+def _layouts(scale: np.ndarray | None, n: int) -> tuple[list[tuple[int, int, int, float, float]], np.ndarray]:
     """What `kernels_flux.own_sums` wants to know of each kind of scale, and the kind (N,) of each patch."""
     from .region import DENSITY_MM, layout, steps
 
@@ -128,8 +129,18 @@ def _layouts(scale: Tensor | None, n: int) -> tuple[list[tuple[int, int, int, fl
     return out, which.reshape(-1)
 
 
-def measure_fast(fields: Tensor, scale: Tensor | None, names: set[str]) -> tuple[dict[str, Tensor], Tensor]:
-    """Covered parameters of fields (N, H, W) float32 on the CPU, with scale (N, 2) or None.
+def _threads() -> int:
+    """As many as torch may use; where it is not loaded, as it would choose."""
+    if "torch" in sys.modules:
+        return int(sys.modules["torch"].get_num_threads())
+    said = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
+    return int(said) if said.isdigit() and int(said) else len(os.sched_getaffinity(0))
+
+
+def measure_fast(
+    fields: np.ndarray, scale: np.ndarray | None, names: set[str]
+) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Covered parameters of fields (N, H, W) float32, with scale (N, 2) float64 or None.
 
     Returns
     -------
@@ -137,10 +148,10 @@ def measure_fast(fields: Tensor, scale: Tensor | None, names: set[str]) -> tuple
     """
     kernels = _kernels()
     assert kernels is not None
-    raw = np.ascontiguousarray(fields.numpy())
+    raw = np.ascontiguousarray(fields)
     n = len(raw)
     clean = np.empty_like(raw)
-    steps = np.ones((n, 2)) if scale is None else np.ascontiguousarray(scale.numpy(), dtype=np.float64)
+    steps = np.ones((n, 2)) if scale is None else np.ascontiguousarray(scale, dtype=np.float64)
     sums = np.zeros((n, kernels.COLUMNS))
     lines = bool(names & {"pil_length", "pil_gradient"})
     flags = ("sigma" in names, "grad" in names, "r" in names, lines, "separation" in names)
@@ -165,23 +176,27 @@ def measure_fast(fields: Tensor, scale: Tensor | None, names: set[str]) -> tuple
                 slopes(clean[part], which, *basis, sums[part])
         _own(clean, part, layouts, like, own)
 
-    threads = min(torch.get_num_threads(), n)
+    threads = min(_threads(), n)
     if threads > 1 and raw.size > 2**16:
         edges = np.linspace(0, n, threads + 1).astype(int)
         list(_pool(threads).map(work, [slice(a, b) for a, b in pairwise(edges)]))
     else:
         work(slice(0, n))
-    got = {
-        name: torch.from_numpy(values) for name, values in _finished(sums, own, scale, kernels).items() if name in names
-    }
-    return got, torch.from_numpy(clean)
+    got = {name: values for name, values in _finished(sums, own, scale, kernels).items() if name in names}
+    if wanted := names & set(_SCHRIJVER):
+        from .schrijver import of_arrays
+
+        got |= {name: values for name, values in of_arrays(clean, scale).items() if name in wanted}
+    return got, clean
 
 
-def _finished(sums: np.ndarray, own: np.ndarray, scale: Tensor | None, kernels: ModuleType) -> dict[str, np.ndarray]:
+def _finished(
+    sums: np.ndarray, own: np.ndarray, scale: np.ndarray | None, kernels: ModuleType
+) -> dict[str, np.ndarray]:
     """Parameters from the sums (N, COLUMNS) and (N, 2) that the kernels have made."""
     column = dict(zip(kernels.NAMES, sums.T, strict=True))
-    pixel = np.ones(len(sums)) if scale is None else (scale[:, 0] * scale[:, 1]).numpy()
-    y_mm, x_mm = (1.0, 1.0) if scale is None else scale.numpy().T
+    pixel = np.ones(len(sums)) if scale is None else scale[:, 0] * scale[:, 1]
+    y_mm, x_mm = (1.0, 1.0) if scale is None else scale.T
     flux = pixel * MX_PER_G_MM2 if scale is not None else pixel
     out = {name: column[name] * flux for name in _FLUX}
     out |= {"area": column["count"] * pixel, "flux": own[:, 0] * flux, "flux_area": own[:, 1] * pixel}

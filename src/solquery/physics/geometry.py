@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
+from ..lazy import deferred
 from .integral import POLARITY_THRESHOLD_GAUSS, integrate, strong
 from .registry import parameter
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+else:
+    torch = deferred("torch")
 
 __all__ = ["R_DILATION_PX", "axis_angle", "centroids", "dilate", "grow", "polarity", "psep", "r", "tilt"]
 

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
+from ..lazy import deferred
 from ..patch import MX_PER_G_MM2
 from .registry import parameter
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+else:
+    torch = deferred("torch")
 
 __all__ = [
     "POLARITY_THRESHOLD_GAUSS",

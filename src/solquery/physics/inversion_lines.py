@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import Tensor
 
+from ..lazy import deferred
 from .geometry import R_DILATION_PX, dilate
 from .integral import POLARITY_THRESHOLD_GAUSS
 from .registry import parameter
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+else:
+    torch = deferred("torch")
 
 __all__ = [
     "LINE_DILATION_PX",
@@ -29,11 +35,12 @@ LINE_PIXEL_MM = 1.45
 LINE_DILATION_PX = 3
 
 
-def block_px(scale: Tensor | None, n: int) -> np.ndarray:
+def block_px(scale: Tensor | np.ndarray | None, n: int) -> np.ndarray:
     """Whole pixels (N, 2) that make up `LINE_PIXEL_MM`, at least one; one without a scale."""
     if scale is None:
         return np.ones((n, 2), dtype=np.int64)
-    return np.maximum(np.rint(LINE_PIXEL_MM / scale.cpu().numpy()), 1).astype(np.int64)
+    steps = scale if isinstance(scale, np.ndarray) else scale.cpu().numpy()
+    return np.maximum(np.rint(LINE_PIXEL_MM / steps), 1).astype(np.int64)
 
 
 def coarsened(fields: Tensor, scale: Tensor | None) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:

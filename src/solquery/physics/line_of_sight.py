@@ -10,7 +10,7 @@ import numpy as np
 
 from ..errors import SolqueryError
 from ..patch import Patch
-from .registry import get_parameter, measure
+from .registry import get_parameter, measure_arrays
 
 __all__ = ["LEAST", "NAMES", "RadialEstimate", "features", "radial_estimates"]
 
@@ -81,7 +81,7 @@ def radial_estimates(patch: Patch, names: Iterable[str] = NAMES) -> dict[str, Ra
         raise SolqueryError(
             f"{patch.id} has {lack}: radial values can be estimated where the scale is known and μ is 0.5 or more"
         )
-    seen = measure(np.asarray(patch.field) / patch.mu, patch.scale_mm, wanted)
+    seen = measure_arrays(np.asarray(patch.field) / patch.mu, patch.scale_mm, wanted)
     out = {}
     for name in wanted:
         value = float(seen[name][0])

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import torch
 from scipy.ndimage import uniform_filter
-from scipy.stats import t as student
-from torch import Tensor
+from scipy.special import stdtrit
 
+from ..lazy import deferred
 from .observed import OF_REGION, Window, measure_within
 from .quiet import NoiseModel, draw_noise, estimate_noise, white_noise
-from .registry import as_fields, get_parameter, measure, parameters
+from .registry import as_fields, checked_array, get_parameter, is_tensor, measure, parameters
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+else:
+    torch = deferred("torch")
 
 __all__ = ["SAMPLES", "ErrorEstimate", "denoised", "parameter_errors", "uncertainty"]
 
@@ -61,21 +66,21 @@ class ErrorEstimate(NamedTuple):
     error: float
 
 
-def _moments(values: Tensor, unit: str) -> tuple[Tensor, Tensor]:
+def _moments(values: np.ndarray, unit: str) -> tuple[np.ndarray, np.ndarray]:
     """Mean and standard deviation (N,) of draws (S, N), of angles round the circle; NaN where under half are known."""
-    known = torch.isfinite(values)
+    known = np.isfinite(values)
     count = known.sum(0)
-    safe = torch.where(known, values, 0.0)
+    safe = np.where(known, values, 0.0)
     if unit == "deg":
-        turn = torch.deg2rad(safe)
-        y, x = ((f(turn) * known).sum(0) / count.clamp(min=1) for f in (torch.sin, torch.cos))
-        mean = torch.rad2deg(torch.atan2(y, x))
-        out = torch.rad2deg(torch.sqrt(-2.0 * torch.log(torch.hypot(y, x).clamp(1e-12, 1.0))))
+        turn = np.deg2rad(safe)
+        y, x = ((f(turn) * known).sum(0) / np.maximum(count, 1) for f in (np.sin, np.cos))
+        mean = np.rad2deg(np.arctan2(y, x))
+        out = np.rad2deg(np.sqrt(-2.0 * np.log(np.clip(np.hypot(y, x), 1e-12, 1.0))))
     else:
-        mean = safe.sum(0) / count.clamp(min=1)
-        out = (((safe - mean) * known).square().sum(0) / (count - 1).clamp(min=1)).sqrt()
+        mean = safe.sum(0) / np.maximum(count, 1)
+        out = np.sqrt((((safe - mean) * known) ** 2).sum(0) / np.maximum(count - 1, 1))
     enough = 2 * count >= len(values)
-    return torch.where(enough, mean, torch.nan), torch.where(enough, out, torch.nan)
+    return np.where(enough, mean, np.nan), np.where(enough, out, np.nan)
 
 
 def denoised(field: np.ndarray, noise: NoiseModel) -> np.ndarray:
@@ -159,10 +164,10 @@ def parameter_errors(
     """
     if samples < 4:
         raise ValueError(f"a standard error takes at least 4 samples, got {samples}")
-    values = as_fields(field)
+    values = checked_array(field.detach().cpu().numpy() if is_tensor(field) else field)
     if len(values) != 1:
-        raise ValueError(f"errors are estimated for one field (H, W) at a time, got shape {tuple(values.shape)}")
-    values = values[0].to(torch.float32).cpu().numpy()
+        raise ValueError(f"errors are estimated for one field (H, W) at a time, got shape {values.shape}")
+    values = values[0]
     model = _model(values, scale_mm, noise)
     wanted = [get_parameter(name).name for name in names] if names is not None else list(parameters())
     clean = denoised(values, model)
@@ -170,7 +175,7 @@ def parameter_errors(
     drawn = measure_within(shaken, scale_mm, wanted, window)
     known = measure_within(np.stack([values, clean]), scale_mm, wanted, window)
     # two standard errors of so few draws hold what two of many do, and their mean is as uncertain as that of so many
-    wide = float(student.ppf(0.975, samples - 1)) / 1.96 * math.sqrt(1.0 + 1.0 / samples)
+    wide = float(stdtrit(samples - 1, 0.975)) / 1.96 * math.sqrt(1.0 + 1.0 / samples)
     out = {}
     for name in wanted:
         unit = get_parameter(name).unit
@@ -267,7 +272,8 @@ def _independent(
             draws[name].append(values)
     out = {}
     for name in wanted:
-        error = _moments(torch.stack(draws[name]), get_parameter(name).unit)[1]
+        spread = _moments(torch.stack(draws[name]).cpu().numpy(), get_parameter(name).unit)[1]
+        error = torch.from_numpy(spread).to(plain[name].device)
         out[name] = torch.where(torch.isfinite(plain[name]), error, torch.full_like(error, torch.nan))
     if "net_flux" in out:
         one = measure(torch.ones_like(batch[:1, :2, :2]).expand(len(batch), -1, -1), scale_mm, "net_flux")["net_flux"]

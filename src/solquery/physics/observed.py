@@ -9,11 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .keywords import MM_PER_DEGREE, number_or_nan
-from .registry import measure, parameters, unit_of
+from .registry import measure_arrays, parameters, unit_of
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from ..protocols import PatchLike
 
 __all__ = ["OF_REGION", "Window", "measure_patch", "measure_within", "region_window"]
@@ -54,15 +52,15 @@ def region_window(patch: PatchLike) -> Window | None:
     return window[0], window[1]
 
 
-def measure_within(fields: Any, scale_mm: Any, names: Iterable[str], window: Window | None) -> dict[str, Tensor]:
-    """`measure` of fields (H, W) or (N, H, W), with the parameters of the region alone (`OF_REGION`) from a window."""
+def measure_within(fields: Any, scale_mm: Any, names: Iterable[str], window: Window | None) -> dict[str, np.ndarray]:
+    """`measure_arrays` of fields (H, W) or (N, H, W), with the parameters of the region alone from a window."""
     wanted = list(names)
     own = [name for name in wanted if name in OF_REGION]
     if window is None or not own:
-        return measure(fields, scale_mm, wanted)
+        return measure_arrays(fields, scale_mm, wanted)
     rest = [name for name in wanted if name not in OF_REGION]
-    found = measure(fields, scale_mm, rest) if rest else {}
-    found |= measure(fields[..., window[0], window[1]], scale_mm, own)
+    found = measure_arrays(fields, scale_mm, rest) if rest else {}
+    found |= measure_arrays(fields[..., window[0], window[1]], scale_mm, own)
     return {name: found[name] for name in wanted}
 
 

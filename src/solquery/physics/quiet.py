@@ -11,6 +11,7 @@ from scipy import fft, ndimage
 from scipy.special import ndtri
 
 from ..errors import SolqueryError
+from .texture import EMPTY_GAUSS, EMPTY_PX
 
 __all__ = ["LAGS_PX", "NoiseModel", "draw_noise", "estimate_noise", "quiet_pixels", "white_noise"]
 
@@ -92,6 +93,13 @@ def _checked(field: Any) -> np.ndarray:
     return np.ascontiguousarray(values, dtype=np.float32)
 
 
+def _not_empty(values: np.ndarray) -> np.ndarray:
+    """Pixels (H, W) that are not in an empty stretch, as `texture.without_empty` has it."""
+    loud = (np.abs(values) >= EMPTY_GAUSS).astype(np.uint8)
+    wide = ndimage.maximum_filter(loud, EMPTY_PX, mode="constant", cval=0)
+    return np.asarray(ndimage.minimum_filter(wide, EMPTY_PX, mode="constant", cval=1) > 0)
+
+
 def _near(mask: np.ndarray, reach: int) -> np.ndarray:
     """Pixels within a square of half-width `reach` of a mask (H, W)."""
     return ndimage.maximum_filter(mask.astype(np.uint8), 2 * reach + 1, mode="constant") > 0
@@ -105,12 +113,8 @@ def quiet_pixels(field: Any, scale_mm: tuple[float, float] | None = None) -> np.
     pixels whose mean square is 1.3 s² or more: they hold field that no single pixel shows. Missing pixels and stretches
     without any field (`texture.without_empty`) are no quiet ones.
     """
-    import torch
-
-    from .texture import without_empty
-
     values = _checked(field)
-    known = np.isfinite(without_empty(torch.from_numpy(values)[None])[0].numpy())
+    known = np.isfinite(values) & _not_empty(values)
     if not known.any():
         return known
     size = np.abs(np.where(known, values, 0.0))

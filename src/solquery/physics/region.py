@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import Tensor
 
+from ..lazy import deferred
 from ..patch import MX_PER_G_MM2
 from .registry import parameter
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+else:
+    torch = deferred("torch")
 
 __all__ = [
     "BLOCK_MM",
@@ -43,9 +49,11 @@ STRONG_GAUSS = 150.0
 _BARE_MM = 1.8
 
 
-def steps(scale: Tensor | None, n: int) -> np.ndarray:
+def steps(scale: Tensor | np.ndarray | None, n: int) -> np.ndarray:
     """Mm per pixel (N, 2) float64, of a bare grid the assumed one."""
-    return np.full((n, 2), _BARE_MM) if scale is None else scale.cpu().numpy()
+    if scale is None:
+        return np.full((n, 2), _BARE_MM)
+    return scale if isinstance(scale, np.ndarray) else scale.cpu().numpy()
 
 
 def layout(step_mm: tuple[float, float]) -> tuple[int, int, int]:
@@ -82,13 +90,6 @@ def coherent(fields: Tensor, reach_px: int) -> Tensor:
     return _grown(worn, reach_px)
 
 
-def _bell(length: int, width: float, device: torch.device) -> Tensor:
-    """Gaussian weights (length, length) float64 of standard deviation `width` pixels and area one."""
-    place = torch.arange(length, dtype=torch.float64, device=device)
-    apart = (place[:, None] - place[None, :]) / width
-    return torch.exp(-0.5 * apart.square()) / (math.sqrt(2.0 * math.pi) * width)
-
-
 def _blocks(values: Tensor, by: int, bx: int) -> Tensor:
     """Means (N, H', W') float64 over blocks; an incomplete one at the border is filled up with zeros."""
     padded = torch.nn.functional.pad(values.to(torch.float64), (0, -values.shape[2] % bx, 0, -values.shape[1] % by))
@@ -115,8 +116,8 @@ def membership(fields: Tensor, step_mm: tuple[float, float]) -> tuple[Tensor, Te
     by, bx, reach = layout(step_mm)
     patches = coherent(fields, reach)
     density = _blocks(fields.abs() * patches, by, bx)
-    rows = _bell(density.shape[1], DENSITY_MM / (by * step_mm[0]), fields.device)
-    columns = _bell(density.shape[2], DENSITY_MM / (bx * step_mm[1]), fields.device)
+    widths = DENSITY_MM / (by * step_mm[0]), DENSITY_MM / (bx * step_mm[1])
+    rows, columns = (torch.from_numpy(_bell_array(density.shape[k + 1], widths[k])).to(fields.device) for k in (0, 1))
     smooth = rows @ density @ columns
     return patches | (fields.abs() > STRONG_GAUSS), smooth / (smooth + DENSITY_GAUSS), (by, bx)
 
@@ -124,9 +125,31 @@ def membership(fields: Tensor, step_mm: tuple[float, float]) -> tuple[Tensor, Te
 def own_field(field: np.ndarray, scale_mm: tuple[float, float]) -> np.ndarray:
     """Field (H, W) float32 in G with the weight of every pixel in FLUX: 0 where it does not count, or is missing."""
     values = np.nan_to_num(np.asarray(field, dtype=np.float32), nan=0.0, posinf=0.0, neginf=0.0)
-    mask, weight, (by, bx) = membership(torch.from_numpy(values)[None], (float(scale_mm[0]), float(scale_mm[1])))
-    full = weight[0].repeat_interleave(by, 0).repeat_interleave(bx, 1)[: values.shape[0], : values.shape[1]]
-    return np.asarray(values * (mask[0] * full).numpy(), dtype=np.float32)
+    step = float(scale_mm[0]), float(scale_mm[1])
+    by, bx, reach = layout(step)
+    size = np.abs(values)
+    patches = _opened(size > COHERENT_GAUSS, reach)
+    padded = np.pad((size * patches).astype(np.float64), ((0, -size.shape[0] % by), (0, -size.shape[1] % bx)))
+    density = padded.reshape(padded.shape[0] // by, by, padded.shape[1] // bx, bx).mean((1, 3))
+    widths = DENSITY_MM / (by * step[0]), DENSITY_MM / (bx * step[1])
+    smooth = _bell_array(len(density), widths[0]) @ density @ _bell_array(density.shape[1], widths[1])
+    weight = (smooth / (smooth + DENSITY_GAUSS)).repeat(by, 0).repeat(bx, 1)[: size.shape[0], : size.shape[1]]
+    return np.asarray(values * ((patches | (size > STRONG_GAUSS)) * weight), dtype=np.float32)
+
+
+def _opened(mask: np.ndarray, reach_px: int) -> np.ndarray:
+    """Mask (H, W) opened by a diamond of half-width `reach_px`; nothing lies outside."""
+    from scipy.ndimage import binary_dilation, binary_erosion
+
+    if reach_px == 0:
+        return mask
+    return binary_dilation(binary_erosion(mask, iterations=reach_px), iterations=reach_px)
+
+
+def _bell_array(length: int, width: float) -> np.ndarray:
+    """Gaussian weights (length, length) of standard deviation `width` pixels and area one."""
+    apart = np.subtract.outer(np.arange(length), np.arange(length)) / width
+    return np.exp(-0.5 * apart**2) / (math.sqrt(2.0 * math.pi) * width)
 
 
 def _summed(fields: Tensor, scale: Tensor | None, power: int) -> Tensor:

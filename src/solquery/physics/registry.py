@@ -8,19 +8,24 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from ..errors import NameTaken, SolqueryError
+from ..lazy import deferred
 from ..plugins import Registry, add_registry
 
 if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
     from ..config import Preset
+else:
+    torch = deferred("torch")
 
 __all__ = [
     "DuplicateParameter",
@@ -29,8 +34,11 @@ __all__ = [
     "accelerate",
     "as_fields",
     "as_scale",
+    "checked_array",
     "get_parameter",
+    "is_tensor",
     "measure",
+    "measure_arrays",
     "measure_on_grid",
     "parameter",
     "parameters",
@@ -42,7 +50,7 @@ __all__ = [
 #: parameters of which `solquery.physics.smooth` has a version
 SMOOTH_NAMES = ("tuf", "tpf", "tnf", "area", "psep", "tilt", "r")
 
-Definition = Callable[[Tensor, Tensor | None], Tensor]
+Definition = Callable[["Tensor", "Tensor | None"], "Tensor"]
 
 #: pixels worked on at a time: a few megabytes of float32, shared out over the threads; a GPU wants more
 _CHUNK_PIXELS = {"cpu": 2**20, "cuda": 2**26}
@@ -50,6 +58,10 @@ _CHUNK_PIXELS = {"cpu": 2**20, "cuda": 2**26}
 
 class Accelerator(Protocol):
     """Compiled versions of definitions, for fields in main memory (`solquery.physics.fast`)."""
+
+    def available(self) -> bool:
+        """Whether they can be used."""
+        ...
 
     def chosen_for(self, patches: int) -> bool:
         """Whether they are to measure so many patches."""
@@ -59,7 +71,9 @@ class Accelerator(Protocol):
         """Those of the parameters that have one."""
         ...
 
-    def measure_fast(self, fields: Tensor, scale: Tensor | None, names: set[str]) -> tuple[dict[str, Tensor], Tensor]:
+    def measure_fast(
+        self, fields: np.ndarray, scale: np.ndarray | None, names: set[str]
+    ) -> tuple[dict[str, np.ndarray], np.ndarray]:
         """Name to (N,) values, and the fields with 0 G where a pixel is missing."""
         ...
 
@@ -265,36 +279,60 @@ def unit_of(name: str, physical: bool) -> str:
 
 def as_fields(fields: Any) -> Tensor:
     """Input to a tensor (N, H, W), not yet converted to float32."""
-    if not isinstance(fields, Tensor):
-        array = np.asarray(fields)
-        if array.dtype.kind not in "fiu":
-            raise ValueError(f"fields must be real numbers in gauss, got dtype {array.dtype}")
-        # FITS data are big-endian, which torch does not take
-        fields = torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))
+    if not is_tensor(fields):
+        fields = torch.from_numpy(_real(fields))
+    return _batch(fields).detach()
+
+
+def checked_array(fields: Any) -> np.ndarray:
+    """Input to an array (N, H, W) float32, checked as `as_fields` does."""
+    return np.asarray(_batch(_real(fields)))
+
+
+def is_tensor(value: Any) -> bool:
+    """Whether a value is a tensor, asked without importing torch: without it there is none."""
+    return "torch" in sys.modules and isinstance(value, torch.Tensor)
+
+
+def _real(fields: Any) -> np.ndarray:
+    """Fields as float32; FITS data are big-endian, which neither torch nor the kernels take."""
+    array = np.asarray(fields)
+    if array.dtype.kind not in "fiu":
+        raise ValueError(f"fields must be real numbers in gauss, got dtype {array.dtype}")
+    return np.ascontiguousarray(array, dtype=np.float32)
+
+
+def _batch(fields: Any) -> Any:
+    """(N, H, W) of one field or several, as they are, tensor or array."""
     if fields.ndim == 2:
         fields = fields[None]
     if fields.ndim != 3:
         raise ValueError(f"fields must have shape (H, W) or (N, H, W), got {tuple(fields.shape)}")
     if min(fields.shape[1:]) < 2:
         raise ValueError(f"a field needs at least 2 x 2 pixels, got {fields.shape[1]} x {fields.shape[2]}")
-    return fields.detach()
+    return fields
 
 
 def as_scale(scale_mm: Any, n: int, device: torch.device) -> Tensor | None:
     """Scale to (n, 2) float64 Mm per pixel, (y, x), or None."""
+    scale = _scale(scale_mm, n)
+    return None if scale is None else torch.from_numpy(scale).to(device).expand(n, 2)
+
+
+def _scale(scale_mm: Any, n: int) -> np.ndarray | None:
+    """Scale (2,) or (n, 2) float64, checked."""
     if scale_mm is None:
         return None
-    if not isinstance(scale_mm, Tensor):
-        scale_mm = torch.from_numpy(np.array(scale_mm, dtype=np.float64))
-    scale = scale_mm.detach().to(device=device, dtype=torch.float64)
+    scale = np.array(scale_mm.detach().cpu().numpy() if is_tensor(scale_mm) else scale_mm, dtype=np.float64)
     if scale.shape not in ((2,), (n, 2)):
         raise ValueError(f"scale_mm must be (y, x) or of shape ({n}, 2), got shape {tuple(scale.shape)}")
-    if not bool((torch.isfinite(scale) & (scale > 0)).all()):
-        bad = scale[~(torch.isfinite(scale) & (scale > 0)).expand_as(scale)][0].item()
+    good = np.isfinite(scale) & (scale > 0)
+    if not good.all():
         raise ValueError(
-            f"scale_mm must be positive and finite in both axes, got {bad:g}; pass None for a grid without scale"
+            f"scale_mm must be positive and finite in both axes, got {scale[~good][0]:g}; pass None for a grid "
+            "without scale"
         )
-    return scale.expand(n, 2)
+    return scale
 
 
 def measure(
@@ -326,8 +364,7 @@ def measure(
     ValueError
         When shape or scale do not fit.
     """
-    wanted = list(parameters()) if names is None else [names] if isinstance(names, str) else list(names)
-    chosen = [get_parameter(name) for name in wanted]
+    chosen = _chosen(names)
     batch = as_fields(fields)
     n, height, width = batch.shape
     scale = as_scale(scale_mm, n, batch.device)
@@ -342,9 +379,11 @@ def measure(
             raw = batch[part].to(torch.float32)
             here = None if scale is None else scale[part]
             if fast is not None and quick:
-                got, finite = fast.measure_fast(raw, here, {p.name for p in quick})
+                steps = None if here is None else here.numpy()
+                got, clean = fast.measure_fast(raw.numpy(), steps, {p.name for p in quick})
+                finite = torch.from_numpy(clean)
                 for p in quick:
-                    out[p.name][part] = got[p.name]
+                    out[p.name][part] = torch.from_numpy(got[p.name])
             else:
                 finite = torch.nan_to_num(raw, nan=0.0, posinf=0.0, neginf=0.0)
             for p in others:
@@ -356,6 +395,38 @@ def measure(
                         "its function must return one number per patch"
                     )
                 out[p.name][part] = values.to(torch.float64)
+    return out
+
+
+def _chosen(names: Iterable[str] | str | None) -> list[Parameter]:
+    wanted = list(parameters()) if names is None else [names] if isinstance(names, str) else list(names)
+    return [get_parameter(name) for name in wanted]
+
+
+def measure_arrays(
+    fields: Any, scale_mm: Any = None, names: Iterable[str] | str | None = None
+) -> dict[str, np.ndarray]:
+    """`measure` as numpy arrays (N,) float64, without importing torch where compiled versions measure all of it.
+
+    Parameters
+    ----------
+    fields, scale_mm, names
+        As `measure` takes them, arrays.
+    """
+    chosen, fast = _chosen(names), _accelerator
+    batch = None if is_tensor(fields) else checked_array(fields)
+    if batch is None or fast is None or len(fast.covered(chosen)) < len(chosen) or not fast.available():
+        return {name: values.cpu().numpy() for name, values in measure(fields, scale_mm, names).items()}
+    n, height, width = batch.shape
+    scale = _scale(scale_mm, n)
+    scale = None if scale is None else np.broadcast_to(scale, (n, 2))
+    out = {p.name: np.empty(n) for p in chosen}
+    step = max(1, _CHUNK_PIXELS["cpu"] // (height * width))
+    for start in range(0, n, step):
+        part = slice(start, start + step)
+        got, _ = fast.measure_fast(batch[part], None if scale is None else scale[part], set(out))
+        for name, values in out.items():
+            values[part] = got[name]
     return out
 
 
@@ -371,7 +442,7 @@ def measure_on_grid(x: Any, preset: Preset, names: Iterable[str] | str | None = 
     names
         Which parameters; None for all but those that are measured on demand only.
     """
-    return measure(preset.to_gauss(x if isinstance(x, Tensor) else np.asarray(x)), preset.scale_mm, names)
+    return measure(preset.to_gauss(x if is_tensor(x) else np.asarray(x)), preset.scale_mm, names)
 
 
 def _own() -> dict[str, Parameter]:

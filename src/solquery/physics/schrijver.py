@@ -3,26 +3,35 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import Tensor
 
+from ..lazy import deferred
 from ..patch import MX_PER_G_MM2
+from .integral import POLARITY_THRESHOLD_GAUSS
 from .inversion_lines import LINE_DILATION_PX, block_px, coarsened, overlap
 from .registry import parameter
 
-__all__ = ["KEYWORD_FWHM_MM", "WEIGHT_FWHM_MM", "keyword_sum", "r_schrijver", "r_value", "weighted_field"]
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+else:
+    torch = deferred("torch")
+
+__all__ = ["KEYWORD_FWHM_MM", "WEIGHT_FWHM_MM", "keyword_sum", "of_arrays", "r_schrijver", "r_value", "weighted_field"]
 
 #: width of the Gaussian by which flux near an inversion line is weighted (Schrijver 2007)
 WEIGHT_FWHM_MM = 15.0
 #: the same in the pipeline of SHARPs: 10 pixels of 4 x 0.364425 Mm
 KEYWORD_FWHM_MM = 14.577
+#: full width at half maximum of a Gaussian, in standard deviations
+_FWHM = 2.0 * math.sqrt(2.0 * math.log(2.0))
 
 
 def _smoothing(length: int, step_mm: Tensor) -> Tensor:
     """Gaussian weights (N, length, length) float64 over a line of pixels of `step_mm` (N,), of area one."""
-    sigma = WEIGHT_FWHM_MM / (2.0 * math.sqrt(2.0 * math.log(2.0))) / step_mm
+    sigma = WEIGHT_FWHM_MM / _FWHM / step_mm
     place = torch.arange(length, dtype=torch.float64, device=step_mm.device)
     apart = place[:, None] - place[None, :]
     bell = torch.exp(-0.5 * (apart / sigma[:, None, None]).square()) / (math.sqrt(2.0 * math.pi) * sigma[:, None, None])
@@ -63,7 +72,7 @@ def keyword_sum(fields: Tensor, scale: Tensor) -> Tensor:
 
 def _bells(length: int, step_mm: Tensor) -> Tensor:
     """Gaussians (N, length, length) over 41 pixels of 2 arcsec, as far as the pipeline's kernel reaches, of sum one."""
-    sigma = KEYWORD_FWHM_MM / (2.0 * math.sqrt(2.0 * math.log(2.0))) / step_mm
+    sigma = KEYWORD_FWHM_MM / _FWHM / step_mm
     reach = torch.round(2.0 * KEYWORD_FWHM_MM / step_mm)
     place = torch.arange(length, dtype=torch.float64, device=step_mm.device)
     apart = (place[:, None] - place[None, :]).abs()
@@ -71,6 +80,56 @@ def _bells(length: int, step_mm: Tensor) -> Tensor:
     far = torch.arange(-int(reach.max()), int(reach.max()) + 1, dtype=torch.float64, device=step_mm.device)
     whole = (torch.exp(-0.5 * (far / sigma[:, None]).square()) * (far.abs() <= reach[:, None])).sum(1)
     return bell / whole[:, None, None]
+
+
+def of_arrays(fields: np.ndarray, scale: np.ndarray | None) -> dict[str, np.ndarray]:
+    """`r_schrijver` and `r_value` of arrays (N, H, W) float32, finite, with scale (N, 2): the definitions in numpy."""
+    if scale is None:
+        return {name: np.full(len(fields), np.nan) for name in ("r_schrijver", "r_value")}
+    out = {"r_schrijver": np.zeros(len(fields)), "r_value": np.zeros(len(fields))}
+    for k, (field, (by, bx)) in enumerate(zip(fields, block_px(scale, len(fields)).tolist(), strict=True)):
+        step = scale[k] * (by, bx)
+        height, width = field.shape
+        padded = np.pad(field, ((0, -height % by), (0, -width % bx)))
+        means = padded.reshape(padded.shape[0] // by, by, padded.shape[1] // bx, bx).mean((1, 3))
+        rows, columns = (_smoothing_array(n, size) for n, size in zip(means.shape, step, strict=True))
+        out["r_schrijver"][k] = _weighted(means, rows, columns) * step[0] * step[1] * MX_PER_G_MM2
+        # samples, not means, as in `keyword_sum`
+        sampled = field[::by, ::bx][: max(height // by, 1), : max(width // bx, 1)]
+        rows, columns = (_bells_array(n, size) for n, size in zip(sampled.shape, step, strict=True))
+        out["r_value"][k] = math.log10(max(_weighted(sampled, rows, columns), 1.0))
+    return out
+
+
+def _weighted(field: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> float:
+    """Unsigned field (H, W) near inversion lines, weighted and summed."""
+    from scipy.ndimage import maximum_filter
+
+    size = LINE_DILATION_PX
+    positive, negative = (
+        maximum_filter(mask.view(np.uint8), size, mode="constant") > 0
+        for mask in (field > POLARITY_THRESHOLD_GAUSS, field < -POLARITY_THRESHOLD_GAUSS)
+    )
+    near = positive & negative
+    if not near.any():
+        return 0.0
+    return float(((rows @ near.astype(np.float64) @ columns) * np.abs(field)).sum(dtype=np.float64))
+
+
+def _apart(length: int) -> np.ndarray:
+    return np.abs(np.subtract.outer(np.arange(length), np.arange(length)))
+
+
+def _smoothing_array(length: int, step_mm: float) -> np.ndarray:
+    sigma = WEIGHT_FWHM_MM / _FWHM / step_mm
+    return np.exp(-0.5 * (_apart(length) / sigma) ** 2) / (math.sqrt(2.0 * math.pi) * sigma)
+
+
+def _bells_array(length: int, step_mm: float) -> np.ndarray:
+    sigma, reach = KEYWORD_FWHM_MM / _FWHM / step_mm, int(np.rint(2.0 * KEYWORD_FWHM_MM / step_mm))
+    apart = _apart(length)
+    bell = np.exp(-0.5 * (apart / sigma) ** 2) * (apart <= reach)
+    return bell / np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma) ** 2).sum()
 
 
 _DOMAIN = "line-of-sight field within 45° of disc centre (Schrijver 2007); from radial fields it comes out larger"

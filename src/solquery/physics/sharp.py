@@ -7,12 +7,14 @@ Physics 289, 3549, table 3); `tuf` sums over the whole patch and is larger.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from torch import Tensor
 
 from .registry import measure
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 __all__ = ["CEA_PIXEL_CM2", "CEA_PIXEL_MM", "UsfluxCmask", "measure_active", "measure_region", "usflux_cmask"]
 

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
+import numpy as np
 
+from ..lazy import deferred
 from .registry import parameter
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+else:
+    torch = deferred("torch")
 
 __all__ = [
     "ALPHA_CYCLES",
@@ -188,28 +195,33 @@ def spectral_basis(
     height: int, width: int, ratio: float, cycles: int, dtype: torch.dtype, device: torch.device
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Waves along y (height, 2 Ky) and x (width, 2 Kx), and what each mode adds to the K rings: (Ky, Kx, K) float64."""
+    rows, columns, member = (torch.from_numpy(part).to(device) for part in basis_arrays(height, width, ratio, cycles))
+    return rows.to(dtype), columns.to(dtype), member
+
+
+def basis_arrays(height: int, width: int, ratio: float, cycles: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """`spectral_basis` as arrays of float64."""
     longest = max(height * ratio, float(width))
     highest = min(cycles, math.floor(0.5 * longest / max(ratio, 1.0)))
     step_y, step_x = longest / (height * ratio), longest / width
     # modes beyond the last ring are not looked at
-    ky = torch.arange(min(height // 2, math.ceil((highest + 0.5) / step_y)) + 1, dtype=torch.float64, device=device)
-    kx = torch.arange(min(width // 2, math.ceil((highest + 0.5) / step_x)) + 1, dtype=torch.float64, device=device)
-    ring = torch.hypot(ky[:, None] * step_y, kx[None, :] * step_x).round().to(torch.int64).clamp(max=highest + 1)
+    ky = np.arange(min(height // 2, math.ceil((highest + 0.5) / step_y)) + 1.0)
+    kx = np.arange(min(width // 2, math.ceil((highest + 0.5) / step_x)) + 1.0)
+    ring = np.rint(np.hypot(ky[:, None] * step_y, kx[None, :] * step_x)).astype(np.int64)
     weight = _modes(ky, height)[:, None] * _modes(kx, width)[None, :]
-    member = torch.nn.functional.one_hot(ring, highest + 2)[:, :, 1 : highest + 1] * weight[:, :, None]
-    return _waves(ky, height, dtype), _waves(kx, width, dtype), member / member.sum((0, 1))
+    member = (ring[:, :, None] == np.arange(1, highest + 1)) * weight[:, :, None]
+    return _waves(ky, height), _waves(kx, width), member / member.sum((0, 1))
 
 
-def _waves(cycles: Tensor, length: int, dtype: torch.dtype) -> Tensor:
+def _waves(cycles: np.ndarray, length: int) -> np.ndarray:
     """Cosines, then sines, of K whole numbers of cycles over `length` pixels: (length, 2 K)."""
-    phase = (cycles[None, :] * torch.arange(length, dtype=torch.float64, device=cycles.device)[:, None]) % length
-    phase = phase * (2.0 * math.pi / length)
-    return torch.cat([torch.cos(phase), torch.sin(phase)], 1).to(dtype)
+    phase = (cycles[None, :] * np.arange(length)[:, None]) % length * (2.0 * math.pi / length)
+    return np.concatenate([np.cos(phase), np.sin(phase)], 1)
 
 
-def _modes(cycles: Tensor, length: int) -> Tensor:
+def _modes(cycles: np.ndarray, length: int) -> np.ndarray:
     """How many modes of a full transform a number of cycles stands for: 2, but 1 for none and for Nyquist's."""
-    return torch.where((cycles == 0) | (2 * cycles == length), 1.0, 2.0).to(torch.float64)
+    return np.where((cycles == 0) | (2 * cycles == length), 1.0, 2.0)
 
 
 def _slope(frequency: Tensor, power: Tensor, floor: Tensor) -> Tensor:

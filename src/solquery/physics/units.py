@@ -75,7 +75,7 @@ def quantities(fields: Any, scale: Any = None, names: Iterable[str] | str | None
     wanted = [names] if isinstance(names, str) else list(parameters() if names is None else names)
     for name, values in measure_within(gauss, scale_mm, wanted, window).items():
         unit = u.Unit(unit_of(name, scale_mm is not None))
-        out[name] = (values[0].item() if single else values.cpu().numpy()) * unit
+        out[name] = (values[0].item() if single else values) * unit
     return out
 
 

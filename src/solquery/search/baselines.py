@@ -179,6 +179,6 @@ def search_parameters(
         matches nothing.
     """
     patches, distances = table_distances(archive, values, method, where, names, preset)
-    matches = patches.ranked(distances, k, group, exclude_region)
+    matches = patches.ranked(distances[0], k, group, exclude_region)
     rows = rows_of(archive, [match.id for match in matches])
     return [replace(match, row=rows.get(match.id, {})) for match in matches]

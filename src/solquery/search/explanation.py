@@ -23,7 +23,7 @@ from ..physics import get_parameter, parameters
 from ..sharp.identity import record_of
 from ..steering.native_scale import NativeScale, native_scale_of
 from .hybrid import NormalScores
-from .index import EmbeddingIndex, Match
+from .patch_list import Match, PatchList
 
 if TYPE_CHECKING:
     from ..archive.store import Archive
@@ -164,7 +164,7 @@ def links(row: Mapping[str, Any]) -> dict[str, str]:
     return out
 
 
-def _times(archive: Archive, patches: EmbeddingIndex, rows: np.ndarray) -> dict[str, datetime | None]:
+def _times(archive: Archive, patches: PatchList, rows: np.ndarray) -> dict[str, datetime | None]:
     """When the patches in some rows were observed, by id."""
     found: list[dict[str, Any]] = []
     if patches.places is not None and len(rows) <= _BY_PLACE:
@@ -176,7 +176,7 @@ def _times(archive: Archive, patches: EmbeddingIndex, rows: np.ndarray) -> dict[
 
 
 def _spans(
-    archive: Archive, patches: EmbeddingIndex, distances: np.ndarray, reach: float, regions: Sequence[str]
+    archive: Archive, patches: PatchList, distances: np.ndarray, reach: float, regions: Sequence[str]
 ) -> dict[str, dict[str, Any]]:
     """Region to the first and the last time among its patches that are within reach, and how many they are."""
     near = np.flatnonzero(patches.in_regions(regions) & (distances <= reach))

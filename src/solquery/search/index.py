@@ -7,18 +7,15 @@ there is `ApproximateIndex`, which `search` uses where an archive has one.
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from ..archive.places import whole
-from ..errors import SolqueryError
 from .exact import all_squares, half_squares, one_per_region, smallest
 from .lower_bounds import PrincipalAxisBounds
+from .patch_list import Match, PatchList, SearchError, nearest, region_names, texts
 
 if TYPE_CHECKING:
     from ..protocols import Model
@@ -30,6 +27,7 @@ __all__ = [
     "checked_query",
     "checked_vectors",
     "nearest",
+    "other_length",
     "region_names",
     "texts",
 ]
@@ -42,85 +40,7 @@ _AT_A_TIME = 65_536
 _WORTH_TURNING = 256
 
 
-class SearchError(SolqueryError, ValueError):
-    """A search that cannot be answered."""
-
-
-@dataclass(frozen=True)
-class Match:
-    """One answer to a search.
-
-    Attributes
-    ----------
-    id, region
-        Of the patch in the archive.
-    distance
-        From the query, in the space that was searched (embedding, or parameters).
-    rank
-        1 for the nearest.
-    row
-        Metadata and parameters of the patch as the archive has them, without field and embedding.
-    correlation
-        Correlation with the query laid over it, where the two were compared pixel by pixel
-        (`solquery.search.reranked`); else None.
-    place
-        Where Lance has the row (`solquery.archive.rows`), at the version that was searched; None where not known.
-    """
-
-    id: str
-    region: str
-    distance: float
-    rank: int
-    row: dict[str, Any] = field(default_factory=dict, repr=False)
-    correlation: float | None = None
-    place: int | None = field(default=None, repr=False, compare=False)
-
-
-def nearest(
-    distances: np.ndarray,
-    k: int,
-    regions: np.ndarray | None = None,
-) -> list[np.ndarray]:
-    """Columns of the smallest distances, nearest first.
-
-    Parameters
-    ----------
-    distances
-        (Q, N); infinite or NaN where a patch is no candidate.
-    k
-        How many per query; fewer come back where there are fewer candidates.
-    regions
-        (N,) names: at most one patch, the nearest, of each region. None: patches regardless of region.
-
-    Returns
-    -------
-    list of numpy.ndarray
-        Q arrays of at most k column numbers; equal distances in the order of the columns.
-    """
-    if k < 1:
-        raise ValueError(f"k must be at least 1, got {k}")
-    distances = np.where(np.isnan(distances), np.inf, distances)
-    if regions is None:
-        representative = np.broadcast_to(np.arange(distances.shape[1]), distances.shape)
-    else:
-        names, codes = np.unique(np.asarray(regions), return_inverse=True)
-        by_region = np.argsort(codes, kind="stable")
-        starts = np.searchsorted(codes[by_region], np.arange(len(names)))
-        grouped = distances[:, by_region]
-        least = np.minimum.reduceat(grouped, starts, axis=1)
-        # the first column of each region that reaches the region's least distance
-        at = np.where(grouped == least[:, codes[by_region]], np.arange(len(codes)), len(codes))
-        representative = by_region[np.minimum.reduceat(at, starts, axis=1)]
-        distances = least
-    order = np.argsort(distances, axis=1, kind="stable")[:, :k]
-    found = []
-    for line, columns in enumerate(order):
-        columns = columns[np.isfinite(distances[line, columns])]
-        found.append(representative[line, columns])
-    return found
-
-
-class EmbeddingIndex:
+class EmbeddingIndex(PatchList):
     """The embeddings of an archive in memory: for many queries at once.
 
     Parameters
@@ -141,41 +61,9 @@ class EmbeddingIndex:
     """
 
     def __init__(self, ids: Any, regions: Any, vectors: np.ndarray, places: np.ndarray | None = None) -> None:
-        self.vectors, self.places = vectors, places
-        #: ids and regions as Arrow has them, in a tenth of the room
-        self.id_array, self.region_array = texts(ids), texts(regions)
+        super().__init__(ids, regions, places)
+        self.vectors = vectors
         self._asked = 0
-
-    def __len__(self) -> int:
-        return len(self.vectors)
-
-    @cached_property
-    def ids(self) -> np.ndarray:
-        """(N,) str."""
-        return np.asarray(self.id_array.to_pylist(), dtype=str)
-
-    @cached_property
-    def regions(self) -> np.ndarray:
-        """(N,) str."""
-        return np.asarray(self.region_array.to_pylist(), dtype=str)
-
-    @cached_property
-    def _names(self) -> pa.Array:
-        """The regions' names, sorted, each once."""
-        return self.region_array.unique().sort()
-
-    @cached_property
-    def codes(self) -> np.ndarray:
-        """(N,) int, one number a region, in the order of the regions' names."""
-        return np.asarray(pc.index_in(self.region_array, value_set=self._names)).astype(np.int64)
-
-    def rows(self, ids: Any) -> np.ndarray:
-        """(n,) ascending rows of those of some patches, named by their ids, that are here."""
-        return np.asarray(pc.indices_nonzero(pc.is_in(self.id_array, value_set=texts(ids)))).astype(np.int64)
-
-    def in_regions(self, names: Collection[str]) -> np.ndarray:
-        """(N,) bool, the rows of some regions."""
-        return np.isin(self.codes, np.flatnonzero(np.asarray(pc.is_in(self._names, value_set=texts(list(names))))))
 
     def among(self, rows: np.ndarray) -> EmbeddingIndex:
         """Of some rows only, in their order."""
@@ -187,10 +75,7 @@ class EmbeddingIndex:
         """Euclidean distances (Q, N) float64 of query embeddings (Q, D) from every patch."""
         queries = np.atleast_2d(np.asarray(queries, dtype=np.float64))
         if queries.shape[1] != self.vectors.shape[1]:
-            raise SearchError(
-                f"the query has {queries.shape[1]} embedding numbers, the archive {self.vectors.shape[1]}; "
-                "embed the archive with the same model"
-            )
+            raise SearchError(other_length(queries.shape[1], self.vectors.shape[1]))
         out = np.empty((len(queries), len(self)))
         own = (queries**2).sum(1)[:, None]
         # in double precision the vectors of a large archive are gigabytes
@@ -225,26 +110,11 @@ class EmbeddingIndex:
         rows, squares = self.nearest_rows(queries, k, group, exclude_region)
         return [
             [
-                self._match(row, distance, rank)
+                self.match(row, float(distance), rank)
                 for rank, (row, distance) in enumerate(zip(line, np.sqrt(apart), strict=True), start=1)
             ]
             for line, apart in zip(rows, squares, strict=True)
         ]
-
-    def ranked(
-        self, distances: np.ndarray, k: int, group: str, exclude_region: str | Collection[str] | None = None
-    ) -> list[Match]:
-        """The `k` nearest patches by distances (1, N) that were measured otherwise; (1, N) is changed."""
-        if exclude := region_names(exclude_region):
-            distances[:, self.in_regions(exclude)] = np.inf
-        columns = nearest(distances, k, self.codes if group == "region" else None)[0]
-        return [self._match(c, distances[0, c], rank) for rank, c in enumerate(columns, start=1)]
-
-    def _match(self, row: int, distance: float, rank: int) -> Match:
-        place = None if self.places is None else int(self.places[row])
-        return Match(
-            self.id_array[int(row)].as_py(), self.region_array[int(row)].as_py(), float(distance), rank, place=place
-        )
 
     def nearest_rows(
         self,
@@ -284,27 +154,15 @@ def checked_vectors(queries: np.ndarray, k: int, group: str, length: int) -> np.
         raise ValueError(f"k must be at least 1, got {k}")
     queries = np.atleast_2d(np.asarray(queries, dtype=np.float64))
     if queries.shape[1] != length:
-        raise SearchError(
-            f"the query has {queries.shape[1]} embedding numbers, the archive {length}; "
-            "embed the archive with the same model"
-        )
+        raise SearchError(other_length(queries.shape[1], length))
     if not np.isfinite(queries).all():
         raise SearchError("the embedding of the query is not a number; the encoder or the query is damaged")
     return queries
 
 
-def texts(values: Any) -> pa.Array:
-    """Texts of numpy, Arrow or a list as one Arrow array."""
-    if isinstance(values, pa.ChunkedArray):
-        return whole(values)
-    return values if isinstance(values, pa.Array) else pa.array(values, pa.string())
-
-
-def region_names(exclude_region: str | Collection[str] | None) -> tuple[str, ...]:
-    """One name, several, or none, as a tuple."""
-    if exclude_region is None:
-        return ()
-    return (exclude_region,) if isinstance(exclude_region, str) else tuple(exclude_region)
+def other_length(query: int, archive: int) -> str:
+    """That embeddings of two lengths cannot be compared."""
+    return f"the query has {query} embedding numbers, the archive {archive}; embed the archive with the same model"
 
 
 def checked_query(query: Any, model: Model) -> np.ndarray:

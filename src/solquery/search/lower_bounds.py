@@ -14,7 +14,7 @@ from typing import Protocol
 import numba
 import numpy as np
 
-__all__ = ["LOWEST", "LeadingColumnBounds", "LowerBounds", "PrincipalAxisBounds", "scan"]
+__all__ = ["LOWEST", "LeadingColumnBounds", "LowerBounds", "PrincipalAxisBounds", "scan", "squares_to"]
 
 #: scores are looked at in groups of so many: most hold nothing that is near
 _GROUP = 64
@@ -163,6 +163,13 @@ def _square(query, vector):
         gap = np.float64(vector[d]) - query[d]
         total += gap * gap
     return total
+
+
+@numba.njit(nogil=True, cache=True)
+def squares_to(query, vectors, out):
+    """Squared distances of a query (D,) float64 from vectors (N, D) float32, from differences, into `out` (N,)."""
+    for row in range(len(vectors)):
+        out[row] = _square(query, vectors[row])
 
 
 @numba.njit(nogil=True, cache=True)

@@ -23,8 +23,9 @@ from ..steering.inputs import grid_input
 from .explanation import Explanation, explained
 from .hybrid import EMBEDDING, WEIGHTS, NormalScores, ScoredParameters, mixed_distances, scored_parameters
 from .index import EmbeddingIndex, Match, checked_query, checked_vectors
-from .loading import Embedded, load_index, row_columns, rows_of
+from .loading import Embedded, row_columns, rows_of
 from .matches import Matches
+from .patch_list import PatchList
 from .query import Asked
 from .rerank import RERANK_DEPTH, reranked
 
@@ -41,6 +42,8 @@ BY = ("embedding", "hybrid", "physics", "euclidean", "mahalanobis")
 _SSL = "ssl"
 #: queries and conditions that are remembered
 _QUERIES, _CONDITIONS = 4, 8
+#: of so many patches and more the embeddings are not kept in memory for a first query: it needs its distances only
+_READ_THROUGH = 200_000
 
 
 class SearchSession:
@@ -68,11 +71,15 @@ class SearchSession:
 
     def _forget(self) -> None:
         self._embedded: Embedded | None = None
+        self._among: dict[str, Embedded] = {}
         self._indexes: OrderedDict[str | None, EmbeddingIndex] = OrderedDict()
         self._scored: dict[tuple[str, ...], tuple[pa.Array, ScoredParameters]] = {}
         self._scores: dict[str, NormalScores] = {}
         self._quick: list[ApproximateIndex | None] = []
         self._columns: list[str] = []
+        #: distances of the newest query, and to which condition and query they belong
+        self._measured: tuple[tuple[str | None, bytes], PatchList, np.ndarray] | None = None
+        self._first: bytes | None = None
 
     def _refresh(self) -> None:
         version = version_of(self.archive) if in_lance(self.archive) else None
@@ -114,7 +121,7 @@ class SearchSession:
             return self._indexes[where]
 
     def _read(self, where: str) -> EmbeddingIndex:
-        return load_index(self.archive, self.model, where)
+        return self._embedded_among(where).index()
 
     def _selected(self, where: str) -> EmbeddingIndex:
         every = self._index(None)
@@ -160,12 +167,30 @@ class SearchSession:
         rerank: int | None = None,
     ) -> Matches:
         """The patches of the archive that are most like the query: `solquery.search` says it all."""
+        given = grid_input(query, self.model, self.archive)
+        found = self.nearest(given, k, where, group, exclude_region, by=by, weights=weights, rerank=rerank)
+        return Matches(self._with_rows(found), self.archive, self.query(given).x, self.model.preset)
+
+    def nearest(
+        self,
+        query: Any,
+        k: int = 10,
+        where: str | None = None,
+        group: str = "region",
+        exclude_region: str | Collection[str] | None = None,
+        *,
+        by: str = "embedding",
+        weights: Mapping[str, float] | None = None,
+        rerank: int | None = None,
+    ) -> list[Match]:
+        """`search`, without the rows of the patches that are found."""
         by = compared(by)
         with self._lock:
             self._refresh()
-        asked = self.query(query)
+        given = grid_input(query, self.model, self.archive)
+        asked = self.query(given)
         if rerank is None:
-            rerank = self.rerank_depth(query, by)
+            rerank = self.rerank_depth(given, by)
 
         def find(k: int, group: str) -> list[Match]:
             return self._nearest(asked, k, where, group, exclude_region, by, weights)
@@ -175,7 +200,7 @@ class SearchSession:
             found = reranked(self.archive, self.model, asked.x, find, k, group, rerank, asked.aligner, self.pictures)
         else:
             found = find(k, group)
-        return Matches(self._with_rows(found), self.archive, asked.x, self.model.preset)
+        return found
 
     def rerank_depth(self, query: Any, by: str = "embedding") -> int:
         """How many patches `search` looks at again where nothing is said."""
@@ -189,13 +214,40 @@ class SearchSession:
             quick = self._approximate()
             if quick is not None:
                 return quick.nearest(asked.vector, k, group, exclude, where)[0]
-            return self._index(where or None).nearest(asked.vector, k, group, exclude)[0]
+            if not self._reads_through(asked, where or None):
+                return self._index(where or None).nearest(asked.vector, k, group, exclude)[0]
         patches, distances = self.distances(asked, where, by, weights)
-        return patches.ranked(distances[None].copy(), k, group, exclude)
+        return patches.ranked(distances, k, group, exclude)
+
+    def _reads_through(self, asked: Asked, where: str | None) -> bool:
+        """Whether a query is answered by one pass over the embeddings: the first of a session in a large archive."""
+        with self._lock:
+            if where in self._indexes or not in_lance(self.archive):
+                return False
+            key = asked.x.tobytes()
+            self._first = self._first or key
+            return self._first == key and self._embedded_among(where).rows >= _READ_THROUGH
+
+    def _embedded_among(self, where: str | None) -> Embedded:
+        with self._lock:
+            if where is None:
+                return self._there()
+            if where not in self._among:
+                self._among = {where: Embedded(self.archive, self.model, where)}
+            return self._among[where]
+
+    def _passed(self, asked: Asked, where: str | None) -> tuple[PatchList, np.ndarray]:
+        """All patches and their distances from a query, by one pass; the newest are remembered."""
+        key = where, asked.x.tobytes()
+        with self._lock:
+            if self._measured is None or self._measured[0] != key:
+                patches, squares = self._embedded_among(where).squares(asked.vector[0])
+                self._measured = key, patches, np.sqrt(squares)
+            return self._measured[1:]
 
     def distances(
         self, asked: Asked, where: str | None = None, by: str = "embedding", weights: Mapping[str, float] | None = None
-    ) -> tuple[EmbeddingIndex, np.ndarray]:
+    ) -> tuple[PatchList, np.ndarray]:
         """All patches that meet a condition, and their distances (N,) from a query, as `search` measures them."""
         by = compared(by)
         if by in ("euclidean", "mahalanobis"):
@@ -204,6 +256,8 @@ class SearchSession:
             patches, apart = table_distances(self.archive, asked.values, by, where, preset=self.model.preset.name)
             return patches, apart[0]
         if by == EMBEDDING:
+            if self._reads_through(asked, where or None):
+                return self._passed(asked, where or None)
             index = self._index(where or None)
             return index, index.distances(asked.vector)[0]
         weights = shares(by) if weights is None else weights
@@ -213,12 +267,34 @@ class SearchSession:
         names = tuple(name for name, weight in weights.items() if name != EMBEDDING and weight > 0)
         scored, rows = ScoredParameters({}), np.empty(0, np.int64)
         if names:
-            ids, scored = self._parameters(names)
-            rows = np.asarray(pc.index_in(index.id_array, value_set=ids))
+            scored, rows = self.scored(names, index)
         apart = mixed_distances(
             index, self.model, asked.x, scored, rows, weights, vector=asked.vector, archive_vectors=every
         )
         return index, apart[0]
+
+    def candidates(self, where: str | None = None) -> int:
+        """How many patches a search under a condition is among; 0 where nothing meets it.
+
+        Raises
+        ------
+        ArchiveError
+            For a condition that cannot be read.
+        """
+        with self._lock:
+            self._refresh()
+        quick = self._approximate()
+        if quick is not None:
+            rows = quick.selected(where or None)
+            return len(quick) if rows is None else len(rows)
+        if not where:
+            return len(self.index())
+        return len(self._index(where)) if self.archive.count(where) else 0
+
+    def scored(self, names: tuple[str, ...], patches: PatchList) -> tuple[ScoredParameters, np.ndarray]:
+        """Scores of some parameters of the whole archive, and the rows (N,) in them of some patches."""
+        ids, scored = self._parameters(names)
+        return scored, np.asarray(pc.index_in(patches.id_array, value_set=ids))
 
     def _parameters(self, names: tuple[str, ...]) -> tuple[pa.Array, ScoredParameters]:
         with self._lock:

@@ -17,10 +17,10 @@ from astropy.io import fits
 
 from . import header as hd
 
-__all__ = ["data_fault", "sums_fault"]
+__all__ = ["data_fault", "ones_sum", "sums_fault"]
 
 
-def _ones_sum(data: bytes) -> int:
+def ones_sum(data: bytes) -> int:
     """32-bit ones' complement sum of FITS blocks (FITS standard 4.0, appendix J)."""
     total = int(np.frombuffer(data, dtype=">u4").sum(dtype=np.uint64))
     while total >> 32:
@@ -38,8 +38,8 @@ def _faults(content: bytes) -> tuple[bool, bool]:
             header = content[at["hdrLoc"] : at["datLoc"]]
             data = content[at["datLoc"] : at["datLoc"] + at["datSpan"]]
             datasum = hd.whole(unit.header.get("DATASUM"))
-            data_wrong |= datasum is not None and _ones_sum(data) != datasum
-            all_wrong |= "CHECKSUM" in unit.header and _ones_sum(header + data) != 0xFFFFFFFF
+            data_wrong |= datasum is not None and ones_sum(data) != datasum
+            all_wrong |= "CHECKSUM" in unit.header and ones_sum(header + data) != 0xFFFFFFFF
     return data_wrong, all_wrong
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -28,6 +28,7 @@ from .content import Image, choose, quantity_of, segment_of
 from .header import DEFAULT_DEG
 from .identity import Identity, id_of_file, identify
 from .quality import quality_fault
+from .quick_reading import Unit, quick_units
 from .units import fill_mask, gauss_per_unit, unit_text
 from .unreadable import UnreadableFits
 from .wcs import Coordinates, Place, coordinates_of, with_scale
@@ -122,11 +123,23 @@ class ReadOptions(NamedTuple):
 
 def load_checked(path: Path, header: bool = False, segment: str | None = None) -> Image:
     """`load_image` of a file whose image agrees with the sum in its header, and its `header` too, if asked."""
+    quick = None if header else _quick_image(path, segment)
+    if quick is not None:
+        return quick
     image = load_image(path, segment)
     fault = sums_fault(path) if header else data_fault(path)
     if fault:
         raise UnreadableFits(fault)
     return image
+
+
+def _quick_image(path: Path, segment: str | None) -> Image | None:
+    """The image of a plain file (`quick_units`); None where astropy has to read it."""
+    units = quick_units(path)
+    if units is None:
+        return None
+    found, _ = _images(units)
+    return choose(found, segment) if found else None
 
 
 def load_image(path: Path, segment: str | None = None) -> Image:
@@ -142,7 +155,7 @@ def load_image(path: Path, segment: str | None = None) -> Image:
         try:
             # astropy leaves a file open that it refuses, so it is opened here
             with open(path, "rb") as stream, fits.open(stream, memmap=False) as units:
-                found, shapes = _images(units)
+                found, shapes = _images(_units(units))
         except PermissionError:
             raise UnreadableFits("may not be read; check its permissions") from None
         except Exception as error:  # astropy and the decompressors raise many kinds for one damaged file
@@ -160,15 +173,24 @@ def load_image(path: Path, segment: str | None = None) -> Image:
     return choose(found, segment)
 
 
+def _units(units: fits.HDUList) -> Iterator[Unit]:
+    """The units of a file as astropy reads them."""
+    for unit in units:
+        shape = tuple(unit.shape or ()) if unit.is_image else ()
+        scaling = {key: unit.header.get(key) for key in ("BSCALE", "BZERO", "BITPIX")} if shape else {}
+        array = unit.data if shape else None
+        yield Unit(shape, array, hd.readable(unit), scaling)
+
+
 def images_of_array(array: np.ndarray, header: fits.Header) -> Image:
     """An array (ny, nx) with a header that goes with it, as the image of a file."""
-    found, shapes = _images(fits.HDUList([fits.PrimaryHDU(array, header)]))
+    found, shapes = _images(_units(fits.HDUList([fits.PrimaryHDU(array, header)])))
     if not found:
         raise UnreadableFits(f"holds no two-dimensional image{f', only one of shape {shapes[0]}' if shapes else ''}")
     return choose(found)
 
 
-def _images(units: fits.HDUList) -> tuple[list[Image], list[tuple[int, ...]]]:
+def _images(units: Iterable[Unit]) -> tuple[list[Image], list[tuple[int, ...]]]:
     """The two-dimensional images of a file, with the keywords that go with each, and the shapes of the others.
 
     A header without an image speaks for all that follow. One with an image of its own lends the others what is neither
@@ -177,11 +199,7 @@ def _images(units: fits.HDUList) -> tuple[list[Image], list[tuple[int, ...]]]:
     found: list[Image] = []
     shapes: list[tuple[int, ...]] = []
     common: dict[str, Any] = {}
-    for k, unit in enumerate(units):
-        shape = tuple(unit.shape or ()) if unit.is_image else ()
-        raw = {key: unit.header.get(key) for key in ("BSCALE", "BZERO", "BITPIX")} if shape else {}
-        array = unit.data if shape else None
-        keywords = hd.readable(unit)
+    for k, (shape, array, keywords, raw) in enumerate(units):
         if k == 0:
             whole = not shape or 0 in shape
             common = {key: v for key, v in keywords.items() if not hd.ARRAY.match(key)}

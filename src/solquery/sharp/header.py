@@ -27,6 +27,7 @@ __all__ = [
     "credit_of",
     "from_name",
     "identity",
+    "is_told",
     "kept",
     "noaa_of",
     "nominal_of",
@@ -82,13 +83,14 @@ def readable(unit: Any) -> dict[str, Any]:
             key, value = card.keyword, card.value
         except Exception:  # one bad card must not cost the image
             continue
-        # what is said to be missing is a fact where it is the quality
-        told = says_something(value) or (
-            key == "QUALITY" and isinstance(value, str) and value.strip().upper() == "MISSING"
-        )
-        if key not in ("", "COMMENT", "HISTORY") and told:
+        if key not in ("", "COMMENT", "HISTORY") and is_told(key, value):
             found.setdefault(key, value)
     return found
+
+
+def is_told(key: str, value: Any) -> bool:
+    """Whether a card says something; that it is missing is a fact where it is the quality."""
+    return says_something(value) or (key == "QUALITY" and isinstance(value, str) and value.strip().upper() == "MISSING")
 
 
 def says_something(value: Any) -> bool:

@@ -11,15 +11,20 @@ import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from torch import Tensor, nn
 
 from ..config import Preset
 from ..errors import SolqueryError
+from ..lazy import deferred
 from ..physics import measure, parameters
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+else:
+    torch = deferred("torch")
 
 __all__ = [
     "LatentTable",
@@ -114,7 +119,7 @@ def as_latents(z: Any, latent_dim: int) -> np.ndarray:
     SteeringError
         When the length is not the generator's, or a number is not finite.
     """
-    array = z.detach().cpu().numpy() if isinstance(z, Tensor) else np.asarray(z)
+    array = z.detach().cpu().numpy() if isinstance(z, torch.Tensor) else np.asarray(z)
     array = np.atleast_2d(array.astype(np.float32))
     if array.ndim != 2 or array.shape[1] != latent_dim:
         raise SteeringError(f"a latent vector of this generator has {latent_dim} numbers, got shape {np.shape(z)}")
@@ -124,14 +129,14 @@ def as_latents(z: Any, latent_dim: int) -> np.ndarray:
 
 
 def _device(generator: Callable[[Tensor], Tensor]) -> torch.device:
-    first = next(generator.parameters(), None) if isinstance(generator, nn.Module) else None
+    first = next(generator.parameters(), None) if isinstance(generator, torch.nn.Module) else None
     return torch.device("cpu") if first is None else first.device
 
 
 @contextlib.contextmanager
 def evaluating(generator: Any) -> Iterator[torch.device]:
     """Put a network into evaluation mode for a while; yields its device."""
-    training = isinstance(generator, nn.Module) and generator.training
+    training = isinstance(generator, torch.nn.Module) and generator.training
     if training:
         generator.eval()
     try:
@@ -217,7 +222,7 @@ def sample_latents(
     """
     if n < 1:
         raise ValueError(f"n must be at least 1, got {n}")
-    if isinstance(generator, nn.Module) and not generator.training:
+    if isinstance(generator, torch.nn.Module) and not generator.training:
         # the same numbers in another order: convolutions run about three times as fast on a CPU
         generator.to(memory_format=torch.channels_last)
     source = torch.Generator().manual_seed(seed)

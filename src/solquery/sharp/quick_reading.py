@@ -1,0 +1,184 @@
+"""Images and keywords of FITS files that are as the standard has them, by `fitsio`, where that is installed.
+
+astropy reads any file, mends what it can, and takes its time for it. A file whose every card is plain and whose data
+agree with their sum needs none of that: its header is a few lines of text and its image is decompressed by CFITSIO.
+Whatever is unusual is left to astropy, and so is every complaint.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from . import header as hd
+from .checksums import ones_sum
+
+__all__ = ["Unit", "quick_units"]
+
+_BLOCK, _CARD = 2880, 80
+#: JSOC writes exponents in lower case, and nan where it knows no number
+_VALUE = re.compile(
+    r"([A-Z0-9_-]+) *= (?: *(?:'((?:[^']|'')*)'|([TF])|([+-]?\d+)"
+    r"|([+-]?(?:\d+\.\d*|\.\d+|\d+(?=[EDed]))(?:[EDed][+-]?\d+)?)|([+-]?nan)|)) *(?:/.*)?"
+)
+_SILENT = re.compile(r"(?:COMMENT|HISTORY|        )|[A-Z0-9_-]+ *(?:/.*)?$")
+#: cards of the table that a compressed image is stored as
+_OF_TABLE = re.compile(
+    r"(TFIELDS|THEAP|(TTYPE|TFORM|TUNIT|TNULL|TSCAL|TZERO|TDISP|TBCOL|TDIM|TCTYP|TCUNI|TCRPX|TCRVL|TCDLT|TRPOS)[1-9]\d*)$"
+)
+_OF_COMPRESSION = re.compile(
+    r"(ZSIMPLE|ZTENSION|ZBITPIX|ZEXTEND|ZBLOCKED|ZPCOUNT|ZGCOUNT|ZHECKSUM|ZDATASUM|ZIMAGE|ZCMPTYPE|ZMASKCMP|ZQUANTIZ"
+    r"|ZDITHER0|ZBLANK|ZSCALE|ZZERO|(ZNAXIS|ZTILE|ZNAME|ZVAL)\d*|XTENSION|BITPIX|NAXIS\d*|PCOUNT|GCOUNT|CHECKSUM|DATASUM)$"
+)
+
+
+class Unit(NamedTuple):
+    """A header-data unit: the shape of its image, () without one; the image; its keywords; how it is scaled."""
+
+    shape: tuple[int, ...]
+    array: np.ndarray | None
+    keywords: dict[str, Any]
+    scaling: dict[str, Any]
+
+
+class _Unusual(Exception):
+    """A file that is not plain."""
+
+
+@cache
+def _fitsio() -> Any:
+    """The module, or None where it is missing or switched off (``SOLQUERY_FITSIO=0``)."""
+    if os.environ.get("SOLQUERY_FITSIO", "1") == "0":
+        return None
+    try:
+        import fitsio
+    except ImportError:
+        return None
+    return fitsio
+
+
+def quick_units(path: Path) -> list[Unit] | None:
+    """The units of a plain file; None where astropy has to read it."""
+    if _fitsio() is None:
+        return None
+    try:
+        content = path.read_bytes()
+        cards = list(_headers(content))
+        with _fitsio().FITS(str(path)) as file:
+            return [_unit(file[k], one) for k, one in enumerate(cards)]
+    except (_Unusual, OSError, ValueError, TypeError, KeyError, OverflowError, MemoryError):
+        return None
+
+
+def _headers(content: bytes) -> Iterator[dict[str, Any]]:
+    """Cards of each unit, whose data are there and agree with DATASUM."""
+    at = 0
+    if not content.startswith(b"SIMPLE  = "):
+        raise _Unusual
+    while at < len(content):
+        cards, start = _cards(content, at)
+        size = abs(_whole(cards, "BITPIX")) // 8 * cards.get("GCOUNT", 1)
+        lengths = [_whole(cards, f"NAXIS{k}") for k in range(1, _whole(cards, "NAXIS") + 1)]
+        size *= cards.get("PCOUNT", 0) + int(np.prod(lengths)) if lengths else 0
+        at = start + -(-size // _BLOCK) * _BLOCK
+        if at > len(content):
+            raise _Unusual
+        said = hd.whole(cards.get("DATASUM"))
+        # astropy notices where a compressed image ends too soon; CFITSIO does not
+        if ones_sum(content[start:at]) != said if said is not None else "ZIMAGE" in cards:
+            raise _Unusual
+        yield cards
+
+
+def _whole(cards: Mapping[str, Any], key: str) -> int:
+    value = cards[key]
+    if not isinstance(value, int) or (value < 0 and key != "BITPIX"):
+        raise _Unusual
+    return value
+
+
+def _cards(content: bytes, at: int) -> tuple[dict[str, Any], int]:
+    """Keywords and values of the header that begins at a place, the first where one comes twice, and where it ends."""
+    found: dict[str, Any] = {}
+    while True:
+        block = content[at : at + _BLOCK].decode("ascii")
+        if len(block) < _BLOCK or not block.isprintable():
+            raise _Unusual
+        at += _BLOCK
+        for start in range(0, _BLOCK, _CARD):
+            card = block[start : start + _CARD]
+            if card.rstrip() == "END":
+                return found, at
+            plain = _VALUE.fullmatch(card)
+            if plain:
+                found.setdefault(plain[1], _value(plain))
+            elif not _SILENT.match(card) or card.startswith(("CONTINUE", "HIERARCH")):
+                raise _Unusual
+
+
+def _value(card: re.Match[str]) -> Any:
+    """The value of a card; None where it has none, or is said to be no number."""
+    _, text, truth, number, real, _ = card.groups()
+    if text is not None:
+        if text.endswith("&"):
+            raise _Unusual  # a text that goes on in the next card
+        return text.replace("''", "'").rstrip()
+    if truth is not None:
+        return truth == "T"
+    return int(number) if number is not None else float(real.upper().replace("D", "E")) if real is not None else None
+
+
+def _unit(unit: Any, cards: dict[str, Any]) -> Unit:
+    """One unit of an open file."""
+    compressed = cards.get("ZIMAGE") is True
+    if compressed:
+        cards = _of_image(cards)
+    elif cards.get("XTENSION", "IMAGE").strip() != "IMAGE":
+        return Unit((), None, _told(cards), {})
+    shape = tuple(_whole(cards, f"NAXIS{k}") for k in range(_whole(cards, "NAXIS"), 0, -1))
+    scaling: dict[str, Any] = {key: cards.get(key) for key in ("BSCALE", "BZERO", "BITPIX")} if shape else {}
+    if not shape or 0 in shape:
+        return Unit(shape, None, _told(cards), scaling)
+    array = np.asarray(unit.read())
+    blank = cards.get("BLANK")
+    if scaling["BITPIX"] > 0:
+        scale, zero = float(cards.get("BSCALE") or 1.0), float(cards.get("BZERO") or 0.0)
+        if zero and scale == 1.0:
+            raise _Unusual  # unsigned numbers
+        if blank is not None:
+            kind = np.float32 if scaling["BITPIX"] <= 16 else np.float64
+            array = np.where(array == kind(blank * scale + zero), kind(np.nan), array.astype(kind))
+    # what the array was stored with is no longer true of it, as astropy has it
+    rest = {key: value for key, value in cards.items() if key not in ("BSCALE", "BZERO", "BLANK")}
+    if array.shape != shape:
+        raise _Unusual
+    return Unit(shape, array, _told(rest), scaling)
+
+
+def _of_image(cards: dict[str, Any]) -> dict[str, Any]:
+    """Cards of a compressed image, from those of the table that it is stored as."""
+    if "ZBLANK" in [cards.get(f"TTYPE{k}") for k in range(1, _whole(cards, "TFIELDS") + 1)]:
+        raise _Unusual
+    if cards.get("ZTENSION", "IMAGE").strip() != "IMAGE":
+        raise _Unusual
+    rest = {key: v for key, v in cards.items() if not (_OF_TABLE.match(key) or _OF_COMPRESSION.match(key))}
+    primary = cards.get("ZSIMPLE") is True
+    if not primary:
+        rest |= {"XTENSION": "IMAGE", "PCOUNT": cards.get("ZPCOUNT", 0), "GCOUNT": cards.get("ZGCOUNT", 1)}
+    rest |= {"BITPIX": _whole({"BITPIX": cards["ZBITPIX"]}, "BITPIX"), "NAXIS": _whole(cards, "ZNAXIS")}
+    rest |= {f"NAXIS{k}": cards[f"ZNAXIS{k}"] for k in range(1, rest["NAXIS"] + 1)}
+    if rest["BITPIX"] > 0 and "ZBLANK" in cards:
+        rest.setdefault("BLANK", cards["ZBLANK"])
+    if rest.get("EXTNAME") == "COMPRESSED_IMAGE":
+        del rest["EXTNAME"]
+    return rest
+
+
+def _told(cards: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in cards.items() if hd.is_told(key, value)}
