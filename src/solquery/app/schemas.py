@@ -20,6 +20,7 @@ __all__ = [
     "GenerateOut",
     "HealthOut",
     "InversionOut",
+    "InversionStateOut",
     "KnownOut",
     "LinkOut",
     "MapOut",
@@ -28,6 +29,7 @@ __all__ = [
     "PatchOut",
     "Problem",
     "Quantity",
+    "ScaleOut",
     "SearchIn",
     "SearchOut",
     "Strict",
@@ -150,6 +152,11 @@ class EditIn(Strict):
     set: Values = Field(default_factory=dict)
     hold: Values = Field(default_factory=dict, description="Parameter to the value to keep, on the grid.")
     exact: bool = Field(True, description="False: a direct step in milliseconds; true: solved for.")
+    origin: Identifier | None = Field(
+        None,
+        description="Id of the observation that `z` was found for: what is neither set nor held of TUF, PSEP, AREA, R, "
+        "tilt and polarity is held at what is measured on it.",
+    )
     client: Client = None
 
 
@@ -282,20 +289,48 @@ class PatchOut(BaseModel):
     field: FieldOut | None = None
 
 
-class InversionOut(BaseModel):
-    """The generator's closest approximation to an observation."""
+class ScaleOut(BaseModel):
+    """How much of the power is explained when both fields are averaged over blocks."""
 
-    patch: PatchOut
-    z: str
+    pixels: int = Field(description="Side of a block.")
+    mm: float | None = Field(description="The same in megametres; null: the grid has no scale.")
+    share: float = Field(description="0 to 1.")
+
+
+class _InvertedOut(BaseModel):
+    z: str = Field(description="Latent vector, followed by the layer-wise latents where the generator has parts.")
     mse: float = Field(description="Mean squared error, in preset units squared (1 is 1000 G squared in `paper`).")
     explained: float = Field(
         description="Share of the power of the observed field that the reconstruction has, 0 to 1."
     )
+    explained_by_scale: list[ScaleOut]
     z_norm: float
     far: bool
-    reconstructed: dict[str, Quantity]
+    observed: dict[str, Quantity] = Field(description="Measured on the observation, on the grid.")
+    reconstructed: dict[str, Quantity] = Field(description="Measured on the reconstruction, on the grid.")
+    difference: dict[str, Quantity] = Field(description="Reconstructed less observed.")
+    verdict: str = Field(description="`drawn`, or `cannot draw`: do not rely on the reconstruction. Empty on the way.")
+    reason: str = Field(description="Why the model cannot draw the region.")
     field: FieldOut | None = Field(None, description="The reconstruction.")
     seconds: float
+
+
+class InversionOut(_InvertedOut):
+    """The generator's closest approximation to an observation, with its physical parameters."""
+
+    patch: PatchOut
+
+
+class InversionStateOut(_InvertedOut):
+    """Where an inversion stands."""
+
+    id: str
+    stage: Literal["first guess", "picture", "physics", "done"]
+    done: int = Field(description="Evaluations of the generator so far.")
+    total: int = Field(description="The most that it will take.")
+    running: bool
+    cancelled: bool
+    error: str | None = Field(description="Why it ended before it was done.")
 
 
 class LinkOut(BaseModel):

@@ -30,12 +30,14 @@ from ..sharp.fits import UnreadableFits, quality_fault, write_fits
 from ..steering import (
     Answer,
     SteeringError,
-    decode_latent,
     encode_latent,
     generate,
-    invert,
+    observed_holds,
+    open_latent,
     parse_description,
     prior_norm_range,
+    reconstruct,
+    reconstruct_in_steps,
     steer,
     vocabulary,
 )
@@ -46,6 +48,7 @@ from .asking import understand
 from .catalogue import Catalogue, why_no_search
 from .filters import where_of
 from .frames import frames_of
+from .inversions import InversionJob, InversionJobs, inversion_record
 from .models_found import FramesIn
 from .overview import map_of, parameters_of
 from .recipe import provenance_code, recipe
@@ -64,6 +67,8 @@ __all__ = ["Missing", "Service"]
 _PICTURES = 256
 #: drags under way: at most 48 latents each
 _DRAGS = 128
+#: inversions with layer-wise latents that are edited
+_CARRIED = 16
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -116,6 +121,10 @@ class Service:
         self.model.generator = optimize_for_inference(model.generator)
         self.names = (model_name, archive.uri if archive is not None else None)
         self.uploads = Uploads()
+        self.inversions = InversionJobs()
+        # models that carry the layer-wise latents of an inversion, and their pictures; slopes at latents
+        self._carried: _Newest[str, tuple[Any, _Newest[bytes, torch.Tensor]]] = _Newest(_CARRIED)
+        self._slopes: _Newest[str, dict[str, np.ndarray]] = _Newest(_DRAGS)
         # of latents, and of drags where they have been
         self._pictures: _Newest[bytes, torch.Tensor] = _Newest(_PICTURES)
         self._drags: _Newest[Any, list[Been]] = _Newest(_DRAGS)
@@ -197,9 +206,21 @@ class Service:
 
     # ------------------------------------------------------------- generated
 
-    def _answer(self, answer: Answer) -> dict[str, Any]:
+    def _opened(self, text: str) -> tuple[Any, np.ndarray, _Newest[bytes, torch.Tensor]]:
+        """The model that goes with the text of a latent, the latent (D,), and where its pictures are kept."""
+        opened, z = open_latent(self.model, text)
+        if opened is self.model:
+            return opened, z, self._pictures
+        # edits move the latent vector and leave what is told beside it
+        key = encode_latent(opened.generator.offsets)
+        known = self._carried.get(key)
+        if known is None:
+            known = self._carried[key] = opened, _Newest(_PICTURES // 4)
+        return known[0], z, known[1]
+
+    def _answer(self, answer: Answer, model: Any = None) -> dict[str, Any]:
         low, high = self._range
-        z = encode_latent(answer.z)
+        z = encode_latent(answer.z, getattr(getattr(model, "generator", None), "offsets", None))
         return {
             "z": z,
             "source": "generated",
@@ -215,15 +236,24 @@ class Service:
 
     def edit(self, asked: EditIn) -> tuple[dict[str, Any], np.ndarray]:
         """One change of one patch: what came out, and the field in gauss."""
-        z = decode_latent(asked.z, self.directions.latent_dim)
+        model, z, pictures = self._opened(asked.z)
+        hold: Mapping[str, float] = asked.hold
         been: list[Been] | None = None
-        if asked.set and not asked.exact:
+        slopes: dict[str, np.ndarray] | None = None
+        if asked.origin is not None and asked.set:
+            # away from an observation: all else stays as it was observed, what is locked where it is locked
+            _, original = self.describe(asked.origin, "preset")
+            hold = {**observed_holds(model, self._measured(original), list(asked.set)), **asked.hold}
+            slopes = self._slopes.get(asked.z)
+            if slopes is None:
+                slopes = self._slopes[asked.z] = {}
+        elif asked.set and not asked.exact:
             drag = (asked.z, frozenset(asked.set), frozenset(asked.hold.items()))
             been = self._drags.get(drag)
             if been is None:
                 been = self._drags[drag] = []
-        answer = steer(self.model, z, asked.set, asked.hold, exact=asked.exact, pictures=self._pictures, been=been)
-        return self._answer(answer), self._gauss(answer.x)
+        answer = steer(model, z, asked.set, hold, exact=asked.exact, pictures=pictures, been=been, slopes=slopes)
+        return self._answer(answer, model), self._gauss(answer.x)
 
     def generate(self, asked: GenerateIn) -> tuple[list[dict[str, Any]], np.ndarray]:
         """New patches for a description or numbers, or drawn: what came out, and the fields in gauss."""
@@ -318,32 +348,57 @@ class Service:
         field = self._gauss(x) if grid == "preset" else np.asarray(self.patch(patch_id).field)
         return plain(record), field
 
-    def invert(
-        self, patch_id: str, starts: int, steps: int, seed: int, prior: float = 0.5
-    ) -> tuple[dict[str, Any], np.ndarray]:
-        """The latent vector of an observation: what was found, and two fields in gauss, original and reconstruction."""
-        began = time.monotonic()
+    def _to_invert(self, patch_id: str) -> tuple[dict[str, Any], np.ndarray, np.ndarray]:
+        """Record, field in gauss and x (H, W) of an observation, if there is something to invert in it."""
         record, original = self.describe(patch_id, "preset")
         if record["empty"]:
             raise SteeringError(
                 f"{record['name']} holds no field: every pixel is zero or missing, so there is nothing to invert; "
                 "open another file"
             )
-        found = invert(self.model, self._x(patch_id), starts, steps, seed, prior=prior)[0]
-        low, high = self._range
-        made = self._gauss(found.x)
-        got = self._measured(made, self.directions.names)
+        return record, original, self._x(patch_id)
+
+    def invert(
+        self, patch_id: str, starts: int, steps: int, seed: int, prior: float = 0.5
+    ) -> tuple[dict[str, Any], np.ndarray]:
+        """The latent vector of an observation: what was found, and two fields in gauss, original and reconstruction."""
+        began = time.monotonic()
+        record, original, x = self._to_invert(patch_id)
+        found = reconstruct(self.model, x, starts=starts, evaluations=steps, seed=seed, prior=prior)[0]
         document = {
             "patch": record,
-            "z": encode_latent(found.z),
-            "mse": found.mse,
-            "explained": max(0.0, 1.0 - found.unexplained),
-            "z_norm": found.z_norm,
-            "far": not low <= found.z_norm <= high,
-            "reconstructed": self._on_grid(got),
+            **inversion_record(self.model, found, self._range),
             "seconds": time.monotonic() - began,
         }
-        return document, np.stack([original, made])
+        return document, np.stack([original, self._gauss(found.x)])
+
+    def begin_inversion(self, patch_id: str, client: str | None = None) -> InversionJob:
+        """Guess the latent vector of an observation, to be refined by `InversionJob.run`."""
+        _, _, x = self._to_invert(patch_id)
+        job = self.inversions.add(reconstruct_in_steps(self.model, x), client)
+        job.first()
+        return job
+
+    def inversion(self, job_id: str) -> tuple[dict[str, Any], np.ndarray]:
+        """Where an inversion stands: what is known, and the reconstruction in gauss.
+
+        Raises
+        ------
+        Missing
+            When it is not remembered.
+        """
+        document, x = self._job(job_id).record(self.model, self._range)
+        return document, self._gauss(x)
+
+    def cancel_inversion(self, job_id: str) -> None:
+        """Give an inversion up; its state of the moment can still be asked for."""
+        self._job(job_id).cancel()
+
+    def _job(self, job_id: str) -> InversionJob:
+        job = self.inversions.get(job_id)
+        if job is None:
+            raise Missing("this inversion is not remembered any more; begin another one")
+        return job
 
     def estimate(self, ids: Sequence[str]) -> dict[str, Any]:
         """Latents of patches as the model's inference network guesses them in one pass, to draw them in the map.
@@ -384,8 +439,8 @@ class Service:
         catalogue, region, about = self._archive(), None, {}
         where = where_of(asked.filters)
         if asked.z is not None:
-            z = decode_latent(asked.z, self.directions.latent_dim)
-            answer = steer(self.model, z, pictures=self._pictures)
+            model, z, pictures = self._opened(asked.z)
+            answer = steer(model, z, pictures=pictures)
             x, query = answer.x, ("z", asked.z)
             about = {"kind": "generated", "source": "generated"}
         else:

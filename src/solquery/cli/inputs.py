@@ -268,9 +268,10 @@ def read_query(
     from ..archive.tables import quoted
 
     if text.startswith("latent:"):
-        from ..steering.latent_text import decode_latent
+        from ..steering.latent_text import open_latent
 
-        return _latent_query(decode_latent(text.removeprefix("latent:"), int(model.generator.latent_dim)), {}, model)
+        opened, z = open_latent(model, text.removeprefix("latent:"))
+        return _latent_query(z, {}, opened)
     path = Path(text)
     if path.is_file() and path.suffix == ".npy":
         array = read_npy(path)

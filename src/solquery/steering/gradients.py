@@ -20,7 +20,7 @@ from ..physics.geometry import R_DILATION_PX
 from ..physics.integral import POLARITY_THRESHOLD_GAUSS, integrate, pixel_area
 from .latents import evaluating
 
-__all__ = ["SMOOTH", "latent_gradients"]
+__all__ = ["SMOOTH", "latent_gradients", "soft_quantities"]
 
 #: half-width of the ramp that stands for the threshold, in gauss
 _RAMP_GAUSS = 25.0
@@ -89,6 +89,29 @@ SMOOTH: dict[str, Callable[[Tensor, Tensor | None], Tensor]] = {
 }
 #: differentiable as they are defined
 _AS_DEFINED = ("tuf", "net_flux", "grad", "alpha")
+
+
+def soft_quantities(fields: Tensor, scale: Tensor | None) -> dict[str, Tensor]:
+    """TUF as defined; AREA, R and the separation vector with ramps for thresholds.
+
+    Parameters
+    ----------
+    fields
+        (N, H, W), gauss.
+    scale
+        (N, 2) Mm per pixel, or None.
+
+    Returns
+    -------
+    ``tuf``, ``area`` and ``r`` (N,), in the units of the grid; ``step`` (N, 2): from the centroid of the negative to
+    that of the positive polarity, (y, x).
+    """
+    return {
+        "tuf": integrate(fields.abs(), scale),
+        "area": _area(fields, scale),
+        "r": _r(fields, scale),
+        "step": _step(fields, scale),
+    }
 
 
 def latent_gradients(

@@ -9,7 +9,7 @@ which costs one patch each, and slopes are found for the most promising only.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -102,6 +102,20 @@ class Search:
         by_latent, _ = latent_gradients(self.model.generator, self.model.preset, z, self.sloped, self.basis)
         return self._chained(by_latent.numpy(), values, held)
 
+    def _known_gradients(
+        self,
+        z: torch.Tensor,
+        values: Mapping[str, np.ndarray],
+        held: np.ndarray,
+        slopes: MutableMapping[str, np.ndarray],
+    ) -> np.ndarray:
+        """(1, M, D) `gradients` from the slopes of single parameters; those that are not known yet are found."""
+        missing = [name for name in self.sloped if name not in slopes]
+        if missing:
+            found, _ = latent_gradients(self.model.generator, self.model.preset, z, missing, self.basis)
+            slopes.update(zip(missing, found[0].numpy(), strict=True))
+        return self._chained(np.stack([slopes[name] for name in self.sloped])[None], values, held)
+
     def rough_gradients(self, values: Mapping[str, np.ndarray], held: np.ndarray) -> np.ndarray:
         """(K, M, D) the same as the directions' calibration has them: right on average, and free."""
         rows = []
@@ -155,12 +169,19 @@ class Search:
         return z, np.repeat(held, len(z), axis=0)
 
     def refine(
-        self, z: torch.Tensor, enough: int, held: np.ndarray | None = None, rough: bool = False
+        self,
+        z: torch.Tensor,
+        enough: int,
+        held: np.ndarray | None = None,
+        rough: bool = False,
+        slopes: MutableMapping[str, np.ndarray] | None = None,
+        rounds: int = _ROUNDS,
     ) -> tuple[torch.Tensor, np.ndarray, np.ndarray]:
         """Refined latents (K, D), their costs (K,), and the held values (K, H): those of `z` unless given.
 
         Works on the `enough` most promising candidates and a few more, and stops when so many hit their targets well
-        within tolerance, or nothing improves. With `rough`, all make a first step by the calibration.
+        within tolerance, or nothing improves. With `rough`, all make a first step by the calibration. `slopes` are
+        those of single parameters (D,) at the one latent `z`, as far as they are known; what is missing is added.
         """
         z = clamp_norm(z, self.low, self.high)
         values = self.values(z)
@@ -179,7 +200,9 @@ class Search:
         random = torch.Generator().manual_seed(len(z))
         if rough and self.sloped:
             gradients = self.rough_gradients(values, held)
-        for turn in range(_ROUNDS):
+        elif slopes is not None and len(z) == 1 and self.sloped:
+            gradients, age[:], moved[:] = self._known_gradients(z, values, held, slopes), 0, False
+        for turn in range(rounds):
             good = cost <= GOOD_ENOUGH + min(max(0, turn - _PATIENT) * _RELAXED, _MOST_RELAXED)
             missing = enough - int(good.sum())
             open_ = np.flatnonzero(np.isfinite(cost) & ~good & (failures < _FAILURES))
