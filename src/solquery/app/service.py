@@ -36,7 +36,6 @@ from ..steering import (
     open_latent,
     parse_description,
     prior_norm_range,
-    reconstruct,
     reconstruct_in_steps,
     steer,
     vocabulary,
@@ -364,7 +363,8 @@ class Service:
         """The latent vector of an observation: what was found, and two fields in gauss, original and reconstruction."""
         began = time.monotonic()
         record, original, x = self._to_invert(patch_id)
-        found = reconstruct(self.model, x, starts=starts, evaluations=steps, seed=seed, prior=prior)[0]
+        *_, last = reconstruct_in_steps(self.model, x, starts=starts, evaluations=steps, seed=seed, prior=prior)
+        found = last.found[0]
         document = {
             "patch": record,
             **inversion_record(self.model, found, self._range),

@@ -59,8 +59,9 @@ def explained_by_scale(x: Tensor, made: Tensor) -> Tensor:
 
 
 def parameter_errors(observed: Mapping[str, Any], made: Mapping[str, Any]) -> dict[str, Tensor]:
-    """Errors (N,) of the parameters in `TOLERANCES`, in units of their tolerance; NaN where one is undefined.
+    """Errors (N,) of the parameters in `MATCHED`, in units of their tolerance.
 
+    NaN where one is undefined on the observed patch; infinite where it is on the other only, or another polarity leads.
     R counts as met where both are less than a hundredth of the unsigned flux.
     """
     a, b = ({k: torch.as_tensor(v).double() for k, v in some.items()} for some in (observed, made))
@@ -74,7 +75,10 @@ def parameter_errors(observed: Mapping[str, Any], made: Mapping[str, Any]) -> di
     small = torch.maximum(a["r"], b["r"]) < 0.01 * a["tuf"]
     out["r"] = torch.where(small, torch.zeros_like(out["r"]), out["r"])
     leads = torch.where(a["polarity"] == b["polarity"], 0.0, math.inf)
-    out["polarity"] = torch.where(torch.isnan(a["polarity"]), torch.nan, leads)
+    out["polarity"] = leads
+    for name, error in out.items():
+        error = torch.where(torch.isnan(b[name]), math.inf, error)
+        out[name] = torch.where(torch.isnan(a[name]), math.nan, error)
     return out
 
 
