@@ -24,9 +24,10 @@ __all__ = ["BLOCKS", "MATCHED", "TOLERANCES", "Likeness", "explained_by_scale", 
 
 #: sides of the blocks, in pixels, at which the power explained is told: 1.8, 3.6, 7.3 and 14.6 Mm on 1.82 Mm pixels
 BLOCKS = (1, 2, 4, 8)
-#: weight of the unexplained share of the power by block, and of that of the compressed field
-_FIELD = {1: 0.5, 4: 0.3, 8: 0.2}
-_COMPRESSED = {1: 0.3, 4: 0.3}
+#: weight of the unexplained share of the power by block, and of that of the compressed field: with less on the coarse
+#: ones the steps that mend the parameters are paid with the structure of the region
+_FIELD = {1: 0.3, 4: 0.4, 8: 0.4}
+_COMPRESSED = {1: 0.2, 4: 0.3}
 
 #: parameters that a reconstruction is led to, and how far off they may end: relative, degrees for the tilt
 TOLERANCES = {"tuf": 0.05, "psep": 0.05, "area": 0.05, "r": 0.15, "tilt": 3.0}

@@ -33,13 +33,15 @@ __all__ = [
 _PICTURE, _PHYSICS, _CORRECTIONS = 30, 15, 8
 EVALUATIONS = _PICTURE + _PHYSICS
 #: weight of the physics beside the picture in the two stages
-_EARLY, _WEIGHT = 0.1, 0.5
+_EARLY, _WEIGHT = 0.1, 1.0
 #: longest correction, and by how much it is shortened where it made things worse
 _LONGEST, _SHORTER = 3.0, 0.35
 #: what an evaluation with the slopes of all parameters costs, in plain ones
 _SLOPES = 4
 #: a parameter is as observed when its error is less than this share of its tolerance
 _WELL = 0.5
+#: error that stands for the wrong polarity, in tolerances
+_WRONG = 100.0
 #: weight of the physics when starts are compared
 _AT_START = 0.3
 #: evaluations between two states
@@ -150,11 +152,12 @@ def best_start(refinement: Refinement, candidates: Tensor) -> Tensor:
     return candidates[torch.arange(n), loss.view(n, number).argmin(1).cpu()]
 
 
-def _off(refinement: Refinement, made: Tensor, rows: Tensor) -> Tensor:
-    """(K,) largest error of a parameter in units of its tolerance, of those that the observed patch has."""
+def _off(refinement: Refinement, made: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+    """(K,) each: squared errors of the parameters that the observed patches have, added up, and the largest error."""
     observed = {k: v[rows.cpu()] for k, v in refinement.likeness.observed.items()}
     errors = torch.stack(list(parameter_errors(observed, refinement.likeness.measured(made)).values()), 1)
-    return torch.nan_to_num(errors, nan=0.0, posinf=math.inf).amax(1)
+    errors = torch.nan_to_num(errors, nan=0.0, posinf=_WRONG).clamp(max=_WRONG).to(made)
+    return errors.square().sum(1), errors.amax(1)
 
 
 def refine(refinement: Refinement, z: Tensor, evaluations: int, match: bool) -> Iterator[tuple[str, Tensor, Tensor]]:
@@ -179,10 +182,10 @@ def _corrections(refinement: Refinement, search: BatchedLBFGS) -> Iterator[tuple
     """Lead the parameters to those observed, by the changes that cost the picture least."""
     likeness = refinement.likeness
     everything = torch.arange(len(search.v), device=search.v.device)
-    off = _off(refinement, search.x, everything).to(search.v)
+    total, worst = _off(refinement, search.x, everything)
     search.objective, likeness.weight = refinement.objective_with_slopes, 0.0
-    search.keep(everything[off > _WELL])
-    share, slopes = torch.ones_like(off), torch.zeros(0)
+    search.keep(everything[worst > _WELL])
+    share, slopes = torch.ones_like(total), torch.zeros(0)
     for turn in range(_CORRECTIONS):
         rows = search.active
         if len(rows) == 0:
@@ -193,17 +196,18 @@ def _corrections(refinement: Refinement, search: BatchedLBFGS) -> Iterator[tuple
             slopes[rows] = refinement.slopes
         step = share[rows, None] * _correction(search, slopes[rows], likeness.errors(search.x[rows], rows))
         step *= (_LONGEST / step.norm(dim=1).clamp(min=_LONGEST))[:, None]
-        there = off[rows]
+        there: list[Tensor] = []
 
-        def nearer(_: Tensor, x: Tensor, rows: Tensor = rows, there: Tensor = there) -> Tensor:
-            there.copy_(_off(refinement, x, rows))
-            return there < off[rows]
+        def nearer(_: Tensor, x: Tensor, rows: Tensor = rows, there: list[Tensor] = there) -> Tensor:
+            there[:] = _off(refinement, x, rows)
+            return there[0] < total[rows]
 
         taken = search.attempt(step, nearer)
-        slopes[rows[taken]], off[rows[taken]] = refinement.slopes[taken], there[taken]
+        slopes[rows[taken]] = refinement.slopes[taken]
+        total[rows[taken]], worst[rows[taken]] = there[0][taken], there[1][taken]
         share[rows] = torch.where(taken, 1.0, _SHORTER * share[rows])
         yield "physics", search.v, search.x
-        search.keep(rows[off[rows] > _WELL])
+        search.keep(rows[worst[rows] > _WELL])
 
 
 def _correction(search: BatchedLBFGS, slopes: Tensor, errors: Tensor) -> Tensor:
