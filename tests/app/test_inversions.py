@@ -50,7 +50,7 @@ def endless(monkeypatch):
         while True:
             count[0] += 1
             time.sleep(0.005)
-            yield type(last)("picture", count[0], 10**6, last.found)
+            yield type(last)("picture", count[0], 10**6, lambda: last.found)
 
     monkeypatch.setattr(module, "reconstruct_in_steps", states)
     return made

@@ -55,15 +55,15 @@ def inversion_routes(app: FastAPI, service: Service, work: Lane, long: Lane) -> 
         # an event loop keeps no hold of its tasks
         tasks.add(task)
         task.add_done_callback(tasks.discard)
-        return answered(*service.inversion(job.id), packed)
+        return answered(*await work.run(partial(service.inversion, job.id)), packed)
 
     @app.get("/api/inversions/{inversion_id}", response_model=m.InversionStateOut, responses=_PACKED)
     async def look(inversion_id: _Id, packed: _Packed = False) -> Any:
         """Where an inversion stands. One that nobody asks about for twenty seconds is given up."""
-        return answered(*service.inversion(inversion_id), packed)
+        return answered(*await work.run(partial(service.inversion, inversion_id)), packed)
 
     @app.delete("/api/inversions/{inversion_id}", response_model=m.InversionStateOut, responses=_PACKED)
     async def cancel(inversion_id: _Id, packed: _Packed = False) -> Any:
         """Give an inversion up: it ends within one evaluation of a few patches, and keeps what it has come to."""
         service.cancel_inversion(inversion_id)
-        return answered(*service.inversion(inversion_id), packed)
+        return answered(*await work.run(partial(service.inversion, inversion_id)), packed)

@@ -16,7 +16,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -52,7 +52,6 @@ LEAST_EXPLAINED = 0.5
 MOST_OFF = 3.0
 
 
-@dataclass(frozen=True)
 class Reconstruction:
     """Where a refinement stands.
 
@@ -62,14 +61,19 @@ class Reconstruction:
         ``"first guess"``, ``"picture"``, ``"physics"`` or ``"done"``.
     done, total
         Evaluations of the generator so far, and at most.
-    found
-        One `Inversion` for each patch: the closest so far.
     """
 
-    stage: str
-    done: int
-    total: int
-    found: list[Inversion]
+    def __init__(self, stage: str, done: int, total: int, describe: Callable[[], list[Inversion]]) -> None:
+        self.stage, self.done, self.total = stage, done, total
+        self._describe: Callable[[], list[Inversion]] | None = describe
+        self._found: list[Inversion] = []
+
+    @property
+    def found(self) -> list[Inversion]:
+        """One `Inversion` for each patch: the closest so far; measured when it is asked for."""
+        if self._describe is not None:
+            self._found, self._describe = self._describe(), None
+        return self._found
 
 
 def _described(
@@ -80,7 +84,10 @@ def _described(
     z, offsets = refinement.latents(v)
     directions = getattr(model, "directions", None)
     names = list(dict.fromkeys([*MATCHED, *(directions.names if directions is not None else ())]))
-    told = [{k: w.double().numpy() for k, w in measure_on_grid(x, model.preset, names).items()} for x in (target, made)]
+    told = [
+        {k: w.double().numpy() for k, w in some.items()}
+        for some in (refinement.observed(names), measure_on_grid(made.cpu(), model.preset, names))
+    ]
     explained = explained_by_scale(target, made).cpu().numpy()
     mse = (made - target).square().mean((1, 2)).cpu().numpy()
     out = []
@@ -181,21 +188,29 @@ def reconstruct_in_steps(
     groups = list(zip(range(0, len(target), _PATCHES), target.split(_PATCHES), strict=True))
     each = most_evaluations(evaluations, match)
     total = each * len(groups)
-    yield Reconstruction("first guess", 0, total, list(found))
+    yield Reconstruction("first guess", 0, total, partial(list, found))
     for k, (first, part) in enumerate(groups):
+        rest = found[:first], found[first + len(part) :]
         with frozen(model.generator) as device:
             refinement = Refinement(model, part.to(device), prior, apart, layerwise)
             z = best_start(refinement, candidates(model, part, starts, seed, given)).to(device)
             first_mse = np.array([one.mse for one in found[first : first + len(part)]], np.float32)
-            done, v = k * each, refinement.start(z)
+            v = refinement.start(z)
             for number, (stage, v, made) in enumerate(refine(refinement, z, evaluations, match), 1):
                 done = k * each + min(number * REPORT_EVERY, each - 1)
-                found[first : first + len(part)] = _described(refinement, v, made, first_mse, judged=False)
-                yield Reconstruction(stage, done, total, list(found))
+                described = partial(_joined, rest, refinement, v.clone(), made.clone(), first_mse)
+                yield Reconstruction(stage, done, total, described)
             with torch.no_grad():
                 v, made = rounded(refinement, v)
             found[first : first + len(part)] = _described(refinement, v, made, first_mse)
-    yield Reconstruction("done", total, total, list(found))
+    yield Reconstruction("done", total, total, partial(list, found))
+
+
+def _joined(
+    rest: tuple[list[Inversion], list[Inversion]], refinement: Refinement, v: Tensor, made: Tensor, first: np.ndarray
+) -> list[Inversion]:
+    """The inversions of a group on its way, between those of the groups before and after it."""
+    return [*rest[0], *_described(refinement, v, made, first, judged=False), *rest[1]]
 
 
 def reconstruct(

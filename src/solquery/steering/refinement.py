@@ -36,15 +36,15 @@ EVALUATIONS = _PICTURE + _PHYSICS
 _EARLY, _WEIGHT = 0.1, 1.0
 #: longest correction, and by how much it is shortened where it made things worse
 _LONGEST, _SHORTER = 3.0, 0.35
-#: what an evaluation with the slopes of all parameters costs, in plain ones
-_SLOPES = 4
+#: at every second correction slopes are found anew, which costs four evaluations; in between they are mended
+_FRESH = 2
 #: a parameter is as observed when its error is less than this share of its tolerance
 _WELL = 0.5
 #: error that stands for the wrong polarity, in tolerances
 _WRONG = 100.0
 #: weight of the physics when starts are compared
 _AT_START = 0.3
-#: evaluations between two states
+#: evaluations between two states; as many stand for a correction
 REPORT_EVERY = 5
 #: random latents that are looked through where a model has neither inference network nor look-up table
 _SCREENED = 64
@@ -59,6 +59,13 @@ class Refinement:
         self.parts = int(getattr(model.generator, "parts", 0)) if layerwise else 0
         self.likeness = Likeness(model.preset, target)
         self.slopes = torch.zeros(0)
+        self._observed: dict[str, Tensor] = {}
+
+    def observed(self, names: list[str]) -> dict[str, Tensor]:
+        """Parameters (N,) of the observed patches, on the grid; measured once."""
+        if not set(names) <= set(self._observed):
+            self._observed = measure_on_grid(self.target.cpu(), self.model.preset, names)
+        return {name: self._observed[name] for name in names}
 
     def latents(self, v: Tensor) -> tuple[Tensor, Tensor | None]:
         """(K, D) latents, and what each part is told beside them (K, parts, D)."""
@@ -185,7 +192,8 @@ def _corrections(refinement: Refinement, search: BatchedLBFGS) -> Iterator[tuple
     total, worst = _off(refinement, search.x, everything)
     search.objective, likeness.weight = refinement.objective_with_slopes, 0.0
     search.keep(everything[worst > _WELL])
-    share, slopes = torch.ones_like(total), torch.zeros(0)
+    share = torch.ones_like(total)
+    slopes = errors = torch.zeros(0)
     for turn in range(_CORRECTIONS):
         rows = search.active
         if len(rows) == 0:
@@ -193,8 +201,8 @@ def _corrections(refinement: Refinement, search: BatchedLBFGS) -> Iterator[tuple
         if turn == 0:
             search.refresh()
             slopes = torch.zeros(len(everything), *refinement.slopes.shape[1:], device=search.v.device)
-            slopes[rows] = refinement.slopes
-        step = share[rows, None] * _correction(search, slopes[rows], likeness.errors(search.x[rows], rows))
+            slopes[rows], errors = refinement.slopes, likeness.errors(search.x, everything)
+        step = share[rows, None] * _correction(search, slopes[rows], errors[rows])
         step *= (_LONGEST / step.norm(dim=1).clamp(min=_LONGEST))[:, None]
         there: list[Tensor] = []
 
@@ -202,12 +210,26 @@ def _corrections(refinement: Refinement, search: BatchedLBFGS) -> Iterator[tuple
             there[:] = _off(refinement, x, rows)
             return there[0] < total[rows]
 
+        fresh = turn % _FRESH == _FRESH - 1
+        search.objective = refinement.objective_with_slopes if fresh else refinement.objective
         taken = search.attempt(step, nearer)
-        slopes[rows[taken]] = refinement.slopes[taken]
-        total[rows[taken]], worst[rows[taken]] = there[0][taken], there[1][taken]
+        moved = rows[taken]
+        change = likeness.errors(search.x[moved], moved) - errors[moved]
+        errors[moved] += change
+        slopes[moved] = refinement.slopes[taken] if fresh else _broyden(slopes[moved], step[taken], change)
+        total[moved], worst[moved] = there[0][taken], there[1][taken]
         share[rows] = torch.where(taken, 1.0, _SHORTER * share[rows])
         yield "physics", search.v, search.x
         search.keep(rows[worst[rows] > _WELL])
+
+
+def _broyden(slopes: Tensor, step: Tensor, change: Tensor) -> Tensor:
+    """(K, 5, D) slopes that explain the change (K, 5) which a step (K, D) brought, the least different from before.
+
+    Broyden 1965, doi:10.1090/S0025-5718-1965-0198670-6.
+    """
+    missed = change - (slopes @ step[:, :, None])[:, :, 0]
+    return slopes + missed[:, :, None] * step[:, None] / step.square().sum(1).clamp(min=1e-12)[:, None, None]
 
 
 def _correction(search: BatchedLBFGS, slopes: Tensor, errors: Tensor) -> Tensor:
@@ -234,4 +256,4 @@ def rounded(refinement: Refinement, v: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def most_evaluations(evaluations: int, match: bool) -> int:
-    return evaluations + (_SLOPES * _CORRECTIONS if match else 0)
+    return evaluations + (REPORT_EVERY * _CORRECTIONS if match else 0)
