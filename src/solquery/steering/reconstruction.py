@@ -188,7 +188,7 @@ def reconstruct_in_steps(
     groups = list(zip(range(0, len(target), _PATCHES), target.split(_PATCHES), strict=True))
     each = most_evaluations(evaluations, match)
     total = each * len(groups)
-    yield Reconstruction("first guess", 0, total, partial(list, found))
+    yield Reconstruction("first guess", 0, total, partial(list, tuple(found)))
     for k, (first, part) in enumerate(groups):
         rest = found[:first], found[first + len(part) :]
         with frozen(model.generator) as device:

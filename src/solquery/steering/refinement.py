@@ -34,8 +34,8 @@ _PICTURE, _PHYSICS, _CORRECTIONS = 30, 15, 8
 EVALUATIONS = _PICTURE + _PHYSICS
 #: weight of the physics beside the picture in the two stages
 _EARLY, _WEIGHT = 0.1, 1.0
-#: longest correction, and by how much it is shortened where it made things worse
-_LONGEST, _SHORTER = 3.0, 0.35
+#: longest correction, by how much it is shortened where it made things worse, and the share at which it is given up
+_LONGEST, _SHORTER, _SMALLEST = 3.0, 0.35, 0.03
 #: at every second correction slopes are found anew, which costs four evaluations; in between they are mended
 _FRESH = 2
 #: a parameter is as observed when its error is less than this share of its tolerance
@@ -220,7 +220,7 @@ def _corrections(refinement: Refinement, search: BatchedLBFGS) -> Iterator[tuple
         total[moved], worst[moved] = there[0][taken], there[1][taken]
         share[rows] = torch.where(taken, 1.0, _SHORTER * share[rows])
         yield "physics", search.v, search.x
-        search.keep(rows[worst[rows] > _WELL])
+        search.keep(rows[(worst[rows] > _WELL) & (share[rows] > _SMALLEST)])
 
 
 def _broyden(slopes: Tensor, step: Tensor, change: Tensor) -> Tensor:
