@@ -19,8 +19,10 @@ def ok(response):
 
 
 @pytest.fixture
-def upload(client, sample_file):
-    return ok(client.post("/api/patch?name=mine.fits", content=sample_file)).json()
+def patch(client, service):
+    """What is known of an observation of the archive."""
+    real = service.catalogue.archive.table(columns=["id"], where="source = 'real'")["id"].to_pylist()
+    return ok(client.get(f"/api/patch/{sorted(real)[0]}")).json()
 
 
 def followed(client, begun, seconds=60.0):
@@ -56,8 +58,8 @@ def endless(monkeypatch):
     return made
 
 
-def test_a_guess_comes_first_and_the_end_says_what_was_met(client, upload):
-    begun = ok(client.post(f"/api/inversions?patch={upload['id']}")).json()
+def test_a_guess_comes_first_and_the_end_says_what_was_met(client, patch):
+    begun = ok(client.post(f"/api/inversions?patch={patch['id']}")).json()
     assert begun["stage"] == "first guess" and begun["done"] == 0 and begun["field"]["shape"] == [32, 32]
     states = followed(client, begun)
     last = states[-1]
@@ -71,7 +73,7 @@ def test_a_guess_comes_first_and_the_end_says_what_was_met(client, upload):
         if None not in pair:
             assert entry["value"] == pytest.approx(pair[0] - pair[1])
         assert entry["unit"] == last["observed"][name]["unit"]
-    assert last["observed"]["tuf"] == upload["grid"]["tuf"]
+    assert last["observed"]["tuf"] == patch["grid"]["tuf"]
     done = [state["done"] for state in states]
     assert done == sorted(done)
     # what it shows is what its latent draws
@@ -82,8 +84,8 @@ def test_a_guess_comes_first_and_the_end_says_what_was_met(client, upload):
     assert again["z"] == told["z"]
 
 
-def test_giving_up_ends_the_work_and_keeps_the_state(client, upload, endless):
-    begun = ok(client.post(f"/api/inversions?patch={upload['id']}")).json()
+def test_giving_up_ends_the_work_and_keeps_the_state(client, patch, endless):
+    begun = ok(client.post(f"/api/inversions?patch={patch['id']}")).json()
     assert ok(client.get(f"/api/inversions/{begun['id']}")).json()["running"]
     told = ok(client.delete(f"/api/inversions/{begun['id']}")).json()
     assert told["cancelled"]
@@ -94,16 +96,16 @@ def test_giving_up_ends_the_work_and_keeps_the_state(client, upload, endless):
     assert endless[0][0] == count
 
 
-def test_a_newer_inversion_of_a_client_ends_the_older(client, upload, endless):
-    first, second = (ok(client.post(f"/api/inversions?patch={upload['id']}&client=me")).json() for _ in range(2))
+def test_a_newer_inversion_of_a_client_ends_the_older(client, patch, endless):
+    first, second = (ok(client.post(f"/api/inversions?patch={patch['id']}&client=me")).json() for _ in range(2))
     assert followed(client, first)[-1]["cancelled"]
     assert not ok(client.get(f"/api/inversions/{second['id']}")).json()["cancelled"]
     ok(client.delete(f"/api/inversions/{second['id']}"))
 
 
-def test_one_that_nobody_asks_about_is_given_up(client, upload, endless, monkeypatch, service):
+def test_one_that_nobody_asks_about_is_given_up(client, patch, endless, monkeypatch, service):
     monkeypatch.setattr(inversions, "_ABANDONED", 0.05)
-    begun = ok(client.post(f"/api/inversions?patch={upload['id']}")).json()
+    begun = ok(client.post(f"/api/inversions?patch={patch['id']}")).json()
     job = service.inversions.get(begun["id"])
     until = time.monotonic() + 30
     while job.running and time.monotonic() < until:
@@ -111,17 +113,17 @@ def test_one_that_nobody_asks_about_is_given_up(client, upload, endless, monkeyp
     assert job.cancelled and not job.running
 
 
-def test_what_is_not_there_and_what_holds_nothing_are_refused(client, monkeypatch, service, upload):
+def test_what_is_not_there_and_what_holds_nothing_are_refused(client, monkeypatch, service, patch):
     for method in ("get", "delete"):
         response = getattr(client, method)("/api/inversions/nowhere")
         assert response.status_code == 404 and "begin another" in response.json()["error"]["message"]
     assert client.post("/api/inversions?patch=nobody").status_code == 404
     monkeypatch.setattr(type(service), "_x", lambda self, patch_id: np.zeros((32, 32), np.float32))
-    response = client.post(f"/api/inversions?patch={upload['id']}")
+    response = client.post(f"/api/inversions?patch={patch['id']}")
     assert response.status_code == 422 and "nothing to invert" in response.json()["error"]["message"]
 
 
-def test_an_error_on_the_way_is_told(client, upload, monkeypatch):
+def test_an_error_on_the_way_is_told(client, patch, monkeypatch):
     from solquery.app import service as module
 
     real = module.reconstruct_in_steps
@@ -131,16 +133,16 @@ def test_an_error_on_the_way_is_told(client, upload, monkeypatch):
         raise SteeringError("this goes wrong")
 
     monkeypatch.setattr(module, "reconstruct_in_steps", broken)
-    begun = ok(client.post(f"/api/inversions?patch={upload['id']}")).json()
+    begun = ok(client.post(f"/api/inversions?patch={patch['id']}")).json()
     assert followed(client, begun)[-1]["error"] == "this goes wrong"
 
 
 @pytest.mark.parametrize("exact", [False, True])
-def test_the_first_move_holds_all_else_as_observed(client, upload, service, exact):
-    told = ok(client.post(f"/api/invert?patch={upload['id']}")).json()
+def test_the_first_move_holds_all_else_as_observed(client, patch, service, exact):
+    told = ok(client.post(f"/api/invert?patch={patch['id']}")).json()
     observed = {name: entry["value"] for name, entry in told["observed"].items()}
     wanted = 1.1 * told["reconstructed"]["psep"]["value"]
-    body = {"z": told["z"], "set": {"psep": wanted}, "origin": upload["id"], "exact": exact}
+    body = {"z": told["z"], "set": {"psep": wanted}, "origin": patch["id"], "exact": exact}
     answer = ok(client.post("/api/edit", json=body)).json()
     held = {name: entry["value"] for name, entry in answer["held"].items()}
     expected = set(MATCHED) & set(service.directions.names) - {"psep"}

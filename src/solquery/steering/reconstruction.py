@@ -93,7 +93,7 @@ def _described(
     out = []
     for k in range(len(v)):
         rows = [{name: float(values[k]) for name, values in one.items()} for one in told]
-        verdict, reason = _verdict(explained[k], *rows, scale=model.preset.scale_mm) if judged else ("", "")
+        verdict, reason = _verdict(explained[k], rows[0], rows[1], model.preset.scale_mm) if judged else ("", "")
         latent = z[k].cpu().numpy().copy()
         out.append(
             Inversion(
