@@ -6,6 +6,11 @@ The plain way is the paper's as far as it is told: SGD with momentum 0.9 and lea
 error, ten random starts of 1,000 steps, one image at a time, gradients cleared at each step. It is run on `--plain` of
 the images and its time is counted for each image. The patches are of `--archive` (held out from training), or, without
 one, of the simulator. Generated patches are given more starts and steps: there an exact answer exists.
+
+With `--observed FOLDER` nothing of that: `first_guess` and `reconstruct`, picture and physics, are timed on those
+frames, one at a time and in batches, and noise says how often the model wrongly claims to draw something:
+
+    python benchmarks/inversion.py --model physical --observed MY_SHARPS
 """
 
 from __future__ import annotations
@@ -14,6 +19,7 @@ import argparse
 import json
 import sys
 import time
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -38,6 +44,61 @@ def plainly(model: Model, target: torch.Tensor, restarts: int, steps: int, seed:
     return best
 
 
+def observed(model: Model, folder: str, alone: int) -> dict[str, object]:
+    """Seconds of `first_guess` and `reconstruct` on observed frames, alone and in batches, and how they come out."""
+    import warnings
+    from pathlib import Path
+
+    from solquery import read_sharp
+    from solquery.sharp.fits import UnreadableFits
+    from solquery.steering import SteeringWarning, first_guess, reconstruct
+    from solquery.steering.likeness import BLOCKS, parameter_errors
+
+    patches, place = [], Path(folder)
+    for path in sorted(place.rglob("*.fits")) if place.is_dir() else [place]:
+        try:
+            patches.append(read_sharp(path))
+        except UnreadableFits:
+            continue
+    patches = [patch for patch in patches if patch.quantity == "radial"]
+    x = np.nan_to_num(prepare_many(patches, model.preset))
+
+    def timed(work: Callable[[], object]) -> float:
+        began = time.perf_counter()
+        work()
+        return time.perf_counter() - began
+
+    rows = np.linspace(0, len(x) - 1, alone).round().astype(int)
+    first_guess(model, x[0])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SteeringWarning)
+        guesses = [timed(lambda k=k: first_guess(model, x[k])) for k in rows]
+        single = [timed(lambda k=k: reconstruct(model, x[k])) for k in rows]
+        began, cpu = time.perf_counter(), time.process_time()
+        found = reconstruct(model, x)
+        batch, cpu = time.perf_counter() - began, time.process_time() - cpu
+        power = np.sqrt(np.median(np.square(x).mean((1, 2))))
+        noise = np.random.default_rng(0).normal(0, power, (8, *x.shape[1:])).astype(np.float32)
+        drawn = [one.verdict for one in reconstruct(model, noise)].count("drawn")
+    values = [{k: np.array([getattr(one, which)[k] for one in found]) for k in found[0].observed} for which in
+              ("observed", "reconstructed")]  # fmt: skip
+    errors = {k: v.numpy() for k, v in parameter_errors(*values).items()}
+    return {
+        "model": model.name,
+        "frames": len(x),
+        "regions": len({patch.region for patch in patches}),
+        "first_guess_seconds": float(np.median(guesses)),
+        "alone_seconds": float(np.median(single)),
+        "batch_seconds_a_patch": batch / len(x),
+        "batch_cpu_seconds_a_patch": cpu / len(x),
+        "unexplained_median": {b: float(np.median([1 - one.explained[b] for one in found])) for b in BLOCKS},
+        "unexplained_most": max(one.unexplained for one in found),
+        "within_tolerance": {k: float(np.mean(v[~np.isnan(v)] <= 1)) for k, v in errors.items()},
+        "cannot_draw": [patch.id for patch, one in zip(patches, found, strict=True) if one.verdict != "drawn"],
+        "noise_drawn": f"{drawn} of {len(noise)}",
+    }
+
+
 def told(out: dict[str, object]) -> None:
     """What is known so far, while the rest takes minutes."""
     print(json.dumps(out), file=sys.stderr, flush=True)
@@ -56,10 +117,15 @@ def main() -> None:
     parser.add_argument("--generated", type=int, default=100, help="generated patches to be found again")
     parser.add_argument("--generated-starts", type=int, default=3)
     parser.add_argument("--generated-steps", type=int, default=200)
+    parser.add_argument("--observed", default=None, help="file or folder of SHARP Br frames")
+    parser.add_argument("--alone", type=int, default=4, help="observed frames that are timed one at a time")
     parser.add_argument("--threads", type=int, default=2)
     asked = parser.parse_args()
     torch.set_num_threads(asked.threads)
     model = Model.load(asked.model)
+    if asked.observed is not None:
+        print(json.dumps(observed(model, asked.observed, asked.alone), indent=1))
+        return
     for p in model.generator.parameters():
         p.requires_grad_(False)
     if asked.archive is None:

@@ -176,7 +176,7 @@ def test_an_upload_is_saved_under_its_own_name(opened, sample_file):
 def test_a_file_without_a_field_is_not_inverted(opened):
     page = opened()
     asked = []
-    page.on("request", lambda r: asked.append(r.url) if "/api/invert" in r.url else None)
+    page.on("request", lambda r: asked.append(r.url) if "/api/inver" in r.url else None)
     page.set_input_files("#open", {"name": "nothing.fits", "mimeType": "application/fits", "buffer": empty_file()})
     until(page, "document.getElementById('verdict').textContent.includes('holds no field')")
     rest(page)

@@ -33,6 +33,16 @@ def test_the_images_are_the_same_to_rounding(pair, n):
     assert float(wanted.abs().max()) > 0.05
 
 
+def test_layerwise_latents_give_the_images_of_the_generator(pair):
+    made_of, ready = pair
+    z = torch.randn(2, made_of.parts, made_of.latent_dim, generator=torch.Generator().manual_seed(8))
+    with torch.no_grad():
+        wanted = made_of(z)
+        torch.testing.assert_close(ready(z), wanted, atol=1e-4 * float(wanted.abs().max()), rtol=0)
+        # each part has its say
+        assert float((ready(z[:, :1].expand_as(z)) - wanted).abs().max()) > 0.01
+
+
 def test_gradients_are_those_of_the_generator(pair):
     made_of, ready = pair
     slopes = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from types import SimpleNamespace
 
 import pytest
@@ -59,3 +60,25 @@ def directions(table):
 @pytest.fixture
 def model(bipoles, directions):
     return SimpleNamespace(name="bipoles", preset=get_preset("tiny"), generator=bipoles, directions=directions)
+
+
+class Halves(nn.Module):
+    """The first part draws the western half of another generator's patch, the second the eastern half."""
+
+    parts = 2
+
+    def __init__(self, inner):
+        super().__init__()
+        self.inner, self.latent_dim = inner, inner.latent_dim
+
+    def forward(self, z):
+        first, second = z.unbind(1) if z.ndim == 3 else (z, z)
+        middle = self.inner.side // 2
+        return torch.cat([self.inner(first)[..., :middle], self.inner(second)[..., middle:]], dim=-1)
+
+
+@pytest.fixture
+def halves(model):
+    out = copy.copy(model)
+    out.generator = Halves(model.generator).eval()
+    return out

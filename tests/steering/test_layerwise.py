@@ -1,36 +1,11 @@
 """Detail on a generator whose parts each draw one half of the patch: what belongs to which is known."""
 
-import copy
-
 import numpy as np
 import pytest
 import torch
-from torch import nn
 
 from solquery.steering import SteeringError, exact_traversal, generate, invert, refine_layerwise, with_layerwise
 from solquery.steering.latents import render
-
-
-class Halves(nn.Module):
-    """The first part draws the western half of another generator's patch, the second the eastern half."""
-
-    parts = 2
-
-    def __init__(self, inner):
-        super().__init__()
-        self.inner, self.latent_dim = inner, inner.latent_dim
-
-    def forward(self, z):
-        first, second = z.unbind(1) if z.ndim == 3 else (z, z)
-        middle = self.inner.side // 2
-        return torch.cat([self.inner(first)[..., :middle], self.inner(second)[..., middle:]], dim=-1)
-
-
-@pytest.fixture
-def halves(model):
-    out = copy.copy(model)
-    out.generator = Halves(model.generator).eval()
-    return out
 
 
 @pytest.fixture

@@ -82,3 +82,17 @@ def test_pictures_show_observed_ones_first_and_every_scale(model, study):
     curves = figure_scales(study, 2.0).axes[0]
     np.testing.assert_allclose(curves.get_lines()[0].get_xdata(), 2.0 * np.array(BLOCKS))
     assert [text.get_text() for text in curves.get_legend().get_texts()] == ["real, 6", "simulated, 6"]
+
+
+def test_physics_is_led_to_what_was_observed_and_the_price_is_told(model):
+    z = torch.from_numpy(np.random.default_rng(8).standard_normal((3, 16)).astype(np.float32))
+    z[:, 2] = z[:, 2].sign() * (0.8 + z[:, 2].abs())
+    fields = model.preset.to_gauss(model.generator(z)[:, 0].detach()).numpy()
+    groups = {"simulated": [Patch(f, (1.0, 1.0), f"s-{k}", f"s {k}", "simulated") for k, f in enumerate(fields)]}
+    study = run_inversion(model, groups, starts=2, steps=45, physics=True)
+    assert study.before.shape == (3, len(BLOCKS)) and set(study.verdicts) <= {"drawn", "cannot draw"}
+    told = study.summary()["simulated"]
+    assert told["matched"]["tuf"]["within"] == 1.0 and told["matched"]["psep"]["within"] == 1.0
+    assert told["matched"]["polarity"]["within"] == 1.0
+    assert told["unexplained"]["1"] < 0.1 and set(told["unexplained_before"]) == {str(b) for b in BLOCKS}
+    assert told["cannot_draw"] == sum(verdict == "cannot draw" for verdict in study.verdicts)

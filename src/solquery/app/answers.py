@@ -18,6 +18,7 @@ __all__ = [
     "GenerateOut",
     "HealthOut",
     "InversionOut",
+    "InversionStateOut",
     "KnownOut",
     "LinkOut",
     "MapOut",
@@ -26,6 +27,7 @@ __all__ = [
     "PatchOut",
     "Problem",
     "Quantity",
+    "ScaleOut",
     "SearchOut",
 ]
 
@@ -189,20 +191,50 @@ class ErrorsOut(BaseModel):
     source: str = Field(description="Where the noise is known from, or why it is not.")
 
 
-class InversionOut(BaseModel):
-    """The generator's closest approximation to an observation."""
+class ScaleOut(BaseModel):
+    """How much of the power is explained when both fields are averaged over blocks."""
 
-    patch: PatchOut
-    z: str
+    pixels: int = Field(description="Side of a block.")
+    mm: float | None = Field(description="The same in megametres; null: the grid has no scale.")
+    share: float = Field(description="0 to 1.")
+
+
+class _InvertedOut(BaseModel):
+    z: str = Field(description="Latent vector, followed by the layer-wise latents where the generator has parts.")
     mse: float = Field(description="Mean squared error, in preset units squared (1 is 1000 G squared in `paper`).")
     explained: float = Field(
         description="Share of the power of the observed field that the reconstruction has, 0 to 1."
     )
+    explained_by_scale: list[ScaleOut]
     z_norm: float
     far: bool
-    reconstructed: dict[str, Estimate]
+    observed: dict[str, Estimate] = Field(
+        description="Of the observation as the model's grid shows it, so that it compares with `reconstructed`."
+    )
+    reconstructed: dict[str, Estimate] = Field(description="Of the reconstruction.")
+    difference: dict[str, Quantity] = Field(description="Reconstructed less observed.")
+    verdict: str = Field(description="`drawn`, or `cannot draw`: do not rely on the reconstruction. Empty on the way.")
+    reason: str = Field(description="Why the model cannot draw the region.")
     field: FieldOut | None = Field(None, description="The reconstruction.")
     seconds: float
+
+
+class InversionOut(_InvertedOut):
+    """The generator's closest approximation to an observation, with its physical parameters."""
+
+    patch: PatchOut
+
+
+class InversionStateOut(_InvertedOut):
+    """Where an inversion stands."""
+
+    id: str
+    stage: Literal["first guess", "picture", "physics", "done"]
+    done: int = Field(description="Evaluations of the generator so far.")
+    total: int = Field(description="The most that it will take.")
+    running: bool
+    cancelled: bool
+    error: str | None = Field(description="Why it ended before it was done.")
 
 
 class LinkOut(BaseModel):

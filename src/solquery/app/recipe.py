@@ -21,7 +21,7 @@ def provenance_code(model: str | None, archive: str | None, query: tuple[str, st
     lines = ["import solquery", "", f"model = solquery.Model.load({model!r})" if model else _DEFAULT]
     if kind == "z":
         lines += [
-            f"z = solquery.decode_latent({value!r})",
+            f"model, z = solquery.steering.open_latent(model, {value!r})",
             "x = solquery.render(model.generator, z[None], model.preset.shape)[0, 0].numpy()",
         ]
     elif kind == "patch":

@@ -109,6 +109,11 @@ class EditIn(Strict):
     set: Values = Field(default_factory=dict)
     hold: Values = Field(default_factory=dict, description="Parameter to the value to keep.")
     exact: bool = Field(True, description="False: a direct step in milliseconds; true: solved for.")
+    origin: Identifier | None = Field(
+        None,
+        description="Id of the observation that `z` was found for: what is neither set nor held of TUF, PSEP, AREA, R, "
+        "tilt and polarity is held at what is measured on it.",
+    )
     client: Client = None
 
 

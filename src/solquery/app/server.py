@@ -25,6 +25,7 @@ from ..steering import OutOfReach
 from . import answers as a
 from . import models_found as f
 from . import schemas as m
+from .inversion_routes import inversion_routes
 from .lanes import Busy, Lane, Superseded, TooSlow
 from .packed import MEDIA_TYPE, field_record, pack
 from .security import Guard
@@ -189,6 +190,7 @@ def create_app(service: Service, *, token: str | None = None) -> Any:
     @asynccontextmanager
     async def life(_: FastAPI) -> AsyncIterator[None]:
         yield
+        service.inversions.close()
         for lane in (hand, work, long, long_reads):
             lane.close()
 
@@ -309,21 +311,25 @@ def create_app(service: Service, *, token: str | None = None) -> Any:
         request: Request,
         patch: Annotated[str | None, Query(max_length=300, description="Id; without it the body is FITS.")] = None,
         name: Annotated[str, Query(max_length=200, description="Name of the file in the body.")] = "",
-        starts: Annotated[int, Query(ge=1, le=16)] = 8,
-        steps: Annotated[int, Query(ge=1, le=400)] = 200,
+        starts: Annotated[int, Query(ge=1, le=16, description="Among which the start is chosen.")] = 4,
+        steps: Annotated[int, Query(ge=2, le=400, description="Of the picture and the physics together.")] = 50,
         seed: Annotated[int, Query(ge=0, lt=2**32)] = 0,
         prior: Annotated[
             float, Query(ge=0, le=100, description="Pull to where the model was trained, from where edits succeed.")
         ] = 0.5,
         format: Annotated[Literal["json", "packed"], Query()] = "json",
     ) -> Any:
-        """The latent vector whose patch comes closest to an observation; packed: original and reconstruction."""
+        """The latent vector whose patch comes closest to an observation, with its physics; packed: original and that.
+
+        Waits until it is done; `/api/inversions` answers with a guess at once.
+        """
         if patch is None:
             data = await _file_body(request)
             patch, _ = await work.run(partial(service.read, data, name))
         document, fields = await long.run(partial(service.invert, str(patch), starts, steps, seed, prior))
         return _shaped(format, document, fields if format == "packed" else fields[1], bytes)
 
+    inversion_routes(app, service, work, long)
     _page(app)
     return Guard(app, token, large=("/api/patch", "/api/invert"))
 

@@ -27,12 +27,13 @@ from ..sharp.fits_writing import write_fits
 from ..steering import (
     Answer,
     SteeringError,
-    decode_latent,
     encode_latent,
     generate,
-    invert,
+    observed_holds,
+    open_latent,
     parse_description,
     prior_norm_range,
+    reconstruct_in_steps,
     steer,
     vocabulary,
 )
@@ -41,6 +42,7 @@ from .asking import understand
 from .catalogue import Catalogue, why_no_search
 from .filters import where_of
 from .frames import frames_of
+from .inversions import InversionJob, InversionJobs, inversion_record
 from .models_found import FramesIn
 from .observations import Missing, Newest, Observations
 from .overview import map_of, parameters_of
@@ -50,7 +52,7 @@ from .schemas import EditIn, Filters, GenerateIn, SearchIn
 from .warm import FIRST
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 
 __all__ = ["Missing", "Service"]
@@ -59,6 +61,8 @@ __all__ = ["Missing", "Service"]
 _PICTURES = 256
 #: drags under way: at most 48 latents each
 _DRAGS = 128
+#: inversions with layer-wise latents that are edited
+_CARRIED = 16
 
 
 class Service(Observations):
@@ -92,6 +96,10 @@ class Service(Observations):
         super().__init__(copy(model), model.directions, (model_name, archive.uri if archive is not None else None))
         self.model.generator = optimize_for_inference(model.generator)
         self.public_url = public_url
+        self.inversions = InversionJobs()
+        # models that carry the layer-wise latents of an inversion, and their pictures; slopes at latents
+        self._carried: Newest[str, tuple[Any, Newest[bytes, torch.Tensor]]] = Newest(_CARRIED)
+        self._slopes: Newest[str, dict[str, np.ndarray]] = Newest(_DRAGS)
         # of latents, and of drags where they have been
         self._pictures: Newest[bytes, torch.Tensor] = Newest(_PICTURES)
         self._drags: Newest[Any, list[Been]] = Newest(_DRAGS)
@@ -161,9 +169,21 @@ class Service(Observations):
 
     # ------------------------------------------------------------- generated
 
-    def _answer(self, answer: Answer) -> dict[str, Any]:
+    def _opened(self, text: str) -> tuple[Any, np.ndarray, Newest[bytes, torch.Tensor]]:
+        """The model that goes with the text of a latent, the latent (D,), and where its pictures are kept."""
+        opened, z = open_latent(self.model, text)
+        if opened is self.model:
+            return opened, z, self._pictures
+        # edits move the latent vector and leave what is told beside it
+        key = encode_latent(opened.generator.offsets)
+        known = self._carried.get(key)
+        if known is None:
+            known = self._carried[key] = opened, Newest(_PICTURES // 4)
+        return known[0], z, known[1]
+
+    def _answer(self, answer: Answer, model: Any = None) -> dict[str, Any]:
         low, high = self._range
-        z = encode_latent(answer.z)
+        z = encode_latent(answer.z, getattr(getattr(model, "generator", None), "offsets", None))
         measured = self._estimated({name: answer.grid.get(name, value) for name, value in answer.measured.items()})
         return {
             "z": z,
@@ -181,15 +201,24 @@ class Service(Observations):
 
     def edit(self, asked: EditIn) -> tuple[dict[str, Any], np.ndarray]:
         """One change of one patch: what came out, and the field in gauss."""
-        z = decode_latent(asked.z, self.directions.latent_dim)
+        model, z, pictures = self._opened(asked.z)
+        hold: Mapping[str, float] = asked.hold
         been: list[Been] | None = None
-        if asked.set and not asked.exact:
+        slopes: dict[str, np.ndarray] | None = None
+        if asked.origin is not None and asked.set:
+            # away from an observation: all else stays as it was observed, what is locked where it is locked
+            _, original = self.describe(asked.origin, "preset")
+            hold = {**observed_holds(model, self._measured(original), list(asked.set)), **asked.hold}
+            slopes = self._slopes.get(asked.z)
+            if slopes is None:
+                slopes = self._slopes[asked.z] = {}
+        elif asked.set and not asked.exact:
             drag = (asked.z, frozenset(asked.set), frozenset(asked.hold.items()))
             been = self._drags.get(drag)
             if been is None:
                 been = self._drags[drag] = []
-        answer = steer(self.model, z, asked.set, asked.hold, exact=asked.exact, pictures=self._pictures, been=been)
-        return self._answer(answer), self._gauss(answer.x)
+        answer = steer(model, z, asked.set, hold, exact=asked.exact, pictures=pictures, been=been, slopes=slopes)
+        return self._answer(answer, model), self._gauss(answer.x)
 
     def generate(self, asked: GenerateIn) -> tuple[list[dict[str, Any]], np.ndarray]:
         """New patches for a description or numbers, or drawn: what came out, and the fields in gauss."""
@@ -219,32 +248,58 @@ class Service(Observations):
 
     # -------------------------------------------------------------- observed
 
-    def invert(
-        self, patch_id: str, starts: int, steps: int, seed: int, prior: float = 0.5
-    ) -> tuple[dict[str, Any], np.ndarray]:
-        """The latent vector of an observation: what was found, and two fields in gauss, original and reconstruction."""
-        began = time.monotonic()
+    def _to_invert(self, patch_id: str) -> tuple[dict[str, Any], np.ndarray, np.ndarray]:
+        """Record, field in gauss and x (H, W) of an observation, if there is something to invert in it."""
         record, original = self.describe(patch_id, "preset")
         if record["empty"]:
             raise SteeringError(
                 f"{record['name']} holds no field: every pixel is zero or missing, so there is nothing to invert; "
                 "open another file"
             )
-        found = invert(self.model, self._x(patch_id), starts, steps, seed, prior=prior)[0]
-        low, high = self._range
-        made = self._gauss(found.x)
-        got = self._measured(made, self.directions.names)
+        return record, original, self._x(patch_id)
+
+    def invert(
+        self, patch_id: str, starts: int, steps: int, seed: int, prior: float = 0.5
+    ) -> tuple[dict[str, Any], np.ndarray]:
+        """The latent vector of an observation: what was found, and two fields in gauss, original and reconstruction."""
+        began = time.monotonic()
+        record, original, x = self._to_invert(patch_id)
+        *_, last = reconstruct_in_steps(self.model, x, starts=starts, evaluations=steps, seed=seed, prior=prior)
+        found = last.found[0]
         document = {
             "patch": record,
-            "z": encode_latent(found.z),
-            "mse": found.mse,
-            "explained": max(0.0, 1.0 - found.unexplained),
-            "z_norm": found.z_norm,
-            "far": not low <= found.z_norm <= high,
-            "reconstructed": self._estimated(got),
+            **inversion_record(self.model, found, self._range),
             "seconds": time.monotonic() - began,
         }
-        return document, np.stack([original, made])
+        return document, np.stack([original, self._gauss(found.x)])
+
+    def begin_inversion(self, patch_id: str, client: str | None = None) -> InversionJob:
+        """Guess the latent vector of an observation, to be refined by `InversionJob.run`."""
+        _, _, x = self._to_invert(patch_id)
+        job = self.inversions.add(reconstruct_in_steps(self.model, x), client)
+        job.first()
+        return job
+
+    def inversion(self, job_id: str) -> tuple[dict[str, Any], np.ndarray]:
+        """Where an inversion stands: what is known, and the reconstruction in gauss.
+
+        Raises
+        ------
+        Missing
+            When it is not remembered.
+        """
+        document, x = self._job(job_id).record(self.model, self._range)
+        return document, self._gauss(x)
+
+    def cancel_inversion(self, job_id: str) -> None:
+        """Give an inversion up; its state of the moment can still be asked for."""
+        self._job(job_id).cancel()
+
+    def _job(self, job_id: str) -> InversionJob:
+        job = self.inversions.get(job_id)
+        if job is None:
+            raise Missing("this inversion is not remembered any more; begin another one")
+        return job
 
     # ---------------------------------------------------------------- search
 
@@ -271,8 +326,8 @@ class Service(Observations):
         where, lasso = where_of(asked.filters), asked.filters.lasso
         record: dict[str, Any] | None = None
         if asked.z is not None:
-            z = decode_latent(asked.z, self.directions.latent_dim)
-            answer = steer(self.model, z, pictures=self._pictures)
+            model, z, pictures = self._opened(asked.z)
+            answer = steer(model, z, pictures=pictures)
             x, query = answer.x, ("z", asked.z)
             about = {"kind": "generated", "source": "generated"}
         else:

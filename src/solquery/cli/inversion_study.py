@@ -35,11 +35,18 @@ def inversion(
     model: Annotated[
         str | None, typer.Option("--model", "--bundle", help="Name or folder; the shipped default.")
     ] = None,
-    starts: Annotated[int, typer.Option(min=1, max=256, help="Starts per patch.")] = 3,
-    steps: Annotated[int, typer.Option(min=1, help="Steps of the optimiser.")] = 100,
-    detail: Annotated[
-        bool, typer.Option("--detail", help="A latent for each part of the generator, near the common one.")
+    closest: Annotated[
+        bool,
+        typer.Option(
+            "--closest/--physics", help="One latent vector closest in squared error; or picture by scale and physics."
+        ),
     ] = False,
+    starts: Annotated[int | None, typer.Option(min=1, max=256, help="Starts per patch [3 and 4].")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Steps of the optimiser [100 and 45].")] = None,
+    detail: Annotated[
+        bool | None,
+        typer.Option("--detail/--no-detail", help="A latent for each part of the generator [on with --physics]."),
+    ] = None,
     edits: Annotated[int, typer.Option(min=0, help="Observed patches, the best explained, that are edited.")] = 3,
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same result.")] = 0,
     out: Annotated[Path, typer.Option(help="Folder for inversion.json and the pictures.")] = Path("inversion"),
@@ -48,6 +55,7 @@ def inversion(
     """Originals and reconstructions side by side, what is lost at which scale, and edits of observed patches."""
     from ..archive.samples import sample_patches
     from ..model import Model
+    from ..steering.refinement import EVALUATIONS
     from ..study.figures import png
     from ..study.inversion import edit_inverted, run_inversion
     from ..study.inversion_figures import figure_edits, figure_inversions, figure_scales
@@ -59,8 +67,10 @@ def inversion(
         raise SolqueryError(f"none of the {len(refused)} files could be read; the reasons are above")
     observed = sorted(observed, key=lambda patch: (patch.region, patch.t_rec or "", patch.id))
     groups = {"real": observed, "simulated": _beside(archive, where, n, seed)}
+    detail = not closest if detail is None else detail
+    starts, steps = starts or (3 if closest else 4), steps or (100 if closest else EVALUATIONS)
     with Reporter("inverting") as report:
-        study = run_inversion(models, groups, starts, steps, seed, report.count, detail)
+        study = run_inversion(models, groups, starts, steps, seed, report.count, detail, physics=not closest)
     changed = []
     if edits and models.directions is not None:
         rows = study.rows("real")
@@ -81,11 +91,19 @@ def inversion(
         "archive": archive,
         "seed": seed,
         "detail": detail,
+        "physics": not closest,
         "refused": refused,
         **summary,
         "patches": [
-            {"id": i, "region": r, "kind": kind, "unexplained": [float(v) for v in left]}
-            for i, r, kind, left in zip(study.ids, study.regions, study.kinds, study.unexplained, strict=True)
+            {"id": i, "region": r, "kind": kind, "unexplained": [float(v) for v in left], "verdict": verdict}
+            for i, r, kind, left, verdict in zip(
+                study.ids,
+                study.regions,
+                study.kinds,
+                study.unexplained,
+                study.verdicts or [""] * len(study.ids),
+                strict=True,
+            )
         ],
         "edits": [_edit_record(edit, models) for edit in changed],
         "pictures": paths,
@@ -149,8 +167,32 @@ def _print(document: dict[str, Any], scale: float | None) -> None:
         if not title.startswith(" "):
             lines.append(("  power there is", *(f"{v:.0%}" for v in part["power"].values()), "", "", "", ""))
     table(heads, lines)
+    for kind in kinds:
+        _print_physics(kind, document[kind], scale)
     for edit in document["edits"]:
         typer.echo(
             f"{edit['id']}: {edit['param']} {readable(edit['before'])} led to {readable(edit['after'])} "
             f"(asked {readable(edit['requested'])}), {edit['hold']} held: {edit['held_change_spreads']:+.3f} spreads"
         )
+
+
+def _print_physics(kind: str, whole: dict[str, Any], scale: float | None) -> None:
+    """What was left before the physics, and how the parameters came out."""
+    if "matched" not in whole:
+        return
+    before = [
+        f"{v:.0%} at {int(b) * scale:.1f} Mm" if scale else f"{v:.0%} at {b} px"
+        for b, v in whole["unexplained_before"].items()
+    ]
+    typer.echo(
+        f"{kind}: before the parameters were led to those observed {', '.join(before)} were left unexplained; "
+        f"the model cannot draw {whole['cannot_draw']} of {whole['patches']}"
+    )
+    lines = []
+    for name, entry in whole["matched"].items():
+        tolerance = entry["tolerance"]
+        told = "the same" if tolerance is None else f"{tolerance:g}°" if name == "tilt" else f"{tolerance:.0%}"
+        middle = entry["median"]
+        error = "–" if middle is None or tolerance is None else f"{middle * tolerance:.3g}"
+        lines.append((name, told, error, "–" if entry["within"] is None else f"{entry['within']:.0%}"))
+    table(["parameter", "tolerance", "error, median", "within"], lines, title=f"{kind}: after steering")

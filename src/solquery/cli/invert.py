@@ -33,11 +33,30 @@ def register(app: typer.Typer) -> None:
 def invert(
     files: Annotated[list[Path], typer.Argument(help="SHARP FITS files, or directories of them.")],
     model: ModelName = None,
-    starts: Annotated[int, typer.Option(min=1, max=256, help="Starts per patch; the best one counts.")] = 8,
-    steps: Annotated[int, typer.Option(min=1, help="Steps of the optimiser.")] = 200,
+    closest: Annotated[
+        bool | None,
+        typer.Option(
+            "--closest/--physics",
+            help="One latent vector closest in squared error, as in the paper (default with preset paper); or picture "
+            "at several scales, and TUF, PSEP, R, tilt, polarity and area as observed.",
+        ),
+    ] = None,
+    starts: Annotated[
+        int | None, typer.Option(min=1, max=256, help="Starts per patch [8 with --closest, else 4].")
+    ] = None,
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="Steps of the optimiser [200 with --closest, else 50].")
+    ] = None,
+    prior: Annotated[
+        float | None,
+        typer.Option(
+            min=0.0, help="Pull to where the generator was trained; 0: none, as in the paper [0.5; preset paper: 0]."
+        ),
+    ] = None,
     detail: Annotated[
-        bool, typer.Option("--detail", help="A latent for each part of the generator, near the common one.")
-    ] = False,
+        bool | None,
+        typer.Option("--detail/--no-detail", help="A latent for each part of the generator [on without --closest]."),
+    ] = None,
     seed: Seed = 0,
     grid: Grid = False,
     out: Annotated[Path, typer.Option(help="Folder for pictures, latents and invert.json.")] = Path("inverted"),
@@ -54,10 +73,9 @@ def invert(
 
     from ..archive.export import file_stems
     from ..steering.inputs import patch_on_grid
-    from ..steering.inversion import invert as inverted
-    from ..steering.layerwise import refine_layerwise
 
     models = load_models(model)
+    invert_batch = _method(models, closest, starts, steps, prior, detail, seed)
     stated: dict[str, Any] = {"segment": segment, "unit": unit, "scale": scale, "reproject": reproject}
     read, refused = read_patches(fits_files(files), strict_quality=False, **stated)
     patches, grids = [], []
@@ -76,9 +94,7 @@ def invert(
         # many at a time, and none waits for all
         for first in range(0, len(grids), _BATCH):
             report.count(first, len(grids))
-            batch = np.stack(grids[first : first + _BATCH])
-            some = inverted(models, batch, starts, steps, seed)
-            answers += refine_layerwise(models, batch, some) if detail else some
+            answers += invert_batch(np.stack(grids[first : first + _BATCH]))
         stems = file_stems([patch.id for patch in patches])
         for patch, name, x, found in zip(patches, stems, grids, answers, strict=True):
             original, rebuilt = measured_on_grid(models, x), measured_on_grid(models, found.x)
@@ -103,6 +119,9 @@ def invert(
                     "unexplained": found.unexplained,
                     **_beside(patch, original, rebuilt, models),
                     "start_mse": found.start_mse,
+                    "explained": {str(side): share for side, share in (found.explained or {}).items()},
+                    "verdict": found.verdict,
+                    "reason": found.reason,
                     "file": patch.file,
                     "picture": str(shown),
                     "latent": str(kept),
@@ -124,14 +143,62 @@ def invert(
         lines = [
             (
                 k, readable(entry), readable(record["reconstructed"][k]), tell_band(record["reconstructed"][k]),
+                readable(record["errors"][k]),
                 *((readable(record[part][k].get("grid")) for part in ("parameters", "reconstructed")) if grid else ()),
             )
             for k, entry in record["parameters"].items()
         ]  # fmt: skip
-        heads = ["parameter", "original", "reconstructed", "two thirds within"]
-        heads += ["original, grid", "reconstructed, grid"] if grid else []
+        heads = ["parameter", "observed", "reconstructed", "two thirds within", "difference"]
+        heads += ["observed, grid", "reconstructed, grid"] if grid else []
         title = f"{record['id']}: mse {record['mse']:.5f}, |z| {record['z_norm']:.2f}, {record['picture']}"
         table(heads, lines, title=title)
+        _say(record, models)
+
+
+def _method(
+    models: Any, closest: bool | None, starts: int | None, steps: int | None, prior: float | None, detail: bool | None,
+    seed: int,
+) -> Any:  # fmt: skip
+    """What inverts patches (N, H, W): one latent vector closest in squared error, or picture and physics."""
+    import warnings
+
+    from ..steering import SteeringWarning, invert, reconstruct, refine_layerwise
+
+    paper = models.preset.name == "paper"
+    if closest is None:
+        closest = paper
+    if prior is None:
+        prior = 0.0 if paper else 0.5
+
+    def plainly(batch: Any) -> Any:
+        found = invert(models, batch, starts or 8, steps or 200, seed, prior=prior)
+        return refine_layerwise(models, batch, found, prior=prior) if detail else found
+
+    def physically(batch: Any) -> Any:
+        layerwise = detail is not False
+        with warnings.catch_warnings():
+            # each record has its own verdict
+            warnings.filterwarnings("ignore", "the model cannot draw", SteeringWarning)
+            return reconstruct(
+                models, batch, starts=starts or 4, evaluations=max(steps or 50, 2), seed=seed, prior=prior,
+                layerwise=layerwise,
+            )  # fmt: skip
+
+    return plainly if closest else physically
+
+
+def _say(record: dict[str, Any], models: Any) -> None:
+    """Share of the power explained at each scale, and the verdict."""
+    if not record["explained"]:
+        return
+    scale = models.preset.scale_mm
+    shares = [
+        f"{share:.0%} at " + (f"{int(side) * scale[1]:.1f} Mm" if scale else f"{side} px")
+        for side, share in record["explained"].items()
+    ]
+    typer.echo(f"power explained: {', '.join(shares)}")
+    if record["verdict"] == "cannot draw":
+        typer.echo(f"the model cannot draw this region: {record['reason']}")
 
 
 def _beside(patch: Patch, original: dict[str, float], rebuilt: dict[str, float], model: Model) -> dict[str, Any]:

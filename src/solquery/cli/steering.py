@@ -244,16 +244,12 @@ def _start(
             from ..steering.latents import as_latents
 
             return models, as_latents(array, dim)[0]
-    from ..steering.inversion import invert as inverted
-    from ..steering.layerwise import refine_layerwise, with_layerwise
+    from ..steering.layerwise import with_layerwise
+    from ..steering.reconstruction import reconstruct
 
     with Reporter("inverting"):
-        x = read_query(str(start), None, models).given.x
-        found = inverted(models, x, seed=seed)
-        if not detail:
-            return models, found[0].z
-        found = refine_layerwise(models, x, found)
-    return with_layerwise(models, found[0]), found[0].z
+        found = reconstruct(models, read_query(str(start), None, models).given.x, seed=seed, layerwise=detail)
+    return with_layerwise(models, found[0]) if detail else models, found[0].z
 
 
 def edit(

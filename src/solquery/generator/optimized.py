@@ -93,7 +93,9 @@ class OptimizedPyramid(nn.Module):
     def __init__(self, generator: PyramidGenerator) -> None:
         super().__init__()
         self.generator = generator
-        self.latent_dim, self.shape = generator.latent_dim, generator.shape
+        self.latent_dim, self.shape, self.parts = generator.latent_dim, generator.shape, generator.parts
+        #: which part of the generator each layer belongs to: what it is told of latents (N, parts, D)
+        self.told = [k + 1 for k, block in enumerate(generator.blocks) for _ in block.layers]
         layers = [(layer, k == 0) for block in generator.blocks for k, layer in enumerate(block.layers)]
         with torch.no_grad():
             self.steps = nn.ModuleList(_Step(layer, doubles) for layer, doubles in layers)
@@ -106,16 +108,30 @@ class OptimizedPyramid(nn.Module):
         made_of = self.generator
         if torch.is_grad_enabled() or level not in (None, made_of.levels):
             return made_of(z, level)
-        styles = F.linear(z, self.styles, self.style_bias).split([2 * step.outer for step in self.steps], 1)
-        shares = F.normalize((z @ self.mixing).view(len(z), len(self.steps), NOISE_MAPS), dim=2)
-        x = F.leaky_relu(made_of.linear(z), 0.2).view(-1, made_of.first, 4, 4)
+        first, last = (z[:, 0], z[:, -1]) if z.ndim == 3 else (z, z)
+        styles, shares = self._styles(z)
+        x = F.leaky_relu(made_of.linear(first), 0.2).view(-1, made_of.first, 4, 4)
         x = x.contiguous(memory_format=torch.channels_last)
         for k, step in enumerate(self.steps):
             x = step(x, *styles[k].chunk(2, 1), shares[:, k])
         bands = _conv(x, made_of.heads[-1].weight, made_of.heads[-1].bias)
         if made_of.fine_grain is not None:
-            bands = bands + made_of.fine_grain(x, z)
-        return made_of.finish(bands, z)
+            bands = bands + made_of.fine_grain(x, last)
+        return made_of.finish(bands, first)
+
+    def _styles(self, z: torch.Tensor) -> tuple[tuple[torch.Tensor, ...], torch.Tensor]:
+        """Gain and shift of each layer (N, 2 O), and the shares of its noise maps (N, layers, maps)."""
+        sizes = [2 * step.outer for step in self.steps]
+        if z.ndim == 2:
+            styles = F.linear(z, self.styles, self.style_bias).split(sizes, 1)
+            mixed = (z @ self.mixing).view(len(z), len(self.steps), NOISE_MAPS)
+        else:
+            own = [z[:, part] for part in self.told]
+            weights = zip(own, self.styles.split(sizes), self.style_bias.split(sizes), strict=True)
+            styles = tuple(F.linear(*one) for one in weights)
+            mixing = zip(own, self.mixing.split(NOISE_MAPS, 1), strict=True)
+            mixed = torch.stack([one @ mix for one, mix in mixing], 1)
+        return styles, F.normalize(mixed, dim=2)
 
 
 def optimize_for_inference(generator: nn.Module) -> nn.Module:

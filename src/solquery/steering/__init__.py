@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from .entanglement import EntanglementTable, entanglement_table, local_changes
     from .exact_traversal import exact_traversal, exact_traversals
     from .inversion import Inversion, invert
-    from .latent_text import decode_latent, encode_latent
+    from .inverted_edits import edit_inversion, observed_holds
+    from .latent_text import decode_latent, encode_latent, open_latent
     from .latents import (
         LatentTable,
         SteeringError,
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     )
     from .layerwise import refine_layerwise, with_layerwise
     from .projection import Projection, best_axes, project
+    from .reconstruction import Reconstruction, first_guess, reconstruct, reconstruct_in_steps
     from .regression import Regression, compare_with_svm, fit_regression
     from .targeting import Answer, OutOfReach, generate, reach
     from .vocabulary import Target, UnknownWord, parse_description, vocabulary
@@ -45,6 +47,7 @@ __all__ = [
     "NothingLeft",
     "OutOfReach",
     "Projection",
+    "Reconstruction",
     "Regression",
     "SteeringError",
     "SteeringWarning",
@@ -55,10 +58,12 @@ __all__ = [
     "compare_with_svm",
     "conditional_normal",
     "decode_latent",
+    "edit_inversion",
     "encode_latent",
     "entanglement_table",
     "exact_traversal",
     "exact_traversals",
+    "first_guess",
     "fit_directions",
     "fit_regression",
     "generate",
@@ -66,11 +71,15 @@ __all__ = [
     "latent_traversal",
     "local_changes",
     "measure_latents",
+    "observed_holds",
+    "open_latent",
     "orthogonal_complement",
     "parse_description",
     "prior_norm_range",
     "project",
     "reach",
+    "reconstruct",
+    "reconstruct_in_steps",
     "refine_layerwise",
     "render",
     "sample_latents",
@@ -90,10 +99,12 @@ __getattr__, __dir__ = lazily(
         "editing": "Traversal latent_traversal shift",
         "exact_traversal": "exact_traversal exact_traversals",
         "inversion": "Inversion invert",
-        "latent_text": "decode_latent encode_latent",
+        "inverted_edits": "edit_inversion observed_holds",
+        "latent_text": "decode_latent encode_latent open_latent",
         "latents": "LatentTable SteeringError SteeringWarning measure_latents prior_norm_range render sample_latents",
         "entanglement": "EntanglementTable entanglement_table local_changes",
         "projection": "Projection best_axes project",
+        "reconstruction": "Reconstruction first_guess reconstruct reconstruct_in_steps",
         "regression": "Regression compare_with_svm fit_regression",
         "targeting": "Answer OutOfReach generate reach",
         "vocabulary": "Target UnknownWord parse_description vocabulary",

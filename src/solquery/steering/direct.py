@@ -19,6 +19,7 @@ from .generated import Origin
 from .judge import Judge, check_reach
 from .latents import SteeringError, as_latents, clamp_norm, prior_norm_range, render
 from .native_scale import measure_native
+from .solving import Search
 from .targeting import Answer, generate, measured_both
 from .vocabulary import DERIVED, Target, as_target
 
@@ -35,6 +36,8 @@ HOLD_SLACK = 0.2
 #: keeps nearly parallel normals (flux and area) from asking for opposite steps of many sigma
 _RIDGE = 0.02
 _LONGEST = 5.0
+#: Gauss-Newton steps of a direct step that has slopes
+_LOCAL_ROUNDS = 4
 #: places of a drag that are remembered
 _REMEMBERED = 48
 #: places on the way from the start at which to look when the end breaks a lock
@@ -146,6 +149,13 @@ class _Hand:
         together = {name: np.concatenate([v[name] for v in seen]) for name in self.names}
         return tried[int(self.order(together)[0])]
 
+    def local(self, slopes: MutableMapping[str, np.ndarray]) -> np.ndarray:
+        """(D,) a few Gauss-Newton steps from the start by the slopes there, what is held among the residuals."""
+        search = Search(self.model, self.targets, tuple(self.held))
+        held = np.array([list(self.held.values())], dtype=np.float64).reshape(1, len(self.held))
+        z, _, _ = search.refine(torch.from_numpy(self.start[None].copy()), 1, held, slopes=slopes, rounds=_LOCAL_ROUNDS)
+        return z[0].numpy()
+
     def kept(self, ends: Sequence[np.ndarray]) -> np.ndarray:
         """(D,) of the latents in `ends` and those on the way to them, the best that keeps the locks.
 
@@ -170,6 +180,7 @@ def steer(
     exact: bool = True,
     pictures: MutableMapping[bytes, torch.Tensor] | None = None,
     been: MutableSequence[Been] | None = None,
+    slopes: MutableMapping[str, np.ndarray] | None = None,
 ) -> Answer:
     """Change one patch: what is asked as nearly as it can be had while what is held stays.
 
@@ -195,6 +206,10 @@ def steer(
     been
         Where a drag has been: at first an empty list, kept by the caller as long as `z`, `hold` and the names in
         `asked` stay the same. Each step then begins at the nearest place, and mostly costs one patch.
+    slopes
+        Of parameters by the latent vector, (D,) each, at `z`: at first an empty dict, kept by the caller as long as
+        `z` stays the same, filled here. With them the direct step is solved for from the slopes at the spot instead of
+        the calibration, which many held values need; it costs four patches, the first six more.
 
     Returns
     -------
@@ -230,7 +245,7 @@ def steer(
 
     best = start
     if targets:
-        ends = [hand.direct()]
+        ends = [hand.direct() if slopes is None else hand.local(slopes)]
         if exact:
             # from both: the direct step may have left the valley in which the solution lies
             for origin in (ends[0], start):

@@ -15,9 +15,10 @@ from torch import Tensor, nn
 
 from ..config import Preset
 from ..physics import get_parameter, measure, smooth
+from ..physics.integral import integrate
 from .latents import evaluating
 
-__all__ = ["SMOOTH", "latent_gradients"]
+__all__ = ["SMOOTH", "latent_gradients", "soft_quantities"]
 
 #: width of the ramp that stands for the threshold, in gauss
 _RAMP_GAUSS = 25.0
@@ -37,6 +38,29 @@ def _ramped(soft: smooth.Definition) -> Definition:
 SMOOTH: dict[str, Definition] = {name: _ramped(soft) for name, soft in smooth.SMOOTH.items() if name != "tuf"}
 #: differentiable as they are defined
 _AS_DEFINED = ("tuf", "net_flux", "grad", "alpha")
+
+
+def soft_quantities(fields: Tensor, scale: Tensor | None) -> dict[str, Tensor]:
+    """TUF as defined; AREA, R and the separation vector with ramps for thresholds.
+
+    Parameters
+    ----------
+    fields
+        (N, H, W), gauss.
+    scale
+        (N, 2) Mm per pixel, or None.
+
+    Returns
+    -------
+    ``tuf``, ``area`` and ``r`` (N,), in the units of the grid; ``step`` (N, 2): from the centroid of the negative to
+    that of the positive polarity, (y, x).
+    """
+    return {
+        "tuf": integrate(fields.abs(), scale),
+        "area": SMOOTH["area"](fields, scale),
+        "r": SMOOTH["r"](fields, scale),
+        "step": smooth.step(fields, scale, _RAMP_GAUSS),
+    }
 
 
 def latent_gradients(

@@ -14,7 +14,7 @@ from ..errors import SolqueryError
 from ..patch import Patch
 from ..sharp.as_patch import PatchSource, as_patch
 from .generated import Generated
-from .latent_text import decode_latent
+from .latent_text import open_latent
 from .latents import as_latents, render
 
 if TYPE_CHECKING:
@@ -108,8 +108,8 @@ def grid_input(
     if isinstance(what, Generated):
         return GridInput(np.asarray(what.x, dtype=np.float32), "generated", z=what.z)
     if isinstance(what, str) and what.startswith(_LATENT):
-        z = decode_latent(what.removeprefix(_LATENT), int(model.generator.latent_dim))
-        return _latent(z, model)
+        opened, z = open_latent(model, what.removeprefix(_LATENT))
+        return _latent(z, opened)
     if isinstance(what, np.ndarray | Tensor | list | tuple):
         array = what.detach().cpu().numpy() if isinstance(what, Tensor) else np.asarray(what)
         return _latent(array, model) if array.ndim == 1 else GridInput(array, "array")

@@ -58,11 +58,39 @@ class Inversion(Generated):
     unexplained: float = float("nan")
     #: (parts, D) differences from `z` that each part of the generator is told (steering/layerwise.py); None without
     offsets: np.ndarray | None = None
+    #: of `reconstruct`: parameter to what is measured on the patch and on its reconstruction, in units of the grid
+    observed: dict[str, float] | None = None
+    reconstructed: dict[str, float] | None = None
+    #: side of the blocks averaged over, in pixels, to the share of the power that is explained
+    explained: dict[int, float] | None = None
+    #: ``"drawn"``, or ``"cannot draw"`` with the reason; empty before the end
+    verdict: str = ""
+    reason: str = ""
     #: the model that made it; None where that is not known
     origin: Origin | None = field(default=None, repr=False, compare=False)
 
+    @property
+    def differences(self) -> dict[str, float]:
+        """Reconstructed less observed, for each parameter."""
+        if self.observed is None or self.reconstructed is None:
+            return {}
+        return {name: self.reconstructed[name] - value for name, value in self.observed.items()}
+
     def _facts(self) -> dict[str, str]:
-        return {"mse": f"{self.mse:.3g}", "unexplained": f"{self.unexplained:.0%}", "|z|": f"{self.z_norm:.2f}"}
+        said = {"verdict": self.verdict} if self.verdict else {}
+        return said | {"mse": f"{self.mse:.3g}", "unexplained": f"{self.unexplained:.0%}", "|z|": f"{self.z_norm:.2f}"}
+
+
+def refuse_hopeless(target: Tensor) -> None:
+    """Raise `SteeringError` where a patch (N, H, W) holds nothing to invert: no field, or the same one everywhere."""
+    flat = target.flatten(1)
+    empty = (flat == flat[:, :1]).all(1)
+    if bool(empty.any()):
+        which = "the patch" if len(target) == 1 else f"patch {int(empty.nonzero()[0])} of {len(target)}"
+        raise SteeringError(
+            f"{which} holds no structure: every pixel is zero, missing, or the same, so there is nothing to invert; "
+            "leave it out"
+        )
 
 
 def targets_of(x: Any, model: Model) -> Tensor:
@@ -210,6 +238,7 @@ def invert(
     if prior < 0:
         raise ValueError(f"prior must not be negative, got {prior}")
     target = targets_of(x, model)
+    refuse_hopeless(target)
     generator, dim = model.generator, int(model.generator.latent_dim)
     pool = torch.randn(_SCREENED, dim, generator=torch.Generator().manual_seed(seed))
     inference = getattr(model, "inference", None)

@@ -9,7 +9,7 @@ which costs one patch each, and slopes are found for the most promising only.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -101,11 +101,30 @@ class Search:
     def gradients(self, z: torch.Tensor, values: Mapping[str, np.ndarray], held: np.ndarray) -> np.ndarray:
         """(K, M, D) derivatives of the residuals, by those of the parameters that they are made of."""
         found, _ = latent_gradients(self.model.generator, self.model.preset, z, self.sloped, self.basis)
-        by_latent, scale = found.numpy(), native_scale_of(self.model)
-        if scale is not None and self.sloped:
-            steep = np.stack([scale.slope(name, values[name]) for name in self.sloped], axis=1)
-            by_latent = by_latent * np.nan_to_num(steep, nan=1.0)[:, :, None]
-        return self._chained(by_latent, values, held)
+        return self._chained(self._scaled(found.numpy(), values), values, held)
+
+    def _scaled(self, by_latent: np.ndarray, values: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Slopes (K, P, D) of parameters on the grid as those of the model's numbers."""
+        scale = native_scale_of(self.model)
+        if scale is None or not self.sloped:
+            return by_latent
+        steep = np.stack([scale.slope(name, values[name]) for name in self.sloped], axis=1)
+        return by_latent * np.nan_to_num(steep, nan=1.0)[:, :, None]
+
+    def _known_gradients(
+        self,
+        z: torch.Tensor,
+        values: Mapping[str, np.ndarray],
+        held: np.ndarray,
+        slopes: MutableMapping[str, np.ndarray],
+    ) -> np.ndarray:
+        """(1, M, D) `gradients` from the slopes of single parameters; those that are not known yet are found."""
+        missing = [name for name in self.sloped if name not in slopes]
+        if missing:
+            found, _ = latent_gradients(self.model.generator, self.model.preset, z, missing, self.basis)
+            slopes.update(zip(missing, found[0].numpy(), strict=True))
+        by_latent = np.stack([slopes[name] for name in self.sloped])[None]
+        return self._chained(self._scaled(by_latent, values), values, held)
 
     def rough_gradients(self, values: Mapping[str, np.ndarray], held: np.ndarray) -> np.ndarray:
         """(K, M, D) the same as the directions' calibration has them: right on average, and free."""
@@ -156,12 +175,19 @@ class Search:
         return z, np.repeat(held, len(z), axis=0)
 
     def refine(
-        self, z: torch.Tensor, enough: int, held: np.ndarray | None = None, rough: bool = False
+        self,
+        z: torch.Tensor,
+        enough: int,
+        held: np.ndarray | None = None,
+        rough: bool = False,
+        slopes: MutableMapping[str, np.ndarray] | None = None,
+        rounds: int = _ROUNDS,
     ) -> tuple[torch.Tensor, np.ndarray, np.ndarray]:
         """Refined latents (K, D), their costs (K,), and the held values (K, H): those of `z` unless given.
 
         Works on the `enough` most promising candidates and a few more, and stops when so many hit their targets well
-        within tolerance, or nothing improves. With `rough`, all make a first step by the calibration.
+        within tolerance, or nothing improves. With `rough`, all make a first step by the calibration. `slopes` are
+        those of single parameters (D,) at the one latent `z`, as far as they are known; what is missing is added.
         """
         z = clamp_norm(z, self.low, self.high)
         values = self.values(z)
@@ -180,7 +206,9 @@ class Search:
         random = torch.Generator().manual_seed(len(z))
         if rough and self.sloped:
             gradients = self.rough_gradients(values, held)
-        for turn in range(_ROUNDS):
+        elif slopes is not None and len(z) == 1 and self.sloped:
+            gradients, age[:], moved[:] = self._known_gradients(z, values, held, slopes), 0, False
+        for turn in range(rounds):
             good = cost <= GOOD_ENOUGH + min(max(0, turn - _PATIENT) * _RELAXED, _MOST_RELAXED)
             missing = enough - int(good.sum())
             open_ = np.flatnonzero(np.isfinite(cost) & ~good & (failures < _FAILURES))

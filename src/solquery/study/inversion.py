@@ -17,14 +17,17 @@ from torch.nn import functional as F
 
 from ..physics import measure_on_grid
 from ..steering import (
+    Inversion,
     OutOfReach,
     SteeringError,
     SteeringWarning,
     exact_traversal,
     invert,
+    reconstruct_in_steps,
     refine_layerwise,
     with_layerwise,
 )
+from ..steering.likeness import TOLERANCES, parameter_errors
 
 if TYPE_CHECKING:
     from ..model import Model
@@ -37,6 +40,8 @@ BLOCKS = (1, 2, 4, 8, 16)
 #: parameters whose errors are told
 PARAMETERS = ("tuf", "psep", "r")
 _BATCH = 32
+#: patches that `reconstruct` refines together
+_TOGETHER = 8
 
 
 def unexplained_by_scale(x: np.ndarray, y: np.ndarray, blocks: Sequence[int] = BLOCKS) -> np.ndarray:
@@ -77,6 +82,10 @@ class InversionStudy:
         For each patch, by the clock.
     offsets
         (N, parts, D) detail, or None where none was asked for.
+    before
+        (N, len(BLOCKS)) share left unexplained before the parameters were led to those observed; None without physics.
+    verdicts
+        Of `reconstruct`; empty without physics.
     """
 
     ids: tuple[str, ...]
@@ -91,6 +100,22 @@ class InversionStudy:
     rebuilt: dict[str, np.ndarray]
     seconds: float
     offsets: np.ndarray | None = None
+    before: np.ndarray | None = None
+    verdicts: tuple[str, ...] = ()
+
+    def matched(self, rows: np.ndarray) -> dict[str, Any]:
+        """How the parameters came out: median error in units of its tolerance, and share of patches within it."""
+        values, rebuilt = ({k: v[rows] for k, v in some.items()} for some in (self.values, self.rebuilt))
+        out: dict[str, Any] = {}
+        for name, errors in parameter_errors(values, rebuilt).items():
+            known = errors[~torch.isnan(errors)].numpy()
+            out[name] = {
+                "tolerance": TOLERANCES.get(name),
+                "patches": len(known),
+                "median": float(np.median(known)) if len(known) and np.isfinite(np.median(known)) else None,
+                "within": float(np.mean(known <= 1.0)) if len(known) else None,
+            }
+        return out
 
     def rows(self, kind: str) -> np.ndarray:
         """Indices of the patches of a kind."""
@@ -114,7 +139,20 @@ class InversionStudy:
             },
             "power": {str(b): float(v) for b, v in zip(BLOCKS, np.median(self.power[rows], 0), strict=True)},
             "relative_error": error,
+            **self._physics_of(rows),
             "z_norm": float(np.median(np.linalg.norm(self.z[rows], axis=1))),
+        }
+
+    def _physics_of(self, rows: np.ndarray) -> dict[str, Any]:
+        if self.before is None:
+            return {}
+        return {
+            "unexplained_before": {
+                str(b): float(v) for b, v in zip(BLOCKS, np.median(self.before[rows], 0), strict=True)
+            },
+            "most_unexplained": float(self.unexplained[rows, 0].max()),
+            "matched": self.matched(rows),
+            "cannot_draw": sum(self.verdicts[k] == "cannot draw" for k in rows),
         }
 
     def summary(self) -> dict[str, Any]:
@@ -136,6 +174,7 @@ def run_inversion(
     seed: int = 0,
     report: Callable[[int, int], None] = lambda done, total: None,
     detail: bool = False,
+    physics: bool = False,
 ) -> InversionStudy:
     """Invert patches of several kinds alike and compare what comes back.
 
@@ -147,6 +186,8 @@ def run_inversion(
         Kind (``real``, ``simulated``) to patches.
     detail
         Add a latent for each part of the generator (`refine_layerwise`).
+    physics
+        By `reconstruct`: picture at several scales, then the parameters as observed; `steps` are its evaluations.
     starts, steps, seed
         Of `invert`. Patches that are far from what the generator makes are counted like the others, without a warning.
     """
@@ -158,22 +199,45 @@ def run_inversion(
     kinds = tuple(kind for kind, group in groups.items() for _ in group)
     x = np.nan_to_num(prepare_many(patches, model.preset))
     began = time.perf_counter()
-    found = []
+    found: list[Inversion] = []
+    early: list[np.ndarray] = []
+    size = _TOGETHER if physics else _BATCH
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SteeringWarning)
-        for first in range(0, len(x), _BATCH):
+        for first in range(0, len(x), size):
             report(first, len(x))
-            batch = x[first : first + _BATCH]
-            some = invert(model, batch, starts, steps, seed)
-            found += refine_layerwise(model, batch, some) if detail else some
+            batch = x[first : first + size]
+            if physics:
+                picture, last = _stages(model, batch, starts, steps, seed, detail)
+                early.append(picture)
+            else:
+                last = invert(model, batch, starts, steps, seed)
+                last = refine_layerwise(model, batch, last) if detail else last
+            found += last
     seconds = (time.perf_counter() - began) / max(len(x), 1)
     y = np.stack([one.x for one in found])
-    measured = [{k: v.numpy() for k, v in measure_on_grid(a, model.preset, PARAMETERS).items()} for a in (x, y)]
+    names = tuple(dict.fromkeys([*PARAMETERS, *TOLERANCES, "polarity"]))
+    measured = [{k: v.numpy() for k, v in measure_on_grid(a, model.preset, names).items()} for a in (x, y)]
+    offsets = [one.offsets for one in found if one.offsets is not None]
     return InversionStudy(
         tuple(p.id for p in patches), tuple(p.region for p in patches), kinds, x, y, np.stack([one.z for one in found]),
         unexplained_by_scale(x, y), power_by_scale(x), measured[0], measured[1], seconds,
-        np.stack([one.offsets for one in found if one.offsets is not None]) if detail else None,
+        np.stack(offsets) if offsets else None, np.concatenate(early) if early else None,
+        tuple(one.verdict for one in found) if physics else (),
     )  # fmt: skip
+
+
+def _stages(
+    model: Model, x: np.ndarray, starts: int, steps: int, seed: int, detail: bool
+) -> tuple[np.ndarray, list[Inversion]]:
+    """Share left unexplained (N, len(BLOCKS)) before the physics, and the inversions at the end."""
+    picture, last = None, []
+    for state in reconstruct_in_steps(model, x, starts=starts, evaluations=max(steps, 2), seed=seed, layerwise=detail):
+        last = state.found
+        if picture is None or state.stage == "picture":
+            picture = np.stack([one.x for one in state.found])
+    assert picture is not None
+    return unexplained_by_scale(x, picture), last
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 // Talking to the server: packed patches, errors as sentences, one request at a time for a moving slider.
 
-const CLIENT = Math.random().toString(36).slice(2, 14);
+/** Who this page is, to the server. */
+export const CLIENT = Math.random().toString(36).slice(2, 14);
 
 export class ApiError extends Error {
   constructor(kind, message, nearest = null) {

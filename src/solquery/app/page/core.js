@@ -3,6 +3,7 @@
 import { getJson, getPacked, postJson, postPacked, sendFile } from "./api.js";
 import { contrast } from "./field.js";
 import { byId, number, place, when } from "./format.js";
+import { followed, said, table } from "./inversion.js";
 import { valuesOf } from "./numbers.js";
 import { rms } from "./stage.js";
 import { filtersOf, History, toHash } from "./state.js";
@@ -27,8 +28,6 @@ export const app = {
 };
 const FILES = 16;
 const FAR = "Nothing close in this archive: even the nearest match is farther away than 95 of 100 patches of the archive are from their nearest other region.";
-/** Share of the power of a field under which a reconstruction is none. */
-const CANNOT = 0.3;
 /** The parts of the page: panel, stage, matches, maps, filters, compare, and what they add. */
 export const parts = {};
 
@@ -62,7 +61,7 @@ function verdict() {
   if (now.record?.doubt) return `its ${now.record.doubt}: do not trust its numbers`;
   if (now.record?.empty) return "it holds no field: every pixel is zero or missing";
   if (q.kind !== "z" && !q.z) return now.stopped ?? "finding its latent vector …";
-  if (q.kind !== "z" && now.explained < CANNOT) return `the model cannot draw this region: its closest explains ${(100 * now.explained).toFixed(0)} % of the field's power`;
+  if (q.kind !== "z" && said(now.inverted, now.stopped)) return said(now.inverted, now.stopped);
   return now.far ? "far from what the model was trained on: do not trust it" : "";
 }
 
@@ -79,7 +78,7 @@ export function picture() {
   }
   return {
     field: now.field, scale, record: now.record, source: q.kind === "z" ? "generated" : now.record.source, title: title(), seen: now.record ? seenAt(now.record) : MADE(), verdict: verdict(),
-    missed: now.far || Boolean(now.record?.doubt || now.record?.empty),
+    missed: now.far || Boolean(now.record?.doubt || now.record?.empty || now.inverted?.verdict === "cannot draw"),
   };
 }
 
@@ -111,6 +110,7 @@ export function show() {
   const shown = picture();
   parts.stage.show(shown, shown.palette ? { ...look(), palette: shown.palette, pil: false, cen: false } : look());
   parts.panel.update({ got: now.got, native: now.worth, observed, asked: state.asked, locks: state.locks, verdict: now.verdict, ready: Boolean(q.z), made: now.made?.got });
+  table(observed ? now.inverted : null, app.about);
   parts.filters.show();
   parts.kept.show();
   byId("explain").textContent = explained(q, health.model, now);
@@ -143,7 +143,7 @@ export const values = (entries) => Object.fromEntries(Object.entries(entries).ma
 
 export function take(answer, field) {
   const verdict_ = Object.keys(answer.requested).length ? answer.verdict : "";
-  app.now = { ...app.now, field, got: values(answer.measured), verdict: verdict_, far: answer.far, worth: answer.measured, python: answer.python, record: null, made: null, native: null, stopped: null };
+  app.now = { ...app.now, field, got: values(answer.measured), verdict: verdict_, far: answer.far, worth: answer.measured, python: answer.python, record: null, made: null, native: null, stopped: null, inverted: null };
 }
 
 /** Values of an observation as they are compared, with what they are on the grid beside them. */
@@ -171,7 +171,7 @@ export async function load() {
     } else {
       const { document, fields } = await observed(q);
       if (mine !== app.turn) return;
-      app.now = { ...app.now, field: fields[0], record: document, got: valuesOf(app.about, document), observed: valuesOf(app.about, document), worth: seen(document), python: document.python, verdict: "", far: false, made: null, native: null, stopped: null, explained: undefined };
+      app.now = { ...app.now, field: fields[0], record: document, got: valuesOf(app.about, document), observed: valuesOf(app.about, document), worth: seen(document), python: document.python, verdict: "", far: false, made: null, native: null, stopped: null, explained: undefined, inverted: null };
       // what is locked stays locked, at the value of what is shown
       for (const name of Object.keys(state.locks)) if (state.locks[name] === null) { if (Number.isFinite(app.now.got[name])) state.locks[name] = app.now.got[name]; else delete state.locks[name]; }
       app.history.amend(state);
@@ -242,18 +242,21 @@ async function observe(mine) {
   } catch (error) { if (mine === app.turn) failed(error); }
 }
 
-/** The latent vector of an observation; `app.stop` gives up waiting for it. */
+/** The latent vector of an observation: the guess can be changed at once; `app.stop` keeps the closest so far. */
 async function invert(mine, q, id) {
   const ended = new AbortController();
-  app.stop = () => { ended.abort(); };
+  app.stop = () => { ended.abort(); if (mine === app.turn && q.z) { app.now.stopped = true; show(); } };
   byId("stop").hidden = false;
   try {
-    const found = await busy(() => sendFile(`/api/invert?patch=${id}&starts=4&steps=100&format=packed`, undefined, ended.signal));
-    if (mine !== app.turn) return;
-    q.z = found.document.z;
-    app.now.made = { field: found.fields[1], got: values(found.document.reconstructed) };
-    app.now.explained = found.document.explained;
-    app.history.amend(app.state);
+    await busy(() => followed(id, ended.signal, ({ document, fields }) => {
+      if (mine !== app.turn) { ended.abort(); return; }
+      q.z = document.z;
+      app.now.made = { field: fields[0], got: values(document.reconstructed) };
+      app.now.inverted = document;
+      app.now.explained = document.explained;
+      app.history.amend(app.state);
+      show();
+    }));
   } catch (error) {
     if (error.name !== "AbortError") throw error;
     if (mine === app.turn) app.now.stopped = "its latent vector was not looked for: the sliders stay as they are";

@@ -5,19 +5,15 @@ import { chips } from "./ask.js";
 import { app, back, failed, load, look, MADE, parts, queryBody, remember, search, show, take, values } from "./core.js";
 import { busy, complain, notice } from "./tell.js";
 
-/** Parameters that an observation keeps while one is moved, and that another like it shares. */
-export const SAME = ["flux", "tuf", "psep", "r", "polarity"];
 const NEAREST = 4;
 
 const origin = () => (app.state.query.kind === "z" ? app.state.query.from : app.now.record?.region ?? app.state.query.name);
 const holdWithout = (name) => Object.fromEntries(Object.entries(app.state.locks).filter(([held]) => held !== name));
 
-/** What is asked of the model: of an observation, all else as it was observed, as near as the model comes. */
-function asking(name, value) {
-  const { state, now, about } = app;
-  if (state.query.kind === "z") return { [name]: value };
-  const rest = SAME.concat("tilt").filter((other) => other !== name && other in about && !(other in state.locks) && Number.isFinite(now.observed?.[other] ?? NaN));
-  return { ...Object.fromEntries(rest.map((other) => [other, Math.max(about[other].reach[0], Math.min(about[other].reach[1], now.observed[other]))])), [name]: value };
+/** One change: away from an observation, all else is held where it was observed. */
+function moving(z, name, value, exact) {
+  const { query } = app.state;
+  return { z, set: { [name]: value }, hold: holdWithout(name), exact, ...(query.kind === "z" ? {} : { origin: query.id }) };
 }
 
 /** The nearest few follow the hand; the whole list is asked for when it rests. */
@@ -31,7 +27,7 @@ const meanwhile = new Latest(async (mine, z) => {
 
 const follow = new Latest(async (mine, z, name, value) => {
   try {
-    const { document, fields } = await postPacked("/api/edit?format=packed", { z, set: asking(name, value), hold: holdWithout(name), exact: false });
+    const { document, fields } = await postPacked("/api/edit?format=packed", moving(z, name, value, false));
     if (mine !== app.turn || !app.hand) return;
     app.now.got = values(document.measured);
     app.now.verdict = "";
@@ -59,7 +55,7 @@ export async function release(name, value) {
   notice("");
   try {
     await busy(async () => {
-      const { document, fields } = await postPacked("/api/edit?format=packed", { z, set: asking(name, value), hold: holdWithout(name) });
+      const { document, fields } = await postPacked("/api/edit?format=packed", moving(z, name, value, true));
       if (mine !== app.turn) return;
       take(document, fields[0]);
       if (Math.abs(app.now.got[name] - value) <= 0.1 * Math.abs(value)) app.now.verdict = "met";

@@ -8,7 +8,7 @@ import { FilterForm } from "./filters.js";
 import { byId, make } from "./format.js";
 import { Kept } from "./kept.js";
 import { Maps } from "./maps.js";
-import { drag, lock, only, release, SAME } from "./hand.js";
+import { drag, lock, only, release } from "./hand.js";
 import { framesOf, Matches } from "./matches.js";
 import { explanation, Panel } from "./panel.js";
 import { Space } from "./space.js";
@@ -20,6 +20,8 @@ import { busy, complain, notice, summary, welcome } from "./tell.js";
 import { early, wire } from "./wire.js";
 
 const LIMIT_BYTES = 32 * 2 ** 20;
+/** Parameters that another like a region shares. */
+const SAME = ["flux", "tuf", "psep", "r", "polarity"];
 
 /** A step: change the state, remember it, show it. */
 function step(change) {

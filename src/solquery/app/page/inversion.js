@@ -1,0 +1,61 @@
+// The inversion of an observation: a guess at once, states while it is refined, and what it says of itself.
+
+import { CLIENT, getPacked, sendFile } from "./api.js";
+import { byId, make, number, quantity } from "./format.js";
+
+const PAUSE = 300;
+const STAGES = { "first guess": "first guess", picture: "matching the picture", physics: "matching the physics", done: "done" };
+
+const pause = () => new Promise((then) => { setTimeout(then, PAUSE); });
+
+/** Begin an inversion and follow it: `shown` is called with every state. Aborting `signal` ends it at the server too. */
+export async function followed(id, signal, shown) {
+  let state = await sendFile(`/api/inversions?patch=${id}&client=${CLIENT}&packed=true`, undefined, signal);
+  const path = `/api/inversions/${state.document.id}?packed=true`;
+  const end = () => { fetch(path, { method: "DELETE", keepalive: true }).catch(() => { /* it is given up by itself, then */ }); };
+  if (signal.aborted) { end(); return; }
+  signal.addEventListener("abort", end, { once: true });
+  shown(state);
+  while (state.document.running && !signal.aborted) {
+    await pause();
+    if (signal.aborted) return;
+    const next = await getPacked(path);
+    if (signal.aborted) return;
+    const moved = next.document.done !== state.document.done || !next.document.running;
+    state = next;
+    if (moved) shown(state);
+  }
+  signal.removeEventListener("abort", end);
+}
+
+/** What to say beside the picture, where the model cannot draw the region or is still at work. */
+export function said(found, stopped) {
+  if (!found) return "";
+  if (found.verdict === "cannot draw") return `the model cannot draw this region: ${found.reason}`;
+  if (found.error) return found.error;
+  if (stopped || found.cancelled) return "stopped: this is the closest so far";
+  if (found.running) return `${STAGES[found.stage]}, ${Math.round((100 * found.done) / Math.max(1, found.total))} % …`;
+  return "";
+}
+
+/** The table observed | reconstructed | difference, and the share of the power explained at each scale. */
+export function table(found, about) {
+  const box = byId("inverted");
+  box.hidden = !found;
+  if (!found) { box.replaceChildren(); return; }
+  const open = box.querySelector("details")?.open ?? false;
+  const shares = found.explained_by_scale.map(({ mm, pixels, share }) => `${(100 * share).toFixed(0)} % at ${mm ? `${number(mm, 2)} Mm` : `${pixels} px`}`);
+  const rows = Object.entries(about).filter(([name]) => name in found.observed).map(([name, one]) => {
+    const [observed, made, gap] = [found.observed[name], found.reconstructed[name], found.difference[name]];
+    const share = observed.value && made.value !== null && !one.binary && one.unit !== "deg" && one.reach[0] >= 0 ? ` (${signed(100 * gap.value / observed.value, 2)} %)` : "";
+    return make("tr", {}, make("th", { scope: "row", title: one.title }, one.symbol), make("td", {}, quantity(observed)), make("td", {}, quantity(made)), make("td", {}, gap.value === null ? "–" : `${signed(gap.value)}${share}`));
+  });
+  box.replaceChildren(make("details", open ? { open: "" } : {},
+    make("summary", {}, `The model's reconstruction explains ${shares[0]}, ${shares.at(-1)} of the power`),
+    make("p", { class: "small muted" }, `Share of the power explained when both are averaged over blocks: ${shares.join(", ")}.`),
+    make("table", { class: "small" },
+      make("thead", {}, make("tr", {}, ...["", "observed", "reconstructed", "difference"].map((text) => make("th", { scope: "col" }, text)))),
+      make("tbody", {}, ...rows))));
+}
+
+const signed = (value, digits = 3) => `${value > 0 ? "+" : ""}${number(value, digits)}`;

@@ -1,0 +1,261 @@
+"""Patches refined together: where to start, the picture, then the parameters by steps that cost the picture least."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..physics import measure_on_grid
+from .latents import render
+from .likeness import MATCHED, Likeness, parameter_errors
+from .minimise import BatchedLBFGS
+
+if TYPE_CHECKING:
+    from ..protocols import Model
+
+__all__ = [
+    "EVALUATIONS",
+    "REPORT_EVERY",
+    "Refinement",
+    "best_start",
+    "candidates",
+    "most_evaluations",
+    "refine",
+    "rounded",
+]
+
+#: evaluations in which mostly the picture counts, and those in which the physics does too; most corrections after
+_PICTURE, _PHYSICS, _CORRECTIONS = 30, 15, 8
+EVALUATIONS = _PICTURE + _PHYSICS
+#: weight of the physics beside the picture in the two stages
+_EARLY, _WEIGHT = 0.1, 1.0
+#: longest correction, by how much it is shortened where it made things worse, and the share at which it is given up
+_LONGEST, _SHORTER, _SMALLEST = 3.0, 0.35, 0.03
+#: at every second correction slopes are found anew, which costs four evaluations; in between they are mended
+_FRESH = 2
+#: a parameter is as observed when its error is less than this share of its tolerance
+_WELL = 0.5
+#: error that stands for the wrong polarity, in tolerances
+_WRONG = 100.0
+#: weight of the physics when starts are compared
+_AT_START = 0.3
+#: evaluations between two states; as many stand for a correction
+REPORT_EVERY = 5
+#: random latents that are looked through where a model has neither inference network nor look-up table
+_SCREENED = 64
+
+
+class Refinement:
+    """Some patches refined together."""
+
+    def __init__(self, model: Model, target: Tensor, prior: float, apart: float, layerwise: bool) -> None:
+        self.model, self.target, self.prior, self.apart = model, target, prior, apart
+        self.dim = int(model.generator.latent_dim)
+        self.parts = int(getattr(model.generator, "parts", 0)) if layerwise else 0
+        self.likeness = Likeness(model.preset, target)
+        self.slopes = torch.zeros(0)
+        self._observed: dict[str, Tensor] = {}
+
+    def observed(self, names: list[str]) -> dict[str, Tensor]:
+        """Parameters (N,) of the observed patches, on the grid; measured once."""
+        if not set(names) <= set(self._observed):
+            self._observed = measure_on_grid(self.target.cpu(), self.model.preset, names)
+        return {name: self._observed[name] for name in names}
+
+    def latents(self, v: Tensor) -> tuple[Tensor, Tensor | None]:
+        """(K, D) latents, and what each part is told beside them (K, parts, D)."""
+        return v[:, : self.dim], v[:, self.dim :].view(len(v), self.parts, self.dim) if self.parts else None
+
+    def objective(self, v: Tensor, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Losses, gradients and patches: likeness, length of the latent vector, distance of the parts from it."""
+        with torch.enable_grad():
+            v = v.detach().requires_grad_(True)
+            z, offsets = self.latents(v)
+            made = self.model.generator(z if offsets is None else z[:, None] + offsets)[:, 0]
+            loss = self._loss(made, rows, z, offsets)
+            (gradient,) = torch.autograd.grad(loss.sum(), v)
+        return loss.detach(), gradient, made.detach()
+
+    def objective_with_slopes(self, v: Tensor, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The same; the slopes (K, 5, D) of the soft errors are left in `slopes`."""
+        with torch.enable_grad():
+            v = v.detach().requires_grad_(True)
+            z, offsets = self.latents(v)
+            made = self.model.generator(z if offsets is None else z[:, None] + offsets)[:, 0]
+            columns = self.likeness.soft_errors(made, rows)
+            slopes = [torch.autograd.grad(column.sum(), v, retain_graph=True)[0] for column in columns.unbind(1)]
+            loss = self._loss(made, rows, z, offsets)
+            (gradient,) = torch.autograd.grad(loss.sum(), v)
+        self.slopes = torch.nan_to_num(torch.stack(slopes, 1))
+        return loss.detach(), gradient, made.detach()
+
+    def _loss(self, made: Tensor, rows: Tensor, z: Tensor, offsets: Tensor | None) -> Tensor:
+        loss = self.likeness(made, rows)
+        if self.prior:
+            loss = loss + self.prior * (z.norm(dim=1) / math.sqrt(self.dim) - 1.0).square()
+        if offsets is not None:
+            loss = loss + self.apart * offsets.square().mean((1, 2))
+        return loss
+
+    def start(self, z: Tensor) -> Tensor:
+        """(N, variables) of latents (N, D), the parts told the same."""
+        return torch.cat([z, torch.zeros(len(z), self.parts * self.dim, device=z.device)], 1)
+
+
+def candidates(model: Model, target: Tensor, starts: int, seed: int, guesses: Tensor | None) -> Tensor:
+    """(N, K, D) latents to start from: the guess, those of the look-up table that measure alike, and given ones."""
+    n, dim = len(target), int(model.generator.latent_dim)
+    found = []
+    inference = getattr(model, "inference", None)
+    if inference is not None:
+        found.append(inference.guess(target)[:, None])
+    directions = getattr(model, "directions", None)
+    more = starts - len(found)
+    if directions is not None and len(directions.table) and more > 0:
+        found.append(_alike(model, target, more))
+    elif more > 0:
+        pool = torch.randn(max(more, _SCREENED), dim, generator=torch.Generator().manual_seed(seed))
+        found.append(pool.expand(n, *pool.shape))
+    if guesses is not None:
+        found.append(guesses.expand(n, *guesses.shape))
+    return torch.cat(found, 1)
+
+
+def _alike(model: Model, target: Tensor, number: int) -> Tensor:
+    """(N, number, D) latents of the look-up table whose parameters are nearest to those of the patches."""
+    directions: Any = model.directions
+    # what is measured on the patches is of the grid
+    directions = getattr(directions, "on_grid", None) or directions
+    names = [name for name in MATCHED if name in directions.table.values]
+    observed = measure_on_grid(target, model.preset, names)
+    distance = np.zeros((len(target), len(directions.table)))
+    for name in names:
+        a, b = observed[name].double().numpy()[:, None], directions.table.values[name][None]
+        if name == "polarity":
+            gap = 2.0 * np.abs(a - b)
+        elif name == "tilt":
+            gap = np.abs((a - b + 90.0) % 180.0 - 90.0) / 45.0
+        else:
+            small = 0.02 * max(float(np.nanmedian(directions.table.values[name])), 1e-12)
+            gap = np.abs(np.log((np.abs(a) + small) / (np.abs(b) + small)))
+        distance += np.nan_to_num(gap, nan=1.0)
+    nearest = np.argsort(distance, axis=1, kind="stable")[:, :number]
+    return torch.from_numpy(directions.table.z[nearest].astype(np.float32))
+
+
+def best_start(refinement: Refinement, candidates: Tensor) -> Tensor:
+    """(N, D): of each patch's candidates (N, K, D) the one whose patch is closest."""
+    n, number, _ = candidates.shape
+    if number == 1:
+        return candidates[:, 0]
+    likeness, shape = refinement.likeness, refinement.model.preset.shape
+    rows = torch.arange(n).repeat_interleave(number)
+    with torch.no_grad():
+        made = render(refinement.model.generator, candidates.flatten(0, 1), shape)[:, 0].to(refinement.target)
+        loss = likeness.picture(made, rows) + _AT_START * likeness.physics(made, rows)
+    return candidates[torch.arange(n), loss.view(n, number).argmin(1).cpu()]
+
+
+def _off(refinement: Refinement, made: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+    """(K,) each: squared errors of the parameters that the observed patches have, added up, and the largest error."""
+    observed = {k: v[rows.cpu()] for k, v in refinement.likeness.observed.items()}
+    errors = torch.stack(list(parameter_errors(observed, refinement.likeness.measured(made)).values()), 1)
+    errors = torch.nan_to_num(errors, nan=0.0, posinf=_WRONG).clamp(max=_WRONG).to(made)
+    return errors.square().sum(1), errors.amax(1)
+
+
+def refine(refinement: Refinement, z: Tensor, evaluations: int, match: bool) -> Iterator[tuple[str, Tensor, Tensor]]:
+    """Stage, variables and patches after every few evaluations; the last are the answer."""
+    refinement.likeness.weight = _EARLY if match else 0.0
+    search = BatchedLBFGS(refinement.objective, refinement.start(z))
+    first = round(evaluations * _PICTURE / (_PICTURE + _PHYSICS)) if match else evaluations
+    while search.evaluations < evaluations:
+        if search.evaluations == first and match:
+            refinement.likeness.weight = _WEIGHT
+            search.refresh()
+        search.step()
+        if search.evaluations % REPORT_EVERY == 0:
+            yield ("picture" if search.evaluations <= first else "physics"), search.v, search.x
+    if match:
+        yield from _corrections(refinement, search)
+    else:
+        yield "picture", search.v, search.x
+
+
+def _corrections(refinement: Refinement, search: BatchedLBFGS) -> Iterator[tuple[str, Tensor, Tensor]]:
+    """Lead the parameters to those observed, by the changes that cost the picture least."""
+    likeness = refinement.likeness
+    everything = torch.arange(len(search.v), device=search.v.device)
+    total, worst = _off(refinement, search.x, everything)
+    search.objective, likeness.weight = refinement.objective_with_slopes, 0.0
+    search.keep(everything[worst > _WELL])
+    share = torch.ones_like(total)
+    slopes = errors = torch.zeros(0)
+    for turn in range(_CORRECTIONS):
+        rows = search.active
+        if len(rows) == 0:
+            return
+        if turn == 0:
+            search.refresh()
+            slopes = torch.zeros(len(everything), *refinement.slopes.shape[1:], device=search.v.device)
+            slopes[rows], errors = refinement.slopes, likeness.errors(search.x, everything)
+        step = share[rows, None] * _correction(search, slopes[rows], errors[rows])
+        step *= (_LONGEST / step.norm(dim=1).clamp(min=_LONGEST))[:, None]
+        there: list[Tensor] = []
+
+        def nearer(_: Tensor, x: Tensor, rows: Tensor = rows, there: list[Tensor] = there) -> Tensor:
+            there[:] = _off(refinement, x, rows)
+            return there[0] < total[rows]
+
+        fresh = turn % _FRESH == _FRESH - 1
+        search.objective = refinement.objective_with_slopes if fresh else refinement.objective
+        taken = search.attempt(step, nearer)
+        moved = rows[taken]
+        change = likeness.errors(search.x[moved], moved) - errors[moved]
+        errors[moved] += change
+        slopes[moved] = refinement.slopes[taken] if fresh else _broyden(slopes[moved], step[taken], change)
+        total[moved], worst[moved] = there[0][taken], there[1][taken]
+        share[rows] = torch.where(taken, 1.0, _SHORTER * share[rows])
+        yield "physics", search.v, search.x
+        search.keep(rows[(worst[rows] > _WELL) & (share[rows] > _SMALLEST)])
+
+
+def _broyden(slopes: Tensor, step: Tensor, change: Tensor) -> Tensor:
+    """(K, 5, D) slopes that explain the change (K, 5) which a step (K, D) brought, the least different from before.
+
+    Broyden 1965, doi:10.1090/S0025-5718-1965-0198670-6.
+    """
+    missed = change - (slopes @ step[:, :, None])[:, :, 0]
+    return slopes + missed[:, :, None] * step[:, None] / step.square().sum(1).clamp(min=1e-12)[:, None, None]
+
+
+def _correction(search: BatchedLBFGS, slopes: Tensor, errors: Tensor) -> Tensor:
+    """(K, D) steps that undo errors (K, 5) by their slopes (K, 5, D) and lower the loss otherwise.
+
+    The least of gradient · s + s · B s / 2 with slopes s + errors = 0, B the curvature (Nocedal & Wright 2006, ch. 18).
+    """
+    flat = -search.product(search.gradient[search.active])
+    turned = torch.stack([search.product(column) for column in slopes.unbind(1)], 1)
+    gram = slopes @ turned.transpose(1, 2)
+    size = gram.diagonal(dim1=1, dim2=2).amax(1).clamp(min=1e-12)
+    gram = gram + 1e-3 * size[:, None, None] * torch.eye(gram.shape[1], device=gram.device)
+    missing = errors + (slopes @ flat[:, :, None])[:, :, 0]
+    return flat - (turned.transpose(1, 2) @ torch.linalg.solve(gram, missing)[:, :, None])[:, :, 0]
+
+
+def rounded(refinement: Refinement, v: Tensor) -> tuple[Tensor, Tensor]:
+    """Differences of the parts to half precision, as they travel in a link, and the patches that they make then."""
+    z, offsets = refinement.latents(v)
+    if offsets is None:
+        return v, refinement.model.generator(z)[:, 0]
+    offsets = offsets.half().float()
+    return torch.cat([z, offsets.flatten(1)], 1), refinement.model.generator(z[:, None] + offsets)[:, 0]
+
+
+def most_evaluations(evaluations: int, match: bool) -> int:
+    return evaluations + (REPORT_EVERY * _CORRECTIONS if match else 0)
