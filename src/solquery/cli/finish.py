@@ -11,7 +11,8 @@ import typer
 
 from .inputs import started_from
 from .output import Reporter, emit, table
-from .training import Data, Json, Seed, Where, ready, trained
+from .training import Data, Json, Seed, Where, trained
+from .training_data import ready
 
 __all__ = ["register"]
 
@@ -109,12 +110,12 @@ def finetune(
         chosen = get_preset(named)
     if footprint_mask:
         config = replace(config, footprint_mask=True)
-    folder, patches = ready(chosen, archive, where, data, run)
+    folder, rows = ready(chosen, archive, where, data, run)
     # which encoder the training showed its draws to stays true
     kept = {name: value for name, value in story.get("provenance", {}).items() if name == "encoder"}
     with Reporter("finetuning") as report:
         weights = finetuned(
-            source, folder, config, patches, shape, FinetuneConfig(images, learning_rate, near), seed,
+            source, folder, config, rows.data, shape, FinetuneConfig(images, learning_rate, near), seed,
             progress=report.training, provenance={"preset": chosen.name, **kept},
         )  # fmt: skip
     trained(folder, {"weights": str(weights)}, time.monotonic() - began, json)

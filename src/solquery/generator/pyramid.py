@@ -117,9 +117,7 @@ class PixelNoise(nn.Module):
 class _Block(nn.Module):
     """Double the sides, to `shape`, then `depth` layers."""
 
-    def __init__(
-        self, inner: int, outer: int, shape: tuple[int, int], latent_dim: int, index: int, depth: int
-    ) -> None:
+    def __init__(self, inner: int, outer: int, shape: tuple[int, int], latent_dim: int, index: int, depth: int) -> None:
         super().__init__()
         self.layers = nn.ModuleList(
             _Layer(inner if k == 0 else outer, outer, shape, latent_dim, 10 * index + k) for k in range(depth)

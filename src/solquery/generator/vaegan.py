@@ -40,7 +40,7 @@ from .registry import build_generator
 from .statistics_matching import StatisticsMatching
 from .warm_start import begin_with
 
-__all__ = ["WARMUP_IMAGES", "PatchDiscriminator", "train_vaegan"]
+__all__ = ["ADAPTING", "WARMUP_IMAGES", "PatchDiscriminator", "train_vaegan"]
 
 #: block means at which reconstructions are compared, by blocks a side of each cell of the coarsest feature map (8 to 32
 #: blocks a side of a square), and the standard deviation (preset units) allowed there
@@ -50,6 +50,8 @@ TOLERANCE_COMPRESSED = {4: 0.16, 8: 0.5}
 R1_EVERY = 16
 #: images that a new discriminator learns from alone where the generator is a model's
 WARMUP_IMAGES = 9_600
+#: what a run that adapts to few real patches has of its own
+ADAPTING = {"real_weight": 0.5, "discriminator_augment": 0.6, "frozen_discriminator_layers": 2, "learning_rate": 1e-4}
 #: noise on an anchored coordinate, so that the generator stays smooth along it
 ANCHOR_BLUR = 0.1
 #: weight of the squared error of the logarithm of a reconstruction's window

@@ -100,4 +100,3 @@ def representative_rows(
     fresh = min(len(rest), round((1 - weight) * most))
     again = rng.choice(there, round(fresh * weight / (1 - weight)), replace=True)
     return np.sort(np.concatenate([rng.choice(rest, fresh, replace=False), again]))
-
