@@ -23,7 +23,19 @@ if TYPE_CHECKING:
 __all__ = ["TOLD", "known_of", "match_record", "native_bands", "native_values", "sigmas_apart"]
 
 #: what is told of the row of an archive as it is
-TOLD = ("quantity", "t_rec", "harpnum", "noaa", "latitude_deg", "longitude_deg", "mu", "quality", "credit", "file")
+TOLD = (
+    "quantity",
+    "t_rec",
+    "harpnum",
+    "noaa",
+    "latitude_deg",
+    "longitude_deg",
+    "mu",
+    "quality",
+    "credit",
+    "file",
+    "flux_outside_view",
+)
 
 
 def known_of(row: Mapping[str, Any], archive: str | None) -> dict[str, Any]:

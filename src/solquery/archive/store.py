@@ -249,6 +249,13 @@ class Archive:
         """
         return care.restore(self, version)
 
+    def sizes(self, ids: Sequence[str]) -> list[dict[str, Any]]:
+        """Rows with ``id``, ``ny``, ``nx``, ``scale_y_mm`` and ``scale_x_mm`` of some patches, in no order."""
+        wanted = pa.array(list(ids), pa.string())
+        columns = ["id", "ny", "nx", "scale_y_mm", "scale_x_mm"]
+        found = metadata.read(self._patches, self.uri, columns, among=_among(wanted))
+        return found.filter(pc.is_in(found["id"], value_set=wanted)).to_pylist()
+
     def without_scale(self, preset: Preset | str | None = None) -> list[str]:
         """Ids of the patches without a scale, which `preset` cannot take; none for a preset that stretches patches."""
         if preset is not None and not get_preset(preset).physical:

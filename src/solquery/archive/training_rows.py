@@ -89,8 +89,8 @@ def training_rows(
     absent = sorted(set(held_out) - set(harp[real].tolist()))
     if absent:
         raise SolqueryError(
-            f"{archive.uri} has no real patch of HARP {', '.join(map(str, absent))} to hold out; `solquery archive sql` "
-            "lists those it has"
+            f"{archive.uri} has no real patch of HARP {', '.join(map(str, absent))} to hold out; "
+            "`solquery archive sql` lists those it has"
         )
     kept = np.ones(len(source), bool)
     left_out: dict[str, int] = {}

@@ -33,7 +33,18 @@ def answer_of(match: Match, told: Explanation, physical: bool) -> dict[str, Any]
     from ..steering.vocabulary import unit_of_target
 
     row: Mapping[str, Any] = match.row
-    keys = ("quantity", "t_rec", "harpnum", "noaa", "latitude_deg", "longitude_deg", "mu", "file", "credit")
+    keys = (
+        "quantity",
+        "t_rec",
+        "harpnum",
+        "noaa",
+        "latitude_deg",
+        "longitude_deg",
+        "mu",
+        "file",
+        "credit",
+        "flux_outside_view",
+    )
     return {
         "id": match.id,
         "region": match.region,

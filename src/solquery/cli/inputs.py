@@ -294,11 +294,11 @@ def read_query(
     else:
         places = f"nor the id of a patch in {archive.uri}" if archive is not None else "and no archive was named"
         raise SolqueryError(f"{text!r} is no file {places}; give a FITS file, an .npy file or an id")
-    from ..sharp.caveats import caveats
+    from ..archive.view import caveats_on_grid
 
     about = {
         "kind": kind, **where, "id": patch.id, "region": patch.region, "source": patch.source,
-        "quantity": patch.quantity, "caveats": [{"name": c.name, "text": c.text} for c in caveats(patch)],
+        "quantity": patch.quantity, "caveats": [{"name": c.name, "text": c.text} for c in caveats_on_grid(patch, model.preset)],
     }  # fmt: skip
     return Query(grid_of(patch, model, scale), about, patch.region)
 

@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from ..archive.places import whole
+from ..archive.view import shares_outside_view
 from ..physics import measure_on_grid
 from .folded import Folded
 from .int8 import Calibration, Int8Encoder, PrecisionError, calibrate, calibration_patches
@@ -122,7 +123,8 @@ def embed_archive(
 
     Columns written: ``embedding`` (D float32), ``embedding_model`` (`model.encoder_hash`), ``embedding_precision``,
     ``grid_preset`` and, for every registered parameter, ``grid_<name>``, measured in G and pixels on the grid of the
-    preset, which is what the parameters of a generated patch can be compared with. They are committed some thousand
+    preset, which is what the parameters of a generated patch can be compared with, and ``flux_outside_view``, the share
+    of the flux over 100 G that the grid does not show (`solquery.archive.view`). They are committed some thousand
     patches at a time: memory does not grow with the archive, and a call that was cut short goes on where it was.
 
     Parameters
@@ -229,7 +231,8 @@ def _here(
     network = _network(model, scales)
     for start in range(0, len(todo), _CHUNK):
         ids, x = archive.prepared(model.preset, ids=todo.slice(start, _CHUNK).to_pylist())
-        yield list(ids), _columns(model, x, batch, network)
+        outside = shares_outside_view(archive, ids, model.preset)
+        yield list(ids), {**_columns(model, x, batch, network), "flux_outside_view": outside}
 
 
 def _on_workers(
@@ -257,4 +260,5 @@ def columns_of(
 
     # rounded as in the file of prepared patches, so that the numbers are those of a single process
     x = prepare_rows(archive.patches(ids=ids), model.preset, len(ids))
-    return _columns(model, x, batch, _network(model, scales))
+    outside = shares_outside_view(archive, ids, model.preset)
+    return {**_columns(model, x, batch, _network(model, scales)), "flux_outside_view": outside}

@@ -103,7 +103,7 @@ def load_weights(network: nn.Module, stored: dict[str, Tensor]) -> bool:
 
 
 def fit_footprint(
-    generator: Any, data: Any, seed: int = 0, count: int = 4096, batch: int = 64, steps: int = 1500
+    generator: Any, data: Any, seed: int = 0, count: int = 4096, batch: int = 64, steps: int = 1500, refit: bool = False
 ) -> dict[str, float]:
     """Give a trained generator the windows of an archive, in place.
 
@@ -114,6 +114,8 @@ def fit_footprint(
     ----------
     generator
         With a `window`, not fitted yet, and weights of one that was trained without.
+    refit
+        The window was fitted to other observations: draws keep the rank of its sizes, and no image is made.
     data
         Array-like (N, H, W) in network units: the archive.
     seed, count, batch, steps
@@ -133,7 +135,10 @@ def fit_footprint(
     seen = torch.where(seen >= sides, BEYOND * sides, seen)
     z = torch.randn(count, generator.latent_dim, generator=torch.Generator().manual_seed(seed + 83)).to(place)
     with torch.no_grad():
-        drawn = torch.cat([drawn_sizes(generator(part)[:, 0]) for part in z.split(batch)]).cpu()
+        if refit:
+            drawn = window.sizes(z).cpu()
+        else:
+            drawn = torch.cat([drawn_sizes(generator(part)[:, 0]) for part in z.split(batch)]).cpu()
     # equal sizes in the order of the area of both
     order = (drawn + 1e-3 * drawn.prod(1, keepdim=True).sqrt()).argsort(0).argsort(0)
     wanted = torch.stack([torch.quantile(seen[:, k], (order[:, k] + 0.5) / count) for k in (0, 1)], 1).to(place)

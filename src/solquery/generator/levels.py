@@ -52,8 +52,9 @@ def image_shape(shape: tuple[int, int], level: int) -> tuple[int, int]:
 
 
 def resample_map(values: Tensor, shape: tuple[int, int]) -> Tensor:
-    """Maps (..., h, w) of one grid at the cells of another of equal scale and centre: (..., H, W), linear between cells,
-    the last cell repeated beyond them.
+    """Maps (..., h, w) of one grid at the cells of another of equal scale and centre: (..., H, W).
+
+    Linear between cells; the last cell is repeated beyond them.
 
     >>> resample_map(torch.tensor([[0.0, 1.0], [2.0, 3.0]]), (1, 3))
     tensor([[1.0000, 1.5000, 2.0000]])

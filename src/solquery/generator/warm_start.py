@@ -79,7 +79,7 @@ def begin_with(
             f"cannot start from {start}: {first}; give a model or a checkpoint of the same networks"
         ) from None
     if new:
-        fit_footprint(parts["average"], data, seed)
+        fit_footprint(parts["average"], data, seed, refit="generator" in changed)
         parts["generator"].window.load_state_dict(parts["average"].window.state_dict())
     return changed
 
