@@ -216,10 +216,10 @@ def _write(out: Path, found: list[tuple[Patch, PatchReport]], asked: _Asked) -> 
     import astropy.units as u
     import numpy as np
 
-    from ..physics import qtable
-    from ..physics.keywords import number_or_nan
     from ..archive.view import caveats_on_grid, flux_outside_view
     from ..config import get_preset
+    from ..physics import qtable
+    from ..physics.keywords import number_or_nan
 
     grid = get_preset(_GRID)
     patches = [patch for patch, _ in found]
