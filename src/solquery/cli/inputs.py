@@ -296,9 +296,10 @@ def read_query(
         raise SolqueryError(f"{text!r} is no file {places}; give a FITS file, an .npy file or an id")
     from ..archive.view import caveats_on_grid
 
+    limits = [{"name": c.name, "text": c.text} for c in caveats_on_grid(patch, model.preset)]
     about = {
         "kind": kind, **where, "id": patch.id, "region": patch.region, "source": patch.source,
-        "quantity": patch.quantity, "caveats": [{"name": c.name, "text": c.text} for c in caveats_on_grid(patch, model.preset)],
+        "quantity": patch.quantity, "caveats": limits,
     }  # fmt: skip
     return Query(grid_of(patch, model, scale), about, patch.region)
 
