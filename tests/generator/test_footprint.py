@@ -59,7 +59,7 @@ def test_the_mask_has_the_area_and_lies_about_the_middle(h, w, halvings):
 def test_the_size_has_a_slope_at_the_edge():
     window = told(FootprintMask(4, (32, 32)), (10.4, 20.4))
     z = torch.zeros(1, 4)
-    window(z, 32).sum().backward()
+    window(z, (32, 32)).sum().backward()
     # d(h w) / d(log h) = h w
     assert window.net[2].bias.grad.tolist() == pytest.approx([10.4 * 20.4] * 2, rel=1e-3)
 
@@ -93,12 +93,12 @@ def test_sizes_of_drawings_are_read_off_though_their_border_is_ragged():
 
 
 def test_one_that_fills_the_grid_may_be_as_wide_as_it_likes():
-    seen = torch.tensor([[16.0, 32.0]])
-    assert float(footprint_error(torch.tensor([[16.0, 50.0]]), seen, (SIDE, SIDE))) == 0.0
-    assert float(footprint_error(torch.tensor([[16.0, 16.0]]), seen, (SIDE, SIDE))) == pytest.approx(
+    seen, grid = torch.tensor([[16.0, 32.0]]), (SIDE, SIDE)
+    assert float(footprint_error(torch.tensor([[16.0, 50.0]]), seen, grid)) == 0.0
+    assert float(footprint_error(torch.tensor([[16.0, 16.0]]), seen, grid)) == pytest.approx(
         np.log(2.0) ** 2 / 2
     )
-    assert float(footprint_error(torch.tensor([[32.0, 32.0]]), seen, (SIDE, SIDE))) == pytest.approx(
+    assert float(footprint_error(torch.tensor([[32.0, 32.0]]), seen, grid)) == pytest.approx(
         np.log(2.0) ** 2 / 2
     )
 
