@@ -95,12 +95,8 @@ def test_sizes_of_drawings_are_read_off_though_their_border_is_ragged():
 def test_one_that_fills_the_grid_may_be_as_wide_as_it_likes():
     seen, grid = torch.tensor([[16.0, 32.0]]), (SIDE, SIDE)
     assert float(footprint_error(torch.tensor([[16.0, 50.0]]), seen, grid)) == 0.0
-    assert float(footprint_error(torch.tensor([[16.0, 16.0]]), seen, grid)) == pytest.approx(
-        np.log(2.0) ** 2 / 2
-    )
-    assert float(footprint_error(torch.tensor([[32.0, 32.0]]), seen, grid)) == pytest.approx(
-        np.log(2.0) ** 2 / 2
-    )
+    assert float(footprint_error(torch.tensor([[16.0, 16.0]]), seen, grid)) == pytest.approx(np.log(2.0) ** 2 / 2)
+    assert float(footprint_error(torch.tensor([[32.0, 32.0]]), seen, grid)) == pytest.approx(np.log(2.0) ** 2 / 2)
 
 
 class Ragged(torch.nn.Module):
