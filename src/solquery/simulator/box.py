@@ -36,7 +36,7 @@ def bounding_box(
     The active pixels of all snapshots are joined; of their connected groups, those that belong to the region (near its
     flux) count. Each side gets a margin, and small regions a least size.
     """
-    threshold = float(rng.uniform(38.0, 75.0))
+    threshold = float(rng.uniform(48.0, 90.0))
     active = np.zeros(tuple(int(length / _GRID_MM) + 1 for length in size_mm), bool)
     own = np.zeros_like(active)
     for snapshot in snapshots:

@@ -33,7 +33,7 @@ class Rates:
     mesogranule_mm, mesogranule_life_h, mesogranule_speed
         The same for cells of 3 to 10 Mm that live for hours (November et al. 1981; Rieutord & Rincon 2010).
     granular_diffusivity
-        Random walk by granulation, Mm^2/h: 250 km^2/s is 0.9 Mm^2/h (Hagenaar et al. 1999: 70 to 250 km^2/s).
+        Random walk by granulation, Mm^2/h: 100 km^2/s is 0.36 Mm^2/h (Hagenaar et al. 1999: 70 to 250 km^2/s).
     supergranule_quench_gauss, mesogranule_quench_gauss
         Mean field at which the flow is halved: convection is suppressed in plage (Title et al. 1992).
     cancel_mm, cancel_per_h
@@ -70,11 +70,11 @@ class Rates:
     mesogranule_mm: float = 5.0
     mesogranule_life_h: float = 4.0
     mesogranule_speed: float = 1.1
-    granular_diffusivity: float = 0.5
-    supergranule_quench_gauss: float = 210.0
-    mesogranule_quench_gauss: float = 600.0
-    cancel_mm: float = 1.1
-    cancel_per_h: float = 0.9
+    granular_diffusivity: float = 0.35
+    supergranule_quench_gauss: float = 170.0
+    mesogranule_quench_gauss: float = 450.0
+    cancel_mm: float = 1.7
+    cancel_per_h: float = 1.2
     young_cancel: float = 0.13
     young_h: float = 14.0
     ephemeral_per_mm2_h: float = 5e-4
@@ -85,12 +85,12 @@ class Rates:
     quiet_gauss: float = 4.0
     migration_speed: float = 1.8
     moat_speed: float = 1.6
-    plage_mm: float = 3.8
+    plage_mm: float = 3.5
     concentration_gauss: float = 1480.0
-    element_scatter: float = 0.95
+    element_scatter: float = 1.2
     tube_mx: float = 7e17
-    tube_scatter_mm: float = 0.65
-    granules: tuple[tuple[float, float], ...] = ((5.5, 0.35), (3.0, 0.62), (1.6, 0.68))
+    tube_scatter_mm: float = 0.75
+    granules: tuple[tuple[float, float], ...] = ((5.5, 0.42), (3.0, 0.58), (1.6, 0.68))
 
 
 RATES = Rates()

@@ -46,7 +46,8 @@ class Instrument:
         Pietarila et al. 2013). `unresolved` is the share of that excess which the resolution leaves; calibrated so that
         plage at mu 0.5 to 0.85 is as strong as observed.
     floor_variation
-        Scatter of the transverse noise from place to place, over some tens of megametres.
+        Scatter of the transverse noise from place to place, over some tens of megametres; it varies by a factor of 1.6
+        from frame to frame.
     strong_gauss
         Smoothed field above which, and within 5 Mm of which, the disambiguation optimises.
     """
@@ -186,7 +187,8 @@ def _noise(
     q *= scale / np.float32(max(float(q.std()), 1e-6))
     u *= scale / np.float32(max(float(u.std()), 1e-6))
 
-    varies = np.clip(1.0 + instrument.floor_variation * _slow(shape, rng), 0.6, 1.3) ** 2
+    spread = instrument.floor_variation * rng.lognormal(0, 0.45)
+    varies = np.clip(1.0 + spread * _slow(shape, rng), 0.55, 1.4) ** 2
     q *= varies
     u *= varies
 

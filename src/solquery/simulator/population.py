@@ -22,6 +22,8 @@ import numpy as np
 __all__ = ["ANTI_HALE_SHARE", "Bipole", "OldFlux", "Polarity", "RegionPlan", "SpotPlan", "draw_region"]
 
 ANTI_HALE_SHARE = 0.084
+#: how far the plage of a polarity reaches toward the other one, as a share of how far it reaches away from it
+_INWARD = 0.3
 _CYCLE_25 = 2019.95
 _FIRST_DAY = datetime(2010, 5, 1)
 
@@ -110,7 +112,7 @@ def _spots(leading: bool, log_flux: float, rng: np.random.Generator) -> list[Spo
                 stretch=float(np.exp(rng.normal(0, 0.14 if leading else 0.25))),
                 angle=float(rng.uniform(0, np.pi)),
                 life=float(np.clip(rng.gamma(2.0, 0.5), 0.2, 3.0)),
-                steepness=float(rng.uniform(1.35, 2.1)),
+                steepness=float(rng.uniform(1.25, 1.9)),
                 bridges=np.column_stack(
                     [rng.uniform(0, np.pi, bridges), rng.normal(0, 0.25, bridges), rng.normal(0, 0.6, bridges)]
                 ),
@@ -124,11 +126,14 @@ def _polarity(side: int, sign: int, flux_mx: float, rng: np.random.Generator) ->
     strong = float(np.clip((log_flux - 20.9) / 1.3, 0.0, 1.0))
     n = int(rng.integers(4, 11))
     spread = np.array([0.6, 0.8]) if leading else np.array([0.8, 1.15])
+    clumps = rng.normal(0, 1, (n, 2)) * spread
+    # flux that reaches toward the other polarity is the first to cancel: little of it is left by the time it is seen
+    clumps[:, 1] *= np.where(side * clumps[:, 1] < 0, _INWARD, 1.0)
     fraction = strong * (rng.uniform(0.4, 0.85) if leading else rng.uniform(0.1, 0.72) * rng.choice([1.0, 0.5]))
     return Polarity(
         side=side,
         sign=sign,
-        clumps=rng.normal(0, 1, (n, 2)) * spread,
+        clumps=clumps,
         weights=rng.dirichlet(np.full(n, 1.2)),
         tightness=float(rng.uniform(0.2, 0.6)),
         spot_fraction=float(fraction),
@@ -215,10 +220,10 @@ def _neighbour(log_flux: float, latitude: float, hale: int, reach_mm: float, rng
 def _old_flux(extent: np.ndarray, rng: np.random.Generator) -> list[OldFlux]:
     """Remains of older regions, more often there than not, since regions emerge in nests (Castenmiller et al. 1986)."""
     out = []
-    for _ in range(int(rng.poisson(2.2))):
+    for _ in range(int(rng.poisson(2.0))):
         centre = rng.uniform(-0.5, 0.5, 2) * extent
-        size = np.array([rng.uniform(10, 28), rng.uniform(16, 45)])
-        out.append(OldFlux(float(rng.choice([-1, 1]) * 10 ** rng.normal(21.12, 0.4)), centre, size))
+        size = np.array([rng.uniform(16, 36), rng.uniform(25, 65)])
+        out.append(OldFlux(float(rng.choice([-1, 1]) * 10 ** rng.normal(21.2, 0.35)), centre, size))
     return out
 
 

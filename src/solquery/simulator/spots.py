@@ -25,7 +25,10 @@ __all__ = ["draw_spots", "spot_peak_gauss", "spot_width_mm"]
 #: radius in units of w at which the penumbra ends
 _EDGE = 1.34
 #: largest horizontal field of a penumbra, G
-_HORIZONTAL_GAUSS = 1250.0
+_HORIZONTAL_GAUSS = 1000.0
+#: radius w (Mm) below which a spot is a pore, without a penumbra, and above which its penumbra is complete (pores have
+#: up to 7 Mm across: Solanki 2003, section 2.1)
+_PENUMBRA_MM = (2.4, 5.0)
 
 
 def spot_peak_gauss(flux_mx: float) -> float:
@@ -42,8 +45,11 @@ def spot_width_mm(flux_mx: float, steepness: float) -> float:
 
 
 @njit(cache=True, fastmath=True, nogil=True)
-def _add_spot(out, row, column, width, peak, power, cos, sin, stretch, harmonics, bridges):
-    """Lay the profile of one spot over `out` (rows, columns); where spots of one sign overlap the stronger counts."""
+def _add_spot(out, maturity, row, column, width, peak, power, cos, sin, stretch, harmonics, bridges, penumbra):
+    """Lay the profile of one spot over `out` (rows, columns); where spots of one sign overlap the stronger counts.
+
+    `maturity` takes the spot's share of a full penumbra where it counts.
+    """
     rows, columns = out.shape
     reach = int(2.6 * width * max(stretch, 1.0 / stretch)) + 3
     for i in range(max(int(row) - reach, 0), min(int(row) + reach + 1, rows)):
@@ -68,6 +74,7 @@ def _add_spot(out, row, column, width, peak, power, cos, sin, stretch, harmonics
                 value *= 1.0 - 0.5 * math.exp(-((off / 1.6) ** 2))
             if value > out[i, j]:
                 out[i, j] = value
+                maturity[i, j] = penumbra
 
 
 @njit(cache=True, fastmath=True, nogil=True)
@@ -150,13 +157,16 @@ def draw_spots(
     (0 to 1); None where no spot reaches into the box.
     """
     plus, minus = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
+    maturity = np.zeros(shape, np.float32)
     for spot in spots:
         plan = spot.plan
+        least, full = _PENUMBRA_MM
         _add_spot(
-            plus if spot.sign > 0 else minus,
+            plus if spot.sign > 0 else minus, maturity,
             (spot.y - corner_mm[0]) / PIXEL_MM - 0.5, (spot.x - corner_mm[1]) / PIXEL_MM - 0.5,
             spot.width_mm / PIXEL_MM, spot.peak_gauss, plan.steepness, math.cos(plan.angle), math.sin(plan.angle),
             plan.stretch, plan.harmonics, plan.bridges,
+            min(max((spot.width_mm - least) / (full - least), 0.0), 1.0),
         )  # fmt: skip
     strongest = np.maximum(plus, minus)
     rows, columns = np.flatnonzero(strongest.max(1) > 20), np.flatnonzero(strongest.max(0) > 20)
@@ -168,13 +178,13 @@ def draw_spots(
         slice(max(columns[0] - pad, 0), columns[-1] + pad + 1),
     )
     out = [np.zeros(shape, np.float32) for _ in range(4)]
-    for whole, part in zip(out, _weave(plus[window], minus[window], shear, rng), strict=True):
+    for whole, part in zip(out, _weave(plus[window], minus[window], maturity[window], shear, rng), strict=True):
         whole[window] = part
     return out[0], out[1], out[2], out[3]
 
 
 def _weave(
-    plus: np.ndarray, minus: np.ndarray, shear: float, rng: np.random.Generator
+    plus: np.ndarray, minus: np.ndarray, maturity: np.ndarray, shear: float, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """The woven field of a window that holds the spots."""
     strongest = np.maximum(plus, minus)
@@ -190,7 +200,7 @@ def _weave(
     field = signed * (1.0 + 0.25 * penumbra * fibrils)
     field += 180.0 * fibrils * np.clip(touching / 300.0, 0, 1)
     edge = 1.0 / (1.0 + np.exp(-np.clip((strongest * (1.0 + 0.16 * fibrils) - 290.0) / 70.0, -30, 30)))
-    horizontal = _HORIZONTAL_GAUSS * np.sqrt(penumbra) * np.clip(strongest / 600.0, 0, 1)
+    horizontal = _HORIZONTAL_GAUSS * smooth(maturity, 1.0, 1.0) * np.sqrt(penumbra) * np.clip(strongest / 600.0, 0, 1)
     horizontal = np.where(touching > 200.0, np.maximum(horizontal, 900.0), horizontal) * edge
     return (
         (field * edge).astype(np.float32), (horizontal * dir_y).astype(np.float32),
