@@ -49,21 +49,21 @@ class TrainingRows:
         Reason to number of patches that were left out.
     observed
         HARP numbers of the real ones, sorted, for the model's record; of those without a number none.
-    held_out
-        HARP numbers that were kept for choosing and checking, sorted.
+    left_out_harps
+        HARP numbers whose real patches were kept for choosing and checking, sorted.
     """
 
     data: Any
     real: np.ndarray
     left_out: dict[str, int] = field(default_factory=dict)
     observed: tuple[int, ...] = ()
-    held_out: tuple[int, ...] = ()
+    left_out_harps: tuple[int, ...] = ()
 
 
 def training_rows(
-    archive: Archive, preset: Preset, where: str | None = None, held_out: Sequence[int] = ()
+    archive: Archive, preset: Preset, where: str | None = None, leave_out_harps: Sequence[int] = ()
 ) -> TrainingRows:
-    """Patches of an archive to train on: of one kind of field, without the regions that are held out.
+    """Patches of an archive to train on: of one kind of field, without the regions that are to be left out.
 
     Where there are radial and line-of-sight fields, those along the line of sight are left out and counted: the same
     region looks different in them, and a network that is shown both unsaid learns neither.
@@ -74,22 +74,22 @@ def training_rows(
         Where the patches are, and how they are prepared.
     where
         SQL condition; which of them.
-    held_out
+    leave_out_harps
         HARP numbers whose real patches are left out.
 
     Raises
     ------
     SolqueryError
-        When a HARP that is to be held out is not there, or nothing is left.
+        When a HARP that is to be left out is not there, or nothing is left.
     """
     about = archive.table(["id", "source", "quantity", "harpnum"], where)
     source, quantity = (np.asarray(about[name].to_pylist(), object) for name in ("source", "quantity"))
     harp = np.asarray(pc.fill_null(about["harpnum"], 0))
     real = source == "real"
-    absent = sorted(set(held_out) - set(harp[real].tolist()))
+    absent = sorted(set(leave_out_harps) - set(harp[real].tolist()))
     if absent:
         raise SolqueryError(
-            f"{archive.uri} has no real patch of HARP {', '.join(map(str, absent))} to hold out; "
+            f"{archive.uri} has no real patch of HARP {', '.join(map(str, absent))} to leave out; "
             "`solquery archive sql` lists those it has"
         )
     kept = np.ones(len(source), bool)
@@ -98,12 +98,12 @@ def training_rows(
     if along.any() and not along.all():
         kept &= ~along
         left_out["line-of-sight"] = int(along.sum())
-    out = kept & real & np.isin(harp, list(held_out))
+    out = kept & real & np.isin(harp, list(leave_out_harps))
     if out.any():
         kept &= ~out
-        left_out["held out"] = int(out.sum())
+        left_out["of a region that is left out"] = int(out.sum())
     if not kept.any():
-        raise SolqueryError(f"{archive.uri} has no patch left to train on; check --where and --held-out")
+        raise SolqueryError(f"{archive.uri} has no patch left to train on; check --where and --leave-out-harps")
     ids, data = _prepared(archive, preset, where, about["id"].combine_chunks(), left_out)
     at = np.asarray(places(ids, about["id"].combine_chunks(), archive.uri))
     usable = np.flatnonzero(kept[at])
@@ -111,7 +111,7 @@ def training_rows(
     observed = sorted({int(number) for number in harp[seen][real[seen]] if number})
     if len(usable) < len(data):
         data = Selection(data, usable)
-    return TrainingRows(data, real[seen], left_out, tuple(observed), tuple(sorted(set(held_out))))
+    return TrainingRows(data, real[seen], left_out, tuple(observed), tuple(sorted(set(leave_out_harps))))
 
 
 def _prepared(

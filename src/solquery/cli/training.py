@@ -93,9 +93,9 @@ RealWeight = Annotated[
     float | None,
     typer.Option(min=0.0, max=0.99, help="Share of each batch that is real, where the archive has simulated ones too."),
 ]
-HeldOut = Annotated[
+LeaveOutHarps = Annotated[
     list[str] | None,
-    typer.Option("--held-out", help="HARP numbers, as 377,1449, whose real patches the training must not see."),
+    typer.Option("--leave-out-harps", help="HARP numbers, as 377,1449, whose real patches the training must not see."),
 ]
 Adapt = Annotated[
     bool,
@@ -131,7 +131,7 @@ def train_generator(
     decay_images: DecayImages = None,
     encoder: Seen = None,
     real_weight: RealWeight = None,
-    held_out: HeldOut = None,
+    leave_out_harps: LeaveOutHarps = None,
     adapt: Adapt = False,
     picture_every: PictureEvery = 500,
     dry_run: Dry = False,
@@ -152,7 +152,7 @@ def train_generator(
         emit(_resolved("generator", chosen, config, run, archive, data, seed, device, minutes, until_images))
         return
     with _one_voice() as leads:
-        folder, rows = ready(chosen, archive, where, data, run, as_numbers(held_out))
+        folder, rows = ready(chosen, archive, where, data, run, as_numbers(leave_out_harps))
         if devices > 1 and "WORLD_SIZE" not in os.environ:
             from ..training.process_group import launch
 
@@ -235,7 +235,7 @@ def train_encoder(
         bool, typer.Option("--self-supervised", help="Teach it no parameter, where the preset would.")
     ] = False,
     real_weight: RealWeight = None,
-    held_out: HeldOut = None,
+    leave_out_harps: LeaveOutHarps = None,
     stop_on_collapse: Annotated[
         bool, typer.Option("--stop-on-collapse", help="End with an error when all embeddings become the same.")
     ] = False,
@@ -256,7 +256,7 @@ def train_encoder(
     if dry_run:
         emit(_resolved("encoder", chosen, config, run, archive, data, seed, device, minutes, until_images))
         return
-    folder, rows = ready(chosen, archive, where, data, run, as_numbers(held_out))
+    folder, rows = ready(chosen, archive, where, data, run, as_numbers(leave_out_harps))
     import numpy as np
 
     from ..encoder.training import train_encoder as train

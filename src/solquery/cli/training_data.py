@@ -29,7 +29,7 @@ def as_numbers(given: list[str] | None) -> tuple[int, ...]:
     try:
         return tuple(int(part) for part in parts)
     except ValueError:
-        raise typer.BadParameter(f"--held-out takes HARP numbers, as 377,1449; got {', '.join(parts)}") from None
+        raise typer.BadParameter(f"--leave-out-harps takes HARP numbers, as 377,1449; got {', '.join(parts)}") from None
 
 
 def provenance_of(rows: TrainingRows) -> dict[str, Any]:
@@ -37,8 +37,8 @@ def provenance_of(rows: TrainingRows) -> dict[str, Any]:
     told: dict[str, Any] = {}
     if rows.real.any():
         told["real"] = {"patches": int(rows.real.sum()), "harps": list(rows.observed)}
-    if rows.held_out:
-        told["held_out"] = list(rows.held_out)
+    if rows.left_out_harps:
+        told["left_out_harps"] = list(rows.left_out_harps)
     return told
 
 
@@ -48,7 +48,7 @@ def ready(
     where: str | None,
     data: Path | None,
     run: Path | None,
-    held_out: tuple[int, ...] = (),
+    leave_out_harps: tuple[int, ...] = (),
 ) -> tuple[Path, TrainingRows]:
     """Run folder, and patches (N, H, W) in preset units with what is known of them."""
     import numpy as np
@@ -60,8 +60,8 @@ def ready(
     if (archive is None) == (data is None):
         raise typer.BadParameter("give the patches with either --archive DIR or --data FILE.npy")
     if data is not None:
-        if where is not None or held_out:
-            raise typer.BadParameter("--where and --held-out go with --archive")
+        if where is not None or leave_out_harps:
+            raise typer.BadParameter("--where and --leave-out-harps go with --archive")
         array = _prepared_file(data, preset)
         return run, TrainingRows(array, np.zeros(len(array), bool))
     from ..archive.store import Archive
@@ -70,7 +70,7 @@ def ready(
     store = Archive.open(archive)
     _check_regions(store, where)
     note(f"preparing the patches of {store.uri}")
-    rows = training_rows(store, preset, where, held_out)
+    rows = training_rows(store, preset, where, leave_out_harps)
     for reason, count in rows.left_out.items():
         if reason != "without a scale":  # of which the archive has warned
             note(f"left out: {count:,} patch{'es' * (count != 1)}, {reason}")

@@ -8,7 +8,7 @@ from .encoder import AugmentConfig, EncoderConfig
 from .generator import GeneratorConfig
 from .preset import Preset
 
-__all__ = ["PRESETS", "get_preset"]
+__all__ = ["FORMER_MEANINGS", "PRESETS", "get_preset"]
 
 
 _QUICK_GENERATOR = GeneratorConfig(
@@ -51,6 +51,9 @@ _PHYSICAL_ENCODER = replace(
     augment=AugmentConfig.physical(_PHYSICAL_SCALE, shift_mm=18.22125, plain_share=0.5),
 )
 
+
+#: what the name of a preset meant before another grid took it, in models and archives that were made then
+FORMER_MEANINGS = {"physical": "physical-square"}
 
 _PHYSICAL = Preset(
     "physical",

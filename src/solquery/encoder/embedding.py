@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 import torch
 from torch import nn
 
+from ..archive.grid_names import grid_names
 from ..archive.places import whole
 from ..archive.view import shares_outside_view
 from ..physics import measure_on_grid
@@ -159,11 +160,13 @@ def embed_archive(
     if precision is not None:
         current["embedding_precision"] = precision
     present = set(archive.columns)
-    names = [name for name in current if name in present]
+    names = [name for name in (*current, "flux_outside_view") if name in present]
     table = archive.table(columns=["id", *names])
     there = np.full(table.num_rows, not again)
     for name, wanted in current.items():
         told = table[name] if name in names else pa.chunked_array([pa.nulls(table.num_rows, pa.string())])
+        if name == "grid_preset" and name in names:
+            told = grid_names(table)
         if name == "embedding_precision":
             told = pc.fill_null(told.cast(pa.string()), "fp32")  # embedded before there was a choice
         there &= np.asarray(pc.fill_null(pc.equal(told.cast(pa.string()), wanted), False))

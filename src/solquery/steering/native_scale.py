@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..archive.grid_names import where_on_grid
+from ..config import get_preset
 from ..errors import SolqueryError
 from .latents import SteeringWarning
 
@@ -126,7 +128,7 @@ def fit_native(archive: Archive, preset_name: str, names: Iterable[str] = PARAME
     if not names or "grid_preset" not in archive.columns:
         raise SolqueryError(f"{archive.uri} was not measured on the grid of preset {preset_name!r}; {advice}")
     columns = ["region", "source", *names, *(f"grid_{name}" for name in names)]
-    table = archive.table(columns=columns, where=f"grid_preset = '{preset_name}'")
+    table = archive.table(columns=columns, where=where_on_grid(archive.columns, get_preset(preset_name)))
     if len(table) < _FEWEST:
         raise SolqueryError(
             f"{archive.uri} has {len(table)} patches on the grid of preset {preset_name!r}, {_FEWEST} are needed; "
