@@ -33,10 +33,7 @@ from solquery.sharp.fits import read_sharp
 #: pixel of HMI's CEA maps, Mm
 PIXEL_MM = 0.364425
 #: rows, columns and pixels of HMI's to a pixel of the grid
-GRIDS = (
-    "128x128@4", "128x128@5", "128x128@6", "128x128@8", "96x192@4", "96x192@5", "96x192@5.5", "96x192@6", "112x224@5",
-    "128x256@4", "128x256@5",
-)  # fmt: skip
+GRIDS = ("128x128@5", "128x128@6", "128x128@8", "96x192@5", "96x192@5.5", "96x192@6", "128x256@5")
 NOISE_GAUSS = 100.0
 #: share of the flux of a frame that is in view from which the view cuts nothing that matters
 SHOWN = 1.0 - MARKED_SHARE
