@@ -5,7 +5,7 @@ import pytest
 
 from solquery.archive import Archive
 from solquery.archive.grid_names import GRID_COLUMNS, grid_names, where_on_grid
-from solquery.config import PRESETS, get_preset
+from solquery.config import PRESETS, get_preset, preset_of_run
 from solquery.patch import Patch
 
 IDS = [f"p{k}" for k in range(5)]
@@ -48,3 +48,10 @@ def test_before_shares_were_written_physical_was_square(archive):
     wanted = dict(zip(IDS, ["physical-square", "physical", "quick", "physical-square", "physical"], strict=True))
     assert named(archive) == wanted
     assert found(archive) == wanted
+
+
+def test_a_run_is_of_what_its_preset_meant_then():
+    assert preset_of_run("physical", [128, 128]) is PRESETS["physical-square"]
+    assert preset_of_run("physical", (96, 192)) is PRESETS["physical"]
+    assert preset_of_run("quick", (128, 128)) is PRESETS["quick"]
+    assert preset_of_run("physical", (32, 32)) is PRESETS["physical"]  # of neither; whoever uses it says so

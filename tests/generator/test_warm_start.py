@@ -124,4 +124,6 @@ def test_frozen_layers_need_a_discriminator_that_has_learned_and_stay_as_they_we
         for name in ("first", "adapted")
     )
     for name, value in one.items():
-        assert torch.equal(value, other[name]) == name.startswith(("fine.0.", "fine.2.")), name
+        frozen = name.startswith(("fine.0.", "fine.2."))
+        if frozen or name.endswith(".weight"):  # the last biases cancel where pairs are compared
+            assert torch.equal(value, other[name]) == frozen, name

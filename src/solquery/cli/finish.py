@@ -88,7 +88,7 @@ def finetune(
 
     Fluxes, R, separation, texture of many draws come to be distributed as the archive's.
     """
-    from ..config import get_preset
+    from ..config import preset_of_run
     from ..generator.finetune import FinetuneConfig
     from ..generator.finetune import finetune as finetuned
     from ..generator.training import read_settings
@@ -107,7 +107,7 @@ def finetune(
         named = preset or story.get("provenance", {}).get("preset")
         if named is None:
             raise typer.BadParameter(f"{source} does not say which preset it was trained with; name it with --preset")
-        chosen = get_preset(named)
+        chosen = preset_of_run(named, shape)
     if footprint_mask:
         config = replace(config, footprint_mask=True)
     folder, rows = ready(chosen, archive, where, data, run)

@@ -48,14 +48,14 @@ def build(
     json: Json = False,
 ) -> None:
     """Put a trained generator and encoder, with directions fitted to them, into a model."""
-    from ..config import get_preset
+    from ..config import PRESETS, preset_of_run
     from ..generator.inference import load_inference
     from ..generator.training import load_run
     from ..model import Model
     from ..steering.directions import fit_directions, sample_latents
 
-    base = get_preset(preset)
     config, shape, network = load_run(generator)
+    base = preset_of_run(preset, shape)
     if tuple(shape) != tuple(base.shape):
         raise SolqueryError(
             f"{generator} makes patches of {shape[0]} x {shape[1]}, preset {base.name!r} has {base.shape[0]} x "
@@ -63,7 +63,7 @@ def build(
         )
     provenance: dict[str, Any] = {"generator": _story(generator)}
     trained_as = provenance["generator"].get("provenance", {}).get("preset", base.name)
-    if trained_as != base.name:
+    if trained_as not in PRESETS or preset_of_run(trained_as, shape) != base:
         raise SolqueryError(f"{generator} was trained with preset {trained_as!r}; build with --preset {trained_as}")
     encoder_config, encoder_network, shared = base.encoder, None, None
     if encoder is not None:

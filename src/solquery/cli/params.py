@@ -26,7 +26,7 @@ _KEYWORDS = {
 }  # fmt: skip
 
 
-#: preset whose view is told of: the default model's
+#: preset whose view is told of: what models are trained with
 _GRID = "physical"
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from .encoder import AugmentConfig, EncoderConfig
 from .generator import GeneratorConfig
 from .preset import Preset
 
-__all__ = ["FORMER_MEANINGS", "PRESETS", "get_preset"]
+__all__ = ["FORMER_MEANINGS", "PRESETS", "get_preset", "preset_of_run"]
 
 
 _QUICK_GENERATOR = GeneratorConfig(
@@ -109,3 +110,14 @@ def get_preset(name: str | Preset) -> Preset:
     if name not in PRESETS:
         raise ValueError(f"no preset named {name!r}; there are: {', '.join(sorted(PRESETS))}")
     return PRESETS[name]
+
+
+def preset_of_run(name: str | Preset, shape: Sequence[int]) -> Preset:
+    """The preset of a training by its name and the sides of its images: what the name meant then, where that differs.
+
+    >>> preset_of_run("physical", (128, 128)).name
+    'physical-square'
+    """
+    preset = get_preset(name)
+    former = FORMER_MEANINGS.get(preset.name)
+    return PRESETS[former] if former is not None and tuple(shape) == PRESETS[former].shape else preset
