@@ -64,14 +64,14 @@ def test_the_options_reach_the_configuration(tmp_path):
     call("train", "generator", "--preset", "tiny", "--real-weight", 0.3, "--dry-run", code=2)
 
 
-def test_adapting_begins_with_a_run_and_takes_its_settings(tmp_path, room):
+def test_adapting_begins_with_a_run_and_takes_its_settings(tmp_path):
     command = ("train", "generator", "--preset", "physical", "--device", "cpu", "--adapt", "--dry-run")
     call(*command, code=2)
     call(*command, "--start", "physical", code=2)
-    about = document(*command, "--start", room / "run-g")["generator"]
+    about = document(*command, "--start", tmp_path)["generator"]
     assert (about["real_weight"], about["discriminator_augment"]) == (0.5, 0.6)
     assert (about["frozen_discriminator_layers"], about["learning_rate"]) == (2, 1e-4)
-    given = document(*command, "--start", room / "run-g", "--real-weight", 0.7, "--learning-rate", 2e-4)["generator"]
+    given = document(*command, "--start", tmp_path, "--real-weight", 0.7, "--learning-rate", 2e-4)["generator"]
     assert (given["real_weight"], given["learning_rate"], given["frozen_discriminator_layers"]) == (0.7, 2e-4, 2)
 
 
