@@ -118,6 +118,7 @@ def _prepared(
     archive: Archive, preset: Preset, where: str | None, ids: pa.Array, left_out: dict[str, int]
 ) -> tuple[pa.Array, Any]:
     """Ids and prepared patches of those of `ids` that have what the preset needs: in a file where it can be."""
+    data: Any
     if archive.path is None:
         known, data = archive.prepared(preset, where)
         found = pa.array(known, pa.string())

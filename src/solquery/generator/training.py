@@ -249,7 +249,7 @@ class _Adversaries:
             level, fade = self.schedule.at(step * batch)
             rows = team.share(np.sort(order[within * batch : (within + 1) * batch]))
             real = torch.as_tensor(np.asarray(data[rows], np.float32))[:, None].to(place)
-            if level is not None:
+            if level is not None and self.schedule.levels is not None:
                 real = _shrink(real, self.schedule.levels - level)
             penalty = config.r1 * R1_EVERY if config.r1 and step % R1_EVERY == 0 else 0.0
             loss_d, fakes = self._step_discriminator(real, self._draw(), level, fade, penalty)

@@ -247,8 +247,8 @@ def _train(
     if step == 0 and start is not None:
         changed = begin_with(start, {**parts, "average": average}, shape, data, seed)
         if team.leads:
-            told = begun_from(start) | ({"of_another_grid": changed} if changed else {})
-            write_then_rename(folder.path / "start.json", json.dumps(told).encode())
+            begun = begun_from(start) | ({"of_another_grid": changed} if changed else {})
+            write_then_rename(folder.path / "start.json", json.dumps(begun).encode())
     anchors = torch.as_tensor(anchor_scores(data, config.anchors, config.unit_gauss)) if config.anchors else None
     free = len(config.anchors)  # coordinates from here on are inferred
 
