@@ -246,7 +246,8 @@ def train_encoder(
     if bool(drawn) != (generator is not None):
         raise typer.BadParameter("--drawn N and --generator RUN go together")
     start = started_from(start)
-    changes = {"loss": loss, "learning_rate": learning_rate, "precision": precision, "real_weight": real_weight}
+    changes: dict[str, Any] = {"loss": loss, "learning_rate": learning_rate}
+    changes |= {"precision": precision, "real_weight": real_weight}
     changes["physics"] = () if self_supervised else None
     chosen, config = _plan(preset, "encoder", images, epochs, changes)
     place = _device(device)
