@@ -76,9 +76,9 @@ def test_adapting_begins_with_a_run_and_takes_its_settings(tmp_path):
 
 
 def wide_region():
-    """Spots 500 Mm apart, which no view of 350 Mm shows together."""
+    """Spots 450 Mm apart, which no view of 350 Mm shows together: the smaller one, a sixth of the flux, is cut."""
     out = np.zeros((60, 280), np.float32)
-    out[20:40, 20:40], out[20:40, 250:260] = 1500.0, -1500.0
+    out[20:40, 20:40], out[20:40, 250:254] = 1500.0, -1500.0
     return Patch(out, (2.0, 2.0), "real-1-20120307T000000-Br", "HARP 1", "real", harpnum=1)
 
 
@@ -89,9 +89,9 @@ def test_parameters_say_what_the_view_cuts(tmp_path):
     got = document("params", path, "--no-errors", "--param", "tuf", "--out", tmp_path / "table.ecsv")
     (record,) = got["patches"]
     told = record["flux_outside_view"]
-    assert told["value"] == pytest.approx(1 / 3, abs=0.01) and told["preset"] == "physical"
+    assert told["value"] == pytest.approx(1 / 6, abs=0.01) and told["preset"] == "physical"
     (mark,) = [c for c in record["caveats"] if c["name"] == "view"]
-    assert "33% of the flux" in mark["text"]
+    assert "17% of the flux" in mark["text"]
     table = QTable.read(tmp_path / "table.ecsv")
     assert table["flux_outside_view"][0] == pytest.approx(told["value"])
     assert "view" in table["caveats"][0].split()
@@ -119,25 +119,25 @@ def test_archive_search_table_files_and_page_say_it_too(square, tmp_path):
     own = wide_region().id
     table = square.table(["id", "grid_preset", "flux_outside_view"])
     shares = dict(zip(table["id"].to_pylist(), table["flux_outside_view"].to_pylist(), strict=True))
-    assert shares.pop(own) == pytest.approx(1 / 3, abs=0.01) and set(shares.values()) == {0.0}
+    assert shares.pop(own) == pytest.approx(1 / 6, abs=0.01) and set(shares.values()) == {0.0}
     assert set(table["grid_preset"].to_pylist()) == {"physical-square"}
     command = ("search", own, "--archive", square.uri, "--model", "physical", "-k", 1, "--rerank", 0)
     found = document(*command, "--save", tmp_path / "saved")
     assert "view" in [c["name"] for c in found["query"]["caveats"]]
     (match,) = found["matches"]
-    assert match["id"] == own and match["flux_outside_view"] == pytest.approx(1 / 3, abs=0.01)
+    assert match["id"] == own and match["flux_outside_view"] == pytest.approx(1 / 6, abs=0.01)
     (row,) = csv.DictReader((tmp_path / "saved" / "matches.csv").open())
-    assert float(row["flux_outside_view"]) == pytest.approx(1 / 3, abs=0.01)
+    assert float(row["flux_outside_view"]) == pytest.approx(1 / 6, abs=0.01)
     (file,) = (tmp_path / "saved").glob("*.fits")
     assert "view" in fits.getheader(file)["CAVEATS"].split()
     (row,) = square.table(where=f"id = '{own}'").to_pylist()
-    assert known_of(row, None)["flux_outside_view"] == pytest.approx(1 / 3, abs=0.01)
+    assert known_of(row, None)["flux_outside_view"] == pytest.approx(1 / 6, abs=0.01)
 
 
 def test_what_was_embedded_when_physical_was_square_is_searched_as_it_is(square):
     ids = square.ids()
     square.set_columns(ids, {"grid_preset": ["physical"] * 3, "flux_outside_view": [np.nan] * 3})
     command = ("search", ids[0], "--archive", square.uri, "--model", "physical", "--rerank", 0)
-    for by in ("ssl", "physics", "mahalanobis"):
+    for by in ("ssl", "physics", "euclidean"):
         assert document(*command, "--by", by, "-k", 1)["matches"][0]["id"] == ids[0]
     assert set(Archive.open(square.uri).table(["grid_preset"])["grid_preset"].to_pylist()) == {"physical"}
