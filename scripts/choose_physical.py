@@ -2,18 +2,20 @@
 
     python scripts/choose_physical.py --archive demo/archive [--fits DIR] --out docs/physical
 
-For each candidate pixel size of a 128 x 128 grid, centred as the preset centres it, the unsigned flux of a patch is
-followed: what lies outside the field of view, what opposite polarities cancel within one coarse pixel, what the bend of
-strong fields changes. Noise cancels too, and should; flux is therefore counted in pixels over 100 G, where there is
-little of it. Writes choice.json and choice.txt.
+For each candidate grid (rows x columns, and its pixel), centred as the preset centres it, the unsigned flux of a patch
+is followed: what lies outside the field of view, what opposite polarities cancel within one coarse pixel, what the bend
+of strong fields changes. Noise cancels too, and should; flux is therefore counted in pixels over 100 G, where there is
+little of it. A region is wholly in view where each of its frames shows at least 97 % of that flux. Writes choice.json
+and choice.txt.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterable
-from dataclasses import replace
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,22 +24,46 @@ import numpy as np
 from solquery.archive.prepare import field_centre, place_on_grid
 from solquery.archive.samples import sample_patches
 from solquery.archive.store import Archive
+from solquery.archive.view import MARKED_SHARE
 from solquery.config import get_preset
 from solquery.errors import SolqueryError
 from solquery.patch import Patch
 from solquery.sharp.fits import read_sharp
 
-#: pixel of HMI's CEA maps, Mm; candidates are 3 to 8 of them
+#: pixel of HMI's CEA maps, Mm
 PIXEL_MM = 0.364425
-CANDIDATES = (3, 4, 5, 6, 7, 8)
+#: rows, columns and pixels of HMI's to a pixel of the grid
+GRIDS = ("128x128@5", "128x128@6", "128x128@8", "96x192@5", "96x192@5.5", "96x192@6", "128x256@5")
 NOISE_GAUSS = 100.0
+#: share of the flux of a frame that is in view from which the view cuts nothing that matters
+SHOWN = 1.0 - MARKED_SHARE
 #: how far a value is followed: worst, fifth percentile, median, mean
 ROWS = ("worst", "p5", "median", "mean")
 
 
-def followed(patch: Patch, scale: float) -> dict[str, float]:
+@dataclass(frozen=True)
+class Grid:
+    """Rows, columns and Mm per pixel of a candidate."""
+
+    shape: tuple[int, int]
+    scale: float
+
+    @classmethod
+    def parse(cls, text: str) -> Grid:
+        """From ``ROWSxCOLUMNS@PIXELS``, pixels of HMI's to a pixel of the grid."""
+        found = re.fullmatch(r"(\d+)x(\d+)@(\d+(?:\.\d+)?)", text)
+        if found is None:
+            raise argparse.ArgumentTypeError(f"a grid is ROWSxCOLUMNS@PIXELS, as 96x192@5, not {text!r}")
+        return cls((int(found[1]), int(found[2])), round(float(found[3]) * PIXEL_MM, 6))
+
+    def __str__(self) -> str:
+        return f"{self.shape[0]} × {self.shape[1]} at {self.scale:.3f} Mm"
+
+
+def followed(patch: Patch, candidate: Grid) -> dict[str, float]:
     """Shares of the flux over 100 G of one patch, and the strongest field on the grid in G."""
-    preset = replace(get_preset("physical"), scale_mm=(scale, scale))
+    scale = candidate.scale
+    preset = replace(get_preset("physical"), shape=candidate.shape, scale_mm=(scale, scale))
     assert patch.scale_mm is not None
     field = np.nan_to_num(patch.field.astype(np.float32))
     strong = np.where(abs(field) > NOISE_GAUSS, field, 0.0)
@@ -66,44 +92,49 @@ def summary(values: np.ndarray) -> dict[str, float]:
     }
 
 
-def population(patches: list[Patch]) -> dict[str, Any]:
-    """Sizes of the boxes and, for every candidate scale, what is kept."""
+def population(patches: list[Patch], grids: Sequence[Grid]) -> dict[str, Any]:
+    """Sizes of the boxes and, for every candidate, what is kept."""
     boxes = np.array([np.array(p.field.shape) * p.scale_mm for p in patches])
+    regions = np.array([p.region for p in patches])
+    names = np.unique(regions)
     out: dict[str, Any] = {
         "patches": len(patches),
-        "regions": len({p.region for p in patches}),
+        "regions": len(names),
         "box_mm": {f"p{q}": [round(float(v), 1) for v in np.percentile(boxes, q, axis=0)] for q in (5, 50, 95, 100)},
-        "scales": {},
+        "grids": {},
     }
-    for pixels in CANDIDATES:
-        rows = [followed(patch, pixels * PIXEL_MM) for patch in patches]
-        kinds = {
-            name: summary(np.array([row[name] for row in rows])) for name in ("in_view", "uncancelled", "transform")
-        }
-        out["scales"][str(pixels)] = {
-            "mm_per_pixel": round(pixels * PIXEL_MM, 6),
-            "view_mm": round(128 * pixels * PIXEL_MM, 1),
-            **kinds,
+    for grid in grids:
+        rows = [followed(patch, grid) for patch in patches]
+        told = {name: np.array([row[name] for row in rows]) for name in ("in_view", "uncancelled", "transform")}
+        worst = np.array([told["in_view"][regions == name].min() for name in names])
+        out["grids"][str(grid)] = {
+            "shape": list(grid.shape),
+            "mm_per_pixel": grid.scale,
+            "view_mm": [round(n * grid.scale, 1) for n in grid.shape],
+            "frames_in_view": float((told["in_view"] >= SHOWN).mean()),
+            "regions_in_view": float((worst >= SHOWN).mean()),
+            **{name: summary(values) for name, values in told.items()},
             "strongest_gauss": max(row["strongest_gauss"] for row in rows),
         }
     return out
 
 
 def table(populations: dict[str, dict]) -> Iterable[str]:
-    """Markdown: one row for each population and scale."""
+    """Markdown: one row for each population and candidate."""
     yield (
-        "| patches | Mm per pixel | view (Mm) | in view: median, 5 %, worst | uncancelled: median, mean, worst | "
-        "bend and float16: 5 %, worst | strongest (G) |"
+        "| patches | grid | view (Mm) | regions, frames in view | in view: median, 5 %, worst | "
+        "uncancelled: median, mean, worst | bend and float16: worst | strongest (G) |"
     )
-    yield "|---|---|---|---|---|---|---|"
+    yield "|---|---|---|---|---|---|---|---|"
     for name, found in populations.items():
-        for entry in found["scales"].values():
-            view, kept, bend = entry["in_view"], entry["uncancelled"], entry["transform"]
+        for grid, entry in found["grids"].items():
+            view, kept = entry["in_view"], entry["uncancelled"]
             yield (
-                f"| {name} ({found['patches']}) | {entry['mm_per_pixel']:.3f} | {entry['view_mm']:.0f} | "
+                f"| {name} ({found['patches']} of {found['regions']}) | {grid} | {entry['view_mm'][0]:.0f} × "
+                f"{entry['view_mm'][1]:.0f} | {entry['regions_in_view']:.0%}, {entry['frames_in_view']:.0%} | "
                 f"{view['median']:.3f}, {view['p5']:.3f}, {view['worst']:.3f} | "
                 f"{kept['median']:.3f}, {kept['mean']:.3f}, {kept['worst']:.3f} | "
-                f"{bend['p5']:.4f}, {bend['worst']:.4f} | {entry['strongest_gauss']:.0f} |"
+                f"{entry['transform']['worst']:.4f} | {entry['strongest_gauss']:.0f} |"
             )
 
 
@@ -120,20 +151,22 @@ def real_frames(folder: Path) -> list[Patch]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--archive", required=True, help="simulated archive")
+    parser.add_argument("--archive", help="simulated archive, if at hand")
     parser.add_argument("--fits", type=Path, help="folder of real SHARP Br frames, if at hand")
     parser.add_argument("--count", type=int, default=400, help="patches of the archive, evenly spread")
+    parser.add_argument("--grids", type=Grid.parse, nargs="+", default=[Grid.parse(text) for text in GRIDS])
     parser.add_argument("--out", type=Path, default=Path("docs/physical"))
     arguments = parser.parse_args()
-    archive = Archive.open(arguments.archive)
-    ids = archive.ids("source = 'simulated'")
-    ids = ids[:: max(1, len(ids) // arguments.count)]
-    populations = {
-        "simulated": population(list(archive.patches(ids=ids))),
-        "samples": population([p for p in sample_patches() if p.scale_mm is not None]),
-    }
+    populations = {}
+    if arguments.archive is not None:
+        archive = Archive.open(arguments.archive)
+        ids = archive.ids("source = 'simulated'")
+        ids = ids[:: max(1, len(ids) // arguments.count)]
+        populations["simulated"] = population(list(archive.patches(ids=ids)), arguments.grids)
+    samples = [p for p in sample_patches() if p.scale_mm is not None]
+    populations["samples"] = population(samples, arguments.grids)
     if arguments.fits is not None:
-        populations["SHARP Br frames"] = population(real_frames(arguments.fits))
+        populations["SHARP Br frames"] = population(real_frames(arguments.fits), arguments.grids)
     arguments.out.mkdir(parents=True, exist_ok=True)
     (arguments.out / "choice.json").write_text(json.dumps(populations, indent=1) + "\n")
     text = "\n".join(table(populations)) + "\n"

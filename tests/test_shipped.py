@@ -19,6 +19,16 @@ def model():
     return Model.load()
 
 
+def test_it_draws_on_the_grid_it_was_trained_on_what_it_drew_then(model):
+    """Its record says `physical`, which was square when it was made; the means are those of that version."""
+    assert (model.preset.name, model.preset.shape) == ("physical-square", (128, 128))
+    z = torch.randn(2, model.generator.latent_dim, generator=torch.Generator().manual_seed(7))
+    with torch.no_grad():
+        x = model.generator(z)[:, 0]
+    assert x.abs().mean((1, 2)).tolist() == pytest.approx([0.0043741, 0.0155462], rel=1e-3)
+    assert x.mean((1, 2)).tolist() == pytest.approx([8.6467e-5, 2.37187e-3], rel=1e-2)
+
+
 def test_flux_rises_along_its_direction(model):
     """Monotone over two standard deviations about at least 95 of 100 random latents."""
     normal = torch.as_tensor(np.asarray(model.directions.normal("tuf")), dtype=torch.float32)

@@ -29,6 +29,7 @@ from .model_files import (
     preset_record,
     read_files,
     read_manifest,
+    recorded_preset,
     same_preset,
     state_hash,
     stored_state,
@@ -309,7 +310,7 @@ class Model:
             generator_config = validated(GeneratorConfig, document["generator"]["config"])
             encoder_record, directions_record = document["encoder"], document["directions"]
             encoder_config = validated(EncoderConfig, encoder_record["config"]) if encoder_record else EncoderConfig()
-            base = get_preset(stored["name"])
+            base = recorded_preset(stored)
             encoder_weights = encoder_record["weights"] if encoder_record else None
         except (KeyError, TypeError, ValueError) as error:
             raise ModelError(f"{manifest_of(folder)} does not describe a model: {first_line(error)}") from None
@@ -317,7 +318,7 @@ class Model:
             raise ModelError(
                 f"{folder} is of preset {base.name!r}, not {get_preset(preset).name!r}; choose another model"
             )
-        if not same_preset(stored, base):
+        if not same_preset({**stored, "name": base.name}, base):
             raise ModelError(f"{folder} was made with another definition of preset {base.name!r}; train it again")
         full = dataclasses.replace(base, generator=generator_config, encoder=encoder_config)
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .config import EncoderConfig, Preset, get_preset, validated
+from .config import PRESETS, EncoderConfig, Preset, preset_of_run, validated
 from .errors import SolqueryError
 from .model import Model
 from .model_files import is_model
@@ -63,8 +63,9 @@ def build_model(
     from .generator.inference import load_inference
     from .generator.training import load_run
 
-    base, generator = get_preset(preset), Path(generator)
+    generator = Path(generator)
     config, shape, network = load_run(generator)
+    base = preset_of_run(preset, shape)
     if tuple(shape) != tuple(base.shape):
         raise SolqueryError(
             f"{generator} makes patches of {shape[0]} x {shape[1]}, preset {base.name!r} has {base.shape[0]} x "
@@ -72,7 +73,7 @@ def build_model(
         )
     provenance: dict[str, Any] = {"generator": run_story(generator)}
     trained_as = provenance["generator"].get("provenance", {}).get("preset", base.name)
-    if trained_as != base.name:
+    if trained_as not in PRESETS or preset_of_run(trained_as, shape) != base:
         raise SolqueryError(f"{generator} was trained with preset {trained_as!r}; build with --preset {trained_as}")
     encoder_config, encoder_network = base.encoder, None
     if encoder is not None:

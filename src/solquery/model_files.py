@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .config import Preset
+from .config import PRESETS, Preset, get_preset
 from .errors import SolqueryError
 from .io import first_line
 from .lazy import deferred
@@ -35,6 +35,7 @@ __all__ = [
     "preset_record",
     "read_files",
     "read_manifest",
+    "recorded_preset",
     "same_preset",
     "state_hash",
     "stored_state",
@@ -105,6 +106,21 @@ def same_preset(stored: Mapping[str, Any], preset: Preset) -> bool:
     record = preset_record(preset)
     defaults = preset_record(Preset(preset.name))
     return set(stored) <= set(record) and all(stored.get(key, defaults[key]) == record[key] for key in record)
+
+
+def recorded_preset(stored: Mapping[str, Any]) -> Preset:
+    """The preset that a stored record means: that of its name, or the one that the name stood for when it was stored.
+
+    ``physical`` was a square grid once, which is ``physical-square`` now.
+
+    Raises
+    ------
+    ValueError
+        When there is no preset of the name.
+    """
+    named = get_preset(stored["name"])
+    among = (named, *PRESETS.values())
+    return next((preset for preset in among if same_preset({**stored, "name": preset.name}, preset)), named)
 
 
 def _rename_into_place(made: Path, target: Path) -> None:

@@ -351,7 +351,7 @@ def test_matches_are_placed_in_the_latent_space_where_the_model_can(client, serv
 
     ids = [str(i) for i in service.catalogue.ids[:3]]
     assert "no inference network" in refused(client.post("/api/estimate", json={"ids": ids}), 404)
-    network = InferenceNetwork(16, side=32, width=8)
+    network = InferenceNetwork(16, shape=(32, 32), width=8)
     able = Model("able", model.preset, model.generator, model.encoder, model.directions, {}, network)
     with TestClient(create_app(Service(able, service.catalogue.archive)), base_url="http://localhost") as asked:
         assert asked.get("/api/health").json()["model"]["estimates"]

@@ -42,14 +42,14 @@ def windows(count, seed=0):
 def told(window, sizes):
     """The window made to say `sizes` (height, width) whatever the latent."""
     with torch.no_grad():
-        window.net[2].bias.copy_((torch.tensor(sizes) / window.side).log())
+        window.net[2].bias.copy_((torch.tensor(sizes) / torch.tensor(window.shape)).log())
     return window
 
 
 @given(h=st.floats(6.0, 60.0), w=st.floats(6.0, 60.0), halvings=st.integers(0, 2))
 def test_the_mask_has_the_area_and_lies_about_the_middle(h, w, halvings):
     side = 32 >> halvings
-    mask = told(FootprintMask(4, 32), (h, w))(torch.zeros(1, 4), side)[0, 0].detach()
+    mask = told(FootprintMask(4, (32, 32)), (h, w))(torch.zeros(1, 4), (side, side))[0, 0].detach()
     inside = min(h, 32.0) * min(w, 32.0) / 4**halvings
     assert float(mask.sum()) == pytest.approx(inside, rel=2e-4)
     assert torch.equal(mask, mask.flip(0)) and torch.equal(mask, mask.flip(1))
@@ -57,9 +57,9 @@ def test_the_mask_has_the_area_and_lies_about_the_middle(h, w, halvings):
 
 
 def test_the_size_has_a_slope_at_the_edge():
-    window = told(FootprintMask(4, 32), (10.4, 20.4))
+    window = told(FootprintMask(4, (32, 32)), (10.4, 20.4))
     z = torch.zeros(1, 4)
-    window(z, 32).sum().backward()
+    window(z, (32, 32)).sum().backward()
     # d(h w) / d(log h) = h w
     assert window.net[2].bias.grad.tolist() == pytest.approx([10.4 * 20.4] * 2, rel=1e-3)
 
@@ -93,10 +93,10 @@ def test_sizes_of_drawings_are_read_off_though_their_border_is_ragged():
 
 
 def test_one_that_fills_the_grid_may_be_as_wide_as_it_likes():
-    seen = torch.tensor([[16.0, 32.0]])
-    assert float(footprint_error(torch.tensor([[16.0, 50.0]]), seen, SIDE)) == 0.0
-    assert float(footprint_error(torch.tensor([[16.0, 16.0]]), seen, SIDE)) == pytest.approx(np.log(2.0) ** 2 / 2)
-    assert float(footprint_error(torch.tensor([[32.0, 32.0]]), seen, SIDE)) == pytest.approx(np.log(2.0) ** 2 / 2)
+    seen, grid = torch.tensor([[16.0, 32.0]]), (SIDE, SIDE)
+    assert float(footprint_error(torch.tensor([[16.0, 50.0]]), seen, grid)) == 0.0
+    assert float(footprint_error(torch.tensor([[16.0, 16.0]]), seen, grid)) == pytest.approx(np.log(2.0) ** 2 / 2)
+    assert float(footprint_error(torch.tensor([[32.0, 32.0]]), seen, grid)) == pytest.approx(np.log(2.0) ** 2 / 2)
 
 
 class Ragged(torch.nn.Module):
@@ -104,14 +104,14 @@ class Ragged(torch.nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.latent_dim, self.shape, self.window = 8, (SIDE, SIDE), FootprintMask(8, SIDE)
+        self.latent_dim, self.shape, self.window = 8, (SIDE, SIDE), FootprintMask(8, (SIDE, SIDE))
 
     def forward(self, z):
         middle = (torch.arange(SIDE) + 0.5 - SIDE / 2).abs()
         half = 0.75 * torch.tensor([12.0, 20.0]) * torch.exp(0.2 * z[:, :2]) / 2 + 2
         mask = (middle < half[:, :1])[:, :, None] & (middle < half[:, 1:])[:, None, :]
         noise = torch.randn(len(z), SIDE, SIDE, generator=torch.Generator().manual_seed(3))
-        return (0.2 * noise * mask)[:, None] * self.window(z, SIDE)
+        return (0.2 * noise * mask)[:, None] * self.window(z, (SIDE, SIDE))
 
 
 def test_a_trained_generator_is_given_the_windows_of_an_archive():
@@ -146,7 +146,7 @@ def test_going_on_from_weights_without_a_window_begins_with_the_archives(tmp_pat
     train_vaegan(plain, data, tmp_path / "plain", (SIDE, SIDE), seed=2)
     config = dataclasses.replace(CONFIG, images=16, learning_rate=1e-9)
     weights = train_vaegan(config, data, tmp_path / "run", (SIDE, SIDE), seed=2, start=tmp_path / "plain")
-    window = FootprintMask(8, SIDE)
+    window = FootprintMask(8, (SIDE, SIDE))
     window.load_state_dict({k.removeprefix("window."): v for k, v in load_file(weights).items() if "window" in k})
     z = torch.randn(512, 8, generator=torch.Generator().manual_seed(4))
     with torch.no_grad():

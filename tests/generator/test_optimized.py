@@ -10,10 +10,10 @@ from solquery.generator import build_generator
 from solquery.generator.optimized import OptimizedPyramid, optimize_for_inference
 
 
-@pytest.fixture(scope="module", params=[16, 64])
+@pytest.fixture(scope="module", params=[(16, 16), (32, 64)], ids=str)
 def pair(request):
-    torch.manual_seed(request.param)
-    made_of = build_generator(get_preset("physical").generator, (request.param, request.param))
+    torch.manual_seed(request.param[0])
+    made_of = build_generator(get_preset("physical").generator, request.param)
     with torch.no_grad():
         for head in made_of.heads:  # as strong as a trained one's, so that differences would show
             head.weight.normal_(std=0.03)

@@ -84,6 +84,16 @@ def test_a_wave_shows_at_its_own_number_of_cycles():
     assert spectrum.argmax() == 4 and spectrum[4] > 1e6 * np.delete(spectrum, 4).max()
 
 
+@pytest.mark.parametrize("shape", [(24, 48), (48, 24), (24, 36)])
+def test_a_wave_of_one_length_shows_at_one_place_in_every_direction(shape):
+    """Of 6 pixels, which is 4 cycles across the shorter side."""
+    y, x = np.mgrid[: shape[0], : shape[1]]
+    for along in (x, y):
+        spectrum = radial_spectrum(np.sin(2 * np.pi * along / 6)[None])
+        assert len(spectrum) == 11
+        assert spectrum.argmax() == 3 and spectrum[3] > 1e6 * np.delete(spectrum, 3).max()
+
+
 def test_copies_of_training_patches_are_found():
     rng = np.random.default_rng(4)
     train, held, fresh = (rng.normal(size=(300, 10)) for _ in range(3))

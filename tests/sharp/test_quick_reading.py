@@ -12,7 +12,8 @@ from astropy.io import fits
 import solquery
 from solquery import sample_patches
 from solquery.sharp import quick_reading
-from solquery.sharp.fits import UnreadableFits, load_image, read_sharp, write_fits
+from solquery.sharp.fits import UnreadableFits, load_image, read_sharp
+from solquery.sharp.fits_writing import write_fits
 
 pytest.importorskip("fitsio")
 

@@ -11,11 +11,11 @@ import numpy as np
 import torch
 
 from ..archive.prepare import prepare
+from ..archive.view import caveats_on_grid
 from ..errors import SolqueryError
 from ..patch import Patch, observation_time
 from ..physics import describe_patch, measure, unit_of
 from ..serialise import plain, quantity
-from ..sharp.caveats import caveats
 from ..sharp.fits import UnreadableFits, quality_fault
 from ..steering import encode_latent
 from ..steering.native_scale import native_quantities
@@ -166,7 +166,8 @@ class Observations:
         """What limits a patch of the archive or an upload, its pixels seen; found once."""
         known = self._limits.get(patch_id)
         if known is None:
-            known = self._limits[patch_id] = [limit._asdict() for limit in caveats(self.patch(patch_id))]
+            found = caveats_on_grid(self.patch(patch_id), self.model.preset)
+            known = self._limits[patch_id] = [limit._asdict() for limit in found]
         return known
 
     def errors(self, patch_id: str) -> dict[str, Any]:

@@ -6,7 +6,8 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from ..physics import measure, parameters
+from ..archive.view import view_caveat
+from ..physics import measure_patch, parameters
 from ..serialise import plain, quantity
 from ..sharp.caveats import known_caveats
 from ..steering.vocabulary import quantities
@@ -22,7 +23,19 @@ if TYPE_CHECKING:
 __all__ = ["TOLD", "caveats_of", "known_of", "match_record", "native_values", "sigmas_apart"]
 
 #: what is told of the row of an archive as it is
-TOLD = ("quantity", "t_rec", "harpnum", "noaa", "latitude_deg", "longitude_deg", "mu", "quality", "credit", "file")
+TOLD = (
+    "quantity",
+    "t_rec",
+    "harpnum",
+    "noaa",
+    "latitude_deg",
+    "longitude_deg",
+    "mu",
+    "quality",
+    "credit",
+    "file",
+    "flux_outside_view",
+)
 
 
 def known_of(row: Mapping[str, Any], archive: str | None) -> dict[str, Any]:
@@ -53,15 +66,13 @@ def caveats_of(row: Mapping[str, Any]) -> list[dict[str, str]]:
         mu=number("mu"), quality=int(row.get("quality") or 0), missing_fraction=number("missing_fraction"),
         offlimb_fraction=number("offlimb_fraction"),
     )  # fmt: skip
+    known += view_caveat(number("flux_outside_view"), str(row.get("grid_preset")))
     return [caveat._asdict() for caveat in known]
 
 
 def native_values(patch: Patch) -> dict[str, float | None]:
     """Parameters of a patch at native scale; those that need a scale are unknown without one."""
-    known = patch.scale_mm is not None
-    names = [name for name, about in parameters().items() if known or about.unit == about.grid_unit]
-    measured = measure(patch.field, patch.scale_mm, names)
-    return {name: float(measured[name][0]) if name in measured else None for name in parameters()}
+    return {name: plain(value) for name, value in measure_patch(patch).items()}
 
 
 def sigmas_apart(directions: Directions, name: str, mine: float, theirs: float | None) -> dict[str, Any]:

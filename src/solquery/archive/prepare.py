@@ -119,6 +119,18 @@ def _window_start(centre: float, length: float, view: float) -> float:
     return min(max(centre - view / 2, low), high)
 
 
+def view_starts(
+    shape: tuple[int, ...], scale_mm: tuple[float, float], preset: Preset, centre: tuple[float, float]
+) -> list[tuple[float, float]]:
+    """Where the view of a fixed-scale preset begins and how long it is, (y, x), in pixels of a field about `centre`."""
+    assert preset.scale_mm is not None
+    out = []
+    for axis in (0, 1):
+        view = preset.shape[axis] * preset.scale_mm[axis] / scale_mm[axis]
+        out.append((_window_start(centre[axis], shape[axis], view), view))
+    return out
+
+
 def window_weights(n: int, m: int, step: float, start: float) -> csr_array:
     """Weights (m, n) float32 of `n` input pixels in `m` output pixels of `step` input pixels each, from `start` on.
 
@@ -165,10 +177,9 @@ def place_on_grid(
     field = np.nan_to_num(field.astype(np.float32), copy=False, nan=0.0, posinf=0.0, neginf=0.0)
     middle = field_centre(field) if centre is None else centre
     weights = []
-    for axis in (0, 1):
+    for axis, (start, _) in enumerate(view_starts(field.shape, scale_mm, preset, middle)):
         step = preset.scale_mm[axis] / scale_mm[axis]
-        n, m = field.shape[axis], preset.shape[axis]
-        weights.append(window_weights(n, m, step, _window_start(middle[axis], n, m * step)))
+        weights.append(window_weights(field.shape[axis], preset.shape[axis], step, start))
     return np.ascontiguousarray((weights[1] @ np.ascontiguousarray((weights[0] @ field).T)).T)
 
 

@@ -242,6 +242,13 @@ class Archive(PreparedPatches):
         """
         return care.restore(self, version)
 
+    def sizes(self, ids: Sequence[str]) -> list[dict[str, Any]]:
+        """Rows with ``id``, ``ny``, ``nx``, ``scale_y_mm`` and ``scale_x_mm`` of some patches, in no order."""
+        wanted = pa.array(list(ids), pa.string())
+        columns = ["id", "ny", "nx", "scale_y_mm", "scale_x_mm"]
+        found = metadata.read(self._patches, self.uri, columns, among=among_few(wanted))
+        return found.filter(pc.is_in(found["id"], value_set=wanted)).to_pylist()
+
     def optimize(self) -> None:
         """Merge the small files that many commits leave, and drop versions older than a week."""
         for table in (self._patches, self._fields):

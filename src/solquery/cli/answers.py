@@ -33,7 +33,18 @@ def answer_of(match: Match, told: Explanation, physical: bool) -> dict[str, Any]
     from ..steering.vocabulary import unit_of_target
 
     row: Mapping[str, Any] = match.row
-    keys = ("quantity", "t_rec", "harpnum", "noaa", "latitude_deg", "longitude_deg", "mu", "file", "credit")
+    keys = (
+        "quantity",
+        "t_rec",
+        "harpnum",
+        "noaa",
+        "latitude_deg",
+        "longitude_deg",
+        "mu",
+        "file",
+        "credit",
+        "flux_outside_view",
+    )
     return {
         "id": match.id,
         "region": match.region,
@@ -166,18 +177,19 @@ def save_answers(
 ) -> dict[str, Any]:
     """Contact sheet, CSV with all numbers, and a FITS file of each match at its native scale; the paths."""
     from ..archive.export import file_stem
+    from ..archive.view import caveats_on_grid
     from ..sharp.fits_writing import write_fits
 
-    files = [
-        str(write_fits(store.get(match.id), folder / f"{match.rank:02d}-{file_stem(match.id)}.fits"))
-        for match in matches
-    ]
+    files = []
+    for match in matches:
+        patch, path = store.get(match.id), folder / f"{match.rank:02d}-{file_stem(match.id)}.fits"
+        files.append(str(write_fits(patch, path, limits=caveats_on_grid(patch, models.preset))))
     picture_file = sheet(store, models, x, matches, folder / "contact.png")
     text = io.StringIO()
     writer = csv.writer(text)
     names = list(document["query"]["parameters"])
     about = ("rank", "id", "region", "source", "harpnum", "t_rec", "latitude_deg", "longitude_deg", "mu", "distance",
-             "rank_percentile", "visual_similarity")  # fmt: skip
+             "rank_percentile", "visual_similarity", "flux_outside_view")  # fmt: skip
     columns = [f"{n}_{kind}" for n in names for kind in ("query", "match", "difference")]
     units = [document["query"]["parameters"][n]["unit"] for n in names for _ in range(3)]
     heads = [f"{column} [{unit}]" if unit else column for column, unit in zip(columns, units, strict=True)]

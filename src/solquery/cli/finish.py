@@ -11,7 +11,8 @@ import typer
 
 from .inputs import started_from
 from .output import Reporter, emit, table
-from .training import Data, Json, Seed, Where, ready, trained
+from .training import Data, Json, Seed, Where, trained
+from .training_data import ready
 
 __all__ = ["register"]
 
@@ -87,7 +88,7 @@ def finetune(
 
     Fluxes, R, separation, texture of many draws come to be distributed as the archive's.
     """
-    from ..config import get_preset
+    from ..config import preset_of_run
     from ..generator.finetune import FinetuneConfig
     from ..generator.finetune import finetune as finetuned
     from ..generator.training import read_settings
@@ -106,15 +107,15 @@ def finetune(
         named = preset or story.get("provenance", {}).get("preset")
         if named is None:
             raise typer.BadParameter(f"{source} does not say which preset it was trained with; name it with --preset")
-        chosen = get_preset(named)
+        chosen = preset_of_run(named, shape)
     if footprint_mask:
         config = replace(config, footprint_mask=True)
-    folder, patches = ready(chosen, archive, where, data, run)
+    folder, rows = ready(chosen, archive, where, data, run)
     # which encoder the training showed its draws to stays true
     kept = {name: value for name, value in story.get("provenance", {}).items() if name == "encoder"}
     with Reporter("finetuning") as report:
         weights = finetuned(
-            source, folder, config, patches, shape, FinetuneConfig(images, learning_rate, near), seed,
+            source, folder, config, rows.data, shape, FinetuneConfig(images, learning_rate, near), seed,
             progress=report.training, provenance={"preset": chosen.name, **kept},
         )  # fmt: skip
     trained(folder, {"weights": str(weights)}, time.monotonic() - began, json)

@@ -63,10 +63,11 @@ def index(
 def _checked(store: Archive, models: Model) -> About:
     """The newest index, after all its files were read."""
     from ..search import approximate_files
-    from ..search.provenance import made_with
+    from ..search.provenance import indexed_with
 
     found = [] if store.path is None else approximate_files.indexes(store.path)
-    mine = [(about, folder) for about, folder in found if about.encoder == made_with(models)]
+    names = indexed_with(store, models)
+    mine = [(about, folder) for about, folder in found if about.encoder in names]
     if not mine:
         raise SolqueryError(
             f"{store.uri} has no index for model {models.name!r}; `solquery index {store.uri}` makes it"

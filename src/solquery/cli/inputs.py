@@ -281,12 +281,12 @@ def read_query(
         return Query(given, {"kind": "latent", **where, "z_norm": float(np.linalg.norm(given.z))})
     patch = given.patch
     assert patch is not None
-    from ..sharp.caveats import caveats
+    from ..archive.view import caveats_on_grid
 
+    limits = [{"name": c.name, "text": c.text} for c in caveats_on_grid(patch, model.preset)]
     about = {
         "kind": "file" if where else "archive", **where, "id": patch.id, "region": patch.region,
-        "source": patch.source, "quantity": patch.quantity,
-        "caveats": [{"name": c.name, "text": c.text} for c in caveats(patch)],
+        "source": patch.source, "quantity": patch.quantity, "caveats": limits,
     }  # fmt: skip
     return Query(given, about, patch.region, _native_of(patch, None if where else archive))
 

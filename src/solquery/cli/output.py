@@ -109,7 +109,8 @@ def picture(fields: Sequence[Any], preset: Preset, titles: Sequence[str], headin
 
     columns = min(len(fields), 7)
     rows = -(-len(fields) // columns)
-    figure = Figure(figsize=(max(1.9 * columns, 3.0), 2.2 * rows + 0.85), layout="constrained")
+    high = 1.9 * max((np.shape(x)[0] / np.shape(x)[1] for x in fields), default=1.0) + 0.3
+    figure = Figure(figsize=(max(1.9 * columns, 3.0), high * rows + 0.85), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for axis in axes:
         axis.set_axis_off()

@@ -26,6 +26,10 @@ _KEYWORDS = {
 }  # fmt: skip
 
 
+#: preset whose view is told of: what models are trained with
+_GRID = "physical"
+
+
 @dataclass(frozen=True)
 class _Asked:
     """What is wanted of each patch."""
@@ -112,8 +116,9 @@ def _verdict(verdict: Verdict) -> dict[str, Any]:
 
 def _record(patch: Patch, report: PatchReport) -> dict[str, Any]:
     """One patch of the document: parameters with units, bias and error, the header's, verdicts and limits."""
+    from ..archive.view import caveats_on_grid, flux_outside_view
+    from ..config import get_preset
     from ..physics import unit_of
-    from ..sharp.caveats import caveats
 
     physical = patch.scale_mm is not None
     values = quantities(report.values, physical=physical)
@@ -129,7 +134,10 @@ def _record(patch: Patch, report: PatchReport) -> dict[str, Any]:
         "id": patch.id,
         "region": patch.region,
         "quantity": patch.quantity,
-        "caveats": [{"name": c.name, "text": c.text} for c in caveats(patch)],
+        "caveats": [{"name": c.name, "text": c.text} for c in caveats_on_grid(patch, get_preset(_GRID))],
+        "flux_outside_view": {
+            "value": flux_outside_view(patch.field, patch.scale_mm, get_preset(_GRID)), "unit": "", "preset": _GRID
+        },
         "parameters": values,
         "noise": {"gauss": None, "source": report.noise_fault} if noise is None else {
             "gauss": noise.gauss, "block_8x8_over_independent": noise.excess(8), "source": noise.source
@@ -208,17 +216,20 @@ def _write(out: Path, found: list[tuple[Patch, PatchReport]], asked: _Asked) -> 
     import astropy.units as u
     import numpy as np
 
+    from ..archive.view import caveats_on_grid, flux_outside_view
+    from ..config import get_preset
     from ..physics import qtable
     from ..physics.keywords import number_or_nan
-    from ..sharp.caveats import caveats
 
+    grid = get_preset(_GRID)
     patches = [patch for patch, _ in found]
     more: dict[str, Any] = {}
     for key, unit in _KEYWORDS.items():
         more[key] = np.array([number_or_nan(p.keywords.get(key)) for p in patches]) * u.Unit(unit)
     verdicts: list[Laws] = [report.laws for _, report in found if report.laws is not None]
     more |= {"joy": [v.joy.state for v in verdicts], "hale": [v.hale.state for v in verdicts]}
-    more["caveats"] = [" ".join(c.name for c in caveats(p)) for p in patches]
+    more["caveats"] = [" ".join(c.name for c in caveats_on_grid(p, grid)) for p in patches]
+    more["flux_outside_view"] = [flux_outside_view(p.field, p.scale_mm, grid) for p in patches]
     errors = [report.errors for _, report in found] if asked.errors else None
     made = qtable(patches, asked.names, None, more, errors)
     with replacing(out) as part:

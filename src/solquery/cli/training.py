@@ -9,7 +9,6 @@ import json as json_
 import os
 import sys
 import time
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,20 +16,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import SolqueryError
-from .inputs import begun_with, fitting_precision, read_npy, seen_by, started_from, with_draws_of
+from .inputs import begun_with, fitting_precision, seen_by, started_from, with_draws_of
 from .output import Reporter, emit, note
+from .training_data import as_numbers, provenance_of, ready
 
 if TYPE_CHECKING:
-    import numpy as np
     from torch import nn
 
-    from ..archive.store import Archive
     from ..config import EncoderConfig, GeneratorConfig, Preset
 
-__all__ = ["Data", "Json", "PresetName", "Seed", "Where", "last_line", "preset_info", "ready", "register", "trained"]
-
-#: regions below which training is refused, and below which it is doubtful
-FEWEST_REGIONS, ENOUGH_REGIONS = 2, 50
+__all__ = ["Data", "Json", "PresetName", "Seed", "Where", "last_line", "preset_info", "register", "trained"]
 
 
 class Invariance(enum.StrEnum):
@@ -94,6 +89,22 @@ DecayImages = Annotated[
 Seen = Annotated[
     str | None, typer.Option("--encoder", help="Model, or run of an encoder, that is shown what is drawn (vae-gan).")
 ]
+RealWeight = Annotated[
+    float | None,
+    typer.Option(min=0.0, max=0.99, help="Share of each batch that is real, where the archive has simulated ones too."),
+]
+LeaveOutHarps = Annotated[
+    list[str] | None,
+    typer.Option("--leave-out-harps", help="HARP numbers, as 377,1449, whose real patches the training must not see."),
+]
+Adapt = Annotated[
+    bool,
+    typer.Option(
+        "--adapt",
+        help="Adapt --start RUN to few real patches: half of each batch real, discriminator augmented and its first "
+        "layers frozen, small steps (vae-gan).",
+    ),
+]
 PictureEvery = Annotated[int, typer.Option(min=1, help="Steps between pictures of the same 36 latents.")]
 Dry = Annotated[bool, typer.Option("--dry-run", help="Print the resolved configuration and stop.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
@@ -119,13 +130,19 @@ def train_generator(
     warmup: WarmupImages = None,
     decay_images: DecayImages = None,
     encoder: Seen = None,
+    real_weight: RealWeight = None,
+    leave_out_harps: LeaveOutHarps = None,
+    adapt: Adapt = False,
     picture_every: PictureEvery = 500,
     dry_run: Dry = False,
     json: Json = False,
 ) -> None:
     """Train a generator on the patches of an archive."""
-    changes = {"precision": precision, "learning_rate": learning_rate, "shared_batch": shared_batch}
     start = started_from(start)
+    changes = _adapting(start) if adapt else {}
+    given = {"precision": precision, "learning_rate": learning_rate, "shared_batch": shared_batch}
+    given["real_weight"] = real_weight
+    changes |= {name: value for name, value in given.items() if value is not None}
     changes |= {"decay_images": decay_images, "embedding_critic": encoder and 1.0, **begun_with(start, warmup)}
     chosen, config = _plan(preset, "generator", images, epochs, changes)
     place = _device(device, devices)
@@ -135,7 +152,7 @@ def train_generator(
         emit(_resolved("generator", chosen, config, run, archive, data, seed, device, minutes, until_images))
         return
     with _one_voice() as leads:
-        folder, patches = ready(chosen, archive, where, data, run)
+        folder, rows = ready(chosen, archive, where, data, run, as_numbers(leave_out_harps))
         if devices > 1 and "WORLD_SIZE" not in os.environ:
             from ..training.process_group import launch
 
@@ -143,17 +160,39 @@ def train_generator(
         from ..archive.cache import preset_key
         from ..generator.training import train_generator as train
 
-        told = {"preset": chosen.name, "prepared": preset_key(chosen)}
+        told = {"preset": chosen.name, "prepared": preset_key(chosen), **provenance_of(rows)}
         seen = seen_by(encoder, chosen, told)
         began = time.monotonic()
         with _resumable("training the generator", folder) as report:
             weights = train(
-                config, patches, folder, chosen.shape,
+                config, rows.data, folder, chosen.shape,
                 seed=seed, device=place, until_images=until_images, minutes=minutes, picture_steps=picture_every,
                 progress=report.training, provenance=told, start=start, encoder=seen,
+                real=rows.real,
             )  # fmt: skip
     if leads:
+        _tell_start(folder)
         trained(folder, {"weights": str(weights)}, time.monotonic() - began, json)
+
+
+def _adapting(start: Path | None) -> dict[str, Any]:
+    """Settings that adapt a trained generator to few real patches."""
+    from ..generator.vaegan import ADAPTING
+    from ..model_files import is_model
+
+    if start is None or is_model(start):
+        raise typer.BadParameter(
+            "--adapt goes on from a run whose discriminator has learned: give it with --start RUN; a model has none"
+        )
+    return dict(ADAPTING)
+
+
+def _tell_start(folder: Path) -> None:
+    """Which layers of a training that began with weights of another grid are not as they were there."""
+    with contextlib.suppress(OSError, ValueError):
+        changed = json_.loads((folder / "start.json").read_text()).get("of_another_grid", {})
+        for part, names in changed.items():
+            note(f"carried from another grid, {part}: all but {', '.join(names)}")
 
 
 @contextlib.contextmanager
@@ -191,6 +230,12 @@ def train_encoder(
     loss: Loss = None,
     learning_rate: Rate = None,
     without: Without = None,
+    precision: Precision = None,
+    self_supervised: Annotated[
+        bool, typer.Option("--self-supervised", help="Teach it no parameter, where the preset would.")
+    ] = False,
+    real_weight: RealWeight = None,
+    leave_out_harps: LeaveOutHarps = None,
     stop_on_collapse: Annotated[
         bool, typer.Option("--stop-on-collapse", help="End with an error when all embeddings become the same.")
     ] = False,
@@ -201,26 +246,34 @@ def train_encoder(
     if bool(drawn) != (generator is not None):
         raise typer.BadParameter("--drawn N and --generator RUN go together")
     start = started_from(start)
-    chosen, config = _plan(preset, "encoder", images, epochs, {"loss": loss, "learning_rate": learning_rate})
+    changes: dict[str, Any] = {"loss": loss, "learning_rate": learning_rate}
+    changes |= {"precision": precision, "real_weight": real_weight}
+    changes["physics"] = () if self_supervised else None
+    chosen, config = _plan(preset, "encoder", images, epochs, changes)
     place = _device(device)
     config = dataclasses.replace(config, augment=config.augment.without(*(kind.value for kind in without or [])))
-    config = fitting_precision(config, "encoder", place, run)
+    if precision is None:
+        config = fitting_precision(config, "encoder", place, run)
     if dry_run:
         emit(_resolved("encoder", chosen, config, run, archive, data, seed, device, minutes, until_images))
         return
-    folder, patches = ready(chosen, archive, where, data, run)
+    folder, rows = ready(chosen, archive, where, data, run, as_numbers(leave_out_harps))
+    import numpy as np
+
     from ..encoder.training import train_encoder as train
 
-    provenance: dict[str, Any] = {"preset": chosen.name}
+    provenance: dict[str, Any] = {"preset": chosen.name, **provenance_of(rows)}
+    patches, real = rows.data, rows.real
     if generator is not None:
         patches = with_draws_of(patches, generator, drawn, folder, seed)
+        real = np.append(real, np.zeros(drawn, bool))
         provenance |= {"drawn": drawn, "generator": generator.resolve().name}
     began = time.monotonic()
     planned = config.images or config.epochs * len(patches)
     with _resumable("training the encoder", folder) as report:
         done = train(
             config, patches, folder, seed=seed, device=place, until_images=until_images, minutes=minutes,
-            stop_on_collapse=stop_on_collapse, provenance=provenance, start=start,
+            stop_on_collapse=stop_on_collapse, provenance=provenance, start=start, real=real,
             progress=lambda entry: report.training({"planned": planned, **entry}),
         )  # fmt: skip
     more = {"images": done.images, "planned": done.planned, "finished": done.finished}
@@ -283,67 +336,6 @@ def _device(name: str, count: int = 1) -> str:
     if kind == "cuda" and count > torch.cuda.device_count():
         raise SolqueryError(f"there are {torch.cuda.device_count()} GPUs here, not {count}; lower --devices")
     return name
-
-
-def ready(
-    preset: Preset, archive: str | None, where: str | None, data: Path | None, run: Path | None
-) -> tuple[Path, np.ndarray]:
-    """Run folder and patches (N, H, W) in preset units."""
-    if run is None:
-        raise typer.BadParameter("give a run folder with --run DIR")
-    if (archive is None) == (data is None):
-        raise typer.BadParameter("give the patches with either --archive DIR or --data FILE.npy")
-    if data is not None:
-        if where is not None:
-            raise typer.BadParameter("--where goes with --archive")
-        array = read_npy(data, mmap=True)
-        if array.ndim != 3 or tuple(array.shape[1:]) != tuple(preset.shape):
-            raise SolqueryError(
-                f"{data} has shape {array.shape}, preset {preset.name!r} wants (N, {preset.shape[0]}, "
-                f"{preset.shape[1]}); prepare the patches with this preset"
-            )
-        if len(array) and not abs(array[:64]).max() <= 1.001 * preset.limit:
-            raise SolqueryError(
-                f"{data} is not in preset units, which end at {preset.limit:g}; prepare the patches with this preset"
-            )
-        _check_prepared(data, preset)
-        return run, array
-    from ..archive.store import Archive
-
-    assert archive is not None  # one of the two was given
-    store = Archive.open(archive)
-    _check_regions(store, where)
-    note(f"preparing the patches of {store.uri}")
-    if where is None and store.path is not None:
-        return run, store.prepared_memmap(preset)[1]
-    return run, store.prepared(preset, where)[1]
-
-
-def _check_prepared(data: Path, preset: Preset) -> None:
-    """A file that an archive has prepared carries its preset in its name."""
-    from ..archive.cache import is_prepared_file, preset_key
-
-    if is_prepared_file(data) and not data.name.startswith(f"{preset_key(preset)}-"):
-        raise SolqueryError(
-            f"{data} was prepared with another preset, or another definition of {preset.name!r}; name that one with "
-            "--preset, or give the archive with --archive"
-        )
-
-
-def _check_regions(store: Archive, where: str | None) -> None:
-    """Frames of one region are near copies of each other: what counts is the number of regions."""
-    regions = len(set(store.table(["region"], where)["region"].to_pylist()))
-    if regions < FEWEST_REGIONS:
-        raise SolqueryError(
-            f"{store.uri} has patches of {regions} region{'s' * (regions != 1)} to train on, of which a generator can "
-            f"only learn copies; add regions, or a `where` that keeps {FEWEST_REGIONS} or more"
-        )
-    if regions < ENOUGH_REGIONS:
-        warnings.warn(
-            f"{store.uri} has patches of {regions} regions to train on: with fewer than {ENOUGH_REGIONS} a generator "
-            "is likely to learn them by heart; `solquery quality --train` tells",
-            stacklevel=2,
-        )
 
 
 @contextlib.contextmanager

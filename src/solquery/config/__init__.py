@@ -9,7 +9,7 @@ from __future__ import annotations
 from .encoder import AugmentConfig, EncoderConfig
 from .generator import GeneratorConfig
 from .preset import Preset
-from .presets import PRESETS, get_preset
+from .presets import PRESETS, get_preset, preset_of_run
 from .renamed import with_current_names
 from .validation import validated
 
@@ -20,6 +20,7 @@ __all__ = [
     "GeneratorConfig",
     "Preset",
     "get_preset",
+    "preset_of_run",
     "validated",
     "with_current_names",
 ]

@@ -97,9 +97,13 @@ class EncoderConfig:
     #: patches that follow each other in the archive and are shown in one batch: frames of a region, a few hours apart,
     #: which a loss that tells the patches of a batch apart ('contrastive') thereby learns to tell apart
     frames_per_region: int = 1
+    #: share of each batch that is real observations, where the archive has simulated ones beside; 0: every patch as
+    #: often as any other
+    real_weight: float = 0.0
     augment: AugmentConfig = field(default_factory=AugmentConfig)
 
     def __post_init__(self) -> None:
+        _require(0 <= self.real_weight < 1, f"real_weight must be at least 0 and below 1, got {self.real_weight}")
         _require(self.frames_per_region >= 1, f"frames_per_region must be at least 1, got {self.frames_per_region}")
         _require(
             self.batch % self.frames_per_region == 0,

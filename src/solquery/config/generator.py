@@ -58,6 +58,14 @@ class GeneratorConfig:
     #: weight of how the encoder of the search sees what is drawn (loss `vae-gan` only; see
     #: generator/embedding_critic.py); it is given to the training. 0 switches it off
     embedding_critic: float = 0.0
+    #: share of each batch that is real observations, where the archive has simulated ones beside (loss `vae-gan` only);
+    #: 0: every patch as often as any other
+    real_weight: float = 0.0
+    #: probability that what the discriminator is shown is shifted, mirrored, turned or zoomed (loss `vae-gan` only; see
+    #: generator/discriminator_augment.py), so that it cannot learn few patches by heart; 0 switches it off
+    discriminator_augment: float = 0.0
+    #: first convolutions of the discriminator that stay as the training begins with them (loss `vae-gan` only)
+    frozen_discriminator_layers: int = 0
     #: one generated batch serves both steps of an iteration (faster), instead of one each (losses but `vae-gan`, whose
     #: two steps always share)
     shared_batch: bool = False
@@ -82,6 +90,14 @@ class GeneratorConfig:
         fine = not self.pixel_noise or self.arch == "pyramid"
         _require(fine, f"architecture {self.arch!r} has no pixel_noise, only 'pyramid'")
         _require(self.decay_images >= 0, f"decay_images must not be negative, got {self.decay_images}")
+        _require(0 <= self.real_weight < 1, f"real_weight must be at least 0 and below 1, got {self.real_weight}")
+        augment = self.discriminator_augment
+        _require(0 <= augment <= 1, f"discriminator_augment is a probability, got {augment}")
+        frozen = self.frozen_discriminator_layers
+        _require(0 <= frozen <= 3, f"frozen_discriminator_layers must lie within 0 and 3, got {frozen}")
+        special = ("real_weight", "discriminator_augment", "frozen_discriminator_layers")
+        used = [name for name in special if getattr(self, name)]
+        _require(not used or self.loss == "vae-gan", f"loss {self.loss!r} has no {', '.join(used)}, only 'vae-gan'")
         losses = ("bce", "relativistic", "vae-gan")
         _require(self.loss in losses, f"loss must be one of {', '.join(losses)}, got {self.loss!r}")
         _require(self.precision in ("fp32", "bf16"), f"precision must be 'fp32' or 'bf16', got {self.precision!r}")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from .encoder import AugmentConfig, EncoderConfig
 from .generator import GeneratorConfig
 from .preset import Preset
 
-__all__ = ["PRESETS", "get_preset"]
+__all__ = ["FORMER_MEANINGS", "PRESETS", "get_preset", "preset_of_run"]
 
 
 _QUICK_GENERATOR = GeneratorConfig(
@@ -52,6 +53,27 @@ _PHYSICAL_ENCODER = replace(
 )
 
 
+#: what the name of a preset meant before another grid took it, in models and archives that were made then
+FORMER_MEANINGS = {"physical": "physical-square"}
+
+_PHYSICAL = Preset(
+    "physical",
+    shape=(96, 192),
+    clip_gauss=4000.0,
+    knee_gauss=3000.0,
+    scale_mm=_PHYSICAL_SCALE,
+    generator=replace(
+        _QUICK_GENERATOR,
+        limit=4.0,
+        footprint_mask=True,
+        pixel_noise=True,
+        anchors=("tuf", "r", "psep", "sigma", "tilt", "net_flux"),
+        statistics_matching=0.3,
+    ),
+    encoder=_PHYSICAL_ENCODER,
+)
+
+
 PRESETS: dict[str, Preset] = {
     "paper": Preset("paper"),
     # the paper's data and encoder with a generator that learns faster per second (see generator/pyramid.py)
@@ -61,21 +83,9 @@ PRESETS: dict[str, Preset] = {
         encoder=_QUICK_ENCODER,
     ),
     # what a user should get: maxwell and megametres (docs/physical.md says how the numbers were chosen)
-    "physical": Preset(
-        "physical",
-        clip_gauss=4000.0,
-        knee_gauss=3000.0,
-        scale_mm=_PHYSICAL_SCALE,
-        generator=replace(
-            _QUICK_GENERATOR,
-            limit=4.0,
-            footprint_mask=True,
-            pixel_noise=True,
-            anchors=("tuf", "r", "psep", "sigma", "tilt", "net_flux"),
-            statistics_matching=0.3,
-        ),
-        encoder=_PHYSICAL_ENCODER,
-    ),
+    "physical": _PHYSICAL,
+    # the same on the square grid that it had before, which cuts a third of the real regions: for models made then
+    "physical-square": replace(_PHYSICAL, name="physical-square", shape=(128, 128)),
     "tiny": Preset(
         "tiny",
         shape=(32, 32),
@@ -100,3 +110,14 @@ def get_preset(name: str | Preset) -> Preset:
     if name not in PRESETS:
         raise ValueError(f"no preset named {name!r}; there are: {', '.join(sorted(PRESETS))}")
     return PRESETS[name]
+
+
+def preset_of_run(name: str | Preset, shape: Sequence[int]) -> Preset:
+    """The preset of a training by its name and the sides of its images: what the name meant then, where that differs.
+
+    >>> preset_of_run("physical", (128, 128)).name
+    'physical-square'
+    """
+    preset = get_preset(name)
+    former = FORMER_MEANINGS.get(preset.name)
+    return PRESETS[former] if former is not None and tuple(shape) == PRESETS[former].shape else preset

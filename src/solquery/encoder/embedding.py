@@ -14,7 +14,9 @@ import pyarrow.compute as pc
 import torch
 from torch import nn
 
+from ..archive.grid_names import grid_names
 from ..archive.places import whole
+from ..archive.view import shares_outside_view
 from ..physics import measure_on_grid
 from .folded import Folded
 from .int8 import Calibration, Int8Encoder, PrecisionError, calibrate, calibration_patches
@@ -122,7 +124,8 @@ def embed_archive(
 
     Columns written: ``embedding`` (D float32), ``embedding_model`` (`model.encoder_hash`), ``embedding_precision``,
     ``grid_preset`` and, for every registered parameter, ``grid_<name>``, measured in G and pixels on the grid of the
-    preset, which is what the parameters of a generated patch can be compared with. They are committed some thousand
+    preset, which is what the parameters of a generated patch can be compared with, and ``flux_outside_view``, the share
+    of the flux over 100 G that the grid does not show (`solquery.archive.view`). They are committed some thousand
     patches at a time: memory does not grow with the archive, and a call that was cut short goes on where it was.
 
     Parameters
@@ -157,11 +160,13 @@ def embed_archive(
     if precision is not None:
         current["embedding_precision"] = precision
     present = set(archive.columns)
-    names = [name for name in current if name in present]
+    names = [name for name in (*current, "flux_outside_view") if name in present]
     table = archive.table(columns=["id", *names])
     there = np.full(table.num_rows, not again)
     for name, wanted in current.items():
         told = table[name] if name in names else pa.chunked_array([pa.nulls(table.num_rows, pa.string())])
+        if name == "grid_preset" and name in names:
+            told = grid_names(table)
         if name == "embedding_precision":
             told = pc.fill_null(told.cast(pa.string()), "fp32")  # embedded before there was a choice
         there &= np.asarray(pc.fill_null(pc.equal(told.cast(pa.string()), wanted), False))
@@ -229,7 +234,8 @@ def _here(
     network = _network(model, scales)
     for start in range(0, len(todo), _CHUNK):
         ids, x = archive.prepared(model.preset, ids=todo.slice(start, _CHUNK).to_pylist())
-        yield list(ids), _columns(model, x, batch, network)
+        outside = shares_outside_view(archive, ids, model.preset)
+        yield list(ids), {**_columns(model, x, batch, network), "flux_outside_view": outside}
 
 
 def _on_workers(
@@ -257,4 +263,5 @@ def columns_of(
 
     # rounded as in the file of prepared patches, so that the numbers are those of a single process
     x = prepare_rows(archive.patches(ids=ids), model.preset, len(ids))
-    return _columns(model, x, batch, _network(model, scales))
+    outside = shares_outside_view(archive, ids, model.preset)
+    return {**_columns(model, x, batch, _network(model, scales)), "flux_outside_view": outside}

@@ -26,6 +26,7 @@ from torch import Tensor
 
 from ..config import EncoderConfig
 from ..model_files import is_model
+from ..training.mixing import real_share
 from ..training.run_folder import begun_from, write_then_rename
 from .augment import augment, seeded_generator
 from .collapse import CollapseWarning, collapse, effective_rank, spread
@@ -79,28 +80,48 @@ class _Batches:
     `frames_per_region` patches that follow each other in the data stay together.
     """
 
-    def __init__(self, data: Any, batch: int, seed: int, device: torch.device, frames_per_region: int = 1) -> None:
+    def __init__(
+        self,
+        data: Any,
+        batch: int,
+        seed: int,
+        device: torch.device,
+        frames_per_region: int = 1,
+        real: np.ndarray | None = None,
+        weight: float = 0.0,
+    ) -> None:
         self.data, self.batch, self.seed, self.device = data, batch, seed, device
         self.frames_per_region = frames_per_region
-        self.per_epoch = len(data) // frames_per_region * frames_per_region // batch
-        self._epoch, self._order = -1, np.empty(0, int)
+        share = real_share(batch, weight, real, frames_per_region)
+        if share and real is not None:
+            observed = np.asarray(real, bool)
+            self._parts = [(np.flatnonzero(~observed), batch - share), (np.flatnonzero(observed), share)]
+        else:
+            self._parts = [(np.arange(len(data)), batch)]
+        self.per_epoch = len(self._parts[0][0]) // frames_per_region * frames_per_region // self._parts[0][1]
+        self._orders: dict[int, tuple[int, np.ndarray]] = {}
         self._resident: Tensor | None = None
         if device.type != "cpu" and 2 * math.prod(data.shape) < 8e9:
             # one copy to the accelerator instead of one per step
             self._resident = torch.from_numpy(np.asarray(data, dtype=np.float16)).to(device)
 
     def index(self, step: int) -> np.ndarray:
-        """Rows of the batch of a step."""
-        epoch, k = divmod(step, self.per_epoch)
-        if epoch != self._epoch:
-            random = np.random.default_rng([self.seed, _ORDER, epoch])
-            blocks = random.permutation(len(self.data) // self.frames_per_region)
+        """Rows of the batch of a step, sorted: friendly to a memory map."""
+        return np.sort(np.concatenate([self._of_part(part, step) for part in range(len(self._parts))]))
+
+    def _of_part(self, part: int, step: int) -> np.ndarray:
+        """Rows of a step among all patches, or among the simulated or the real ones."""
+        rows, size = self._parts[part]
+        together = self.frames_per_region
+        epoch, k = divmod(step, len(rows) // together * together // size)
+        if self._orders.get(part, (-1, rows))[0] != epoch:
+            random = np.random.default_rng([self.seed, _ORDER, epoch, *([part] if part else [])])
+            blocks = random.permutation(len(rows) // together)
             # cut elsewhere in every epoch, so that all neighbours meet
-            begin = int(random.integers(self.frames_per_region)) if self.frames_per_region > 1 else 0
-            rows = begin + self.frames_per_region * blocks[:, None] + np.arange(self.frames_per_region)
-            self._order = rows.ravel() % len(self.data)
-            self._epoch = epoch
-        return np.sort(self._order[k * self.batch : (k + 1) * self.batch])  # sorted: friendly to a memory map
+            begin = int(random.integers(together)) if together > 1 else 0
+            places = begin + together * blocks[:, None] + np.arange(together)
+            self._orders[part] = epoch, rows[places.ravel() % len(rows)]
+        return self._orders[part][1][k * size : (k + 1) * size]
 
     def __call__(self, step: int) -> Tensor:
         index = self.index(step)
@@ -125,6 +146,7 @@ def train_encoder(
     provenance: dict[str, Any] | None = None,
     stop_on_collapse: bool = False,
     start: str | Path | None = None,
+    real: np.ndarray | None = None,
 ) -> TrainingReport:
     """Train an encoder, or go on with the training in `run`; calling it again with the same settings resumes.
 
@@ -156,6 +178,8 @@ def train_encoder(
         Written into ``config.json``: preset, hash of the archive.
     start
         Run folder of the same networks whose weights a new run begins with.
+    real
+        (N,) which patches are real observations, where `cfg.real_weight` asks for a share of each batch.
     stop_on_collapse
         End with an error, after a checkpoint, where a `CollapseWarning` would be given.
 
@@ -204,7 +228,7 @@ def train_encoder(
         _begin_with(Path(start), encoder, predictor)
         write_then_rename(run / "start.json", json.dumps(begun_from(start, "encoder")).encode())
     stats = trim_stats(run / "stats.jsonl", step * cfg.batch)
-    batches = _Batches(data, cfg.batch, seed, where, cfg.frames_per_region)
+    batches = _Batches(data, cfg.batch, seed, where, cfg.frames_per_region, real, cfg.real_weight)
 
     def save() -> None:
         state = {

@@ -32,9 +32,9 @@ class FootprintMask(nn.Module):
     Starts out wider than the grid: a network that has not learned it has no border.
     """
 
-    def __init__(self, latent_dim: int, side: int, hidden: int = 64) -> None:
+    def __init__(self, latent_dim: int, shape: tuple[int, int], hidden: int = 64) -> None:
         super().__init__()
-        self.side = side
+        self.shape = (int(shape[0]), int(shape[1]))
         self.net = nn.Sequential(nn.Linear(latent_dim, hidden), nn.LeakyReLU(0.2), nn.Linear(hidden, 2))
         nn.init.zeros_(self.net[2].weight)
         nn.init.constant_(self.net[2].bias, math.log(BEYOND))
@@ -43,34 +43,42 @@ class FootprintMask(nn.Module):
         """(N, 2) height and width in pixels of the finest grid."""
         with torch.autocast(z.device.type, enabled=False):  # in bfloat16 a size would come in steps of half a pixel
             shares = self.net(z.to(self.net[0].weight.dtype))
-        shares = shares.clamp(math.log(_SMALLEST / self.side), math.log(2.0))
-        return self.side * shares.exp()
+        sides = torch.tensor(self.shape, dtype=shares.dtype, device=shares.device)
+        shares = torch.maximum(shares.clamp(max=math.log(2.0)), (_SMALLEST / sides).log())
+        return sides * shares.exp()
 
-    def forward(self, z: Tensor, side: int) -> Tensor:
-        """(N, 1, side, side): 1 inside, 0 outside, the share of a pixel that is inside on the edge."""
-        half = self.sizes(z) * (0.5 * side / self.side)
-        from_middle = (torch.arange(side, device=z.device) + 0.5 - 0.5 * side).abs()
-        down, across = ((half[:, k, None] - from_middle + 0.5).clamp(0.0, 1.0) for k in (0, 1))
+    def forward(self, z: Tensor, shape: tuple[int, int]) -> Tensor:
+        """(N, 1, *shape): 1 inside, 0 outside, the share of a pixel that is inside on the edge."""
+        sizes = self.sizes(z)
+        along = []
+        for axis in (0, 1):
+            half = sizes[:, axis, None] * (0.5 * shape[axis] / self.shape[axis])
+            along.append((half - _from_middle(shape[axis], z.device) + 0.5).clamp(0.0, 1.0))
+        down, across = along
         return (down[:, :, None] * across[:, None, :])[:, None]
+
+
+def _from_middle(side: int, device: torch.device) -> Tensor:
+    """(side,) distance of the centre of each pixel of an axis from its middle, in pixels."""
+    return (torch.arange(side, device=device) + 0.5 - 0.5 * side).abs()
 
 
 def seen_sizes(x: Tensor) -> Tensor:
     """(N, 2) height and width of the centred rectangle that holds all that is not zero in patches (N, H, W)."""
     x = x.detach()
-    side = x.shape[-1]
-    from_middle = (torch.arange(side, device=x.device) + 0.5 - 0.5 * side).abs() + 0.5
     there = x != 0
-    return torch.stack([2.0 * (there.any(axis) * from_middle).amax(1) for axis in (2, 1)], 1)
+    along = ((axis, _from_middle(x.shape[3 - axis], x.device) + 0.5) for axis in (2, 1))
+    return torch.stack([2.0 * (there.any(axis) * from_middle).amax(1) for axis, from_middle in along], 1)
 
 
 def drawn_sizes(x: Tensor) -> Tensor:
     """The same for patches (N, H, W) whose border is ragged: as far as what is drawn fills, along both middle lines."""
-    side, middle = x.shape[-1], x.shape[-1] // 2
     filled = F.avg_pool2d((x.detach().abs() > _FAINT).float()[:, None], 3, 1, 1)[:, 0] > 0.5
-    band = max(side // 12, 1)
     out = []
     for lines in (filled.transpose(1, 2), filled):
-        along = lines[:, middle - band : middle + band].float().mean(1) > 0.8
+        across, side = lines.shape[1:]
+        middle, band = side // 2, max(across // 12, 1)
+        along = lines[:, across // 2 - band : across // 2 + band].float().mean(1) > 0.8
         # as far as both sides reach: a rectangle about the middle
         first = along.float().argmax(1)
         last = side - 1 - along.flip(1).float().argmax(1)
@@ -79,10 +87,10 @@ def drawn_sizes(x: Tensor) -> Tensor:
     return torch.stack(out, 1)
 
 
-def footprint_error(sizes: Tensor, seen: Tensor, side: int) -> Tensor:
-    """Mean squared error of the logarithm of sizes (N, 2); one that fills the grid may be as wide as it likes."""
+def footprint_error(sizes: Tensor, seen: Tensor, shape: tuple[int, int]) -> Tensor:
+    """Mean squared error of the logarithm of sizes (N, 2); one that fills the grid of `shape` may be larger."""
     gap = torch.log(sizes) - torch.log(seen.clamp_min(_SMALLEST))
-    free = (seen >= side) & (gap > 0)
+    free = (seen >= torch.tensor(shape, dtype=seen.dtype, device=seen.device)) & (gap > 0)
     return torch.where(free, torch.zeros_like(gap), gap).square().mean()
 
 
@@ -95,7 +103,7 @@ def load_weights(network: nn.Module, stored: dict[str, Tensor]) -> bool:
 
 
 def fit_footprint(
-    generator: Any, data: Any, seed: int = 0, count: int = 4096, batch: int = 64, steps: int = 1500
+    generator: Any, data: Any, seed: int = 0, count: int = 4096, batch: int = 64, steps: int = 1500, refit: bool = False
 ) -> dict[str, float]:
     """Give a trained generator the windows of an archive, in place.
 
@@ -106,6 +114,8 @@ def fit_footprint(
     ----------
     generator
         With a `window`, not fitted yet, and weights of one that was trained without.
+    refit
+        The window was fitted to other observations: draws keep the rank of its sizes, and no image is made.
     data
         Array-like (N, H, W) in network units: the archive.
     seed, count, batch, steps
@@ -115,16 +125,20 @@ def fit_footprint(
     -------
     `error`: root mean square of the logarithm of the sizes on draws that were not learned from.
     """
-    window, side = generator.window, generator.shape[-1]
+    window = generator.window
+    sides = torch.tensor(generator.shape, dtype=torch.float32)
     place = next(window.parameters()).device
     rng = np.random.default_rng([seed, 83])
     rows = np.sort(rng.choice(len(data), min(len(data), count), replace=False))
     parts = np.array_split(rows, max(len(rows) // 256, 1))
     seen = torch.cat([seen_sizes(torch.as_tensor(np.asarray(data[part], np.float32))) for part in parts])
-    seen = torch.where(seen >= side, BEYOND * side, seen)
+    seen = torch.where(seen >= sides, BEYOND * sides, seen)
     z = torch.randn(count, generator.latent_dim, generator=torch.Generator().manual_seed(seed + 83)).to(place)
     with torch.no_grad():
-        drawn = torch.cat([drawn_sizes(generator(part)[:, 0]) for part in z.split(batch)]).cpu()
+        if refit:
+            drawn = window.sizes(z).cpu()
+        else:
+            drawn = torch.cat([drawn_sizes(generator(part)[:, 0]) for part in z.split(batch)]).cpu()
     # equal sizes in the order of the area of both
     order = (drawn + 1e-3 * drawn.prod(1, keepdim=True).sqrt()).argsort(0).argsort(0)
     wanted = torch.stack([torch.quantile(seen[:, k], (order[:, k] + 0.5) / count) for k in (0, 1)], 1).to(place)
@@ -133,7 +147,7 @@ def fit_footprint(
     window.requires_grad_(True)
     nn.init.kaiming_uniform_(window.net[0].weight, a=math.sqrt(5))
     with torch.no_grad():
-        window.net[2].bias.copy_((wanted / side).log().mean(0))
+        window.net[2].bias.copy_((wanted / sides.to(place)).log().mean(0))
     optimise = torch.optim.AdamW(window.parameters(), lr=2e-3, weight_decay=0.3)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimise, 4e-3, total_steps=steps)
     mixing = torch.Generator().manual_seed(seed + 84)
@@ -148,7 +162,7 @@ def fit_footprint(
         told = window.sizes(z).log()
         error = float((told[ask] - wanted[ask].log()).square().mean().sqrt())
         # a fit is shy: what it tells spreads less than what is wanted, and is stretched about the middle
-        middle = told.mean(0) - math.log(side)
+        middle = told.mean(0) - sides.log().to(place)
         stretch = wanted.log().std(0) / told.std(0).clamp_min(1e-6)
         window.net[2].weight *= stretch[:, None]
         window.net[2].bias.copy_(middle + stretch * (window.net[2].bias - middle))

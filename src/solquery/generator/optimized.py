@@ -46,41 +46,42 @@ class _Step(nn.Module):
     def __init__(self, layer: _Layer, doubles: bool) -> None:
         super().__init__()
         weight = layer.conv.weight.detach()
-        self.doubles, self.side, self.outer = doubles, layer.side, weight.shape[0]
+        self.doubles, self.shape, self.outer = doubles, layer.shape, weight.shape[0]
+        pixels = layer.shape[0] * layer.shape[1]
         self.groups, self.eps = layer.norm.num_groups, layer.norm.eps
         self.register_buffer(
             "weight", _doubling(weight) if doubles else weight.contiguous(memory_format=torch.channels_last)
         )
-        self.register_buffer("ones", torch.full((1, 1, self.side**2), 1.0 / self.side**2))
-        maps = layer.noise.view(NOISE_MAPS, 1, self.side, self.side)
-        # (maps, S * S * 9): the neighbourhood of each pixel
+        self.register_buffer("ones", torch.full((1, 1, pixels), 1.0 / pixels))
+        maps = layer.noise.view(NOISE_MAPS, 1, *layer.shape)
+        # (maps, h * w * 9): the neighbourhood of each pixel
         self.register_buffer("around", F.unfold(maps, 3, padding=1).transpose(1, 2).reshape(NOISE_MAPS, -1))
         self.register_buffer("grain", layer.grain.weight.detach().reshape(self.outer, 9).T.contiguous())
 
     def forward(self, x: torch.Tensor, gain: torch.Tensor, shift: torch.Tensor, shares: torch.Tensor) -> torch.Tensor:
-        """x (N, C, s, s), channels last; gain, shift (N, O); shares (N, maps)."""
-        n, side, outer = len(x), self.side, self.outer
+        """x (N, C, h, w), channels last; gain, shift (N, O); shares (N, maps)."""
+        n, (rows, columns), outer = len(x), self.shape, self.outer
         if self.doubles:
-            half = side // 2
-            made = _conv(x, self.weight).permute(0, 2, 3, 1)  # (N, s + 1, s + 1, 4 O)
-            y = x.new_empty(n, half, 2, half, 2, outer)
+            high, wide = rows // 2, columns // 2
+            made = _conv(x, self.weight).permute(0, 2, 3, 1)  # (N, h + 1, w + 1, 4 O)
+            y = x.new_empty(n, high, 2, wide, 2, outer)
             for row in (0, 1):
                 for column in (0, 1):
                     at = (2 * row + column) * outer
-                    y[:, :, row, :, column] = made[:, row : row + half, column : column + half, at : at + outer]
+                    y[:, :, row, :, column] = made[:, row : row + high, column : column + wide, at : at + outer]
         else:
             y = _conv(x, self.weight).permute(0, 2, 3, 1)
-        y = y.reshape(n, side * side, outer)
+        y = y.reshape(n, rows * columns, outer)
         # mean and variance of groups of channels: as products with ones, since sums over rows are slow here
         together, ones = (n, self.groups, outer // self.groups), self.ones.expand(n, -1, -1)
         middle = torch.bmm(ones, y).view(together).mean(2, keepdim=True)
         wide = torch.bmm(ones, y * y).view(together).mean(2, keepdim=True) - middle.square()
         scale = (1.0 + gain) * torch.rsqrt(wide + self.eps).expand(together).reshape(n, outer)
         offset = shift - middle.expand(together).reshape(n, outer) * scale
-        noise = (shares @ self.around).view(n, side * side, 9)
+        noise = (shares @ self.around).view(n, rows * columns, 9)
         z = torch.baddbmm(offset[:, None], noise, self.grain.expand(n, -1, -1))
         z = torch.addcmul(z, y, scale[:, None])
-        return F.leaky_relu_(z, 0.2).view(n, side, side, outer).permute(0, 3, 1, 2)
+        return F.leaky_relu_(z, 0.2).view(n, rows, columns, outer).permute(0, 3, 1, 2)
 
 
 class OptimizedPyramid(nn.Module):
@@ -110,7 +111,7 @@ class OptimizedPyramid(nn.Module):
             return made_of(z, level)
         first, last = (z[:, 0], z[:, -1]) if z.ndim == 3 else (z, z)
         styles, shares = self._styles(z)
-        x = F.leaky_relu(made_of.linear(first), 0.2).view(-1, made_of.first, 4, 4)
+        x = F.leaky_relu(made_of.linear(first), 0.2).view(-1, made_of.first, *made_of.seed)
         x = x.contiguous(memory_format=torch.channels_last)
         for k, step in enumerate(self.steps):
             x = step(x, *styles[k].chunk(2, 1), shares[:, k])

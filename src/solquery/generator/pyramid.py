@@ -18,6 +18,7 @@ from torch.nn import functional as F
 
 from ..config import GeneratorConfig
 from .footprint import FootprintMask
+from .levels import levels_of, seed_shape
 from .registry import register_own
 
 __all__ = ["PyramidDiscriminator", "PyramidGenerator", "compress", "expand", "haar_split"]
@@ -49,7 +50,7 @@ def haar_split(x: torch.Tensor) -> torch.Tensor:
 
 
 def _widths(width: int, levels: int) -> list[int]:
-    """Channels from the coarsest feature map (4 x 4) to the finest, in eights: wide where maps are small."""
+    """Channels from the coarsest feature map to the finest, in eights: wide where maps are small."""
     factors = [3.0, 2.0, 1.5, 1.0, 0.5, 0.5]
     return [max(8, 8 * int(width * factors[min(k, 5)] / 8)) for k in range(levels)]
 
@@ -61,16 +62,16 @@ class _Layer(nn.Module):
     cost more than the convolutions themselves.
     """
 
-    def __init__(self, inner: int, outer: int, side: int, latent_dim: int, index: int) -> None:
+    def __init__(self, inner: int, outer: int, shape: tuple[int, int], latent_dim: int, index: int) -> None:
         super().__init__()
         self.conv = nn.Conv2d(inner, outer, 3, padding=1, bias=False)
         self.norm = nn.GroupNorm(_GROUPS, outer, affine=False)
         self.style = nn.Linear(latent_dim, 2 * outer)
         self.grain = nn.Conv2d(1, outer, 3, padding=1, bias=False)
         frozen = torch.Generator().manual_seed(1000 + index)
-        self.register_buffer("noise", torch.randn(NOISE_MAPS, side * side, generator=frozen))
+        self.register_buffer("noise", torch.randn(NOISE_MAPS, shape[0] * shape[1], generator=frozen))
         self.register_buffer("mixing", torch.randn(latent_dim, NOISE_MAPS, generator=frozen))
-        self.side = side
+        self.shape = shape
         nn.init.zeros_(self.style.bias)
         nn.init.normal_(self.style.weight, std=0.3 / math.sqrt(latent_dim))
         nn.init.normal_(self.grain.weight, std=0.05)
@@ -80,7 +81,7 @@ class _Layer(nn.Module):
             part[:, :, None, None].contiguous(memory_format=torch.channels_last) for part in self.style(z).chunk(2, 1)
         )
         shares = F.normalize(z @ self.mixing, dim=1)  # (N, maps), so that the mixture keeps unit variance
-        noise = (shares @ self.noise).view(-1, 1, self.side, self.side)
+        noise = (shares @ self.noise).view(-1, 1, *self.shape)
         x = self.norm(self.conv(x)) * (1.0 + gain) + shift
         return F.leaky_relu(x + self.grain(noise.contiguous(memory_format=torch.channels_last)), 0.2)
 
@@ -94,12 +95,12 @@ class PixelNoise(nn.Module):
     what they drew.
     """
 
-    def __init__(self, width: int, side: int, latent_dim: int, channels: int = 8) -> None:
+    def __init__(self, width: int, shape: tuple[int, int], latent_dim: int, channels: int = 8) -> None:
         super().__init__()
         frozen = torch.Generator().manual_seed(999)
-        self.register_buffer("noise", torch.randn(NOISE_MAPS, channels * side * side, generator=frozen))
+        self.register_buffer("noise", torch.randn(NOISE_MAPS, channels * shape[0] * shape[1], generator=frozen))
         self.register_buffer("mixing", torch.randn(latent_dim, NOISE_MAPS, generator=frozen))
-        self.side, self.channels = side, channels
+        self.shape, self.channels = shape, channels
         self.strength = nn.Conv2d(width, channels, 1)
         self.spread = nn.Conv2d(channels, 4, 3, padding=1, bias=False)
         nn.init.zeros_(self.strength.weight)
@@ -107,19 +108,19 @@ class PixelNoise(nn.Module):
         nn.init.zeros_(self.spread.weight)
 
     def forward(self, features: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
-        """Features (N, C, S/2, S/2) and latents (N, D) to bands (N, 4, S/2, S/2)."""
+        """Features (N, C, H/2, W/2) and latents (N, D) to bands (N, 4, H/2, W/2)."""
         shares = F.normalize(z @ self.mixing, dim=1)
-        noise = (shares @ self.noise).view(-1, self.channels, self.side, self.side)
+        noise = (shares @ self.noise).view(-1, self.channels, *self.shape)
         return self.spread(self.strength(features) * noise.contiguous(memory_format=torch.channels_last))
 
 
 class _Block(nn.Module):
-    """Double the side, then `depth` layers."""
+    """Double the sides, to `shape`, then `depth` layers."""
 
-    def __init__(self, inner: int, outer: int, side: int, latent_dim: int, index: int, depth: int) -> None:
+    def __init__(self, inner: int, outer: int, shape: tuple[int, int], latent_dim: int, index: int, depth: int) -> None:
         super().__init__()
         self.layers = nn.ModuleList(
-            _Layer(inner if k == 0 else outer, outer, side, latent_dim, 10 * index + k) for k in range(depth)
+            _Layer(inner if k == 0 else outer, outer, shape, latent_dim, 10 * index + k) for k in range(depth)
         )
 
     def forward(self, x: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
@@ -130,7 +131,7 @@ class _Block(nn.Module):
 
 
 class PyramidGenerator(nn.Module):
-    """z (N, D) to (N, 1, S, S) within +-`limit`; `level` of growth k gives side 8 * 2^k.
+    """z (N, D) to (N, 1, H, W) within +-`limit`; level of growth k gives `image_shape(shape, k)`, 8 * 2^k for squares.
 
     The features of a level have half the side of its image: a head makes four pixels of each. Latents (N, `parts`, D)
     tell the first map and every block something of their own; (N, D) tells all the same.
@@ -138,34 +139,41 @@ class PyramidGenerator(nn.Module):
 
     def __init__(self, config: GeneratorConfig, shape: tuple[int, int]) -> None:
         super().__init__()
-        side = shape[0]
-        if shape[0] != shape[1] or side < 16 or side & (side - 1):
-            raise ValueError(f"architecture 'pyramid' makes square images of 16, 32, 64, … pixels, not {shape}")
+        try:
+            self.levels = levels_of(shape)  # 4 for 128 x 128: images of 16, 32, 64, 128
+        except ValueError as error:
+            raise ValueError(f"architecture 'pyramid': {error}") from None
         self.latent_dim = config.latent_dim
-        self.shape = tuple(shape)
-        self.levels = int(math.log2(side)) - 3  # 4 for 128: images of 16, 32, 64, 128
+        self.shape = (int(shape[0]), int(shape[1]))
+        self.seed = seed_shape(self.shape)
         self.parts = self.levels + 1
         self.hush = config.hush
         #: the strongest field that can be made, compressed
         self.bound = math.asinh(config.limit / KNEE) / _SPAN
         widths = _widths(config.width, self.levels + 1)
-        self.linear = nn.Linear(config.latent_dim, widths[0] * 16)
+        self.linear = nn.Linear(config.latent_dim, widths[0] * self.seed[0] * self.seed[1])
         self.first = widths[0]
         self.blocks = nn.ModuleList(
-            _Block(widths[k], widths[k + 1], 8 * 2**k, config.latent_dim, k, depth=2 if k else 1)
+            _Block(widths[k], widths[k + 1], self._map(k + 1), config.latent_dim, k, depth=2 if k else 1)
             for k in range(self.levels)
         )
         self.heads = nn.ModuleList(nn.Conv2d(w, 4, 3, padding=1) for w in widths[1:])
         for head in self.heads:
             nn.init.normal_(head.weight, std=0.01)  # early images are faint, as the Sun is
             nn.init.zeros_(head.bias)
-        self.fine_grain = PixelNoise(widths[-1], side // 2, config.latent_dim) if config.pixel_noise else None
-        self.window = FootprintMask(config.latent_dim, side) if config.footprint_mask else None
+        self.fine_grain = (
+            PixelNoise(widths[-1], self._map(self.levels), config.latent_dim) if config.pixel_noise else None
+        )
+        self.window = FootprintMask(config.latent_dim, self.shape) if config.footprint_mask else None
+
+    def _map(self, doublings: int) -> tuple[int, int]:
+        """Rows and columns of the feature map that so many doublings make of the coarsest."""
+        return self.seed[0] << doublings, self.seed[1] << doublings
 
     def forward(self, z: torch.Tensor, level: int | None = None) -> torch.Tensor:
         level = self.levels if level is None else level
         each = z.unbind(1) if z.ndim == 3 else (z,) * self.parts
-        x = F.leaky_relu(self.linear(each[0]), 0.2).view(-1, self.first, 4, 4)
+        x = F.leaky_relu(self.linear(each[0]), 0.2).view(-1, self.first, *self.seed)
         x = x.contiguous(memory_format=torch.channels_last)
         for block, own in zip(self.blocks[:level], each[1:], strict=False):
             x = block(x, own)
@@ -175,18 +183,18 @@ class PyramidGenerator(nn.Module):
         return self.finish(bands, each[0])
 
     def finish(self, bands: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
-        """(N, 1, S, S) preset units of what a head made, (N, 4, S/2, S/2), within the window of z (N, D)."""
+        """(N, 1, H, W) preset units of what a head made, (N, 4, H/2, W/2), within the window of z (N, D)."""
         u = F.pixel_shuffle(bands, 2)
         x = expand(self.bound * torch.tanh(u.float() / self.bound))
         if self.hush:
             # a network cannot draw nothing: half a gauss everywhere would add up to the flux of a small region
             square = x * x
             x = x * square / (square + self.hush**2)
-        return x if self.window is None else x * self.window(z, x.shape[-1])
+        return x if self.window is None else x * self.window(z, (x.shape[-2], x.shape[-1]))
 
 
 class PyramidDiscriminator(nn.Module):
-    """(N, 1, S, S) to (N,) logits; looks at Haar bands, halves the side in each block.
+    """(N, 1, H, W) to (N,) logits; looks at Haar bands, halves the sides in each block.
 
     Before the last layer it sees how much the batch varies (minibatch standard deviation), so that a generator that
     repeats itself is found out.
@@ -194,10 +202,10 @@ class PyramidDiscriminator(nn.Module):
 
     def __init__(self, config: GeneratorConfig, shape: tuple[int, int]) -> None:
         super().__init__()
-        self.levels = int(math.log2(shape[0])) - 3
+        self.levels, seed = levels_of(shape), seed_shape(shape)
         widths = [max(16, w) for w in _widths(config.width, self.levels + 1)]
         self.widths = widths
-        #: entrance of an image of side 8 * 2^k: its four bands at half the side
+        #: entrance of an image of level k: its four bands at half the sides
         self.entrances = nn.ModuleList(nn.Conv2d(4, widths[k], 3, padding=1) for k in range(self.levels + 1))
         self.blocks = nn.ModuleList(
             nn.Sequential(
@@ -207,7 +215,7 @@ class PyramidDiscriminator(nn.Module):
         )  # fmt: skip
         self.last = nn.Sequential(
             nn.Conv2d(widths[0] + 1, widths[0], 3, padding=1), nn.LeakyReLU(0.2),
-            nn.Flatten(), nn.Linear(widths[0] * 16, 128), nn.LeakyReLU(0.2), nn.Linear(128, 1),
+            nn.Flatten(), nn.Linear(widths[0] * seed[0] * seed[1], 128), nn.LeakyReLU(0.2), nn.Linear(128, 1),
         )  # fmt: skip
 
     def forward(self, x: torch.Tensor, level: int | None = None, fade: float = 1.0) -> torch.Tensor:

@@ -217,11 +217,15 @@ def compare_embeddings(
 
 
 def radial_spectrum(x: np.ndarray) -> np.ndarray:
-    """Mean power of patches (N, H, H) by whole cycles across the patch, 1 to H/2 - 1: (H/2 - 1,)."""
+    """Mean power of patches (N, H, W) by whole cycles across the shorter side S, 1 to S/2 - 1: (S/2 - 1,).
+
+    A wave has one number of cycles in every direction: pixels are as high as wide.
+    """
     x = np.asarray(x, np.float64)
-    side = x.shape[-1]
+    side = min(x.shape[1:])
     power = np.mean([np.abs(np.fft.fft2(part)) ** 2 for part in x], axis=0)
-    cycles = np.hypot(*np.meshgrid(*2 * [np.fft.fftfreq(side, 1 / side)])).round().astype(int).ravel()
+    down, across = (side * np.fft.fftfreq(n) for n in x.shape[1:])
+    cycles = np.hypot(down[:, None], across).round().astype(int).ravel()
     return np.bincount(cycles, power.ravel())[1 : side // 2] / np.bincount(cycles)[1 : side // 2]
 
 

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..training.mixing import representative_rows
 from ..training.process_group import ProcessGroup
 from .textures import TEXTURES, measure_textures
 
@@ -112,13 +113,18 @@ class StatisticsMatching(nn.Module):
         Patches measured at a time.
     remembered
         Draws among which a new one finds its place.
+    real, weight
+        Which patches are real, and the share that they have in what is measured (`representative_rows`).
     """
 
-    def __init__(self, data: Any, unit_gauss: float, seed: int, batch: int = 256, remembered: int = REMEMBERED) -> None:
+    def __init__(
+        self, data: Any, unit_gauss: float, seed: int, batch: int = 256, remembered: int = REMEMBERED,
+        real: np.ndarray | None = None, weight: float = 0.0,
+    ) -> None:  # fmt: skip
         super().__init__()
         self.unit_gauss = unit_gauss
         rng = np.random.default_rng(seed)
-        rows = np.sort(rng.choice(len(data), min(len(data), MEASURED), replace=False))
+        rows = representative_rows(len(data), MEASURED, rng, real, weight)
         parts = []
         with torch.no_grad():
             for start in range(0, len(rows), batch):

@@ -26,6 +26,7 @@ from ..training.diversity import CollapseWarning, Diversity, looking
 from ..training.monitor import TrainingMonitor
 from ..training.process_group import ProcessGroup, process_group
 from ..training.run_folder import RunFolder, TrainingError, batch_order, export_weights
+from .levels import image_shape
 from .registry import build_discriminator, build_generator
 from .vaegan import train_vaegan
 
@@ -65,8 +66,8 @@ def _call(network: nn.Module, x: torch.Tensor, level: int | None, **more: float)
     return network(x) if level is None else network(x, level=level, **more)
 
 
-def _shrink(x: torch.Tensor, side: int) -> torch.Tensor:
-    return x if x.shape[-1] == side else F.avg_pool2d(x, x.shape[-1] // side)
+def _shrink(x: torch.Tensor, halvings: int) -> torch.Tensor:
+    return F.avg_pool2d(x, 2**halvings) if halvings else x
 
 
 def _losses(config: GeneratorConfig, real: torch.Tensor, fake: torch.Tensor) -> torch.Tensor:
@@ -112,6 +113,7 @@ def train_generator(
     provenance: dict[str, Any] | None = None,
     start: str | Path | None = None,
     encoder: nn.Module | None = None,
+    real: np.ndarray | None = None,
 ) -> Path:
     """Train, or go on with a run, until the configured number of images, `until_images` or `minutes`.
 
@@ -135,7 +137,9 @@ def train_generator(
         Run folder, or checkpoint, of another run of the same networks whose weights a new run begins with (loss
         `vae-gan` only).
     encoder
-        Of the search, where the configuration has a `seeker` (loss `vae-gan` only).
+        Of the search, where the configuration has an `embedding_critic` (loss `vae-gan` only).
+    real
+        (N,) which patches are real observations, where the configuration has a `real_weight` (loss `vae-gan` only).
 
     Returns
     -------
@@ -161,7 +165,10 @@ def train_generator(
         raise TrainingError(
             f"loss {config.loss!r} knows no encoder; only 'vae-gan' is told how a search sees its draws"
         )
-    more = {name: given for name, given in (("start", start), ("encoder", encoder)) if given is not None}
+    more: dict[str, Any] = {"start": start, "encoder": encoder}
+    more = {name: given for name, given in more.items() if given is not None}
+    if config.loss == "vae-gan":
+        more["real"] = real
     train = train_vaegan if config.loss == "vae-gan" else _train_adversarial
     return train(
         config, data, run, shape, seed=seed, device=device, until_images=until_images, minutes=minutes,
@@ -242,8 +249,8 @@ class _Adversaries:
             level, fade = self.schedule.at(step * batch)
             rows = team.share(np.sort(order[within * batch : (within + 1) * batch]))
             real = torch.as_tensor(np.asarray(data[rows], np.float32))[:, None].to(place)
-            if level is not None:
-                real = _shrink(real, 8 * 2**level)
+            if level is not None and self.schedule.levels is not None:
+                real = _shrink(real, self.schedule.levels - level)
             penalty = config.r1 * R1_EVERY if config.r1 and step % R1_EVERY == 0 else 0.0
             loss_d, fakes = self._step_discriminator(real, self._draw(), level, fade, penalty)
             z = None if config.shared_batch else self._draw()
@@ -253,7 +260,7 @@ class _Adversaries:
             watch.after({"loss_g": loss_g, "loss_d": loss_d})
 
             full = level is None or level == self.schedule.levels
-            more: dict[str, Any] = {} if level is None else {"side": 8 * 2**level}
+            more: dict[str, Any] = {} if level is None else {"side": image_shape(self.shape, level)[0]}
             judging = watch.epoch_ended and full and config.loss == "bce" and team.leads
             if judging:
                 accuracy = discriminator_accuracy(self.discriminator, self.generator, judged.to(place), seed)

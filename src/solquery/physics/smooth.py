@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ..errors import SolqueryError
 from ..patch import MX_PER_G_MM2
+from .dilation import dilated
 from .geometry import R_DILATION_PX
 from .integral import POLARITY_THRESHOLD_GAUSS, pixel_area
 from .registry import as_scale, get_parameter
@@ -85,10 +86,8 @@ def _tilt(fields: Tensor, scale: Tensor | None, width: float) -> Tensor:
 
 
 def _r(fields: Tensor, scale: Tensor | None, width: float) -> Tensor:
-    def grown(mask: Tensor) -> Tensor:
-        return torch.nn.functional.max_pool2d(mask[:, None], R_DILATION_PX, stride=1, padding=R_DILATION_PX // 2)[:, 0]
-
-    return _total(_absolute(fields) * grown(_above(fields, width)) * grown(_above(-fields, width)), scale)
+    positive, negative = (dilated(_above(part, width), R_DILATION_PX) for part in (fields, -fields))
+    return _total(_absolute(fields) * positive * negative, scale)
 
 
 def _area(fields: Tensor, scale: Tensor | None, width: float) -> Tensor:

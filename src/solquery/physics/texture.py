@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..lazy import deferred
+from .dilation import dilated
 from .registry import parameter
 
 if TYPE_CHECKING:
@@ -68,13 +69,9 @@ def without_empty(fields: Tensor) -> Tensor:
 
     No magnetograph is that quiet over so many pixels. It is the border of a grid that reaches beyond the observation.
     """
-
-    def dilated(mask: Tensor) -> Tensor:
-        return torch.nn.functional.max_pool2d(mask, EMPTY_PX, stride=1, padding=EMPTY_PX // 2)
-
-    loud = (fields.abs() >= EMPTY_GAUSS).to(torch.float32)[:, None]
-    closed = 1.0 - dilated(1.0 - dilated(loud))
-    return torch.where(closed[:, 0] > 0, fields, torch.nan)
+    loud = (fields.abs() >= EMPTY_GAUSS).to(torch.float32)
+    closed = 1.0 - dilated(1.0 - dilated(loud, EMPTY_PX), EMPTY_PX)
+    return torch.where(closed > 0, fields, torch.nan)
 
 
 def fit_gaussian(counts: Tensor, edges: Tensor, iterations: int = 60) -> tuple[Tensor, Tensor]:

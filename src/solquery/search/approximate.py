@@ -26,7 +26,7 @@ from . import approximate_files as files
 from .approximate_files import About, IndexingError, Setting
 from .exact import all_squares, one_per_region, smallest
 from .index import Match, SearchError, checked_vectors, nearest, region_names
-from .provenance import made_with
+from .provenance import indexed_with
 
 if TYPE_CHECKING:
     from ..archive.store import Archive
@@ -320,7 +320,8 @@ def open_index(archive: Archive, model: Model) -> ApproximateIndex | None:
     if path is None:
         return None
     version = version_of(archive)
-    mine = [(about, folder) for about, folder in files.indexes(path) if about.encoder == made_with(model)]
+    names = indexed_with(archive, model)
+    mine = [(about, folder) for about, folder in files.indexes(path) if about.encoder in names]
     if not mine:
         if len(archive) > WORTH_AN_INDEX:
             _tell(f"{len(archive):,} patches are compared one by one; `solquery index {archive.uri}` makes it quick")

@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import feather
 
+from ..archive.grid_names import where_on_grid
 from ..archive.places import whole
 from ..archive.rows import at_version, places_of, rows_with_places, version_of
 from . import approximate_files as files
@@ -124,7 +125,7 @@ def _embedded_where(archive: Archive, model: Model) -> str:
     where = f"embedding_model = '{model.encoder_hash}' AND embedding IS NOT NULL"
     preset = getattr(model, "preset", None)
     if preset is not None and "grid_preset" in archive.columns:
-        where += f" AND grid_preset = '{preset.name}'"
+        where += f" AND {where_on_grid(archive.columns, preset)}"
     if not len(places_of(archive, where)):
         raise SearchError(
             f"{archive.uri} has no embedding by the encoder and preset of model {model.name!r} "

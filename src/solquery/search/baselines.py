@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow.compute as pc
 
+from ..archive.grid_names import GRID_COLUMNS, grid_names
 from ..archive.rows import table_with_places
 from .index import EmbeddingIndex, Match, SearchError
 from .loading import rows_of
@@ -130,11 +131,13 @@ def table_distances(
         raise SearchError(f"the archive lacks {', '.join(missing)} on the grid; {embed_with(archive, again=True)}")
     columns_of = ["id", "region", *(f"grid_{name}" for name in names)]
     marked = "grid_preset" in present
-    places, table = table_with_places(archive, [*columns_of, "grid_preset"] if marked else columns_of, where)
+    places, table = table_with_places(
+        archive, [*columns_of, *(name for name in GRID_COLUMNS if name in present)], where
+    )
     if table.num_rows == 0:
         raise SearchError(f"no patch matches {where!r}; widen the condition" if where else "the archive is empty")
     if marked:
-        found = {name for name in table["grid_preset"].unique().to_pylist() if name is not None}
+        found = {name for name in grid_names(table).unique().to_pylist() if name is not None}
         if len(found | ({preset} if preset is not None else set())) > 1:
             raise SearchError(other_preset(found, preset, archive))
     matrix = features({name: table[name].to_numpy() for name in columns_of[2:]}, names, "grid_")

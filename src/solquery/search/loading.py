@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ..archive.grid_names import GRID_COLUMNS, grid_names
 from ..archive.places import whole
 from ..archive.rows import rows_with_places, table_with_places
 from ..archive.tables import quoted
@@ -74,13 +75,13 @@ class Embedded:
     def __init__(self, archive: Archive, model: Model, where: str | None = None) -> None:
         self._archive, self._model, self._where = archive, model, where
         present = set(archive.columns)
-        names = ["id", "region", *(name for name in ("embedding_model", "grid_preset") if name in present)]
+        names = ["id", "region", *(name for name in ("embedding_model", *GRID_COLUMNS) if name in present)]
         self._places, table = table_with_places(archive, names, where)
         self._ids, self._regions = whole(table["id"]), whole(table["region"])
         self.rows = len(self._ids)
         absent = pa.chunked_array([pa.nulls(self.rows, pa.string())])
         models = table["embedding_model"] if "embedding_model" in names else absent
-        presets = table["grid_preset"] if "grid_preset" in names else None
+        presets = grid_names(table) if "grid_preset" in names else None
         # asked once: a property that looks at every weight of the encoder; the texts, a hash a row, are not kept
         self._usable, self._models = _equal(models, model.encoder_hash), models.unique().to_pylist()
         self._same = None if presets is None else _equal(presets, model.preset.name)

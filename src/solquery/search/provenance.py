@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from ..config.presets import FORMER_MEANINGS
+
 if TYPE_CHECKING:
     from ..archive.store import Archive
     from ..protocols import Model
 
-__all__ = ["embed_with", "made_with", "other_encoder", "other_preset"]
+__all__ = ["embed_with", "indexed_with", "made_with", "other_encoder", "other_preset"]
 
 
 def embed_with(archive: Archive, model: Model | None = None, again: bool = False) -> str:
@@ -27,6 +29,15 @@ def made_with(model: Model) -> str:
     """What embeddings must share to be compared: hash of the encoder, and preset, as in the name of an index."""
     preset = getattr(model, "preset", None)
     return str(model.encoder_hash) if preset is None else f"{model.encoder_hash}_{preset.name}"
+
+
+def indexed_with(archive: Archive, model: Model) -> set[str]:
+    """What an index of an archive may be named for (`made_with`) to be one of the embeddings of a model."""
+    names = {made_with(model)}
+    preset = getattr(model, "preset", None)
+    if preset is not None and "flux_outside_view" not in archive.columns:  # embedded when the name had another meaning
+        names |= {f"{model.encoder_hash}_{name}" for name, meant in FORMER_MEANINGS.items() if meant == preset.name}
+    return names
 
 
 def other_encoder(found: Iterable[str | None], archive: Archive, model: Model) -> str:

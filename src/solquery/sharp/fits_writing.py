@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,7 @@ from ..io import replacing
 from ..patch import Patch
 from .as_patch import HasPatch, as_patch
 from .cards import header_of
-from .caveats import caveats
+from .caveats import Caveat, caveats
 
 if TYPE_CHECKING:
     from sunpy.map import GenericMap
@@ -22,7 +23,13 @@ if TYPE_CHECKING:
 __all__ = ["write_fits"]
 
 
-def write_fits(patch: Patch | HasPatch | GenericMap, path: str | Path, *, quantum_gauss: float | None = None) -> Path:
+def write_fits(
+    patch: Patch | HasPatch | GenericMap,
+    path: str | Path,
+    *,
+    quantum_gauss: float | None = None,
+    limits: Sequence[Caveat] | None = None,
+) -> Path:
     """Write a patch as FITS: gauss, CEA coordinates, and what kind of patch it is.
 
     `read_sharp` gives the patch back, ``sunpy.map.Map`` reads it too. The header's SOURCE says whether the image is
@@ -39,13 +46,17 @@ def write_fits(patch: Patch | HasPatch | GenericMap, path: str | Path, *, quantu
         Replaced at once when complete; its folder is made when needed.
     quantum_gauss
         None writes float32; a number writes a Rice-compressed image in steps of that many gauss.
+    limits
+        What CAVEATS names, where more is known than `caveats` of the patch, such as that a grid cuts it
+        (`solquery.archive.view.caveats_on_grid`); None: those.
 
     Returns
     -------
     The path.
     """
     patch, path = as_patch(patch), Path(path)
-    data, header = np.asarray(patch.field, dtype=np.float32), header_of(patch, caveats(patch))
+    found = caveats(patch) if limits is None else list(limits)
+    data, header = np.asarray(patch.field, dtype=np.float32), header_of(patch, found)
     if quantum_gauss is None:
         units = fits.HDUList([fits.PrimaryHDU(data, header)])
     else:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from safetensors.torch import load_file
 
-from ..config import get_preset
+from ..config import preset_of_run
 from ..errors import SolqueryError
 from ..generator.registry import build_generator
 from ..generator.training import read_settings
@@ -117,7 +117,8 @@ def choose_checkpoint(
         files = _kept(run)
         if not files:
             raise ChoiceError(f"{run} has kept no checkpoints to choose from: train it for longer")
-        base = get_preset(preset or resolved.get("provenance", {}).get("preset") or encoder.preset.name)
+        named = preset or resolved.get("provenance", {}).get("preset") or encoder.preset.name
+        base = preset_of_run(named, shape)
         full = dataclasses.replace(base, generator=config, encoder=encoder.preset.encoder)
         held, table = None, []
         for k, (images, file) in enumerate(files.items()):

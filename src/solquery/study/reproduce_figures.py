@@ -218,10 +218,11 @@ def figure_strips(
     physical
         Whether values are in maxwell and megametres, or in gauss and pixels.
     """
-    figure = Figure(figsize=(8.2, 2.55 * len(strips) + 0.5), layout="constrained")
+    ratio = max((gauss.shape[1] / gauss.shape[2] for _, gauss, _ in strips), default=1.0)
+    figure = Figure(figsize=(8.2, (1.45 + 1.1 * ratio) * len(strips) + 0.5), layout="constrained")
     parts = figure.subfigures(len(strips), 1, squeeze=False)[:, 0]
     for part, (one, gauss, ranks) in zip(parts, strips, strict=True):
-        grid = part.add_gridspec(2, frames, height_ratios=(1.0, 0.72), hspace=0.02, wspace=0.03)
+        grid = part.add_gridspec(2, frames, height_ratios=(ratio, 0.72), hspace=0.02, wspace=0.03)
         held = " and ".join(_symbol(name) for name in one.hold)
         part.suptitle(f"{_symbol(one.name)} changed, {held or 'nothing'} held", x=0.01, ha="left", fontsize=9.5)
         shown = np.linspace(0, len(one.eps) - 1, frames).round().astype(int)
@@ -320,7 +321,9 @@ def figure_rows(
 
     North is up and west to the right. Where `scale_mm`, Mm per pixel (y, x), is known a bar tells 50 Mm.
     """
-    figure = Figure(figsize=(1.75 * len(heads) + 0.3, 1.75 * len(rows) + 0.85), layout="constrained")
+    shapes = [field.shape for row in rows for field in row if field is not None]
+    high = 1.75 * max((height / width for height, width in shapes), default=1.0)
+    figure = Figure(figsize=(1.75 * len(heads) + 0.3, high * len(rows) + 0.85), layout="constrained")
     grid = figure.subplots(len(rows), len(heads), squeeze=False)
     image: Any = None
     for k, row in enumerate(rows):

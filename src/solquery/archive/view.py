@@ -1,0 +1,98 @@
+"""How much of a region the grid of a preset does not show."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..config import Preset
+from ..patch import Patch
+from ..sharp.caveats import Caveat, caveats
+from .prepare import CENTRE_GAUSS, field_centre, view_starts
+
+if TYPE_CHECKING:
+    from .store import Archive
+
+__all__ = ["MARKED_SHARE", "caveats_on_grid", "flux_outside_view", "shares_outside_view", "view_caveat"]
+
+#: share of a region's flux outside the view from which numbers on the grid are those of a part of it
+MARKED_SHARE = 0.03
+
+
+def flux_outside_view(field: np.ndarray, scale_mm: tuple[float, float] | None, preset: Preset) -> float:
+    """Share of the unsigned flux over 100 G of a field that lies outside the grid of `preset`.
+
+    Parameters
+    ----------
+    field
+        (ny, nx) gauss; pixels that are not finite count as zero.
+    scale_mm
+        (y, x) Mm per pixel.
+    preset
+        Whose grid is laid around the region as `place_on_grid` does.
+
+    Returns
+    -------
+    0 to 1; 0 where the field has no pixel over 100 G, or the preset stretches whole patches; NaN without a scale where
+    the preset needs one.
+
+    Examples
+    --------
+    >>> from solquery.config import get_preset
+    >>> flux_outside_view(np.full((100, 1000), 500.0), (0.7, 0.7), get_preset("physical"))  # 700 Mm in a view of 350
+    0.5002...
+    """
+    if preset.scale_mm is None:
+        return 0.0
+    if scale_mm is None:
+        return math.nan
+    strong = np.abs(np.nan_to_num(np.asarray(field, np.float32), posinf=0.0, neginf=0.0))
+    strong[strong <= CENTRE_GAUSS] = 0.0
+    total = float(strong.sum(dtype=np.float64))
+    if total == 0.0:
+        return 0.0
+    shown = []
+    for n, (start, view) in zip(
+        strong.shape, view_starts(strong.shape, scale_mm, preset, field_centre(field)), strict=True
+    ):
+        edges = np.arange(n)
+        shown.append(np.clip(np.minimum(edges + 1.0, start + view) - np.maximum(edges, start), 0.0, None))
+    inside = float(shown[0] @ strong.astype(np.float64) @ shown[1])
+    return min(max(1.0 - inside / total, 0.0), 1.0)
+
+
+def shares_outside_view(archive: Archive, ids: Sequence[str], preset: Preset) -> np.ndarray:
+    """(N,) `flux_outside_view` of patches of an archive; the field of one that fits the view is not read."""
+    out = np.full(len(ids), math.nan)
+    if preset.scale_mm is None:
+        return np.zeros(len(ids))
+    about = {row["id"]: row for row in archive.sizes(ids)}
+    larger = []
+    for k, patch_id in enumerate(ids):
+        row = about[patch_id]
+        if row["scale_y_mm"] is None:
+            continue
+        sides = (row["ny"] * row["scale_y_mm"], row["nx"] * row["scale_x_mm"])
+        out[k] = 0.0
+        if any(side > n * step for side, n, step in zip(sides, preset.shape, preset.scale_mm, strict=True)):
+            larger.append(k)
+    for k, patch in zip(larger, archive.patches(ids=[ids[k] for k in larger]), strict=True):
+        out[k] = flux_outside_view(patch.field, patch.scale_mm, preset)
+    return out
+
+
+def caveats_on_grid(patch: Patch, preset: Preset) -> list[Caveat]:
+    """`caveats` of a patch, and ``view`` where the grid of `preset` shows less than 97 % of its flux over 100 G."""
+    lost = flux_outside_view(patch.field, patch.scale_mm, preset)
+    return [*caveats(patch), *view_caveat(lost, preset.name)]
+
+
+def view_caveat(lost: float, preset_name: str) -> list[Caveat]:
+    """The limit ``view`` for a share of flux outside the grid (`flux_outside_view`); none where it is small."""
+    if not lost > MARKED_SHARE:
+        return []
+    text = f"cut by the grid of preset {preset_name}: {lost:.0%} of the flux over 100 G lies outside its view"
+    return [Caveat("view", text)]

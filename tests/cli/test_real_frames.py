@@ -1,0 +1,143 @@
+"""Training on simulated and real frames together, and what a view cuts, as the command line tells it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+from command_line import call, document, failure
+
+from solquery.archive import Archive
+from solquery.patch import Patch
+from solquery.sharp import write_fits
+
+
+def field(k, shape=(24, 36)):
+    y, x = np.mgrid[: shape[0], : shape[1]]
+    random = np.random.default_rng(k)
+    out = random.normal(0, 5, shape)
+    for sign in (1, -1):
+        at = random.uniform(0.3, 0.7) * shape[0], random.uniform(0.3, 0.7) * shape[1]
+        out += sign * 1200 * np.exp(-((y - at[0]) ** 2 + (x - at[1]) ** 2) / 18.0)
+    return out.astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def mixed(tmp_path_factory):
+    """Twenty simulated patches and six real ones of three HARPs."""
+    archive = Archive.create(tmp_path_factory.mktemp("mixed") / "archive")
+    archive.add([Patch(field(k), (2.0, 2.0), f"s{k:02d}", f"SIM {k // 2}", "simulated") for k in range(20)])
+    harps = (377, 377, 377, 1449, 1449, 2)
+    archive.add(
+        [Patch(field(50 + k), (2.0, 2.0), f"r{k}", f"HARP {n}", "real", harpnum=n) for k, n in enumerate(harps)]
+    )
+    return archive
+
+
+def test_an_encoder_learns_of_both_and_its_run_says_which_regions(mixed, tmp_path):
+    command = ("train", "encoder", "--preset", "tiny", "--archive", mixed.uri, "--device", "cpu", "--images", 32)
+    weighted = (*command, "--real-weight", 0.25, "--leave-out-harps", "1449,2")
+    _, err = call(*weighted, "--run", tmp_path / "run")
+    assert "left out: 3 patches, of a region that is left out" in err
+    told = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert told["encoder"]["real_weight"] == 0.25
+    assert told["provenance"]["real"] == {"patches": 3, "harps": [377]}
+    assert told["provenance"]["left_out_harps"] == [2, 1449]
+    said = failure(*weighted, "--leave-out-harps", "377", "--run", tmp_path / "none")
+    assert "needs real patches beside simulated ones" in said
+    assert "no real patch of HARP 9" in failure(*command, "--leave-out-harps", "9", "--run", tmp_path / "none")
+    call(*command, "--leave-out-harps", "nine", "--run", tmp_path / "none", code=2)
+
+
+def test_the_options_reach_the_configuration(tmp_path):
+    about = document("train", "encoder", "--preset", "physical", "--device", "cpu", "--self-supervised", "--dry-run")
+    assert about["encoder"]["physics"] == [] and about["encoder"]["real_weight"] == 0
+    taught = document("train", "encoder", "--preset", "physical", "--precision", "bf16", "--dry-run")
+    assert taught["encoder"]["physics"] and taught["encoder"]["precision"] == "bf16"
+    about = document("train", "generator", "--preset", "physical", "--real-weight", 0.3, "--dry-run")
+    assert about["generator"]["real_weight"] == 0.3 and about["shape"] == [96, 192]
+    for wrong in (1.0, -0.1):
+        call("train", "generator", "--preset", "physical", "--real-weight", wrong, "--dry-run", code=2)
+    # a loss that knows no such share
+    call("train", "generator", "--preset", "tiny", "--real-weight", 0.3, "--dry-run", code=2)
+
+
+def test_adapting_begins_with_a_run_and_takes_its_settings(tmp_path):
+    command = ("train", "generator", "--preset", "physical", "--device", "cpu", "--adapt", "--dry-run")
+    call(*command, code=2)
+    call(*command, "--start", "physical", code=2)
+    about = document(*command, "--start", tmp_path)["generator"]
+    assert (about["real_weight"], about["discriminator_augment"]) == (0.5, 0.6)
+    assert (about["frozen_discriminator_layers"], about["learning_rate"]) == (2, 1e-4)
+    given = document(*command, "--start", tmp_path, "--real-weight", 0.7, "--learning-rate", 2e-4)["generator"]
+    assert (given["real_weight"], given["learning_rate"], given["frozen_discriminator_layers"]) == (0.7, 2e-4, 2)
+
+
+def wide_region():
+    """Spots 450 Mm apart, which no view of 350 Mm shows together: the smaller one, a sixth of the flux, is cut."""
+    out = np.zeros((60, 280), np.float32)
+    out[20:40, 20:40], out[20:40, 250:254] = 1500.0, -1500.0
+    return Patch(out, (2.0, 2.0), "real-1-20120307T000000-Br", "HARP 1", "real", harpnum=1)
+
+
+def test_parameters_say_what_the_view_cuts(tmp_path):
+    from astropy.table import QTable
+
+    path = write_fits(wide_region(), tmp_path / "wide.fits")
+    got = document("params", path, "--no-errors", "--param", "tuf", "--out", tmp_path / "table.ecsv")
+    (record,) = got["patches"]
+    told = record["flux_outside_view"]
+    assert told["value"] == pytest.approx(1 / 6, abs=0.01) and told["preset"] == "physical"
+    (mark,) = [c for c in record["caveats"] if c["name"] == "view"]
+    assert "17% of the flux" in mark["text"]
+    table = QTable.read(tmp_path / "table.ecsv")
+    assert table["flux_outside_view"][0] == pytest.approx(told["value"])
+    assert "view" in table["caveats"][0].split()
+    whole = write_fits(dataclasses.replace(wide_region(), field=field(3)), tmp_path / "whole.fits")
+    (record,) = document("params", whole, "--no-errors", "--param", "tuf")["patches"]
+    assert record["flux_outside_view"]["value"] == 0 and "view" not in [c["name"] for c in record["caveats"]]
+
+
+@pytest.fixture(scope="module")
+def square(tmp_path_factory):
+    """An archive that the shipped model, whose grid is square, has embedded."""
+    archive = Archive.create(tmp_path_factory.mktemp("square") / "archive")
+    archive.add([wide_region(), *(Patch(field(k), (2.0, 2.0), f"s{k}", f"SIM {k}", "simulated") for k in range(2))])
+    call("archive", "embed", archive.uri, "--model", "physical")
+    return Archive.open(archive.uri)
+
+
+def test_archive_search_table_files_and_page_say_it_too(square, tmp_path):
+    import csv
+
+    from astropy.io import fits
+
+    from solquery.app.records import known_of
+
+    own = wide_region().id
+    table = square.table(["id", "grid_preset", "flux_outside_view"])
+    shares = dict(zip(table["id"].to_pylist(), table["flux_outside_view"].to_pylist(), strict=True))
+    assert shares.pop(own) == pytest.approx(1 / 6, abs=0.01) and set(shares.values()) == {0.0}
+    assert set(table["grid_preset"].to_pylist()) == {"physical-square"}
+    command = ("search", own, "--archive", square.uri, "--model", "physical", "-k", 1, "--rerank", 0)
+    found = document(*command, "--save", tmp_path / "saved")
+    assert "view" in [c["name"] for c in found["query"]["caveats"]]
+    (match,) = found["matches"]
+    assert match["id"] == own and match["flux_outside_view"] == pytest.approx(1 / 6, abs=0.01)
+    (row,) = csv.DictReader((tmp_path / "saved" / "matches.csv").open())
+    assert float(row["flux_outside_view"]) == pytest.approx(1 / 6, abs=0.01)
+    (file,) = (tmp_path / "saved").glob("*.fits")
+    assert "view" in fits.getheader(file)["CAVEATS"].split()
+    (row,) = square.table(where=f"id = '{own}'").to_pylist()
+    assert known_of(row, None)["flux_outside_view"] == pytest.approx(1 / 6, abs=0.01)
+
+
+def test_what_was_embedded_when_physical_was_square_is_searched_as_it_is(square):
+    ids = square.ids()
+    square.set_columns(ids, {"grid_preset": ["physical"] * 3, "flux_outside_view": [np.nan] * 3})
+    command = ("search", ids[0], "--archive", square.uri, "--model", "physical", "--rerank", 0)
+    for by in ("ssl", "physics", "euclidean"):
+        assert document(*command, "--by", by, "-k", 1)["matches"][0]["id"] == ids[0]
+    assert set(Archive.open(square.uri).table(["grid_preset"])["grid_preset"].to_pylist()) == {"physical"}
