@@ -25,9 +25,12 @@ def test_each_layer_is_the_one_of_torch(n, channels, height, width, seed):
         return torch.randn(*shape, generator=random, dtype=torch.float64)
 
     coarse, fine = draw(n, channels, height, width), draw(n, 1, 2 * height + 1, 2 * width + 2)
-    weight, thin, bias = draw(channels, 2, 3, 3), draw(channels, 1, 3, 3), draw(1)
-    assert torch.allclose(double(coarse, weight, draw(2) * 0), F.conv_transpose2d(coarse, weight, stride=2))
-    assert torch.allclose(double_thin(coarse, thin, bias), F.conv_transpose2d(coarse, thin, bias, stride=2))
+    weight, thin = draw(channels, 2, 3, 3), draw(channels, 1, 3, 3)
+    both = draw(2)
+    doubled = F.conv_transpose2d(coarse, weight, both, stride=2)
+    assert torch.allclose(double(coarse, weight, both), doubled)
+    assert torch.allclose(double(coarse, weight, both, 0.2), F.leaky_relu(doubled, 0.2))
+    assert torch.allclose(double_thin(coarse, thin), F.conv_transpose2d(coarse, thin, stride=2))
     bias = draw(channels)
     assert torch.allclose(halve_thin(fine, thin, bias), F.conv2d(fine, thin, bias, stride=2))
 
@@ -40,7 +43,8 @@ def test_first_and_second_derivatives_are_right():
 
     for function, arguments in (
         (double, (draw(2, 3, 4, 3), draw(3, 2, 3, 3), draw(2))),
-        (double_thin, (draw(2, 3, 4, 3), draw(3, 1, 3, 3), draw(1))),
+        (lambda x, w, b: double(x, w, b, 0.2), (draw(2, 3, 4, 3), draw(3, 2, 3, 3), draw(2))),
+        (double_thin, (draw(2, 3, 4, 3), draw(3, 1, 3, 3))),
         (halve_thin, (draw(2, 1, 8, 7), draw(3, 1, 3, 3), draw(3))),
     ):
         assert torch.autograd.gradcheck(function, arguments)

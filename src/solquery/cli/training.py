@@ -94,6 +94,13 @@ DecayImages = Annotated[
 Seen = Annotated[
     str | None, typer.Option("--encoder", help="Model, or run of an encoder, that is shown what is drawn (vae-gan).")
 ]
+HeldOut = Annotated[
+    str | None,
+    typer.Option(help="Archive of other regions: the discriminator is asked about these too after each epoch (bce)."),
+]
+HeldOutWhere = Annotated[
+    str | None, typer.Option(help="SQL condition: which patches of --held-out, or of --archive without it.")
+]
 PictureEvery = Annotated[int, typer.Option(min=1, help="Steps between pictures of the same 36 latents.")]
 Dry = Annotated[bool, typer.Option("--dry-run", help="Print the resolved configuration and stop.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
@@ -119,6 +126,8 @@ def train_generator(
     warmup: WarmupImages = None,
     decay_images: DecayImages = None,
     encoder: Seen = None,
+    held_out: HeldOut = None,
+    held_out_where: HeldOutWhere = None,
     picture_every: PictureEvery = 500,
     dry_run: Dry = False,
     json: Json = False,
@@ -145,12 +154,14 @@ def train_generator(
 
         told = {"preset": chosen.name, "prepared": preset_key(chosen)}
         seen = seen_by(encoder, chosen, told)
+        others = _held_out(chosen, archive, held_out, held_out_where)
         began = time.monotonic()
         with _resumable("training the generator", folder) as report:
             weights = train(
                 config, patches, folder, chosen.shape,
                 seed=seed, device=place, until_images=until_images, minutes=minutes, picture_steps=picture_every,
                 progress=report.training, provenance=told, start=start, encoder=seen,
+                held_out=others,
             )  # fmt: skip
     if leads:
         trained(folder, {"weights": str(weights)}, time.monotonic() - began, json)
@@ -189,6 +200,8 @@ def train_encoder(
     seed: Seed = 0,
     device: Device = "auto",
     loss: Loss = None,
+    batch: Annotated[int | None, typer.Option(min=2, help="Patches of a step, instead of the preset's.")] = None,
+    precision: Precision = None,
     learning_rate: Rate = None,
     without: Without = None,
     stop_on_collapse: Annotated[
@@ -201,10 +214,12 @@ def train_encoder(
     if bool(drawn) != (generator is not None):
         raise typer.BadParameter("--drawn N and --generator RUN go together")
     start = started_from(start)
-    chosen, config = _plan(preset, "encoder", images, epochs, {"loss": loss, "learning_rate": learning_rate})
+    changes = {"loss": loss, "batch": batch, "precision": precision, "learning_rate": learning_rate}
+    chosen, config = _plan(preset, "encoder", images, epochs, changes)
     place = _device(device)
     config = dataclasses.replace(config, augment=config.augment.without(*(kind.value for kind in without or [])))
-    config = fitting_precision(config, "encoder", place, run)
+    if precision is None:
+        config = fitting_precision(config, "encoder", place, run)
     if dry_run:
         emit(_resolved("encoder", chosen, config, run, archive, data, seed, device, minutes, until_images))
         return
@@ -317,6 +332,24 @@ def ready(
     if where is None and store.path is not None:
         return run, store.prepared_memmap(preset)[1]
     return run, store.prepared(preset, where)[1]
+
+
+def _held_out(preset: Preset, archive: str | None, held_out: str | None, where: str | None) -> np.ndarray | None:
+    """Patches (N, H, W) in preset units that the training does not see, a few for each of many regions."""
+    held_out = held_out or (archive if where is not None else None)
+    if held_out is None:
+        if where is not None:
+            raise typer.BadParameter("--held-out-where goes with --held-out or --archive")
+        return None
+    from ..archive.store import Archive
+    from ..generator.epoch_choice import ACCURACY_PATCHES
+    from ..training.run_folder import batch_order
+
+    store = Archive.open(held_out)
+    ids = sorted(store.table(["id"], where)["id"].to_pylist())
+    if not ids:
+        raise SolqueryError(f"no patch of {store.uri} is held out; take another archive or condition")
+    return store.prepared(preset, ids=[ids[k] for k in batch_order(0, 0, len(ids))[:ACCURACY_PATCHES]])[1]
 
 
 def _check_prepared(data: Path, preset: Preset) -> None:
