@@ -1,9 +1,9 @@
-"""The paper's choice among the epochs of a training: the one whose discriminator tells generated from real least well.
+"""The paper's choice among the epochs of a training: the one whose discriminator is least accurate.
 
-"For further inference, we pick the epoch, from first 100 epochs, for which the discriminator shows the least accuracy in
-distinguishing generated data from real" (paper, section 4). The text does not say on which real patches. Accuracy is
-therefore measured on patches of the training and, where they are given, on patches of regions that the training does not
-see: a discriminator that has learned its patches by heart is better on the first than on the second.
+"For further inference, we pick the epoch, from first 100 epochs, for which the discriminator shows the least accuracy
+in distinguishing generated data from real" (paper, section 4). The text does not say on which real patches. Accuracy is
+therefore measured on patches of the training and, where they are given, on patches of regions that the training does
+not see: a discriminator that has learned its patches by heart is better on the first than on the second.
 """
 
 from __future__ import annotations

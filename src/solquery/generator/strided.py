@@ -1,7 +1,7 @@
 """The strided convolutions of the paper's networks, in the way that a CPU computes fastest; the numbers stay the same.
 
-A transposed convolution runs several times as fast when its bias is added afterwards (oneDNN has no fast kernel for both
-together), and the bias is added ten times as fast to rows of pixels as to single pixels of few channels.
+A transposed convolution runs several times as fast when its bias is added afterwards (oneDNN has no fast kernel for
+both together), and the bias is added ten times as fast to rows of pixels as to single pixels of few channels.
 
 The last layer of the paper's generator (32 channels to 1, transposed) and the gradient of its discriminator's first
 layer with respect to the patch are the same operation. The convolutions of a CPU library are made for many channels and
