@@ -94,6 +94,12 @@ DecayImages = Annotated[
 Seen = Annotated[
     str | None, typer.Option("--encoder", help="Model, or run of an encoder, that is shown what is drawn (vae-gan).")
 ]
+LinearLayers = Annotated[
+    int | None,
+    typer.Option(
+        min=1, max=2, help="Linear layers of the paper's discriminator: 2 as in its code, or 1 as in its text."
+    ),
+]
 HeldOut = Annotated[
     str | None,
     typer.Option(help="Archive of other regions: the discriminator is asked about these too after each epoch (bce)."),
@@ -122,6 +128,7 @@ def train_generator(
     precision: Precision = None,
     learning_rate: Rate = None,
     shared_batch: Shared = None,
+    discriminator_linear_layers: LinearLayers = None,
     start: Start = None,
     warmup: WarmupImages = None,
     decay_images: DecayImages = None,
@@ -134,6 +141,7 @@ def train_generator(
 ) -> None:
     """Train a generator on the patches of an archive."""
     changes = {"precision": precision, "learning_rate": learning_rate, "shared_batch": shared_batch}
+    changes["discriminator_linear_layers"] = discriminator_linear_layers
     start = started_from(start)
     changes |= {"decay_images": decay_images, "embedding_critic": encoder and 1.0, **begun_with(start, warmup)}
     chosen, config = _plan(preset, "generator", images, epochs, changes)

@@ -29,6 +29,9 @@ class GeneratorConfig:
     #: the checkpoint is chosen among this many first epochs
     choose_within_epochs: int = 100
     width: int = 64
+    #: linear layers at the end of the paper's discriminator: 2, as in its code (of 100 numbers between them), or 1, as
+    #: in its text
+    discriminator_linear_layers: int = 2
     precision: str = "fp32"
     #: images spent at each coarser level before the next is grown, coarsest first; empty: no growing
     grow_images: tuple[int, ...] = ()
@@ -82,6 +85,8 @@ class GeneratorConfig:
         fine = not self.pixel_noise or self.arch == "pyramid"
         _require(fine, f"architecture {self.arch!r} has no pixel_noise, only 'pyramid'")
         _require(self.decay_images >= 0, f"decay_images must not be negative, got {self.decay_images}")
+        layers = self.discriminator_linear_layers
+        _require(layers in (1, 2), f"discriminator_linear_layers must be 1 or 2, got {layers}")
         losses = ("bce", "relativistic", "vae-gan")
         _require(self.loss in losses, f"loss must be one of {', '.join(losses)}, got {self.loss!r}")
         _require(self.precision in ("fp32", "bf16"), f"precision must be 'fp32' or 'bf16', got {self.precision!r}")

@@ -60,7 +60,10 @@ class _ThinConv(nn.Conv2d):
 
 
 class PaperDiscriminator(nn.Module):
-    """(N, 1, H, W) to (N,) logits; 1,495,945 parameters at 128 x 128.
+    """(N, 1, H, W) to (N,) logits; 1,495,945 parameters at 128 x 128, or 70,145 with one linear layer.
+
+    The paper's text ends it with "a linear layer", its published code with two; `config.discriminator_linear_layers`
+    says which.
 
     The paper ends with a sigmoid; it is left to the loss (binary cross-entropy of a logit is the same number,
     computed without overflow), so that `torch.sigmoid` of this output is the paper's.
@@ -80,12 +83,18 @@ class PaperDiscriminator(nn.Module):
             nn.Conv2d(w // 2, w, 3, stride=2), nn.LeakyReLU(0.2, inplace=True),
             nn.Conv2d(w, w, 3, stride=2), nn.LeakyReLU(0.2, inplace=True),
             nn.Flatten(),
-            nn.Linear(w * sides[0] * sides[1], 100), nn.LeakyReLU(0.2),
-            nn.Linear(100, 1),
+            *_end(w * sides[0] * sides[1], config.discriminator_linear_layers),
         )  # fmt: skip
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.features(x).squeeze(1)
+
+
+def _end(features: int, layers: int) -> list[nn.Module]:
+    """From the features of a patch to its logit."""
+    if layers == 1:
+        return [nn.Linear(features, 1)]
+    return [nn.Linear(features, 100), nn.LeakyReLU(0.2, inplace=True), nn.Linear(100, 1)]
 
 
 register_own("paper", PaperGenerator, PaperDiscriminator)

@@ -32,7 +32,7 @@ Progress = Callable[[str, float], None]
 
 #: files of this room that decide what a stage gives; a report is rendered anew every time
 _STUDY = ("magnetogram", "figures", "report", "retrieval", "retrieval_report", "reproduce", "reproduce_figures",
-          "reproduce_experiments", "reproduce_table")  # fmt: skip
+          "reproduce_experiments", "reproduce_table", "paper_experiments")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -53,11 +53,17 @@ class Plan:
     resamples: int = 1_000
     #: latents over which the effect of a strip is averaged
     effects: int = 64
+    #: latents of the larger look-up table that conditional directions are fitted to as well (paper: 10,000)
+    lookup: int = 40_000
+    #: queries whose matches are compared by visual similarity
+    judged: int = 200
     seed: int = 0
 
 
 FULL = Plan()
-QUICK = Plan(queries=200, plane=400, inversions=32, starts=1, steps=30, resamples=300, effects=32)
+QUICK = Plan(
+    queries=200, plane=400, inversions=32, starts=1, steps=30, resamples=300, effects=32, lookup=2_000, judged=24
+)
 
 
 @dataclass
@@ -91,7 +97,7 @@ class Study:
 def _code() -> str:
     """Digest of the code that decides what comes out."""
     package = Path(__file__).parent.parent
-    folders = ("physics", "steering", "retrieval", "generator")
+    folders = ("physics", "steering", "search", "generator", "encoder")
     files = [file for folder in folders for file in sorted((package / folder).glob("*.py"))]
     files += [package / "study" / f"{name}.py" for name in _STUDY]
     return source_digest(*files, package / "config/preset.py")
@@ -130,11 +136,12 @@ def _version() -> str:
 
 def _stages(study: Study) -> Sequence[tuple[str, Mapping[str, Any], Callable[..., dict[str, Any]]]]:
     """Name, what it depends on, and its work, in the order of the paper."""
+    from . import paper_experiments as paper
     from . import reproduce_experiments as experiments
 
     plan, models = study.plan, {"model": _model_key(study.model), "code": _code(), "seed": study.plan.seed}
     data = {**models, "archive": _archive_key(study.archive)}
-    asked = {**data, "queries": plan.queries}
+    asked = {**data, "queries": plan.queries, "judged": plan.judged}
     runs = [[run.name, _run_key(run)] for run in study.runs]
     return (
         ("training", {**models, "runs": runs}, experiments.training),
@@ -143,12 +150,14 @@ def _stages(study: Study) -> Sequence[tuple[str, Mapping[str, Any], Callable[...
         ("directions", models, experiments.directions),
         ("figure4", {**models, "plane": plan.plane}, experiments.figure4),
         ("figure5", {**models, "effects": plan.effects}, experiments.figure5),
+        ("conditional", {**models, "effects": plan.effects, "lookup": plan.lookup}, paper.conditional),
         (
             "figure6",
             {**data, **{name: getattr(plan, name) for name in ("inversions", "starts", "steps", "resamples")}},
             experiments.figure6,
         ),
-        ("queries", asked, experiments.queries),
+        ("copies", data, paper.changed_copies),
+        ("queries", {**asked, "resamples": plan.resamples}, experiments.queries),
         ("figure7", asked, experiments.figure7),
         ("figure8", asked, experiments.figure8),
         ("figure9", asked, experiments.figure9),
@@ -205,6 +214,7 @@ def _about(study: Study) -> dict[str, Any]:
             "scale_mm": preset.scale_mm,
             "shape": list(preset.shape),
             "clip_gauss": preset.clip_gauss,
+            "papers_method": preset.papers_method,
             "generator": {"arch": preset.generator.arch, "loss": preset.generator.loss},
             "encoder": {"loss": preset.encoder.loss, "physics": list(preset.encoder.physics)},
             "provenance": study.model.metadata.get("provenance", {}),

@@ -11,6 +11,7 @@ from typing import Any
 from ..physics import get_parameter, unit_of
 from .figures import METHOD_LABELS
 from .magnetogram import GREY_TEXT
+from .paper_sections import conditional_section, copies_section, epochs_text, pipeline_section, similarity_text
 from .report import page, quantity, section, table, wide
 from .retrieval import METHODS
 
@@ -112,13 +113,23 @@ def differences(about: Results) -> list[str]:
         if taught
         else f"Encoder. Loss “{encoder['loss']}” instead of SimSiam, a narrower network."
     )
+    if model.get("papers_method"):
+        out.append("Figure 4. Along the first two latent numbers, as in the paper.")
+        out.append(
+            "Figure 6. The latent vector is free, as in the paper; a sample is inverted, not the whole archive. The "
+            "noise that grows toward the limb is the simulator's where patches are simulated."
+        )
+    else:
+        out.append(
+            "Figure 4. The paper projects along the first two latent numbers; here the two that weigh most in the "
+            "normal are taken, without which the view is stretched beyond reading."
+        )
+        out.append(
+            "Figure 6. The paper lets the latent vector wander freely. Here a mild penalty keeps it where the "
+            "generator was trained, and a sample is inverted, not the whole archive."
+        )
     out.append(
-        "Figure 4. The paper projects along the first two latent numbers; here the two that weigh most in the normal "
-        "are taken, without which the view is stretched beyond reading."
-    )
-    out.append(
-        "Figure 6. The paper lets the latent vector wander freely. Here a mild penalty keeps it where the generator "
-        "was trained, and a sample is inverted, not the whole archive."
+        "Search. By the embedding alone, of single frames: not grouped by region and not ranked again, as in the paper."
     )
     out.append(
         "Intervals. The paper gives none. Ours resample the matched regions, since frames of one region are not "
@@ -138,6 +149,8 @@ def _training(result: Results, folder: Path) -> str:
         chosen = run["chosen_images"]
         text = f"chosen after {chosen:,.0f} images" if chosen else "the end of the run is used"
         caption = f"{escape(run['run'])}: {run['images']:,.0f} images; {text}: {escape(str(run['chosen_by']))}."
+        rule = epochs_text(run)
+        caption += f" The paper's rule takes {escape(rule)}." if rule else ""
         if run["file"]:
             parts.append(_plate(folder, run["file"], f"training curves of {run['run']}", caption))
         else:
@@ -259,11 +272,12 @@ def _inversions(result: Results, folder: Path) -> str:
         return section("Fig. 6", "Error and place on the disk", f"<p>Not drawn: {escape(result['why'])}.</p>")
 
     def says(test: Mapping[str, float | None]) -> str:
-        low, high = test["low"], test["high"]
+        low, high, p = test["low"], test["high"], test["p"]
         if low is None or high is None:
             return "unknown"
         word = "rises" if low > 0 else "falls" if high < 0 else "neither rises nor falls beyond chance"
-        return f"{word} (Spearman {_text(test['spearman'])}, 95 % interval {_text(low)} to {_text(high)})"
+        chance = "" if p is None else f"; over the means of regions p = {p:.1g}"
+        return f"{word} (Spearman {_text(test['spearman'])}, 95 % interval {_text(low)} to {_text(high)}{chance})"
 
     return section(
         "Fig. 6",
@@ -299,6 +313,15 @@ def _retrieval(results: Results, folders: Mapping[str, Path]) -> str:
     }
     alike = asked["likeness"]
     likeness = ", ".join(f"{METHOD_LABELS[m].split(' (')[0]} {_text(alike[m])}" for m in METHODS if m in alike)
+    above = similarity_text(asked)
+    zero = asked.get("sigma_zero") or {}
+    zero_text = (
+        "<p>With SIGMA as the paper writes it, a normal density of mean zero, the correlation is "
+        f"{_text(zero.get('pearson'))} (Pearson), {_text(zero.get('spearman'))} (Spearman); the histogram shows the "
+        "width of one whose mean is fitted as well.</p>"
+        if zero
+        else ""
+    )
     colours = (
         "<p>A darker cell holds more pairs (logarithmic). Margins: queries in blue, matches in pink, outlined in black "
         "the whole archive. Dashed: equality.</p>"
@@ -317,13 +340,15 @@ def _retrieval(results: Results, folders: Mapping[str, Path]) -> str:
             "Beside search by numbers",
             f"<p>The first {eight['rows']} queries, not chosen. Likeness of query and match, from a measure that knows "
             "neither parameters nor networks (best correlation over small shifts, zooms, rotations and flips), mean "
-            f"over {asked['judged']} queries: {escape(likeness)}; blind draw {_text(alike.get('random'))}.</p>",
+            f"over {asked['judged']} queries: {escape(likeness)}; blind draw {_text(alike.get('random'))}."
+            f"{' Paired, the embedding is ' + escape(above) + ' (95 %).' if above else ''}</p>",
             _plate(folders["figure8"], eight["file"], "queries and matches of three methods"),
         )
         + section(
             "Fig. 9",
             "Texture, and R",
             colours,
+            zero_text,
             joints["figure9"],
             _plate(folders["figure9"], nine["file"], "correlations by parameter and method beside the paper's"),
         )
@@ -390,12 +415,15 @@ def render(results: Results, folders: Mapping[str, Path]) -> str:
         _facts(results),
         _table(results),
         section("", "What differs from the paper", f"<ul>{differ}</ul>"),
+        pipeline_section(),
         _training(stages["training"], folders["training"]),
         _zoo(stages, folders, model["physical"]),
         _directions(stages["directions"]),
         _planes(stages["figure4"], folders["figure4"]),
         _strips(stages["figure5"], folders["figure5"]),
+        conditional_section(stages["conditional"]),
         _inversions(stages["figure6"], folders["figure6"]),
+        copies_section(stages["copies"]),
         _retrieval(results, folders),
         f"<footer>Every number is in results.json; stages/ holds the pictures. "
         f"Seed {results['plan']['seed']}.</footer>",
