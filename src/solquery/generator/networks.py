@@ -87,7 +87,11 @@ class PaperDiscriminator(nn.Module):
         )  # fmt: skip
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.features(x).squeeze(1)
+        for layer in self.features[:-1]:
+            x = layer(x)
+        # the logit in full: in bfloat16 the gradient of its bias, a small difference of large sums, would round to zero
+        with torch.autocast(x.device.type, enabled=False):
+            return self.features[-1](x.float() if x.dtype == torch.bfloat16 else x).squeeze(1)
 
 
 def _end(features: int, layers: int) -> list[nn.Module]:

@@ -107,7 +107,7 @@ def run_limb(
         At most so many patches, drawn with the seed from those that meet the SQL condition; those without a known
         angle are left out.
     starts, steps
-        Of `invert`.
+        Of `invert`; as in the paper without a prior for the paper's networks.
 
     Raises
     ------
@@ -130,7 +130,7 @@ def run_limb(
     for first in range(0, len(ids), _LOT):
         report(first, len(ids))
         lot = prepare_many(archive.patches(ids=ids[first : first + _LOT]), model.preset)
-        for found in invert(model, lot, starts, steps, seed):
+        for found in invert(model, lot, starts, steps, seed, prior=0.0 if model.preset.papers_method else 0.5):
             mse.append(found.mse)
             unexplained.append(found.unexplained)
     angle = np.degrees(np.arccos(np.clip(mu[rows], -1.0, 1.0)))

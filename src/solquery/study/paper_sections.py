@@ -47,8 +47,8 @@ def pipeline_section() -> str:
         "Fig. 1",
         "The pipeline",
         "<p>Above: a generator is trained on patches; parameters of what it makes, set against its latent vectors, "
-        "give directions. Below: an encoder is trained on the same patches; the embedding of a generated patch finds the "
-        "nearest ones in the look-up table of the archive.</p>",
+        "give directions. Below: an encoder is trained on the same patches; the embedding of a generated patch finds "
+        "the nearest ones in the look-up table of the archive.</p>",
         f'<figure class="plate single">{pipeline_svg()}</figure>',
     )
 
@@ -77,8 +77,8 @@ def conditional_section(result: Results) -> str:
         "What is held, and how well",
         f"<p>The paper holds parameters by taking their normals out of the direction. Here the same over "
         f"{result['latents']} random patches, from −3 to +3 along the direction: median change of the led parameter, "
-        "and median size of the change of the others, in spreads; and the share of patches whose leading polarity turns. "
-        f"Directions fitted to {result['lookup']:,} latents say what a larger look-up table is worth. The last way of "
+        "and median size of the change of the others, in spreads; and the share of patches whose leading polarity "
+        f"turns. Directions fitted to {result['lookup']:,} latents say what a larger look-up table is worth. The last way of "
         "each case leaves the paper: every patch is solved for, from −1.5 to +1.5 spreads.</p>",
         table(["Changed", "How", "Moved", "TUF", "R", "PSEP", "Polarity flips"], rows, left=(1, 2)),
         "<p>Accuracy of the boundaries on latents not trained on. Patches without a value are left out of a fit: PSEP "
