@@ -32,7 +32,9 @@ $solquery entanglement "$out/model" -n 24 --json > "$out/entanglement.json"
 $solquery reproduce --archive "$held_out" --model "$out/model" --run "$runs/paper-gan" --run "$runs/paper-simsiam" \
     --out "$out/reproduce" $quick
 for param in tuf polarity; do
-    $solquery study plane --model "$out/model" --param "$param" --axes 1,2 --out "$out/figures"
+    if ! $solquery study plane --model "$out/model" --param "$param" --axes 1,2 --out "$out/figures"; then
+        echo "the plane of $param is not drawn" >&2
+    fi
 done
 $solquery quality "$out/model" --archive "$held_out" --out "$out/quality"
 

@@ -97,7 +97,7 @@ def test_sigma_is_unknown_where_the_field_fills_one_bin(field):
 def test_sigma_is_unknown_where_all_but_a_pixel_lie_in_one_bin(name):
     field = np.zeros((8, 8))  # too small for an empty stretch in the grid's border alone
     field[::2, ::2] = 0.9
-    field[1::3, 1::3] = 700.0
+    field[4, 5] = 700.0
     assert torch.isnan(measure(field, names=name)[name]).all()
 
 

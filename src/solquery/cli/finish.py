@@ -28,8 +28,8 @@ def choose(
     by: Annotated[
         str,
         typer.Option(
-            help="quality: held-out regions; paper: the discriminator's accuracy; paper-held-out: that on the --held-out "
-            "patches of the training."
+            help="quality: held-out regions; paper: the discriminator's accuracy; paper-held-out: that on the patches "
+            "of --held-out."
         ),
     ] = "quality",
     archive: Annotated[str | None, typer.Option(help="Archive of held-out regions.")] = None,

@@ -78,9 +78,11 @@ def conditional_section(result: Results) -> str:
         f"<p>The paper holds parameters by taking their normals out of the direction. Here the same over "
         f"{result['latents']} random patches, from −3 to +3 along the direction: median change of the led parameter, "
         "and median size of the change of the others, in spreads; and the share of patches whose leading polarity "
-        f"turns. Directions fitted to {result['lookup']:,} latents say what a larger look-up table is worth. The last way of "
-        "each case leaves the paper: every patch is solved for, from −1.5 to +1.5 spreads.</p>",
-        table(["Changed", "How", "Moved", "TUF", "R", "PSEP", "Polarity flips"], rows, left=(1, 2)),
+        f"turns. Directions fitted to {result['lookup']:,} latents say what a larger look-up table is worth. "
+        "The last way of each case leaves the paper: every patch is solved for, from −1.5 to +1.5 spreads.</p>",
+        table(["Changed", "How", "Moved", "TUF", "R", "PSEP", "Polarity flips"], rows, left=(1,))
+        if rows
+        else "<p>This generator has no direction for the parameters concerned.</p>",
         "<p>Accuracy of the boundaries on latents not trained on. Patches without a value are left out of a fit: PSEP "
         "and the leading polarity exist only where both polarities exceed 150 G.</p>",
         table(["Parameter", "Model", "Larger table", "Left out"], accuracy),
@@ -100,7 +102,7 @@ def copies_section(result: Results) -> str:
         f"{result['among']:,} of the archive. Found first is the patch that the copy was made from, in so many cases; "
         f"the negative of a patch comes first in {_share(result['negative']['share'])}. Effective rank of the "
         f"embeddings of generated patches: {_text(result['effective_rank_of_generated'], 1)}.</p>",
-        table(["Copy", "Found first", "95 % interval"], rows, left=(1,)),
+        table(["Copy", "Found first", "95 % interval"], rows),
     )
 
 
