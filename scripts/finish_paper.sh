@@ -36,13 +36,14 @@ for param in tuf polarity; do
         echo "the plane of $param is not drawn" >&2
     fi
 done
-$solquery quality "$out/model" --archive "$held_out" --out "$out/quality"
 
 if [ -n "$default" ]; then
     python3 "$here/readme_table.py" --paper "$out/reproduce/results.json" --default "$default" --readme "$readme"
 else
     python3 "$here/readme_table.py" --paper "$out/reproduce/results.json" --readme "$readme"
 fi
+# how real, beside held-out patches of which 100 at least are needed
+$solquery quality "$out/model" --archive "$held_out" --out "$out/quality"
 echo "model:  $out/model (src/solquery/models/paper, then scripts/model_card.py)"
 echo "report: $out/reproduce/report.html (docs/reproduce/paper.html, results.json beside it as paper.json)"
 echo "runs:   config.json, stats.jsonl, choice.json and samples/ of both runs (docs/runs/paper-*)"

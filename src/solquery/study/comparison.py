@@ -29,6 +29,8 @@ def _text(value: float | None, digits: int = 2) -> str:
 
 
 def _with_interval(row: Mapping[str, Any], key: str) -> str:
+    if row[key] is None:
+        return "–"
     return f"{_text(row[key])} [{_text(row['low'])}, {_text(row['high'])}]"
 
 
