@@ -96,7 +96,7 @@ def _chosen(run: Path, lines: list[dict[str, Any]]) -> tuple[float | None, str]:
     if (run / "choice.json").is_file():
         choice = json.loads((run / "choice.json").read_text())
         images = (choice.get("chosen") or {}).get("images")
-        if _known(images):
+        if isinstance(images, int | float) and math.isfinite(images):
             return float(images), str(choice.get("why", choice.get("by", "")))
     epochs = [e for e in lines if _known(e.get("chosen_epoch"))]
     if epochs:
