@@ -21,6 +21,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from solquery.config import GeneratorConfig
+from solquery.generator import networks
+from solquery.generator.strided import double
 from solquery.generator.training import _Adversaries
 from solquery.training.process_group import ProcessGroup
 
@@ -125,10 +127,11 @@ def gradient_errors(kind: torch.dtype = torch.float32) -> dict[str, tuple[float,
     kinked = F.leaky_relu
     if kind != torch.float64:
         F.leaky_relu = _smooth
+        networks.double = lambda x, weight, bias, slope: _smooth(double(x, weight, bias), slope)
     try:
         return _gradient_errors(kind)
     finally:
-        F.leaky_relu = kinked
+        F.leaky_relu, networks.double = kinked, double
 
 
 def _gradient_errors(kind: torch.dtype) -> dict[str, tuple[float, float]]:
