@@ -244,7 +244,7 @@ def _start(
             from ..steering.latents import as_latents
 
             return models, as_latents(array, dim)[0]
-    from ..steering.layerwise import with_layerwise
+    from ..steering.carried import with_layerwise
     from ..steering.reconstruction import reconstruct
 
     with Reporter("inverting"):

@@ -6,7 +6,6 @@ import math
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.special import erf
 
 from ..lazy import deferred
 from .registry import parameter
@@ -45,6 +44,8 @@ def fit_mean_zero(counts: Tensor, edges: Tensor) -> Tensor:
 
 
 def _widths(counts: np.ndarray, edges: np.ndarray) -> np.ndarray:
+    from scipy.special import erf
+
     width = float(edges[1] - edges[0])
     with np.errstate(invalid="ignore"):
         density = counts / counts.sum(1, keepdims=True) / width
