@@ -87,14 +87,17 @@ def differences(about: Results) -> list[str]:
         if taught
         else f"Encoder. Loss “{encoder['loss']}” instead of SimSiam, a narrower network."
     )
-    out.append(
-        "Figure 4. The paper projects along the first two latent numbers; here the two that weigh most in the normal "
-        "are taken, without which the view is stretched beyond reading."
-    )
-    out.append(
-        "Figure 6. The paper lets the latent vector wander freely. Here a mild penalty keeps it where the generator "
-        "was trained, and a sample is inverted, not the whole archive."
-    )
+    stages = about["plan"]["stages"]
+    if "figure4" in stages:
+        out.append(
+            "Figure 4. The paper projects along the first two latent numbers; here the two that weigh most in the "
+            "normal are taken, without which the view is stretched beyond reading."
+        )
+    if "figure6" in stages:
+        out.append(
+            "Figure 6. The paper lets the latent vector wander freely. Here a mild penalty keeps it where the "
+            "generator was trained, and a sample is inverted, not the whole archive."
+        )
     out.append(
         "Intervals. The paper gives none. Ours resample the matched regions, since frames of one region are not "
         "independent. Networks trained anew would differ by more than that."
@@ -167,7 +170,8 @@ _SECTIONS: tuple[tuple[str, Callable[[Results, Folders], str]], ...] = (
 
 def render(results: Results, folders: Folders) -> str:
     """The report as one HTML document; pictures are read from the stages' folders and put inside."""
-    model = results["model"]
+    # who reads what was asked for comes to the paper last
+    model, demo = results["model"], "described" in results["stages"]
     mark = f", {model['hash'][:12]}" if model["hash"] else ""
     title, lead = (
         (
@@ -175,7 +179,7 @@ def render(results: Results, folders: Folders) -> str:
             "A solar active region is asked for by its physics, a generator draws it, and the drawing is the query "
             "that finds its likes in an archive of magnetograms.",
         )
-        if "described" in results["stages"]
+        if demo
         else (
             "The paper, done again",
             "Every experiment of Chatterjee et al. on generating solar active regions and searching with them, in the "
@@ -189,14 +193,14 @@ def render(results: Results, folders: Folders) -> str:
         f"{escape(results['archive']['content'][:12])}</p></header>"
     )
     differ = "".join(f"<li>{escape(line)}</li>" for line in results["differences"])
+    parts = [make(results, folders) for stage, make in _SECTIONS if stage in results["stages"]]
+    beside = [_table(results), section("", "What differs from the paper", f"<ul>{differ}</ul>")]
     return page(
         f"Solquery: {title[0].lower()}{title[1:]}",
         head,
         _facts(results),
         beyond.key(),
-        _table(results),
-        section("", "What differs from the paper", f"<ul>{differ}</ul>"),
-        *(make(results, folders) for stage, make in _SECTIONS if stage in results["stages"]),
+        *(parts + beside if demo else beside + parts),
         beyond.trust(results),
         f"<footer><p>{escape(beyond.credit(results))}</p>Every number is in results.json; stages/ holds the pictures. "
         f"Seed {results['plan']['seed']}.</footer>",
