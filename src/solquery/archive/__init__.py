@@ -2,33 +2,22 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING
 
-_HOME = {
-    "AddReport": "store",
-    "Archive": "store",
-    "ArchiveError": "store",
-    "prepare_many": "prepare",
-    "resize": "prepare",
-    "sample_patches": "samples",
-}
+from ..lazy import lazily
 
-__all__ = [
-    "AddReport",
-    "Archive",
-    "ArchiveError",
-    "prepare_many",
-    "resize",
-    "sample_patches",
-]
+if TYPE_CHECKING:
+    from .prepare import prepare_many, resize
+    from .samples import sample_patches
+    from .store import AddReport, Archive, ArchiveError
 
+__all__ = ["AddReport", "Archive", "ArchiveError", "prepare_many", "resize", "sample_patches"]
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f".{_HOME[name]}", __name__), name)
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazily(
+    __name__,
+    {
+        "prepare": "prepare_many resize",
+        "samples": "sample_patches",
+        "store": "AddReport Archive ArchiveError",
+    },
+)

@@ -182,7 +182,8 @@ _SECTIONS: tuple[tuple[str, Callable[[Results, Folders], str]], ...] = (
 
 def render(results: Results, folders: Folders) -> str:
     """The report as one HTML document; pictures are read from the stages' folders and put inside."""
-    model = results["model"]
+    # who reads what was asked for comes to the paper last
+    model, demo = results["model"], "described" in results["stages"]
     mark = f", {model['hash'][:12]}" if model["hash"] else ""
     title, lead = (
         (
@@ -190,7 +191,7 @@ def render(results: Results, folders: Folders) -> str:
             "A solar active region is asked for by its physics, a generator draws it, and the drawing is the query "
             "that finds its likes in an archive of magnetograms.",
         )
-        if "described" in results["stages"]
+        if demo
         else (
             "The paper, done again",
             "Every experiment of Chatterjee et al. on generating solar active regions and searching with them, in the "
@@ -204,14 +205,14 @@ def render(results: Results, folders: Folders) -> str:
         f"{escape(results['archive']['content'][:12])}</p></header>"
     )
     differ = "".join(f"<li>{escape(line)}</li>" for line in results["differences"])
+    parts = [make(results, folders) for stage, make in _SECTIONS if stage in results["stages"]]
+    beside = [_table(results), section("", "What differs from the paper", f"<ul>{differ}</ul>")]
     return page(
         f"Solquery: {title[0].lower()}{title[1:]}",
         head,
         _facts(results),
         beyond.key(),
-        _table(results),
-        section("", "What differs from the paper", f"<ul>{differ}</ul>"),
-        *(make(results, folders) for stage, make in _SECTIONS if stage in results["stages"]),
+        *(parts + beside if demo else beside + parts),
         beyond.trust(results),
         f"<footer><p>{escape(beyond.credit(results))}</p>Every number is in results.json; stages/ holds the pictures. "
         f"Seed {results['plan']['seed']}.</footer>",
