@@ -8,7 +8,15 @@ from shared_data import bitmap, frames, line_of_sight
 
 from solquery.errors import SolqueryError
 from solquery.patch import Patch
-from solquery.physics import describe_patch, header_values, measure, measure_active, measure_region, radial_estimates
+from solquery.physics import (
+    describe_patch,
+    header_values,
+    measure,
+    measure_active,
+    measure_patch,
+    measure_region,
+    radial_estimates,
+)
 
 torch.set_num_threads(1)
 
@@ -79,7 +87,7 @@ def test_radial_estimates_hold_and_say_where_they_do_not():
         if seen is None or seen.mu < 0.5 or patch.quality:
             continue
         for name, estimate in radial_estimates(seen).items():
-            value = float(measure(patch.field, patch.scale_mm, name)[name])
+            value = measure_patch(patch, name)[name]
             inside += estimate.low <= value <= estimate.high
             total += 1
     assert total > 40
