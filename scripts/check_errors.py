@@ -5,9 +5,9 @@ python scripts/check_errors.py --pairs ARCHIVE
 
 For each parameter: the scatter of (value - bias - truth) in units of the stated error, which should be 1, and the share
 within two errors, which should be 0.95. Without an archive: five cases from μ = 0.97 to 0.4, two analytic regions each.
-With one: simulated frames beside their noise-free twins, of ``solquery simulate --archive ARCHIVE --regions 40 --frames 2
---keep 1 --quantity radial --quantity noise-free``, whose noise is that of Q, U and V on the detector's pixels, inverted
-and disambiguated.
+With one: simulated frames beside their noise-free twins, of ``solquery simulate --archive ARCHIVE --regions 40
+--frames 2 --keep 1 --quantity radial --quantity noise-free``, whose noise is that of Q, U and V on the detector's
+pixels, inverted and disambiguated.
 """
 
 from __future__ import annotations
