@@ -33,17 +33,19 @@ __all__ = [
 _PICTURE, _PHYSICS, _CORRECTIONS = 30, 15, 8
 EVALUATIONS = _PICTURE + _PHYSICS
 #: weight of the physics beside the picture in the two stages
-_EARLY, _WEIGHT = 0.1, 1.0
+_EARLY, _WEIGHT = 0.0, 1.0
 #: longest correction, by how much it is shortened where it made things worse, and the share at which it is given up
 _LONGEST, _SHORTER, _SMALLEST = 3.0, 0.35, 0.03
 #: at every second correction slopes are found anew, which costs four evaluations; in between they are mended
 _FRESH = 2
 #: a parameter is as observed when its error is less than this share of its tolerance
 _WELL = 0.5
+#: most that the distance of the picture may rise while the parameters are led to those observed
+_PAID = 0.4
 #: error that stands for the wrong polarity, in tolerances
 _WRONG = 100.0
 #: weight of the physics when starts are compared
-_AT_START = 0.3
+_AT_START = 0.1
 #: evaluations between two states; as many stand for a correction
 REPORT_EVERY = 5
 #: random latents that are looked through where a model has neither inference network nor look-up table
@@ -169,24 +171,33 @@ def _off(refinement: Refinement, made: Tensor, rows: Tensor) -> tuple[Tensor, Te
 
 def refine(refinement: Refinement, z: Tensor, evaluations: int, match: bool) -> Iterator[tuple[str, Tensor, Tensor]]:
     """Stage, variables and patches after every few evaluations; the last are the answer."""
-    refinement.likeness.weight = _EARLY if match else 0.0
+    likeness = refinement.likeness
+    likeness.weight = _EARLY if match else 0.0
     search = BatchedLBFGS(refinement.objective, refinement.start(z))
+    everything = torch.arange(len(search.v), device=search.v.device)
     first = round(evaluations * _PICTURE / (_PICTURE + _PHYSICS)) if match else evaluations
+    picture = search.v, search.x
     while search.evaluations < evaluations:
         if search.evaluations == first and match:
-            refinement.likeness.weight = _WEIGHT
+            picture = search.v.clone(), search.x.clone()
+            likeness.weight = _WEIGHT
             search.refresh()
         search.step()
         if search.evaluations % REPORT_EVERY == 0:
             yield ("picture" if search.evaluations <= first else "physics"), search.v, search.x
-    if match:
-        yield from _corrections(refinement, search)
-    else:
+    if not match:
         yield "picture", search.v, search.x
+        return
+    with torch.no_grad():
+        allowed = likeness.picture(picture[1], everything) + _PAID
+        dear = likeness.picture(search.x, everything) > allowed
+    # where the parameters cost the picture, it comes first
+    search.v[dear], search.x[dear] = picture[0][dear], picture[1][dear]
+    yield from _corrections(refinement, search, allowed)
 
 
-def _corrections(refinement: Refinement, search: BatchedLBFGS) -> Iterator[tuple[str, Tensor, Tensor]]:
-    """Lead the parameters to those observed, by the changes that cost the picture least."""
+def _corrections(refinement: Refinement, search: BatchedLBFGS, allowed: Tensor) -> Iterator[tuple[str, Tensor, Tensor]]:
+    """Lead the parameters to those observed, by the changes that cost the picture least, and no more than `allowed`."""
     likeness = refinement.likeness
     everything = torch.arange(len(search.v), device=search.v.device)
     total, worst = _off(refinement, search.x, everything)
@@ -208,7 +219,7 @@ def _corrections(refinement: Refinement, search: BatchedLBFGS) -> Iterator[tuple
 
         def nearer(_: Tensor, x: Tensor, rows: Tensor = rows, there: list[Tensor] = there) -> Tensor:
             there[:] = _off(refinement, x, rows)
-            return there[0] < total[rows]
+            return (there[0] < total[rows]) & (likeness.picture(x, rows) <= allowed[rows])
 
         fresh = turn % _FRESH == _FRESH - 1
         search.objective = refinement.objective_with_slopes if fresh else refinement.objective
