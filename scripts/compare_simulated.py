@@ -104,8 +104,8 @@ def statistics(patch: Patch) -> dict[str, float]:
     coarse = field[:height, :width].reshape(height // 5, 5, width // 5, 5).mean((1, 3))
     grid = measure(coarse, (5 * PIXEL_MM, 5 * PIXEL_MM), ("r", "tuf"))
     out["TUF, native over 1.8 Mm"] = float(native["tuf"][0] / grid["tuf"][0])
-    if native["r"][0] > 2e19 and grid["r"][0] > 0:
-        out["R, native over 1.8 Mm, where R > 2e19 Mx"] = float(native["r"][0] / grid["r"][0])
+    if native["r"][0] > 0 and grid["r"][0] > 0:
+        out["R, native over 1.8 Mm, where neither is 0"] = float(native["r"][0] / grid["r"][0])
     out["R over TUF (%)"] = 100.0 * float(native["r"][0] / native["tuf"][0])
     return out
 
