@@ -87,7 +87,7 @@ def verify(archive: Archive, progress: Progress = lambda done, total: None) -> l
 
 def _as_bytes(sums: pa.ChunkedArray) -> pa.Array:
     """Sums as bytes; a text that is none is kept as it is, which agrees with no sum."""
-    out = []
+    out: list[bytes | None] = []
     for text in sums.to_pylist():
         try:
             out.append(bytes.fromhex(text))
