@@ -36,9 +36,9 @@ export const getJson = async (path) => (await reach(path)).json();
 export const postJson = async (path, body, signal) => (await reach(path, posted({ client: CLIENT, ...body }, signal))).json();
 export const postPacked = async (path, body, signal) =>
   unpack(await (await reach(path, posted({ client: CLIENT, ...body }, signal))).arrayBuffer());
-export const getPacked = async (path) => unpack(await (await reach(path)).arrayBuffer());
-export const sendFile = async (path, file, signal) => unpack(await (await reach(path, {
-  method: "POST", headers: { "content-type": "application/fits" }, body: file ?? undefined, signal,
+export const getPacked = async (path, signal) => unpack(await (await reach(path, { signal })).arrayBuffer());
+export const sendFile = async (path, file) => unpack(await (await reach(path, {
+  method: "POST", headers: { "content-type": "application/fits" }, body: file ?? undefined,
 })).arrayBuffer());
 export const postBlob = async (path, body) => (await reach(path, posted(body))).blob();
 export const getBlob = async (path) => (await reach(path)).blob();

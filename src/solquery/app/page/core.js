@@ -3,7 +3,7 @@
 import { getJson, getPacked, postJson, postPacked, sendFile } from "./api.js";
 import { contrast } from "./field.js";
 import { byId, number, place, when } from "./format.js";
-import { followed, said, table } from "./inversion.js";
+import { followed, said, STOPPED, table } from "./inversion.js";
 import { valuesOf } from "./numbers.js";
 import { rms } from "./stage.js";
 import { filtersOf, History, toHash } from "./state.js";
@@ -238,14 +238,14 @@ async function observe(mine) {
       if (mine !== app.turn) return;
       app.now.made = { field: made.fields[0], got: values(made.document.measured) };
     } else await invert(mine, q, id);
-    show();
+    if (mine === app.turn) show();
   } catch (error) { if (mine === app.turn) failed(error); }
 }
 
 /** The latent vector of an observation: the guess can be changed at once; `app.stop` keeps the closest so far. */
 async function invert(mine, q, id) {
-  const ended = new AbortController();
-  app.stop = () => { ended.abort(); if (mine === app.turn && q.z) { app.now.stopped = true; show(); } };
+  const ended = new AbortController(), stop = () => ended.abort();
+  app.stop = stop;
   byId("stop").hidden = false;
   try {
     await busy(() => followed(id, ended.signal, ({ document, fields }) => {
@@ -258,9 +258,12 @@ async function invert(mine, q, id) {
       show();
     }));
   } catch (error) {
-    if (error.name !== "AbortError") throw error;
-    if (mine === app.turn) app.now.stopped = "its latent vector was not looked for: the sliders stay as they are";
-  } finally { if (mine === app.turn || ended.signal.aborted) byId("stop").hidden = true; }
+    if (!ended.signal.aborted) throw error;
+    if (mine === app.turn) app.now.stopped = q.z ? STOPPED : "its latent vector was not looked for: the sliders stay as they are";
+  } finally {
+    // a newer inversion has a Stop of its own
+    if (app.stop === stop) { app.stop = null; byId("stop").hidden = true; }
+  }
 }
 
 export function queryBody() {

@@ -4,28 +4,39 @@ import { CLIENT, getPacked, sendFile } from "./api.js";
 import { byId, make, number, quantity } from "./format.js";
 
 const PAUSE = 300;
+export const STOPPED = "stopped: this is the closest so far";
 const STAGES = { "first guess": "first guess", picture: "matching the picture", physics: "matching the physics", done: "done" };
 
 const pause = () => new Promise((then) => { setTimeout(then, PAUSE); });
 
-/** Begin an inversion and follow it: `shown` is called with every state. Aborting `signal` ends it at the server too. */
+/** Give an inversion up at the server. The answer is read, since one that is not read keeps its connection. */
+async function end(path) {
+  try { await (await fetch(path, { method: "DELETE", keepalive: true })).arrayBuffer(); } catch { /* nobody asks about it: it ends by itself */ }
+}
+
+/**
+ * Begin an inversion and follow it: `shown` is called with every state. Aborting `signal` rejects at once, whatever is
+ * being waited for, and ends the inversion at the server too, also one that is only just begun.
+ */
 export async function followed(id, signal, shown) {
-  let state = await sendFile(`/api/inversions?patch=${id}&client=${CLIENT}&packed=true`, undefined, signal);
-  const path = `/api/inversions/${state.document.id}?packed=true`;
-  const end = () => { fetch(path, { method: "DELETE", keepalive: true }).catch(() => { /* it is given up by itself, then */ }); };
-  if (signal.aborted) { end(); return; }
-  signal.addEventListener("abort", end, { once: true });
-  shown(state);
-  while (state.document.running && !signal.aborted) {
-    await pause();
-    if (signal.aborted) return;
-    const next = await getPacked(path);
-    if (signal.aborted) return;
-    const moved = next.document.done !== state.document.done || !next.document.running;
-    state = next;
-    if (moved) shown(state);
+  const aborted = new Promise((_, no) => { signal.addEventListener("abort", () => no(signal.reason), { once: true }); });
+  aborted.catch(() => { /* told to who waits for it */ });
+  // not aborted itself: without the answer nobody knows by which id to end it
+  const begun = sendFile(`/api/inversions?patch=${id}&client=${CLIENT}&packed=true`);
+  const pathOf = ({ document }) => `/api/inversions/${document.id}?packed=true`;
+  let state = null;
+  try {
+    state = await Promise.race([begun, aborted]);
+    shown(state);
+    while (state.document.running) {
+      await Promise.race([pause(), aborted]);
+      const { done } = state.document;
+      state = await Promise.race([getPacked(pathOf(state), signal), aborted]);
+      if (!state.document.running || state.document.done !== done) shown(state);
+    }
+  } finally {
+    if (signal.aborted) begun.then((answer) => end(pathOf(answer)), () => { /* none was begun */ });
   }
-  signal.removeEventListener("abort", end);
 }
 
 /** What to say beside the picture, where the model cannot draw the region or is still at work. */
@@ -33,7 +44,7 @@ export function said(found, stopped) {
   if (!found) return "";
   if (found.verdict === "cannot draw") return `the model cannot draw this region: ${found.reason}`;
   if (found.error) return found.error;
-  if (stopped || found.cancelled) return "stopped: this is the closest so far";
+  if (stopped || found.cancelled) return STOPPED;
   if (found.running) return `${STAGES[found.stage]}, ${Math.round((100 * found.done) / Math.max(1, found.total))} % …`;
   return "";
 }
