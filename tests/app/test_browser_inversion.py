@@ -1,4 +1,4 @@
-"""An observation in a real browser: a guess at once, its refinement, giving up, and what the inversion says."""
+"""An observation in a real browser: a guess at once, its refinement, and what the inversion says."""
 
 from __future__ import annotations
 
