@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib.resources import files
 
 import pytest
 from empty_fits import empty_file
@@ -226,10 +227,13 @@ def test_what_is_asked_before_the_page_is_ready_is_done_then(opened):
     assert page.input_value("#describe") == "weak"
 
 
-def test_the_first_move_after_an_observation_keeps_all_else(opened, sample_file):
+def test_the_first_move_after_an_observation_keeps_all_else(opened):
+    # a region that the model can draw
+    samples = files("solquery").joinpath("samples").iterdir()
+    observation = next(one for one in samples if "sharp-4781" in one.name).read_bytes()
     page = opened()
-    page.set_input_files("#open", {"name": "sharp_856.fits", "mimeType": "application/fits", "buffer": sample_file})
-    until(page, "!document.querySelector('[name=view][value=gap]').disabled")
+    page.set_input_files("#open", {"name": "sharp_4781.fits", "mimeType": "application/fits", "buffer": observation})
+    until(page, "!document.querySelector('[name=view][value=gap]').disabled && document.getElementById('stop').hidden")
     rest(page)
     assert "reconstructed" in page.inner_text("[data-name=tuf] .worth")
     before = {name: box(page, name) for name in ("tuf", "psep", "tilt")}

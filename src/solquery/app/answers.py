@@ -146,6 +146,10 @@ class AnswerOut(BaseModel):
     requested: dict[str, Quantity]
     measured: dict[str, Estimate] = Field(description="What was measured on the patch is worth at native scale.")
     held: dict[str, Quantity]
+    observed: dict[str, Estimate] | None = Field(
+        default=None,
+        description="With `origin`: the observation in the numbers of `measured`, estimated from the model's grid.",
+    )
     native: dict[str, Estimate] = Field(description="Those of `measured` that have a band: its name of before.")
     python: str = Field(description="Lines of Python that make this patch again and measure it.")
     verdict: Literal["met", "nearest"]

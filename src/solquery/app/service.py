@@ -205,10 +205,13 @@ class Service(Observations):
         hold: Mapping[str, float] = asked.hold
         been: list[Been] | None = None
         slopes: dict[str, np.ndarray] | None = None
-        if asked.origin is not None and asked.set:
-            # away from an observation: all else stays as it was observed, what is locked where it is locked
+        observed = None
+        if asked.origin is not None:
             _, original = self.describe(asked.origin, "preset")
-            hold = {**observed_holds(model, self._measured(original), list(asked.set)), **asked.hold}
+            observed = self._measured(original)
+        if observed is not None and asked.set:
+            # away from an observation: all else stays as it was observed, what is locked where it is locked
+            hold = {**observed_holds(model, observed, list(asked.set)), **asked.hold}
             slopes = self._slopes.get(asked.z)
             if slopes is None:
                 slopes = self._slopes[asked.z] = {}
@@ -218,7 +221,8 @@ class Service(Observations):
             if been is None:
                 been = self._drags[drag] = []
         answer = steer(model, z, asked.set, hold, exact=asked.exact, pictures=pictures, been=been, slopes=slopes)
-        return self._answer(answer, model), self._gauss(answer.x)
+        told = {} if observed is None else {"observed": self._estimated(observed)}
+        return {**self._answer(answer, model), **told}, self._gauss(answer.x)
 
     def generate(self, asked: GenerateIn) -> tuple[list[dict[str, Any]], np.ndarray]:
         """New patches for a description or numbers, or drawn: what came out, and the fields in gauss."""

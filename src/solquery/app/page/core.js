@@ -109,7 +109,9 @@ export function show() {
   byId("redo").disabled = !history.canRedo;
   const shown = picture();
   parts.stage.show(shown, shown.palette ? { ...look(), palette: shown.palette, pil: false, cen: false } : look());
-  parts.panel.update({ got: now.got, native: now.worth, observed, asked: state.asked, locks: state.locks, verdict: now.verdict, ready: Boolean(q.z), made: now.made?.got });
+  // sliders speak the numbers of the model, from which its first move starts: the same field, as its grid shows it
+  const base = observed && now.base ? now.base : null;
+  parts.panel.update({ got: base ? { ...now.got, ...values(base) } : now.got, native: base ? { ...now.worth, ...base } : now.worth, seen: base ? now.worth : null, observed: observed && !base, asked: state.asked, locks: state.locks, verdict: now.verdict, ready: Boolean(q.z), made: now.made?.got });
   table(observed ? now.inverted : null, app.about);
   parts.filters.show();
   parts.kept.show();
@@ -143,7 +145,7 @@ export const values = (entries) => Object.fromEntries(Object.entries(entries).ma
 
 export function take(answer, field) {
   const verdict_ = Object.keys(answer.requested).length ? answer.verdict : "";
-  app.now = { ...app.now, field, got: values(answer.measured), verdict: verdict_, far: answer.far, worth: answer.measured, python: answer.python, record: null, made: null, native: null, stopped: null, inverted: null };
+  app.now = { ...app.now, field, got: values(answer.measured), verdict: verdict_, far: answer.far, worth: answer.measured, python: answer.python, record: null, made: null, native: null, stopped: null, inverted: null, base: null };
 }
 
 /** Values of an observation as they are compared, with what they are on the grid beside them. */
@@ -171,7 +173,7 @@ export async function load() {
     } else {
       const { document, fields } = await observed(q);
       if (mine !== app.turn) return;
-      app.now = { ...app.now, field: fields[0], record: document, got: valuesOf(app.about, document), observed: valuesOf(app.about, document), worth: seen(document), python: document.python, verdict: "", far: false, made: null, native: null, stopped: null, explained: undefined, inverted: null };
+      app.now = { ...app.now, field: fields[0], record: document, got: valuesOf(app.about, document), observed: valuesOf(app.about, document), worth: seen(document), python: document.python, verdict: "", far: false, made: null, native: null, stopped: null, explained: undefined, inverted: null, base: null };
       // what is locked stays locked, at the value of what is shown
       for (const name of Object.keys(state.locks)) if (state.locks[name] === null) { if (Number.isFinite(app.now.got[name])) state.locks[name] = app.now.got[name]; else delete state.locks[name]; }
       app.history.amend(state);
@@ -234,12 +236,20 @@ async function observe(mine) {
     show();
     if (now.record.empty) return;
     if (q.z) {
-      const made = await postPacked("/api/edit?format=packed", { z: q.z });
+      const made = await postPacked("/api/edit?format=packed", { z: q.z, origin: q.id });
       if (mine !== app.turn) return;
+      startFrom(made.document.observed);
       app.now.made = { field: made.fields[0], got: values(made.document.measured) };
     } else await invert(mine, q, id);
     if (mine === app.turn) show();
   } catch (error) { if (mine === app.turn) failed(error); }
+}
+
+/** From here on sliders start from an observation as the model's grid shows it; what is locked there is locked at that. */
+function startFrom(observed) {
+  const { state, now } = app;
+  for (const [name, one] of Object.entries(observed)) if (name in state.locks && state.locks[name] === now.got[name] && one.value !== null) state.locks[name] = one.value;
+  now.base = observed;
 }
 
 /** The latent vector of an observation: the guess can be changed at once; `app.stop` keeps the closest so far. */
@@ -253,6 +263,7 @@ async function invert(mine, q, id) {
       q.z = document.z;
       app.now.made = { field: fields[0], got: values(document.reconstructed) };
       app.now.inverted = document;
+      startFrom(document.observed);
       app.now.explained = document.explained;
       app.history.amend(app.state);
       show();

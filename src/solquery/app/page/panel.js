@@ -163,7 +163,7 @@ export class Panel {
       row.lock.disabled = !known && !locked;
       row.note.textContent = this.note(row.about, value, asked, held, now);
       const band = row.about.binary ? "" : uncertainty(now.native?.[name]);
-      row.worth.textContent = [band, made(now.made?.[name], value, row.about)].filter(Boolean).join(" · ");
+      row.worth.textContent = [band, seen(now.seen?.[name], row.about), made(now.made?.[name], value, row.about)].filter(Boolean).join(" · ");
       row.worth.title = this.told(name);
       row.note.classList.toggle("missed", (asked !== undefined && now.verdict === "nearest") || off(row.about, value, held) !== "");
       if (row.choices) {
@@ -215,6 +215,11 @@ function made(value, observed, about) {
   if (!Number.isFinite(value) || !Number.isFinite(observed) || about.binary) return "";
   const gap = value - observed;
   return `reconstructed ${number(value)} (${gap > 0 ? "+" : ""}${number(gap)})`;
+}
+
+/** Of an observation: its own value, where the sliders start from what the model's grid shows of it. */
+function seen(entry, about) {
+  return !entry || !Number.isFinite(entry.value) || about.binary ? "" : `observed ${number(entry.value)}`;
 }
 
 /** What a parameter is, for the popover. */
