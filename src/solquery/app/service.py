@@ -208,7 +208,10 @@ class Service(Observations):
         if asked.origin is not None and asked.set:
             # away from an observation: all else stays as it was observed, what is locked where it is locked
             _, original = self.describe(asked.origin, "preset")
-            hold = {**observed_holds(model, self._measured(original), list(asked.set)), **asked.hold}
+            # as the grid shows it, which is what the model can draw: a wide region goes on beyond the view
+            told = self._estimated(self._measured(original))
+            seen = {name: one["value"] for name, one in told.items() if one["value"] is not None}
+            hold = {**observed_holds(model, seen, list(asked.set)), **asked.hold}
             slopes = self._slopes.get(asked.z)
             if slopes is None:
                 slopes = self._slopes[asked.z] = {}
