@@ -112,10 +112,10 @@ BREAKAGES = [
     ),
     Breakage(
         "chosen-epoch",
-        "generator/training.py",
+        "generator/epoch_choice.py",
         "(discriminator(generator(z[part])) <= 0)",
         "(discriminator(generator(z[part])) > 0)",
-        "generator/test_training.py",
+        "generator/test_epoch_choice.py",
     ),
     Breakage(
         "normal-sign",
@@ -143,7 +143,7 @@ BREAKAGES = [
     ),
     Breakage(
         "nearest",
-        "search/index.py",
+        "search/patch_list.py",
         "order = np.argsort(distances, axis=1",
         "order = np.argsort(-distances, axis=1",
         "search/test_index.py",
@@ -151,8 +151,9 @@ BREAKAGES = [
     Breakage(
         "once-a-row",
         "search/loading.py",
-        "self._usable = _equal(self._models, model.encoder_hash)",
-        "self._usable = np.array([m == model.encoder_hash for m in self._models.to_pylist()])",
+        "self._usable, self._models = _equal(models, model.encoder_hash), models.unique().to_pylist()",
+        "self._usable = np.array([m == model.encoder_hash for m in models.to_pylist()])\n"
+        "        self._models = models.unique().to_pylist()",
         "search/test_session.py",
     ),
     Breakage(
@@ -331,8 +332,8 @@ BREAKAGES = [
     Breakage(
         "window-edge",
         "generator/footprint.py",
-        "from_middle + 0.5).clamp(0.0, 1.0)",
-        "from_middle + 0.5).round().clamp(0.0, 1.0)",
+        "_from_middle(shape[axis], z.device) + 0.5).clamp(0.0, 1.0)",
+        "_from_middle(shape[axis], z.device) + 0.5).round().clamp(0.0, 1.0)",
         "generator/test_footprint.py",
     ),
     Breakage(

@@ -236,7 +236,7 @@ def test_the_first_move_after_an_observation_keeps_all_else(opened):
     until(page, "!document.querySelector('[name=view][value=gap]').disabled && document.getElementById('stop').hidden")
     rest(page)
     assert "reconstructed" in page.inner_text("[data-name=tuf] .worth")
-    before = {name: box(page, name) for name in ("tuf", "psep", "tilt")}
+    before = {name: box(page, name) for name in ("tuf", "psep")}
     polarity = page.get_attribute("[name=p-polarity]:checked", "value")
     page.focus("#p-tuf")
     with page.expect_response(lambda r: "/api/search" in r.url):

@@ -208,10 +208,12 @@ class Service(Observations):
         observed = None
         if asked.origin is not None:
             _, original = self.describe(asked.origin, "preset")
-            observed = self._measured(original)
+            # as the grid shows it, which is what the model can draw: a wide region goes on beyond the view
+            observed = self._estimated(self._measured(original))
         if observed is not None and asked.set:
             # away from an observation: all else stays as it was observed, what is locked where it is locked
-            hold = {**observed_holds(model, observed, list(asked.set)), **asked.hold}
+            seen = {name: one["value"] for name, one in observed.items() if one["value"] is not None}
+            hold = {**observed_holds(model, seen, list(asked.set)), **asked.hold}
             slopes = self._slopes.get(asked.z)
             if slopes is None:
                 slopes = self._slopes[asked.z] = {}
@@ -221,7 +223,7 @@ class Service(Observations):
             if been is None:
                 been = self._drags[drag] = []
         answer = steer(model, z, asked.set, hold, exact=asked.exact, pictures=pictures, been=been, slopes=slopes)
-        told = {} if observed is None else {"observed": self._estimated(observed)}
+        told = {} if observed is None else {"observed": observed}
         return {**self._answer(answer, model), **told}, self._gauss(answer.x)
 
     def generate(self, asked: GenerateIn) -> tuple[list[dict[str, Any]], np.ndarray]:

@@ -48,7 +48,7 @@ class FootprintMask(nn.Module):
         return sides * shares.exp()
 
     def forward(self, z: Tensor, shape: tuple[int, int]) -> Tensor:
-        """(N, 1, *shape): 1 inside, 0 outside, the share of a pixel that is inside on the edge."""
+        """``(N, 1, *shape)``: 1 inside, 0 outside, the share of a pixel that is inside on the edge."""
         sizes = self.sizes(z)
         along = []
         for axis in (0, 1):

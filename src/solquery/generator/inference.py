@@ -23,7 +23,7 @@ BLOCKS = 16
 
 
 class InferenceNetwork(nn.Module):
-    """q(z | x): block means (N, 1, *`shape`) to mean and log-variance, each (N, D)."""
+    """q(z | x): block means ``(N, 1, *shape)`` to mean and log-variance, each (N, D)."""
 
     def __init__(self, latent_dim: int, shape: tuple[int, int] = (64, 64), width: int = 64) -> None:
         super().__init__()

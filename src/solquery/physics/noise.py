@@ -51,7 +51,7 @@ _RAGGED = {
     "grad": (1.0, 0.03),
 }
 #: what these measure is the noise itself where there is any
-_OF_NOISE = ("sigma",)
+_OF_NOISE = ("sigma", "sigma_zero")
 
 
 class ErrorEstimate(NamedTuple):

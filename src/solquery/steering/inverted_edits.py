@@ -32,19 +32,18 @@ def observed_holds(model: Model, observed: Mapping[str, float], asked: Sequence[
     model
         With directions.
     observed
-        Parameter to what is measured on the observation, on the grid.
+        Parameter to what the observation has, in the numbers of the model (`generate`).
     asked
         Parameters that move; what is derived from one frees that one.
 
     Returns
     -------
-    Parameter to the value to hold, in the numbers of the model (`generate`); what is undefined on the observation is
-    left free.
+    Parameter to the value to hold; what is undefined on the observation is left free.
     """
     free = {*asked, *(name for one in asked if one in DERIVED for name in DERIVED[one].needs)}
     known = set(directions_of(model).names) & set(observed)
     names = [n for n in MATCHED if n in known and n not in free and math.isfinite(observed[n])]
-    return _in_numbers_of(model, {name: observed[name] for name in names})
+    return {name: float(observed[name]) for name in names}
 
 
 def _in_numbers_of(model: Model, on_grid: Mapping[str, float]) -> dict[str, float]:
@@ -104,7 +103,7 @@ def edit_inversion(
     if found.observed is None:
         raise SteeringError("this inversion does not say what was observed; make it with `reconstruct`")
     if hold is None:
-        hold = observed_holds(model, found.observed, list(asked))
+        hold = observed_holds(model, _in_numbers_of(model, found.observed), list(asked))
     elif not isinstance(hold, Mapping):
         hold = _in_numbers_of(model, {name: found.observed[name] for name in hold})
     carried: Any = model if found.offsets is None else with_layerwise(model, found.offsets)
