@@ -9,7 +9,11 @@ _HOME = {
     "AddReport": "store",
     "Archive": "store",
     "ArchiveError": "store",
+    "FlareLabels": "flare_labels",
+    "FlareList": "flares",
+    "label_archive": "flare_labels",
     "prepare_many": "prepare",
+    "read_flares": "flares",
     "resize": "prepare",
     "sample_patches": "samples",
 }
@@ -18,7 +22,11 @@ __all__ = [
     "AddReport",
     "Archive",
     "ArchiveError",
+    "FlareLabels",
+    "FlareList",
+    "label_archive",
     "prepare_many",
+    "read_flares",
     "resize",
     "sample_patches",
 ]

@@ -301,6 +301,7 @@ _VERBS = {
     "train": "train",
     "model": "model bundle",
     "directions": "directions",
+    "labels": "labels",
     "steering": "generate edit",
     "invert": "invert",
     "search": "search",
