@@ -3,12 +3,14 @@
 import csv
 import importlib.util
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 from page_blocks import ROOT
 
 SCRIPT = ROOT / "docs" / "examples" / "flux_transport.py"
+BIPOLES = Path(__file__).parents[3] / "shared/data/tables/bipoles.csv"
 
 
 @pytest.fixture(scope="module")
@@ -107,3 +109,17 @@ def test_tables_and_command(transport, tmp_path, capsys):
         transport.read_bipoles(tmp_path / "no.csv")
     with pytest.raises(SystemExit, match="row 2: not a number"):
         transport.read_bipoles(table(tmp_path / "no.csv", [("a", "north", 6, 5, 1, 1, 1)]))
+
+
+@pytest.mark.skipif(not BIPOLES.exists(), reason="needs the table of observed bipoles")
+def test_observed_bipoles_have_their_published_dipoles(transport):
+    """R. Wang's table of 2,854 observed bipoles: axial dipole at emergence, and what a published model leaves of it."""
+    with BIPOLES.open() as file:
+        rows = [{k: float(v) for k, v in row.items()} for row in csv.DictReader(file)]
+    bipoles = [
+        transport.Bipole(r["Lat(pos)"], r["Lat(neg)"], (r["Flux(pos, Mx)"] - r["Flux(neg, Mx)"]) / 2) for r in rows
+    ]
+    initial = np.array([b.dipole for b in bipoles]) / [r["Di_bmr(G)"] for r in rows]
+    assert np.median(initial) == pytest.approx(1.0, abs=0.01)
+    left = [transport.ultimate_dipole(b) for b in bipoles[::200]]
+    assert np.corrcoef(left, [r["Df_bmr(G)"] for r in rows[::200]])[0, 1] > 0.95
