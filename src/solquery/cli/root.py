@@ -305,6 +305,7 @@ _VERBS = {
     "steering": "generate edit",
     "invert": "invert",
     "search": "search",
+    "sketch": "sketch",
     "index": "index",
     "fetch": "fetch",
     "archive": "archive",
