@@ -20,6 +20,7 @@ import json
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import torch
@@ -72,15 +73,15 @@ def observed(model: Model, folder: str, alone: int) -> dict[str, object]:
     first_guess(model, x[0])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SteeringWarning)
-        guesses = [timed(lambda k=k: first_guess(model, x[k])) for k in rows]
-        single = [timed(lambda k=k: reconstruct(model, x[k])) for k in rows]
+        guesses = [timed(partial(first_guess, model, x[k])) for k in rows]
+        single = [timed(partial(reconstruct, model, x[k])) for k in rows]
         began, cpu = time.perf_counter(), time.process_time()
         found = reconstruct(model, x)
         batch, cpu = time.perf_counter() - began, time.process_time() - cpu
         power = np.sqrt(np.median(np.square(x).mean((1, 2))))
         noise = np.random.default_rng(0).normal(0, power, (8, *x.shape[1:])).astype(np.float32)
         drawn = [one.verdict for one in reconstruct(model, noise)].count("drawn")
-    values = [{k: np.array([getattr(one, which)[k] for one in found]) for k in found[0].observed} for which in
+    values = [{k: np.array([getattr(one, which)[k] for one in found]) for k in found[0].observed or {}} for which in
               ("observed", "reconstructed")]  # fmt: skip
     errors = {k: v.numpy() for k, v in parameter_errors(*values).items()}
     return {
@@ -91,7 +92,7 @@ def observed(model: Model, folder: str, alone: int) -> dict[str, object]:
         "alone_seconds": float(np.median(single)),
         "batch_seconds_a_patch": batch / len(x),
         "batch_cpu_seconds_a_patch": cpu / len(x),
-        "unexplained_median": {b: float(np.median([1 - one.explained[b] for one in found])) for b in BLOCKS},
+        "unexplained_median": {b: float(np.median([1 - (one.explained or {})[b] for one in found])) for b in BLOCKS},
         "unexplained_most": max(one.unexplained for one in found),
         "within_tolerance": {k: float(np.mean(v[~np.isnan(v)] <= 1)) for k, v in errors.items()},
         "cannot_draw": [patch.id for patch, one in zip(patches, found, strict=True) if one.verdict != "drawn"],

@@ -41,6 +41,7 @@ def main() -> None:
     flat = faiss.IndexFlatL2(vectors.shape[1])
     flat.add(vectors)
     some = queries[: max(asked.queries // 50, 5)]
+    assert index.places is not None  # the archive is one of Lance
     places = {int(place): row for row, place in enumerate(index.places)}
 
     def by_lance(some: np.ndarray) -> list[list[int]]:

@@ -21,6 +21,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from solquery.config import GeneratorConfig
+from solquery.generator import networks
+from solquery.generator.strided import double
 from solquery.generator.training import _Adversaries
 from solquery.training.process_group import ProcessGroup
 
@@ -115,6 +117,10 @@ def _smooth(x: torch.Tensor, slope: float = 0.01, inplace: bool = False) -> torc
     return slope * x + (1 - slope) * F.softplus(4 * x) / 4
 
 
+def _smoothly_doubled(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, slope: float = 1.0) -> torch.Tensor:
+    return _smooth(double(x, weight, bias), slope)
+
+
 def gradient_errors(kind: torch.dtype = torch.float32) -> dict[str, tuple[float, float]]:
     """Of `equal` and of the plain networks, computed in `kind`, for discriminator and generator: the largest difference
     of a gradient from that of the plain networks in float64, by the largest gradient of the network.
@@ -125,10 +131,11 @@ def gradient_errors(kind: torch.dtype = torch.float32) -> dict[str, tuple[float,
     kinked = F.leaky_relu
     if kind != torch.float64:
         F.leaky_relu = _smooth
+        networks.double = _smoothly_doubled
     try:
         return _gradient_errors(kind)
     finally:
-        F.leaky_relu = kinked
+        F.leaky_relu, networks.double = kinked, double
 
 
 def _gradient_errors(kind: torch.dtype) -> dict[str, tuple[float, float]]:

@@ -14,8 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
-from solquery import SolqueryError, measure, read_sharp
+from solquery import SolqueryError, read_sharp
 from solquery.physics.line_of_sight import LEAST, NAMES, features
+from solquery.physics.observed import measure_within, region_window
 
 
 def pairs(radial: Path, sight: Path) -> dict[str, list[tuple[str, float, float, float]]]:
@@ -32,8 +33,10 @@ def pairs(radial: Path, sight: Path) -> dict[str, list[tuple[str, float, float, 
             continue
         if patch.mu < 0.5:
             continue
-        got = measure(patch.field, patch.scale_mm, ("flux", "tuf", "tpf", "tnf", "area"))
-        from_sight = measure(seen.field / patch.mu, seen.scale_mm, ("flux", "tuf", "tpf", "tnf", "area"))
+        names = ("flux", "tuf", "tpf", "tnf", "area")
+        window = region_window(patch)
+        got = measure_within(patch.field, patch.scale_mm, names, window)
+        from_sight = measure_within(seen.field / patch.mu, seen.scale_mm, names, window)
         for name in NAMES:
             x, y = float(from_sight[name]), float(got[name])
             if x > LEAST[name] and y > 0:

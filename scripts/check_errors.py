@@ -29,14 +29,13 @@ pulls = import_module("noisy_regions").pulls
 
 def pulls_of_pairs(archive: Archive, names: list[str], seed: int) -> dict[str, np.ndarray]:
     """(Value - bias - truth) / error of each parameter, of frames whose noise-free twin is in the archive as well."""
-    table = archive.table(columns=["id", "region", "t_rec", "quantity"]).to_pylist()
-    twin = {(row["region"], row["t_rec"]): row["id"] for row in table if row["quantity"] == "noise-free"}
+    ids = set(archive.ids())
     out: dict[str, list[float]] = {name: [] for name in names}
-    for row in table:
-        other = twin.get((row["region"], row["t_rec"]))
-        if row["quantity"] != "radial" or other is None:
+    for one in sorted(ids):
+        # the twin's name has an end that says so
+        if f"{one}-clean" not in ids:
             continue
-        seen, clean = archive.get(row["id"]), archive.get(other)
+        seen, clean = archive.get(one), archive.get(f"{one}-clean")
         truth, values = (measure(p.field, p.scale_mm, names) for p in (clean, seen))
         try:
             errors = parameter_errors(seen.field, seen.scale_mm, None, names, seed=seed)

@@ -93,7 +93,7 @@ def test_an_answer_is_a_patch_in_gauss_at_the_scale_of_the_model(model, answer):
     patch = answer.to_patch()
     np.testing.assert_allclose(patch.field, model.preset.to_gauss(answer.x), rtol=1e-6)
     assert (patch.source, patch.scale_mm) == ("generated", model.preset.scale_mm)
-    assert sq.measure(patch, names="tuf")["tuf"].item() == pytest.approx(answer.measured["tuf"], rel=1e-5)
+    assert sq.measure(patch, names="tuf")["tuf"].item() == pytest.approx(answer.grid["tuf"], rel=1e-5)
     np.testing.assert_array_equal(sq.decode_latent(patch.truth["latent"]), answer.z)
     with pytest.raises(sq.SteeringError, match="which model"):
         sq.Answer(answer.z, answer.x, {}, {}, "met", 1.0, {}, {}).to_patch()

@@ -41,7 +41,7 @@ def test_a_broken_factor_shares_the_pixel_between_its_neighbours():
     np.testing.assert_allclose(resize(np.array([[3.0, 6.0, 9.0]] * 2), (2, 2)), [[4.0, 8.0]] * 2)
 
 
-@pytest.mark.parametrize("shape", [(100, 90), (1, 7), (128, 20)])
+@pytest.mark.parametrize("shape", [(100, 90), (1, 7), (128, 20), (300, 40)])
 def test_growing_is_bilinear(shape):
     field = noise(shape)
     expected = torch.nn.functional.interpolate(
@@ -50,11 +50,15 @@ def test_growing_is_bilinear(shape):
     np.testing.assert_allclose(resize(field, (128, 128)), expected[0, 0].numpy(), atol=1e-3)
 
 
-def test_each_axis_goes_its_own_way():
+def test_both_axes_of_a_larger_image_are_averaged():
     field = noise((64, 512))
-    rows = torch.tensor(field.reshape(64, 128, 4).mean(2))[None, None]
-    expected = torch.nn.functional.interpolate(rows, (128, 128), mode="bilinear", align_corners=False)
-    np.testing.assert_allclose(resize(field, (128, 128)), expected[0, 0].numpy(), atol=1e-3)
+    expected = np.repeat(field.reshape(64, 128, 4).mean(2), 2, axis=0)  # the area of an output row is half an input row
+    np.testing.assert_allclose(resize(field, (128, 128)), expected, atol=1e-3)
+
+
+def test_a_method_that_is_none_is_refused():
+    with pytest.raises(ValueError, match="bilinear"):
+        axis_weights(4, 2, "cubic")
 
 
 def test_missing_pixels_count_as_zero():

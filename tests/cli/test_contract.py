@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from solquery.cli.output import plain
 from solquery.cli.root import app
-from solquery.physics import measure
+from solquery.measuring import measure
 
 
 def test_demo_prints_the_summary(monkeypatch, tmp_path):

@@ -3,14 +3,14 @@
 import json
 
 import pytest
-from command_line import PNG, document, failure
+from command_line import PNG, call, document, failure
 
 
 @pytest.mark.parametrize(
     ("verb", "options", "name"),
     [
         ("parameters", ("-n", 12), "parameters"),
-        ("plane", ("--param", "tuf", "-n", 60), "plane-tuf"),
+        ("plane", ("--param", "tuf", "-n", 60, "--axes", "1,2"), "plane-tuf"),
         ("strips", ("--param", "tuf", "--hold", "alpha"), "strips-tuf-hold-alpha"),
     ],
 )
@@ -18,6 +18,13 @@ def test_a_figure_is_one_command(room, tmp_path, verb, options, name):
     shown = document("study", verb, "--model", room / "model", *options, "--out", tmp_path)
     assert (tmp_path / f"{name}.png").read_bytes().startswith(PNG)
     assert json.loads((tmp_path / f"{name}.json").read_text()) == shown
+
+
+@pytest.mark.parametrize("axes", ["1", "1,1", "0,2", "a,b"])
+def test_axes_that_are_no_two_latent_numbers_are_refused(room, tmp_path, axes):
+    _, said = call("study", "plane", "--model", room / "model", "--axes", axes, "--out", tmp_path, code=2)
+    assert "--axes takes two" in said
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_inversions_of_a_file_beside_an_archive(room, tmp_path, observed, broken):

@@ -25,9 +25,12 @@ def test_each_layer_is_the_one_of_torch(n, channels, height, width, seed):
         return torch.randn(*shape, generator=random, dtype=torch.float64)
 
     coarse, fine = draw(n, channels, height, width), draw(n, 1, 2 * height + 1, 2 * width + 2)
-    weight, thin, bias = draw(channels, 2, 3, 3), draw(channels, 1, 3, 3), draw(1)
-    assert torch.allclose(double(coarse, weight, draw(2) * 0), F.conv_transpose2d(coarse, weight, stride=2))
-    assert torch.allclose(double_thin(coarse, thin, bias), F.conv_transpose2d(coarse, thin, bias, stride=2))
+    weight, thin = draw(channels, 2, 3, 3), draw(channels, 1, 3, 3)
+    both = draw(2)
+    doubled = F.conv_transpose2d(coarse, weight, both, stride=2)
+    assert torch.allclose(double(coarse, weight, both), doubled)
+    assert torch.allclose(double(coarse, weight, both, 0.2), F.leaky_relu(doubled, 0.2))
+    assert torch.allclose(double_thin(coarse, thin), F.conv_transpose2d(coarse, thin, stride=2))
     bias = draw(channels)
     assert torch.allclose(halve_thin(fine, thin, bias), F.conv2d(fine, thin, bias, stride=2))
 
@@ -40,7 +43,8 @@ def test_first_and_second_derivatives_are_right():
 
     for function, arguments in (
         (double, (draw(2, 3, 4, 3), draw(3, 2, 3, 3), draw(2))),
-        (double_thin, (draw(2, 3, 4, 3), draw(3, 1, 3, 3), draw(1))),
+        (lambda x, w, b: double(x, w, b, 0.2), (draw(2, 3, 4, 3), draw(3, 2, 3, 3), draw(2))),
+        (double_thin, (draw(2, 3, 4, 3), draw(3, 1, 3, 3))),
         (halve_thin, (draw(2, 1, 8, 7), draw(3, 1, 3, 3), draw(3))),
     ):
         assert torch.autograd.gradcheck(function, arguments)
@@ -91,3 +95,41 @@ def test_a_shared_batch_is_another_training(benchmark):
         assert trainer.state.config.shared_batch is shared
     assert not get_preset("paper").generator.shared_batch
     assert not torch.allclose(*weights)
+
+
+def test_in_bfloat16_the_gradients_of_both_steps_point_the_same_way():
+    preset = get_preset("paper")
+    torch.manual_seed(3)
+    generator, discriminator = (build(preset.generator) for build in (build_generator, build_discriminator))
+    for network in (generator, discriminator):
+        network.to(memory_format=torch.channels_last)
+    z, real = torch.randn(4, 100), 0.1 * torch.randn(4, 1, 128, 128)
+
+    def gradients(low):
+        with torch.autocast("cpu", torch.bfloat16, enabled=low):
+            made = generator(z)
+            both = discriminator(torch.cat([real, made.to(real.dtype)]))
+            loss = F.softplus(-both[:4]).mean() + 2.0 * F.softplus(both[4:]).mean()
+        assert both.dtype == torch.float32
+        parameters = [*generator.parameters(), *discriminator.parameters()]
+        return torch.autograd.grad(loss, parameters)
+
+    for full, low in zip(gradients(False), gradients(True), strict=True):
+        assert low.dtype == torch.float32
+        assert F.cosine_similarity(full.flatten(), low.flatten(), dim=0) > 0.98
+        assert float(low.norm() / full.norm()) == pytest.approx(1.0, abs=0.1)
+
+
+def test_the_discriminator_ends_in_one_linear_layer_where_that_is_asked_for():
+    from dataclasses import replace
+
+    config = get_preset("paper").generator
+    two, one = (build_discriminator(replace(config, discriminator_linear_layers=n)) for n in (2, 1))
+    sizes = [sum(p.numel() for p in network.parameters()) for network in (two, one)]
+    # three convolutions, then 14,400 -> 100 -> 1, or 14,400 -> 1
+    convolutions = (32 * 9 + 32) + (64 * 32 * 9 + 64) + (64 * 64 * 9 + 64)
+    assert sizes == [convolutions + 14_400 * 100 + 100 + 100 + 1, convolutions + 14_400 + 1]
+    assert [type(layer).__name__ for layer in one.features].count("Linear") == 1
+    assert one(torch.zeros(2, 1, 128, 128)).shape == (2,)
+    with pytest.raises(ValueError, match="must be 1 or 2"):
+        replace(config, discriminator_linear_layers=3)

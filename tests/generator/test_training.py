@@ -17,6 +17,7 @@ from solquery.generator.pyramid import compress, expand, haar_split
 from solquery.generator.registry import build_discriminator, build_generator, register_generator
 from solquery.generator.training import TrainingError, discriminator_accuracy, load_run, train_generator
 from solquery.model import Model
+from solquery.model_files import FORMAT, VERSION, document_hash
 from solquery.training.run_folder import begun_from
 
 TINY = get_preset("tiny").generator
@@ -286,7 +287,8 @@ def test_a_new_run_begins_with_a_model_whose_discriminator_has_to_learn_first(tm
     trainings.train("vae-gan", str(tmp_path / "first"), until_images=160)
     model = tmp_path / "model"
     model.mkdir()
-    (model / "model.json").write_text("{}")
+    about = {"format": FORMAT, "version": VERSION, "preset": {"shape": trainings.SHAPE}}
+    (model / "model.json").write_text(json.dumps(about | {"hash": document_hash(about)}))
     for name in ("generator", "inference"):
         (model / f"{name}.safetensors").write_bytes((tmp_path / f"first/checkpoints/{name}.safetensors").read_bytes())
     shipped = load_file(model / "generator.safetensors")

@@ -257,3 +257,11 @@ def test_times_with_milliseconds_are_the_same_times():
     assert record_of({"HARPNUM": "MISSING", "T_REC": "2011.08.04_01:36:00_TAI"}, "Br") is None
     assert record_of({"HARPNUM": "7", "T_REC": "never"}, "Br") is None
     assert tai_of("2012.03.06") == START
+
+
+def test_the_papers_frames_are_twelve_minutes_apart():
+    from solquery.cli.fetch import _cadence
+
+    assert [parse_cadence(_cadence(preset)) for preset in ("paper", "physical", None)] == [720, 21_600, 21_600]
+    with pytest.raises(ValueError, match="no preset"):
+        _cadence("papers")

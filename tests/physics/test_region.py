@@ -105,3 +105,33 @@ def test_usflux_where_the_bitmap_tells_which_region_it_is():
     assert np.median(off) < 0.2
     # weak plage, of which the bitmap's lone patches count in part
     assert {n for n, o in zip(names, off, strict=True) if o > 0.4} <= {1445}
+
+
+def test_the_header_tells_which_region_of_a_box_is_meant():
+    """Two equal spots in a box; the corners of the active pixels name the western one."""
+    from solquery import Patch
+    from solquery.physics import measure, measure_patch, parameter_errors, qtable, quantities, region_window
+
+    y, x = np.mgrid[:120, :260].astype(np.float32)
+    spots = [1500 * np.exp(-((y - 60) ** 2 + (x - place) ** 2) / 200) for place in (60, 200)]
+    field = (spots[0] + spots[1]).astype(np.float32)
+    # 0.03 degrees a pixel: the western spot lies 2.1 degrees west of the middle
+    corners = {"LAT_MIN": 14.0, "LAT_MAX": 16.0, "LON_MIN": 1.2, "LON_MAX": 3.1}
+    about = {"latitude_deg": 15.0, "longitude_deg": 0.0, "mu": 0.95}
+    patch = Patch(field, (0.364425, 0.364425), "p", "P", "real", keywords=corners, **about)
+    alone = float(measure(spots[1], patch.scale_mm, "flux")["flux"][0])
+    both = float(measure(field, patch.scale_mm, "flux")["flux"][0])
+    assert both == pytest.approx(2 * alone, rel=0.01)
+    found = measure_patch(patch, ["flux", "tuf"])
+    assert found["flux"] == pytest.approx(alone, rel=0.02)
+    assert found["tuf"] == pytest.approx(float(measure(field, patch.scale_mm, "tuf")["tuf"][0]))
+    assert quantities(patch, names="flux")["flux"].value == pytest.approx(found["flux"])
+    assert qtable([patch], ["flux"])["flux"][0].value == pytest.approx(found["flux"])
+    errors = parameter_errors(field, patch.scale_mm, 20.0, ["flux"], window=region_window(patch))
+    assert 0 < errors["flux"].error < 0.05 * alone
+    # a header without corners, or with some that do not fit, leaves the whole box
+    for wrong in ({}, {**corners, "LON_MIN": "nan"}, {**corners, "LAT_MIN": 40.0, "LAT_MAX": 44.0}):
+        other = Patch(field, patch.scale_mm, "p", "P", "real", keywords=wrong, **about)
+        assert region_window(other) is None
+        assert measure_patch(other, ["flux"])["flux"] == pytest.approx(both)
+    assert np.isnan(measure_patch(Patch(field, None, "p", "P", "real", keywords=corners, **about), ["flux"])["flux"])

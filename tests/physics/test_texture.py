@@ -93,6 +93,35 @@ def test_sigma_is_unknown_where_the_field_fills_one_bin(field):
     assert torch.isnan(measure(field, names="sigma")["sigma"]).all()
 
 
+@pytest.mark.parametrize("name", ["sigma", "sigma_zero"])
+def test_sigma_is_unknown_where_all_but_a_pixel_lie_in_one_bin(name):
+    field = np.where(np.indices((64, 64)).sum(0) % 2, 1.0, -1.0)  # not empty, and all in the bin about zero
+    field[4, 5] = 700.0
+    assert torch.isnan(measure(field, names=name)[name]).all()
+
+
+def test_sigma_of_mean_zero_is_the_least_squares_minimum_and_the_other_fits_the_mean():
+    from scipy.optimize import minimize_scalar
+    from scipy.stats import norm
+
+    rng = np.random.default_rng(3)
+    fields = rng.normal(0.0, 15.0, (3, 128, 128))
+    fields[1] += 12.0
+    fields[2, 40:60, 40:80] += 800.0
+    got = measure(fields, names=["sigma", "sigma_zero"])
+    assert got["sigma"][1].item() == pytest.approx(15.0, rel=0.03)
+    edges = np.arange(-1001, 1002, 2.0)
+    for k, field in enumerate(fields):
+        density = np.histogram(field.clip(-1000, 1000), edges)[0] / field.size / 2
+
+        def cost(width, density=density):
+            return np.sum((np.diff(norm.cdf(edges, 0.0, width)) / 2 - density) ** 2)
+
+        best = minimize_scalar(cost, bounds=(1.0, 200.0), method="bounded", options={"xatol": 1e-7}).x
+        assert got["sigma_zero"][k].item() == pytest.approx(best, rel=1e-3)
+    assert got["sigma_zero"][1] > 1.15 * got["sigma"][1]
+
+
 def test_fit_recovers_exact_densities_of_any_width():
     edges = torch.arange(-501, 502, 2, dtype=torch.float64)
     means = torch.tensor([0.0, 30.0, -80.0, 3.0], dtype=torch.float64)

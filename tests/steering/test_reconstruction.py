@@ -53,7 +53,7 @@ def test_what_the_model_drew_is_found_again_with_its_physics(model, drawn):
 
 def test_parameters_are_met_where_the_closest_picture_misses_them(model, drawn):
     # the generator draws about the middle: of a region beside it the closest picture is fainter and shorter
-    patches = np.roll(drawn, 3, axis=1)
+    patches = np.roll(drawn, 2, axis=1)
     picture = quietly(model, patches, match=False)
     physics = quietly(model, patches)
     # a few pixels at the threshold are several per cent of AREA and R on a grid of 32 x 32

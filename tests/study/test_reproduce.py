@@ -16,7 +16,9 @@ from solquery.study.reproduce import Plan, reproduce
 from solquery.study.reproduce_report import differences
 from solquery.study.retrieval import PAPER, run_retrieval
 
-TINY = Plan(queries=30, zoo=20, plane=60, inversions=6, starts=1, steps=4, resamples=40, effects=8)
+TINY = Plan(
+    queries=30, zoo=20, plane=60, inversions=6, starts=1, steps=4, resamples=40, effects=8, lookup=300, judged=6
+)
 
 
 class References(HTMLParser):
@@ -54,8 +56,8 @@ def study(model, tmp_path_factory):
 def test_every_experiment_is_there(study):
     _, out, results, calls, _ = study
     assert list(results["stages"]) == [
-        "training", "figure2", "figure3", "directions", "figure4", "figure5", "figure6", "queries", "figure7",
-        "figure8", "figure9", "table",
+        "training", "figure2", "figure3", "directions", "figure4", "figure5", "conditional", "figure6", "copies",
+        "queries", "figure7", "figure8", "figure9", "table",
     ]  # fmt: skip
     assert results["skipped"] == []
     assert [f for _, f in calls] == sorted(f for _, f in calls)
@@ -99,7 +101,7 @@ def test_the_second_run_does_nothing(study, model):
 def test_only_what_changed_is_done_again(study, model):
     archive, out, first, _, run = study
     once = reproduce(archive, model, out, dataclasses.replace(TINY, resamples=41), [run])
-    assert set(first["stages"]) - set(once["skipped"]) == {"figure6", "table"}
+    assert set(first["stages"]) - set(once["skipped"]) == {"figure6", "queries", "table"}
 
 
 def test_the_table_agrees_with_an_independent_computation(study, model):

@@ -1,7 +1,6 @@
 """Intervals that know which pairs belong together, and the table in the README."""
 
 import json
-import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from solquery.study.reproduce_table import bootstrap, comparison, readme_lines
+from solquery.study.reproduce_table import bootstrap, comparison
 from solquery.study.retrieval import PAPER
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "readme_table.py"
@@ -59,26 +58,60 @@ def _rows():
     return comparison(same, dict.fromkeys(PAPER, b), owner, "made", resamples=50)
 
 
-def test_the_readme_gets_the_table_between_its_markers_and_nothing_else(tmp_path):
-    results, readme = tmp_path / "results.json", tmp_path / "README.md"
-    results.write_text(json.dumps({"table": _rows(), "stages": {"table": {"data": "made data"}}}))
+def _results(shift=0.0, **stages):
+    rows = [{**row, "ours": row["ours"] + shift} for row in _rows()]
+    return {"table": rows, "stages": {"table": {"data": "made data"}, **stages}}
+
+
+def _run(*given):
+    return subprocess.run([sys.executable, str(SCRIPT), *map(str, given)], capture_output=True, text=True)
+
+
+def test_the_readme_gets_three_columns_between_its_markers_and_nothing_else(tmp_path):
+    paper, default, readme = (tmp_path / name for name in ("paper.json", "default.json", "README.md"))
+    limb = {"error": {"spearman": 0.41, "low": 0.2, "high": 0.6, "p": 0.003}}
+    copies = {name: {"share": 0.875} for name in ("shift_px", "zoom", "rotation_deg", "vertical_flip")}
+    above = {"visual_similarity_above": {"euclidean": {"difference": 0.123, "low": 0.05, "high": 0.2}}}
+    paper.write_text(json.dumps(_results(figure6=limb, copies=copies, queries=above)))
+    default.write_text(json.dumps(_results(0.2)))
     readme.write_text("before\n<!-- reproduce:begin -->\nold\n<!-- reproduce:end -->\nafter\n")
     for _ in range(2):
-        assert runpy.run_path(str(SCRIPT))["main"](results, readme) == 0
+        done = _run("--paper", paper, "--default", default, "--readme", readme)
+        assert done.returncode == 0, done.stderr
     text = readme.read_text()
     assert text.startswith("before\n<!-- reproduce:begin -->\n")
     assert text.endswith("<!-- reproduce:end -->\nafter\n")
     assert "old" not in text
-    assert "made data" in text
-    assert all(line in text for line in readme_lines(_rows()))
-    assert text.count("| TUF |") == 1
+    assert text.count("made data") == 2
+    (tuf,) = [line for line in text.splitlines() if line.startswith("| TUF |")]
+    _, _, stated, own, other, _ = (cell.strip() for cell in tuf.split("|"))
+    ours = _rows()[0]["ours"]
+    assert stated == "0.78 / 0.79"
+    assert own.startswith(f"{ours:.2f} [")
+    assert other.startswith(f"{ours + 0.2:.2f} [")
+    assert "| 0.41 [0.20, 0.60], p = 0.003 | – |" in text
+    assert "88 % shifted, 88 % zoomed" in text
+    assert "| 0.12 [0.05, 0.20] | – |" in text
+
+
+def test_a_column_that_is_not_there_yet_is_empty_and_no_results_are_refused(tmp_path):
+    default, readme = tmp_path / "default.json", tmp_path / "README.md"
+    default.write_text(json.dumps(_results()))
+    readme.write_text("<!-- reproduce:begin -->\nold\n<!-- reproduce:end -->\n")
+    assert _run("--readme", readme).returncode == 1
+    assert "old" in readme.read_text()
+    assert _run("--default", default, "--readme", readme).returncode == 0
+    assert "| TUF | 0.78 / 0.79 | – | " in readme.read_text()
+    default.write_text("{}")
+    done = _run("--default", default, "--readme", readme)
+    assert (done.returncode, "results.json" in done.stderr) == (1, True)
 
 
 def test_a_readme_without_markers_is_left_alone(tmp_path):
     results, readme = tmp_path / "results.json", tmp_path / "README.md"
     results.write_text("{}")
     readme.write_text("nothing here\n")
-    done = subprocess.run([sys.executable, str(SCRIPT), str(results), str(readme)], capture_output=True, text=True)
+    done = _run("--default", results, "--readme", readme)
     assert done.returncode == 1
     assert "reproduce:begin" in done.stderr
     assert readme.read_text() == "nothing here\n"

@@ -34,3 +34,15 @@ def test_the_patch_taken_apart_is_one_with_much_of_everything(model):
     assert numbers["values"]["tuf"] > model.directions.quantile("tuf", 50)
     assert np.isfinite(numbers["values"]["psep"])
     assert len(figure.axes) == 4
+
+
+def test_the_papers_networks_are_laid_on_its_first_two_axes_unless_others_are_asked_for(model):
+    from solquery.steering.projection import best_axes
+
+    normal = model.directions.normals[model.directions.index("tuf")]
+    best = list(best_axes(normal))
+    assert model.preset.papers_method
+    shown = [plane_figure(model, "tuf", 60, 0, axes)[1]["axes"] for axes in (None, (2, 5), "best")]
+    assert shown == [[0, 1], [2, 5], best]
+    with pytest.raises(SteeringError, match="choose two of them"):
+        plane_figure(model, "tuf", 60, 0, (0, 10_000))

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING
 
-_HOME = {
-    "AddReport": "store",
-    "Archive": "store",
-    "ArchiveError": "store",
-    "FlareLabels": "flare_labels",
-    "FlareList": "flares",
-    "label_archive": "flare_labels",
-    "prepare_many": "prepare",
-    "read_flares": "flares",
-    "resize": "prepare",
-    "sample_patches": "samples",
-}
+from ..lazy import lazily
+
+if TYPE_CHECKING:
+    from .flare_labels import FlareLabels, label_archive
+    from .flares import FlareList, read_flares
+    from .prepare import prepare_many, resize
+    from .samples import sample_patches
+    from .store import AddReport, Archive, ArchiveError
 
 __all__ = [
     "AddReport",
@@ -31,12 +26,13 @@ __all__ = [
     "sample_patches",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f".{_HOME[name]}", __name__), name)
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazily(
+    __name__,
+    {
+        "flare_labels": "FlareLabels label_archive",
+        "flares": "FlareList read_flares",
+        "prepare": "prepare_many resize",
+        "samples": "sample_patches",
+        "store": "AddReport Archive ArchiveError",
+    },
+)

@@ -35,8 +35,8 @@ Make = Callable[[list[str]], Iterable[np.ndarray]]
 #: ids that are asked for together, and prepared patches that are copied together
 _AT_A_TIME, _COPIED = 4096, 64
 _READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
-#: to be raised when `prepare` gives other numbers than before
-METHOD = 1
+#: to be raised when `prepare` gives other numbers than before: for grids of a fixed scale, and for stretched patches
+METHOD, METHOD_STRETCHED = 1, 2
 
 
 def content_key(keys: pa.Table) -> str:
@@ -51,7 +51,8 @@ def content_key(keys: pa.Table) -> str:
 def preset_key(preset: Preset) -> str:
     """Name of a preset with a hash of all that bears on preparing; networks and their training do not."""
     relevant = {k: v for k, v in asdict(preset).items() if k not in ("generator", "encoder")}
-    text = json.dumps([METHOD, relevant], sort_keys=True, default=str)
+    method = METHOD if preset.physical else METHOD_STRETCHED
+    text = json.dumps([method, relevant], sort_keys=True, default=str)
     return f"{preset.name}-{hashlib.sha256(text.encode()).hexdigest()[:10]}"
 
 

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from .condition import condition, condition_fault
 from .tables import ArchiveError
 
+if TYPE_CHECKING:
+    from lancedb.table import Table
+
 __all__ = ["count", "read", "read_batches"]
 
 
 def read(
-    patches: Any,
+    patches: Table,
     uri: str,
     columns: Sequence[str],
     where: str | None = None,
@@ -50,7 +53,7 @@ def read(
 
 
 def read_batches(
-    patches: Any, uri: str, columns: Sequence[str], where: str | None = None, size: int = 16384
+    patches: Table, uri: str, columns: Sequence[str], where: str | None = None, size: int = 16384
 ) -> Iterator[pa.RecordBatch]:
     """As `read`, at most `size` rows at a time, with the column ``_rowid``."""
     query = _query(patches, columns, where).with_row_id(True)
@@ -60,7 +63,7 @@ def read_batches(
         raise _unreadable(error, patches, uri, where) from (None if where else error)
 
 
-def count(patches: Any, uri: str, where: str | None = None) -> int:
+def count(patches: Table, uri: str, where: str | None = None) -> int:
     """How many rows meet `where`; errors as in `read`."""
     asked = condition(where, patches.schema)
     try:
@@ -69,7 +72,7 @@ def count(patches: Any, uri: str, where: str | None = None) -> int:
         raise _unreadable(error, patches, uri, where) from (None if where else error)
 
 
-def _query(patches: Any, columns: Sequence[str], where: str | None, among: str | None = None) -> Any:
+def _query(patches: Table, columns: Sequence[str], where: str | None, among: str | None = None) -> Any:
     names = patches.schema.names
     unknown = [name for name in columns if name not in names]
     if unknown:
@@ -79,7 +82,7 @@ def _query(patches: Any, columns: Sequence[str], where: str | None, among: str |
     return query.where(" AND ".join(asked)) if asked else query
 
 
-def _unreadable(error: Exception, patches: Any, uri: str, where: str | None) -> ArchiveError:
+def _unreadable(error: Exception, patches: Table, uri: str, where: str | None) -> ArchiveError:
     if not where:
         return ArchiveError(f"the archive at {uri} cannot be read: {str(error).splitlines()[0]}")
     return condition_fault(where, error, patches.schema)

@@ -1,8 +1,9 @@
 """From a patch in gauss at its native size to the input of a network: resample, clip, scale (paper, section 2).
 
-Resampling is separable and linear, so each axis is one matrix: exact area averages where the axis shrinks (its mean,
-and with it the flux, is kept), linear interpolation between pixel centres where it grows. The matrices are sparse:
-less work than dense ones, and none of it in threads of a BLAS that compete with a training beside it.
+Resampling is separable and linear, so each axis is one matrix. One rule holds for both axes of an image, as in the
+paper: exact area averages (the mean, and with it the flux, is kept) where it has at least as many pixels as the grid,
+linear interpolation between pixel centres where it has fewer. The matrices are sparse: less work than dense ones, and
+none of it in threads of a BLAS that compete with a training beside it.
 
 A preset with a fixed scale (`physical`) lays its grid around the region instead: each of its pixels is the mean over
 its own square megametres, and zero where the patch ends. Flux in view is kept, but for what cancels within a pixel.
@@ -32,21 +33,24 @@ CENTRE_GAUSS = 100.0
 
 
 @lru_cache(maxsize=1024)
-def _sparse_weights(n: int, m: int) -> csr_array:
-    return csr_array(axis_weights(n, m))
+def _sparse_weights(n: int, m: int, method: str) -> csr_array:
+    return csr_array(axis_weights(n, m, method))
 
 
-def axis_weights(n: int, m: int) -> np.ndarray:
+def axis_weights(n: int, m: int, method: str | None = None) -> np.ndarray:
     """Weights (m, n) float32 that take `n` samples of one axis to `m`; every row adds up to one.
 
-    For ``m <= n`` row i holds the share of each input pixel in output pixel i, and every column adds up to ``m / n``.
-    For ``m > n`` the two neighbours of each output centre are weighted by their distance; the edge is held constant.
+    With `method` ``"area"`` row i holds the share of each input pixel in output pixel i, and every column adds up to
+    ``m / n``. With ``"bilinear"`` the two neighbours of each output centre are weighted by their distance; the edge is
+    held constant. None: ``"area"`` where the axis shrinks, else ``"bilinear"``.
     """
     if n < 1 or m < 1:
         raise ValueError(f"both lengths of an axis must be at least 1, got {n} -> {m}")
+    if method not in (None, "area", "bilinear"):
+        raise ValueError(f"method must be 'area' or 'bilinear', got {method!r}")
     if m == n:
         weights = np.eye(n)
-    elif m < n:
+    elif method == "area" or (method is None and m < n):
         # in units of 1/m of an input pixel all borders are whole numbers: no rounding in the overlaps
         begin, end = np.arange(m)[:, None] * n, (np.arange(m)[:, None] + 1) * n
         left, right = np.arange(n)[None] * m, (np.arange(n)[None] + 1) * m
@@ -63,14 +67,16 @@ def axis_weights(n: int, m: int) -> np.ndarray:
 
 
 def resize(field: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """Resample a field to `shape`, each axis by itself.
+    """Resample a field to `shape`.
 
     Parameters
     ----------
     field
         (ny, nx); unit kept. Pixels that are not finite count as zero.
     shape
-        (H, W) wanted: an axis that shrinks is averaged over exact areas, one that grows is interpolated linearly.
+        (H, W) wanted. A field with at least as many pixels is averaged over exact areas, a smaller one is interpolated
+        bilinearly (paper, section 2); of one that is longer on one axis and shorter on the other both axes go the same
+        way.
 
     Returns
     -------
@@ -87,10 +93,11 @@ def resize(field: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     # FITS arrays are big-endian; a native copy is what the matrix product needs
     field = np.nan_to_num(field.astype(np.float32), copy=False, nan=0.0, posinf=0.0, neginf=0.0)
     (ny, nx), (height, width) = field.shape, shape
+    method = "area" if ny * nx >= height * width else "bilinear"
     if ny != height:
-        field = _sparse_weights(ny, height) @ field
+        field = _sparse_weights(ny, height, method) @ field
     if nx != width:
-        field = (_sparse_weights(nx, width) @ np.ascontiguousarray(field.T)).T
+        field = (_sparse_weights(nx, width, method) @ np.ascontiguousarray(field.T)).T
     return np.ascontiguousarray(field)
 
 

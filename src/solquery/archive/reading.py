@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -13,6 +13,9 @@ from ..patch import Patch
 from . import records
 from .tables import ArchiveError, quoted
 
+if TYPE_CHECKING:
+    from lancedb.table import Table
+
 __all__ = ["READ_AHEAD", "Rows", "read_patches"]
 
 #: how many fields are held in memory at a time when an archive is read through
@@ -21,7 +24,7 @@ READ_AHEAD = 64
 ROWS_AHEAD = 1024
 
 
-def read_patches(patches: Any, fields: Any, ids: pa.Array, uri: str) -> Iterator[Patch]:
+def read_patches(patches: Table, fields: Table, ids: pa.Array, uri: str) -> Iterator[Patch]:
     """The patches of `ids`, in their order.
 
     What is held of all of them is their ids and two row numbers; rows and fields come a helping at a time.
@@ -57,7 +60,7 @@ def read_patches(patches: Any, fields: Any, ids: pa.Array, uri: str) -> Iterator
 class Rows:
     """Rows of one table by id, a helping at a time; the table may change meanwhile."""
 
-    def __init__(self, table: Any, columns: list[str], ids: pa.Array) -> None:
+    def __init__(self, table: Table, columns: list[str], ids: pa.Array) -> None:
         self._table, self._columns, self._ids = table, columns, ids
         self._numbers: np.ndarray | None = None
 
@@ -85,7 +88,7 @@ class Rows:
         return {row["id"]: row for row in query.to_arrow().to_pylist()}
 
 
-def _row_numbers(table: Any, ids: pa.Array) -> np.ndarray:
+def _row_numbers(table: Table, ids: pa.Array) -> np.ndarray:
     """Lance's number of the row of every id, -1 where there is none; finding rows by number needs no scan."""
     found = table.search().select(["id"]).with_row_id(True).to_arrow()
     place = pc.index_in(ids, value_set=found["id"].combine_chunks())

@@ -29,6 +29,7 @@ from .tables import ArchiveError, ArchiveExists
 from .writing import AddReport, Writer
 
 if TYPE_CHECKING:
+    from lancedb.table import Table
     from sunpy.map import GenericMap
 
     from ..protocols import Named
@@ -52,7 +53,7 @@ class Archive(PreparedPatches):
     AddReport(added=2, duplicates=0) 2
     """
 
-    def __init__(self, uri: str, patches: Any, fields: Any) -> None:
+    def __init__(self, uri: str, patches: Table, fields: Table) -> None:
         self.uri = uri
         self.path = tables.local_path(uri)
         self._tables = patches, fields
@@ -61,12 +62,12 @@ class Archive(PreparedPatches):
         self._hash: tuple[int, str] | None = None
 
     @property
-    def _patches(self) -> Any:
+    def _patches(self) -> Table:
         tables.check_process()
         return self._tables[0]
 
     @property
-    def _fields(self) -> Any:
+    def _fields(self) -> Table:
         tables.check_process()
         return self._tables[1]
 

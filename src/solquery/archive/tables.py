@@ -22,6 +22,7 @@ from . import records
 
 if TYPE_CHECKING:
     import lancedb
+    from lancedb.table import Table
 
 __all__ = [
     "FIELDS_SCHEMA",
@@ -192,7 +193,7 @@ def table_exists(uri: str | Path) -> bool:
     return PATCHES in _connect(uri)[2]
 
 
-def open_tables(uri: str | Path) -> tuple[str, Any, Any]:
+def open_tables(uri: str | Path) -> tuple[str, Table, Table]:
     """Address, metadata table and table of fields of an archive that exists."""
     uri, database, _ = _connect(uri)
     try:
@@ -203,7 +204,7 @@ def open_tables(uri: str | Path) -> tuple[str, Any, Any]:
         raise ArchiveError(f"the archive at {uri} is damaged ({first}); restore it, or make a new one") from error
 
 
-def create_tables(uri: str | Path) -> tuple[str, Any, Any]:
+def create_tables(uri: str | Path) -> tuple[str, Table, Table]:
     """Address, metadata table and table of fields of a new archive.
 
     Raises

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from .store import Archive
 
 __all__ = ["Problem", "verify"]
+
+Progress = Callable[[int, int], None]
 
 #: column, smallest and largest value that makes sense
 _RANGES = {
@@ -50,7 +52,7 @@ class Problem(NamedTuple):
     what: str
 
 
-def verify(archive: Archive, progress: Any = lambda done, total: None) -> list[Problem]:
+def verify(archive: Archive, progress: Progress = lambda done, total: None) -> list[Problem]:
     """Everything that is off in an archive, sorted; empty when nothing is.
 
     Checked are: checksum, size and presence of every field; ids that appear twice; fields without a row; values out of
@@ -85,7 +87,7 @@ def verify(archive: Archive, progress: Any = lambda done, total: None) -> list[P
 
 def _as_bytes(sums: pa.ChunkedArray) -> pa.Array:
     """Sums as bytes; a text that is none is kept as it is, which agrees with no sum."""
-    out = []
+    out: list[bytes | None] = []
     for text in sums.to_pylist():
         try:
             out.append(bytes.fromhex(text))
@@ -120,7 +122,7 @@ def _faults_of(row: dict[str, Any]) -> Iterator[str]:
         yield f"t_utc {row['t_utc']} is not {row['t_rec']}"
 
 
-def _field_problems(archive: Archive, rows: pa.Table, progress: Any) -> list[Problem]:
+def _field_problems(archive: Archive, rows: pa.Table, progress: Progress) -> list[Problem]:
     fields = archive._fields
     stored = fields.search().select(["id"]).to_arrow()["id"]
     found = [Problem(i, f"has {count} fields") for i, count in _repeated(stored)]

@@ -20,6 +20,8 @@ from . import records, tables
 from .guard import told_of_workers
 
 if TYPE_CHECKING:
+    from lancedb.table import Table
+
     from .store import Archive
 
 __all__ = ["AddReport", "Writer", "add_each"]
@@ -35,7 +37,7 @@ class AddReport(NamedTuple):
 class Writer:
     """Writes into the table of metadata, `patches`, and the table of fields of one archive."""
 
-    def __init__(self, patches: Any, fields: Any, uri: str = "") -> None:
+    def __init__(self, patches: Table, fields: Table, uri: str = "") -> None:
         self._patches, self._fields, self._uri = patches, fields, uri
 
     def add(self, patches: Iterable[Patch], batch: int) -> AddReport:

@@ -136,9 +136,11 @@ def _show(document: dict[str, Any], fitted: Directions) -> None:
             (
                 name, f"{row['accuracy']:.3f}", f"{row['chance']:.3f}", f"{ridge['accuracy']:.3f}", *areas,
                 f"{svm['intercept']:+.3f}", f"±{svm['within_prior'][1]:.1f}", readable(row["median"]),
+                f"{row['dropped']:,}",
             )
         )  # fmt: skip
     heads = ["direction", "accuracy", "chance", "ridge", "AUC", "ridge AUC", "intercept", "within prior", "median"]
+    heads.append("left out")
     table(heads, lines)
     typer.echo("")
     table(

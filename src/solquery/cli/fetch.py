@@ -52,7 +52,13 @@ def fetch(
     harp: Annotated[list[int] | None, typer.Option("--harp", help="Only this HARP; may be repeated.")] = None,
     noaa: Annotated[list[int] | None, typer.Option("--noaa", help="Only this NOAA region; may be repeated.")] = None,
     noaa_only: Annotated[bool, typer.Option("--noaa-only", help="Only HARPs with a NOAA number.")] = False,
-    cadence: Annotated[str, typer.Option(help="Time between frames: 12m, 1h, 6h, 1d ...")] = "6h",
+    cadence: Annotated[
+        str | None,
+        typer.Option(help="Time between frames: 12m, 1h, 6h, 1d ...; 6h by default, 12m with --preset paper."),
+    ] = None,
+    preset: Annotated[
+        str | None, typer.Option(help="Named settings that the frames are for: paper takes all, 12 minutes apart.")
+    ] = None,
     max_frames: Annotated[
         int | None, typer.Option("--max-frames", min=1, help="At most this many of a region, spread evenly.")
     ] = None,
@@ -104,7 +110,7 @@ def fetch(
         harps=tuple(harp or ()),
         noaa=tuple(noaa or ()),
         noaa_only=noaa_only,
-        cadence_s=parse_cadence(cadence),
+        cadence_s=parse_cadence(cadence or _cadence(preset)),
         max_frames=max_frames,
         segment=segment.value,
     )
@@ -126,6 +132,15 @@ def fetch(
         raise SolqueryError(got.stopped)
     if got.failed and got.fetched + got.there == 0:
         raise SolqueryError(f"none of the {got.frames:,} frames could be fetched; the reasons are above")
+
+
+def _cadence(preset: str | None) -> str:
+    """Time between frames that a preset's data have: the paper's are 12 minutes apart."""
+    from ..config import get_preset
+
+    if preset is not None:
+        get_preset(preset)
+    return "12m" if preset == "paper" else "6h"
 
 
 def _encoder(name: str | None) -> Model:

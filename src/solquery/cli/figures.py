@@ -47,6 +47,13 @@ def plane(
     param: Annotated[str, typer.Option(help="Parameter whose boundary is drawn as a line.")] = "tuf",
     model: ModelName = None,
     n: Annotated[int, typer.Option("-n", min=50, help="Latents to draw from the prior.")] = 1000,
+    axes: Annotated[
+        str | None,
+        typer.Option(
+            help="Two latent numbers, from 1: 1,2 as in the paper; best: the two that weigh most in the normal. "
+            "By default 1,2 for the paper's networks, else best."
+        ),
+    ] = None,
     seed: Seed = 0,
     out: Out = Path("figures"),
     json: Json = False,
@@ -56,8 +63,21 @@ def plane(
 
     models = load_models(model)
     with Reporter("drawing"):
-        figure, numbers = plane_figure(models, param, n, seed)
+        figure, numbers = plane_figure(models, param, n, seed, _axes(axes))
     _written(figure, numbers, out / f"plane-{param}", json)
+
+
+def _axes(text: str | None) -> tuple[int, int] | str | None:
+    """Two latent numbers counted from 0, "best", or None."""
+    if text is None or text == "best":
+        return text
+    try:
+        first, second = (int(part) - 1 for part in text.split(","))
+    except ValueError:
+        raise typer.BadParameter(f"--axes takes two latent numbers, such as 1,2, or best, not {text!r}") from None
+    if first == second or min(first, second) < 0:
+        raise typer.BadParameter(f"--axes takes two different latent numbers from 1 on, not {text!r}")
+    return first, second
 
 
 def strips(

@@ -27,7 +27,11 @@ def register(group: typer.Typer) -> None:
 def choose(
     run: Annotated[Path, typer.Argument(help="Run folder of `train generator`.")],
     by: Annotated[
-        str, typer.Option(help="quality: held-out regions; paper: the discriminator's accuracy.")
+        str,
+        typer.Option(
+            help="quality: held-out regions; paper: the discriminator's accuracy; paper-held-out: that on the patches "
+            "of --held-out."
+        ),
     ] = "quality",
     archive: Annotated[str | None, typer.Option(help="Archive of held-out regions.")] = None,
     where: Annotated[str | None, typer.Option(help="Which of its patches, in SQL.")] = None,
@@ -40,8 +44,8 @@ def choose(
     json: Json = False,
 ) -> None:
     """Choose which checkpoint of a run is used, and write down why."""
-    if by not in ("quality", "paper"):
-        raise typer.BadParameter(f"--by takes quality or paper, not {by!r}")
+    if by not in ("quality", "paper", "paper-held-out"):
+        raise typer.BadParameter(f"--by takes quality, paper or paper-held-out, not {by!r}")
     if by == "quality" and archive is None:
         raise typer.BadParameter("choosing by quality needs --archive DIR, of regions that the run has not seen")
     from ..study.choice import choose_checkpoint

@@ -10,8 +10,7 @@ import typer
 
 from ..errors import SolqueryError
 from .inputs import Reproject, Scale, Segment, Unit, fits_files, read_patches, refusal
-from .native_scale import tell_band
-from .output import Reporter, emit, picture, quantities, quantity, readable, table, write_file, write_json
+from .output import Reporter, emit, picture, quantities, quantity, readable, table, tell_band, write_file, write_json
 from .plugins import load_models
 from .steering import Grid, Json, ModelName, Seed, measured_on_grid
 

@@ -60,13 +60,17 @@ def _built(model: Model, out: Path, shared: str | None, json: bool) -> None:
         "preset": model.preset.name,
         "hash": model.hash,
         "encoder": None if model.encoder is None else {"hash": model.encoder_hash, "from": shared},
-        "directions": {name: {"accuracy": value} for name, value in accuracy.items()},
+        "directions": {
+            name: {"accuracy": value, "dropped": 0 if model.directions is None else int(model.directions.dropped[k])}
+            for k, (name, value) in enumerate(accuracy.items())
+        },
         "bytes": sum(file.stat().st_size for file in out.iterdir()),
     }
     if json:
         emit(document)
     else:
-        table(["direction", "accuracy"], [(k, f"{v:.3f}") for k, v in accuracy.items()])
+        rows = [(k, f"{v['accuracy']:.3f}", f"{v['dropped']:,}") for k, v in document["directions"].items()]
+        table(["direction", "accuracy", "patches left out"], rows)
         typer.echo(f"{out}: model {model.name!r}, {document['bytes'] / 1e6:.1f} MB")
 
 

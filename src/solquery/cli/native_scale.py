@@ -13,7 +13,7 @@ from .output import Reporter, emit, note, table
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["register", "tell_band"]
+__all__ = ["register"]
 
 #: a band that is to hold two thirds is told as one that does not where it holds less or more observed patches
 _HOLDS = (0.55, 0.80)
@@ -90,11 +90,3 @@ def _row(name: str, curve: Mapping[str, Any]) -> list[str]:
 
 def _doubt(kind: str, found: Mapping[str, Any]) -> str:
     return " (!)" if kind == "real" and not _HOLDS[0] <= found["share"] <= _HOLDS[1] else ""
-
-
-def tell_band(entry: Mapping[str, Any] | None) -> str:
-    """The band of an estimate, and the share of observed patches that were found in it."""
-    if entry is None or "low" not in entry:
-        return ""
-    real = entry.get("coverage", {}).get("real")
-    return f"{entry['low']:.3g} to {entry['high']:.3g}" + ("" if real is None else f" ({real:.0%} of real patches)")

@@ -29,6 +29,7 @@ __all__ = [
     "quantity",
     "readable",
     "table",
+    "tell_band",
     "write_file",
     "write_json",
 ]
@@ -66,6 +67,14 @@ def readable(entry: Mapping[str, Any] | None) -> str:
         return "–"
     sign = {">=": "≥ ", "<=": "≤ "}.get(entry.get("relation", "="), "")
     return f"{sign}{entry['value']:.4g} {entry['unit']}".rstrip()
+
+
+def tell_band(entry: Mapping[str, Any] | None) -> str:
+    """The band of an estimate, and the share of observed patches that were found in it."""
+    if entry is None or "low" not in entry:
+        return ""
+    real = entry.get("coverage", {}).get("real")
+    return f"{entry['low']:.3g} to {entry['high']:.3g}" + ("" if real is None else f" ({real:.0%} of real patches)")
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str = "", left: Sequence[int] = ()) -> None:

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .inputs import asked_of, read_npy, read_query
-from .native_scale import tell_band
-from .output import Reporter, emit, note, picture, quantity, readable, table, write_file, write_json
+from .output import Reporter, emit, note, picture, quantity, readable, table, tell_band, write_file, write_json
 from .plugins import load_models
 
 if TYPE_CHECKING:
@@ -249,7 +248,7 @@ def _start(
             from ..steering.latents import as_latents
 
             return models, as_latents(array, dim)[0]
-    from ..steering.layerwise import with_layerwise
+    from ..steering.carried import with_layerwise
     from ..steering.reconstruction import reconstruct
 
     with Reporter("inverting"):

@@ -18,7 +18,7 @@ import typer
 from ..errors import SolqueryError
 from .inputs import begun_with, fitting_precision, seen_by, started_from, with_draws_of
 from .output import Reporter, emit, note
-from .training_data import as_numbers, provenance_of, ready
+from .training_data import as_numbers, held_out_patches, provenance_of, ready
 
 if TYPE_CHECKING:
     from torch import nn
@@ -105,6 +105,19 @@ Adapt = Annotated[
         "layers frozen, small steps (vae-gan).",
     ),
 ]
+LinearLayers = Annotated[
+    int | None,
+    typer.Option(
+        min=1, max=2, help="Linear layers of the paper's discriminator: 2 as in its code, or 1 as in its text."
+    ),
+]
+HeldOut = Annotated[
+    str | None,
+    typer.Option(help="Archive of other regions: the discriminator is asked about these too after each epoch (bce)."),
+]
+HeldOutWhere = Annotated[
+    str | None, typer.Option(help="SQL condition: which patches of --held-out, or of --archive without it.")
+]
 PictureEvery = Annotated[int, typer.Option(min=1, help="Steps between pictures of the same 36 latents.")]
 Dry = Annotated[bool, typer.Option("--dry-run", help="Print the resolved configuration and stop.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
@@ -126,6 +139,7 @@ def train_generator(
     precision: Precision = None,
     learning_rate: Rate = None,
     shared_batch: Shared = None,
+    discriminator_linear_layers: LinearLayers = None,
     start: Start = None,
     warmup: WarmupImages = None,
     decay_images: DecayImages = None,
@@ -133,6 +147,8 @@ def train_generator(
     real_weight: RealWeight = None,
     leave_out_harps: LeaveOutHarps = None,
     adapt: Adapt = False,
+    held_out: HeldOut = None,
+    held_out_where: HeldOutWhere = None,
     picture_every: PictureEvery = 500,
     dry_run: Dry = False,
     json: Json = False,
@@ -141,7 +157,7 @@ def train_generator(
     start = started_from(start)
     changes = _adapting(start) if adapt else {}
     given = {"precision": precision, "learning_rate": learning_rate, "shared_batch": shared_batch}
-    given["real_weight"] = real_weight
+    given |= {"real_weight": real_weight, "discriminator_linear_layers": discriminator_linear_layers}
     changes |= {name: value for name, value in given.items() if value is not None}
     changes |= {"decay_images": decay_images, "embedding_critic": encoder and 1.0, **begun_with(start, warmup)}
     chosen, config = _plan(preset, "generator", images, epochs, changes)
@@ -162,13 +178,14 @@ def train_generator(
 
         told = {"preset": chosen.name, "prepared": preset_key(chosen), **provenance_of(rows)}
         seen = seen_by(encoder, chosen, told)
+        others = held_out_patches(chosen, archive, held_out, held_out_where)
         began = time.monotonic()
         with _resumable("training the generator", folder) as report:
             weights = train(
                 config, rows.data, folder, chosen.shape,
                 seed=seed, device=place, until_images=until_images, minutes=minutes, picture_steps=picture_every,
                 progress=report.training, provenance=told, start=start, encoder=seen,
-                real=rows.real,
+                real=rows.real, held_out=others,
             )  # fmt: skip
     if leads:
         _tell_start(folder)
@@ -228,9 +245,10 @@ def train_encoder(
     seed: Seed = 0,
     device: Device = "auto",
     loss: Loss = None,
+    batch: Annotated[int | None, typer.Option(min=2, help="Patches of a step, instead of the preset's.")] = None,
+    precision: Precision = None,
     learning_rate: Rate = None,
     without: Without = None,
-    precision: Precision = None,
     self_supervised: Annotated[
         bool, typer.Option("--self-supervised", help="Teach it no parameter, where the preset would.")
     ] = False,
@@ -246,7 +264,7 @@ def train_encoder(
     if bool(drawn) != (generator is not None):
         raise typer.BadParameter("--drawn N and --generator RUN go together")
     start = started_from(start)
-    changes: dict[str, Any] = {"loss": loss, "learning_rate": learning_rate}
+    changes: dict[str, Any] = {"loss": loss, "batch": batch, "learning_rate": learning_rate}
     changes |= {"precision": precision, "real_weight": real_weight}
     changes["physics"] = () if self_supervised else None
     chosen, config = _plan(preset, "encoder", images, epochs, changes)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ..archive.training_rows import TrainingRows
     from ..config import Preset
 
-__all__ = ["as_numbers", "provenance_of", "ready"]
+__all__ = ["as_numbers", "held_out_patches", "provenance_of", "ready"]
 
 #: regions below which training is refused, and below which it is doubtful
 FEWEST_REGIONS, ENOUGH_REGIONS = 2, 50
@@ -75,6 +75,24 @@ def ready(
         if reason != "without a scale":  # of which the archive has warned
             note(f"left out: {count:,} patch{'es' * (count != 1)}, {reason}")
     return run, rows
+
+
+def held_out_patches(preset: Preset, archive: str | None, held_out: str | None, where: str | None) -> Any:
+    """Patches (N, H, W) in preset units that the training does not see, a few for each of many regions; or None."""
+    held_out = held_out or (archive if where is not None else None)
+    if held_out is None:
+        if where is not None:
+            raise typer.BadParameter("--held-out-where goes with --held-out or --archive")
+        return None
+    from ..archive.store import Archive
+    from ..generator.epoch_choice import ACCURACY_PATCHES
+    from ..training.run_folder import batch_order
+
+    store = Archive.open(held_out)
+    ids = sorted(store.table(["id"], where)["id"].to_pylist())
+    if not ids:
+        raise SolqueryError(f"no patch of {store.uri} is held out; take another archive or condition")
+    return store.prepared(preset, ids=[ids[k] for k in batch_order(0, 0, len(ids))[:ACCURACY_PATCHES]])[1]
 
 
 def _prepared_file(data: Path, preset: Preset) -> Any:

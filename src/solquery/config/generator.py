@@ -29,6 +29,9 @@ class GeneratorConfig:
     #: the checkpoint is chosen among this many first epochs
     choose_within_epochs: int = 100
     width: int = 64
+    #: linear layers at the end of the paper's discriminator: 2, as in its code (of 100 numbers between them), or 1, as
+    #: in its text
+    discriminator_linear_layers: int = 2
     precision: str = "fp32"
     #: images spent at each coarser level before the next is grown, coarsest first; empty: no growing
     grow_images: tuple[int, ...] = ()
@@ -98,6 +101,8 @@ class GeneratorConfig:
         special = ("real_weight", "discriminator_augment", "frozen_discriminator_layers")
         used = [name for name in special if getattr(self, name)]
         _require(not used or self.loss == "vae-gan", f"loss {self.loss!r} has no {', '.join(used)}, only 'vae-gan'")
+        layers = self.discriminator_linear_layers
+        _require(layers in (1, 2), f"discriminator_linear_layers must be 1 or 2, got {layers}")
         losses = ("bce", "relativistic", "vae-gan")
         _require(self.loss in losses, f"loss must be one of {', '.join(losses)}, got {self.loss!r}")
         _require(self.precision in ("fp32", "bf16"), f"precision must be 'fp32' or 'bf16', got {self.precision!r}")

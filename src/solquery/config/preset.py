@@ -47,6 +47,19 @@ class Preset:
         return self.scale_mm is not None
 
     @property
+    def papers_method(self) -> bool:
+        """Whether grid and losses are the paper's: patches stretched, an adversarial generator, SimSiam untaught.
+
+        Then studies do as the paper does where the package would do otherwise: the latent plane lies on z1 and z2, and
+        inversion has no prior.
+        """
+        return (
+            not self.physical
+            and self.generator.loss == "bce"
+            and (self.encoder.loss == "simsiam" and not self.encoder.physics)
+        )
+
+    @property
     def display_gauss(self) -> float:
         """Where the grey scale of a picture ends: a kilogauss shows spots and network alike."""
         return min(self.clip_gauss, 1000.0)

@@ -22,10 +22,11 @@ from torch import nn
 from torch.nn import functional as F
 
 from ..config import GeneratorConfig, with_current_names
-from ..training.diversity import CollapseWarning, Diversity, looking
+from ..training.diversity import CollapseWarning, Diversity
 from ..training.monitor import TrainingMonitor
 from ..training.process_group import ProcessGroup, process_group
-from ..training.run_folder import RunFolder, TrainingError, batch_order, export_weights
+from ..training.run_folder import RunFolder, TrainingError, batch_order
+from .epoch_choice import EpochChoice, discriminator_accuracy
 from .levels import image_shape
 from .registry import build_discriminator, build_generator
 from .vaegan import train_vaegan
@@ -33,7 +34,6 @@ from .vaegan import train_vaegan
 __all__ = ["CollapseWarning", "TrainingError", "discriminator_accuracy", "load_run", "read_settings", "train_generator"]
 
 R1_EVERY = 16
-ACCURACY_PATCHES = 512
 #: patches that go through the networks at a time on a CPU: what few of them need fits its cache
 MICRO_BATCH = 8
 
@@ -85,18 +85,6 @@ def _gradient_penalty(network: nn.Module, x: torch.Tensor, level: int | None, fa
     return slope.square().sum((1, 2, 3)).mean()
 
 
-def discriminator_accuracy(discriminator: nn.Module, generator: nn.Module, real: torch.Tensor, seed: int) -> float:
-    """Share of real and generated patches that the discriminator tells apart rightly (paper, section 4)."""
-    draw = torch.Generator().manual_seed(seed)
-    z = torch.randn(len(real), generator.latent_dim, generator=draw).to(real.device)
-    right = 0
-    with looking(discriminator, generator):
-        for start in range(0, len(real), 64):
-            part = slice(start, start + 64)
-            right += int((discriminator(real[part]) > 0).sum()) + int((discriminator(generator(z[part])) <= 0).sum())
-    return right / (2 * len(real))
-
-
 def train_generator(
     config: GeneratorConfig,
     data: Any,
@@ -114,6 +102,7 @@ def train_generator(
     start: str | Path | None = None,
     encoder: nn.Module | None = None,
     real: np.ndarray | None = None,
+    held_out: Any = None,
 ) -> Path:
     """Train, or go on with a run, until the configured number of images, `until_images` or `minutes`.
 
@@ -140,6 +129,9 @@ def train_generator(
         Of the search, where the configuration has an `embedding_critic` (loss `vae-gan` only).
     real
         (N,) which patches are real observations, where the configuration has a `real_weight` (loss `vae-gan` only).
+    held_out
+        (N, H, W) patches in preset units of regions that are not in `data`: after each epoch the discriminator is
+        asked about these too (loss `bce` only).
 
     Returns
     -------
@@ -165,8 +157,10 @@ def train_generator(
         raise TrainingError(
             f"loss {config.loss!r} knows no encoder; only 'vae-gan' is told how a search sees its draws"
         )
-    more: dict[str, Any] = {"start": start, "encoder": encoder}
-    more = {name: given for name, given in more.items() if given is not None}
+    if held_out is not None and config.loss != "bce":
+        raise TrainingError(f"loss {config.loss!r} chooses no epoch by a discriminator; only 'bce' takes held_out")
+    given = {"start": start, "encoder": encoder, "held_out": held_out}
+    more: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     if config.loss == "vae-gan":
         more["real"] = real
     train = train_vaegan if config.loss == "vae-gan" else _train_adversarial
@@ -211,21 +205,23 @@ class _Adversaries:
         self.random = torch.Generator().manual_seed(seed + 1)
         self.schedule = _Schedule(config, getattr(self.generator, "levels", None))
         self.one_by_one = getattr(self.discriminator, "one_by_one", False)
-        self.micro = MICRO_BATCH if self.one_by_one and place.type == "cpu" else config.batch
+        # in bf16 a whole batch is as fast or faster, its layers being half as large
+        parts = self.one_by_one and place.type == "cpu" and config.precision == "fp32"
+        self.micro = MICRO_BATCH if parts else config.batch
         self.autocast = (
             torch.autocast(place.type, torch.bfloat16) if config.precision == "bf16" else nullcontext()
         )  # fmt: skip
 
     def train(
         self, folder: RunFolder, *, until_images: int | None, minutes: float | None, checkpoint_seconds: float,
-        picture_steps: int, progress: Callable[[dict[str, Any]], None] | None,
+        picture_steps: int, progress: Callable[[dict[str, Any]], None] | None, held_out: Any = None,
     ) -> Path:  # fmt: skip
         config, data, seed, team, place = self.config, self.data, self.seed, self.team, self.team.device
         average = folder.averaged(self.generator) if config.ema_halflife_images else None
         held = self.held | ({"average": average} if average is not None else {})
         shipped = average if average is not None else self.generator
         noted = folder.resume(held, self.random, place)
-        best = {"best_accuracy": noted.get("best_accuracy", math.inf), "best_epoch": noted.get("best_epoch", -1)}
+        choice = EpochChoice(config, data, held_out, seed, folder.path / "checkpoints", noted)
 
         count, batch = len(data), config.batch
         per_epoch = count // batch
@@ -233,8 +229,6 @@ class _Adversaries:
         if until_images is not None:
             steps = min(steps, math.ceil(until_images / batch))
         decay = 0.5 ** (batch / config.ema_halflife_images) if config.ema_halflife_images else 0.0
-        chosen = batch_order(seed, -1 % 2**31, count)[:ACCURACY_PATCHES]
-        judged = torch.as_tensor(np.asarray(data[np.sort(chosen)], np.float32))[:, None]
         watch = TrainingMonitor(
             folder, noted["step"], steps, per_epoch, Diversity(data, seed), minutes=minutes,
             checkpoint_seconds=checkpoint_seconds, picture_steps=picture_steps, progress=progress,
@@ -263,21 +257,16 @@ class _Adversaries:
             more: dict[str, Any] = {} if level is None else {"side": image_shape(self.shape, level)[0]}
             judging = watch.epoch_ended and full and config.loss == "bce" and team.leads
             if judging:
-                accuracy = discriminator_accuracy(self.discriminator, self.generator, judged.to(place), seed)
-                done = watch.step // per_epoch
-                if done <= config.choose_within_epochs and accuracy < best["best_accuracy"]:
-                    best = {"best_accuracy": accuracy, "best_epoch": done}
-                    export_weights(self.generator, folder.path / "checkpoints" / "chosen.safetensors")
-                more |= {"discriminator_accuracy": round(accuracy, 4), "chosen_epoch": best["best_epoch"]}
+                more |= choice.after(watch.step // per_epoch, self.discriminator, self.generator)
             if watch.line_due:
                 watch.line(shipped, level, **more)
             if full:
                 folder.keep(watch.step, generator=shipped)
             if watch.save_due or judging:
-                folder.save(held, self.random, watch.step, **best)
+                folder.save(held, self.random, watch.step, **choice.best)
             watch.pictures(shipped, level)
 
-        folder.save(held, self.random, watch.step, **best)
+        folder.save(held, self.random, watch.step, **choice.best)
         level, _ = self.schedule.at(max(watch.step * batch - 1, 0))
         if level is None or level == self.schedule.levels:
             folder.keep(watch.step, last=True, generator=shipped)

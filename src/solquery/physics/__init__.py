@@ -15,7 +15,7 @@ from ..plugins import PluginError, load_from_environment, load_plugin, plugin_na
 
 # isort: off
 from . import region  # FLUX is the first parameter
-from . import fast, geometry, integral, inversion_lines, registry, schrijver, texture, transport
+from . import fast, geometry, integral, inversion_lines, registry, schrijver, texture, sigma_zero, transport
 
 # isort: on
 from .registry import (
@@ -69,6 +69,7 @@ __all__ = [
     "region",
     "region_window",
     "schrijver",
+    "sigma_zero",
     "smooth_measure",
     "solar_cycle",
     "texture",

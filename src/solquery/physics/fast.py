@@ -69,13 +69,14 @@ def chosen_for(patches: int) -> bool:
 @cache
 def _originals() -> dict[str, object]:
     """Name to the definition in torch that a kernel stands for."""
-    from . import geometry, integral, inversion_lines, region, schrijver, texture, transport
+    from . import geometry, integral, inversion_lines, region, schrijver, sigma_zero, texture, transport
 
     modules = {
         region: ("flux", "flux_area"),
         integral: ("tuf", "tpf", "tnf", "net_flux", "area", "imbalance"),
         geometry: ("psep", "tilt", "polarity", "axis_angle", "r"),
         texture: ("sigma", "grad", "alpha"),
+        sigma_zero: ("sigma_zero",),
         inversion_lines: ("pil_length", "pil_gradient"),
         transport: ("separation",),
         schrijver: _SCHRIJVER,
@@ -187,6 +188,10 @@ def measure_fast(
         from .schrijver import of_arrays
 
         got |= {name: values for name, values in of_arrays(clean, scale).items() if name in wanted}
+    if "sigma_zero" in names:
+        from .sigma_zero import of_arrays as about_zero
+
+        got["sigma_zero"] = about_zero(raw, clean)
     return got, clean
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from .texture import EMPTY_GAUSS, EMPTY_PX, SIGMA_BIN_GAUSS, SIGMA_CLIP_GAUSS
+from .texture import EMPTY_GAUSS, EMPTY_PX, SIGMA_BIN_GAUSS, SIGMA_CLIP_GAUSS, SIGMA_LEAST_GAUSS
 
 __all__ = ["BINS", "EXACT", "FAST", "fit", "histogram", "without_empty"]
 
@@ -141,7 +141,7 @@ def _window(mean, sigma, low_edge, width, bins):
 
 @njit(**EXACT)
 def fit(counts, used, density, squares, cdf, pdf, z, trial_cdf, trial_pdf, trial_z):
-    """Width of the normal density closest to a histogram: `texture.fit_gaussian`, step by step, for one patch."""
+    """Width of the normal density closest to a histogram: `texture.sigma`, step by step, for one patch."""
     bins = len(counts)
     filled = 0
     for k in range(bins):
@@ -198,4 +198,4 @@ def fit(counts, used, density, squares, cdf, pdf, z, trial_cdf, trial_pdf, trial
             damping *= 8.0
         if abs(step_mean) < 1e-5 and abs(step_width) < 1e-5:
             break
-    return sigma
+    return sigma if sigma >= SIGMA_LEAST_GAUSS else np.nan

@@ -10,7 +10,8 @@ import numpy as np
 
 from ..errors import SolqueryError
 from ..patch import Patch
-from .registry import get_parameter, measure_arrays
+from .observed import measure_within, region_window
+from .registry import get_parameter
 
 __all__ = ["LEAST", "NAMES", "RadialEstimate", "features", "radial_estimates"]
 
@@ -22,7 +23,7 @@ LEAST = {"flux": 3e19, "tuf": 3e20, "tpf": 1e20, "tnf": 1e20, "area": 50.0}
 _UNIT = {"flux": 1e22, "tuf": 1e22, "tpf": 1e22, "tnf": 1e22, "area": 1e3}
 #: log(radial / seen) = a + b (1 / mu^2 - 1) + c log10(seen / unit), and its scatter; scripts/calibrate_line_of_sight.py
 _LAWS = {
-    "flux": (0.235, 0.289, -0.235, 0.238),
+    "flux": (0.251, 0.238, -0.213, 0.160),
     "tuf": (0.402, 0.310, -0.166, 0.231),
     "tpf": (0.156, 0.320, -0.112, 0.183),
     "tnf": (0.156, 0.320, -0.112, 0.183),
@@ -81,7 +82,7 @@ def radial_estimates(patch: Patch, names: Iterable[str] = NAMES) -> dict[str, Ra
         raise SolqueryError(
             f"{patch.id} has {lack}: radial values can be estimated where the scale is known and μ is 0.5 or more"
         )
-    seen = measure_arrays(np.asarray(patch.field) / patch.mu, patch.scale_mm, wanted)
+    seen = measure_within(np.asarray(patch.field) / patch.mu, patch.scale_mm, wanted, region_window(patch))
     out = {}
     for name in wanted:
         value = float(seen[name][0])

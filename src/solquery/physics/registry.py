@@ -411,7 +411,7 @@ def measure_arrays(
     Parameters
     ----------
     fields, scale_mm, names
-        As `measure` takes them, arrays.
+        As `measure` takes them; values of tensors come to main memory.
     """
     chosen, fast = _chosen(names), _accelerator
     batch = None if is_tensor(fields) else checked_array(fields)

@@ -35,6 +35,8 @@ __all__ = [
 #: SIGMA's histogram: clipped to +-1000 G (paper, section 2), in bins of 2 G of which one is centred on zero
 SIGMA_CLIP_GAUSS = 1000.0
 SIGMA_BIN_GAUSS = 2.0
+#: a core narrower than a quarter of a bin lies in one bin, whose content does not say how narrow
+SIGMA_LEAST_GAUSS = 0.25 * SIGMA_BIN_GAUSS
 #: an empty stretch has no pixel of so many gauss, and room for a square of so many pixels
 EMPTY_PX = 5
 EMPTY_GAUSS = 1.0
@@ -149,16 +151,18 @@ def fit_gaussian(counts: Tensor, edges: Tensor, iterations: int = 60) -> tuple[T
     missing="keep",
     formula="argmin over σ, m of Σ (histogram density − normal density(m, σ))²",
     domain="below some 300 G; fields that fill at least two bins of 2 G",
-    without="NaN where the field fills fewer than two bins",
+    without="NaN where the field fills fewer than two bins, or its core is narrower than a quarter of one",
 )
 def sigma(fields: Tensor, scale: Tensor | None) -> Tensor:
     """Standard deviation of the normal density fitted to the histogram of the field, clipped to +-1000 G.
 
     Not the standard deviation of the field, which its spots dominate: the least-squares fit follows the core of weak
     field. Bins of 2 G. Missing pixels are left out, for a spike at zero would be all that the fit sees, and so are
-    empty ones (`without_empty`). NaN where the field fills fewer than two bins.
+    empty ones (`without_empty`). NaN where the field fills fewer than two bins, and where its core is narrower than a
+    quarter of one, which the histogram cannot tell from any other narrow core.
     """
-    return fit_gaussian(*_histogram(without_empty(fields)))[1]
+    width = fit_gaussian(*_histogram(without_empty(fields)))[1]
+    return torch.where(width >= SIGMA_LEAST_GAUSS, width, torch.nan)
 
 
 def radial_power(fields: Tensor, ratio: float = 1.0, cycles: int = ALPHA_CYCLES) -> tuple[Tensor, Tensor]:

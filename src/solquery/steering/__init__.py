@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from ..lazy import lazily
 
 if TYPE_CHECKING:
+    from .carried import with_layerwise
     from .conditional import NothingLeft, conditional_normal, orthogonal_complement
     from .direct import HOLD_SLACK, steer
     from .directions import Directions, NoDirection, fit_directions
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
         render,
         sample_latents,
     )
-    from .layerwise import refine_layerwise, with_layerwise
+    from .layerwise import refine_layerwise
     from .projection import Projection, best_axes, project
     from .reconstruction import Reconstruction, first_guess, reconstruct, reconstruct_in_steps
     from .regression import Regression, compare_with_svm, fit_regression
@@ -98,7 +99,8 @@ __getattr__, __dir__ = lazily(
     __name__,
     {
         "conditional": "NothingLeft conditional_normal orthogonal_complement",
-        "layerwise": "refine_layerwise with_layerwise",
+        "carried": "with_layerwise",
+        "layerwise": "refine_layerwise",
         "direct": "HOLD_SLACK steer",
         "directions": "Directions NoDirection fit_directions",
         "editing": "Traversal latent_traversal shift",

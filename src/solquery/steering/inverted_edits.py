@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .carried import with_layerwise
 from .direct import steer
 from .editing import directions_of
 from .inversion import Inversion
 from .latents import SteeringError
-from .layerwise import with_layerwise
 from .likeness import MATCHED
 from .native_scale import native_scale_of
 from .targeting import Answer

@@ -77,7 +77,7 @@ def open_latent(model: Model, text: str) -> tuple[Any, np.ndarray]:
     >>> opened is model, z.shape
     (True, (100,))
     """
-    from .layerwise import with_layerwise
+    from .carried import with_layerwise
 
     numbers = _numbers(text)
     dim, parts = int(model.generator.latent_dim), int(getattr(model.generator, "parts", 0))

@@ -7,7 +7,6 @@ and an edit moves all of them alike: steering goes on as before, on a generator 
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Sequence
 from dataclasses import replace
@@ -15,42 +14,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from .carried import parts_of
 from .editing import warn_if_far
 from .generated import Shown
 from .inversion import Inversion, frozen, targets_of
-from .latents import SteeringError
 
 if TYPE_CHECKING:
     from ..protocols import Model
 
-__all__ = ["LayerwiseGenerator", "refine_layerwise", "with_layerwise"]
+__all__ = ["refine_layerwise"]
 
 _PATCHES = 8
-
-
-class LayerwiseGenerator(nn.Module):
-    """A generator that adds fixed differences (parts, D) to the latent vector that each of its parts is told."""
-
-    def __init__(self, generator: nn.Module, offsets: Tensor) -> None:
-        super().__init__()
-        self.inner = generator
-        self.latent_dim = int(generator.latent_dim)
-        self.register_buffer("offsets", offsets)
-
-    def forward(self, z: Tensor) -> Tensor:
-        return self.inner(z[:, None] + self.offsets)
-
-
-def _parts(model: Model) -> int:
-    parts = getattr(model.generator, "parts", 0)
-    if not parts:
-        raise SteeringError(
-            f"the generator of model {model.name!r} tells all of its layers one latent vector, there is no "
-            "detail to add; use a model of architecture pyramid, or leave detail out"
-        )
-    return int(parts)
 
 
 def refine_layerwise(
@@ -90,7 +66,7 @@ def refine_layerwise(
     SteeringError
         When the generator is told one latent vector only.
     """
-    parts, target = _parts(model), targets_of(x, model)
+    parts, target = parts_of(model), targets_of(x, model)
     if len(target) != len(found):
         raise ValueError(f"{len(found)} inversions for {len(target)} patches")
     out: Shown[Inversion] = Shown()
@@ -144,32 +120,4 @@ def _refined(
                 offsets=best_offsets[k].cpu().numpy(),
             )
         )  # fmt: skip
-    return out
-
-
-def with_layerwise(model: Any, offsets: Inversion | np.ndarray) -> Any:
-    """The model with a generator that carries the differences of one patch: edits and targets keep its detail.
-
-    Parameters
-    ----------
-    model
-        In which the patch was inverted; it is left as it is.
-    offsets
-        Of an `Inversion` with detail, or (parts, D).
-
-    Raises
-    ------
-    SteeringError
-        When the inversion has no detail, or it does not fit the generator.
-    """
-    parts, dim = _parts(model), int(model.generator.latent_dim)
-    array = offsets.offsets if isinstance(offsets, Inversion) else np.asarray(offsets)
-    if array is None:
-        raise SteeringError("this inversion has no detail; give it to refine_layerwise first")
-    if array.shape != (parts, dim) or not np.isfinite(array).all():
-        raise SteeringError(f"detail of this generator has shape ({parts}, {dim}), got {array.shape}")
-    out = copy.copy(model)
-    out.generator = LayerwiseGenerator(model.generator, torch.from_numpy(np.array(array, np.float32))).eval()
-    # it is no longer what the hash stands for
-    out.hash = None
     return out

@@ -70,6 +70,14 @@ class BatchedLBFGS:
         """Go on with these problems only (their numbers); the others stay as they are."""
         self.active = rows
 
+    def replace(self, rows: Tensor, other: BatchedLBFGS, theirs: Tensor) -> None:
+        """Let problems stand where those of another search (its numbers `theirs`) do; their curvature is forgotten."""
+        for name in ("v", "loss", "gradient", "x"):
+            getattr(self, name)[rows] = getattr(other, name)[theirs]
+        for inverse in self._inverse:
+            inverse[rows] = 0.0
+        self._scale[rows], self._share[rows], self._failed[rows] = 0.0, 1.0, 0.0
+
     def product(self, q: Tensor) -> Tensor:
         """(K, D): the inverse of each active problem's curvature times its vector, by the two-loop recursion."""
         rows = self.active

@@ -95,7 +95,8 @@ def grid_pairs(
         Called with patches done and in all.
     """
     names = [name for name in parameters() if all(name in archive.columns for archive in archives)]
-    where = f"quantity = '{quantity}' AND scale_x_mm IS NOT NULL"
+    # noise-free twins of simulated patches are no observations
+    where = f"quantity = '{quantity}' AND scale_x_mm IS NOT NULL AND id NOT LIKE '%-clean'"
     tables = [archive.table(columns=["id", "region", "source", *names], where=where) for archive in archives]
     total, done = sum(map(len, tables)), 0
     grid: dict[str, list[np.ndarray]] = {name: [] for name in names}

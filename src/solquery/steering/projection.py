@@ -9,7 +9,7 @@ import numpy as np
 
 from .latents import SteeringError, as_latents
 
-__all__ = ["Projection", "best_axes", "project"]
+__all__ = ["Projection", "best_axes", "plane_axes", "project"]
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,23 @@ def best_axes(normal: Any) -> tuple[int, int]:
     """Axes for a legible view: of all latent numbers, the two that weigh most in `normal` (D,), the larger as z2."""
     order = np.argsort(-np.abs(np.asarray(normal)), kind="stable")
     return int(order[1]), int(order[0])
+
+
+def plane_axes(normal: Any, papers: bool, asked: tuple[int, int] | str | None = None) -> tuple[int, int]:
+    """Axes of a plane: those asked for, "best" for `best_axes`; by default z1 and z2 where `papers` is true, else best.
+
+    Raises
+    ------
+    SteeringError
+        When an axis that was asked for is no latent number of the model.
+    """
+    if asked is None:
+        asked = (0, 1) if papers else "best"
+    if isinstance(asked, str):
+        return best_axes(normal)
+    if not all(0 <= axis < len(normal) for axis in asked):
+        raise SteeringError(f"the model has latent numbers 1 to {len(normal)}; choose two of them with --axes")
+    return asked
 
 
 def project(z: Any, normal: Any, intercept: float = 0.0, axes: tuple[int, int] = (0, 1)) -> Projection:

@@ -197,7 +197,7 @@ def reconstruct_in_steps(
             refinement = Refinement(model, part.to(device), prior, apart, layerwise)
             z = best_start(refinement, candidates(model, part, starts, seed, given)).to(device)
             first_mse = np.array([one.mse for one in found[first : first + len(part)]], np.float32)
-            v = refinement.start(z)
+            v = refinement.start(z[:, 0])
             for number, (stage, v, made) in enumerate(refine(refinement, z, evaluations, match), 1):
                 done = k * each + min(number * REPORT_EVERY, each - 1)
                 described = partial(_joined, rest, refinement, v.clone(), made.clone(), first_mse)

@@ -33,17 +33,21 @@ __all__ = [
 _PICTURE, _PHYSICS, _CORRECTIONS = 30, 15, 8
 EVALUATIONS = _PICTURE + _PHYSICS
 #: weight of the physics beside the picture in the two stages
-_EARLY, _WEIGHT = 0.1, 1.0
+_EARLY, _WEIGHT = 0.0, 1.0
 #: longest correction, by how much it is shortened where it made things worse, and the share at which it is given up
 _LONGEST, _SHORTER, _SMALLEST = 3.0, 0.35, 0.03
 #: at every second correction slopes are found anew, which costs four evaluations; in between they are mended
 _FRESH = 2
 #: a parameter is as observed when its error is less than this share of its tolerance
 _WELL = 0.5
+#: distance of the picture beyond which a second start is tried
+_POOR = 0.6
+#: most that the distance of the picture may rise while the parameters are led to those observed
+_PAID = 0.4
 #: error that stands for the wrong polarity, in tolerances
 _WRONG = 100.0
 #: weight of the physics when starts are compared
-_AT_START = 0.3
+_AT_START = 0.1
 #: evaluations between two states; as many stand for a correction
 REPORT_EVERY = 5
 #: random latents that are looked through where a model has neither inference network nor look-up table
@@ -149,16 +153,17 @@ def _alike(model: Model, target: Tensor, number: int) -> Tensor:
 
 
 def best_start(refinement: Refinement, candidates: Tensor) -> Tensor:
-    """(N, D): of each patch's candidates (N, K, D) the one whose patch is closest."""
+    """(N, 1 or 2, D): of each patch's candidates (N, K, D) the one whose patch is closest, and the next."""
     n, number, _ = candidates.shape
     if number == 1:
-        return candidates[:, 0]
+        return candidates
     likeness, shape = refinement.likeness, refinement.model.preset.shape
     rows = torch.arange(n).repeat_interleave(number)
     with torch.no_grad():
         made = render(refinement.model.generator, candidates.flatten(0, 1), shape)[:, 0].to(refinement.target)
         loss = likeness.picture(made, rows) + _AT_START * likeness.physics(made, rows)
-    return candidates[torch.arange(n), loss.view(n, number).argmin(1).cpu()]
+    best = loss.view(n, number).topk(2, dim=1, largest=False).indices.cpu()
+    return candidates[torch.arange(n)[:, None], best]
 
 
 def _off(refinement: Refinement, made: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
@@ -170,25 +175,52 @@ def _off(refinement: Refinement, made: Tensor, rows: Tensor) -> tuple[Tensor, Te
 
 
 def refine(refinement: Refinement, z: Tensor, evaluations: int, match: bool) -> Iterator[tuple[str, Tensor, Tensor]]:
-    """Stage, variables and patches after every few evaluations; the last are the answer."""
-    refinement.likeness.weight = _EARLY if match else 0.0
-    search = BatchedLBFGS(refinement.objective, refinement.start(z))
+    """Stage, variables and patches after every few evaluations from starts (N, 1 or 2, D); the last are the answer."""
+    likeness = refinement.likeness
+    likeness.weight = _EARLY if match else 0.0
+    search = BatchedLBFGS(refinement.objective, refinement.start(z[:, 0]))
+    everything = torch.arange(len(search.v), device=search.v.device)
     first = round(evaluations * _PICTURE / (_PICTURE + _PHYSICS)) if match else evaluations
+    picture = search.v, search.x
     while search.evaluations < evaluations:
         if search.evaluations == first and match:
-            refinement.likeness.weight = _WEIGHT
+            yield from _second_start(refinement, search, z, first)
+            picture = search.v.clone(), search.x.clone()
+            likeness.weight = _WEIGHT
             search.refresh()
         search.step()
         if search.evaluations % REPORT_EVERY == 0:
             yield ("picture" if search.evaluations <= first else "physics"), search.v, search.x
-    if match:
-        yield from _corrections(refinement, search)
-    else:
+    if not match:
         yield "picture", search.v, search.x
+        return
+    with torch.no_grad():
+        allowed = likeness.picture(picture[1], everything) + _PAID
+        dear = likeness.picture(search.x, everything) > allowed
+    # where the parameters cost the picture, it comes first
+    search.v[dear], search.x[dear] = picture[0][dear], picture[1][dear]
+    yield from _corrections(refinement, search, allowed)
 
 
-def _corrections(refinement: Refinement, search: BatchedLBFGS) -> Iterator[tuple[str, Tensor, Tensor]]:
-    """Lead the parameters to those observed, by the changes that cost the picture least."""
+def _second_start(
+    refinement: Refinement, search: BatchedLBFGS, z: Tensor, evaluations: int
+) -> Iterator[tuple[str, Tensor, Tensor]]:
+    """Patches of which the picture is still poor are tried from their second start (N, 2, D), too."""
+    with torch.no_grad():
+        poor = (refinement.likeness.picture(search.x, search.active) > _POOR).nonzero()[:, 0]
+    if len(poor) == 0 or z.shape[1] < 2:
+        return
+    other = BatchedLBFGS(lambda v, rows: refinement.objective(v, poor[rows]), refinement.start(z[poor, 1]))
+    for _ in range(evaluations):
+        other.step()
+        if other.evaluations % REPORT_EVERY == 0:
+            yield "picture", search.v, search.x
+    better = other.loss < search.loss[poor]
+    search.replace(poor[better], other, better.nonzero()[:, 0])
+
+
+def _corrections(refinement: Refinement, search: BatchedLBFGS, allowed: Tensor) -> Iterator[tuple[str, Tensor, Tensor]]:
+    """Lead the parameters to those observed, by the changes that cost the picture least, and no more than `allowed`."""
     likeness = refinement.likeness
     everything = torch.arange(len(search.v), device=search.v.device)
     total, worst = _off(refinement, search.x, everything)
@@ -210,7 +242,7 @@ def _corrections(refinement: Refinement, search: BatchedLBFGS) -> Iterator[tuple
 
         def nearer(_: Tensor, x: Tensor, rows: Tensor = rows, there: list[Tensor] = there) -> Tensor:
             there[:] = _off(refinement, x, rows)
-            return there[0] < total[rows]
+            return (there[0] < total[rows]) & (likeness.picture(x, rows) <= allowed[rows])
 
         fresh = turn % _FRESH == _FRESH - 1
         search.objective = refinement.objective_with_slopes if fresh else refinement.objective
@@ -258,4 +290,5 @@ def rounded(refinement: Refinement, v: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def most_evaluations(evaluations: int, match: bool) -> int:
-    return evaluations + (REPORT_EVERY * _CORRECTIONS if match else 0)
+    second = round(evaluations * _PICTURE / EVALUATIONS)
+    return evaluations + (second + REPORT_EVERY * _CORRECTIONS if match else 0)

@@ -2,7 +2,8 @@
 
 By quality, every kept checkpoint is held beside the same held-out patches and ranked in each of six measures; the
 smallest mean rank wins, and of equal ones the later. By the paper's rule it is the epoch, among the first 100, for
-which the run's own discriminator tells generated from real least well (paper, section 4).
+which the run's own discriminator tells generated from real least well (paper, section 4), on patches of the training or
+on held-out ones.
 """
 
 from __future__ import annotations
@@ -90,7 +91,8 @@ def choose_checkpoint(
     encoder
         A model whose encoder gives the space of comparison; by quality only.
     by
-        ``quality`` or ``paper``.
+        ``quality``; ``paper``, on patches of the training; ``paper-held-out``, on the held-out patches that the run was
+        given.
     preset
         Of the run, where its folder does not say.
     count, seed
@@ -106,11 +108,11 @@ def choose_checkpoint(
         When the run kept nothing to choose from, or what the choice needs was not given.
     """
     run = Path(run)
-    if by not in ("quality", "paper"):
-        raise ChoiceError(f"checkpoints are chosen by quality or paper, not by {by!r}")
+    if by not in ("quality", "paper", "paper-held-out"):
+        raise ChoiceError(f"checkpoints are chosen by quality, paper or paper-held-out, not by {by!r}")
     config, shape, resolved = read_settings(run)
-    if by == "paper":
-        document = _by_paper(run, config.choose_within_epochs)
+    if by != "quality":
+        document = _by_paper(run, config.choose_within_epochs, by)
     else:
         if archive is None or encoder is None:
             raise ChoiceError("choosing by quality needs an archive of held-out regions and a model with an encoder")
@@ -155,25 +157,28 @@ def choose_checkpoint(
     return document
 
 
-def _by_paper(run: Path, within: int) -> dict[str, Any]:
+def _by_paper(run: Path, within: int, by: str) -> dict[str, Any]:
+    keys = ("discriminator_accuracy", "held_out_discriminator_accuracy")
     table = [
-        {"images": line["images"], "epoch": round(line["epoch"]), "discriminator_accuracy": accuracy}
+        {"images": line["images"], "epoch": round(line["epoch"]), **{key: line[key] for key in keys if key in line}}
         for line in _lines(run)
-        if (accuracy := line.get("discriminator_accuracy")) is not None
+        if line.get(keys[0]) is not None
     ]
-    file = run / "checkpoints" / "chosen.safetensors"
-    among = [row for row in table if row["epoch"] <= within]
+    held_out = by == "paper-held-out"
+    key, name = (keys[1], "chosen-held-out") if held_out else (keys[0], "chosen")
+    file = run / "checkpoints" / f"{name}.safetensors"
+    among = [row for row in table if row["epoch"] <= within and key in row]
     if not among or not file.exists():
+        needed = "loss 'bce', one epoch at least" + (", and --held-out patches" if held_out else "")
         raise ChoiceError(
-            f"{run} has no epoch judged by its discriminator, as the paper's rule needs (loss 'bce', one epoch at "
-            "least): choose by quality"
+            f"{run} has no epoch judged by its discriminator, as the paper's rule needs ({needed}): choose by quality"
         )
-    best = min(among, key=lambda row: row["discriminator_accuracy"])
+    best = min(among, key=lambda row: row[key])
     return {
-        "by": "paper",
+        "by": by,
         "chosen": {"images": best["images"], "epoch": best["epoch"], "file": str(file.relative_to(run))},
         "why": f"of the first {len(among)} epochs (at most {within}), in epoch {best['epoch']} the run's discriminator "
-        f"tells generated from real least well: accuracy {best['discriminator_accuracy']:.3f}",
+        f"tells generated from {'held-out' if held_out else 'real'} least well: accuracy {best[key]:.3f}",
         "table": table,
     }
 

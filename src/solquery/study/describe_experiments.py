@@ -59,7 +59,8 @@ def sample(study: Study, folder: Path, before: Folders) -> dict[str, Any]:
     chosen = [chosen[k] for k in rng.permutation(len(chosen))]
     shown = study.pictures([row["id"] for row in chosen])
     title = f"a random frame of each of {len(chosen)} regions of the archive"
-    drawn = figure_zoo(np.stack([shown[r["id"]] for r in chosen]), [r["source"] for r in chosen], title)
+    fields, kinds = np.stack([shown[row["id"]] for row in chosen]), [row["source"] for row in chosen]
+    drawn = figure_zoo(fields, kinds, title, columns=9, width=7.8)
     return {"file": write_figure(drawn, folder / "archive.png", 110, 64), "patches": len(chosen)}
 
 

@@ -143,9 +143,11 @@ def figure_zoo(
     rows = -(-n // columns)
     gap = max(2, height // 24)
     mosaic = np.full((rows * (height + gap) + gap, columns * (wide + gap) + gap), LIMIT_GAUSS, np.float32)
-    figure = Figure(figsize=(width, width * mosaic.shape[0] / mosaic.shape[1] + 0.95), layout="constrained")
-    axes = figure.add_subplot()
     shown = [kind for kind in KIND_COLOURS if kind in kinds]
+    # title and scale below and above, and the legend where there is one
+    room = 0.95 + 0.3 * (len(shown) > 1)
+    figure = Figure(figsize=(width, width * mosaic.shape[0] / mosaic.shape[1] + room), layout="constrained")
+    axes = figure.add_subplot()
     line = 1.8 if len(shown) > 1 else 0.6
     for k, (field, kind) in enumerate(zip(fields_gauss, kinds, strict=True)):
         y = (rows - 1 - k // columns) * (height + gap) + gap

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from ..errors import SolqueryError
-from ..steering import invert
+from ..steering import SteeringWarning, invert
 
 if TYPE_CHECKING:
     from ..archive.store import Archive
@@ -107,7 +108,7 @@ def run_limb(
         At most so many patches, drawn with the seed from those that meet the SQL condition; those without a known
         angle are left out.
     starts, steps
-        Of `invert`.
+        Of `invert`; as in the paper without a prior for the paper's networks.
 
     Raises
     ------
@@ -130,7 +131,13 @@ def run_limb(
     for first in range(0, len(ids), _BATCH):
         report(first, len(ids))
         batch = prepare_many(archive.patches(ids=ids[first : first + _BATCH]), model.preset)
-        for found in invert(model, batch, starts, steps, seed):
+        with warnings.catch_warnings():
+            if model.preset.papers_method:
+                # a latent vector that is left free ends far from the prior, as it does in the paper
+                warnings.simplefilter("ignore", SteeringWarning)
+            prior = 0.0 if model.preset.papers_method else 0.5
+            answers = invert(model, batch, starts, steps, seed, prior=prior)
+        for found in answers:
             mse.append(found.mse)
             unexplained.append(found.unexplained)
     angle = np.degrees(np.arccos(np.clip(mu[rows], -1.0, 1.0)))

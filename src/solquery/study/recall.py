@@ -91,9 +91,12 @@ def same_region(archive: Archive, model: Model, count: int = 1_000, k: int = 10,
 
 
 def copies(
-    archive: Archive, model: Model, count: int = 200, seed: int = 0, rerank: int = RERANK_DEPTH
-) -> dict[str, Any]:
+    archive: Archive, model: Model, count: int = 200, seed: int = 0, rerank: int = RERANK_DEPTH,
+    among: int | None = None,
+) -> dict[str, Any]:  # fmt: skip
     """How often the patch that a changed copy was made from is the first answer, and how often a negative is.
+
+    Among the whole archive, or `among` so many of its patches, drawn with the seed.
 
     Returns
     -------
@@ -104,20 +107,24 @@ def copies(
     """
     index = load_index(archive, model)
     rng = np.random.default_rng(seed)
-    rows = np.sort(rng.choice(len(index), min(count, len(index)), replace=False))
+    pool = np.arange(len(index))
+    if among is not None and among < len(pool):
+        pool = np.sort(rng.choice(len(pool), among, replace=False))
+    places = np.sort(rng.choice(len(pool), min(count, len(pool)), replace=False))
+    rows, vectors = pool[places], index.vectors[pool]
     x = _pictures(archive, model, index, rows)
     regions, out = index.regions[rows], {}
     for change in CHANGES:
         changed = changed_copies(x, change, model.preset.encoder.augment, seed)
         found = embed(model.encoder, changed)
-        distance = _distances(found, index.vectors)
-        out[change] = share_of(rank_of(distance, rows) == 1, regions, seed=seed)
+        distance = _distances(found, vectors)
+        out[change] = share_of(rank_of(distance, places) == 1, regions, seed=seed)
         if change == "all":
-            best = looked_again(changed, distance, rerank, model, lambda rows: _pictures(archive, model, index, rows))
-            out["verified"] = share_of(best == rows, regions, seed=seed)
+            best = looked_again(changed, distance, rerank, model, lambda at: _pictures(archive, model, index, pool[at]))
+            out["verified"] = share_of(best == places, regions, seed=seed)
             negative = _distances(found, embed(model.encoder, -x)).min(1)
             out["negative"] = share_of(negative <= distance.min(1), regions, seed=seed)
-    return {"patches": len(rows), "among": len(index), "looked_at": rerank, **out}
+    return {"patches": len(rows), "among": len(pool), "looked_at": rerank, **out}
 
 
 def _pictures(archive: Archive, model: Model, index: EmbeddingIndex, rows: np.ndarray) -> np.ndarray:

@@ -35,10 +35,10 @@ Progress = Callable[[str, float], None]
 
 #: files of this package that decide what a stage gives; a report is rendered anew every time
 _STUDY = ("magnetogram", "figures", "report", "retrieval", "retrieval_report", "reproduce", "reproduce_figures",
-          "reproduce_experiments", "describe_experiments", "reproduce_table")  # fmt: skip
+          "reproduce_experiments", "describe_experiments", "paper_experiments", "reproduce_table")  # fmt: skip
 #: the paper's experiments, in its order
-PAPER_STAGES = ("training", "figure2", "figure3", "directions", "figure4", "figure5", "figure6", "queries", "figure7",
-                "figure8", "figure9", "table")  # fmt: skip
+PAPER_STAGES = ("training", "figure2", "figure3", "directions", "figure4", "figure5", "conditional", "figure6",
+                "copies", "queries", "figure7", "figure8", "figure9", "table")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,10 @@ class Plan:
     resamples: int = 1_000
     #: latents over which the effect of a strip is averaged
     effects: int = 64
+    #: latents of the larger look-up table that conditional directions are fitted to as well (paper: 10,000)
+    lookup: int = 40_000
+    #: queries whose matches are compared by visual similarity
+    judged: int = 200
     seed: int = 0
     #: which experiments
     stages: tuple[str, ...] = PAPER_STAGES
@@ -71,7 +75,9 @@ class Plan:
 
 
 FULL = Plan()
-QUICK = Plan(queries=200, plane=400, inversions=32, starts=1, steps=30, resamples=300, effects=32)
+QUICK = Plan(
+    queries=200, plane=400, inversions=32, starts=1, steps=30, resamples=300, effects=32, lookup=2_000, judged=24
+)
 DEMO = Plan(
     zoo=36, resamples=300, effects=32,
     stages=("sample", "figure2", "described", "directions", "figure5", "observed", "queries", "figure7", "figure8",
@@ -157,11 +163,12 @@ def _version() -> str:
 def _stages(study: Study) -> Sequence[tuple[str, Mapping[str, Any], Callable[..., dict[str, Any]]]]:
     """Name, what it depends on, and its work, of the stages of the plan, in its order."""
     from . import describe_experiments as beyond
+    from . import paper_experiments as paper
     from . import reproduce_experiments as experiments
 
     plan, models = study.plan, {"model": _model_key(study.model), "code": _code(), "seed": study.plan.seed}
     data = {**models, "archive": _archive_key(study.archive)}
-    asked = {**data, "queries": plan.queries}
+    asked = {**data, "queries": plan.queries, "judged": plan.judged}
     runs = [[run.name, _run_key(run)] for run in study.runs]
     known = (
         ("training", {**models, "runs": runs}, experiments.training),
@@ -170,12 +177,14 @@ def _stages(study: Study) -> Sequence[tuple[str, Mapping[str, Any], Callable[...
         ("directions", models, experiments.directions),
         ("figure4", {**models, "plane": plan.plane}, experiments.figure4),
         ("figure5", {**models, "effects": plan.effects}, experiments.figure5),
+        ("conditional", {**models, "effects": plan.effects, "lookup": plan.lookup}, paper.conditional),
         (
             "figure6",
             {**data, **{name: getattr(plan, name) for name in ("inversions", "starts", "steps", "resamples")}},
             experiments.figure6,
         ),
-        ("queries", asked, experiments.queries),
+        ("copies", data, paper.changed_copies),
+        ("queries", {**asked, "resamples": plan.resamples}, experiments.queries),
         ("figure7", asked, experiments.figure7),
         ("figure8", asked, experiments.figure8),
         ("figure9", asked, experiments.figure9),
@@ -238,6 +247,7 @@ def _about(study: Study) -> dict[str, Any]:
             "scale_mm": preset.scale_mm,
             "shape": list(preset.shape),
             "clip_gauss": preset.clip_gauss,
+            "papers_method": preset.papers_method,
             "generator": {
                 "arch": preset.generator.arch,
                 "loss": preset.generator.loss,
@@ -296,7 +306,8 @@ def reproduce(
     share = [0.0, 1.0]
     study = Study(
         archive,
-        model,
+        # as in the paper, everything is measured on the grid
+        model.on_grid(),
         plan,
         lambda text, fraction: tell(text, share[0] + (share[1] - share[0]) * min(max(fraction, 0.0), 1.0)),
         tuple(Path(run) for run in runs),

@@ -17,9 +17,10 @@ from ..encoder import embed
 from ..physics import measure
 from ..search import load_index
 from ..steering import invert, latent_traversal, measure_latents
-from ..steering.projection import best_axes, project
+from ..steering.projection import plane_axes, project
 from .describe_experiments import embedded
 from .figures import figure_correlations, figure_joint, figure_zoo
+from .paper_experiments import epoch_choices, rank_probability, sigma_of_mean_zero, similarity_differences
 from .reproduce_figures import (
     figure_curves,
     figure_inversions,
@@ -53,8 +54,8 @@ _REACH, _STEPS = 3.0, 25
 _ROWS = 5
 #: pairs shown in Figure 6
 _PAIRS = 5
-_CURVES = ("loss_g", "loss_d", "discriminator_accuracy", "nats", "kl", "texture", "loss", "effective_rank",
-           "embedding_std", "physics")  # fmt: skip
+_CURVES = ("loss_g", "loss_d", "discriminator_accuracy", "held_out_discriminator_accuracy", "nats", "kl", "texture",
+           "loss", "effective_rank", "embedding_std", "physics")  # fmt: skip
 
 
 def _number(value: Any) -> float | None:
@@ -82,7 +83,8 @@ def training(study: Study, folder: Path, before: Folders) -> dict[str, Any]:
         if curves:
             drawn = figure_curves(curves, f"run “{run.name}”", last if chosen is None else chosen)
             file = write_figure(drawn, folder / f"run-{k}.png", 100, 32)
-        runs.append({"run": run.name, "file": file, "images": last, "chosen_images": chosen, "chosen_by": why})
+        told = {"run": run.name, "file": file, "images": last, "chosen_images": chosen, "chosen_by": why}
+        runs.append({**told, "epochs": epoch_choices(lines)})
     return {"runs": runs, "provenance": study.model.metadata.get("provenance", {})}
 
 
@@ -94,8 +96,9 @@ def _chosen(run: Path, lines: list[dict[str, Any]]) -> tuple[float | None, str]:
     """Images at the checkpoint in use, and by what it was chosen."""
     if (run / "choice.json").is_file():
         choice = json.loads((run / "choice.json").read_text())
-        if _known(choice.get("images")):
-            return float(choice["images"]), str(choice.get("why", choice.get("by", "")))
+        images = (choice.get("chosen") or {}).get("images")
+        if isinstance(images, int | float) and math.isfinite(images):
+            return float(images), str(choice.get("why", choice.get("by", "")))
     epochs = [e for e in lines if _known(e.get("chosen_epoch"))]
     if epochs:
         wanted = epochs[-1]["chosen_epoch"]
@@ -155,7 +158,8 @@ def figure4(study: Study, folder: Path, before: Folders) -> dict[str, Any]:
     out: dict[str, Any] = {"latents": len(z), "planes": {}}
     for name in _fitted(d, ("tuf", "polarity")):
         k = d.index(name)
-        flat = project(z, d.normals[k], float(d.intercepts[k]), best_axes(d.normals[k]))
+        axes = plane_axes(d.normals[k], study.model.preset.papers_method)
+        flat = project(z, d.normals[k], float(d.intercepts[k]), axes)
         known = np.isfinite(measured[name])
         right = flat.side()[known] == (measured[name][known] > d.medians[k])
         file = write_figure(figure_plane(flat, gauss, d.position(z, name), name), folder / f"{name}.png", 105, 64)
@@ -232,11 +236,11 @@ def figure6(study: Study, folder: Path, before: Folders) -> dict[str, Any]:
     names, x = study.archive.prepared(study.model.preset, ids=[row["id"] for row in rows])
     place = {name: k for k, name in enumerate(names)}
     x = np.nan_to_num(np.stack([x[place[row["id"]]] for row in rows]).astype(np.float32))
-    found = []
+    found, prior = [], 0.0 if study.model.preset.papers_method else 0.5
     for k in range(0, len(x), 16):
         study.progress(f"inverting {len(x)} patches of the archive", k / len(x))
         part = x[k : k + 16]
-        found += invert(study.model, part, study.plan.starts, study.plan.steps, study.plan.seed)
+        found += invert(study.model, part, study.plan.starts, study.plan.steps, study.plan.seed, prior=prior)
     mu = np.array([row["mu"] for row in rows])
     error = np.array([answer.mse for answer in found])
     power = np.maximum((x**2).mean((1, 2)), 1e-12)
@@ -245,10 +249,12 @@ def figure6(study: Study, folder: Path, before: Folders) -> dict[str, Any]:
     tests = {}
     for name, values in (("error", error), ("share", error / power)):
         interval = bootstrap(angle, values, regions, study.plan.resamples, study.plan.seed)["spearman"]
+        of_regions = [np.array([v[regions == one].mean() for one in np.unique(regions)]) for v in (angle, values)]
         tests[name] = {
             "spearman": _number(correlate(angle, values)["spearman"]),
             "low": _number(interval[0]),
             "high": _number(interval[1]),
+            "p": rank_probability(*of_regions),
             "median": float(np.median(values)),
         }
     shown = np.unique(np.linspace(0, len(rows) - 1, min(_PAIRS, len(rows))).round().astype(int))
@@ -259,6 +265,7 @@ def figure6(study: Study, folder: Path, before: Folders) -> dict[str, Any]:
         "patches": len(rows),
         "regions": len(set(regions)),
         "beyond_60_degrees": float((angle > 60).mean()),
+        "prior": prior,
         **tests,
         "mu": mu.tolist(),
         "error_values": error.tolist(),
@@ -270,7 +277,7 @@ def queries(study: Study, folder: Path, before: Folders) -> dict[str, Any]:
     embedded(study, 0.5)
     found = run_retrieval(
         study.archive, study.model, study.plan.queries, study.plan.seed,
-        lambda text, fraction: study.progress(text, 0.5 + 0.5 * fraction),
+        lambda text, fraction: study.progress(text, 0.5 + 0.5 * fraction), study.plan.judged,
     )  # fmt: skip
     columns: dict[str, Any] = {f"query_{name}": v for name, v in found.queries.items()}
     columns |= {f"population_{name}": v for name, v in found.population.items()}
@@ -285,7 +292,12 @@ def queries(study: Study, folder: Path, before: Folders) -> dict[str, Any]:
         **columns,
     )
     summary = json.loads(json.dumps(found.summary()), parse_constant=lambda _: None)
-    return {**summary, "judged": found.judged}
+    return {
+        **summary,
+        "judged": found.judged,
+        "visual_similarity_above": similarity_differences(found, study.plan.resamples, study.plan.seed),
+        "sigma_zero": sigma_of_mean_zero(study, found),
+    }
 
 
 def _load(study: Study, folders: Folders) -> RetrievalStudy:

@@ -353,6 +353,7 @@ _CURVES = {
     "loss_g": "generator, adversarial loss",
     "loss_d": "discriminator, loss",
     "discriminator_accuracy": "discriminator, share told right",
+    "held_out_discriminator_accuracy": "the same, held-out regions",
     "nats": "generator, reconstruction (nats a patch)",
     "kl": "inference, distance to the prior (nats)",
     "texture": "generator, unlikeness of texture",

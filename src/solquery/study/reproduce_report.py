@@ -9,6 +9,7 @@ from typing import Any
 
 from . import describe_sections as beyond
 from . import reproduce_sections as paper
+from .paper_sections import conditional_section, copies_section, pipeline_section
 from .report import page, section, table
 from .reproduce_sections import share, symbol, text
 
@@ -87,13 +88,24 @@ def differences(about: Results) -> list[str]:
         if taught
         else f"Encoder. Loss “{encoder['loss']}” instead of SimSiam, a narrower network."
     )
+    stages, papers = about["plan"]["stages"], model.get("papers_method")
+    if "figure4" in stages:
+        out.append(
+            "Figure 4. Along the first two latent numbers, as in the paper."
+            if papers
+            else "Figure 4. The paper projects along the first two latent numbers; here the two that weigh most in the "
+            "normal are taken, without which the view is stretched beyond reading."
+        )
+    if "figure6" in stages:
+        out.append(
+            "Figure 6. The latent vector is free, as in the paper; a sample is inverted, not the whole archive. The "
+            "noise that grows toward the limb is the simulator's where patches are simulated."
+            if papers
+            else "Figure 6. The paper lets the latent vector wander freely. Here a mild penalty keeps it where the "
+            "generator was trained, and a sample is inverted, not the whole archive."
+        )
     out.append(
-        "Figure 4. The paper projects along the first two latent numbers; here the two that weigh most in the normal "
-        "are taken, without which the view is stretched beyond reading."
-    )
-    out.append(
-        "Figure 6. The paper lets the latent vector wander freely. Here a mild penalty keeps it where the generator "
-        "was trained, and a sample is inverted, not the whole archive."
+        "Search. By the embedding alone, of single frames: not grouped by region and not ranked again, as in the paper."
     )
     out.append(
         "Intervals. The paper gives none. Ours resample the matched regions, since frames of one region are not "
@@ -152,13 +164,16 @@ def _facts(results: Results) -> str:
 _SECTIONS: tuple[tuple[str, Callable[[Results, Folders], str]], ...] = (
     ("sample", beyond.sample),
     ("described", beyond.described),
+    ("training", lambda results, folders: pipeline_section()),
     ("training", paper.training),
     ("figure2", paper.zoo),
     ("figure3", paper.parameters),
     ("directions", paper.directions),
     ("figure4", paper.planes),
     ("figure5", paper.strips),
+    ("conditional", lambda results, folders: conditional_section(results["stages"]["conditional"])),
     ("figure6", paper.inversions),
+    ("copies", lambda results, folders: copies_section(results["stages"]["copies"])),
     ("observed", beyond.observed),
     ("queries", paper.retrieval),
     ("table", beyond.population),
@@ -167,7 +182,8 @@ _SECTIONS: tuple[tuple[str, Callable[[Results, Folders], str]], ...] = (
 
 def render(results: Results, folders: Folders) -> str:
     """The report as one HTML document; pictures are read from the stages' folders and put inside."""
-    model = results["model"]
+    # who reads what was asked for comes to the paper last
+    model, demo = results["model"], "described" in results["stages"]
     mark = f", {model['hash'][:12]}" if model["hash"] else ""
     title, lead = (
         (
@@ -175,7 +191,7 @@ def render(results: Results, folders: Folders) -> str:
             "A solar active region is asked for by its physics, a generator draws it, and the drawing is the query "
             "that finds its likes in an archive of magnetograms.",
         )
-        if "described" in results["stages"]
+        if demo
         else (
             "The paper, done again",
             "Every experiment of Chatterjee et al. on generating solar active regions and searching with them, in the "
@@ -189,14 +205,14 @@ def render(results: Results, folders: Folders) -> str:
         f"{escape(results['archive']['content'][:12])}</p></header>"
     )
     differ = "".join(f"<li>{escape(line)}</li>" for line in results["differences"])
+    parts = [make(results, folders) for stage, make in _SECTIONS if stage in results["stages"]]
+    beside = [_table(results), section("", "What differs from the paper", f"<ul>{differ}</ul>")]
     return page(
         f"Solquery: {title[0].lower()}{title[1:]}",
         head,
         _facts(results),
         beyond.key(),
-        _table(results),
-        section("", "What differs from the paper", f"<ul>{differ}</ul>"),
-        *(make(results, folders) for stage, make in _SECTIONS if stage in results["stages"]),
+        *(parts + beside if demo else beside + parts),
         beyond.trust(results),
         f"<footer><p>{escape(beyond.credit(results))}</p>Every number is in results.json; stages/ holds the pictures. "
         f"Seed {results['plan']['seed']}.</footer>",

@@ -11,6 +11,7 @@ from typing import Any
 from ..physics import get_parameter, unit_of
 from .figures import METHOD_LABELS
 from .magnetogram import GREY_TEXT
+from .paper_sections import epochs_text, similarity_text
 from .report import quantity, section, table, wide
 from .retrieval import METHODS
 
@@ -52,6 +53,8 @@ def training(results: Results, folders: Folders) -> str:
         chosen = run["chosen_images"]
         used = f"chosen after {chosen:,.0f} images" if chosen else "the end of the run is used"
         caption = f"{escape(run['run'])}: {run['images']:,.0f} images; {used}: {escape(str(run['chosen_by']))}."
+        epochs = epochs_text(run)
+        caption += f" The paper's rule takes {escape(epochs)}." if epochs else ""
         if run["file"]:
             parts.append(plate(folder, run["file"], f"training curves of {run['run']}", caption))
         else:
@@ -182,11 +185,12 @@ def inversions(results: Results, folders: Folders) -> str:
         return section("Fig. 6", "Error and place on the disk", f"<p>Not drawn: {escape(result['why'])}.</p>")
 
     def says(test: Mapping[str, float | None]) -> str:
-        low, high = test["low"], test["high"]
+        low, high, p = test["low"], test["high"], test["p"]
         if low is None or high is None:
             return "unknown"
         word = "rises" if low > 0 else "falls" if high < 0 else "neither rises nor falls beyond chance"
-        return f"{word} (Spearman {text(test['spearman'])}, 95 % interval {text(low)} to {text(high)})"
+        chance = "" if p is None else f"; over the means of regions p = {p:.1g}"
+        return f"{word} (Spearman {text(test['spearman'])}, 95 % interval {text(low)} to {text(high)}{chance})"
 
     return section(
         "Fig. 6",
@@ -222,6 +226,15 @@ def retrieval(results: Results, folders: Folders) -> str:
     }
     alike = asked["visual_similarity"]
     similarity = ", ".join(f"{METHOD_LABELS[m].split(' (')[0]} {text(alike[m])}" for m in METHODS if m in alike)
+    above = similarity_text(asked)
+    zero = asked.get("sigma_zero") or {}
+    zero_text = (
+        "<p>With SIGMA as the paper writes it, a normal density of mean zero, the correlation is "
+        f"{text(zero.get('pearson'))} (Pearson), {text(zero.get('spearman'))} (Spearman); the histogram shows the "
+        "width of one whose mean is fitted as well.</p>"
+        if zero
+        else ""
+    )
     colours = (
         "<p>A darker cell holds more pairs (logarithmic). Margins: queries in blue, matches in pink, outlined in black "
         "the whole archive. Dashed: equality.</p>"
@@ -241,13 +254,15 @@ def retrieval(results: Results, folders: Folders) -> str:
             f"<p>The first {eight['rows']} queries, not chosen. Visual similarity of query and match, from a measure "
             "that knows neither parameters nor networks (best correlation over small shifts, zooms, rotations and "
             f"flips), mean over {asked['judged']} queries: {escape(similarity)}; blind draw "
-            f"{text(alike.get('random'))}.</p>",
+            f"{text(alike.get('random'))}."
+            f"{' Paired, the embedding is ' + escape(above) + ' (95 %).' if above else ''}</p>",
             plate(folders["figure8"], eight["file"], "queries and matches of three methods"),
         )
         + section(
             "Fig. 9",
             "Texture, and R",
             colours,
+            zero_text,
             joints["figure9"],
             plate(folders["figure9"], nine["file"], "correlations by parameter and method beside the paper's"),
         )

@@ -6,14 +6,14 @@ another archive of as many regions would have given, not what more frames of the
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from .retrieval import PAPER, correlate
 
-__all__ = ["bootstrap", "comparison", "readme_lines"]
+__all__ = ["bootstrap", "comparison"]
 
 _STATISTICS = ("pearson", "spearman")
 
@@ -120,29 +120,3 @@ def comparison(
 
 def _number(value: float) -> float | None:
     return float(value) if np.isfinite(value) else None
-
-
-def _text(value: float | None, sign: bool = False) -> str:
-    return "–" if value is None else f"{value:{'+' if sign else ''}.2f}".replace("-", "−")
-
-
-def readme_lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The table as Markdown, one line a parameter, Pearson and Spearman side by side."""
-    by_name: dict[str, dict[str, Mapping[str, Any]]] = {}
-    for row in rows:
-        by_name.setdefault(row["parameter"], {})[row["statistic"]] = row
-    lines = [
-        "| | paper, Pearson / Spearman | here, Pearson [95 %] | here, Spearman [95 %] | difference |",
-        "|---|---|---|---|---|",
-    ]
-    for name, pair in by_name.items():
-        p, s = pair["pearson"], pair["spearman"]
-        cells = [
-            name.upper(),
-            f"{_text(p['paper'])} / {_text(s['paper'])}",
-            f"{_text(p['ours'])} [{_text(p['low'])}, {_text(p['high'])}]",
-            f"{_text(s['ours'])} [{_text(s['low'])}, {_text(s['high'])}]",
-            f"{_text(p['difference'], True)} / {_text(s['difference'], True)}",
-        ]
-        lines.append(f"| {' | '.join(cells)} |")
-    return lines

@@ -11,7 +11,7 @@ import torch
 from ..physics import measure
 from ..steering import latent_traversal, measure_latents, render
 from ..steering.editing import directions_of
-from ..steering.projection import best_axes, project
+from ..steering.projection import plane_axes, project
 from .reproduce_figures import figure_parameters, figure_plane, figure_strips
 
 if TYPE_CHECKING:
@@ -48,16 +48,23 @@ def parameters_figure(model: Model, n: int = 60, seed: int = 0) -> tuple[Figure,
     return figure_parameters(gauss, shown), numbers
 
 
-def plane_figure(model: Model, name: str, n: int = 1000, seed: int = 0) -> tuple[Figure, dict[str, Any]]:
+def plane_figure(
+    model: Model, name: str, n: int = 1000, seed: int = 0, axes: tuple[int, int] | str | None = None
+) -> tuple[Figure, dict[str, Any]]:
     """Patches on the plane in which the boundary of a parameter is a line (paper, Fig. 4).
+
+    `axes` are the latent numbers that span it, from 0, or "best" for the two that weigh most in the normal. None: the
+    paper's first two for the paper's networks, else the best.
 
     `right_side` is the share of the patches that lie on the side of the boundary on which their measured value says
     they should.
     """
+    model = model.on_grid()
     directions = directions_of(model)
     k = directions.index(name)
     z, gauss = _drawn(model, n, seed)
-    flat = project(z, directions.normals[k], float(directions.intercepts[k]), best_axes(directions.normals[k]))
+    chosen = plane_axes(directions.normals[k], model.preset.papers_method, axes)
+    flat = project(z, directions.normals[k], float(directions.intercepts[k]), chosen)
     measured = measure(gauss, model.preset.scale_mm, [name])[name].numpy()
     known = np.isfinite(measured)
     right = flat.side()[known] == (measured[known] > directions.medians[k])
@@ -67,6 +74,7 @@ def plane_figure(model: Model, name: str, n: int = 1000, seed: int = 0) -> tuple
 
 def strips_figure(model: Model, name: str, hold: tuple[str, ...] = (), seed: int = 0) -> tuple[Figure, dict[str, Any]]:
     """A patch in the middle of the population, moved along a direction alone and with others held (paper, Fig. 5)."""
+    model = model.on_grid()
     directions = directions_of(model)
     directions.normal(name, hold)  # names and conflicts before any work
     watched = [k for k in dict.fromkeys((name, *hold, *_WATCHED)) if k in directions.names]
