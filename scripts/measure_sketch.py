@@ -20,8 +20,12 @@ WAYS = ("embedding", "hybrid")
 
 
 def rough_sketch(patch: Patch, model: Model, rng: np.random.Generator) -> list[Blob]:
-    """Two blobs as somebody would draw them: fluxes within 20 %, places within 4 Mm, sizes within 30 % (1 sigma)."""
+    """Two blobs as somebody would draw them: fluxes within 20 %, places within 4 Mm, sizes within 30 % (1 sigma).
+
+    Wide and weak polarities are drawn as small as 400 G make them, since sketches of less than 300 G are refused.
+    """
     scale = model.preset.scale_mm
+    assert scale is not None  # sketch_patch refuses other grids
     field = np.nan_to_num(model.preset.to_gauss(prepare(patch, model.preset))).astype(np.float64)
     y, x = (
         ((np.arange(n) - (n - 1) / 2) * mm).reshape(side)
@@ -35,10 +39,12 @@ def rough_sketch(patch: Patch, model: Model, rng: np.random.Generator) -> list[B
             raise SolqueryError(f"{patch.id} has one polarity only")
         at = [float((strength * axis).sum() / flux) for axis in (y, x)]
         spread = np.sqrt((strength * ((y - at[0]) ** 2 + (x - at[1]) ** 2)).sum() / flux / 2)
-        mx = flux * scale[0] * scale[1] * 1e16
+        mx = float(flux * scale[0] * scale[1] * 1e16 * np.exp(0.2 * rng.normal()))
+        size = 2.355 * spread * np.exp(0.3 * rng.normal())
+        size = max(min(size, np.sqrt(mx / (1.133 * 400e16))), 1.2 * max(scale))
         out.append(
             Blob(
-                sign, float(mx * np.exp(0.2 * rng.normal())), float(2.355 * spread * np.exp(0.3 * rng.normal())),
+                sign, mx, float(size),
                 at[1] + 4 * rng.normal(), at[0] + 4 * rng.normal(),
             )
         )  # fmt: skip

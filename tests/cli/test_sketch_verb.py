@@ -32,9 +32,8 @@ def test_a_sketch_is_drawn_and_searched_with(sketch, tmp_path):
     assert told["sketch"]["parameters"]["polarity"]["value"] == 1
     assert told["sketch"]["parameters"]["psep"]["value"] == pytest.approx(50.4, rel=0.02)
     # the region that was searched with can be searched with again
-    again = document(
-        "search", told["region"]["latent"], "--archive", tmp_path / "archive", "--model", "physical", "-k", 2
-    )
+    common = ("--archive", tmp_path / "archive", "--model", "physical", "--by", "hybrid")
+    again = document("search", told["region"]["latent"], *common, "-k", 2)
     assert [m["id"] for m in again["matches"]] == [m["id"] for m in told["matches"]]
 
 

@@ -67,6 +67,7 @@ def changed(**changes):
         (changed(size=0), "the size of a blob is a number above zero"),
         (changed(size=0.5), "less than a pixel of"),
         (changed(size=5), "make it larger or weaker"),
+        (changed(size=80), "would have 167 G, and separation and tilt are of stronger fields"),
         (changed(size=2000), "reaches out of the view"),
         (changed(x=-1000), "reaches out of the view"),
         (changed(x=float("inf")), "the place of a blob is two numbers"),

@@ -29,6 +29,8 @@ __all__ = ["Blob", "invert_sketch", "read_sketch", "sketch_patch"]
 
 #: sunspots are not stronger, but for a few (Livingston et al. 2006)
 _STRONGEST_GAUSS = 4500.0
+#: at its centre; separation and tilt are of the pixels beyond 150 G, which must hold the core of a blob
+_WEAKEST_GAUSS = 300.0
 #: share of the flux of a blob that must lie within the view
 _LEAST_SEEN = 0.95
 _SIGNS = {"+": 1, "+1": 1, "1": 1, "positive": 1, "-": -1, "-1": -1, "negative": -1}
@@ -145,7 +147,8 @@ def sketch_patch(blobs: Sequence[Blob | Mapping[str, Any]], preset: Preset) -> P
     Raises
     ------
     SteeringError
-        For fewer blobs, one polarity only, a blob out of view, smaller than a pixel, or stronger than the Sun has them.
+        For fewer blobs, one polarity only, a blob out of view, smaller than a pixel, too weak for a
+        separation, or stronger than the Sun has them.
 
     Examples
     --------
@@ -193,6 +196,11 @@ def _field(blob: Blob, number: int, shape: tuple[int, int], scale: tuple[float, 
         raise SteeringError(
             f"blob {number}, {blob.flux:.3g} Mx within {blob.size:g} Mm, would have {made.max():,.0f} G, and the Sun "
             f"has at most {_STRONGEST_GAUSS:,.0f}; make it larger or weaker"
+        )
+    if made.max() < _WEAKEST_GAUSS:
+        raise SteeringError(
+            f"blob {number}, {blob.flux:.3g} Mx within {blob.size:g} Mm, would have {made.max():,.0f} G, and "
+            f"separation and tilt are of stronger fields; make it smaller or stronger, so that it has {_WEAKEST_GAUSS:.0f}"
         )
     return blob.sign * made
 
