@@ -257,8 +257,9 @@ def read_query(
 
     what: Any = text
     where: dict[str, Any] = {}
-    path = Path(text)
-    if path.is_file():
+    path, latent = Path(text), text.startswith("latent:")
+    # the text of a latent vector is longer than a name can be
+    if not latent and path.is_file():
         where = {"file": str(path)}
         if path.suffix == ".npy":
             array = read_npy(path)
@@ -270,7 +271,7 @@ def read_query(
                     f"{path} has shape {array.shape}; a query is a field (ny, nx) or a latent vector (D,)"
                 )
             what = array.reshape(-1)
-    elif not text.startswith("latent:") and not (archive is not None and archive.count(f"id IN ({quoted([text])})")):
+    elif not latent and not (archive is not None and archive.count(f"id IN ({quoted([text])})")):
         places = f"nor the id of a patch in {archive.uri}" if archive is not None else "and no archive was named"
         raise SolqueryError(f"{text!r} is no file {places}; give a FITS file, an .npy file or an id")
     try:

@@ -3,7 +3,7 @@
 import { getJson, postJson, postPacked } from "./api.js";
 import { chips, finds, intoFilters, makes, understand } from "./ask.js";
 import { Compare } from "./compare.js";
-import { address, app, back, failed, load, look, lost, parts, picture, queryBody, ranges, remember, search, seenAt, show, take, title, upload } from "./core.js";
+import { address, app, failed, load, look, lost, parts, picture, queryBody, ranges, remember, search, seenAt, show, take, title, upload } from "./core.js";
 import { FilterForm } from "./filters.js";
 import { byId, make } from "./format.js";
 import { Kept } from "./kept.js";
