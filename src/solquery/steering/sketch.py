@@ -200,7 +200,7 @@ def _field(blob: Blob, number: int, shape: tuple[int, int], scale: tuple[float, 
     if made.max() < _WEAKEST_GAUSS:
         raise SteeringError(
             f"blob {number}, {blob.flux:.3g} Mx within {blob.size:g} Mm, would have {made.max():,.0f} G, and "
-            f"separation and tilt are of stronger fields; make it smaller or stronger, so that it has {_WEAKEST_GAUSS:.0f}"
+            f"separation and tilt are of stronger fields; make it smaller or stronger, to {_WEAKEST_GAUSS:.0f} G"
         )
     return blob.sign * made
 
