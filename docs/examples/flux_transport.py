@@ -169,6 +169,7 @@ def draw(path: Path, times: np.ndarray, without: np.ndarray, both: np.ndarray, f
     axes[1].set(xlabel="years", ylabel="axial dipole (G)")
     axes[1].legend()
     figure.savefig(path, dpi=120)
+    plt.close(figure)
 
 
 def main(arguments: list[str] | None = None) -> None:
