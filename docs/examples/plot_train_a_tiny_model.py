@@ -9,6 +9,7 @@ same lines with ``paper`` or ``physical`` take hours.
 # sphinx_gallery_thumbnail_number = 1
 import tempfile
 import warnings
+from dataclasses import replace
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -19,8 +20,10 @@ warnings.simplefilter("ignore", UserWarning)  # so short a training collapses, a
 folder = tempfile.mkdtemp()
 preset = sq.get_preset("tiny")
 x = sq.prepare_many(sq.sample_patches(), preset)
-sq.train_generator(preset.generator, x, f"{folder}/generator", preset.shape, until_images=64)
-sq.train_encoder(preset.encoder, x, f"{folder}/encoder", until_images=64)
+# a dozen patches are fewer than the preset shows at a time
+few = replace(preset, generator=replace(preset.generator, batch=8), encoder=replace(preset.encoder, batch=8))
+sq.train_generator(few.generator, x, f"{folder}/generator", few.shape, until_images=64)
+sq.train_encoder(few.encoder, x, f"{folder}/encoder", until_images=64)
 model = sq.build_model("mine", f"{folder}/generator", f"{folder}/encoder", preset="tiny", latents=300)
 print(model)
 

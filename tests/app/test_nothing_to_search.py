@@ -84,7 +84,7 @@ def test_the_archive_is_shown_at_the_scale_of_the_numbers(shipped_room):
 
 
 def test_an_observation_comes_with_the_errors_of_its_own_noise(shipped_room):
-    name = next(i for i in shipped_room.catalogue.ids if i.startswith("sharp-115"))
+    name = next(i for i in shipped_room.catalogue.ids.to_pylist() if i.startswith("sharp-115"))
     with TestClient(create_app(shipped_room), base_url="http://127.0.0.1") as client:
         told = client.get(f"/api/errors/{name}").json()
         assert client.get("/api/errors/nobody").status_code == 404
