@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ..errors import SolqueryError
 
-__all__ = ["read_labels"]
+__all__ = ["read_labels", "table_rows"]
 
 _IDS = ("id", "patch_id", "patch", "name")
 _LABELS = ("label", "labels", "class", "y", "target")
@@ -37,7 +37,7 @@ def read_labels(path: str | Path, id_column: str | None = None, label_column: st
         For a table that cannot be read, naming the row; for an id that is labelled both.
     """
     path = Path(path)
-    rows = _rows(path)
+    rows = table_rows(path)
     head, body = _columns(path, rows, id_column, label_column)
     out: dict[str, int] = {}
     for line, row in body:
@@ -54,7 +54,8 @@ def read_labels(path: str | Path, id_column: str | None = None, label_column: st
     return out
 
 
-def _rows(path: Path) -> list[tuple[int, list[str]]]:
+def table_rows(path: Path) -> list[tuple[int, list[str]]]:
+    """Row number and cells of a table (CSV; commas, semicolons or tabs), without empty rows and comments."""
     try:
         data = path.read_bytes()
     except OSError as error:

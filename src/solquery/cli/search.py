@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ..model import Model
     from ..search import Match, SearchSession
 
-__all__ = ["register"]
+__all__ = ["By", "embed_missing", "register"]
 
 
 class Group(enum.StrEnum):
@@ -125,7 +125,7 @@ def search(
 
     session = SearchSession(store, models)
     measured = session.query(found.given).values
-    _embed(session, workers, dask)
+    embed_missing(session, workers, dask)
     began = time.monotonic()
     excluded = found.region if exclude_own else None
     matches = session.search(
@@ -208,7 +208,7 @@ def _shares(by: By, texts: list[str]) -> dict[str, float] | None:
     return given
 
 
-def _embed(session: SearchSession, workers: int | None, scheduler: str | None) -> None:
+def embed_missing(session: SearchSession, workers: int | None, scheduler: str | None) -> None:
     """Embed what has no embedding yet; those of another encoder are not replaced without being asked."""
     from ..encoder.embedding import embed_archive
     from ..search.provenance import other_encoder

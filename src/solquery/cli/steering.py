@@ -103,6 +103,8 @@ def answer_record(answer: Answer, model: Model) -> dict[str, Any]:
     if any("low" in entry for entry in measured.values()):
         # as it was called before
         record["native"] = {name: entry for name, entry in measured.items() if "low" in entry}
+    if answer.label is not None:
+        record["label"] = answer.label
     return record | ({"held": quantities(answer.held, physical)} if answer.held else {})
 
 
@@ -173,7 +175,10 @@ def generate(
         write_file(out / f"{name}.png", picture([answer.x], models.preset, [f"{patch.id}: {answer.verdict}"]))
         files = {key: str(out / f"{name}.{end}") for key, end in (("file", "fits"), ("picture", "png"))}
         records.append(answer_record(answer, models) | {"id": patch.id} | files | {"latent": str(out / f"{name}.npy")})
-    if not any(answer.verdict == "met" for answer in answers):
+    if class_direction is not None:
+        rows = [f"{r['id']},{r['label']},generated,{Path(r['file']).name}" for r in records]
+        write_file(out / "labels.csv", "\n".join(["id,label,source,file", *rows, ""]).encode())
+    elif not any(answer.verdict == "met" for answer in answers):
         _say_nearest(records[0])
     if json:
         emit({"answers": records, "model": models.name, "seed": seed, "seconds": seconds})

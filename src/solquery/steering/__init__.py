@@ -34,12 +34,14 @@ if TYPE_CHECKING:
     from .projection import Projection, best_axes, project
     from .reconstruction import Reconstruction, first_guess, reconstruct, reconstruct_in_steps
     from .regression import Regression, compare_with_svm, fit_regression
+    from .sketch import Blob, invert_sketch, read_sketch, sketch_patch
     from .targeting import Answer, OutOfReach, generate, reach
     from .vocabulary import Target, UnknownWord, parse_description, vocabulary
 
 __all__ = [
     "HOLD_SLACK",
     "Answer",
+    "Blob",
     "Directions",
     "EntanglementTable",
     "Inversion",
@@ -69,6 +71,7 @@ __all__ = [
     "fit_regression",
     "generate",
     "invert",
+    "invert_sketch",
     "latent_traversal",
     "local_changes",
     "measure_latents",
@@ -79,12 +82,14 @@ __all__ = [
     "prior_norm_range",
     "project",
     "reach",
+    "read_sketch",
     "reconstruct",
     "reconstruct_in_steps",
     "refine_layerwise",
     "render",
     "sample_latents",
     "shift",
+    "sketch_patch",
     "steer",
     "vocabulary",
     "with_layerwise",
@@ -108,6 +113,7 @@ __getattr__, __dir__ = lazily(
         "projection": "Projection best_axes project",
         "reconstruction": "Reconstruction first_guess reconstruct reconstruct_in_steps",
         "regression": "Regression compare_with_svm fit_regression",
+        "sketch": "Blob invert_sketch read_sketch sketch_patch",
         "targeting": "Answer OutOfReach generate reach",
         "vocabulary": "Target UnknownWord parse_description vocabulary",
     },

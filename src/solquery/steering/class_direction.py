@@ -122,7 +122,8 @@ def class_examples(model: Model, direction: ClassDirection, n: int, seed: int = 
     """Patches on the side of class 1: latents from the prior, moved along the normal alone.
 
     Their positions along it are drawn about `push` beyond the boundary, with half its size as spread; all else is as
-    the prior gave it. The verdict is ``"met"`` where the latent lies on the side of class 1.
+    the prior gave it. The verdict is ``"met"`` where the latent lies on the side of class 1; `Answer.label` says the
+    same as 1 or 0, and stands in the `truth` of the patch, and so in its FITS file (``TRUTH``).
     """
     rng = np.random.default_rng(seed)
     z = rng.standard_normal((n, len(direction.normal)))
@@ -139,6 +140,7 @@ def class_examples(model: Model, direction: ClassDirection, n: int, seed: int = 
             measured={name: float(v[k]) for name, v in got.items()},
             verdict="met" if side[k] else "nearest", z_norm=float(latents[k].norm()), held={}, targets={},
             grid={name: float(v[k]) for name, v in grid.items()}, origin=Origin.of(model),
+            label=int(side[k]),
         )
         for k in range(n)
     )  # fmt: skip

@@ -74,8 +74,12 @@ class Generated:
             id=f"gen-{name}" if patch_id is None else patch_id,
             region=f"GEN {name}" if region is None else region,
             source="generated",
-            truth={"latent": latent, "model": self.origin.name, "model_hash": self.origin.hash},
+            truth={"latent": latent, "model": self.origin.name, "model_hash": self.origin.hash, **self._truth()},
         )
+
+    def _truth(self) -> dict[str, Any]:
+        """What else a patch of it keeps of how it was made."""
+        return {}
 
     def _facts(self) -> dict[str, str]:
         """What a notebook shows beside the picture."""

@@ -61,6 +61,8 @@ class Answer(Generated):
         Parameters as they are on the model's grid; `native_quantities(model, answer.grid)` has the bands.
     origin
         The model that made it; None where that is not known.
+    label
+        Of `class_examples`: 1 on the side of the class, 0 on the other; None where no class was asked for.
     """
 
     z: np.ndarray
@@ -73,6 +75,7 @@ class Answer(Generated):
     targets: dict[str, Target]
     grid: dict[str, float] = field(default_factory=dict)
     origin: Origin | None = field(default=None, repr=False, compare=False)
+    label: int | None = None
 
     @property
     def prior_percentile(self) -> float:
@@ -80,6 +83,9 @@ class Answer(Generated):
         # the square of the length is chi-squared
         at = torch.tensor([len(self.z) / 2.0, self.z_norm**2 / 2.0], dtype=torch.float64)
         return 100.0 * float(torch.special.gammainc(*at))
+
+    def _truth(self) -> dict[str, Any]:
+        return {} if self.label is None else {"label": self.label}
 
     def _facts(self) -> dict[str, str]:
         asked = {f"{name} requested": value for name, value in self._values(self.requested).items()}
