@@ -30,9 +30,9 @@ export function coverage(about) {
 }
 
 /** Sentences about one value: what it is, how well it is known, and what it is on the grid. */
-export function told(about, entry, observed) {
+export function told(about, entry, observed, lead = "Now") {
   if (!entry || entry.value === null || entry.value === undefined || about.binary) return "";
-  const band = uncertainty(entry), u = unit(entry.unit ?? about.unit), out = [`Now ${quantity({ ...entry, unit: entry.unit ?? about.unit })}`];
+  const band = uncertainty(entry), u = unit(entry.unit ?? about.unit), out = [`${lead} ${quantity({ ...entry, unit: entry.unit ?? about.unit })}`];
   if (band && observed) out.push(`, ${band} ${u}: one standard error, from the noise of its own quiet pixels${Number.isFinite(entry.bias) && entry.bias ? `, which adds ${number(entry.bias)} ${u} on average` : ""}`);
   else if (band) out.push(`, ${band} ${u}: the band in which two thirds of patches lie, ${coverage(about)}`);
   out.push(about.native ? ", at native (HMI) scale." : ", on the grid of the model.");

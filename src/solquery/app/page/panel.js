@@ -148,7 +148,11 @@ export class Panel {
   }
 
   /** A sentence about the value of a parameter that is shown. */
-  told(name) { return told(this.parameters[name], this.last?.native?.[name], this.last?.observed); }
+  told(name) {
+    const about = this.parameters[name], { native, seen: own, observed } = this.last ?? {};
+    if (!own) return told(about, native?.[name], observed);
+    return `${told(about, own[name], true, "Observed:")} ${told(about, native?.[name], false, "From the model's grid, where sliders start:")}`;
+  }
 
   /** now: {got: {name: value}, native: {name: {value, unit, low, high | error, grid}}, observed, asked, locks, verdict, ready}. The one that the hand is on is left alone. */
   update(now) {
@@ -219,7 +223,7 @@ function made(value, observed, about) {
 
 /** Of an observation: its own value, where the sliders start from what the model's grid shows of it. */
 function seen(entry, about) {
-  return !entry || !Number.isFinite(entry.value) || about.binary ? "" : `observed ${number(entry.value)}`;
+  return !entry || !Number.isFinite(entry.value) || about.binary ? "" : `observed ${[number(entry.value), uncertainty(entry)].filter(Boolean).join(" ")}`;
 }
 
 /** What a parameter is, for the popover. */
