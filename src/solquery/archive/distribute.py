@@ -3,7 +3,8 @@
 A task turns the files of one region into finished rows and fields, and touches nothing else. Dask gives a task whose
 worker was lost to another one. The process that asked commits regions as they arrive, small ones together; so an
 archive made by many workers has the same rows and checksums as one made by a single process, and an end at any moment
-costs only what had not arrived, and some dozen rows that had.
+costs only what had not arrived, and some dozen rows that had. Of a frame that two files hold, the one that arrives
+first is kept.
 """
 
 from __future__ import annotations
