@@ -2,7 +2,8 @@
 
 1. The model's inference network guesses a latent vector in one pass.
 2. The *picture* is refined: unexplained shares of the power at several scales and of the compressed field, by L-BFGS on
-   the latent vector and, where the generator has parts, on what each of them is told beside it (layerwise.py).
+   the latent vector and, where the generator has parts, on what each of them is told beside it (layerwise.py) and on
+   the local noise of its layers, which says where the flux of this observation lies.
 3. The *physics* joins in: soft versions of TUF, area, R and the separation vector, which holds PSEP, tilt and polarity.
 4. Steps of sequential quadratic programming: what is measured by the definitions is made right to first order by the
    soft versions' slopes, with the change that costs the picture least by the curvature learned so far, until every
@@ -82,7 +83,7 @@ def _described(
 ) -> list[Inversion]:
     """The inversions that variables (N, …) and their patches (N, H, W) stand for."""
     model, target = refinement.model, refinement.target
-    z, offsets = refinement.latents(v)
+    z, offsets, noise = refinement.latents(v)
     directions = getattr(model, "directions", None)
     names = list(dict.fromkeys([*MATCHED, *(directions.names if directions is not None else ())]))
     told = [
@@ -105,6 +106,7 @@ def _described(
                 start_mse=first_mse[k : k + 1],
                 unexplained=1.0 - float(explained[k, 0]),
                 offsets=None if offsets is None else offsets[k].cpu().numpy().copy(),
+                noise=None if noise is None else noise[k].cpu().numpy().copy(),
                 observed=rows[0],
                 reconstructed=rows[1],
                 explained=dict(zip(BLOCKS, map(float, explained[k]), strict=True)),
@@ -246,9 +248,9 @@ def reconstruct(
     prior
         Weight of (|z| / sqrt(D) - 1)^2; 0 leaves z free.
     layerwise
-        Tell each part of a generator that has parts something of its own.
+        Tell each part of a generator that has parts something of its own, and its layers local noise.
     apart
-        Weight of the mean square of those differences.
+        Weight of the mean squares of those differences and of that noise.
     match
         Lead TUF, PSEP, R, tilt, polarity and area to those observed; False: the picture alone.
 
