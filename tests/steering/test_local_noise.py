@@ -47,7 +47,7 @@ def test_noise_of_zero_changes_nothing_and_a_number_changes_its_own_place(own):
 def test_a_text_carries_noise_in_its_steps(own):
     rng = np.random.default_rng(1)
     z, offsets = rng.normal(size=8).astype(np.float32), rng.normal(size=(own.generator.parts, 8)).astype(np.float32)
-    noise = (np.round(rng.normal(size=own.generator.local_noise) * 32.0) / 32.0).astype(np.float32)
+    noise = (np.round(rng.normal(size=own.generator.local_noise) * 16.0) / 16.0).astype(np.float32)
     opened, again = open_latent(own, encode_latent(z, offsets, noise))
     np.testing.assert_array_equal(again, z)
     np.testing.assert_array_equal(opened.generator.noise.numpy(), noise)
@@ -58,10 +58,10 @@ def test_a_text_carries_noise_in_its_steps(own):
 
 
 def test_noise_beyond_the_steps_is_cut_not_wrapped(own):
-    noise = np.linspace(-9.0, 9.0, own.generator.local_noise)
+    noise = np.linspace(-12.0, 12.0, own.generator.local_noise)
     text = encode_latent(np.zeros(8), np.zeros((own.generator.parts, 8)), noise)
     carried = open_latent(own, text)[0].generator.noise.numpy()
-    np.testing.assert_allclose(carried, noise.clip(-127 / 32, 127 / 32), atol=1 / 64)
+    np.testing.assert_allclose(carried, noise.clip(-127 / 16, 127 / 16), atol=1 / 32)
 
 
 @pytest.mark.parametrize("damage", ["short", "long", "cut", "letters", "bomb"])

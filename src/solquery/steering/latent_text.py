@@ -18,11 +18,11 @@ __all__ = ["decode_latent", "encode_latent", "open_latent"]
 
 
 #: steps of local noise in a text, and the most that one byte holds
-NOISE_STEP, _NOISE_MOST = 1.0 / 32.0, 127
+NOISE_STEP, _NOISE_MOST = 1.0 / 16.0, 127
 
 
 def round_noise(noise: Any) -> Any:
-    """Local noise, array or tensor, as a text holds it: multiples of 1/32 within ±3.97."""
+    """Local noise, array or tensor, as a text holds it: multiples of 1/16 within ±7.94."""
     return (noise / NOISE_STEP).round().clip(-_NOISE_MOST, _NOISE_MOST) * NOISE_STEP
 
 
@@ -30,7 +30,7 @@ def encode_latent(z: Any, offsets: Any = None, noise: Any = None) -> str:
     """A latent vector (D,) as URL-safe base64 of its little-endian float32 numbers, without padding.
 
     Layer-wise latents (`Inversion.offsets`, (parts, D)) follow it where there are any, and local noise
-    (`Inversion.noise`) after a dot, deflated, in steps of 1/32.
+    (`Inversion.noise`) after a dot, deflated, in steps of 1/16.
     """
     z = np.reshape(np.asarray(z, dtype="<f4"), -1)
     if offsets is not None:

@@ -50,7 +50,7 @@ _WELL = 0.5
 #: distance of the picture beyond which a second start is tried
 _POOR = 0.6
 #: most that the distance of the picture may rise while the parameters are led to those observed
-_PAID = 0.4
+_PAID = 0.2
 #: error that stands for the wrong polarity, in tolerances
 _WRONG = 100.0
 #: weight of the physics when starts are compared
