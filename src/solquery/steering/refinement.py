@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..generator.footprint import footprint_error, seen_sizes
 from ..physics import measure_on_grid
 from .carried import noise_of, with_detail
 from .latent_text import round_noise
@@ -34,6 +35,9 @@ __all__ = [
 #: one step of the optimiser in local noise: what moves the whole picture when it is of the latent vector moves a pixel
 #: or two of a coarse map when it is of the noise
 _NOISE_SCALE = 10.0
+#: weight of the squared logarithm of how much larger or smaller the window is than what was observed: its edge is all
+#: that the picture sees of it, so that the picture alone does not lead a small window to a large observation
+_WINDOW = 2.0
 #: evaluations in which mostly the picture counts, and those in which the physics does too; most corrections after
 _PICTURE, _PHYSICS, _CORRECTIONS = 60, 30, 8
 EVALUATIONS = _PICTURE + _PHYSICS
@@ -70,6 +74,8 @@ class Refinement:
         self.parts = int(getattr(model.generator, "parts", 0)) if layerwise else 0
         self.noise = noise_of(model.generator) if layerwise else 0
         self.likeness = Likeness(model.preset, target)
+        self.window = getattr(model.generator, "window", None)
+        self.sizes = seen_sizes(target)
         self.slopes = torch.zeros(0)
         self._observed: dict[str, Tensor] = {}
 
@@ -116,12 +122,21 @@ class Refinement:
     def _loss(self, made: Tensor, rows: Tensor, v: Tensor) -> Tensor:
         z, *detail = self.latents(v)
         loss = self.likeness(made, rows)
+        if self.window is not None:
+            first = z if detail[0] is None else z + detail[0][:, 0]
+            loss = loss + _WINDOW * self._window_error(first, rows)
         if self.prior:
             loss = loss + self.prior * (z.norm(dim=1) / math.sqrt(self.dim) - 1.0).square()
         for some in detail:
             if some is not None:
                 loss = loss + self.apart * some.square().flatten(1).mean(1)
         return loss
+
+    def _window_error(self, z: Tensor, rows: Tensor) -> Tensor:
+        """(K,) of latents (K, D): squared errors of the logarithms of height and width."""
+        seen, shape = self.sizes[rows], self.target.shape[1:]
+        each = [footprint_error(*pair, shape) for pair in zip(self.window.sizes(z).split(1), seen.split(1), strict=True)]
+        return torch.stack(each)
 
     def start(self, z: Tensor) -> Tensor:
         """(N, variables) of latents (N, D), without detail."""
