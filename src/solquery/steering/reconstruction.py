@@ -49,7 +49,9 @@ __all__ = ["Reconstruction", "first_guess", "reconstruct", "reconstruct_in_steps
 #: patches refined together
 _PATCHES = 8
 #: share of the power of 4 x 4 block means (7.3 Mm) below which a region counts as one that the model cannot draw
-LEAST_EXPLAINED = 0.5
+LEAST_EXPLAINED = 0.8
+#: root mean square of the local noise beyond which a picture is no longer one of the generator's, whose own has 1
+MOST_NOISE = 1.15
 #: and the tolerances by which a parameter may be off
 MOST_OFF = 3.0
 
@@ -95,7 +97,8 @@ def _described(
     out = []
     for k in range(len(v)):
         rows = [{name: float(values[k]) for name, values in one.items()} for one in told]
-        verdict, reason = _verdict(explained[k], rows[0], rows[1], model.preset.scale_mm) if judged else ("", "")
+        level = 0.0 if noise is None else float(noise[k].square().mean().sqrt())
+        verdict, reason = _verdict(explained[k], rows[0], rows[1], model.preset.scale_mm, level) if judged else ("", "")
         latent = z[k].cpu().numpy().copy()
         out.append(
             Inversion(
@@ -118,7 +121,9 @@ def _described(
     return out
 
 
-def _verdict(explained: np.ndarray, observed: Any, made: Any, scale: tuple[float, float] | None) -> tuple[str, str]:
+def _verdict(
+    explained: np.ndarray, observed: Any, made: Any, scale: tuple[float, float] | None, noise: float
+) -> tuple[str, str]:
     """Whether a region is drawn, and if not why not."""
     side = 4
     share = float(explained[BLOCKS.index(side)])
@@ -128,6 +133,8 @@ def _verdict(explained: np.ndarray, observed: Any, made: Any, scale: tuple[float
             "cannot draw",
             f"the closest patch explains {max(share, 0.0):.0%} of the power at {size}, less than {LEAST_EXPLAINED:.0%}",
         )
+    if noise > MOST_NOISE:
+        return "cannot draw", f"the picture takes {noise:.2f} times as much local noise as the generator draws with"
     errors = {name: float(error) for name, error in parameter_errors(observed, made).items()}
     worst = max((name for name in errors if not math.isnan(errors[name])), key=errors.__getitem__, default=None)
     if worst is not None and errors[worst] > MOST_OFF:
