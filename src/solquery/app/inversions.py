@@ -37,7 +37,7 @@ def inversion_record(model: Model, found: Inversion, norm_range: tuple[float, fl
     told, made = (plain(native_quantities(model, values or {})) for values in (found.observed, found.reconstructed))
     explained = found.explained or {}
     return {
-        "z": encode_latent(found.z, found.offsets),
+        "z": encode_latent(found.z, found.offsets, found.noise),
         "mse": found.mse,
         "explained": max(0.0, 1.0 - found.unexplained),
         "explained_by_scale": [

@@ -175,7 +175,7 @@ class Service(Observations):
         if opened is self.model:
             return opened, z, self._pictures
         # edits move the latent vector and leave what is told beside it
-        key = encode_latent(opened.generator.offsets)
+        key = encode_latent(opened.generator.offsets, noise=opened.generator.noise)
         known = self._carried.get(key)
         if known is None:
             known = self._carried[key] = opened, Newest(_PICTURES // 4)
@@ -183,7 +183,8 @@ class Service(Observations):
 
     def _answer(self, answer: Answer, model: Any = None) -> dict[str, Any]:
         low, high = self._range
-        z = encode_latent(answer.z, getattr(getattr(model, "generator", None), "offsets", None))
+        carried = getattr(model, "generator", None)
+        z = encode_latent(answer.z, getattr(carried, "offsets", None), getattr(carried, "noise", None))
         measured = self._estimated({name: answer.grid.get(name, value) for name, value in answer.measured.items()})
         return {
             "z": z,

@@ -44,7 +44,7 @@ def invert(
         int | None, typer.Option(min=1, max=256, help="Starts per patch [8 with --closest, else 4].")
     ] = None,
     steps: Annotated[
-        int | None, typer.Option(min=1, help="Steps of the optimiser [200 with --closest, else 50].")
+        int | None, typer.Option(min=1, help="Steps of the optimiser [200 with --closest, else 90].")
     ] = None,
     prior: Annotated[
         float | None,
@@ -109,6 +109,10 @@ def invert(
                 offsets = io.BytesIO()
                 np.save(offsets, found.offsets)
                 more["detail"] = str(write_file(stem.with_name(stem.name + ".detail.npy"), offsets.getvalue()))
+            if found.noise is not None:
+                noise = io.BytesIO()
+                np.save(noise, found.noise)
+                more["noise"] = str(write_file(stem.with_name(stem.name + ".noise.npy"), noise.getvalue()))
             records.append(
                 {
                     "id": patch.id,
@@ -162,6 +166,7 @@ def _method(
     import warnings
 
     from ..steering import SteeringWarning, invert, reconstruct, refine_layerwise
+    from ..steering.refinement import EVALUATIONS
 
     paper = models.preset.name == "paper"
     if closest is None:
@@ -179,7 +184,7 @@ def _method(
             # each record has its own verdict
             warnings.filterwarnings("ignore", "the model cannot draw", SteeringWarning)
             return reconstruct(
-                models, batch, starts=starts or 4, evaluations=max(steps or 50, 2), seed=seed, prior=prior,
+                models, batch, starts=starts or 4, evaluations=max(steps or EVALUATIONS, 2), seed=seed, prior=prior,
                 layerwise=layerwise,
             )  # fmt: skip
 

@@ -76,12 +76,13 @@ class _Layer(nn.Module):
         nn.init.normal_(self.style.weight, std=0.3 / math.sqrt(latent_dim))
         nn.init.normal_(self.grain.weight, std=0.05)
 
-    def forward(self, x: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: torch.Tensor, z: torch.Tensor, local: torch.Tensor | None = None) -> torch.Tensor:
         gain, shift = (
             part[:, :, None, None].contiguous(memory_format=torch.channels_last) for part in self.style(z).chunk(2, 1)
         )
         shares = F.normalize(z @ self.mixing, dim=1)  # (N, maps), so that the mixture keeps unit variance
-        noise = (shares @ self.noise).view(-1, 1, *self.shape)
+        noise = shares @ self.noise
+        noise = (noise if local is None else noise + local).view(-1, 1, *self.shape)
         x = self.norm(self.conv(x)) * (1.0 + gain) + shift
         return F.leaky_relu(x + self.grain(noise.contiguous(memory_format=torch.channels_last)), 0.2)
 
@@ -123,10 +124,10 @@ class _Block(nn.Module):
             _Layer(inner if k == 0 else outer, outer, shape, latent_dim, 10 * index + k) for k in range(depth)
         )
 
-    def forward(self, x: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: torch.Tensor, z: torch.Tensor, local: torch.Tensor | None = None) -> torch.Tensor:
         x = F.interpolate(x, scale_factor=2, mode="nearest")
         for layer in self.layers:
-            x = layer(x, z)
+            x, local = layer(x, z, local), None  # the first layer alone is told the local noise
         return x
 
 
@@ -134,7 +135,9 @@ class PyramidGenerator(nn.Module):
     """z (N, D) to (N, 1, H, W) within +-`limit`; level of growth k gives `image_shape(shape, k)`, 8 * 2^k for squares.
 
     The features of a level have half the side of its image: a head makes four pixels of each. Latents (N, `parts`, D)
-    tell the first map and every block something of their own; (N, D) tells all the same.
+    tell the first map and every block something of their own; (N, D) tells all the same. `noise` (N, `local_noise`) is
+    added to the frozen noise of the first layer of each block, coarse to fine, each row by row: where the flux of one
+    observation lies, which no latent vector can say (as the projection of Karras et al. 2020, arXiv:1912.04958).
     """
 
     def __init__(self, config: GeneratorConfig, shape: tuple[int, int]) -> None:
@@ -165,18 +168,27 @@ class PyramidGenerator(nn.Module):
             PixelNoise(widths[-1], self._map(self.levels), config.latent_dim) if config.pixel_noise else None
         )
         self.window = FootprintMask(config.latent_dim, self.shape) if config.footprint_mask else None
+        self._noise_sizes = [rows * columns for rows, columns in map(self._map, range(1, self.levels + 1))]
+
+    @property
+    def local_noise(self) -> int:
+        """How many numbers `noise` has for each patch."""
+        return sum(self._noise_sizes)
 
     def _map(self, doublings: int) -> tuple[int, int]:
         """Rows and columns of the feature map that so many doublings make of the coarsest."""
         return self.seed[0] << doublings, self.seed[1] << doublings
 
-    def forward(self, z: torch.Tensor, level: int | None = None) -> torch.Tensor:
+    def forward(
+        self, z: torch.Tensor, level: int | None = None, noise: torch.Tensor | None = None
+    ) -> torch.Tensor:
         level = self.levels if level is None else level
+        local = [None] * self.levels if noise is None else noise.split(self._noise_sizes, 1)
         each = z.unbind(1) if z.ndim == 3 else (z,) * self.parts
         x = F.leaky_relu(self.linear(each[0]), 0.2).view(-1, self.first, *self.seed)
         x = x.contiguous(memory_format=torch.channels_last)
-        for block, own in zip(self.blocks[:level], each[1:], strict=False):
-            x = block(x, own)
+        for block, own, more in zip(self.blocks[:level], each[1:], local, strict=False):
+            x = block(x, own, more)
         bands = self.heads[level - 1](x)
         if self.fine_grain is not None and level == self.levels:
             bands = bands + self.fine_grain(x, each[level])

@@ -1,4 +1,4 @@
-"""A generator that carries the differences of one patch: what its parts are told beside the common latent vector."""
+"""A generator that carries the detail of one patch: what its layers are told beside the common latent vector."""
 
 from __future__ import annotations
 
@@ -15,20 +15,33 @@ if TYPE_CHECKING:
     from ..protocols import Model
     from .inversion import Inversion
 
-__all__ = ["LayerwiseGenerator", "parts_of", "with_layerwise"]
+__all__ = ["LayerwiseGenerator", "noise_of", "parts_of", "with_detail", "with_layerwise"]
 
 
 class LayerwiseGenerator(nn.Module):
-    """A generator that adds fixed differences (parts, D) to the latent vector that each of its parts is told."""
+    """A generator that adds fixed differences (parts, D) to the latent vector that each part is told, and fixed noise."""
 
-    def __init__(self, generator: nn.Module, offsets: Tensor) -> None:
+    def __init__(self, generator: nn.Module, offsets: Tensor, noise: Tensor | None = None) -> None:
         super().__init__()
         self.inner = generator
         self.latent_dim = int(generator.latent_dim)
         self.register_buffer("offsets", offsets)
+        self.register_buffer("noise", noise)
 
     def forward(self, z: Tensor) -> Tensor:
-        return self.inner(z[:, None] + self.offsets)
+        noise = None if self.noise is None else self.noise[None].expand(len(z), -1)
+        return with_detail(self.inner, z, self.offsets, noise)
+
+
+def with_detail(generator: Any, z: Tensor, offsets: Tensor | None, noise: Tensor | None = None) -> Tensor:
+    """(N, 1, H, W) of latents (N, D), differences (N or 1, parts, D) and noise (N, local_noise), the last two if any."""
+    told = z if offsets is None else z[:, None] + offsets
+    return generator(told) if noise is None else generator(told, noise=noise)
+
+
+def noise_of(generator: Any) -> int:
+    """Numbers of local noise that a generator can be told for each patch; 0 where it takes none."""
+    return int(getattr(generator, "local_noise", 0))
 
 
 def parts_of(model: Model) -> int:
@@ -42,15 +55,17 @@ def parts_of(model: Model) -> int:
     return int(parts)
 
 
-def with_layerwise(model: Any, offsets: Inversion | np.ndarray) -> Any:
-    """The model with a generator that carries the differences of one patch: edits and targets keep its detail.
+def with_layerwise(model: Any, offsets: Inversion | np.ndarray, noise: np.ndarray | None = None) -> Any:
+    """The model with a generator that carries the detail of one patch: edits and targets keep it.
 
     Parameters
     ----------
     model
         In which the patch was inverted; it is left as it is.
     offsets
-        Of an `Inversion` with detail, or (parts, D).
+        Of an `Inversion` with detail, which brings its noise, or (parts, D).
+    noise
+        (local_noise,) beside them, or None.
 
     Raises
     ------
@@ -58,13 +73,22 @@ def with_layerwise(model: Any, offsets: Inversion | np.ndarray) -> Any:
         When the inversion has no detail, or it does not fit the generator.
     """
     parts, dim = parts_of(model), int(model.generator.latent_dim)
-    array = offsets.offsets if hasattr(offsets, "offsets") else np.asarray(offsets)
+    if hasattr(offsets, "offsets"):
+        array, noise = offsets.offsets, offsets.noise
+    else:
+        array = np.asarray(offsets)
     if array is None:
         raise SteeringError("this inversion has no detail; give it to refine_layerwise first")
     if array.shape != (parts, dim) or not np.isfinite(array).all():
         raise SteeringError(f"detail of this generator has shape ({parts}, {dim}), got {array.shape}")
+    fixed = None
+    if noise is not None:
+        noise, wanted = np.array(noise, np.float32), (noise_of(model.generator),)
+        if noise.shape != wanted or not np.isfinite(noise).all():
+            raise SteeringError(f"local noise of this generator has shape {wanted}, got {noise.shape}")
+        fixed = torch.from_numpy(noise)
     out = copy.copy(model)
-    out.generator = LayerwiseGenerator(model.generator, torch.from_numpy(np.array(array, np.float32))).eval()
+    out.generator = LayerwiseGenerator(model.generator, torch.from_numpy(np.array(array, np.float32)), fixed).eval()
     # it is no longer what the hash stands for
     out.hash = None
     return out

@@ -65,7 +65,7 @@ class Generated:
         """
         if self.origin is None:
             raise SteeringError("this image does not say which model made it, and so in which units it is")
-        latent = encode_latent(self.z, getattr(self, "offsets", None))
+        latent = encode_latent(self.z, getattr(self, "offsets", None), getattr(self, "noise", None))
         name = f"{self.origin.name}-{hashlib.sha256(latent.encode()).hexdigest()[:10]}"
         preset = self.origin.preset
         return Patch(

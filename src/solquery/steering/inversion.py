@@ -58,6 +58,8 @@ class Inversion(Generated):
     unexplained: float = float("nan")
     #: (parts, D) differences from `z` that each part of the generator is told (steering/layerwise.py); None without
     offsets: np.ndarray | None = None
+    #: (local_noise,) added to the frozen noise of the generator: where the flux of this observation lies; None without
+    noise: np.ndarray | None = None
     #: of `reconstruct`: parameter to what is measured on the patch and on its reconstruction, in units of the grid
     observed: dict[str, float] | None = None
     reconstructed: dict[str, float] | None = None

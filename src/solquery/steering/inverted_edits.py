@@ -106,5 +106,5 @@ def edit_inversion(
         hold = observed_holds(model, _in_numbers_of(model, found.observed), list(asked))
     elif not isinstance(hold, Mapping):
         hold = _in_numbers_of(model, {name: found.observed[name] for name in hold})
-    carried: Any = model if found.offsets is None else with_layerwise(model, found.offsets)
+    carried: Any = model if found.offsets is None else with_layerwise(model, found)
     return steer(carried, found.z, asked, hold, exact=exact, slopes={} if slopes is None else slopes)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import zlib
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,23 +17,53 @@ if TYPE_CHECKING:
 __all__ = ["decode_latent", "encode_latent", "open_latent"]
 
 
-def encode_latent(z: Any, offsets: Any = None) -> str:
+#: steps of local noise in a text, and the most that one byte holds
+NOISE_STEP, _NOISE_MOST = 1.0 / 16.0, 127
+
+
+def round_noise(noise: Any) -> Any:
+    """Local noise, array or tensor, as a text holds it: multiples of 1/16 within ±7.94."""
+    return (noise / NOISE_STEP).round().clip(-_NOISE_MOST, _NOISE_MOST) * NOISE_STEP
+
+
+def encode_latent(z: Any, offsets: Any = None, noise: Any = None) -> str:
     """A latent vector (D,) as URL-safe base64 of its little-endian float32 numbers, without padding.
 
-    Layer-wise latents (`Inversion.offsets`, (parts, D)) follow it where there are any.
+    Layer-wise latents (`Inversion.offsets`, (parts, D)) follow it where there are any, and local noise
+    (`Inversion.noise`) after a dot, deflated, in steps of 1/16.
     """
     z = np.reshape(np.asarray(z, dtype="<f4"), -1)
     if offsets is not None:
         z = np.concatenate([z, np.reshape(np.asarray(offsets, dtype="<f4"), -1)])
-    return base64.urlsafe_b64encode(z.tobytes()).decode().rstrip("=")
+    text = _text(z.tobytes())
+    if noise is None:
+        return text
+    steps = np.asarray(round_noise(np.asarray(noise, np.float64)) / NOISE_STEP).astype(np.int8)
+    return f"{text}.{_text(zlib.compress(steps.tobytes(), 9))}"
 
 
-def _numbers(text: str) -> np.ndarray:
+def _text(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).decode().rstrip("=")
+
+
+def _data(text: str) -> bytes:
+    return base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+
+
+def _numbers(text: str, noise_size: int = 0) -> tuple[np.ndarray, np.ndarray | None]:
+    """Latents of a text, and its local noise (at most `noise_size` numbers), if it has any."""
+    text, dot, more = text.partition(".")
     try:
-        data = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
-        return np.frombuffer(data, dtype="<f4").astype(np.float32)
-    except (binascii.Error, ValueError):
+        z = np.frombuffer(_data(text), dtype="<f4").astype(np.float32)
+        if not dot:
+            return z, None
+        # a text of a few bytes must not grow into gigabytes
+        steps = np.frombuffer(zlib.decompressobj().decompress(_data(more), noise_size + 1), np.int8)
+    except (binascii.Error, ValueError, zlib.error):
         raise SteeringError("the text of the latent vector is damaged; copy it again as a whole") from None
+    if len(steps) != noise_size:
+        raise SteeringError("the text of the latent vector is damaged, or of another model; copy it again as a whole")
+    return z, (steps * NOISE_STEP).astype(np.float32)
 
 
 def decode_latent(text: str, latent_dim: int | None = None) -> np.ndarray:
@@ -43,7 +74,7 @@ def decode_latent(text: str, latent_dim: int | None = None) -> np.ndarray:
     SteeringError
         When the text is damaged, or does not hold `latent_dim` numbers.
     """
-    z = _numbers(text)
+    z, _ = _numbers(text)
     return as_latents(z, max(len(z), 1) if latent_dim is None else latent_dim)[0]
 
 
@@ -77,11 +108,11 @@ def open_latent(model: Model, text: str) -> tuple[Any, np.ndarray]:
     >>> opened is model, z.shape
     (True, (100,))
     """
-    from .carried import with_layerwise
+    from .carried import noise_of, with_layerwise
 
-    numbers = _numbers(text)
+    numbers, noise = _numbers(text, noise_of(model.generator))
     dim, parts = int(model.generator.latent_dim), int(getattr(model.generator, "parts", 0))
     if parts and len(numbers) == (1 + parts) * dim:
         z = as_latents(numbers[:dim], dim)[0]
-        return with_layerwise(model, numbers[dim:].reshape(parts, dim)), z
+        return with_layerwise(model, numbers[dim:].reshape(parts, dim), noise), z
     return model, as_latents(numbers, dim)[0]

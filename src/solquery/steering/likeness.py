@@ -90,12 +90,15 @@ class Likeness:
     ----------
     weight
         Of the physics beside the picture.
+    gap
+        (N, 5) what the soft errors miss of those by the definitions (`set_gap`); None before.
     observed
         Parameter to (N,), by the definitions, on the grid.
     """
 
     def __init__(self, preset: Preset, target: Tensor) -> None:
         self.preset, self.target, self.weight = preset, target, 0.0
+        self.gap: Tensor | None = None
         self.scale = None
         if preset.scale_mm is not None:
             self.scale = torch.tensor(preset.scale_mm, dtype=torch.float64, device=target.device).expand(len(target), 2)
@@ -159,13 +162,21 @@ class Likeness:
 
         R that is all missing must not outweigh the picture.
         """
-        bent = 2.0 * _BEND**2 * ((1.0 + (self.soft_errors(made, rows) / _BEND).square()).sqrt() - 1.0)
+        errors = self.soft_errors(made, rows)
+        errors = errors if self.gap is None else errors + self.gap[rows]
+        bent = 2.0 * _BEND**2 * ((1.0 + (errors / _BEND).square()).sqrt() - 1.0)
         return (bent * bent.new_tensor(_WEIGHTS)).sum(1)
 
     def __call__(self, made: Tensor, rows: Tensor) -> Tensor:
         """(K,) of the picture, and of the physics as its weight says."""
         loss = self.picture(made, rows)
         return loss if self.weight == 0 else loss + self.weight * self.physics(made, rows)
+
+    def set_gap(self, made: Tensor) -> None:
+        """From now on the soft errors of all N patches are those by the definitions at `made`, and differ beside it."""
+        rows = torch.arange(len(made), device=made.device)
+        with torch.no_grad():
+            self.gap = (self.errors(made, rows) - self.soft_errors(made, rows)).clamp(-1.0, 1.0)
 
     def measured(self, made: Tensor) -> dict[str, Tensor]:
         """`MATCHED` parameters (K,) of patches (K, H, W), by the definitions."""

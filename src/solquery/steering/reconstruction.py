@@ -2,7 +2,8 @@
 
 1. The model's inference network guesses a latent vector in one pass.
 2. The *picture* is refined: unexplained shares of the power at several scales and of the compressed field, by L-BFGS on
-   the latent vector and, where the generator has parts, on what each of them is told beside it (layerwise.py).
+   the latent vector and, where the generator has parts, on what each of them is told beside it (layerwise.py) and on
+   the local noise of its layers, which says where the flux of this observation lies.
 3. The *physics* joins in: soft versions of TUF, area, R and the separation vector, which holds PSEP, tilt and polarity.
 4. Steps of sequential quadratic programming: what is measured by the definitions is made right to first order by the
    soft versions' slopes, with the change that costs the picture least by the curvature learned so far, until every
@@ -48,7 +49,9 @@ __all__ = ["Reconstruction", "first_guess", "reconstruct", "reconstruct_in_steps
 #: patches refined together
 _PATCHES = 8
 #: share of the power of 4 x 4 block means (7.3 Mm) below which a region counts as one that the model cannot draw
-LEAST_EXPLAINED = 0.5
+LEAST_EXPLAINED = 0.8
+#: root mean square of the local noise beyond which a picture is no longer one of the generator's, whose own has 1
+MOST_NOISE = 1.15
 #: and the tolerances by which a parameter may be off
 MOST_OFF = 3.0
 
@@ -82,7 +85,7 @@ def _described(
 ) -> list[Inversion]:
     """The inversions that variables (N, …) and their patches (N, H, W) stand for."""
     model, target = refinement.model, refinement.target
-    z, offsets = refinement.latents(v)
+    z, offsets, noise = refinement.latents(v)
     directions = getattr(model, "directions", None)
     names = list(dict.fromkeys([*MATCHED, *(directions.names if directions is not None else ())]))
     told = [
@@ -94,7 +97,8 @@ def _described(
     out = []
     for k in range(len(v)):
         rows = [{name: float(values[k]) for name, values in one.items()} for one in told]
-        verdict, reason = _verdict(explained[k], rows[0], rows[1], model.preset.scale_mm) if judged else ("", "")
+        level = 0.0 if noise is None else float(noise[k].square().mean().sqrt())
+        verdict, reason = _verdict(explained[k], rows[0], rows[1], model.preset.scale_mm, level) if judged else ("", "")
         latent = z[k].cpu().numpy().copy()
         out.append(
             Inversion(
@@ -105,6 +109,7 @@ def _described(
                 start_mse=first_mse[k : k + 1],
                 unexplained=1.0 - float(explained[k, 0]),
                 offsets=None if offsets is None else offsets[k].cpu().numpy().copy(),
+                noise=None if noise is None else noise[k].cpu().numpy().copy(),
                 observed=rows[0],
                 reconstructed=rows[1],
                 explained=dict(zip(BLOCKS, map(float, explained[k]), strict=True)),
@@ -116,7 +121,9 @@ def _described(
     return out
 
 
-def _verdict(explained: np.ndarray, observed: Any, made: Any, scale: tuple[float, float] | None) -> tuple[str, str]:
+def _verdict(
+    explained: np.ndarray, observed: Any, made: Any, scale: tuple[float, float] | None, noise: float
+) -> tuple[str, str]:
     """Whether a region is drawn, and if not why not."""
     side = 4
     share = float(explained[BLOCKS.index(side)])
@@ -126,6 +133,8 @@ def _verdict(explained: np.ndarray, observed: Any, made: Any, scale: tuple[float
             "cannot draw",
             f"the closest patch explains {max(share, 0.0):.0%} of the power at {size}, less than {LEAST_EXPLAINED:.0%}",
         )
+    if noise > MOST_NOISE:
+        return "cannot draw", f"the picture takes {noise:.2f} times as much local noise as the generator draws with"
     errors = {name: float(error) for name, error in parameter_errors(observed, made).items()}
     worst = max((name for name in errors if not math.isnan(errors[name])), key=errors.__getitem__, default=None)
     if worst is not None and errors[worst] > MOST_OFF:
@@ -246,9 +255,9 @@ def reconstruct(
     prior
         Weight of (|z| / sqrt(D) - 1)^2; 0 leaves z free.
     layerwise
-        Tell each part of a generator that has parts something of its own.
+        Tell each part of a generator that has parts something of its own, and its layers local noise.
     apart
-        Weight of the mean square of those differences.
+        Weight of the mean squares of those differences and of that noise.
     match
         Lead TUF, PSEP, R, tilt, polarity and area to those observed; False: the picture alone.
 

@@ -10,7 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..generator.footprint import footprint_error, seen_sizes
 from ..physics import measure_on_grid
+from .carried import noise_of, with_detail
+from .latent_text import round_noise
 from .latents import render
 from .likeness import MATCHED, Likeness, parameter_errors
 from .minimise import BatchedLBFGS
@@ -29,11 +32,19 @@ __all__ = [
     "rounded",
 ]
 
+#: one step of the optimiser in local noise: what moves the whole picture when it is of the latent vector moves a pixel
+#: or two of a coarse map when it is of the noise
+_NOISE_SCALE = 10.0
+#: weight of the squared logarithm of how much larger or smaller the window is than what was observed: its edge is all
+#: that the picture sees of it, so that the picture alone does not lead a small window to a large observation
+_WINDOW = 2.0
 #: evaluations in which mostly the picture counts, and those in which the physics does too; most corrections after
-_PICTURE, _PHYSICS, _CORRECTIONS = 30, 15, 8
+_PICTURE, _PHYSICS, _CORRECTIONS = 60, 30, 8
 EVALUATIONS = _PICTURE + _PHYSICS
 #: weight of the physics beside the picture in the two stages
 _EARLY, _WEIGHT = 0.0, 1.0
+#: weights of the physics after that, with what the soft versions miss made up for; each for a sixth of the evaluations
+_STRICTER, _HELD = (4.0, 16.0, 64.0), 1.0 / 6.0
 #: longest correction, by how much it is shortened where it made things worse, and the share at which it is given up
 _LONGEST, _SHORTER, _SMALLEST = 3.0, 0.35, 0.03
 #: at every second correction slopes are found anew, which costs four evaluations; in between they are mended
@@ -43,7 +54,7 @@ _WELL = 0.5
 #: distance of the picture beyond which a second start is tried
 _POOR = 0.6
 #: most that the distance of the picture may rise while the parameters are led to those observed
-_PAID = 0.4
+_PAID = 0.2
 #: error that stands for the wrong polarity, in tolerances
 _WRONG = 100.0
 #: weight of the physics when starts are compared
@@ -61,7 +72,10 @@ class Refinement:
         self.model, self.target, self.prior, self.apart = model, target, prior, apart
         self.dim = int(model.generator.latent_dim)
         self.parts = int(getattr(model.generator, "parts", 0)) if layerwise else 0
+        self.noise = noise_of(model.generator) if layerwise else 0
         self.likeness = Likeness(model.preset, target)
+        self.window = getattr(model.generator, "window", None)
+        self.sizes = seen_sizes(target)
         self.slopes = torch.zeros(0)
         self._observed: dict[str, Tensor] = {}
 
@@ -71,17 +85,25 @@ class Refinement:
             self._observed = measure_on_grid(self.target.cpu(), self.model.preset, names)
         return {name: self._observed[name] for name in names}
 
-    def latents(self, v: Tensor) -> tuple[Tensor, Tensor | None]:
-        """(K, D) latents, and what each part is told beside them (K, parts, D)."""
-        return v[:, : self.dim], v[:, self.dim :].view(len(v), self.parts, self.dim) if self.parts else None
+    def latents(self, v: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """(K, D) latents, what each part is told beside them (K, parts, D), and local noise (K, local_noise)."""
+        z, offsets, noise = v.split([self.dim, self.parts * self.dim, self.noise], 1)
+        return (
+            z,
+            offsets.view(len(v), self.parts, self.dim) if self.parts else None,
+            _NOISE_SCALE * noise if self.noise else None,
+        )
+
+    def made(self, v: Tensor) -> Tensor:
+        """(K, H, W) patches of variables."""
+        return with_detail(self.model.generator, *self.latents(v))[:, 0]
 
     def objective(self, v: Tensor, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Losses, gradients and patches: likeness, length of the latent vector, distance of the parts from it."""
+        """Losses, gradients and patches: likeness, length of the latent vector, size of the detail beside it."""
         with torch.enable_grad():
             v = v.detach().requires_grad_(True)
-            z, offsets = self.latents(v)
-            made = self.model.generator(z if offsets is None else z[:, None] + offsets)[:, 0]
-            loss = self._loss(made, rows, z, offsets)
+            made = self.made(v)
+            loss = self._loss(made, rows, v)
             (gradient,) = torch.autograd.grad(loss.sum(), v)
         return loss.detach(), gradient, made.detach()
 
@@ -89,26 +111,36 @@ class Refinement:
         """The same; the slopes (K, 5, D) of the soft errors are left in `slopes`."""
         with torch.enable_grad():
             v = v.detach().requires_grad_(True)
-            z, offsets = self.latents(v)
-            made = self.model.generator(z if offsets is None else z[:, None] + offsets)[:, 0]
+            made = self.made(v)
             columns = self.likeness.soft_errors(made, rows)
             slopes = [torch.autograd.grad(column.sum(), v, retain_graph=True)[0] for column in columns.unbind(1)]
-            loss = self._loss(made, rows, z, offsets)
+            loss = self._loss(made, rows, v)
             (gradient,) = torch.autograd.grad(loss.sum(), v)
         self.slopes = torch.nan_to_num(torch.stack(slopes, 1))
         return loss.detach(), gradient, made.detach()
 
-    def _loss(self, made: Tensor, rows: Tensor, z: Tensor, offsets: Tensor | None) -> Tensor:
+    def _loss(self, made: Tensor, rows: Tensor, v: Tensor) -> Tensor:
+        z, *detail = self.latents(v)
         loss = self.likeness(made, rows)
+        if self.window is not None:
+            first = z if detail[0] is None else z + detail[0][:, 0]
+            loss = loss + _WINDOW * self._window_error(first, rows)
         if self.prior:
             loss = loss + self.prior * (z.norm(dim=1) / math.sqrt(self.dim) - 1.0).square()
-        if offsets is not None:
-            loss = loss + self.apart * offsets.square().mean((1, 2))
+        for some in detail:
+            if some is not None:
+                loss = loss + self.apart * some.square().flatten(1).mean(1)
         return loss
 
+    def _window_error(self, z: Tensor, rows: Tensor) -> Tensor:
+        """(K,) of latents (K, D): squared errors of the logarithms of height and width."""
+        seen, shape = self.sizes[rows], self.target.shape[1:]
+        each = [footprint_error(*pair, shape) for pair in zip(self.window.sizes(z).split(1), seen.split(1), strict=True)]
+        return torch.stack(each)
+
     def start(self, z: Tensor) -> Tensor:
-        """(N, variables) of latents (N, D), the parts told the same."""
-        return torch.cat([z, torch.zeros(len(z), self.parts * self.dim, device=z.device)], 1)
+        """(N, variables) of latents (N, D), without detail."""
+        return torch.cat([z, torch.zeros(len(z), self.parts * self.dim + self.noise, device=z.device)], 1)
 
 
 def candidates(model: Model, target: Tensor, starts: int, seed: int, guesses: Tensor | None) -> Tensor:
@@ -194,12 +226,25 @@ def refine(refinement: Refinement, z: Tensor, evaluations: int, match: bool) -> 
     if not match:
         yield "picture", search.v, search.x
         return
+    yield from _stricter(likeness, search, round(_HELD * evaluations))
     with torch.no_grad():
         allowed = likeness.picture(picture[1], everything) + _PAID
         dear = likeness.picture(search.x, everything) > allowed
     # where the parameters cost the picture, it comes first
     search.v[dear], search.x[dear] = picture[0][dear], picture[1][dear]
     yield from _corrections(refinement, search, allowed)
+
+
+def _stricter(likeness: Likeness, search: BatchedLBFGS, evaluations: int) -> Iterator[tuple[str, Tensor, Tensor]]:
+    """Go on with more and more weight on the physics, its soft versions set right by what is measured before each."""
+    for weight in _STRICTER:
+        likeness.set_gap(search.x)
+        likeness.weight = weight
+        search.refresh()
+        for _ in range(evaluations):
+            search.step()
+            if search.evaluations % REPORT_EVERY == 0:
+                yield "physics", search.v, search.x
 
 
 def _second_start(
@@ -281,14 +326,18 @@ def _correction(search: BatchedLBFGS, slopes: Tensor, errors: Tensor) -> Tensor:
 
 
 def rounded(refinement: Refinement, v: Tensor) -> tuple[Tensor, Tensor]:
-    """Differences of the parts to half precision, as they travel in a link, and the patches that they make then."""
-    z, offsets = refinement.latents(v)
-    if offsets is None:
-        return v, refinement.model.generator(z)[:, 0]
-    offsets = offsets.half().float()
-    return torch.cat([z, offsets.flatten(1)], 1), refinement.model.generator(z[:, None] + offsets)[:, 0]
+    """Variables with the detail rounded as it travels in a link, and the patches that they make then."""
+    z, offsets, noise = refinement.latents(v)
+    told = [z]
+    if offsets is not None:
+        told.append(offsets.flatten(1).half().float())
+    if noise is not None:
+        told.append(round_noise(noise) / _NOISE_SCALE)
+    v = torch.cat(told, 1)
+    return v, refinement.made(v)
 
 
 def most_evaluations(evaluations: int, match: bool) -> int:
     second = round(evaluations * _PICTURE / EVALUATIONS)
-    return evaluations + (second + REPORT_EVERY * _CORRECTIONS if match else 0)
+    stricter = len(_STRICTER) * (1 + round(_HELD * evaluations))
+    return evaluations + (second + stricter + REPORT_EVERY * _CORRECTIONS if match else 0)

@@ -82,6 +82,8 @@ class InversionStudy:
         For each patch, by the clock.
     offsets
         (N, parts, D) detail, or None where none was asked for.
+    noise
+        (N, local_noise) local noise beside it, or None.
     before
         (N, len(BLOCKS)) share left unexplained before the parameters were led to those observed; None without physics.
     verdicts
@@ -100,6 +102,7 @@ class InversionStudy:
     rebuilt: dict[str, np.ndarray]
     seconds: float
     offsets: np.ndarray | None = None
+    noise: np.ndarray | None = None
     before: np.ndarray | None = None
     verdicts: tuple[str, ...] = ()
 
@@ -219,10 +222,11 @@ def run_inversion(
     names = tuple(dict.fromkeys([*PARAMETERS, *TOLERANCES, "polarity"]))
     measured = [{k: v.numpy() for k, v in measure_on_grid(a, model.preset, names).items()} for a in (x, y)]
     offsets = [one.offsets for one in found if one.offsets is not None]
+    noise = [one.noise for one in found if one.noise is not None]
     return InversionStudy(
         tuple(p.id for p in patches), tuple(p.region for p in patches), kinds, x, y, np.stack([one.z for one in found]),
         unexplained_by_scale(x, y), power_by_scale(x), measured[0], measured[1], seconds,
-        np.stack(offsets) if offsets else None, np.concatenate(early) if early else None,
+        np.stack(offsets) if offsets else None, np.stack(noise) if noise else None, np.concatenate(early) if early else None,
         tuple(one.verdict for one in found) if physics else (),
     )  # fmt: skip
 
@@ -271,7 +275,8 @@ def edit_inverted(
     usual = directions.spread(hold)
     out = []
     for k in rows:
-        models = model if study.offsets is None else with_layerwise(model, study.offsets[k])
+        noise = None if study.noise is None else study.noise[k]
+        models = model if study.offsets is None else with_layerwise(model, study.offsets[k], noise)
         for name in (name for name in ("tuf", "psep") if name in directions.names):
             try:
                 with warnings.catch_warnings():

@@ -1,0 +1,102 @@
+"""Local noise: what it does to a patch is known, because it was put there."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from solquery.config import GeneratorConfig, get_preset
+from solquery.generator.pyramid import PyramidGenerator
+from solquery.steering import SteeringError, encode_latent, open_latent, reconstruct, with_layerwise
+from solquery.steering.latents import render
+
+SHAPE = (32, 32)
+
+
+@pytest.fixture
+def own():
+    """A model without anything but a small pyramid of random weights, whose fields are as strong as the Sun's."""
+    torch.manual_seed(7)
+    config = GeneratorConfig(arch="pyramid", latent_dim=8, width=16, loss="vae-gan")
+    generator = PyramidGenerator(config, SHAPE).eval()
+    with torch.no_grad():
+        for head in generator.heads:
+            head.weight *= 30.0
+    preset = get_preset("tiny")
+    return SimpleNamespace(name="own", generator=generator, preset=preset, directions=None, inference=None, hash="x")
+
+
+def latents(n=1, seed=0):
+    return torch.randn(n, 8, generator=torch.Generator().manual_seed(seed))
+
+
+def test_noise_of_zero_changes_nothing_and_a_number_changes_its_own_place(own):
+    generator, z = own.generator, latents()
+    with torch.no_grad():
+        plain = generator(z)
+        noise = torch.zeros(1, generator.local_noise)
+        torch.testing.assert_close(generator(z, noise=noise), plain)
+        noise[0, -1] = 20.0  # of the finest map, at the end of its last row
+        changed = (generator(z, noise=noise) - plain)[0, 0].abs()
+    # normalisation spreads a little of it everywhere; most stays within the reach of the convolutions
+    assert changed[16:, 16:].max() > 5.0 * changed[:16, :16].max()
+    assert changed[16:, 16:].max() > 0.0
+
+
+def test_a_text_carries_noise_in_its_steps(own):
+    rng = np.random.default_rng(1)
+    z, offsets = rng.normal(size=8).astype(np.float32), rng.normal(size=(own.generator.parts, 8)).astype(np.float32)
+    noise = (np.round(rng.normal(size=own.generator.local_noise) * 16.0) / 16.0).astype(np.float32)
+    opened, again = open_latent(own, encode_latent(z, offsets, noise))
+    np.testing.assert_array_equal(again, z)
+    np.testing.assert_array_equal(opened.generator.noise.numpy(), noise)
+    direct = with_layerwise(own, offsets, noise)
+    np.testing.assert_array_equal(
+        render(opened.generator, again[None], SHAPE).numpy(), render(direct.generator, z[None], SHAPE).numpy()
+    )
+
+
+def test_noise_beyond_the_steps_is_cut_not_wrapped(own):
+    noise = np.linspace(-12.0, 12.0, own.generator.local_noise)
+    text = encode_latent(np.zeros(8), np.zeros((own.generator.parts, 8)), noise)
+    carried = open_latent(own, text)[0].generator.noise.numpy()
+    np.testing.assert_allclose(carried, noise.clip(-127 / 16, 127 / 16), atol=1 / 32)
+
+
+@pytest.mark.parametrize("damage", ["short", "long", "cut", "letters", "bomb"])
+def test_damaged_noise_is_refused_in_one_line(own, damage):
+    size, offsets = own.generator.local_noise, np.zeros((own.generator.parts, 8))
+    sizes = {"short": size - 1, "long": size + 1, "bomb": 50_000_000}
+    text = encode_latent(np.zeros(8), offsets, np.zeros(sizes.get(damage, size)))
+    if damage == "cut":
+        text = encode_latent(np.zeros(8), offsets, np.random.default_rng(0).normal(size=size))[:-9]
+    elif damage == "letters":
+        text = text.partition(".")[0] + ".???"
+    with pytest.raises(SteeringError, match="damaged") as error:
+        open_latent(own, text)
+    assert "\n" not in str(error.value)
+
+
+def test_noise_of_another_size_is_refused(own):
+    with pytest.raises(SteeringError, match="local noise"):
+        with_layerwise(own, np.zeros((own.generator.parts, 8)), np.zeros(3))
+
+
+@pytest.mark.filterwarnings("ignore::solquery.steering.SteeringWarning")
+def test_an_inversion_finds_where_the_flux_lies(own):
+    """A patch that was made with local noise is explained with it, and not without."""
+    generator = own.generator
+    rng = torch.Generator().manual_seed(3)
+    with torch.no_grad():
+        x = generator(latents(seed=2), noise=torch.randn(1, generator.local_noise, generator=rng))[:, 0].numpy()
+    options = {"evaluations": 60, "match": False, "guesses": latents(seed=2)}
+    found = reconstruct(own, x, **options)[0]
+    generator.__class__ = type("Deaf", (PyramidGenerator,), {"local_noise": 0})
+    without = reconstruct(own, x, **options)[0]
+    assert without.noise is None
+    assert found.unexplained < 0.5 * without.unexplained
+    generator.__class__ = PyramidGenerator
+    # the answer is what the generator makes of it, from the text that travels, too
+    opened, z = open_latent(own, encode_latent(found.z, found.offsets, found.noise))
+    np.testing.assert_allclose(render(opened.generator, z[None], SHAPE)[0, 0].numpy(), found.x, atol=1e-5)
