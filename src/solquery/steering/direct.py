@@ -73,7 +73,8 @@ class _Hand:
         """Keep parameters at values, within a share of their spread, or of the value where that is more."""
         self.held = dict(given)
         self.slack = {
-            name: max(HOLD_SLACK * self.directions.spread(name), HOLD_SHARE * abs(value)) for name, value in given.items()
+            name: max(HOLD_SLACK * self.directions.spread(name), HOLD_SHARE * abs(value))
+            for name, value in given.items()
         }
 
     def clamped(self, z: np.ndarray) -> np.ndarray:

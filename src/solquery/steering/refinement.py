@@ -136,7 +136,9 @@ class Refinement:
     def _window_error(self, z: Tensor, rows: Tensor) -> Tensor:
         """(K,) of latents (K, D): squared errors of the logarithms of height and width."""
         seen, shape = self.sizes[rows], self.target.shape[1:]
-        each = [footprint_error(*pair, shape) for pair in zip(self.window.sizes(z).split(1), seen.split(1), strict=True)]
+        each = [
+            footprint_error(*pair, shape) for pair in zip(self.window.sizes(z).split(1), seen.split(1), strict=True)
+        ]
         return torch.stack(each)
 
     def variables(self, z: Tensor, offsets: Tensor, noise: Tensor) -> Tensor:
