@@ -8,8 +8,11 @@ import torch
 
 from solquery.config import GeneratorConfig, get_preset
 from solquery.generator.pyramid import PyramidGenerator
+from solquery.physics import measure_on_grid
 from solquery.steering import SteeringError, encode_latent, open_latent, reconstruct, with_layerwise
+from solquery.steering.detailed_edits import lead_with_detail
 from solquery.steering.latents import render
+from solquery.steering.likeness import MATCHED
 
 SHAPE = (32, 32)
 
@@ -22,7 +25,7 @@ def own():
     generator = PyramidGenerator(config, SHAPE).eval()
     with torch.no_grad():
         for head in generator.heads:
-            head.weight *= 30.0
+            head.weight *= 12.0
     preset = get_preset("tiny")
     return SimpleNamespace(name="own", generator=generator, preset=preset, directions=None, inference=None, hash="x")
 
@@ -100,3 +103,38 @@ def test_an_inversion_finds_where_the_flux_lies(own):
     # the answer is what the generator makes of it, from the text that travels, too
     opened, z = open_latent(own, encode_latent(found.z, found.offsets, found.noise))
     np.testing.assert_allclose(render(opened.generator, z[None], SHAPE)[0, 0].numpy(), found.x, atol=1e-5)
+
+
+@pytest.fixture
+def bipolar(own):
+    """The same, carrying noise, at a latent with enough field of both polarities."""
+    offsets = np.zeros((own.generator.parts, 8), np.float32)
+    noise = np.random.default_rng(4).normal(size=own.generator.local_noise).astype(np.float32)
+    return with_layerwise(own, offsets, noise), latents(seed=5)[0].numpy()
+
+
+@pytest.mark.parametrize("name, factor", [("tuf", 1.2), ("tuf", 0.85), ("area", 1.15)])
+def test_detail_leads_one_parameter_and_holds_the_others(bipolar, name, factor):
+    model, z = bipolar
+    before = measure_on_grid(render(model.generator, z[None], SHAPE)[:, 0], model.preset, MATCHED)
+    wanted = {one: float(before[one]) for one in ("tuf", "area")}
+    wanted[name] *= factor
+    led = lead_with_detail(model, z, wanted)
+    after = measure_on_grid(led.x, model.preset, MATCHED)
+    assert {one: float(after[one]) for one in wanted} == pytest.approx(wanted, rel=0.05)
+    # the picture stays what it was for the most part, and text and arrays mean the same patch
+    start = render(model.generator, z[None], SHAPE)[:, 0]
+    assert float((led.x - start).square().sum() / start.square().sum()) < 0.3
+    opened, again = open_latent(model_of(model), encode_latent(led.z, led.offsets, led.noise))
+    np.testing.assert_allclose(render(opened.generator, again[None], SHAPE)[0, 0].numpy(), led.x[0].numpy(), atol=1e-5)
+
+
+def test_what_cannot_be_led_with_detail_is_left_to_the_latent_vector(bipolar, own):
+    model, z = bipolar
+    assert lead_with_detail(model, z, {"sigma": 3.0}) is None
+    assert lead_with_detail(own, z, {"tuf": 1.0}) is None
+    assert lead_with_detail(with_layerwise(own, model.generator.offsets.numpy()), z, {"tuf": 1.0}) is None
+
+
+def model_of(carried):
+    return SimpleNamespace(**{**vars(carried), "generator": carried.generator.inner})

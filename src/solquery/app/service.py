@@ -183,8 +183,7 @@ class Service(Observations):
 
     def _answer(self, answer: Answer, model: Any = None) -> dict[str, Any]:
         low, high = self._range
-        carried = getattr(model, "generator", None)
-        z = encode_latent(answer.z, getattr(carried, "offsets", None), getattr(carried, "noise", None))
+        z = encode_latent(answer.z, answer.offsets, answer.noise)
         measured = self._estimated({name: answer.grid.get(name, value) for name, value in answer.measured.items()})
         return {
             "z": z,

@@ -179,9 +179,7 @@ class PyramidGenerator(nn.Module):
         """Rows and columns of the feature map that so many doublings make of the coarsest."""
         return self.seed[0] << doublings, self.seed[1] << doublings
 
-    def forward(
-        self, z: torch.Tensor, level: int | None = None, noise: torch.Tensor | None = None
-    ) -> torch.Tensor:
+    def forward(self, z: torch.Tensor, level: int | None = None, noise: torch.Tensor | None = None) -> torch.Tensor:
         level = self.levels if level is None else level
         local = [None] * self.levels if noise is None else noise.split(self._noise_sizes, 1)
         each = z.unbind(1) if z.ndim == 3 else (z,) * self.parts

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from .detailed_edits import detail_of, lead_with_detail
 from .directions import Directions
 from .editing import directions_of
 from .generated import Origin
@@ -33,6 +34,8 @@ Been = tuple[np.ndarray, Mapping[str, np.ndarray]]
 
 #: a held parameter may move by this share of its spread (`Directions.spread`), and no further
 HOLD_SLACK = 0.2
+#: or by this share of its value, where that is more: the spread of R is a small part of the R of a strong region
+HOLD_SHARE = 0.03
 #: keeps nearly parallel normals (flux and area) from asking for opposite steps of many sigma
 _RIDGE = 0.02
 _LONGEST = 5.0
@@ -61,10 +64,18 @@ class _Hand:
         self.directions: Directions = directions_of(model)
         self.judge = Judge(targets, self.directions)
         self.names = [*targets, *held]
-        self.slack = {name: HOLD_SLACK * self.directions.spread(name) for name in held}
+        self.slack: dict[str, float] = {}
         self.low, self.high = prior_norm_range(self.directions.latent_dim)
         self.pictures: MutableMapping[bytes, torch.Tensor] = {} if pictures is None else pictures
         self.been: MutableSequence[Been] = [] if been is None else been
+
+    def hold(self, given: Mapping[str, float]) -> None:
+        """Keep parameters at values, within a share of their spread, or of the value where that is more."""
+        self.held = dict(given)
+        self.slack = {
+            name: max(HOLD_SLACK * self.directions.spread(name), HOLD_SHARE * abs(value))
+            for name, value in given.items()
+        }
 
     def clamped(self, z: np.ndarray) -> np.ndarray:
         """Latents (K, D) of a norm that the prior gives."""
@@ -195,11 +206,13 @@ def steer(
         nothing asked gives the patch as it is.
     hold
         Parameters to keep at the value they have in `z`, or parameter to the value to keep, which may have been taken
-        from an earlier patch so that drift does not add up. They move by at most `HOLD_SLACK` of their spread, if
-        they are within that at the start; rather than break a lock, the change is made smaller.
+        from an earlier patch so that drift does not add up. They move by at most `HOLD_SLACK` of their spread or
+        `HOLD_SHARE` of their value, whichever is more, if they are within that at the start; rather than break a lock,
+        the change is made smaller.
     exact
         False: a calibrated step along the directions, corrected once, in a few milliseconds. True: what `generate`
-        finds from there, if it is better.
+        finds from there, if it is better; of an inverted patch with local noise first what moves with its detail
+        (`lead_with_detail`).
     pictures
         Where patches made are kept and looked for, by the bytes of their latent; of one generator only. Many steps
         from one start then cost a patch less each. The caller bounds it.
@@ -239,12 +252,15 @@ def steer(
     unknown = [name for name, value in given.items() if not np.isfinite(value)]
     if unknown:
         raise SteeringError(f"{unknown[0]} is unknown for this patch and cannot be held; release it")
-    hand.held = given
+    hand.hold(given)
     if not hand.been:
         hand.remember(start, here)
 
-    best = start
-    if targets:
+    best, detail = start, detail_of(model)
+    led = lead_with_detail(model, start, _wanted(hand, here)) if exact and targets else None
+    led_to = {} if led is None else measure_native(model, led.x, hand.names)
+    there = led is not None and hand.judge.met(_one(led_to)) and hand.broken(led_to)[0] == 0
+    if targets and not there:
         ends = [hand.direct() if slopes is None else hand.local(slopes)]
         if exact:
             # from both: the direct step may have left the valley in which the solution lies
@@ -256,6 +272,8 @@ def steer(
             ends = [ends[k] for k in hand.order(hand.values(np.stack(ends)))]
         best = hand.kept(ends)
     x = hand.picture(best)
+    if led is not None and (there or _is_better(hand, led_to, hand.values(best))):
+        best, x, detail = led.z, led.x, (led.offsets, led.noise)
     grid, native = measured_both(model, x, directions.names)
     got = {name: float(values[0]) for name, values in native.items()}
     return Answer(
@@ -269,4 +287,25 @@ def steer(
         targets=targets,
         grid={name: float(values[0]) for name, values in grid.items()},
         origin=Origin.of(model),
+        offsets=None if detail is None else detail[0],
+        noise=None if detail is None else detail[1],
     )
+
+
+def _one(values: Mapping[str, np.ndarray]) -> dict[str, float]:
+    return {name: float(value[0]) for name, value in values.items()}
+
+
+def _wanted(hand: _Hand, here: Mapping[str, np.ndarray]) -> dict[str, float]:
+    """Parameter to the value that it shall have; a limit that is kept at the start leaves the value of the start."""
+    out = dict(hand.held)
+    for name, target in hand.targets.items():
+        now = float(here[name][0])
+        kept = {"<=": now <= target.value, ">=": now >= target.value}.get(target.relation, False)
+        out[name] = now if kept else target.value
+    return out
+
+
+def _is_better(hand: _Hand, led: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray]) -> bool:
+    both = {name: np.concatenate([led[name], other[name]]) for name in hand.names}
+    return int(hand.order(both)[0]) == 0

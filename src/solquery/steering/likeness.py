@@ -172,6 +172,16 @@ class Likeness:
         loss = self.picture(made, rows)
         return loss if self.weight == 0 else loss + self.weight * self.physics(made, rows)
 
+    def aim(self, asked: Mapping[str, float]) -> None:
+        """Lead the patches to other values (`MATCHED` parameter to number, on the grid) than those observed."""
+        everything = torch.arange(len(self.target), device=self.target.device)
+        measured = self.exactly(self.target)
+        self.observed = self.observed | {k: torch.full_like(self.observed[k], float(v)) for k, v in asked.items()}
+        with torch.no_grad():
+            soft = self._columns(self._softly(self.target, everything), everything)
+            further = self._columns(self.exactly(self.target), everything) - self._columns(measured, everything)
+            self._soft = soft + torch.nan_to_num(further, nan=0.0)
+
     def set_gap(self, made: Tensor) -> None:
         """From now on the soft errors of all N patches are those by the definitions at `made`, and differ beside it."""
         rows = torch.arange(len(made), device=made.device)

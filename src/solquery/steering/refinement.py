@@ -27,6 +27,7 @@ __all__ = [
     "Refinement",
     "best_start",
     "candidates",
+    "lead",
     "most_evaluations",
     "refine",
     "rounded",
@@ -135,8 +136,14 @@ class Refinement:
     def _window_error(self, z: Tensor, rows: Tensor) -> Tensor:
         """(K,) of latents (K, D): squared errors of the logarithms of height and width."""
         seen, shape = self.sizes[rows], self.target.shape[1:]
-        each = [footprint_error(*pair, shape) for pair in zip(self.window.sizes(z).split(1), seen.split(1), strict=True)]
+        each = [
+            footprint_error(*pair, shape) for pair in zip(self.window.sizes(z).split(1), seen.split(1), strict=True)
+        ]
         return torch.stack(each)
+
+    def variables(self, z: Tensor, offsets: Tensor, noise: Tensor) -> Tensor:
+        """(N, variables) of what `latents` gives."""
+        return torch.cat([z, offsets.flatten(1), noise / _NOISE_SCALE], 1)
 
     def start(self, z: Tensor) -> Tensor:
         """(N, variables) of latents (N, D), without detail."""
@@ -323,6 +330,20 @@ def _correction(search: BatchedLBFGS, slopes: Tensor, errors: Tensor) -> Tensor:
     gram = gram + 1e-3 * size[:, None, None] * torch.eye(gram.shape[1], device=gram.device)
     missing = errors + (slopes @ flat[:, :, None])[:, :, 0]
     return flat - (turned.transpose(1, 2) @ torch.linalg.solve(gram, missing)[:, :, None])[:, :, 0]
+
+
+def lead(refinement: Refinement, v: Tensor, evaluations: int) -> Tensor:
+    """Variables (N, …) near those given at which the parameters are those that the likeness aims at, at any cost."""
+    likeness = refinement.likeness
+    likeness.weight = _WEIGHT
+    search = BatchedLBFGS(refinement.objective, v)
+    for _ in range(evaluations):
+        search.step()
+    for _ in _stricter(likeness, search, evaluations):
+        pass
+    for _ in _corrections(refinement, search, torch.full_like(search.loss, math.inf)):
+        pass
+    return search.v
 
 
 def rounded(refinement: Refinement, v: Tensor) -> tuple[Tensor, Tensor]:

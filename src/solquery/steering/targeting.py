@@ -63,6 +63,8 @@ class Answer(Generated):
         The model that made it; None where that is not known.
     label
         Of `class_examples`: 1 on the side of the class, 0 on the other; None where no class was asked for.
+    offsets, noise
+        Detail that goes with `z`, of a model that carries some (`with_layerwise`); None otherwise.
     """
 
     z: np.ndarray
@@ -76,6 +78,8 @@ class Answer(Generated):
     grid: dict[str, float] = field(default_factory=dict)
     origin: Origin | None = field(default=None, repr=False, compare=False)
     label: int | None = None
+    offsets: np.ndarray | None = field(default=None, repr=False, compare=False)
+    noise: np.ndarray | None = field(default=None, repr=False, compare=False)
 
     @property
     def prior_percentile(self) -> float:
