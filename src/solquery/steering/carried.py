@@ -19,7 +19,7 @@ __all__ = ["LayerwiseGenerator", "noise_of", "parts_of", "with_detail", "with_la
 
 
 class LayerwiseGenerator(nn.Module):
-    """A generator that adds fixed differences (parts, D) to the latent vector that each part is told, and fixed noise."""
+    """A generator that adds fixed differences (parts, D) to the latents that its parts are told, and fixed noise."""
 
     def __init__(self, generator: nn.Module, offsets: Tensor, noise: Tensor | None = None) -> None:
         super().__init__()
@@ -34,7 +34,7 @@ class LayerwiseGenerator(nn.Module):
 
 
 def with_detail(generator: Any, z: Tensor, offsets: Tensor | None, noise: Tensor | None = None) -> Tensor:
-    """(N, 1, H, W) of latents (N, D), differences (N or 1, parts, D) and noise (N, local_noise), the last two if any."""
+    """(N, 1, H, W) of latents (N, D), differences (N or 1, parts, D) and local noise (N, L), where there are any."""
     told = z if offsets is None else z[:, None] + offsets
     return generator(told) if noise is None else generator(told, noise=noise)
 
@@ -73,8 +73,9 @@ def with_layerwise(model: Any, offsets: Inversion | np.ndarray, noise: np.ndarra
         When the inversion has no detail, or it does not fit the generator.
     """
     parts, dim = parts_of(model), int(model.generator.latent_dim)
+    array: Any
     if hasattr(offsets, "offsets"):
-        array, noise = offsets.offsets, offsets.noise
+        array, noise = offsets.offsets, offsets.noise  # type: ignore[union-attr]
     else:
         array = np.asarray(offsets)
     if array is None:

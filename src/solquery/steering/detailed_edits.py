@@ -43,7 +43,7 @@ class Led(NamedTuple):
 
 
 def detail_of(model: Any) -> tuple[np.ndarray, np.ndarray | None] | None:
-    """Differences (parts, D) and local noise, if any, that a model carries (`with_layerwise`); None where it has none."""
+    """Differences (parts, D) and local noise, if any, that a model carries (`with_layerwise`); None without."""
     generator = model.generator
     if not isinstance(generator, LayerwiseGenerator):
         return None
@@ -73,7 +73,7 @@ def lead_with_detail(model: Model, z: np.ndarray, wanted: Mapping[str, float]) -
         return None
     scale = native_scale_of(model)
     on_grid = {name: float(value if scale is None else scale.to_grid(name, value)) for name, value in wanted.items()}
-    plain = copy.copy(model)
+    plain: Any = copy.copy(model)
     plain.generator = carried.inner
     target = render(carried, z[None], model.preset.shape)[:, 0]
     with frozen(plain.generator) as device:
@@ -85,4 +85,5 @@ def lead_with_detail(model: Model, z: np.ndarray, wanted: Mapping[str, float]) -
             v, made = rounded(refinement, v)
             found, offsets, noise = refinement.latents(v)
     assert offsets is not None and noise is not None
-    return Led(*(one[0].cpu().numpy().copy() for one in (found, offsets, noise)), made.cpu())
+    arrays = [one[0].cpu().numpy().copy() for one in (found, offsets, noise)]
+    return Led(arrays[0], arrays[1], arrays[2], made.cpu())

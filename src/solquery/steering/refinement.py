@@ -75,7 +75,7 @@ class Refinement:
         self.parts = int(getattr(model.generator, "parts", 0)) if layerwise else 0
         self.noise = noise_of(model.generator) if layerwise else 0
         self.likeness = Likeness(model.preset, target)
-        self.window = getattr(model.generator, "window", None)
+        self.window: Any = getattr(model.generator, "window", None)
         self.sizes = seen_sizes(target)
         self.slopes = torch.zeros(0)
         self._observed: dict[str, Tensor] = {}

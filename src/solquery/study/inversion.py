@@ -226,7 +226,8 @@ def run_inversion(
     return InversionStudy(
         tuple(p.id for p in patches), tuple(p.region for p in patches), kinds, x, y, np.stack([one.z for one in found]),
         unexplained_by_scale(x, y), power_by_scale(x), measured[0], measured[1], seconds,
-        np.stack(offsets) if offsets else None, np.stack(noise) if noise else None, np.concatenate(early) if early else None,
+        np.stack(offsets) if offsets else None, np.stack(noise) if noise else None,
+        np.concatenate(early) if early else None,
         tuple(one.verdict for one in found) if physics else (),
     )  # fmt: skip
 
