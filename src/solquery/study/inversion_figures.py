@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -20,11 +21,30 @@ __all__ = ["figure_edits", "figure_inversions", "figure_scales"]
 _LIMIT = 800.0
 
 
-def figure_inversions(model: Model, study: InversionStudy, columns: int = 6, most: int = 12) -> Figure:
+def _tile(model: Model) -> tuple[float, float]:
+    """Width and height of a patch on a page, inches: of equal area for all grids."""
+    rows, columns = model.preset.shape
+    return 1.5 * math.sqrt(columns / rows), 1.5 * math.sqrt(rows / columns)
+
+
+def _every_region_first(study: InversionStudy, kind: str) -> list[int]:
+    """Patches of a kind: one of each region, then the others."""
+    seen: dict[str, int] = {}
+    rows = [int(k) for k in study.rows(kind)]
+    again = []
+    for k in rows:
+        again.append(seen.setdefault(study.regions[k], 0))
+        seen[study.regions[k]] += 1
+    return [k for _, k in sorted(zip(again, rows, strict=True))]
+
+
+def figure_inversions(model: Model, study: InversionStudy, most: int = 16) -> Figure:
     """Originals, with the reconstruction under each; observed ones first, framed in the colour of their kind."""
-    rows = [k for kind in ("real", "simulated") for k in study.rows(kind)[:most]]
+    rows = [k for kind in ("real", "simulated") for k in _every_region_first(study, kind)[:most]]
+    wide, high = _tile(model)
+    columns = max(1, min(len(rows), round(9.3 / wide)))
     lines = -(-len(rows) // columns)
-    figure = Figure(figsize=(1.55 * columns, 3.5 * lines + 0.3), layout="constrained")
+    figure = Figure(figsize=(wide * columns, 2.0 * (high + 0.25) * lines + 0.3), layout="constrained")
     axes = figure.subplots(2 * lines, columns, squeeze=False)
     for axis in axes.ravel():
         axis.set(xticks=[], yticks=[])
@@ -76,7 +96,8 @@ def figure_edits(model: Model, study: InversionStudy, edits: Sequence[Edit]) -> 
     """A line for each patch: the original, its reconstruction, and the reconstruction with each parameter led up."""
     names = list(dict.fromkeys(edit.name for edit in edits))
     ids = list(dict.fromkeys(edit.id for edit in edits))
-    figure = Figure(figsize=(1.9 * (2 + len(names)), 2.2 * len(ids) + 0.3), layout="constrained")
+    wide, high = _tile(model)
+    figure = Figure(figsize=(1.2 * wide * (2 + len(names)), (1.2 * high + 0.4) * len(ids) + 0.2), layout="constrained")
     axes = figure.subplots(len(ids), 2 + len(names), squeeze=False)
     physical = model.preset.physical
     for line, patch_id in enumerate(ids):
