@@ -1,5 +1,7 @@
 """From simulation to the Sun: the shipped encoder has learned from simulated regions, and knows observed ones again."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -7,9 +9,12 @@ from solquery import Archive, Model, simulate
 from solquery.archive.prepare import prepare
 from solquery.archive.samples import sample_patches
 from solquery.encoder import embed_archive
-from solquery.search import search
-from solquery.study.real_frames import real_frames
+from solquery.errors import SolqueryError
+from solquery.search import load_index, search
+from solquery.study.real_frames import neighbours_in_time, real_frames, twins
 from solquery.study.recall import changed_copies
+
+SIMULATED = "source = 'simulated'"
 
 
 @pytest.fixture(scope="module")
@@ -45,3 +50,21 @@ def test_the_negative_of_a_sample_is_not_taken_for_it(simulated, models):
         assert own.id == sample.id and own.correlation > 0.85
         assert other.correlation is None or other.correlation < 0.85
         assert other.distance > 1.3 * own.distance
+
+
+def test_twins_and_neighbours_in_time_are_those_of_the_same_region(simulated, models):
+    """Frames a day and an hour apart of simulated regions, radial and as they are seen along the line of sight."""
+    pairs = list(simulate(3, 3, 9, 1, quantity=("radial", "line-of-sight")))
+    radial = [patch for patch in pairs if patch.quantity == "radial"]
+    across = [patch for patch in pairs if patch.quantity == "line-of-sight"]
+    found = twins(simulated, models, across, radial)
+    assert found["of"] == len(across) and found["among"] == len(radial) + len(load_index(simulated, models, SIMULATED))
+    assert found["search"]["share"] >= 0.8
+    # with the twins of other regions there is nothing that could be right
+    moved = [replace(patch, region=f"{patch.region} other") for patch in across]
+    with pytest.raises(SolqueryError, match="T_REC"):
+        twins(simulated, models, moved, radial)
+    near = neighbours_in_time(simulated, models, radial, hours=1e6)
+    assert near["of"] == len(radial) and near["search"] >= 0.6
+    with pytest.raises(SolqueryError, match="hours"):
+        neighbours_in_time(simulated, models, radial, hours=0.0)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ..model import Model
     from ..patch import Patch
 
-__all__ = ["read_frames", "real_frames"]
+__all__ = ["neighbours_in_time", "read_frames", "real_frames", "twins"]
 
 #: copies made of each frame
 COPIES = 5
@@ -80,20 +80,9 @@ def real_frames(
     """
     if not patches:
         raise SolqueryError("no frame is left to look for: none was given, or the rule of quality refused all")
-    index = load_index(archive, model, where)
-    x = np.stack([np.nan_to_num(prepare(patch, model.preset)) for patch in patches]).astype(np.float32)
-    own = embed(model.encoder, x)
-    vectors = np.concatenate([index.vectors, own])
+    among = _Among(archive, model, patches, where)
+    x, own, vectors, columns = among.x, among.own, among.vectors, among.columns
     regions = np.array([patch.region for patch in patches])
-    columns = len(index) + np.arange(len(patches))
-
-    def pictures(rows: np.ndarray) -> np.ndarray:
-        out = np.empty((len(rows), *x.shape[1:]), np.float32)
-        ids = [str(index.ids[row]) for row in rows if row < len(index)]
-        found = dict(zip(*archive.prepared(model.preset, ids=ids), strict=True)) if ids else {}
-        for k, row in enumerate(rows):
-            out[k] = np.nan_to_num(found[str(index.ids[row])]) if row < len(index) else x[row - len(index)]
-        return out
 
     ranks = np.empty((copies, len(patches)), int)
     again = np.empty((copies, len(patches)), bool)
@@ -101,7 +90,7 @@ def real_frames(
         changed = changed_copies(x, "all", model.preset.encoder.augment, seed + k)
         apart = _gaps(embed(model.encoder, changed), vectors)
         ranks[k] = rank_of(apart, columns)
-        again[k] = looked_again(changed, apart, RERANK_DEPTH, model, pictures) == columns
+        again[k] = looked_again(changed, apart, RERANK_DEPTH, model, among.pictures) == columns
 
     gaps = _gaps(own, vectors)
     gaps[np.arange(len(patches)), columns] = np.inf
@@ -122,12 +111,135 @@ def real_frames(
                 groups.append(patch.region)
         frames.append(entry)
     return {
-        "among": len(index),
+        "among": len(among.index),
         "frames": frames,
         "copies": {**share_of((ranks == 1).T.ravel(), np.repeat(regions, copies), seed), "of": int(ranks.size)},
         "verified": {**share_of(again.T.ravel(), np.repeat(regions, copies), seed), "of": int(ranks.size)},
         "others": {**share_of(found_first, groups, seed), "of": len(found_first)},
     }
+
+
+class _Among:
+    """Frames put among the patches of an archive: all embeddings, and the pictures of rows."""
+
+    def __init__(self, archive: Archive, model: Model, patches: Sequence[Patch], where: str | None) -> None:
+        self.archive, self.model = archive, model
+        self.index = load_index(archive, model, where)
+        self.x = _on_grid(patches, model)
+        self.own = embed(model.encoder, self.x)
+        self.vectors = np.concatenate([self.index.vectors, self.own])
+        self.columns = len(self.index) + np.arange(len(patches))
+
+    def pictures(self, rows: np.ndarray) -> np.ndarray:
+        """(K, H, W) in preset units."""
+        first = len(self.index)
+        out = np.empty((len(rows), *self.x.shape[1:]), np.float32)
+        ids = [str(self.index.ids[row]) for row in rows if row < first]
+        found = dict(zip(*self.archive.prepared(self.model.preset, ids=ids), strict=True)) if ids else {}
+        for k, row in enumerate(rows):
+            out[k] = np.nan_to_num(found[str(self.index.ids[row])]) if row < first else self.x[row - first]
+        return out
+
+    def first(self, queries: np.ndarray, gaps: np.ndarray) -> np.ndarray:
+        """Rows (Q,) that a search answers with: the nearest, looked at again pixel by pixel."""
+        return looked_again(queries, gaps, RERANK_DEPTH, self.model, self.pictures)
+
+
+def _on_grid(patches: Sequence[Patch], model: Model) -> np.ndarray:
+    return np.stack([np.nan_to_num(prepare(patch, model.preset)) for patch in patches]).astype(np.float32)
+
+
+def twins(
+    archive: Archive,
+    model: Model,
+    queries: Sequence[Patch],
+    patches: Sequence[Patch],
+    *,
+    where: str | None = "source = 'simulated'",
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Line-of-sight frames as queries for the radial frame of the same region and instant.
+
+    Parameters
+    ----------
+    archive, model, where, seed
+        As in `real_frames`.
+    queries
+        Line-of-sight frames; those without a twin are left out.
+    patches
+        Radial frames, which are put among the patches of the archive.
+
+    Returns
+    -------
+    ``embedding`` and ``search`` (looked at again): share of queries whose twin comes first, with interval over regions;
+    ``frames``: id, region and rank by the embedding of each.
+
+    Raises
+    ------
+    SolqueryError
+        When no query has a twin.
+    """
+    place = {(patch.region, patch.t_rec): k for k, patch in enumerate(patches)}
+    asked = [(one, place[one.region, one.t_rec]) for one in queries if (one.region, one.t_rec) in place]
+    if not asked:
+        raise SolqueryError("none of the line-of-sight frames has a radial frame of the same region and T_REC")
+    among = _Among(archive, model, patches, where)
+    x = _on_grid([one for one, _ in asked], model)
+    gaps = _gaps(embed(model.encoder, x), among.vectors)
+    columns = among.columns[[k for _, k in asked]]
+    ranks, found = rank_of(gaps, columns), among.first(x, gaps)
+    regions = [one.region for one, _ in asked]
+    frames = [
+        {"id": one.id, "region": one.region, "rank": int(rank)} for (one, _), rank in zip(asked, ranks, strict=True)
+    ]
+    return {
+        "of": len(asked), "among": len(among.vectors), "embedding": share_of(ranks == 1, regions, seed),
+        "search": share_of(found == columns, regions, seed), "frames": frames,
+    }  # fmt: skip
+
+
+def neighbours_in_time(
+    archive: Archive,
+    model: Model,
+    patches: Sequence[Patch],
+    *,
+    hours: float = 3.0,
+    where: str | None = "source = 'simulated'",
+) -> dict[str, Any]:
+    """Each frame as the query among all the others and the patches of an archive; right is one of its region and time.
+
+    Parameters
+    ----------
+    archive, model, where
+        As in `real_frames`.
+    patches
+        Frames of one region or several; those without another of theirs within `hours` are put there, not looked for.
+    hours
+        Most hours between a frame and the right answer.
+
+    Returns
+    -------
+    ``embedding`` and ``search`` (looked at again): the share of frames whose first answer is right; ``of`` how many.
+
+    Raises
+    ------
+    SolqueryError
+        When no frame has another one of its region so near in time.
+    """
+    among = _Among(archive, model, patches, where)
+    gaps = _gaps(among.own, among.vectors)
+    gaps[np.arange(len(patches)), among.columns] = np.inf
+    right = np.zeros((len(patches), len(among.vectors)), bool)
+    for k, one in enumerate(patches):
+        for j, other in enumerate(patches):
+            apart = _hours(one, other)
+            right[k, among.columns[j]] = j != k and one.region == other.region and apart is not None and apart <= hours
+    asked = np.flatnonzero(right.any(1))
+    if not len(asked):
+        raise SolqueryError(f"no frame has another one of its region within {hours:g} hours")
+    first = {"embedding": gaps[asked].argmin(1), "search": among.first(among.x[asked], gaps[asked])}
+    shares = {name: float(right[asked, rows].mean()) for name, rows in first.items()}
+    return {"of": len(asked), "among": len(among.vectors), "hours": hours, **shares}
 
 
 def _gaps(queries: np.ndarray, vectors: np.ndarray) -> np.ndarray:

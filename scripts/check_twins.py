@@ -1,0 +1,54 @@
+"""Does a search recognise an observation: the radial twin of a line-of-sight frame, and a neighbour in time.
+
+    python scripts/check_twins.py --model physical --archive held-out --radial SHARPS --line-of-sight SHARPS_LOS \
+        --hourly HARP377_LOS [--json]
+
+Every frame of --radial is put among the simulated patches of --archive. Twins: each frame of --line-of-sight that has a
+radial frame of the same region and instant is the query; its rank counts radial patches, one by one. Hours: each of
+the frames of --hourly is looked for among all the others and the simulated patches; right is a frame of its region at
+most three hours away. The share is given by the embedding alone and as a search does it, which looks again at the
+nearest pixel by pixel.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from solquery import Archive, Model
+from solquery.study.real_frames import neighbours_in_time, read_frames, twins
+
+
+def frames(folder: Path) -> list:
+    """Frames of a folder that pass the rule of quality."""
+    return read_frames(sorted(folder.rglob("*.fits")))[0]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--model", default="physical")
+    parser.add_argument("--archive", required=True, help="embedded; its simulated patches count")
+    parser.add_argument("--radial", type=Path, required=True)
+    parser.add_argument("--line-of-sight", type=Path, required=True)
+    parser.add_argument("--hourly", type=Path, required=True)
+    parser.add_argument("--json", action="store_true")
+    asked = parser.parse_args()
+    archive, model = Archive.open(asked.archive), Model.load(asked.model)
+    radial = [p for p in frames(asked.radial) if p.quantity == "radial"]
+    across = [p for p in frames(asked.line_of_sight) if p.quantity == "line-of-sight"]
+    found = {
+        "twins": twins(archive, model, across, radial),
+        "hours": neighbours_in_time(archive, model, frames(asked.hourly)),
+    }
+    if asked.json:
+        print(json.dumps(found, indent=1))
+        return
+    for name, one in found.items():
+        alone, searched = (v if isinstance(v, float) else v["share"] for v in (one["embedding"], one["search"]))
+        print(f"{name}: {one['of']} frames among {one['among']}; right at rank 1:")
+        print(f"  {alone:.1%} by the embedding alone, {searched:.1%} as a search does it")
+
+
+if __name__ == "__main__":
+    main()
