@@ -19,9 +19,11 @@ def spots(centres, sigma=(3.0, 3.0), gauss=600.0, shape=(60, 120)):
 
 def test_white_noise_is_what_it_is():
     got = grid_statistics(noise(gauss=20.0), MM)
+    several = [got, *(grid_statistics(noise(gauss=20.0, seed=seed), MM) for seed in range(1, 8))]
     for n, scale in ((2, "3.6"), (4, "7.3"), (8, "14.6")):
-        assert got[f"power kept, 1.8 to {scale} Mm"] == pytest.approx(1 / n**2, rel=0.2)
-    assert got["spectral slope, 4 to 8 Mm"] == pytest.approx(0.0, abs=0.15)
+        kept = np.mean([one[f"power kept, 1.8 to {scale} Mm"] for one in several])
+        assert kept == pytest.approx(1 / n**2, rel=0.1)
+    assert np.mean([one["spectral slope, 4 to 8 Mm"] for one in several]) == pytest.approx(0.0, abs=0.15)
     assert 10 ** got["quiet: noise (log G)"] == pytest.approx(20.0, rel=0.05)
     assert got["quiet: kurtosis"] == pytest.approx(3.0, abs=0.15)
     assert got["quiet: share near zero"] == pytest.approx(1.0, abs=0.05)
@@ -43,7 +45,7 @@ def test_the_slope_of_a_power_law_is_its_exponent():
 
 def test_patches_have_their_size_shape_and_holes():
     y, x = np.mgrid[:60, :120]
-    disc = 300.0 * (np.hypot(y - 20, x - 30) < 6)
+    disc = 300.0 * (np.hypot(y - 20, x - 30) < 6.5)
     got = grid_statistics(disc, MM)
     assert got["circularity of patches"] == pytest.approx(1.0, abs=0.12) and got["holes a patch"] == 0
     area = (disc > 0).sum() * 1.82**2

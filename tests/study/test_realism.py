@@ -14,6 +14,7 @@ from solquery.archive.prepare import prepare
 from solquery.config import get_preset
 from solquery.model import Model
 from solquery.patch import Patch
+from solquery.study import realism
 from solquery.study.figures import png
 from solquery.study.quality import QualityError
 from solquery.study.realism import run_realism, usable_frames
@@ -48,6 +49,12 @@ class _Replay(nn.Module):
         rows = (torch.arange(len(z)) + self.turn) % len(self.patches)
         self.turn += len(z)
         return self.patches[rows]
+
+
+@pytest.fixture
+def no_classifier(monkeypatch):
+    """For what is decided before a classifier is trained."""
+    monkeypatch.setattr(realism, "distinguish", lambda *args: {"auc": 0.5, "low": 0.5, "high": 0.5})
 
 
 REAL = [patch(seed, region=f"HARP {seed // 2}") for seed in range(24)]
@@ -86,7 +93,7 @@ def test_only_frames_that_can_be_compared_are_kept_and_the_others_named():
         run_realism(Model("replay", PRESET, _Replay()), [patch(0), *odd], None, 30)
 
 
-def test_weak_patches_count_on_neither_side():
+def test_weak_patches_count_on_neither_side(no_classifier):
     model = Model("replay", PRESET, _Replay())
     weak = [patch(seed, 0.3) for seed in (90, 91)]
     all_ = run_realism(model, [*REAL, *weak], None, 60).document
@@ -103,7 +110,7 @@ def test_weak_patches_count_on_neither_side():
         run_realism(Model("faint", PRESET, faint), REAL, None, 60)
 
 
-def test_frames_that_the_generator_was_trained_on_are_named():
+def test_frames_that_the_generator_was_trained_on_are_named(no_classifier):
     model = Model("replay", PRESET, _Replay())
     model.metadata["provenance"] = {"generator": {"provenance": {"real": {"patches": 9, "harps": [3, 5, 777]}}}}
     assert run_realism(model, REAL, None, 60).document["selection"]["shown_in_training"] == [3, 5]

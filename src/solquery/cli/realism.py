@@ -34,9 +34,7 @@ def compare_with_frames(
 
     frames, refused = read_patches(fits_files(files))
     with Reporter("realism") as report:
-        study = run_realism(
-            model, frames, archive, count, seed, where, min_flux_mx=min_flux_mx, progress=report
-        )  # fmt: skip
+        study = run_realism(model, frames, archive, count, seed, where, min_flux_mx=min_flux_mx, progress=report)
     study.document["selection"]["refused"] = refused
     return study.document, png(figure_realism(study))
 
@@ -74,6 +72,19 @@ def tell_realism(document: dict[str, Any]) -> None:
             )
         )
     table(["a classifier tells from real (0.5: cannot)", *(words[kind] for kind in kinds)], lines)
+    table(
+        ["", "drawn", "compared", "regions", "flux over 100 G (Mx) 5 %", "50 %", "95 %"],
+        [
+            (
+                words.get(kind, kind),
+                part.get("drawn", "–"),
+                part["compared"],
+                part["regions"],
+                *(f"{flux:.2g}" for flux in part["flux_mx"]),
+            )
+            for kind, part in counts.items()
+        ],
+    )
     _notes(document)
 
 
