@@ -7,8 +7,13 @@ import shutil
 
 import numpy as np
 import pytest
+from astropy.io import fits
 from command_line import PNG, call, document, failure
+from scipy.ndimage import gaussian_filter
 
+from solquery.archive import Archive
+from solquery.cli.realism import tell_realism
+from solquery.patch import Patch
 from solquery.training.run_folder import begun_from
 
 
@@ -134,6 +139,43 @@ def test_quality_writes_a_table_and_a_figure(room, tmp_path):
     assert all(0 <= entry["ks"] <= 1 for entry in got["parameters"].values())
     assert (out / "quality.png").read_bytes().startswith(PNG)
     assert json.loads((out / "quality.json").read_text())["median_ks"] == got["median_ks"]
+
+
+def clustered(seed):
+    """(150, 250) gauss at SHARP scale: flux of both signs in patches of some megametres, and noise."""
+    rng = np.random.default_rng(seed)
+    return (6_000 * gaussian_filter(rng.normal(0, 1, (150, 250)), 6.0) + rng.normal(0, 20, (150, 250))).astype(
+        np.float32
+    )
+
+
+def test_quality_against_observed_frames(room, tmp_path, capsys):
+    archive = Archive.create(tmp_path / "archive")
+    scale = (0.364425, 0.364425)
+    archive.add(
+        [Patch(clustered(k), scale, f"s{k:03d}", f"SIM {k // 4}", "simulated", mu=0.8) for k in range(100)]
+    )  # fmt: skip
+    frames, out = tmp_path / "frames", tmp_path / "out"
+    frames.mkdir()
+    for k in range(5):
+        header = fits.Header({"HARPNUM": 100 + k, "T_REC": "2012.03.06_14:24:00_TAI", "QUALITY": 0, "BUNIT": "Gauss"})
+        header.update({"CDELT1": 0.03, "CDELT2": 0.03, "CTYPE1": "CRLN-CEA", "CTYPE2": "CRLT-CEA", "CUNIT1": "degree"})
+        header.update({"CRVAL1": 100.0, "CRVAL2": 12.0, "CRLN_OBS": 90.0, "CRLT_OBS": -7.0, "CONTENT": "Br"})
+        fits.writeto(frames / f"hmi.sharp_cea_720s.{100 + k}.20120306_142400_TAI.Br.fits", clustered(500 + k), header)
+    (frames / "page.fits").write_text("<html>service unavailable</html>")
+    options = ("--archive", archive.uri, "-n", 100, "--critic-steps", 0, "--real", frames)
+    assert "preset 'physical'" in failure("quality", room / "model", *options)
+    call("quality", room / "model", "--archive", archive.uri, "--min-flux", 1e20, code=2)
+    got = document("quality", "physical", *options, "--min-flux", 0, "--out", out)["real"]
+    assert set(got["auc"]["generated"]) == set(got["auc"]["held_out"]) == {"structure", "quiet", "all"}
+    assert got["patches"]["real"]["regions"] == 5 and got["patches"]["held_out"]["drawn"] == 25
+    assert len(got["selection"]["refused"]) == 1
+    assert (out / "realism.png").read_bytes().startswith(PNG)
+    assert json.loads((out / "quality.json").read_text())["real"]["auc"] == got["auc"]
+    capsys.readouterr()
+    tell_realism(got)
+    told = capsys.readouterr().out
+    assert "AUC, structure" in told and "roundness of peaks" in told and "at least 0 Mx over 100 G" in told
 
 
 def test_an_encoder_also_learns_from_draws(room, tmp_path):

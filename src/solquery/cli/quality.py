@@ -42,16 +42,31 @@ def quality(
     critic_steps: Annotated[
         int, typer.Option(min=0, help="Training of the discriminator that is to tell generated from real; 0: none.")
     ] = 150,
-    out: Annotated[Path | None, typer.Option(help="Folder for quality.json and quality.png.")] = None,
+    real: Annotated[
+        list[Path] | None,
+        typer.Option(help="Observed Br frames (FITS, or folders) to compare with on the grid; may be repeated."),
+    ] = None,
+    min_flux: Annotated[
+        float | None,
+        typer.Option(
+            min=0.0, help="Mx over 100 G in view that patches need for --real; that of the weakest frame without it."
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for quality.json, quality.png and, with --real, realism.png.")
+    ] = None,
     seed: Seed = 0,
     json: Json = False,
 ) -> None:
-    """Hold generated patches beside held-out ones: distributions, overlap, copies."""
+    """Hold generated patches beside held-out ones (distributions, overlap, copies) and beside observed frames."""
     from ..archive.store import Archive
     from ..model import Model
     from ..study.figures import png
     from ..study.quality import figure_quality, run_quality
+    from .realism import compare_with_frames, tell_realism
 
+    if min_flux is not None and not real:
+        raise typer.BadParameter("--min-flux goes with --real")
     began = time.monotonic()
     models, store = Model.load(model), Archive.open(archive)
     if encoder is not None:
@@ -61,13 +76,19 @@ def quality(
     patches = None
     if train is not None:
         patches = _training_patches(train, models, seed)
+    realism, picture = None, None
+    if real:
+        realism, picture = compare_with_frames(models, store, real, n, seed, where, min_flux)
     with Reporter("quality") as report:
         study = run_quality(store, models, n, seed, where, patches, report, critic_steps=critic_steps)
-    document = {**study.document, "encoder_of": encoder, "seconds": time.monotonic() - began}
+    document = {**study.document, "encoder_of": encoder, "real": realism, "seconds": time.monotonic() - began}
     if out is not None:
         write_json(out / "quality.json", document)
         write_file(out / "quality.png", png(figure_quality(study)))
         note(f"written: {out / 'quality.json'}, {out / 'quality.png'}")
+        if picture is not None:
+            write_file(out / "realism.png", picture)
+            note(f"written: {out / 'realism.png'}")
     if json:
         emit(document)
         return
@@ -111,6 +132,8 @@ def quality(
         memory = document["memorisation"]
         verdict = "copies training patches" if memory["memorised"] else "no sign of memorised patches"
         typer.echo(f"{verdict}: a generated patch is closer to training in {memory['closer']:.0%} of pairs")
+    if realism is not None:
+        tell_realism(realism)
 
 
 def _training_patches(train: Path, models: Model, seed: int) -> np.ndarray:

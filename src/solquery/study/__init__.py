@@ -8,6 +8,7 @@ from ..lazy import lazily
 
 if TYPE_CHECKING:
     from .demo import DESCRIPTION, run_demo
+    from .realism import RealismStudy, run_realism
     from .retrieval import METHODS, PAPER, PARAMETERS, RetrievalStudy, correlate, retrieval_study, run_retrieval
 
 __all__ = [
@@ -15,10 +16,12 @@ __all__ = [
     "METHODS",
     "PAPER",
     "PARAMETERS",
+    "RealismStudy",
     "RetrievalStudy",
     "correlate",
     "retrieval_study",
     "run_demo",
+    "run_realism",
     "run_retrieval",
 ]
 
@@ -26,6 +29,7 @@ __getattr__, __dir__ = lazily(
     __name__,
     {
         "demo": "DESCRIPTION run_demo",
+        "realism": "RealismStudy run_realism",
         "retrieval": "METHODS PAPER PARAMETERS RetrievalStudy correlate retrieval_study run_retrieval",
     },
 )
