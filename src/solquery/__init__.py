@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .archive.store import Archive, ArchiveError
     from .config import AugmentConfig, EncoderConfig, GeneratorConfig, Preset, get_preset
     from .encoder.embedding import embed, embed_archive
+    from .encoder.registry import register_encoder
     from .encoder.training import load_encoder, train_encoder
     from .errors import SolqueryError
     from .extension import extend_directions
@@ -110,6 +111,7 @@ __all__ = [
     "qtable",
     "quantities",
     "read_sharp",
+    "register_encoder",
     "register_generator",
     "render",
     "resize",
@@ -155,6 +157,7 @@ _HOME = {
     "plugins": "PluginError load_plugin",
     "search.baselines": "search_parameters",
     "encoder.embedding": "embed embed_archive",
+    "encoder.registry": "register_encoder",
     "search.index": "Match SearchError",
     "search.matches": "Matches",
     "search.session": "SearchSession",

@@ -17,6 +17,7 @@ import numpy as np
 from .config import EncoderConfig, GeneratorConfig, Preset, get_preset, validated
 from .io import first_line
 from .lazy import deferred
+from .model_encoder import in_use, load_registered, name_to_store, plugged
 from .model_files import (
     FORMAT,
     MANIFEST,
@@ -100,7 +101,7 @@ class Model:
         self.preset = get_preset(preset)
         # this layout of the weights makes convolutions about three times as fast on a CPU
         self.generator = generator.eval().to(memory_format=torch.channels_last)
-        self.encoder = encoder.eval().to(memory_format=torch.channels_last) if encoder is not None else None
+        self.encoder = None if encoder is None else in_use(encoder)
         self._directions = None if directions is None else directions.on_grid or directions
         self._scaled: tuple[Any, NativeScale | None, Directions | None] | None = None
         self.inference = inference.eval() if inference is not None else None
@@ -158,10 +159,45 @@ class Model:
         """Hash of the encoder's weights: embeddings made with equal ones can be compared."""
         if self.encoder is None:
             raise ModelError(f"model {self.name!r} has no encoder; choose one that has, or train one")
+        if plugged(self.encoder):
+            return str(self.encoder.identity())
         writes = _writes(self.encoder)
         if self._encoder_hash is None or self._encoder_hash[1] != writes:  # weights may be changed in place
             self._encoder_hash = state_hash(self.encoder), writes
         return self._encoder_hash[0]
+
+    def with_encoder(self, encoder: Any) -> Model:
+        """The same model with another encoder, which embeds archives and queries from then on.
+
+        Parameters
+        ----------
+        encoder
+            A name known to `register_encoder`, the path of a file that ends in ``.onnx``, a module, or another callable
+            (N, 1, H, W) in units of this model's preset to (N, D).
+
+        Returns
+        -------
+        A model that shares everything else with this one. It can be saved when its encoder is one of the package, or
+        registered: the name is stored then, and a plug-in must register it again before the model is loaded.
+
+        Raises
+        ------
+        SolqueryError
+            When there is no such encoder, or it cannot be built.
+
+        Examples
+        --------
+        >>> model = Model.load("quick").with_encoder(lambda x: x[:, 0, ::16, ::16].flatten(1))
+        >>> model.encoder(torch.zeros(2, 1, *model.preset.shape)).shape
+        torch.Size([2, 64])
+        """
+        from .encoder.registry import as_encoder
+
+        other = copy(self)
+        other.metadata = {**self.metadata, "provenance": dict(self.metadata["provenance"])}
+        other.metadata["provenance"].pop("encoder", None)
+        other.encoder, other.hash, other._encoder_hash = in_use(as_encoder(encoder, self.preset)), None, None
+        return other
 
     def measure(self, x: Any, names: Iterable[str] | str | None = None) -> dict[str, np.ndarray]:
         """Physical parameters of patches on this model's grid; `native` gives them at native scale.
@@ -245,12 +281,14 @@ class Model:
         encoder: dict[str, Any] | None = None
         if self.encoder is not None:
             encoder = {"config": dataclasses.asdict(self.preset.encoder), "weights": self.encoder_hash}
-            if encoder_from is None:
+            if plugged(self.encoder):
+                encoder["registered"] = name_to_store(self.name, self.encoder, encoder_from)
+            elif encoder_from is None:
                 contents["encoder.safetensors"] = pack(stored_state(self.encoder))
             else:
                 other = _sibling(folder, encoder_from)
                 theirs = read_manifest(other).get("encoder") or {}
-                if theirs.get("weights") != self.encoder_hash or "from" in theirs:
+                if theirs.get("weights") != self.encoder_hash or {"from", "registered"} & set(theirs):
                     raise ModelError(f"{other} does not hold the encoder of {self.name!r}; save without encoder_from")
                 encoder["from"] = encoder_from
         elif encoder_from is not None:
@@ -327,7 +365,7 @@ class Model:
 
         generator = _build(build_generator, generator_config, full.shape, where=folder)
         fill(generator, files.get("generator.safetensors"), folder / "generator.safetensors")
-        encoder = _load_encoder(folder, encoder_record, encoder_config, files)
+        encoder = _load_encoder(folder, encoder_record, full, files)
         inference = None
         if document.get("inference"):
             inference = _build(build_inference, generator_config, full.shape, where=folder)
@@ -339,7 +377,7 @@ class Model:
         except ModelError as error:
             raise ModelError(f"{manifest_of(folder)}: {error}") from None
         model.hash = document["hash"]
-        if encoder_weights is not None and model.encoder is not None:
+        if encoder_weights is not None and model.encoder is not None and not plugged(model.encoder):
             model._encoder_hash = encoder_weights, _writes(model.encoder)
         return model
 
@@ -379,10 +417,12 @@ def _build(build: Any, *arguments: Any, where: Path) -> nn.Module:
 
 
 def _load_encoder(
-    folder: Path, record: dict[str, Any] | None, config: EncoderConfig, files: dict[str, bytes]
+    folder: Path, record: dict[str, Any] | None, preset: Preset, files: dict[str, bytes]
 ) -> nn.Module | None:
     if not record:
         return None
+    if "registered" in record:
+        return load_registered(folder, record, preset)
     data, source = files.get("encoder.safetensors"), folder
     if "from" in record:
         source = _sibling(folder, record["from"])
@@ -393,7 +433,7 @@ def _load_encoder(
 
     from .encoder.networks import build_encoder
 
-    encoder = _build(build_encoder, config, where=folder)
+    encoder = _build(build_encoder, preset.encoder, where=folder)
     fill(encoder, data, source / "encoder.safetensors")
     return encoder
 

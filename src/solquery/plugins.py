@@ -1,4 +1,4 @@
-"""Parameters and generators of the user's own, in a Python file named on the command line or in the environment.
+"""Parameters, generators and encoders of the user's own, in a file named on the command line or in the environment.
 
 A package whose names a plug-in may add to gives its registry to `add_registry`; `physics` loads what the environment
 names.
@@ -63,7 +63,7 @@ def _where(error: BaseException, path: Path) -> str:
 
 
 def _names(found: dict[str, tuple[str, ...]]) -> tuple[str, ...]:
-    """Parameters first, then generators."""
+    """Parameters first, then generators, then encoders."""
     return tuple(name for kind in sorted(found, reverse=True) for name in found[kind])
 
 
@@ -83,17 +83,17 @@ def _made(before: dict[str, dict[str, Any]], file: Path) -> dict[str, tuple[str,
 
 
 def load_plugin(path: str | os.PathLike[str]) -> tuple[str, ...]:
-    """Run a Python file that registers parameters or generators; a file that was loaded before is not run again.
+    """Run a Python file that registers parameters, generators or encoders; one that was loaded before is not run again.
 
     Parameters
     ----------
     path
-        A file with at least one function decorated with `parameter`, or one call of `register_generator`. It is code
-        and runs with your rights.
+        A file with at least one function decorated with `parameter`, or one call of `register_generator` or
+        `register_encoder`. It is code and runs with your rights.
 
     Returns
     -------
-    Names of the parameters that it has registered, then those of the generators.
+    Names of the parameters that it has registered, then those of the generators, then those of the encoders.
 
     Raises
     ------
@@ -106,7 +106,9 @@ def load_plugin(path: str | os.PathLike[str]) -> tuple[str, ...]:
     if done is not None and all(set(names) <= set(_REGISTRIES[kind].snapshot()) for kind, names in done.items()):
         return _names(done)
     if not file.is_file():
-        raise PluginError(f"no plug-in file {path}; name a Python file that registers parameters or a generator")
+        raise PluginError(
+            f"no plug-in file {path}; name a Python file that registers parameters, a generator or an encoder"
+        )
     before = {kind: registry.snapshot() for kind, registry in _REGISTRIES.items()}
     # the same name in every process that loads this file, so that objects of its classes can be sent to one
     name = f"solquery_plugin_{file.stem}_{hashlib.sha256(str(file).encode()).hexdigest()[:8]}"
@@ -120,8 +122,9 @@ def load_plugin(path: str | os.PathLike[str]) -> tuple[str, ...]:
         found = _made(before, file)
         if not any(found.values()):
             raise PluginError(
-                f"{file} registers no parameter and no generator; decorate a function with "
-                "@solquery.parameter(name, unit), or call solquery.register_generator(name, class)"
+                f"{file} registers no parameter, no generator and no encoder; decorate a function with "
+                "@solquery.parameter(name, unit), or call solquery.register_generator(name, class) or "
+                "solquery.register_encoder(name, function)"
             )
     except BaseException as error:
         sys.modules.pop(name, None)

@@ -109,7 +109,7 @@ def test_files_named_in_the_environment_are_loaded(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("x = 1\n", "registers no parameter and no generator"),
+        ("x = 1\n", "registers no parameter, no generator and no encoder"),
         (PEAK + GENERATOR.replace('"flat"', '"paper"'), "the package has a generator 'paper' itself"),
         (GENERATOR + "\n1 / 0\n", "ZeroDivisionError"),
         ("x = 1\nraise RuntimeError('no luck')\n", r"line 2: RuntimeError: no luck"),

@@ -13,6 +13,7 @@ import typer
 
 from ..errors import SolqueryError
 from .output import Reporter, emit, note, plain, table
+from .steering import EncoderName
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -236,6 +237,7 @@ def embed(
     model: Annotated[
         str | None, typer.Option("--model", "--bundle", help="Model to embed with; the shipped one by default.")
     ] = None,
+    encoder: EncoderName = None,
     again: Annotated[bool, typer.Option("--again", help="Also what is embedded with this model already.")] = False,
     precision: Annotated[
         Precision | None, typer.Option(help="int8 is faster and nearly the same; without it fp32, and nothing twice.")
@@ -250,6 +252,8 @@ def embed(
     from ..model import Model
 
     store, models = Archive.open(archive), Model.load(model)
+    if encoder is not None:
+        models = models.with_encoder(encoder)
     if models.encoder is None:
         raise SolqueryError(f"model {models.name!r} has no encoder to embed with; choose one that has")
     chosen = None if precision is None else precision.value

@@ -10,7 +10,7 @@ import typer
 from ..errors import SolqueryError
 from .output import Reporter, emit, table
 from .plugins import load_models
-from .steering import Json, ModelName
+from .steering import EncoderName, Json, ModelName
 
 if TYPE_CHECKING:
     from ..archive.store import Archive
@@ -29,6 +29,7 @@ def index(
     place: Annotated[str | None, typer.Argument(metavar="[ARCHIVE]", help="Directory of the archive.")] = None,
     archive: Annotated[str | None, typer.Option(help="The same as an option, as the other verbs have it.")] = None,
     model: ModelName = None,
+    encoder: EncoderName = None,
     check: Annotated[bool, typer.Option("--check", help="Build nothing: compare all files with their sums.")] = False,
     json: Json = False,
 ) -> None:
@@ -45,7 +46,7 @@ def index(
     if (place is None) == (archive is None):
         raise typer.BadParameter("name one archive: solquery index ARCHIVE")
     store = Archive.open(place or archive or "")
-    models = load_models(model)
+    models = load_models(model, encoder)
     if models.encoder is None:
         raise SolqueryError(f"model {models.name!r} has no encoder to search with; choose one that has")
     if check:

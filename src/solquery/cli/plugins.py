@@ -45,8 +45,8 @@ def load_plugins(files: Sequence[Path]) -> None:
             os.environ[ENVIRONMENT] = os.pathsep.join([*there, str(file.resolve())])
 
 
-def load_models(where: str | None) -> Model:
-    """A model, with a direction for each parameter of the plug-ins."""
+def load_models(where: str | None, encoder: str | None = None) -> Model:
+    """A model, with a direction for each parameter of the plug-ins, and with another encoder where one is named."""
     from ..model import Model
     from ..physics import get_parameter, plugin_names
 
@@ -59,7 +59,7 @@ def load_models(where: str | None) -> Model:
             with Reporter("plug-in") as report:
                 report(f"fitting the direction of {', '.join(missing)}")
                 model.directions = extend_directions(model, missing)
-    return model
+    return model if encoder is None else model.with_encoder(encoder)
 
 
 def measured_in(store: Archive) -> None:

@@ -100,7 +100,7 @@ def solquery(
     plugin: Annotated[
         list[Path] | None,
         typer.Option(
-            "--plugin", help="Python file with parameters or a generator of your own; before or behind the verb."
+            "--plugin", help="Python file with parameters, generators or encoders of yours; before or behind the verb."
         ),
     ] = None,
     version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it.")] = False,

@@ -15,7 +15,7 @@ from .archive import Dask, Workers, on_workers
 from .inputs import Query, Scale, asked_of, read_query
 from .output import Reporter, emit, note, quantities
 from .plugins import load_models, measured_in
-from .steering import Describe, Json, ModelName, Seed, Settings, answer_record
+from .steering import Describe, EncoderName, Json, ModelName, Seed, Settings, answer_record
 
 if TYPE_CHECKING:
     from ..archive.store import Archive
@@ -63,6 +63,7 @@ def search(
         str | None, typer.Argument(help="FITS file, .npy (latent or field), latent:TEXT, or id in the archive.")
     ] = None,
     model: ModelName = None,
+    encoder: EncoderName = None,
     describe: Describe = None,
     settings: Settings = None,
     seed: Seed = 0,
@@ -108,7 +109,7 @@ def search(
     if (query is None) == (describe is None and not settings):
         raise typer.BadParameter("give either a QUERY, or --describe or --set")
     store = Archive.open(archive)
-    models = load_models(model)
+    models = load_models(model, encoder)
     measured_in(store)
     if models.encoder is None:
         raise SolqueryError(f"model {models.name!r} has no encoder to search with; choose one that has")

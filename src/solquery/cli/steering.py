@@ -29,6 +29,9 @@ _SPARED = 48
 ModelName = Annotated[
     str | None, typer.Option("--model", "--bundle", help="Name or folder; the shipped default without it.")
 ]
+EncoderName = Annotated[
+    str | None, typer.Option("--encoder", help="Embed with this instead: a name of a plug-in, or an ONNX file.")
+]
 Describe = Annotated[str | None, typer.Option(help='In words, e.g. "strong, compact bipole, leading negative".')]
 Settings = Annotated[
     list[str] | None, typer.Option("--set", help="name=value[unit] (or <=, >=) at HMI's scale; may be repeated.")

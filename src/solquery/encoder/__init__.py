@@ -10,6 +10,9 @@ if TYPE_CHECKING:
     from .augment import augment
     from .embedding import EmbedReport, embed, embed_archive
     from .networks import Encoder, Predictor, build_encoder
+    from .onnx_file import OnnxEncoder
+    from .plugged import EncoderError
+    from .registry import as_encoder, encoders, register_encoder
     from .training import CollapseWarning, EncoderRunError, TrainingReport, export_encoder, load_encoder, train_encoder
 
 
@@ -17,15 +20,20 @@ __all__ = [
     "CollapseWarning",
     "EmbedReport",
     "Encoder",
+    "EncoderError",
     "EncoderRunError",
+    "OnnxEncoder",
     "Predictor",
     "TrainingReport",
+    "as_encoder",
     "augment",
     "build_encoder",
     "embed",
     "embed_archive",
+    "encoders",
     "export_encoder",
     "load_encoder",
+    "register_encoder",
     "train_encoder",
 ]
 
@@ -35,6 +43,9 @@ __getattr__, __dir__ = lazily(
         "augment": "augment",
         "embedding": "EmbedReport embed embed_archive",
         "networks": "Encoder Predictor build_encoder",
+        "onnx_file": "OnnxEncoder",
+        "plugged": "EncoderError",
+        "registry": "as_encoder encoders register_encoder",
         "training": "CollapseWarning EncoderRunError TrainingReport export_encoder load_encoder train_encoder",
     },
 )

@@ -22,7 +22,9 @@ def embed_with(archive: Archive, model: Model | None = None, again: bool = False
     """How to embed and measure, as an advice."""
     name = "NAME" if model is None else model.name
     where = getattr(archive, "path", None) or getattr(archive, "uri", "DIR")
-    return f"embed and measure it with `solquery archive embed {where} --model {name}{' --again' if again else ''}`"
+    own = getattr(getattr(model, "encoder", None), "name", None)  # of a plug-in
+    more = (f" --encoder {own}" if isinstance(own, str) else "") + (" --again" if again else "")
+    return f"embed and measure it with `solquery archive embed {where} --model {name}{more}`"
 
 
 def made_with(model: Model) -> str:
