@@ -124,6 +124,7 @@ def observe(
     west: bool,
     rng: np.random.Generator,
     instrument: Instrument = INSTRUMENT,
+    noise: bool = True,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Observe a field.
 
@@ -136,7 +137,10 @@ def observe(
     west
         Whether the limb is to the west (right).
     rng
-        Generator of the noise.
+        Generator of the place of the detector's pixels and of the noise.
+    noise
+        False leaves out the noise of the polarisation, and with it the wrong choices of the disambiguation: what HMI
+        would report of this field after an endless exposure, on the same pixels, with the same filling factor.
 
     Returns
     -------
@@ -158,9 +162,9 @@ def observe(
         along = -along
     m = np.interp(start + np.arange(columns) * step, np.arange(nx), mu).astype(np.float32)
     sine = np.sqrt(1.0 - m * m)
-    noise = _noise(b, m, sine, rng, instrument)
+    parts = _noise(b, m, sine, rng, instrument) if noise else (np.zeros_like(b),) * 4
     seen, los = np.empty_like(b), np.empty_like(b)
-    _measure(b, along, across, *noise, m, sine, instrument.unresolved, instrument.full_gauss, seen, los)
+    _measure(b, along, across, *parts, m, sine, instrument.unresolved, instrument.full_gauss, seen, los)
     seen, los = (smooth(f, instrument.remap_px, 0.6 * instrument.remap_px) for f in (seen, los))
     back = -start / step
     return resample_columns(seen, back, 1.0 / step, nx), resample_columns(los, back, 1.0 / step, nx)
