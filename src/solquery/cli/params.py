@@ -146,6 +146,7 @@ def _record(patch: Patch, report: PatchReport) -> dict[str, Any]:
         "header": told,
         "active": quantities(report.active, physical=physical),
         "bitmap_region": quantities(report.region, physical=physical),
+        "centres": quantities(report.centres, physical=physical),
         "joy": _verdict(about.joy),
         "hale": _verdict(about.hale),
         "tilt": {"value": about.tilt_deg, "error": about.tilt_error_deg, "unit": "deg"},
@@ -182,6 +183,9 @@ def _print(record: dict[str, Any]) -> None:
         if "radial" in entry:
             radial = entry["radial"]
             typer.echo(f"{name} of the radial field, estimated: {radial['low']:.2g} to {radial['high']:.2g}")
+    if record["centres"]:
+        shown_centres = ", ".join(f"{name} {readable(entry)}" for name, entry in record["centres"].items())
+        typer.echo(f"centres as the header defines them: {shown_centres}")
     for reason in dict.fromkeys(told["reason"] for told in record["header"].values()):
         typer.echo(f"header: {reason}")
     typer.echo(_laws(record) + "\n")

@@ -12,7 +12,7 @@ from scipy.special import stdtrit
 
 from ..lazy import deferred
 from .observed import OF_REGION, Window, measure_within
-from .quiet import NoiseModel, draw_noise, estimate_noise, white_noise
+from .quiet import HIDDEN_UNSURE, NoiseModel, draw_hidden, draw_noise, estimate_noise, white_noise
 from .registry import as_fields, checked_array, get_parameter, is_tensor, measure, parameters
 
 if TYPE_CHECKING:
@@ -25,6 +25,8 @@ __all__ = ["SAMPLES", "ErrorEstimate", "denoised", "parameter_errors", "uncertai
 
 #: draws of the noise that a bias and an error are taken from
 SAMPLES = 16
+#: draws of the field that hides under it
+_HIDDEN_SAMPLES = 4
 #: a window of this side holds field where its mean square is so many times the noise's variance
 _NEAR_PX, _HOLDS = 5, 5.0
 #: elsewhere the mean of a window of this side shows field beyond so many times its own variance
@@ -91,6 +93,11 @@ def denoised(field: np.ndarray, noise: NoiseModel) -> np.ndarray:
     exceeds the noise of such a mean.
     """
     values = np.asarray(field, dtype=np.float32)
+    return _denoised(values, noise)[0]
+
+
+def _denoised(values: np.ndarray, noise: NoiseModel) -> tuple[np.ndarray, np.ndarray]:
+    """`denoised` of float32 values, and where it keeps them (H, W) bool."""
     finite = np.isfinite(values)
     filled = np.where(finite, values, np.float32(0.0))
     variance = np.square(np.asarray(noise.level, dtype=np.float32))
@@ -102,7 +109,7 @@ def denoised(field: np.ndarray, noise: NoiseModel) -> np.ndarray:
     rest /= np.maximum(1.0 - uniform_filter(holds.astype(np.float32), _WIDE_PX, mode="nearest"), 0.2)
     of_mean = variance * np.float32(_EXCEEDS * noise.excess(_WIDE_PX) / _WIDE_PX**2)
     weak = rest * _share(rest * rest, of_mean)
-    return np.where(finite, np.where(holds, strong, weak), np.float32(np.nan))
+    return np.where(finite, np.where(holds, strong, weak), np.float32(np.nan)), holds
 
 
 def _share(power: np.ndarray, noise: np.ndarray | np.float32) -> np.ndarray:
@@ -136,8 +143,9 @@ def parameter_errors(
 
     A parametric bootstrap: noise is drawn `samples` times and added to an estimate of the field without noise
     (`denoised`); the mean of what is measured, less what is measured without noise, is the bias, its spread the error.
-    The error holds the uncertainty of the noise's own level, as far as the bias follows it, and that of the mean of so
-    few draws. Its own relative error is 1 / sqrt(2 (samples - 1)): 18 % for 16.
+    Weak field that hides under noise which was estimated from quiet pixels (`draw_hidden`) belongs to what is measured
+    without noise. The error holds the uncertainty of its strength, that of the noise's own level, as far as the bias
+    follows it, and that of the mean of so few draws. Its own relative error is 1 / sqrt(2 (samples - 1)): 18 % for 16.
 
     Parameters
     ----------
@@ -170,25 +178,56 @@ def parameter_errors(
     values = values[0]
     model = _model(values, scale_mm, noise)
     wanted = [get_parameter(name).name for name in names] if names is not None else list(parameters())
-    clean = denoised(values, model)
+    out = {}
+    for name, found in _responses(values, scale_mm, model, wanted, samples, seed, window).items():
+        factor, share = _RAGGED.get(name, (1.0, _OF_BIAS))
+        bias = found.mean - found.bare - found.hidden
+        if get_parameter(name).unit == "deg":
+            bias = (bias + 180.0) % 360.0 - 180.0
+        # two standard errors of so few draws hold what two of many do, and their mean is as uncertain as that of so many
+        wide = float(stdtrit(samples - 1, 0.975)) / 1.96 * math.sqrt(1.0 + 1.0 / samples)
+        error = math.hypot(
+            factor * wide * found.spread, bias * math.hypot(model.level_error, share), HIDDEN_UNSURE * found.hidden
+        )
+        if name in _OF_NOISE:
+            bias, error = math.nan, found.spread
+        out[name] = ErrorEstimate(bias, error) if math.isfinite(found.plain) else ErrorEstimate(math.nan, math.nan)
+    return out
+
+
+class _Response(NamedTuple):
+    """One parameter: of the patch, of its denoised field, what hidden field adds to it, and mean and spread of draws."""
+
+    plain: float
+    bare: float
+    hidden: float
+    mean: float
+    spread: float
+
+
+def _responses(
+    values: np.ndarray, scale_mm: Any, model: NoiseModel, wanted: list[str], samples: int, seed: int,
+    window: Window | None,
+) -> dict[str, _Response]:  # fmt: skip
+    """What noise of the model, and field that hides under it, do to each parameter of a field (H, W)."""
+    clean, holds = _denoised(values, model)
     shaken = draw_noise(model, values.shape, samples, seed) + clean
     drawn = measure_within(shaken, scale_mm, wanted, window)
-    known = measure_within(np.stack([values, clean]), scale_mm, wanted, window)
-    # two standard errors of so few draws hold what two of many do, and their mean is as uncertain as that of so many
-    wide = float(stdtrit(samples - 1, 0.975)) / 1.96 * math.sqrt(1.0 + 1.0 / samples)
+    alone = [values, clean]
+    if model.hidden > 0:
+        weak = draw_hidden(model, values.shape, _HIDDEN_SAMPLES, scale_mm, seed + 1)
+        alone += list(np.where(holds, clean, clean + weak))
+    known = measure_within(np.stack(alone), scale_mm, wanted, window)
     out = {}
     for name in wanted:
         unit = get_parameter(name).unit
         mean, spread = (float(v[0]) for v in _moments(drawn[name][:, None], unit))
-        plain, bare = known[name].tolist()
-        bias = mean - bare
-        if unit == "deg":
-            bias = (bias + 180.0) % 360.0 - 180.0
-        factor, share = _RAGGED.get(name, (1.0, _OF_BIAS))
-        error = math.hypot(factor * wide * spread, bias * math.hypot(model.level_error, share))
-        if name in _OF_NOISE:
-            bias, error = math.nan, spread
-        out[name] = ErrorEstimate(bias, error) if math.isfinite(plain) else ErrorEstimate(math.nan, math.nan)
+        plain, bare, *weak_values = known[name].tolist()
+        hidden = 0.0
+        if weak_values:
+            hidden = float(_moments(np.array(weak_values)[:, None], unit)[0][0]) - bare
+            hidden = (hidden + 180.0) % 360.0 - 180.0 if unit == "deg" else hidden
+        out[name] = _Response(plain, bare, hidden, mean, spread)
     return out
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from ..errors import SolqueryError
 from ..patch import Patch
 from .bipole_laws import Laws, laws
+from .centres import flux_centres
 from .keywords import HeaderValue, header_values
 from .line_of_sight import RadialEstimate, radial_estimates
 from .noise import ErrorEstimate, parameter_errors
@@ -40,6 +41,9 @@ class PatchReport:
         Parameter to the value of the header, with the reason for a difference.
     active, region
         Parameters over the pixels of a bitmap: active ones, and all of the region; empty without a bitmap.
+    centres
+        PSEP, AXIS, TILT and POL by the header's definition of the polarities' centres (`flux_centres`); empty without a
+        bitmap.
     radial
         For a line-of-sight field: estimates of the radial values; empty where they cannot be estimated.
     laws
@@ -53,6 +57,7 @@ class PatchReport:
     header: dict[str, HeaderValue] = field(default_factory=dict)
     active: dict[str, float] = field(default_factory=dict)
     region: dict[str, float] = field(default_factory=dict)
+    centres: dict[str, float] = field(default_factory=dict)
     radial: dict[str, RadialEstimate] = field(default_factory=dict)
     laws: Laws | None = None
 
@@ -116,6 +121,7 @@ def describe_patch(
         header={n: h for n, h in header_values(patch.keywords, patch.quantity).items() if physical and n in values},
         active=over[0],
         region=over[1],
+        centres=_centres(patch, bitmap, wanted),
         radial=_radial(patch, wanted),
         laws=laws(patch, found.get("axis_angle", ErrorEstimate(0.0, float("inf")) if fault else None)),
     )
@@ -123,6 +129,15 @@ def describe_patch(
 
 def _plain(values: dict[str, Any]) -> dict[str, float]:
     return {name: float(v[0]) for name, v in values.items()}
+
+
+def _centres(patch: Patch, bitmap: Any, wanted: list[str]) -> dict[str, float]:
+    if bitmap is None:
+        return {}
+    try:
+        return {n: v for n, v in flux_centres(patch, bitmap).values().items() if n in wanted}
+    except SolqueryError:
+        return {}
 
 
 def _radial(patch: Patch, wanted: list[str]) -> dict[str, RadialEstimate]:
