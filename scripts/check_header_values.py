@@ -3,8 +3,8 @@
 python scripts/check_header_values.py FOLDER... [--each]
 
 Of line-of-sight frames (``…magnetogram.fits``): R_VALUE recomputed less the header's, in dex. Of frames with a bitmap
-(``…bitmap.fits`` in any of the folders): separation and direction of the flux-weighted centres of the header against PSEP
-and AXIS over all pixels of the box, over the active pixels of the bitmap, and by the header's own definition
+(``…bitmap.fits`` in any of the folders): separation and direction of the flux-weighted centres of the header against
+PSEP and AXIS over all pixels of the box, over the active pixels of the bitmap, and by the header's own definition
 (`flux_centres`), for the radial field and for that along the line of sight. Values count as within errors where they
 differ by at most two errors of the noise and one pixel.
 """
@@ -43,7 +43,7 @@ def r_values(folders: list[Path], each: bool) -> None:
         told = header_values(patch.keywords, patch.quantity).get("r_value")
         if told is None:
             continue
-        ours = float(measure(patch.field, patch.scale_mm, "r_value")["r_value"])
+        ours = float(measure(patch.field, patch.scale_mm, "r_value")["r_value"][0])
         if each:
             print(f"{path.name}: μ {patch.mu:.2f}, header {told.value:.3f}, ours {ours:.3f}")
         (off if told.value > 0 else zeros).append(ours - told.value)
@@ -70,7 +70,7 @@ def centres(folders: list[Path], segment: str, each: bool) -> None:
         masks["header"] = flux_centres(patch, masks_at_hand[0]).values()
         errors = parameter_errors(patch.field, patch.scale_mm, None, NAMES)
         for where, values in masks.items():
-            apart = [float(values[name]) - value for name, value in zip(NAMES, header, strict=True)]
+            apart = [float(np.squeeze(values[name])) - value for name, value in zip(NAMES, header, strict=True)]
             apart[1] = (apart[1] + 180.0) % 360.0 - 180.0
             pixel = (patch.scale_mm[0], math.degrees(patch.scale_mm[0] / header[0]))
             within = [

@@ -37,9 +37,9 @@ _BLOCK_PX = 8
 _MARGIN_MM = 2.2
 #: weak field that no pixel shows: windows of so many pixels in which the noise's variance is so much exceeded
 _CALM_PX, _CALM_TIMES = 31, 1.3
-#: field that hides in quiet pixels: its standard deviation as a share of what these show, and how far that is unsure,
-#: relative to it; real pairs have 0.29 (two thirds 0.22 to 0.39), simulated frames 0.38 (scripts/measure_hidden_field.py)
-HIDDEN_SHARE, HIDDEN_UNSURE = 0.33, 0.3
+#: field that hides in quiet pixels: its standard deviation as a share of what these show, between what observed pairs
+#: and simulated frames have (scripts/measure_hidden_field.py), and how far that is unsure, relative to it
+HIDDEN_SHARE, HIDDEN_UNSURE = 0.33, 0.45
 #: its correlation falls to a half at this distance, Mm; a power of a normal variate has its long tail
 _HIDDEN_MM, _HIDDEN_POWER = 1.06, 3.0
 #: at so many quantiles the shape of the noise is kept
@@ -67,6 +67,9 @@ class NoiseModel:
     hidden
         Share of the level that is taken for weak field of the Sun, not noise, as a ratio of standard deviations; 0 for
         a level that somebody states.
+    transverse
+        Whether it is that of the transverse field of HMI, as radial fields have it: where the region's field says which
+        way the transverse field points, it adds to the field (`solquery.physics.noise`).
     source
         Where it comes from, for a reader.
     """
@@ -77,6 +80,7 @@ class NoiseModel:
     quiet_fraction: float = float("nan")
     level_error: float = 0.0
     hidden: float = 0.0
+    transverse: bool = False
     source: str = ""
 
     @property
@@ -87,7 +91,14 @@ class NoiseModel:
     def at_level(self, gauss: float) -> NoiseModel:
         """The same correlation and shape at a level that somebody states, in every pixel."""
         how = "independent pixels" if self.correlation is None else "correlated as the quiet pixels are"
-        return replace(self, level=float(gauss), level_error=0.0, hidden=0.0, source=f"{gauss:g} G as given, {how}")
+        return replace(
+            self,
+            level=float(gauss),
+            level_error=0.0,
+            hidden=0.0,
+            transverse=False,
+            source=f"{gauss:g} G as given, {how}",
+        )
 
     def excess(self, side: int = 8) -> float:
         """Variance of the mean over `side` x `side` pixels, in units of that of independent pixels."""
@@ -211,7 +222,7 @@ def _correlation(values: np.ndarray, quiet: np.ndarray) -> np.ndarray:
     return np.asarray(found / found[LAGS_PX, LAGS_PX] * taper, dtype=np.float32)
 
 
-def estimate_noise(field: Any, scale_mm: tuple[float, float] | None = None) -> NoiseModel:
+def estimate_noise(field: Any, scale_mm: tuple[float, float] | None = None, quantity: str = "radial") -> NoiseModel:
     """Level, correlation and shape of the noise of a patch, from its own quiet pixels.
 
     Field that is weaker than the noise cannot be told from it: the level is what the quiet pixels show, and how much of
@@ -223,6 +234,8 @@ def estimate_noise(field: Any, scale_mm: tuple[float, float] | None = None) -> N
         (H, W) G; pixels that are not finite are missing.
     scale_mm
         (y, x) Mm per pixel; sets how far from strong field a pixel has to lie.
+    quantity
+        ``radial``, whose noise is that of the transverse field, or ``line-of-sight``.
 
     Returns
     -------
@@ -255,6 +268,7 @@ def estimate_noise(field: Any, scale_mm: tuple[float, float] | None = None) -> N
         quiet_fraction=share,
         level_error=float(np.sqrt(0.5 * (correlation.astype(np.float64) ** 2).sum() / number)),
         hidden=HIDDEN_SHARE,
+        transverse=quantity == "radial",
         source=f"quiet pixels of the patch, {share:.0%} of it",
     )
 

@@ -19,6 +19,7 @@ from .observed import measure_within, region_window
 from .quiet import NoiseModel, estimate_noise
 from .registry import get_parameter, parameters
 from .sharp import measure_active, measure_region
+from .systematic import Systematic, systematics
 
 __all__ = ["PatchReport", "describe_patch"]
 
@@ -33,6 +34,8 @@ class PatchReport:
         Parameter to value.
     errors
         Parameter to bias and standard error; empty where errors were not asked for or the noise is not known.
+    systematic
+        Parameter to what the inversion of HMI adds to it apart from noise (`systematics`), in no part of `errors`.
     noise
         The model of the noise that the errors come from, or None.
     noise_fault
@@ -52,6 +55,7 @@ class PatchReport:
 
     values: dict[str, float]
     errors: dict[str, ErrorEstimate] = field(default_factory=dict)
+    systematic: dict[str, Systematic] = field(default_factory=dict)
     noise: NoiseModel | None = None
     noise_fault: str = ""
     header: dict[str, HeaderValue] = field(default_factory=dict)
@@ -100,7 +104,7 @@ def describe_patch(
     noise, fault, found = None, "", {}
     if errors:
         try:
-            noise = estimate_noise(patch.field, patch.scale_mm)
+            noise = estimate_noise(patch.field, patch.scale_mm, patch.quantity)
         except SolqueryError as error:
             fault = str(error)
         if noise_gauss is not None:
@@ -113,9 +117,11 @@ def describe_patch(
         _plain(f(patch.field, bitmap, patch.scale_mm, wanted)) for f in (measure_active, measure_region)
     ]  # fmt: skip
     physical = patch.scale_mm is not None
+    known = {n: v - found[n].bias if n in found and np.isfinite(found[n].bias) else v for n, v in values.items()}
     return PatchReport(
         values=values,
         errors={n: found[n] for n in wanted if n in found},
+        systematic=systematics(patch, wanted, known) if physical and errors else {},
         noise=noise,
         noise_fault=fault,
         header={n: h for n, h in header_values(patch.keywords, patch.quantity).items() if physical and n in values},

@@ -34,7 +34,8 @@ def title_of(match: Match) -> str:
     '1: HARP 1422\\nreal, 0.25, limb'
     """
     limits = [caveat.name for caveat in caveats_of_row(match.row)]
-    return f"{match.rank}: {match.region}\n" + ", ".join([str(match.row.get("source")), f"{match.distance:.3g}", *limits])
+    about = [str(match.row.get("source")), f"{match.distance:.3g}", *limits]
+    return f"{match.rank}: {match.region}\n{', '.join(about)}"
 
 
 class Matches(list[Match]):
