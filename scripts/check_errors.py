@@ -7,9 +7,9 @@ For each parameter: the scatter of (value - bias - truth) in units of the stated
 within two errors, which should be 0.95. Without an archive: five cases from μ = 0.97 to 0.4, two analytic regions each.
 With some: simulated frames beside what HMI would report of them without noise, of ``solquery simulate --archive
 ARCHIVE --regions 40 --frames 2 --keep 1 --quantity radial --quantity noise-free-observed --quantity noise-free``. Their
-noise is that of Q, U and V on the detector's pixels, inverted and disambiguated. A second table has what the observation
-itself does, noise apart: log(reported / true) = a sin² of the heliocentric angle, and the scatter b sin about it, the numbers
-of ``solquery.physics.systematic``.
+noise is that of Q, U and V on the detector's pixels, inverted and disambiguated. A second table has what the
+observation itself does, noise apart: log(reported / true) = a sin² of the heliocentric angle, and the scatter b sin
+about it, the numbers of ``solquery.physics.systematic``.
 """
 
 from __future__ import annotations

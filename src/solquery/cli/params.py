@@ -125,7 +125,7 @@ def _record(patch: Patch, report: PatchReport) -> dict[str, Any]:
     for name, estimate in report.errors.items():
         values[name] |= {"error": estimate.error, "bias": estimate.bias}
     for name, one in report.systematic.items():
-        values[name]["systematic"] = {"offset": one.offset, "error": one.error, "basis": one.basis}
+        values[name]["systematic"] = quantity(one.offset, unit_of(name, True), error=one.error, basis=one.basis)
     for name, entry in report.radial.items():
         values[name]["radial"] = quantity(entry.value, unit_of(name, True), low=entry.low, high=entry.high)
     told = {n: quantity(h.value, h.unit, keyword=h.keyword, reason=h.reason) for n, h in report.header.items()}
@@ -200,7 +200,7 @@ def _tell_systematic(entries: dict[str, Any]) -> None:
         one = entry.get("systematic")
         if one is not None and entry["value"]:
             typer.echo(
-                f"not of the noise: the filling factor of plage adds {one['offset'] / entry['value']:.0%} ± "
+                f"not of the noise: the filling factor of plage adds {one['value'] / entry['value']:.0%} ± "
                 f"{one['error'] / entry['value']:.0%} to {name} ({one['basis']})"
             )
             return

@@ -4,8 +4,8 @@ Linear polarisation goes with the mean of the square of the field. Plage is made
 and an inversion that takes the filling factor for one finds too strong a transverse field there (Leka & Barnes 2012;
 Pietarila et al. 2013): the radial field of plage comes out the larger the farther from disc centre. No frame shows this
 of itself, and more frames do not lessen it. It is measured on simulated frames, each once as it is and once as HMI
-would report it without noise (``solquery simulate --quantity noise-free --quantity noise-free-observed``). Their filling
-factor was set so that plage at μ 0.5 to 0.85 is as strong as in observed frames.
+would report it without noise (quantities ``noise-free`` and ``noise-free-observed`` of ``solquery simulate``). Their
+filling factor was set so that plage at μ 0.5 to 0.85 is as strong as in observed frames.
 """
 
 from __future__ import annotations
