@@ -130,11 +130,11 @@ def _share(power: np.ndarray, noise: np.ndarray | np.float32) -> np.ndarray:
     return np.asarray(share, dtype=np.float32)
 
 
-def _model(field: np.ndarray, scale_mm: Any, noise: NoiseModel | float | None) -> NoiseModel:
+def _model(field: np.ndarray, scale_mm: Any, noise: NoiseModel | float | None, quantity: str) -> NoiseModel:
     if isinstance(noise, NoiseModel):
         return noise
     if noise is None:
-        return estimate_noise(field, None if scale_mm is None else tuple(scale_mm))
+        return estimate_noise(field, None if scale_mm is None else tuple(scale_mm), quantity)
     gauss = float(noise)
     if not (math.isfinite(gauss) and gauss >= 0):
         raise ValueError(f"the noise must be a number of gauss, 0 or more, got {noise}")
@@ -149,6 +149,7 @@ def parameter_errors(
     samples: int = SAMPLES,
     seed: int = 0,
     window: Window | None = None,
+    quantity: str = "radial",
 ) -> dict[str, ErrorEstimate]:
     """Bias and standard error of each parameter of one patch.
 
@@ -175,6 +176,8 @@ def parameter_errors(
         How many draws, at least 4, and the seed they are drawn from.
     window
         Rows and columns in which the region lies (`region_window`): those of FLUX and its area.
+    quantity
+        ``radial`` or ``line-of-sight``: what kind of field the noise is estimated of.
 
     Raises
     ------
@@ -189,7 +192,7 @@ def parameter_errors(
     if len(values) != 1:
         raise ValueError(f"errors are estimated for one field (H, W) at a time, got shape {values.shape}")
     values = values[0]
-    model = _model(values, scale_mm, noise)
+    model = _model(values, scale_mm, noise, quantity)
     wanted = [get_parameter(name).name for name in names] if names is not None else list(parameters())
     out = {}
     for name, found in _responses(values, scale_mm, model, wanted, samples, seed, window).items():
