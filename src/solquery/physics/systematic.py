@@ -35,7 +35,7 @@ SYSTEMATIC = {
     "separation": (0.0, 0.02),
 }
 _LEAST_MU = 0.5
-_BASIS = "80 simulated frames with and without the observation, μ > 0.5"
+_BASIS = "49 simulated frames with and without the observation, μ > 0.5"
 
 
 class Systematic(NamedTuple):
