@@ -1,6 +1,6 @@
 """How parameters of radial fields follow from line-of-sight ones: the coefficients of `solquery.physics.line_of_sight`.
 
-python scripts/calibrate_line_of_sight.py RADIAL_DIR LINE_OF_SIGHT_DIR
+python scripts/calibrate_line_of_sight.py RADIAL_DIR LINE_OF_SIGHT_DIR [LINE_OF_SIGHT_DIR ...]
 
 Pairs of SHARP frames of one instant, ``…Br.fits`` and ``…magnetogram.fits``, at μ > 0.5 and of good QUALITY. The band
 is the scatter about fits that have not seen the region (one HARP left out at a time); its coverage is counted so too.
@@ -19,12 +19,13 @@ from solquery.physics.line_of_sight import LEAST, NAMES, features
 from solquery.physics.observed import measure_within, region_window
 
 
-def pairs(radial: Path, sight: Path) -> dict[str, list[tuple[str, float, float, float]]]:
+def pairs(radial: Path, sight: list[Path]) -> dict[str, list[tuple[str, float, float, float]]]:
     """Parameter to (region, μ, value of the line-of-sight field over μ, value of the radial field)."""
     out: dict[str, list[tuple[str, float, float, float]]] = {name: [] for name in NAMES}
     for path in sorted(radial.rglob("*.Br.fits")):
-        other = sight / path.name.replace(".Br.", ".magnetogram.")
-        if not other.exists():
+        name = path.name.replace(".Br.", ".magnetogram.")
+        other = next((folder / name for folder in sight if (folder / name).exists()), None)
+        if other is None:
             continue
         try:
             patch, seen = read_sharp(path), read_sharp(other)
@@ -38,7 +39,7 @@ def pairs(radial: Path, sight: Path) -> dict[str, list[tuple[str, float, float, 
         got = measure_within(patch.field, patch.scale_mm, names, window)
         from_sight = measure_within(seen.field / patch.mu, seen.scale_mm, names, window)
         for name in NAMES:
-            x, y = float(from_sight[name]), float(got[name])
+            x, y = float(from_sight[name][0]), float(got[name][0])
             if x > LEAST[name] and y > 0:
                 # both polarities follow one law
                 for like in ("tpf", "tnf") if name in ("tpf", "tnf") else (name,):
@@ -54,7 +55,7 @@ def fit(x: np.ndarray, y: np.ndarray, weight: np.ndarray) -> np.ndarray:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("radial", type=Path)
-    parser.add_argument("sight", type=Path)
+    parser.add_argument("sight", type=Path, nargs="+")
     options = parser.parse_args()
     for name, rows in pairs(options.radial, options.sight).items():
         region = np.array([row[0] for row in rows])

@@ -186,7 +186,9 @@ def qtable(
     rows = [_patch(one) for one in _several(patches)]
     if errors is True:
         errors = [
-            parameter_errors(p.field, p.scale_mm, noise_gauss, known_names(p, names), window=region_window(p))
+            parameter_errors(
+                p.field, p.scale_mm, noise_gauss, known_names(p, names), window=region_window(p), quantity=p.quantity
+            )
             for p in rows
         ]
     return of_patches(rows, names, noise_gauss, more, errors or None)

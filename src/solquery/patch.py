@@ -93,6 +93,10 @@ class Patch:
         if np.isfinite(self.field).any():
             low, high = float(np.nanmin(self.field)), float(np.nanmax(self.field))
             rows["field"] = f"{low:,.0f} to {high:,.0f} G"
+        # the package puts what finds limits there when it is loaded, which this does
+        from .sharp.header import LIMITS
+
+        rows["limits"] = "; ".join(text for find in LIMITS for _, text in find(self))
         rows["credit"] = self.credit
         shown = picture(self.field, f"magnetogram of {self.region}", min(max(2 * nx, 160), 480))
         caption = f"{escape(self.id)} · {GREY}"

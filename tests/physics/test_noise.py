@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 import torch
-from noisy_regions import SCALE_MM, hmi_noise, level_of, pulls, region
+from noisy_regions import SCALE_MM, hmi_noise, level_of, network, pulls, region
 from scipy.ndimage import gaussian_filter
 from shared_data import frames
 
 from solquery.errors import SolqueryError
 from solquery.physics import estimate_noise, measure, parameter_errors, parameters, uncertainty
 from solquery.physics.noise import denoised
-from solquery.physics.quiet import NoiseModel, draw_noise, quiet_pixels, white_noise
+from solquery.physics.quiet import HIDDEN_SHARE, NoiseModel, draw_hidden, draw_noise, quiet_pixels, white_noise
 
 torch.set_num_threads(1)
 
@@ -86,8 +86,10 @@ def test_stated_errors_hold():
     names = [n for n in parameters(on_demand=True) if n not in ("sigma", "sigma_zero", "polarity")]
     for name, pull in pulls(names, frames=7, seed=50, shape=(150, 260)).items():
         scatter, inside = np.sqrt(np.mean(pull**2)), np.mean(np.abs(pull) < 2)
-        # of so few frames the scatter is known to a tenth
-        assert 0.6 < scatter < 1.4, f"{name}: {scatter:.2f}"
+        # of so few frames the scatter is known to a tenth; errors of texture hold for noise of the simulator too, which
+        # is of another make, and are wide
+        least = 0.3 if name in ("alpha", "grad") else 0.6
+        assert least < scatter < 1.4, f"{name}: {scatter:.2f}"
         assert inside > 0.85, f"{name}: {inside:.2f}"
 
 
@@ -144,3 +146,36 @@ def test_the_frame_rules_out_100_g_near_disc_centre():
     clean = gaussian_filter(np.nan_to_num(patch.field), 2)
     assert np.abs(clean).mean() > 0
     assert float(measure(patch.field, patch.scale_mm, "tuf")["tuf"]) > 3e22
+
+
+def test_hidden_field_has_its_share_of_the_level_and_a_long_tail():
+    model = estimate_noise(hmi_noise((200, 300), 40.0, 9, uneven=0.0), SCALE_MM)
+    weak = draw_hidden(model, (200, 300), 6, SCALE_MM, seed=2)
+    assert weak.std() == pytest.approx(HIDDEN_SHARE * 40.0, rel=0.1)
+    # a normal variate has 0.8
+    assert 0.3 < np.abs(weak).mean() / weak.std() < 0.55
+    lag = (weak[:, :, 1:] * weak[:, :, :-1]).mean() / weak.var()
+    assert lag == pytest.approx(0.89, abs=0.06)
+    np.testing.assert_array_equal(weak, draw_hidden(model, (200, 300), 6, SCALE_MM, seed=2))
+    assert np.abs(draw_hidden(model.at_level(40.0), (50, 50), 1, SCALE_MM)).max() == 0.0
+
+
+def test_weak_field_that_the_noise_hides_stays_in_the_unsigned_flux():
+    """The bias of a patch of noise alone would take all of it away."""
+    shape = (160, 240)
+    weak = network(shape, 0.33 * 40.0, 4)
+    truth = float(measure(weak, SCALE_MM, "tuf")["tuf"])
+    field = weak + hmi_noise(shape, 38.0, 11)
+    found = parameter_errors(field, SCALE_MM, None, ["tuf"])["tuf"]
+    value = float(measure(field, SCALE_MM, "tuf")["tuf"]) - found.bias
+    assert abs(value - truth) < 2 * found.error
+    without = parameter_errors(field, SCALE_MM, estimate_noise(field, SCALE_MM).at_level(40.0), ["tuf"])["tuf"]
+    assert found.bias < without.bias
+
+
+def test_noise_of_the_transverse_field_adds_along_the_field_of_radial_frames_alone():
+    field = region(1) + hmi_noise((190, 330), 12.0, 4)
+    radial, sight = (estimate_noise(field, SCALE_MM, kind) for kind in ("radial", "line-of-sight"))
+    assert radial.transverse and not sight.transverse and not radial.at_level(12.0).transverse
+    apart = [parameter_errors(field, SCALE_MM, model, ["flux"])["flux"] for model in (radial, sight)]
+    assert apart[0].bias > apart[1].bias and apart[0].error > apart[1].error

@@ -6,10 +6,9 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from ..archive.view import view_caveat
+from ..archive.view import caveats_of_row
 from ..physics import measure_patch, parameters
 from ..serialise import plain, quantity
-from ..sharp.caveats import known_caveats
 from ..steering.vocabulary import quantities
 from .links import fetch_line, links_of, record_set
 
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
     from .catalogue import Catalogue
     from .closeness import Closeness
 
-__all__ = ["TOLD", "caveats_of", "known_of", "match_record", "native_values", "sigmas_apart"]
+__all__ = ["TOLD", "known_of", "match_record", "native_values", "sigmas_apart"]
 
 #: what is told of the row of an archive as it is
 TOLD = (
@@ -45,29 +44,11 @@ def known_of(row: Mapping[str, Any], archive: str | None) -> dict[str, Any]:
         "source": row["source"],
         "t_utc": row["t_utc"].isoformat() if row.get("t_utc") else None,
         **{key: row.get(key) for key in TOLD},
-        "caveats": caveats_of(row),
+        "caveats": [caveat._asdict() for caveat in caveats_of_row(row)],
         "record_set": record_set(row),
         "fetch": fetch_line(row, archive),
         "links": links_of(row),
     }
-
-
-def caveats_of(row: Mapping[str, Any]) -> list[dict[str, str]]:
-    """What limits the numbers and pictures of a row of an archive, as far as its columns tell.
-
-    Whether the region is cut by its box is seen in the pixels alone (`solquery.sharp.caveats`).
-    """
-
-    def number(name: str) -> float:
-        value = row.get(name)
-        return math.nan if value is None else float(value)
-
-    known = known_caveats(
-        mu=number("mu"), quality=int(row.get("quality") or 0), missing_fraction=number("missing_fraction"),
-        offlimb_fraction=number("offlimb_fraction"),
-    )  # fmt: skip
-    known += view_caveat(number("flux_outside_view"), str(row.get("grid_preset")))
-    return [caveat._asdict() for caveat in known]
 
 
 def native_values(patch: Patch) -> dict[str, float | None]:

@@ -1,7 +1,7 @@
 """What an archive keeps of a patch: the columns, and the way from a `Patch` to a row and back.
 
 The field is kept in gauss, native size, unclipped, as little-endian float16: exact to one part in 2048, which at
-1000 G is half a gauss, far below the noise of HMI (some 10 G line of sight, 100 G for radial fields).
+1000 G is half a gauss, far below the noise of HMI (some 5 G along the line of sight, 13 to 96 G radial).
 """
 
 from __future__ import annotations

@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..config import Preset
 from ..patch import Patch
-from ..sharp.caveats import Caveat, caveats
+from ..sharp.caveats import Caveat, caveats, known_caveats
 from .prepare import CENTRE_GAUSS, field_centre, view_starts
 
 if TYPE_CHECKING:
     from .store import Archive
 
-__all__ = ["MARKED_SHARE", "caveats_on_grid", "flux_outside_view", "shares_outside_view", "view_caveat"]
+__all__ = [
+    "MARKED_SHARE",
+    "caveats_of_row",
+    "caveats_on_grid",
+    "flux_outside_view",
+    "shares_outside_view",
+    "view_caveat",
+]
 
 #: share of a region's flux outside the view from which numbers on the grid are those of a part of it
 MARKED_SHARE = 0.03
@@ -88,6 +95,29 @@ def caveats_on_grid(patch: Patch, preset: Preset) -> list[Caveat]:
     """`caveats` of a patch, and ``view`` where the grid of `preset` shows less than 97 % of its flux over 100 G."""
     lost = flux_outside_view(patch.field, patch.scale_mm, preset)
     return [*caveats(patch), *view_caveat(lost, preset.name)]
+
+
+def caveats_of_row(row: Mapping[str, Any]) -> list[Caveat]:
+    """What limits the numbers and pictures of a row of an archive, as far as its columns tell.
+
+    All that `caveats_on_grid` names but ``cut``: whether the region is cut by its box is seen in the pixels alone.
+
+    Parameters
+    ----------
+    row
+        Columns ``mu``, ``quality``, ``missing_fraction``, ``offlimb_fraction``, ``flux_outside_view`` and
+        ``grid_preset``; what is missing or None is not known.
+    """
+
+    def number(name: str) -> float:
+        value = row.get(name)
+        return math.nan if value is None else float(value)
+
+    known = known_caveats(
+        mu=number("mu"), quality=int(row.get("quality") or 0), missing_fraction=number("missing_fraction"),
+        offlimb_fraction=number("offlimb_fraction"),
+    )  # fmt: skip
+    return known + view_caveat(number("flux_outside_view"), str(row.get("grid_preset")))
 
 
 def view_caveat(lost: float, preset_name: str) -> list[Caveat]:

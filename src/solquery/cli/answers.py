@@ -29,12 +29,14 @@ _NOT_TOLD = ("polarity",)
 
 def answer_of(match: Match, told: Explanation, physical: bool) -> dict[str, Any]:
     """One match as the JSON document has it."""
+    from ..archive.view import caveats_of_row
     from ..physics import parameters
     from ..steering.vocabulary import unit_of_target
 
     row: Mapping[str, Any] = match.row
     keys = (
         "quantity",
+        "quality",
         "t_rec",
         "harpnum",
         "noaa",
@@ -71,6 +73,7 @@ def answer_of(match: Match, told: Explanation, physical: bool) -> dict[str, Any]
         "span": told.span,
         "links": told.links,
         "source": row.get("source"),
+        "caveats": [caveat._asdict() for caveat in caveats_of_row(row)],
         **{key: row.get(key) for key in keys},
     }
 
@@ -156,13 +159,17 @@ def tell_answers(query: Mapping[str, Any], matches: Sequence[Mapping[str, Any]])
         for line in (about, *m["links"].values()):
             if line:
                 typer.echo(f"   {line}")
+        for caveat in m["caveats"]:
+            typer.echo(f"   caution: {caveat['text']}")
 
 
 def sheet(store: Archive, models: Model, x: np.ndarray, matches: Sequence[Match], path: Path) -> Path:
     """Query and matches in one picture."""
+    from ..search.matches import title_of
+
     ids, fields = store.prepared(models.preset, ids=[match.id for match in matches])
     by_id = dict(zip(ids, fields, strict=True))
-    titles = ["query", *(f"{m.rank}: {m.region}\n{m.row.get('source')}, {m.distance:.3g}" for m in matches)]
+    titles = ["query", *(title_of(match) for match in matches)]
     tiles = [x, *(by_id[match.id] for match in matches)]
     return write_file(path, picture(tiles, models.preset, titles))
 
@@ -180,21 +187,22 @@ def save_answers(
     from ..archive.view import caveats_on_grid
     from ..sharp.fits_writing import write_fits
 
-    files = []
+    files, limits = [], []
     for match in matches:
         patch, path = store.get(match.id), folder / f"{match.rank:02d}-{file_stem(match.id)}.fits"
-        files.append(str(write_fits(patch, path, limits=caveats_on_grid(patch, models.preset))))
+        limits.append(caveats_on_grid(patch, models.preset))
+        files.append(str(write_fits(patch, path, limits=limits[-1])))
     picture_file = sheet(store, models, x, matches, folder / "contact.png")
     text = io.StringIO()
     writer = csv.writer(text)
     names = list(document["query"]["parameters"])
     about = ("rank", "id", "region", "source", "harpnum", "t_rec", "latitude_deg", "longitude_deg", "mu", "distance",
-             "rank_percentile", "visual_similarity", "flux_outside_view")  # fmt: skip
+             "rank_percentile", "visual_similarity", "flux_outside_view", "quantity", "quality")  # fmt: skip
     columns = [f"{n}_{kind}" for n in names for kind in ("query", "match", "difference")]
     units = [document["query"]["parameters"][n]["unit"] for n in names for _ in range(3)]
     heads = [f"{column} [{unit}]" if unit else column for column, unit in zip(columns, units, strict=True)]
-    writer.writerow([*about, "noaa", "first", "last", *heads, "jsoc", "solarmonitor", "why", "file"])
-    for m, file in zip(document["matches"], files, strict=True):
+    writer.writerow([*about, "caveats", "noaa", "first", "last", *heads, "jsoc", "solarmonitor", "why", "file"])
+    for m, file, found in zip(document["matches"], files, limits, strict=True):
         span = m["span"] or {}
         values = [
             plain(entry.get("value")) if (entry := group.get(n)) else None
@@ -204,6 +212,7 @@ def save_answers(
         noaa = " ".join(map(str, m["noaa"] or ()))
         ends = (span.get("first"), span.get("last"))
         pages = (m["links"].get("jsoc"), m["links"].get("solarmonitor"))
-        writer.writerow([*(m[key] for key in about), noaa, *ends, *values, *pages, m["why"], Path(file).name])
+        marks = " ".join(caveat.name for caveat in found)
+        writer.writerow([*(m[key] for key in about), marks, noaa, *ends, *values, *pages, m["why"], Path(file).name])
     sheet_file = write_file(folder / "matches.csv", text.getvalue().encode())
     return {"picture": str(picture_file), "table": str(sheet_file), "fits": files}

@@ -71,6 +71,7 @@ def invert(
     import numpy as np
 
     from ..archive.export import file_stems
+    from ..archive.view import caveats_on_grid
     from ..steering.inputs import patch_on_grid
 
     models = load_models(model)
@@ -102,7 +103,9 @@ def invert(
             stem = out / name
             titles = [f"{patch.source}, {patch.region}", f"reconstruction, mse {found.mse:.4f}", "difference"]
             tiles = [x, found.x, x - found.x]
-            shown = write_file(stem.with_name(stem.name + ".png"), picture(tiles, models.preset, titles, patch.id))
+            limits = caveats_on_grid(patch, models.preset)
+            heading = "\n".join([patch.id, *(caveat.text for caveat in limits)])
+            shown = write_file(stem.with_name(stem.name + ".png"), picture(tiles, models.preset, titles, heading))
             kept = write_file(stem.with_name(stem.name + ".npy"), latent.getvalue())
             more: dict[str, Any] = {}
             if found.offsets is not None:
@@ -117,6 +120,9 @@ def invert(
                 {
                     "id": patch.id,
                     "region": patch.region,
+                    "source": patch.source,
+                    "quantity": patch.quantity,
+                    "caveats": [caveat._asdict() for caveat in limits],
                     "mse": found.mse,
                     "z_norm": found.z_norm,
                     "unexplained": found.unexplained,
@@ -155,6 +161,8 @@ def invert(
         heads += ["observed, grid", "reconstructed, grid"] if grid else []
         title = f"{record['id']}: mse {record['mse']:.5f}, |z| {record['z_norm']:.2f}, {record['picture']}"
         table(heads, lines, title=title)
+        for caveat in record["caveats"]:
+            typer.echo(f"caution: {caveat['text']}")
         _say(record, models)
 
 

@@ -124,6 +124,8 @@ def _record(patch: Patch, report: PatchReport) -> dict[str, Any]:
     values = quantities(report.values, physical=physical)
     for name, estimate in report.errors.items():
         values[name] |= {"error": estimate.error, "bias": estimate.bias}
+    for name, one in report.systematic.items():
+        values[name]["systematic"] = quantity(one.offset, unit_of(name, True), error=one.error, basis=one.basis)
     for name, entry in report.radial.items():
         values[name]["radial"] = quantity(entry.value, unit_of(name, True), low=entry.low, high=entry.high)
     told = {n: quantity(h.value, h.unit, keyword=h.keyword, reason=h.reason) for n, h in report.header.items()}
@@ -146,6 +148,7 @@ def _record(patch: Patch, report: PatchReport) -> dict[str, Any]:
         "header": told,
         "active": quantities(report.active, physical=physical),
         "bitmap_region": quantities(report.region, physical=physical),
+        "centres": quantities(report.centres, physical=physical),
         "joy": _verdict(about.joy),
         "hale": _verdict(about.hale),
         "tilt": {"value": about.tilt_deg, "error": about.tilt_error_deg, "unit": "deg"},
@@ -176,15 +179,31 @@ def _print(record: dict[str, Any]) -> None:
     if shown:
         noise = record["noise"]
         typer.echo(f"noise {noise['gauss']:.1f} G ({noise['source']}); the value less its bias has the error")
+        _tell_systematic(record["parameters"])
     elif record["noise"]["source"]:
         typer.echo(f"no errors: {record['noise']['source']}")
     for name, entry in record["parameters"].items():
         if "radial" in entry:
             radial = entry["radial"]
             typer.echo(f"{name} of the radial field, estimated: {radial['low']:.2g} to {radial['high']:.2g}")
+    if record["centres"]:
+        shown_centres = ", ".join(f"{name} {readable(entry)}" for name, entry in record["centres"].items())
+        typer.echo(f"centres as the header defines them: {shown_centres}")
     for reason in dict.fromkeys(told["reason"] for told in record["header"].values()):
         typer.echo(f"header: {reason}")
     typer.echo(_laws(record) + "\n")
+
+
+def _tell_systematic(entries: dict[str, Any]) -> None:
+    """What the inversion adds to the first number that has it, apart from noise."""
+    for name, entry in entries.items():
+        one = entry.get("systematic")
+        if one is not None and entry["value"]:
+            typer.echo(
+                f"not of the noise: the filling factor of plage adds {one['value'] / entry['value']:.0%} ± "
+                f"{one['error'] / entry['value']:.0%} to {name} ({one['basis']})"
+            )
+            return
 
 
 def _title(record: dict[str, Any]) -> str:

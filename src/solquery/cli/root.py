@@ -144,7 +144,9 @@ def simulate(
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; all cores by default.")] = None,
     quantity: Annotated[
         list[str] | None,
-        typer.Option(help="radial (the default), line-of-sight or noise-free; several give pairs of one instant."),
+        typer.Option(
+            help="radial (the default), line-of-sight, noise-free or noise-free-observed; several show one instant."
+        ),
     ] = None,
     json: Json = False,
 ) -> None:

@@ -222,7 +222,9 @@ def _axes(field: np.ndarray, scale_mm: tuple[float, float] | None) -> list[float
 
 def _tilt_error(patch: Patch) -> ErrorEstimate:
     try:
-        return parameter_errors(patch.field, patch.scale_mm, None, ["axis_angle"])["axis_angle"]
+        return parameter_errors(patch.field, patch.scale_mm, None, ["axis_angle"], quantity=patch.quantity)[
+            "axis_angle"
+        ]
     except SolqueryError:
         if patch.source == "real":
             raise

@@ -13,7 +13,17 @@ from scipy.special import ndtri
 from ..errors import SolqueryError
 from .texture import EMPTY_GAUSS, EMPTY_PX
 
-__all__ = ["LAGS_PX", "NoiseModel", "draw_noise", "estimate_noise", "quiet_pixels", "white_noise"]
+__all__ = [
+    "HIDDEN_SHARE",
+    "HIDDEN_UNSURE",
+    "LAGS_PX",
+    "NoiseModel",
+    "draw_hidden",
+    "draw_noise",
+    "estimate_noise",
+    "quiet_pixels",
+    "white_noise",
+]
 
 #: correlation is followed to this many pixels
 LAGS_PX = 32
@@ -27,6 +37,11 @@ _BLOCK_PX = 8
 _MARGIN_MM = 2.2
 #: weak field that no pixel shows: windows of so many pixels in which the noise's variance is so much exceeded
 _CALM_PX, _CALM_TIMES = 31, 1.3
+#: field that hides in quiet pixels: its standard deviation as a share of what these show, between what observed pairs
+#: and simulated frames have (scripts/measure_hidden_field.py), and how far that is unsure, relative to it
+HIDDEN_SHARE, HIDDEN_UNSURE = 0.33, 0.45
+#: its correlation falls to a half at this distance, Mm; a power of a normal variate has its long tail
+_HIDDEN_MM, _HIDDEN_POWER = 1.06, 3.0
 #: at so many quantiles the shape of the noise is kept
 _KNOTS = 60
 
@@ -49,6 +64,12 @@ class NoiseModel:
         Share of the patch's pixels that it was estimated from; NaN where it was given.
     level_error
         Standard error of the level, relative to it.
+    hidden
+        Share of the level that is taken for weak field of the Sun, not noise, as a ratio of standard deviations; 0 for
+        a level that somebody states.
+    transverse
+        Whether it is that of the transverse field of HMI, as radial fields have it: where the region's field says which
+        way the transverse field points, it adds to the field (`solquery.physics.noise`).
     source
         Where it comes from, for a reader.
     """
@@ -58,6 +79,8 @@ class NoiseModel:
     sizes: np.ndarray | None = None
     quiet_fraction: float = float("nan")
     level_error: float = 0.0
+    hidden: float = 0.0
+    transverse: bool = False
     source: str = ""
 
     @property
@@ -68,7 +91,14 @@ class NoiseModel:
     def at_level(self, gauss: float) -> NoiseModel:
         """The same correlation and shape at a level that somebody states, in every pixel."""
         how = "independent pixels" if self.correlation is None else "correlated as the quiet pixels are"
-        return replace(self, level=float(gauss), level_error=0.0, source=f"{gauss:g} G as given, {how}")
+        return replace(
+            self,
+            level=float(gauss),
+            level_error=0.0,
+            hidden=0.0,
+            transverse=False,
+            source=f"{gauss:g} G as given, {how}",
+        )
 
     def excess(self, side: int = 8) -> float:
         """Variance of the mean over `side` x `side` pixels, in units of that of independent pixels."""
@@ -192,11 +222,11 @@ def _correlation(values: np.ndarray, quiet: np.ndarray) -> np.ndarray:
     return np.asarray(found / found[LAGS_PX, LAGS_PX] * taper, dtype=np.float32)
 
 
-def estimate_noise(field: Any, scale_mm: tuple[float, float] | None = None) -> NoiseModel:
+def estimate_noise(field: Any, scale_mm: tuple[float, float] | None = None, quantity: str = "radial") -> NoiseModel:
     """Level, correlation and shape of the noise of a patch, from its own quiet pixels.
 
-    Field that is weaker than the noise cannot be told from it and counts as noise: the level is what the quiet pixels
-    show.
+    Field that is weaker than the noise cannot be told from it: the level is what the quiet pixels show, and how much of
+    it is field is known on average only (`HIDDEN_SHARE`).
 
     Parameters
     ----------
@@ -204,6 +234,8 @@ def estimate_noise(field: Any, scale_mm: tuple[float, float] | None = None) -> N
         (H, W) G; pixels that are not finite are missing.
     scale_mm
         (y, x) Mm per pixel; sets how far from strong field a pixel has to lie.
+    quantity
+        ``radial``, whose noise is that of the transverse field, or ``line-of-sight``.
 
     Returns
     -------
@@ -235,6 +267,8 @@ def estimate_noise(field: Any, scale_mm: tuple[float, float] | None = None) -> N
         sizes=_sizes(unit[quiet]),
         quiet_fraction=share,
         level_error=float(np.sqrt(0.5 * (correlation.astype(np.float64) ** 2).sum() / number)),
+        hidden=HIDDEN_SHARE,
+        transverse=quantity == "radial",
         source=f"quiet pixels of the patch, {share:.0%} of it",
     )
 
@@ -313,3 +347,25 @@ def draw_noise(model: NoiseModel, shape: tuple[int, int], count: int, seed: int 
     if model.sizes is not None:
         out = _shaped(out, model.sizes)
     return np.asarray(out * np.asarray(model.level, dtype=np.float32), dtype=np.float32)
+
+
+def draw_hidden(
+    model: NoiseModel, shape: tuple[int, int], count: int, scale_mm: tuple[float, float] | None = None, seed: int = 0
+) -> np.ndarray:
+    """Weak field as it hides under the noise of a model, (count, H, W) float32, G: of both signs, in small patches.
+
+    Its standard deviation is `NoiseModel.hidden` times the level; size and tail of its patches are those of the
+    line-of-sight field in the quiet pixels of radial frames.
+    """
+    step = _HIDDEN_MM / 2.9 if scale_mm is None else float(np.sqrt(scale_mm[0] * scale_mm[1]))
+    lag = np.arange(-LAGS_PX, LAGS_PX + 1)
+    distance = np.hypot(lag[:, None], lag[None, :])
+    taper = np.clip(2.0 - 2.0 * distance / LAGS_PX, 0.0, 1.0)
+    correlation = taper / (1.0 + (distance * step / _HIDDEN_MM) ** 2)
+    size = _normal()[1] ** _HIDDEN_POWER
+    # the mean square of a normal variate to that power is a double factorial
+    size = size / np.sqrt(float(np.prod(np.arange(2 * _HIDDEN_POWER - 1, 0, -2))))
+    hidden = replace(
+        model, level=model.hidden * np.asarray(model.level), correlation=correlation.astype(np.float32), sizes=size
+    )
+    return draw_noise(hidden, shape, count, seed)

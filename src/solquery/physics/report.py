@@ -11,6 +11,7 @@ import numpy as np
 from ..errors import SolqueryError
 from ..patch import Patch
 from .bipole_laws import Laws, laws
+from .centres import flux_centres
 from .keywords import HeaderValue, header_values
 from .line_of_sight import RadialEstimate, radial_estimates
 from .noise import ErrorEstimate, parameter_errors
@@ -18,6 +19,7 @@ from .observed import measure_within, region_window
 from .quiet import NoiseModel, estimate_noise
 from .registry import get_parameter, parameters
 from .sharp import measure_active, measure_region
+from .systematic import Systematic, systematics
 
 __all__ = ["PatchReport", "describe_patch"]
 
@@ -32,6 +34,8 @@ class PatchReport:
         Parameter to value.
     errors
         Parameter to bias and standard error; empty where errors were not asked for or the noise is not known.
+    systematic
+        Parameter to what the inversion of HMI adds to it apart from noise (`systematics`), in no part of `errors`.
     noise
         The model of the noise that the errors come from, or None.
     noise_fault
@@ -40,6 +44,9 @@ class PatchReport:
         Parameter to the value of the header, with the reason for a difference.
     active, region
         Parameters over the pixels of a bitmap: active ones, and all of the region; empty without a bitmap.
+    centres
+        PSEP, AXIS, TILT and POL by the header's definition of the polarities' centres (`flux_centres`); empty without a
+        bitmap.
     radial
         For a line-of-sight field: estimates of the radial values; empty where they cannot be estimated.
     laws
@@ -48,11 +55,13 @@ class PatchReport:
 
     values: dict[str, float]
     errors: dict[str, ErrorEstimate] = field(default_factory=dict)
+    systematic: dict[str, Systematic] = field(default_factory=dict)
     noise: NoiseModel | None = None
     noise_fault: str = ""
     header: dict[str, HeaderValue] = field(default_factory=dict)
     active: dict[str, float] = field(default_factory=dict)
     region: dict[str, float] = field(default_factory=dict)
+    centres: dict[str, float] = field(default_factory=dict)
     radial: dict[str, RadialEstimate] = field(default_factory=dict)
     laws: Laws | None = None
 
@@ -95,7 +104,7 @@ def describe_patch(
     noise, fault, found = None, "", {}
     if errors:
         try:
-            noise = estimate_noise(patch.field, patch.scale_mm)
+            noise = estimate_noise(patch.field, patch.scale_mm, patch.quantity)
         except SolqueryError as error:
             fault = str(error)
         if noise_gauss is not None:
@@ -108,14 +117,17 @@ def describe_patch(
         _plain(f(patch.field, bitmap, patch.scale_mm, wanted)) for f in (measure_active, measure_region)
     ]  # fmt: skip
     physical = patch.scale_mm is not None
+    known = {n: v - found[n].bias if n in found and np.isfinite(found[n].bias) else v for n, v in values.items()}
     return PatchReport(
         values=values,
         errors={n: found[n] for n in wanted if n in found},
+        systematic=systematics(patch, wanted, known) if physical and errors else {},
         noise=noise,
         noise_fault=fault,
         header={n: h for n, h in header_values(patch.keywords, patch.quantity).items() if physical and n in values},
         active=over[0],
         region=over[1],
+        centres=_centres(patch, bitmap, wanted),
         radial=_radial(patch, wanted),
         laws=laws(patch, found.get("axis_angle", ErrorEstimate(0.0, float("inf")) if fault else None)),
     )
@@ -123,6 +135,15 @@ def describe_patch(
 
 def _plain(values: dict[str, Any]) -> dict[str, float]:
     return {name: float(v[0]) for name, v in values.items()}
+
+
+def _centres(patch: Patch, bitmap: Any, wanted: list[str]) -> dict[str, float]:
+    if bitmap is None:
+        return {}
+    try:
+        return {n: v for n, v in flux_centres(patch, bitmap).values().items() if n in wanted}
+    except SolqueryError:
+        return {}
 
 
 def _radial(patch: Patch, wanted: list[str]) -> dict[str, RadialEstimate]:

@@ -16,7 +16,7 @@ from .registry import measure
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["CEA_PIXEL_CM2", "CEA_PIXEL_MM", "UsfluxCmask", "measure_active", "measure_region", "usflux_cmask"]
+__all__ = ["ACTIVE", "CEA_PIXEL_CM2", "CEA_PIXEL_MM", "UsfluxCmask", "measure_active", "measure_region", "usflux_cmask"]
 
 #: side of a SHARP CEA pixel: 0.03 degree of arc, in Mm
 CEA_PIXEL_MM = 0.364425
@@ -27,7 +27,7 @@ CEA_PIXEL_CM2 = 1.328054e15
 _BITMAP_FROM = 30
 _CONFIDENCE_FROM = 70
 #: bitmap value of the active pixels of the region
-_ACTIVE = 34
+ACTIVE = 34
 
 
 class UsfluxCmask(NamedTuple):
@@ -95,7 +95,7 @@ def measure_active(
     ValueError
         When the shapes differ.
     """
-    return _over(field, np.asarray(bitmap) == _ACTIVE, scale_mm, names)
+    return _over(field, np.asarray(bitmap) == ACTIVE, scale_mm, names)
 
 
 def measure_region(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .. import notebook
+from ..archive.view import caveats_of_row
 from ..grey import stretched
 from .index import Match
 
@@ -19,11 +20,22 @@ if TYPE_CHECKING:
     from ..config import Preset
     from ..patch import Patch
 
-__all__ = ["Matches"]
+__all__ = ["Matches", "title_of"]
 
 #: matches whose pictures a notebook shows
 _SHOWN = 20
 _PARAMETERS = ("tuf", "r", "psep", "tilt")
+
+
+def title_of(match: Match) -> str:
+    """Rank, region, source and distance of a match, and the names of what limits its picture: a title of two lines.
+
+    >>> title_of(Match("p", "HARP 1422", 0.25, 1, {"source": "real", "mu": 0.08}))
+    '1: HARP 1422\\nreal, 0.25, limb'
+    """
+    limits = [caveat.name for caveat in caveats_of_row(match.row)]
+    about = [str(match.row.get("source")), f"{match.distance:.3g}", *limits]
+    return f"{match.rank}: {match.region}\n{', '.join(about)}"
 
 
 class Matches(list[Match]):
@@ -79,7 +91,7 @@ class Matches(list[Match]):
 
         tiles = [("query", np.asarray(self.preset.to_gauss(self.query)))]
         for match, patch in zip(self, self.patches(), strict=True):
-            tiles.append((f"{match.rank}: {match.region}\n{patch.source}, {match.distance:.3g}", patch.field))
+            tiles.append((title_of(match), patch.field))
         rows = -(-len(tiles) // columns)
         figure = Figure(figsize=(2.4 * columns, 2.4 * rows), layout="constrained")
         for place, (title, field) in enumerate(tiles, start=1):
@@ -92,7 +104,7 @@ class Matches(list[Match]):
     def _repr_html_(self) -> str:
         from ..physics import unit_of
 
-        heads = ("", "", "id", "region", "source", "distance", *_PARAMETERS)
+        heads = ("", "", "id", "region", "source", "distance", *_PARAMETERS, "limits")
         query = notebook.picture(np.asarray(self.preset.to_gauss(self.query)), "the query")
         rows: list[tuple[object, ...]] = [("", query, "query", *[""] * (len(heads) - 3))]
         shown = self[:_SHOWN]
@@ -101,5 +113,6 @@ class Matches(list[Match]):
             values = [notebook.number(match.row.get(name), unit_of(name, True)) for name in _PARAMETERS]
             picture = notebook.picture(patch.field, f"magnetogram of {match.region}")
             about = (match.id, match.region, patch.source, f"{match.distance:.4g}")
-            rows.append((match.rank, picture, *about, *values))
+            limits = "; ".join(caveat.text for caveat in caveats_of_row(match.row))
+            rows.append((match.rank, picture, *about, *values, limits))
         return notebook.table(heads, rows, f"{len(self)} matches of {self.archive.uri} · {notebook.GREY}")

@@ -124,6 +124,7 @@ def observe(
     west: bool,
     rng: np.random.Generator,
     instrument: Instrument = INSTRUMENT,
+    noise: bool = True,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Observe a field.
 
@@ -136,7 +137,10 @@ def observe(
     west
         Whether the limb is to the west (right).
     rng
-        Generator of the noise.
+        Generator of the place of the detector's pixels and of the noise.
+    noise
+        False leaves out the noise of the polarisation and what it does to the disambiguation: what HMI would report of
+        this field after an endless exposure, on the same pixels, with the same filling factor.
 
     Returns
     -------
@@ -158,9 +162,10 @@ def observe(
         along = -along
     m = np.interp(start + np.arange(columns) * step, np.arange(nx), mu).astype(np.float32)
     sine = np.sqrt(1.0 - m * m)
-    noise = _noise(b, m, sine, rng, instrument)
+    still = np.zeros_like(b)
+    parts = _noise(b, m, sine, rng, instrument) if noise else (still, still, still, _lean(b, sine))
     seen, los = np.empty_like(b), np.empty_like(b)
-    _measure(b, along, across, *noise, m, sine, instrument.unresolved, instrument.full_gauss, seen, los)
+    _measure(b, along, across, *parts, m, sine, instrument.unresolved, instrument.full_gauss, seen, los)
     seen, los = (smooth(f, instrument.remap_px, 0.6 * instrument.remap_px) for f in (seen, los))
     back = -start / step
     return resample_columns(seen, back, 1.0 / step, nx), resample_columns(los, back, 1.0 / step, nx)
@@ -193,7 +198,7 @@ def _noise(
     u *= varies
 
     # the choice of sign: leans to the smoothed field, else hangs together in patches; random where nothing is optimised
-    lean = smooth(b, 3.0, 3.0) * 1.2 * sine[None]
+    lean = _lean(b, sine)
     size = instrument.sign_coherence_px
     patch = np.zeros(shape, np.float32)
     for factor, weight in ((0.45, 0.75), (1.0, 1.0), (2.4, 0.8)):
@@ -206,6 +211,11 @@ def _noise(
     fine = white()
     reference = lean + 45.0 * coherent * patch + 45.0 * (1.2 - np.minimum(coherent, 1.0)) * fine
     return los, q, u, reference.astype(np.float32)
+
+
+def _lean(b: np.ndarray, sine: np.ndarray) -> np.ndarray:
+    """What the disambiguation expects of the transverse field, (ny, columns) G: that of a smooth radial field."""
+    return np.asarray(smooth(b, 3.0, 3.0) * 1.2 * sine[None], np.float32)
 
 
 def _slow(shape: tuple[int, int], rng: np.random.Generator, step: int = 12, sigma: float = 1.6) -> np.ndarray:

@@ -21,6 +21,7 @@ import numpy as np
 
 __all__ = ["ANTI_HALE_SHARE", "Bipole", "OldFlux", "Polarity", "RegionPlan", "SpotPlan", "draw_region"]
 
+#: share of bipoles that break Hale's law: 8.4 +- 0.8 % (McClintock et al. 2014)
 ANTI_HALE_SHARE = 0.084
 #: how far the plage of a polarity reaches toward the other one, as a share of how far it reaches away from it
 _INWARD = 0.3

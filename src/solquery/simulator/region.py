@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import deepcopy
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -22,10 +23,11 @@ from .state import Snapshot
 __all__ = ["QUANTITIES", "carrington_longitude", "noise_free", "simulate_region"]
 
 #: what can be simulated of a frame
-QUANTITIES = ("radial", "line-of-sight", "noise-free")
+QUANTITIES = ("radial", "line-of-sight", "noise-free", "noise-free-observed")
 #: Julian date of 2000 January 1.5
 _JD_2000 = 2451545.0
-_SUFFIX = {"radial": "", "line-of-sight": "-los", "noise-free": "-clean"}
+_SUFFIX = {"radial": "", "line-of-sight": "-los", "noise-free": "-clean", "noise-free-observed": "-observed-clean"}
+_SEGMENT = {"radial": "Br", "line-of-sight": "magnetogram"}
 
 
 def noise_free(
@@ -104,8 +106,9 @@ def simulate_region(
         How many of them are made, chosen at random; each is the same patch that it is among all. The box is drawn
         around what shows in all `frames`, so that a region of one frame is no frame of a region of twenty.
     quantity
-        ``radial`` (Br), ``line-of-sight``, ``noise-free`` (Br as resolved, before noise and foreshortening), or several
-        of them: a pair of patches of one frame shows the same instant.
+        ``radial`` (Br), ``line-of-sight``, ``noise-free`` (Br as resolved, before noise and foreshortening),
+        ``noise-free-observed`` (Br as HMI would report it without noise of the polarisation: foreshortened, inverted
+        and remapped as ``radial`` is), or several of them: patches of one frame show the same instant.
     rates, instrument
         Rates of the transport, and what the instrument adds.
 
@@ -155,7 +158,13 @@ def _frame(
     longitude = plan.longitude_deg + ROTATION_DEG_PER_DAY * since.total_seconds() / 86400.0
     mu_columns, mu = cosine_map(shape, plan.latitude_deg, longitude, b0)
     fields = {"noise-free": clean}
-    if set(wanted) - {"noise-free"}:
+    if "noise-free-observed" in wanted:
+        # the same pixels of the detector as the frame with noise has
+        same = deepcopy(rng)
+        fields["noise-free-observed"], _ = observe(
+            clean, horizontal_y, horizontal_x, mu_columns, longitude > 0, same, instrument, noise=False
+        )
+    if {"radial", "line-of-sight"} & set(wanted):
         radial, los = observe(clean, horizontal_y, horizontal_x, mu_columns, longitude > 0, rng, instrument)
         fields |= {"radial": radial, "line-of-sight": los}
     states = [dict(s, centroids_mm=[c and [c[0] - y0, c[1] - x0] for c in s["centroids_mm"]]) for s in snapshot.states]
@@ -172,7 +181,7 @@ def _frame(
             region=f"SIM {seed}-{index}",
             source="simulated",
             quantity="line-of-sight" if name == "line-of-sight" else "radial",
-            segment={"radial": "Br", "line-of-sight": "magnetogram", "noise-free": "noise-free"}[name],
+            segment=_SEGMENT.get(name, name),
             t_rec=when.strftime("%Y.%m.%d_%H:%M:%S_TAI"),
             latitude_deg=plan.latitude_deg,
             longitude_deg=float(longitude),
