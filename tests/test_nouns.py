@@ -84,7 +84,8 @@ def test_errors_of_a_table_are_those_of_the_quiet_pixels(patches):
 
     patch = patches[0]
     table = sq.qtable(patch, ["tuf", "net_flux"], errors=True)
-    expected = parameter_errors(patch.field, patch.scale_mm, names=["tuf", "net_flux"])
+    asked = {"names": ["tuf", "net_flux"], "quantity": patch.quantity}
+    expected = parameter_errors(patch.field, patch.scale_mm, **asked)
     assert table["tuf_error"][0].to_value("Mx") == pytest.approx(expected["tuf"].error)
     assert len(sq.qtable(patches[:3], ["tuf"])) == 3
 
