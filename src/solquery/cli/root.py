@@ -306,6 +306,8 @@ _VERBS = {
     "invert": "invert",
     "search": "search",
     "sketch": "sketch",
+    "translate": "translate",
+    "farside": "farside",
     "index": "index",
     "fetch": "fetch",
     "archive": "archive",
