@@ -135,15 +135,17 @@ def pairs_of_archive(archive: Archive, kind: str, where: str | None = None) -> I
         for row in rows:
             by_frame.setdefault((row["region"], row["t_rec"]), {})[row["segment"]] = row["id"]
         first, second = _SEGMENTS[chosen.name]
-        for ids in by_frame.values():
-            if first in ids and second in ids:
-                found += 1
-                yield Pair(archive.get(ids[first]), archive.get(ids[second]))
+        listed = [i[s] for i in by_frame.values() if first in i and second in i for s in (first, second)]
+        patches = archive.patches(ids=listed)
+        # two at a time, given and wanted
+        for given, wanted in zip(patches, patches, strict=True):
+            found += 1
+            yield Pair(given, wanted)
         lacks = f"of one instant with segments {first} and {second}"
     else:
         segment = "magnetogram" if chosen.reads == "line-of-sight" else "Br"
-        for number, row in enumerate(row for row in rows if row["segment"] == segment):
-            patch = archive.get(row["id"])
+        listed = [row["id"] for row in rows if row["segment"] == segment]
+        for number, patch in enumerate(archive.patches(ids=listed)):
             if chosen.name == "missing-to-filled" and min(_sides(patch)) < 2.1 * _BLOCKS[1]:
                 continue
             pair = made_pair(chosen, patch, number)
