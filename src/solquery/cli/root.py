@@ -307,7 +307,6 @@ _VERBS = {
     "search": "search",
     "sketch": "sketch",
     "translate": "translate",
-    "farside": "farside",
     "index": "index",
     "fetch": "fetch",
     "archive": "archive",

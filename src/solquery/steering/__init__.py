@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from .direct import HOLD_SLACK, steer
     from .directions import Directions, NoDirection, fit_directions
     from .editing import Traversal, latent_traversal, shift
-    from .ensemble import Ensemble, draw_ensemble, low_resolution
     from .entanglement import EntanglementTable, entanglement_table, local_changes
     from .exact_traversal import exact_traversal, exact_traversals
     from .inversion import Inversion, invert
@@ -44,7 +43,6 @@ __all__ = [
     "Answer",
     "Blob",
     "Directions",
-    "Ensemble",
     "EntanglementTable",
     "Inversion",
     "LatentTable",
@@ -63,7 +61,6 @@ __all__ = [
     "compare_with_svm",
     "conditional_normal",
     "decode_latent",
-    "draw_ensemble",
     "edit_inversion",
     "encode_latent",
     "entanglement_table",
@@ -77,7 +74,6 @@ __all__ = [
     "invert_sketch",
     "latent_traversal",
     "local_changes",
-    "low_resolution",
     "measure_latents",
     "observed_holds",
     "open_latent",
@@ -113,7 +109,6 @@ __getattr__, __dir__ = lazily(
         "inverted_edits": "edit_inversion observed_holds",
         "latent_text": "decode_latent encode_latent open_latent",
         "latents": "LatentTable SteeringError SteeringWarning measure_latents prior_norm_range render sample_latents",
-        "ensemble": "Ensemble draw_ensemble low_resolution",
         "entanglement": "EntanglementTable entanglement_table local_changes",
         "projection": "Projection best_axes project",
         "reconstruction": "Reconstruction first_guess reconstruct reconstruct_in_steps",
