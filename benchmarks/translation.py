@@ -25,12 +25,15 @@ from typing import Any
 
 import numpy as np
 import torch
+from astropy.io import fits
 from torch import nn
 from torch.nn import functional as F
 
-from solquery import Archive, Model, SolqueryError, read_sharp
-from solquery.translation import KINDS, Kind, Pair, pairs_of_archive
+from solquery import Archive, Model, Patch, SolqueryError, read_sharp
+from solquery.sharp.header import RSUN_MM
+from solquery.translation import KINDS, Kind, Pair, pairs_of_archive, translate
 from solquery.translation.fitting import STRONG_GAUSS, Sample, fit_methods, samples_of
+from solquery.translation.grid import values_on, whole_window
 from solquery.translation.maps import METHODS, left_as_is, smoothly_filled
 
 Maker = Callable[[Sample], np.ndarray]
@@ -223,6 +226,7 @@ def main() -> None:
     parser.add_argument("--most", type=int, default=10**6, help="pairs of a kind at most")
     parser.add_argument("--steps", type=int, default=300, help="of the U-Net; 0 leaves it out")
     parser.add_argument("--observed", nargs=2, metavar=("LOS", "BR"), help="folders of real files")
+    parser.add_argument("--mdi", metavar="FOLDER", help="full disks of MDI: what the map that ships makes of them")
     parser.add_argument("--save", type=Path, help="folder for the maps of method filters")
     parser.add_argument("--source", default="", help="what the record of a saved map says of its pairs")
     parser.add_argument("--seed", type=int, default=0)
@@ -231,6 +235,10 @@ def main() -> None:
     torch.set_num_threads(1)
     model = Model.load(options.model) if options.model else None
     archive, document = Archive.open(options.archive), {}
+    if options.mdi:
+        document["mdi"] = on_disks(options.mdi)
+        if not options.json:
+            print(*document["mdi"], sep="\n", flush=True)
     for name in options.kinds.split(","):
         began = time.perf_counter()
         pairs = [p for p, _ in zip(pairs_of_archive(archive, name, options.where), range(options.most), strict=False)]
@@ -263,6 +271,36 @@ def on_real(kind: Kind, simulated: Sequence[Pair], real: Sequence[Pair], steps: 
         "fitted_on": [len(samples), len({s.region for s in samples})], "asked": [len(asked), len(regions)],
         "rows": rows,
     }  # fmt: skip
+
+
+def on_disks(folder: str) -> list[dict[str, float]]:
+    """The middle of full disks of MDI, where foreshortening is small, and what the map that ships makes of them.
+
+    Nobody knows what HMI would have seen: told are the noise of quiet pixels, by the median of their strength, and the
+    factor between both fields over 300 G.
+    """
+    rows = []
+    for file in sorted(glob.glob(f"{folder}/mdi.fd_*.fits")):
+        with fits.open(file) as units:
+            image = units[-1]
+            header, field = image.header, np.asarray(image.data, np.float32)
+        radius = float(header["RSUN_OBS"]) / float(header["CDELT1"]) if "RSUN_OBS" in header else float(header["R_SUN"])
+        x, y, half = round(float(header["CRPIX1"])), round(float(header["CRPIX2"])), round(0.4 * radius)
+        field = np.nan_to_num(field[y - half : y + half, x - half : x + half])
+        scale = (RSUN_MM / radius,) * 2
+        b0 = float(header.get("CRLT_OBS", header.get("SOLAR_B0", 0.0)))
+        patch = Patch(
+            field, scale, Path(file).stem, "MDI disk", "real", "line-of-sight", "magnetogram", latitude_deg=b0,
+            longitude_deg=0.0, b0_deg=b0, mu=1.0,
+        )  # fmt: skip
+        made = translate(patch, "mdi-to-hmi")
+        given = values_on(patch, whole_window(patch, made.scale_mm or scale))[0]
+        strong = np.abs(given) > 300
+        row = {"quiet_given": given[~strong], "quiet_made": made.field[~strong]}
+        told = {name: float(np.nanmedian(np.abs(v)) / 0.6745) for name, v in row.items()}
+        factor = float(np.nansum(made.field[strong] * given[strong]) / np.square(given[strong]).sum(dtype=np.float64))
+        rows.append({"file": Path(file).name, **told, "strong": int(strong.sum()), "factor": factor})
+    return rows
 
 
 def filtered(samples: list[Sample], kind: Kind) -> Maker:
