@@ -88,13 +88,18 @@ def translate(what: Any, translation: Translation | str | Path, *, model: Model 
         raise TranslationError(f"{patch.file or patch.id}: no pixel is {what_is}; there is nothing to mend")
     field = np.where(one.valid, found.fields([one], model)[0], np.nan)
     error = found.error.get(found.method, {})
-    record = {
+    record: dict[str, Any] = {
         "name": found.name, "kind": kind.name, "method": found.method, "of": patch.id, "of_source": patch.source,
         "error": error, "model": found.model, **found.provenance,
     }  # fmt: skip
     if kind.where == "saturated":
         record["saturated_at_gauss"] = saturation_level(patch)
-    cards = {"TRANSLAT": found.name, "TRMETHOD": found.method, "TRFROM": patch.id, "TRSOURCE": patch.source}
+    cards: dict[str, Any] = {
+        "TRANSLAT": found.name,
+        "TRMETHOD": found.method,
+        "TRFROM": patch.id,
+        "TRSOURCE": patch.source,
+    }
     cards |= {key: round(error[name], 2) for key, name in _ERRORS.items() if name in error}
     return replace(
         patch.with_field(field, found.scale_mm, **_moved(patch, window)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from typing import Any
 
 import numpy as np
 
@@ -27,7 +28,7 @@ def picture_of(given: Patch, made: Patch) -> bytes:
     error = told.get("error", {}).get("rms_gauss")
     ending = "" if error is None else f", error {error:.0f} G"
     titles = [f"{given.source}, {given.quantity}", f"translated by {told.get('name')}: {made.quantity}{ending}"]
-    image = None
+    image: Any = None
     for axis, patch, title in zip(axes, (given, made), titles, strict=True):
         image = axis.imshow(
             np.ma.masked_invalid(patch.field), origin="lower", cmap=grey, interpolation="nearest",
