@@ -9,6 +9,7 @@ from blob_sun import line_of_sight, radial
 from solquery.simulator import Instrument, observe
 from solquery.simulator.observation import cosine_map
 from solquery.translation import TranslationError, mdi_like, saturated, with_missing_block
+from solquery.translation.grid import Window, values_on
 
 
 @pytest.mark.parametrize("longitude", [0.0, 55.0])
@@ -41,6 +42,15 @@ def test_a_block_is_missing_where_the_field_is():
     assert (holed.field[~lost] == patch.field[~lost]).all()
     with pytest.raises(TranslationError, match="too small"):
         with_missing_block(patch, 80.0)
+
+
+def test_a_pixel_of_which_half_is_missing_has_a_value():
+    field = np.full((40, 40), 100.0, np.float32)
+    field[10:20, 11:21] = np.nan
+    patch = radial(1).with_field(field, (0.9111, 0.9111))
+    field, lost = values_on(patch, Window((20, 20), (1.8222, 1.8222), (0.0, 0.0)))
+    assert (np.abs(lost - 0.5) < 1e-6).any()
+    np.testing.assert_allclose(field[lost <= 0.5], 100.0, rtol=1e-5)
 
 
 def test_a_clipped_field_ends_at_its_limit():

@@ -97,8 +97,9 @@ def values_on(patch: Patch, window: Window) -> tuple[np.ndarray, np.ndarray]:
     there = np.isfinite(patch.field)
     share = _placed(there.astype(np.float32), patch.scale_mm, window)
     total = _placed(np.where(there, patch.field, 0.0).astype(np.float32), patch.scale_mm, window)
-    known = share > 1.0 - _MOST_MISSING
-    return np.where(known, total / np.maximum(share, 1e-6), 0.0).astype(np.float32), 1.0 - share
+    lost = 1.0 - share
+    # whatever is not missing by `Seen.missing` has a value, down to the pixel of which exactly half is there
+    return np.where(lost > _MOST_MISSING, 0.0, total / np.maximum(share, 1e-6)).astype(np.float32), lost
 
 
 def saturation_level(patch: Patch) -> float:
