@@ -36,7 +36,7 @@ class Patch:
     region
         What frames of one region share, e.g. ``HARP 377``, ``NOAA 11158``, ``SIM 7-12``. Split and group by this.
     source
-        ``real``, ``simulated`` or ``generated``.
+        ``real``, ``simulated`` or ``generated``; ``sketch`` and ``translated`` for what no archive takes.
     quantity
         ``radial`` (Br) or ``line-of-sight``.
     t_rec
@@ -77,12 +77,25 @@ class Patch:
         told = [f"{ny} x {nx}", self.source, self.quantity]
         if self.scale_mm is not None:
             told.insert(1, f"{ny * self.scale_mm[0]:.0f} x {nx * self.scale_mm[1]:.0f} Mm")
-        return f"<Patch {self.id!r}: {', '.join([*told, *filter(None, [self.t_rec])])}>"
+        told += filter(None, [self.t_rec, self._translated()])
+        return f"<Patch {self.id!r}: {', '.join(told)}>"
+
+    def _translated(self) -> str:
+        """By which map a translated patch was made, and with which error; empty for any other."""
+        made = self.truth.get("translation")
+        if not isinstance(made, dict):
+            return ""
+        error = made.get("error", {}).get("rms_gauss")
+        return f"by {made.get('name')}" + ("" if error is None else f" with an error of {error:.0f} G")
 
     def _repr_html_(self) -> str:
         """The patch in a notebook: its picture with its scale, and what is known of it."""
         ny, nx = self.field.shape
-        rows = {"region": self.region, "source": f"{self.source}, {self.quantity} field", "time": self.t_rec}
+        rows = {
+            "region": self.region,
+            "source": f"{self.source}, {self.quantity} field {self._translated()}".rstrip(),
+            "time": self.t_rec,
+        }
         if self.scale_mm is not None:
             y_mm, x_mm = self.scale_mm
             rows["size"] = f"{nx * x_mm:.0f} × {ny * y_mm:.0f} Mm, {x_mm:.3g} Mm per pixel"

@@ -69,11 +69,11 @@ def test_strong_field_comes_through(mu):
 
 
 def test_horizontal_field_shows_along_the_line_of_sight_alone():
-    """A field toward the limb adds sin(theta) of itself to the line of sight, and nothing to Br."""
+    """A field toward the limb points away from the observer: the line of sight loses sin(theta) of it, Br nothing."""
     radial = np.full((80, 100), 1200.0, np.float32)
     horizontal = np.full((80, 100), 400.0, np.float32)
     mu = np.full(100, 0.8, np.float32)
-    for west, sign in ((True, 1.0), (False, -1.0)):
+    for west, sign in ((True, -1.0), (False, 1.0)):
         br, los = observe(radial, np.zeros_like(radial), horizontal, mu, west, np.random.default_rng(3))
         assert np.median(br) == pytest.approx(1200.0, rel=0.03)
         assert np.median(los) == pytest.approx(0.8 * 1200 + sign * 0.6 * 400, rel=0.03)

@@ -308,6 +308,7 @@ _VERBS = {
     "invert": "invert",
     "search": "search",
     "sketch": "sketch",
+    "translate": "translate",
     "index": "index",
     "fetch": "fetch",
     "archive": "archive",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from . import finish, training
+from . import finish, training, translate
 
 __all__ = ["register"]
 
@@ -13,3 +13,4 @@ def register(app: typer.Typer) -> None:
     """Add the group."""
     training.register(app)
     finish.register(training.train_app)
+    translate.register_training(training.train_app)

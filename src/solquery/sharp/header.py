@@ -258,4 +258,5 @@ _SOURCE_COMMENT = {
     "real": "an observation of the Sun",
     "simulated": "made by a simulation, not observed",
     "generated": "made by a neural network, not observed",
+    "translated": "estimated from another image, not observed",
 }

@@ -94,7 +94,10 @@ def _measure(radial, along, across, los_noise, q_noise, u_noise, reference, mu, 
     """Line-of-sight and transverse field with noise, the choice of sign, and the radial field that follows.
 
     `along` is the horizontal field toward the limb, `across` perpendicular to it. The transverse field enters
-    quadratically (Q + iU), as in the Stokes parameters, so that noise makes a floor.
+    quadratically (Q + iU), as in the Stokes parameters, so that noise makes a floor. Field toward the limb points away
+    from the observer: the penumbra on the limb side shows the false polarity. The radial field is put together from the
+    mirror image, along reversed, in which the same field results and only the places mirror where the sign is chosen
+    wrongly; so radial frames stay what they were before the line of sight had its sign.
     """
     rows, columns = radial.shape
     for i in range(rows):
@@ -113,7 +116,7 @@ def _measure(radial, along, across, los_noise, q_noise, u_noise, reference, mu, 
             part = amplitude * np.sqrt(max(0.5 * (1.0 + q / (amplitude * amplitude + 1e-6)), 0.0))
             chosen = part if t + reference[i, j] > 0.0 else -part
             seen[i, j] = m * los + s * chosen
-            los_out[i, j] = los
+            los_out[i, j] = m * b - s * along[i, j] + los_noise[i, j]
 
 
 def observe(
