@@ -8,7 +8,6 @@ import warnings
 
 import numpy as np
 import pytest
-from conftest import Bipoles
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -32,10 +31,10 @@ def room(model, tmp_path_factory):
     """The model of these tests on pixels of 7.29 Mm, and an archive of four patches."""
     preset = dataclasses.replace(model.preset, scale_mm=(7.29, 7.29))
     names = ("tuf", "psep", "tilt", "polarity", "r", "area")
-    directions = fit_directions(sample_latents(Bipoles(), preset, 1000, seed=1, names=names))
+    directions = fit_directions(sample_latents(model.generator, preset, 1000, seed=1, names=names))
     archive = Archive.create(str(tmp_path_factory.mktemp("sketch") / "archive"))
     archive.add([patch for index in range(4) for patch in simulate_region(seed=5, index=index, frames=1)])
-    return Service(Model("scaled", preset, Bipoles(), model.encoder, directions), archive)
+    return Service(Model("scaled", preset, model.generator, model.encoder, directions), archive)
 
 
 @pytest.fixture(scope="module")

@@ -37,7 +37,7 @@ export function look() {
   const l = app.state.look, clip = app.health.model.limit_gauss;
   // the colours of HMI are made for 1500 G; else the range is that of the query, for its matches too
   const limit = l.limit || (l.palette === "hmi" ? 1500 : app.now.field ? contrast(app.now.field, ranges()) : clip);
-  return { palette: l.palette, limit, stretch: l.stretch, pil: l.pil, cen: l.cen, clip };
+  return { palette: l.palette, limit, stretch: l.stretch, pil: l.pil, cen: l.cen, close: l.close, clip };
 }
 
 /** Ranges of the colours to choose from, in gauss. */
@@ -98,6 +98,7 @@ export function show() {
   byId("sort").value = state.look.sort;
   byId("pil").checked = state.look.pil;
   byId("cen").checked = state.look.cen;
+  byId("close-up").checked = state.look.close;
   byId("limit").value = state.look.limit;
   byId("limit").options[0].textContent = `Auto: ±${look().limit} G`;
   // what is being typed, and what was refused, stays to be mended

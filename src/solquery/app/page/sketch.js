@@ -56,6 +56,7 @@ export class Sketch {
     this.say("");
     this.list();
     this.box.showModal();
+    this.canvas.focus();
     this.paint();
   }
 
@@ -147,7 +148,7 @@ export class Sketch {
 
   paint() {
     if (!this.canvas.clientWidth) return;
-    draw(this.canvas, fieldOf(this.blobs, this.shape, this.scale), { ...this.handlers.look(), pil: false, cen: false, limit: 1500, scale: this.scale, cross: null });
+    draw(this.canvas, fieldOf(this.blobs, this.shape, this.scale), { ...this.handlers.look(), pil: false, cen: false, limit: 1500, stretch: "linear", scale: this.scale, cross: null });
     const g = this.canvas.getContext("2d"), ratio = this.canvas.width / this.canvas.clientWidth, [h, w] = this.shape, [sy, sx] = this.scale, per = this.canvas.width / (w * sx);
     g.textAlign = "center"; g.textBaseline = "middle"; g.font = `700 ${13 * ratio}px system-ui, sans-serif`;
     for (const [k, blob] of this.blobs.entries()) {

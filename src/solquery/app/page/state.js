@@ -9,7 +9,7 @@ export const fresh = () => ({
   more: [], less: [], kept: {}, list: "kept",
   filters: { source: "any", since: "", until: "", lat: ["", ""], lon: ["", ""], mu: "", region: "", noaa: "", quantity: "any", lasso: null, parameters: {}, grid: {} },
   perRegion: true, notOwn: true, k: 12, by: "hybrid",
-  look: { palette: "grey", limit: 0, stretch: "asinh", numbers: "native", cards: "list", size: 100, sort: "distance", pil: false, cen: false, view: "grid", log: false, cloud: ["tuf", "psep"], map: "tuf" },
+  look: { palette: "grey", limit: 0, stretch: "asinh", numbers: "native", cards: "list", size: 100, sort: "distance", pil: false, cen: false, close: false, view: "grid", log: false, cloud: ["tuf", "psep"], map: "tuf" },
   pair: null,
 });
 
@@ -55,7 +55,7 @@ export function toHash(s, modelHash) {
   if (l.cards !== d.cards) put("cards", l.cards);
   if (l.size !== d.size) put("size", l.size);
   if (l.sort !== d.sort) put("sort", l.sort);
-  put("draw", [l.pil && "pil", l.cen && "cen", l.log && "log"].filter(Boolean).join(","));
+  put("draw", [l.pil && "pil", l.cen && "cen", l.close && "close", l.log && "log"].filter(Boolean).join(","));
   if (l.view !== d.view) put("view", l.view);
   if (String(l.cloud) !== String(d.cloud)) put("cloud", l.cloud.join(","));
   if (l.map !== d.map) put("map", l.map);
@@ -120,7 +120,7 @@ export function fromHash(hash) {
   l.cards = choose("cards", ["grid"], l.cards);
   if (/^\w+$/.test(p.get("sort") || "")) l.sort = p.get("sort");
   l.size = Math.min(250, Math.max(80, Math.trunc(Number(p.get("size") ?? l.size)) || l.size));
-  l.pil = drawn.includes("pil"); l.cen = drawn.includes("cen"); l.log = drawn.includes("log");
+  l.pil = drawn.includes("pil"); l.cen = drawn.includes("cen"); l.close = drawn.includes("close"); l.log = drawn.includes("log");
   l.view = choose("view", ["grid", "native", "made", "gap"], l.view);
   if (/^\w+,\w+$/.test(p.get("cloud") || "")) l.cloud = p.get("cloud").split(",");
   if (/^\w+$/.test(p.get("map") || "")) l.map = p.get("map");
