@@ -117,7 +117,7 @@ def test_it_is_taken_away_as_fits_csv_and_png(opened, tmp_path):
     assert saved["png"].read_bytes()[:4] == b"\x89PNG"
     sunpy = pytest.importorskip("sunpy.map")
     seen = sunpy.Map(saved["fits"])
-    assert seen.meta["source"] == "generated" and seen.data.shape == (128, 128)
+    assert seen.meta["source"] == "generated" and seen.data.shape == Model.load().preset.shape
     pixel_mx = Model.load().preset.scale_mm[0] ** 2 * MX_PER_G_MM2
     flux = abs(seen.data.astype(float)).sum() * pixel_mx
     assert abs(flux - tuf) < 0.001 * tuf, "the file holds the patch on the screen"
