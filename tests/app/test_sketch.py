@@ -61,8 +61,8 @@ def test_a_sketch_becomes_a_region_that_can_be_searched_with(client, room):
     last = state
     assert last["stage"] == "done" and last["observed"]["tuf"]["unit"] == "Mx"
     # the sketch itself: two blobs of 1.2e22 Mx, 80.6 Mm apart
-    assert last["observed"]["tuf"]["grid"]["value"] == pytest.approx(2.4e22, rel=0.02)
-    assert last["observed"]["psep"]["grid"]["value"] == pytest.approx(np.hypot(80, 10), rel=0.02)
+    assert last["observed"]["tuf"]["value"] == pytest.approx(2.4e22, rel=0.02)
+    assert last["observed"]["psep"]["value"] == pytest.approx(np.hypot(80, 10), rel=0.02)
     found = ok(client.post("/api/search", json={"z": last["z"], "k": 3})).json()
     assert len(found["matches"]) == 3
     packed, fields = unpack(ok(client.post("/api/sketch?packed=true", json={"blobs": bipole()})).content)

@@ -122,7 +122,7 @@ export class Sketch {
     else if (event.key === "Delete") this.remove(this.at);
     else return;
     event.preventDefault();
-    if (event.key !== "Delete") this.say(`Blob ${this.at + 1}, ${NAMES[this.blobs[this.at].sign]}: ${this.blobs[this.at].x} Mm west, ${this.blobs[this.at].y} Mm north`);
+    if (event.key !== "Delete") this.say(`Blob ${this.at + 1}, ${NAMES[this.blobs[this.at].sign]}: ${number(this.blobs[this.at].x)} Mm west, ${number(this.blobs[this.at].y)} Mm north`);
   }
 
   /** The blobs as numbers. */
