@@ -110,7 +110,7 @@ def test_by_finger_on_a_phone(browser, opened):
         page.locator("[aria-label='Remove blob 3']").tap()
         page.locator("#sketch-draw").tap()
         until(page, "document.getElementById('title').textContent.includes('sketch')")
-        page.locator("#stop").tap()
+        until(page, "document.getElementById('stop').hidden")
         rest(page)
         assert page.inner_text("#kind") == "generated" and "sketch=" in page.url
     finally:
