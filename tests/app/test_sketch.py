@@ -77,7 +77,7 @@ def test_a_sketch_becomes_a_region_that_can_be_searched_with(client, room):
         (bipole()[:1], "two blobs or more"),
         (bipole(x=5000), "blob 1 at (5000, 5) Mm reaches out of the view"),
         (bipole(flux=9e23), "make it larger or weaker"),
-        (bipole(flux=-1), "greater than 0"),
+        (bipole(flux=-1), "blob 1, flux: Input should be greater than 0"),
         (bipole(sign="north"), "'+' or '-'"),
         (bipole(width=3), "not permitted"),
         ([], "at least 1"),
