@@ -61,7 +61,13 @@ def training(kind: str, document: dict[str, Any]) -> list[str]:
     if story:
         patches = story.get("patches") or (story.get("data", {}).get("shape") or [None])[0]
         rows += [("patches in the training set", number(patches)), ("seed", number(story.get("seed")))]
-        shown = story.get("provenance", {}).get("encoder")
+        given = story.get("provenance", {})
+        if given.get("real"):
+            harps = ", ".join(map(str, given["real"]["harps"]))
+            rows += [("real frames among them", f"{number(given['real']['patches'])}, of HARPs {harps}")]
+        if given.get("left_out_harps"):
+            rows += [("HARPs left out", ", ".join(map(str, given["left_out_harps"])))]
+        shown = given.get("encoder")
         if shown:
             own = shown == document.get("encoder", {}).get("weights")
             rows += [("shown in training to", "the encoder of this model" if own else f"encoder `{shown[:16]}`")]

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from solquery.archive.prepare import prepare
+from solquery.config import get_preset
 from solquery.encoder.augment import augment, seeded_generator
 from solquery.encoder.embedding import embed
 from solquery.model import Model
@@ -19,14 +20,28 @@ def model():
     return Model.load()
 
 
-def test_it_draws_on_the_grid_it_was_trained_on_what_it_drew_then(model):
-    """Its record says `physical`, which was square when it was made; the means are those of that version."""
-    assert (model.preset.name, model.preset.shape) == ("physical-square", (128, 128))
-    z = torch.randn(2, model.generator.latent_dim, generator=torch.Generator().manual_seed(7))
+def test_it_draws_regions_on_the_wide_grid(model):
+    """Fields that the preset knows, of both signs, strong somewhere, each latent another and always the same one."""
+    assert (model.name, model.preset) == ("physical", get_preset("physical"))
+    z = torch.randn(8, model.generator.latent_dim, generator=torch.Generator().manual_seed(7))
     with torch.no_grad():
-        x = model.generator(z)[:, 0]
-    assert x.abs().mean((1, 2)).tolist() == pytest.approx([0.0043741, 0.0155462], rel=1e-3)
-    assert x.mean((1, 2)).tolist() == pytest.approx([8.6467e-5, 2.37187e-3], rel=1e-2)
+        x, again = (model.generator(z)[:, 0] for _ in range(2))
+    assert tuple(x.shape) == (8, *model.preset.shape) == (8, 96, 192) and torch.equal(x, again)
+    gauss = model.preset.to_gauss(x)
+    assert torch.isfinite(gauss).all() and (gauss.abs() < 6000).all()
+    assert ((gauss > 150).any(2).any(1) & (gauss < -150).any(2).any(1)).sum() >= 7
+    apart = torch.cdist(x.flatten(1), x.flatten(1)) + torch.eye(8) * 1e9
+    assert (apart.min(1).values > 0.2 * x.flatten(1).norm(dim=1)).all()
+
+
+def test_it_says_what_it_was_trained_on_and_how_well_its_numbers_hold(model):
+    """Networks, directions and calibration belong together: a file that was put beside them would not load."""
+    told = model.metadata["provenance"]
+    for part in ("generator", "encoder"):
+        real = told[part]["provenance"]["real"]
+        assert real["patches"] > 0 and not {377, 750, 2491} & set(real["harps"]), "left out, to be judged on"
+    assert model.native_scale is not None and "tuf" in model.native_scale, "calibrate it: solquery model native"
+    assert model.inference is not None
 
 
 def test_flux_rises_along_its_direction(model):
@@ -78,11 +93,11 @@ def test_numbers_are_answered_and_converted_to_native_scale(tmp_path):
     assert answer["verdict"] == "met"
     got = {name: answer["measured"][name]["value"] for name in ("tuf", "psep", "tilt")}
     assert got == {
-        "tuf": pytest.approx(2e22, rel=0.02), "psep": pytest.approx(60, rel=0.02), "tilt": pytest.approx(-10, abs=1)
+        "tuf": pytest.approx(2e22, rel=0.05), "psep": pytest.approx(60, rel=0.05), "tilt": pytest.approx(-10, abs=2)
     }  # fmt: skip
     assert answer["scale"] == "native"
     tuf = answer["measured"]["tuf"]
     # opposite polarities and noise that cancel on the grid are there at native scale
     assert tuf["unit"] == tuf["grid"]["unit"] == "Mx"
-    assert 0.5 * tuf["value"] < tuf["grid"]["value"] < tuf["low"] < tuf["value"] < tuf["high"]
+    assert 0.2 * tuf["value"] < tuf["grid"]["value"] < tuf["value"] and tuf["low"] < tuf["value"] < tuf["high"]
     assert answer["native"]["tuf"] == tuf

@@ -453,3 +453,10 @@ def test_a_page_that_was_opened_on_an_empty_archive_sees_what_comes(model, tmp_p
     # and without anybody embedding them
     Archive.open(archive.uri).add(simulate_region(seed=4, index=1, frames=2))
     assert service.health()["archive"]["searchable"] == 4
+
+
+def test_what_was_ssl_is_the_embedding(client, service):
+    body = {"patch": str(service.catalogue.ids[2]), "k": 4}
+    shown = [ok(client.post("/api/search", json=body | by)).json() for by in ({}, {"by": "embedding"}, {"by": "ssl"})]
+    assert shown[0]["matches"] == shown[1]["matches"] == shown[2]["matches"]
+    assert "--by" not in shown[2]["recipe"]["cli"]

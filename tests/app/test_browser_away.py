@@ -43,13 +43,16 @@ def test_what_is_compared_can_be_chosen_and_is_in_the_link(opened):
     page = opened()
     both = state(page)["matches"]
     with page.expect_response(lambda r: "/api/search" in r.url) as answer:
-        choose(page, "by", "ssl")
+        choose(page, "by", "embedding")
     rest(page)
-    assert answer.value.request.post_data_json["by"] == "ssl" and "by=ssl" in page.url
+    assert answer.value.request.post_data_json["by"] == "embedding" and "by=embedding" in page.url
     look = state(page)["matches"]
     assert look != both
     other = opened(hash="#" + page.url.partition("#")[2])
-    assert other.is_checked("[name=by][value=ssl]") and state(other)["matches"] == look
+    assert other.is_checked("[name=by][value=embedding]") and state(other)["matches"] == look
+    # a link of before has the former name
+    former = opened(hash="#" + page.url.partition("#")[2].replace("by=embedding", "by=ssl"))
+    assert former.is_checked("[name=by][value=embedding]") and state(former)["matches"] == look
     page.click("#undo")
     rest(page)
     assert page.is_checked("[name=by][value=hybrid]") and state(page)["matches"] == both
@@ -114,7 +117,7 @@ def test_it_is_taken_away_as_fits_csv_and_png(opened, tmp_path):
     assert saved["png"].read_bytes()[:4] == b"\x89PNG"
     sunpy = pytest.importorskip("sunpy.map")
     seen = sunpy.Map(saved["fits"])
-    assert seen.meta["source"] == "generated" and seen.data.shape == (128, 128)
+    assert seen.meta["source"] == "generated" and seen.data.shape == Model.load().preset.shape
     pixel_mx = Model.load().preset.scale_mm[0] ** 2 * MX_PER_G_MM2
     flux = abs(seen.data.astype(float)).sum() * pixel_mx
     assert abs(flux - tuf) < 0.001 * tuf, "the file holds the patch on the screen"

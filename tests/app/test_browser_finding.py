@@ -9,6 +9,8 @@ import re
 import pytest
 from page_driver import CONTRAST, MARKS, box, choose, drag, picture, released, rest, state, until
 
+from solquery.model import Model
+
 pytest.importorskip("playwright.sync_api")
 
 pytestmark = MARKS
@@ -122,7 +124,10 @@ def test_pictures_are_large_cropped_and_shown_beside_the_query(opened):
         "(() => { const s = document.getElementById('size'); s.value = 160; s.dispatchEvent(new Event('input')); })()"
     )
     wide = page.locator(".match .thumb").first.bounding_box()["width"]
-    assert 140 <= wide <= 260 and "cards=grid" in page.url and "size=160" in page.url
+    # of the area of a square of 160 pixels, and as much more as fills the row
+    height, width = Model.load().preset.shape
+    least = 160 * (width / height) ** 0.5
+    assert least - 20 <= wide <= 2 * least and "cards=grid" in page.url and "size=160" in page.url
     page.hover(".match .thumb")
     page.wait_for_selector("#hover:not([hidden])")
     large, query = page.locator("#hover").bounding_box(), page.locator("#patch").bounding_box()

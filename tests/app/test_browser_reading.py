@@ -8,6 +8,8 @@ import re
 import pytest
 from page_driver import CONTRAST, FOCUSED, MARKS, SIZES, box, choose, rest, until
 
+from solquery.model import Model
+
 pytest.importorskip("playwright.sync_api")
 
 pytestmark = MARKS
@@ -65,7 +67,7 @@ def test_what_opens_can_be_read_too(opened, scheme):
     page.click("[data-name=tuf] .symbol")
     assert page.evaluate(CONTRAST) == []
     page.keyboard.press("Escape")
-    for button in ("#take", "#compare"):
+    for button in ("#take", "#sketch", "#compare"):
         page.click(button)
         page.wait_for_timeout(300)
         assert page.evaluate(CONTRAST) == []
@@ -107,8 +109,8 @@ def test_it_fits_three_screens_in_light_and_dark_and_can_be_read(opened, size, s
     too_wide = page.evaluate(f"{columns}.filter(s => s.scrollWidth > s.clientWidth + 1).map(s => s.id)")
     assert too_wide == [], "and nothing out of its column"
     assert page.evaluate(CONTRAST) == []
-    square = page.locator("#patch").bounding_box()
-    assert abs(square["width"] - square["height"]) < 2 and square["width"] > 300
+    frame, (rows, columns) = page.locator("#patch").bounding_box(), Model.load().preset.shape
+    assert frame["width"] == pytest.approx(frame["height"] * columns / rows, abs=3) and frame["width"] > 300
     folder = os.environ.get("SOLQUERY_SCREENSHOTS") or str(tmp_path)
     page.screenshot(path=f"{folder}/{size}-{scheme}.png", full_page=size == "phone")
 

@@ -49,7 +49,7 @@ def test_axe_finds_no_violation_of_wcag_aa(opened, size, scheme):
     rest(page)
     page.click("[data-name=tuf] .lock")
     assert violations(page) == [], "an observation, and all that opens"
-    for button in ("#compare", "#take"):
+    for button in ("#compare", "#sketch", "#take"):
         page.click(button)
         page.wait_for_timeout(300)
         assert violations(page) == [], button

@@ -29,7 +29,7 @@ def test_what_is_nearer_to_what_is_not_wanted_is_moved_away_by_the_difference():
     np.testing.assert_allclose(by_examples(QUERY, NONE, less), [0.0, 1.0, 3.5, 4.0, 4.0])
 
 
-@pytest.mark.parametrize("by", ["ssl", "hybrid", "physics"])
+@pytest.mark.parametrize("by", ["embedding", "hybrid", "physics"])
 def test_the_same_query_and_example_give_the_ranking_of_the_query(client, service, by):
     name = str(service.catalogue.ids[5])
     body = {"patch": name, "k": 21, "group": "none", "by": by}

@@ -144,7 +144,7 @@ def test_nearness_is_judged_by_other_regions():
     assert alone.share(0.1) is None and alone.close(0.1) is None
 
 
-@pytest.mark.parametrize("by", ["ssl", "hybrid", "physics"])
+@pytest.mark.parametrize("by", ["embedding", "hybrid", "physics"])
 def test_distances_of_the_archive_are_those_of_its_searches(service, by):
     """What a match is judged by must be measured as the match is."""
     catalogue = service.catalogue
@@ -156,7 +156,7 @@ def test_distances_of_the_archive_are_those_of_its_searches(service, by):
         assert np.abs(pairs - match.distance).min() < 0.02 * match.distance
 
 
-@pytest.mark.parametrize("by", ["ssl", "hybrid", "physics"])
+@pytest.mark.parametrize("by", ["embedding", "hybrid", "physics"])
 def test_a_distance_is_the_same_whatever_the_filter(client, by):
     body = {"z": latent(5), "k": 100, "group": "none", "by": by}
     whole = ok(client.post("/api/search", json=body)).json()["matches"]

@@ -53,7 +53,7 @@ def test_numbers_of_a_generated_patch_come_with_what_they_are_worth_at_native_sc
         made = client.post("/api/generate", json={"describe": "strong", "seed": 2}).json()["answers"][0]
     told = made["measured"]["tuf"]
     assert told["unit"] == told["grid"]["unit"] == "Mx" and told["low"] < told["value"] < told["high"]
-    assert 1.0 < told["value"] / told["grid"]["value"] < 2.0, "a coarse pixel loses flux"
+    assert 1.0 < told["value"] / told["grid"]["value"] < 4.0, "a coarse pixel loses flux and noise"
     assert made["native"]["tuf"] == told, "its name of before"
 
 

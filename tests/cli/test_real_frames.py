@@ -10,7 +10,12 @@ import pytest
 from command_line import call, document, failure
 
 from solquery.archive import Archive
+from solquery.config import PRESETS, EncoderConfig, get_preset
+from solquery.encoder import build_encoder
+from solquery.generator import build_generator
+from solquery.model import Model
 from solquery.patch import Patch
+from solquery.search import SearchError, search
 from solquery.sharp import write_fits
 
 
@@ -102,14 +107,57 @@ def test_parameters_say_what_the_view_cuts(tmp_path):
 
 @pytest.fixture(scope="module")
 def square(tmp_path_factory):
-    """An archive that the shipped model, whose grid is square, has embedded."""
-    archive = Archive.create(tmp_path_factory.mktemp("square") / "archive")
+    """A model of the square grid that `physical` was once, and an archive that it has embedded."""
+    return embedded(tmp_path_factory.mktemp("square"), "physical-square")
+
+
+@pytest.fixture(scope="module")
+def wide(tmp_path_factory):
+    """The same with the grid of today."""
+    return embedded(tmp_path_factory.mktemp("wide"), "physical")
+
+
+def embedded(folder, name):
+    """A small model, not trained, and three patches that it has embedded."""
+    small = get_preset("tiny").generator, EncoderConfig(width=4, embedding_dim=16)
+    preset = dataclasses.replace(get_preset(name), generator=small[0], encoder=small[1])
+    networks = build_generator(preset.generator, preset.shape), build_encoder(preset.encoder)
+    model = Model("small", preset, *networks).save(folder / "model")
+    archive = Archive.create(folder / "archive")
     archive.add([wide_region(), *(Patch(field(k), (2.0, 2.0), f"s{k}", f"SIM {k}", "simulated") for k in range(2))])
-    call("archive", "embed", archive.uri, "--model", "physical")
-    return Archive.open(archive.uri)
+    call("archive", "embed", archive.uri, "--model", model)
+    return Archive.open(archive.uri), model
 
 
-def test_archive_search_table_files_and_page_say_it_too(square, tmp_path):
+@pytest.mark.parametrize("name", ["physical", "physical-square"])
+def test_a_model_is_of_the_grid_that_it_was_made_on(name, wide, square):
+    archive, folder = wide if name == "physical" else square
+    loaded = Model.load(folder)
+    assert (loaded.preset.name, loaded.preset.shape) == (name, PRESETS[name].shape)
+    assert set(archive.table(["grid_preset"])["grid_preset"].to_pylist()) == {name}
+    assert document("search", "s1", "--archive", archive.uri, "--model", folder, "-k", 1)["matches"][0]["id"] == "s1"
+    # the encoders have the same weights, and what they saw of a patch on another grid is another thing
+    other, _ = square if name == "physical" else wide
+    with pytest.raises(SearchError, match="on the grid of 'physical"):
+        search(other, loaded, "s1", k=1)
+
+
+def test_a_record_of_before_that_says_physical_is_of_the_square_grid(square, tmp_path):
+    import shutil
+
+    from solquery.model_files import document_hash
+
+    folder = shutil.copytree(square[1], tmp_path / "former")
+    told = json.loads((folder / "model.json").read_text())
+    told["preset"]["name"] = "physical"
+    told["hash"] = document_hash(told)
+    (folder / "model.json").write_text(json.dumps(told))
+    loaded = Model.load(folder)
+    assert (loaded.preset.name, loaded.preset.shape) == ("physical-square", (128, 128))
+
+
+@pytest.mark.parametrize("name", ["physical", "physical-square"])
+def test_archive_search_table_files_and_page_say_it_too(name, wide, square, tmp_path):
     import csv
 
     from astropy.io import fits
@@ -117,11 +165,12 @@ def test_archive_search_table_files_and_page_say_it_too(square, tmp_path):
     from solquery.app.records import known_of
 
     own = wide_region().id
-    table = square.table(["id", "grid_preset", "flux_outside_view"])
+    archive, folder = wide if name == "physical" else square
+    table = archive.table(["id", "grid_preset", "flux_outside_view"])
     shares = dict(zip(table["id"].to_pylist(), table["flux_outside_view"].to_pylist(), strict=True))
     assert shares.pop(own) == pytest.approx(1 / 6, abs=0.01) and set(shares.values()) == {0.0}
-    assert set(table["grid_preset"].to_pylist()) == {"physical-square"}
-    command = ("search", own, "--archive", square.uri, "--model", "physical", "-k", 1, "--rerank", 0)
+    assert set(table["grid_preset"].to_pylist()) == {name}
+    command = ("search", own, "--archive", archive.uri, "--model", folder, "-k", 1, "--rerank", 0)
     found = document(*command, "--save", tmp_path / "saved")
     assert "view" in [c["name"] for c in found["query"]["caveats"]]
     (match,) = found["matches"]
@@ -130,14 +179,14 @@ def test_archive_search_table_files_and_page_say_it_too(square, tmp_path):
     assert float(row["flux_outside_view"]) == pytest.approx(1 / 6, abs=0.01)
     (file,) = (tmp_path / "saved").glob("*.fits")
     assert "view" in fits.getheader(file)["CAVEATS"].split()
-    (row,) = square.table(where=f"id = '{own}'").to_pylist()
+    (row,) = archive.table(where=f"id = '{own}'").to_pylist()
     assert known_of(row, None)["flux_outside_view"] == pytest.approx(1 / 6, abs=0.01)
 
 
 def test_what_was_embedded_when_physical_was_square_is_searched_as_it_is(square):
-    ids = square.ids()
-    square.set_columns(ids, {"grid_preset": ["physical"] * 3, "flux_outside_view": [np.nan] * 3})
-    command = ("search", "s0", "--archive", square.uri, "--model", "physical", "--rerank", 0)
+    archive, folder = square
+    archive.set_columns(archive.ids(), {"grid_preset": ["physical"] * 3, "flux_outside_view": [np.nan] * 3})
+    command = ("search", "s0", "--archive", archive.uri, "--model", folder, "--rerank", 0)
     for by in ("ssl", "physics", "euclidean"):
         assert document(*command, "--by", by, "-k", 1)["matches"][0]["id"] == "s0"
-    assert set(Archive.open(square.uri).table(["grid_preset"])["grid_preset"].to_pylist()) == {"physical"}
+    assert set(Archive.open(archive.uri).table(["grid_preset"])["grid_preset"].to_pylist()) == {"physical"}

@@ -376,7 +376,7 @@ def test_a_new_run_begins_with_the_encoder_of_a_model(tmp_path, data):
 
     shipped = load_file(SHIPPED / "physical" / "encoder.safetensors")
     cfg = dataclasses.replace(get_preset("physical").encoder, batch=8, images=8, learning_rate=1e-12, physics=())
-    patches = np.random.default_rng(1).normal(0, 0.05, (8, 128, 128)).astype(np.float32)
+    patches = np.random.default_rng(1).normal(0, 0.05, (8, *get_preset("physical").shape)).astype(np.float32)
     train_encoder(cfg, patches, tmp_path / "run", stats_images=8, device="cpu", start=SHIPPED / "physical")
     after = torch.load(tmp_path / "run" / "checkpoints" / "last.pt", weights_only=True)["encoder"]
     weights = [name for name, _ in build_encoder(cfg, 0).named_parameters()]

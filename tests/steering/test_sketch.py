@@ -8,7 +8,15 @@ import numpy as np
 import pytest
 
 from solquery import Archive, Model, get_preset, measure, search
-from solquery.steering import Blob, SteeringError, SteeringWarning, invert_sketch, read_sketch, sketch_patch
+from solquery.steering import (
+    Blob,
+    SteeringError,
+    SteeringWarning,
+    invert_sketch,
+    invert_sketch_in_steps,
+    read_sketch,
+    sketch_patch,
+)
 
 BIPOLE = [
     {"sign": "+", "flux": "1.2e22 Mx", "size": "30 Mm", "x": -30, "y": 4},
@@ -131,3 +139,15 @@ def test_a_region_has_the_physics_of_its_sketch_and_is_a_query(tmp_path):
     embed_archive(archive, model)
     (match,) = search(archive, model, found, k=1)
     assert match.id == region.id and match.distance < 0.5
+
+
+def test_steps_begin_with_a_guess_and_end_with_the_region():
+    model, few = Model.load("physical"), {"starts": 1, "evaluations": 4}
+    first, *_, last = invert_sketch_in_steps(model, BIPOLE, **few)
+    assert (first.stage, last.stage) == ("first guess", "done")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SteeringWarning)
+        np.testing.assert_array_equal(last.found[0].z, invert_sketch(model, BIPOLE, **few).z)
+    # refused before anything is asked of it
+    with pytest.raises(SteeringError, match="of both signs"):
+        invert_sketch_in_steps(model, BIPOLE[:1])

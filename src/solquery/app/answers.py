@@ -53,7 +53,7 @@ class Estimate(Quantity):
 class CaveatOut(BaseModel):
     """What limits the numbers and pictures of a patch."""
 
-    name: Literal["limb", "offlimb", "missing", "cut", "quality"]
+    name: Literal["limb", "offlimb", "missing", "cut", "view", "quality"]
     text: str
 
 

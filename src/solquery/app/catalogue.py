@@ -238,7 +238,7 @@ class Catalogue:
         where: str | None,
         group: str,
         exclude_region: str | None,
-        by: str = "ssl",
+        by: str = "embedding",
         rerank: int = 0,
         more: Sequence[str] = (),
         less: Sequence[str] = (),
@@ -279,7 +279,7 @@ class Catalogue:
         def find(k: int, group: str) -> list[Match]:
             return patches.ranked(apart, k, group, exclude)
 
-        if not rerank or by != "ssl" or more or less:
+        if not rerank or by != "embedding" or more or less:
             return find(k, group), int(inside.sum())
         pictures = self.session.pictures
         found = reranked(self.archive, self.model, asked.x, find, k, group, rerank, asked.aligner, pictures)
@@ -288,7 +288,7 @@ class Catalogue:
     def _from(self, rows: np.ndarray, by: str) -> np.ndarray:
         """(Q, N) distances of patches of the index, by their rows, from all of them."""
         look = self.index.distances(self.index.vectors[rows])
-        if by == "ssl" or not len(rows):
+        if by == "embedding" or not len(rows):
             return look
         physical = {name: weight for name, weight in shares(by).items() if name != EMBEDDING}
         asked = {name: self.grid(name)[self._rows[rows]] for name in physical}

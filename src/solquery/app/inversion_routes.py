@@ -1,4 +1,4 @@
-"""Routes of inversions under way: begin one, look how far it is, give it up."""
+"""Routes of inversions under way: begin one, of an observation or a sketch, look how far it is, give it up."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from fastapi.responses import JSONResponse, Response
 from . import answers as a
 from .lanes import Busy, Lane, TooSlow
 from .packed import MEDIA_TYPE, field_record, pack
+from .schemas import SketchIn
 
 if TYPE_CHECKING:
     from .inversions import InversionJob
@@ -41,6 +42,13 @@ def inversion_routes(app: FastAPI, service: Service, work: Lane, long: Lane) -> 
         except TooSlow:
             job.cancel()
 
+    async def begun(job: InversionJob, packed: bool) -> Response:
+        task = asyncio.create_task(refine(job))
+        # an event loop keeps no hold of its tasks
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+        return answered(*await work.run(partial(service.inversion, job.id)), packed)
+
     @app.post("/api/inversions", response_model=a.InversionStateOut, responses=_PACKED)
     async def begin(
         patch: Annotated[str, Query(max_length=300, description="Id of a patch of the archive, or of an upload.")],
@@ -50,12 +58,12 @@ def inversion_routes(app: FastAPI, service: Service, work: Lane, long: Lane) -> 
         packed: _Packed = False,
     ) -> Any:
         """Begin to invert an observation: the answer is a guess, and the id by which its refinement is followed."""
-        job = await work.run(partial(service.begin_inversion, patch, client))
-        task = asyncio.create_task(refine(job))
-        # an event loop keeps no hold of its tasks
-        tasks.add(task)
-        task.add_done_callback(tasks.discard)
-        return answered(*await work.run(partial(service.inversion, job.id)), packed)
+        return await begun(await work.run(partial(service.begin_inversion, patch, client)), packed)
+
+    @app.post("/api/sketch", response_model=a.InversionStateOut, responses=_PACKED)
+    async def sketch(asked: SketchIn, packed: _Packed = False) -> Any:
+        """Begin to draw a region with the physics of a sketch; it is followed and given up as an inversion is."""
+        return await begun(await work.run(partial(service.begin_sketch, asked)), packed)
 
     @app.get("/api/inversions/{inversion_id}", response_model=a.InversionStateOut, responses=_PACKED)
     async def look(inversion_id: _Id, packed: _Packed = False) -> Any:

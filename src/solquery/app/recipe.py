@@ -39,7 +39,7 @@ def recipe(
     where: str | None,
     group: str,
     exclude_region: str | None,
-    by: str = "ssl",
+    by: str = "embedding",
     examples: bool = False,
     lasso: bool = False,
 ) -> dict[str, str]:
@@ -71,12 +71,12 @@ def recipe(
         options += [f"where={where!r}"] if where else []
         options += [f"exclude_region={exclude_region!r}"] if exclude_region else []
         # what was drawn is not looked for pixel by pixel
-        options += ["rerank=0"] if by == "ssl" and kind == "z" else []
+        options += ["rerank=0"] if by == "embedding" and kind == "z" else []
         if by == "physics":
             lines.insert(1, "from solquery.search import WEIGHTS")
             lines.append('weights = {name: weight for name, weight in WEIGHTS.items() if name != "embedding"}')
             options.append("weights=weights")
-        search = "search" if by == "ssl" else "search_hybrid"
+        search = "search" if by == "embedding" else "search_hybrid"
         lines += [_EXAMPLES] if examples else []
         lines += [_LASSO] if lasso else []
         lines.append(f"matches = solquery.{search}(archive, model, x, {', '.join(options)})")
@@ -86,7 +86,7 @@ def recipe(
     if archive is not None:
         line = ["solquery", "search", text, "--archive", archive, "-k", str(k), "--group", group]
         line += ["--model", model] if model else []
-        line += ["--by", by] if by != "ssl" else []
+        line += ["--by", by] if by != "embedding" else []
         line += ["--where", where] if where else []
         line += ["--exclude-own"] if exclude_region else []
         # the page takes a file whatever its QUALITY, and says what that is

@@ -9,12 +9,14 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FiniteFloat, 
 
 __all__ = [
     "Between",
+    "BlobIn",
     "EditIn",
     "EstimateIn",
     "Filters",
     "GenerateIn",
     "Lasso",
     "SearchIn",
+    "SketchIn",
     "Strict",
 ]
 
@@ -23,6 +25,10 @@ def _printable(text: str) -> str:
     if not text.isprintable():
         raise ValueError("text must be printable")
     return text
+
+
+def _renamed(by: str) -> str:
+    return "embedding" if by == "ssl" else by
 
 
 Name = Annotated[str, Field(max_length=64, examples=["tuf"]), AfterValidator(_printable)]
@@ -136,8 +142,10 @@ class SearchIn(Strict):
     upload: Identifier | None = None
     k: int = Field(12, ge=1, le=100)
     group: Literal["region", "none"] = Field("region", description="One match per region, or every frame.")
-    by: Literal["ssl", "hybrid", "physics"] = Field(
-        "ssl", description="By the embedding, by its look and physical parameters together, or by parameters alone."
+    by: Annotated[Literal["embedding", "hybrid", "physics", "ssl"], AfterValidator(_renamed)] = Field(
+        "embedding",
+        description="By the embedding, by embedding and physical parameters together, or by parameters alone; `ssl` is "
+        "the former name of `embedding`.",
     )
     more: list[Identifier] = Field(
         default_factory=list, max_length=20, description="Patches of the archive that matches should be like, too."
@@ -160,4 +168,21 @@ class EstimateIn(Strict):
     """Patches of the archive, or uploads, whose place in the latent space is asked for."""
 
     ids: list[Identifier] = Field(min_length=1, max_length=100)
+    client: Client = None
+
+
+class BlobIn(Strict):
+    """One polarity of a sketch."""
+
+    sign: Literal["+", "-"]
+    flux: FiniteFloat = Field(gt=0, description="Unsigned, in Mx.", examples=[1e22])
+    size: FiniteFloat = Field(gt=0, description="Full width at half maximum of the field, in Mm.", examples=[25])
+    x: FiniteFloat = Field(description="Of the centre, in Mm west of that of the view.", examples=[-30])
+    y: FiniteFloat = Field(description="Of the centre, in Mm north of that of the view.", examples=[4])
+
+
+class SketchIn(Strict):
+    """Blobs of both signs, for which a region is to be drawn."""
+
+    blobs: list[BlobIn] = Field(min_length=1, max_length=32)
     client: Client = None

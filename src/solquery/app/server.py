@@ -76,7 +76,10 @@ def _problem(status: int, kind: str, message: str, nearest: Mapping[str, float] 
 def _refusal(error: Mapping[str, Any]) -> str:
     """What pydantic found wrong, with the words of the page for the fields of the API."""
     where = [str(part) for part in error.get("loc", ()) if part not in ("body", "query", "path", "filters")]
-    known = parameters()
+    known: Mapping[str, Any] = parameters()
+    if where[:1] == ["blobs"] and len(where) > 1:
+        # a person counts from one; the flux of a blob is no parameter of a region
+        where, known = [f"blob {int(where[1]) + 1}", *where[2:]], {}
     named = [_WORDS[part] if part in _WORDS else known[part].title if part in known else part for part in where]
     said = str(error.get("msg", "not understood")).removeprefix("Value error, ")
     return f"{', '.join(part for part in named if part)}: {said}" if where else said

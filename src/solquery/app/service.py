@@ -29,6 +29,7 @@ from ..steering import (
     SteeringError,
     encode_latent,
     generate,
+    invert_sketch_in_steps,
     observed_holds,
     open_latent,
     parse_description,
@@ -48,16 +49,18 @@ from .observations import Missing, Newest, Observations
 from .overview import map_of, parameters_of
 from .recipe import provenance_code, recipe
 from .records import match_record
-from .schemas import EditIn, Filters, GenerateIn, SearchIn
+from .schemas import EditIn, Filters, GenerateIn, SearchIn, SketchIn
 from .warm import FIRST
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
+
+    from ..steering import Reconstruction
 
 
 __all__ = ["Missing", "Service"]
 
-#: 64 kB each on a grid of 128 x 128
+#: 72 kB each on a grid of 96 x 192
 _PICTURES = 256
 #: drags under way: at most 48 latents each
 _DRAGS = 128
@@ -282,7 +285,14 @@ class Service(Observations):
     def begin_inversion(self, patch_id: str, client: str | None = None) -> InversionJob:
         """Guess the latent vector of an observation, to be refined by `InversionJob.run`."""
         _, _, x = self._to_invert(patch_id)
-        job = self.inversions.add(reconstruct_in_steps(self.model, x), client)
+        return self._begun(reconstruct_in_steps(self.model, x), client)
+
+    def begin_sketch(self, asked: SketchIn) -> InversionJob:
+        """Guess the region of a sketch, to be refined as an inversion of an observation is."""
+        return self._begun(invert_sketch_in_steps(self.model, [dict(blob) for blob in asked.blobs]), asked.client)
+
+    def _begun(self, states: Iterator[Reconstruction], client: str | None) -> InversionJob:
+        job = self.inversions.add(states, client)
         job.first()
         return job
 
@@ -351,7 +361,7 @@ class Service(Observations):
         told = self._estimated(on_grid) if record is None else self._observed(record)
         excluded = region if asked.exclude_own else None
         # what was drawn is no observation, and cannot be in the archive
-        rerank = RERANK_DEPTH if asked.z is None and asked.by == "ssl" else 0
+        rerank = RERANK_DEPTH if asked.z is None and asked.by == "embedding" else 0
         for name in (*asked.more, *asked.less):
             if name not in catalogue:
                 raise Missing(f"no patch {name!r} in the archive; take the example away")

@@ -45,7 +45,7 @@ def warm(room: Service, progress: Callable[[int, int], None] | None = None) -> N
     ]
     if room.catalogue is not None:
         steps += [lambda: room.cloud(names[0], names[-1])]
-        for by in ("hybrid", "ssl", "physics"):
+        for by in ("hybrid", "embedding", "physics"):
             steps.append(partial(room.search, SearchIn.model_validate({"z": z, "by": by})))
         steps += [lambda: room.describe(str(room.catalogue.ids[0]), "native")]  # type: ignore[union-attr]
     with warnings.catch_warnings():

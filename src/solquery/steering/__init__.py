@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from .projection import Projection, best_axes, project
     from .reconstruction import Reconstruction, first_guess, reconstruct, reconstruct_in_steps
     from .regression import Regression, compare_with_svm, fit_regression
-    from .sketch import Blob, invert_sketch, read_sketch, sketch_patch
+    from .sketch import Blob, invert_sketch, invert_sketch_in_steps, read_sketch, sketch_patch
     from .targeting import Answer, OutOfReach, generate, reach
     from .vocabulary import Target, UnknownWord, parse_description, vocabulary
 
@@ -72,6 +72,7 @@ __all__ = [
     "generate",
     "invert",
     "invert_sketch",
+    "invert_sketch_in_steps",
     "latent_traversal",
     "local_changes",
     "measure_latents",
@@ -113,7 +114,7 @@ __getattr__, __dir__ = lazily(
         "projection": "Projection best_axes project",
         "reconstruction": "Reconstruction first_guess reconstruct reconstruct_in_steps",
         "regression": "Regression compare_with_svm fit_regression",
-        "sketch": "Blob invert_sketch read_sketch sketch_patch",
+        "sketch": "Blob invert_sketch invert_sketch_in_steps read_sketch sketch_patch",
         "targeting": "Answer OutOfReach generate reach",
         "vocabulary": "Target UnknownWord parse_description vocabulary",
     },

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,13 +19,13 @@ from ..patch import MX_PER_G_MM2, Patch
 from .inputs import patch_on_grid
 from .inversion import Inversion
 from .latents import SteeringError
-from .reconstruction import reconstruct
+from .reconstruction import Reconstruction, reconstruct, reconstruct_in_steps
 
 if TYPE_CHECKING:
     from ..config import Preset
     from ..protocols import Model
 
-__all__ = ["Blob", "invert_sketch", "read_sketch", "sketch_patch"]
+__all__ = ["Blob", "invert_sketch", "invert_sketch_in_steps", "read_sketch", "sketch_patch"]
 
 #: sunspots are not stronger, but for a few (Livingston et al. 2006)
 _STRONGEST_GAUSS = 4500.0
@@ -34,6 +34,8 @@ _WEAKEST_GAUSS = 300.0
 #: share of the flux of a blob that must lie within the view
 _LEAST_SEEN = 0.95
 _SIGNS = {"+": 1, "+1": 1, "1": 1, "positive": 1, "-": -1, "-1": -1, "negative": -1}
+#: of `reconstruct`: what no region looks like is not to be copied
+_OPTIONS: Mapping[str, Any] = {"layerwise": False, "prior": 1.0}
 _UNITS = {"flux": "Mx", "size": "Mm", "x": "Mm", "y": "Mm"}
 
 
@@ -216,7 +218,7 @@ def invert_sketch(model: Model, blobs: Sequence[Blob | Mapping[str, Any]], **opt
         As `sketch_patch` takes them.
     **options
         Of `reconstruct`. Unless given, the latent vector stays closer to the prior (`prior`) and is one for all parts
-        of the generator (`layerwise`): what no region looks like is not to be copied.
+        of the generator (`layerwise`).
 
     Returns
     -------
@@ -229,4 +231,25 @@ def invert_sketch(model: Model, blobs: Sequence[Blob | Mapping[str, Any]], **opt
         As `sketch_patch` and `reconstruct`.
     """
     patch = sketch_patch(blobs, model.preset)
-    return reconstruct(model, patch_on_grid(patch, model), **{"layerwise": False, "prior": 1.0, **options})[0]
+    return reconstruct(model, patch_on_grid(patch, model), **{**_OPTIONS, **options})[0]
+
+
+def invert_sketch_in_steps(
+    model: Model, blobs: Sequence[Blob | Mapping[str, Any]], **options: Any
+) -> Iterator[Reconstruction]:
+    """`invert_sketch` on its way: a guess at once, then states as they come, the last of stage ``"done"``.
+
+    Parameters
+    ----------
+    model, blobs
+        As `invert_sketch` takes them.
+    **options
+        Of `reconstruct_in_steps`, with the same defaults.
+
+    Raises
+    ------
+    SteeringError
+        At once where the sketch is refused (`sketch_patch`).
+    """
+    x = patch_on_grid(sketch_patch(blobs, model.preset), model)
+    return reconstruct_in_steps(model, x, **{**_OPTIONS, **options})

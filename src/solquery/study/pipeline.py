@@ -31,7 +31,7 @@ _BOXES = (
     ("top", 4, "", "look-up table", "z ↔ parameters"),
     ("top", 5, "net", "linear SVMs", "directions n̂"),
     ("middle", 1, "net", "discriminator D", "real or generated?"),
-    ("bottom", 0, "data", "observations", "SHARP, 128 × 128"),
+    ("bottom", 0, "data", "observations", "SHARP, on one grid"),
     ("bottom", 1, "", "two views", "shift, zoom, turn, flip"),
     ("bottom", 2, "net", "encoder f", "SimSiam"),
     ("bottom", 3, "", "look-up table", "patch ↔ embedding"),

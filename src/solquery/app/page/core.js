@@ -3,7 +3,7 @@
 import { getJson, getPacked, postJson, postPacked, sendFile } from "./api.js";
 import { contrast } from "./field.js";
 import { byId, number, place, when } from "./format.js";
-import { followed, said, STOPPED, table } from "./inversion.js";
+import { followed, ofPatch, said, STOPPED, table } from "./inversion.js";
 import { valuesOf } from "./numbers.js";
 import { rms } from "./stage.js";
 import { filtersOf, History, toHash } from "./state.js";
@@ -37,7 +37,7 @@ export function look() {
   const l = app.state.look, clip = app.health.model.limit_gauss;
   // the colours of HMI are made for 1500 G; else the range is that of the query, for its matches too
   const limit = l.limit || (l.palette === "hmi" ? 1500 : app.now.field ? contrast(app.now.field, ranges()) : clip);
-  return { palette: l.palette, limit, stretch: l.stretch, pil: l.pil, cen: l.cen, clip };
+  return { palette: l.palette, limit, stretch: l.stretch, pil: l.pil, cen: l.cen, close: l.close, clip };
 }
 
 /** Ranges of the colours to choose from, in gauss. */
@@ -45,6 +45,7 @@ export const ranges = () => [...new Set([100, 200, 500, 1000, 1500, 3000, app.he
 
 export function title() {
   const q = app.state.query, r = app.now.record;
+  if (q.sketch) return `drawn for ${q.from}`;
   if (q.kind === "z") return q.from ? `from ${q.from}, changed` : "no observation";
   if (!r) return q.name ?? q.id;
   return [r.region, r.noaa?.length ? `NOAA ${r.noaa.join(", ")}` : ""].filter(Boolean).join(" · ");
@@ -97,6 +98,7 @@ export function show() {
   byId("sort").value = state.look.sort;
   byId("pil").checked = state.look.pil;
   byId("cen").checked = state.look.cen;
+  byId("close-up").checked = state.look.close;
   byId("limit").value = state.look.limit;
   byId("limit").options[0].textContent = `Auto: ±${look().limit} G`;
   // what is being typed, and what was refused, stays to be mended
@@ -170,13 +172,12 @@ export async function load() {
       if (mine !== app.turn) return;
       take(document, fields[0]);
       app.now.verdict = Object.keys(state.asked).length ? kept() : "";
+      lockHere();
     } else {
       const { document, fields } = await observed(q);
       if (mine !== app.turn) return;
       app.now = { ...app.now, field: fields[0], record: document, got: valuesOf(app.about, document), observed: valuesOf(app.about, document), worth: seen(document), python: document.python, verdict: "", far: false, made: null, native: null, stopped: null, explained: undefined, inverted: null, base: null };
-      // what is locked stays locked, at the value of what is shown
-      for (const name of Object.keys(state.locks)) if (state.locks[name] === null) { if (Number.isFinite(app.now.got[name])) state.locks[name] = app.now.got[name]; else delete state.locks[name]; }
-      app.history.amend(state);
+      lockHere();
       observe(mine);
       if (document.source === "real" && !document.empty) errors(mine, q.id);
     }
@@ -184,6 +185,13 @@ export async function load() {
     inTime();
     await search();
   });
+}
+
+/** What is locked stays locked, at the value of what is shown. */
+function lockHere() {
+  const { state, now } = app;
+  for (const name of Object.keys(state.locks)) if (state.locks[name] === null) { if (Number.isFinite(now.got[name])) state.locks[name] = now.got[name]; else delete state.locks[name]; }
+  app.history.amend(state);
 }
 
 /** The frames beside the query: those that were found, or of its region. */
@@ -258,7 +266,7 @@ async function invert(mine, q, id) {
   app.stop = stop;
   byId("stop").hidden = false;
   try {
-    await busy(() => followed(id, ended.signal, ({ document, fields }) => {
+    await busy(() => followed(ofPatch(id), ended.signal, ({ document, fields }) => {
       if (mine !== app.turn) { ended.abort(); return; }
       q.z = document.z;
       app.now.made = { field: fields[0], got: values(document.reconstructed) };

@@ -48,7 +48,7 @@ export function image(field, limit, palette, stretch = "linear") {
 
 const THRESHOLD = 150, REACH = 3, EDGE = 100, AROUND = 0.05, LEAST = 0.25;
 
-/** The part of a field around what is strong in it, of the field's own shape and as a field of its own; the whole where nothing is. */
+/** The part of a field around what is strong in it, of the field's own shape and as a field of its own, with the pixel at which it begins; the whole where nothing is. */
 export function cropped(field) {
   const { data, h, w } = field;
   let x0 = w, x1 = -1, y0 = h, y1 = -1;
@@ -63,7 +63,7 @@ export function cropped(field) {
   const from = (a, b, n, side) => Math.max(0, Math.min(n - side, Math.round((a + b + 1 - side) / 2)));
   const left = from(x0, x1, w, wide), bottom = from(y0, y1, h, high), out = new Float32Array(wide * high);
   for (let y = 0; y < high; y++) out.set(data.subarray((bottom + y) * w + left, (bottom + y) * w + left + wide), y * wide);
-  return { data: out, h: high, w: wide };
+  return { data: out, h: high, w: wide, left, bottom };
 }
 
 /** Of the ranges, the least beyond which at most one pixel in 100 of those with any field lies. */

@@ -1,6 +1,6 @@
-// The inversion of an observation: a guess at once, states while it is refined, and what it says of itself.
+// The inversion of an observation or a sketch: a guess at once, states while it is refined, and what it says of itself.
 
-import { CLIENT, getPacked, sendFile } from "./api.js";
+import { CLIENT, getPacked, postPacked, sendFile } from "./api.js";
 import { byId, make, number, quantity } from "./format.js";
 
 const PAUSE = 300;
@@ -14,15 +14,18 @@ async function end(path) {
   try { await (await fetch(path, { method: "DELETE", keepalive: true })).arrayBuffer(); } catch { /* nobody asks about it: it ends by itself */ }
 }
 
+/** Begin the inversion of a patch, by its id as a part of an address, or of a sketch, by its blobs. */
+export const ofPatch = (id) => sendFile(`/api/inversions?patch=${id}&client=${CLIENT}&packed=true`);
+export const ofSketch = (blobs) => postPacked("/api/sketch?packed=true", { blobs });
+
 /**
- * Begin an inversion and follow it: `shown` is called with every state. Aborting `signal` rejects at once, whatever is
+ * Follow an inversion from its beginning, `begun`: `shown` is called with every state. Aborting `signal` rejects at once, whatever is
  * being waited for, and ends the inversion at the server too, also one that is only just begun.
  */
-export async function followed(id, signal, shown) {
+export async function followed(begun, signal, shown) {
   const aborted = new Promise((_, no) => { signal.addEventListener("abort", () => no(signal.reason), { once: true }); });
   aborted.catch(() => { /* told to who waits for it */ });
-  // not aborted itself: without the answer nobody knows by which id to end it
-  const begun = sendFile(`/api/inversions?patch=${id}&client=${CLIENT}&packed=true`);
+  // the beginning is not aborted itself: without the answer nobody knows by which id to end it
   const pathOf = ({ document }) => `/api/inversions/${document.id}?packed=true`;
   let state = null;
   try {

@@ -3,14 +3,16 @@
 import { getJson, postJson, postPacked } from "./api.js";
 import { chips, finds, intoFilters, makes, understand } from "./ask.js";
 import { Compare } from "./compare.js";
-import { address, app, failed, load, look, lost, parts, picture, queryBody, ranges, remember, search, seenAt, show, take, title, upload } from "./core.js";
+import { address, app, failed, load, look, lost, MADE, parts, picture, queryBody, ranges, remember, search, seenAt, show, take, title, upload } from "./core.js";
 import { FilterForm } from "./filters.js";
 import { byId, make } from "./format.js";
+import { followed, said } from "./inversion.js";
 import { Kept } from "./kept.js";
 import { Maps } from "./maps.js";
 import { drag, lock, only, release } from "./hand.js";
 import { framesOf, Matches } from "./matches.js";
 import { explanation, Panel } from "./panel.js";
+import { Sketch } from "./sketch.js";
 import { Space } from "./space.js";
 import { Stage } from "./stage.js";
 import { filtersOf, fresh, fromHash } from "./state.js";
@@ -136,6 +138,34 @@ async function openFile(file, among = 1) {
   } catch (error) { if (mine === app.turn) failed(error); }
 }
 
+/** The region of a sketch, shown while it is refined, and then the query. `closed` is called when there is something to see. */
+async function drawSketch(started, blobs, closed) {
+  const mine = ++app.turn, ended = new AbortController(), stop = () => ended.abort();
+  let last = null;
+  notice("");
+  app.stop = stop;
+  byId("stop").hidden = false;
+  try {
+    await busy(() => followed(started, ended.signal, ({ document, fields }) => {
+      if (mine !== app.turn) { ended.abort(); return; }
+      if (!last) closed();
+      last = document;
+      parts.stage.show({ field: fields[0], scale: app.health.model.scale_mm, source: "generated", title: "drawn for a sketch", seen: MADE(), verdict: said(document) }, look());
+    }));
+  } catch (error) {
+    // refused: the panel is still open, and tells it
+    if (!last && !ended.signal.aborted) throw error;
+    if (!ended.signal.aborted) failed(error);
+  } finally {
+    if (app.stop === stop) { app.stop = null; byId("stop").hidden = true; }
+  }
+  if (mine !== app.turn || !last) return;
+  app.sought_frames = null;
+  chips([]);
+  await step((s) => begun(s, { kind: "z", z: last.z, from: "a sketch", sketch: blobs }));
+  if (last.verdict === "cannot draw") notice(`The model cannot draw this sketch closely: ${last.reason}. This is the nearest region.`, "hint");
+}
+
 // ------------------------------------------------------------ to and fro
 
 function travel(by) {
@@ -235,6 +265,7 @@ function build() {
   parts.maps = new Maps(byId("cloud"), byId("map"), about, { use, brushed: (limits) => parts.filters.brushed(limits), lassoed: (lasso) => parts.filters.lassoed(lasso), lasso: () => app.state.filters.lasso });
   parts.space = new Space(byId("space"), about, { use, hover: (card) => parts.matches.hover(card), lassoed: (lasso) => parts.filters.lassoed(lasso), lasso: () => app.state.filters.lasso });
   byId("space-box").hidden = !health.archive;
+  parts.sketch = new Sketch(health.model, { look, last: () => app.state.query.sketch ?? null, drawn: drawSketch });
   parts.filters = new FilterForm(about, () => app.state, () => { remember(); show(); search(); });
   parts.compare = new Compare(
     () => ({ ...picture(), field: app.now.field, got: app.now.got, grid: gridOf(), record: app.now.record, title: title(), source: app.state.query.kind === "z" ? "generated" : app.now.record.source }),

@@ -4,7 +4,7 @@ import { make } from "./format.js";
 
 const KINDS = { radial: "radial field", "line-of-sight": "line of sight" };
 const WHY = { radial: "The field normal to the surface, from the vector magnetogram", "line-of-sight": "The field along the line of sight: away from the disc centre it is weaker than the radial one, and polarities mix" };
-const SHORT = { limb: "near the limb", offlimb: "beyond the limb", missing: "missing pixels", cut: "cut by its box", quality: "QUALITY" };
+const SHORT = { limb: "near the limb", offlimb: "beyond the limb", missing: "missing pixels", cut: "cut by its box", view: "cut by the view", quality: "QUALITY" };
 
 /** [text, why, strong] of each mark of a record. view: Mm (y, x) of the model's view; beside: the kind of field of what it is compared with. */
 function found(record, { view, beside } = {}) {
@@ -15,7 +15,8 @@ function found(record, { view, beside } = {}) {
     out.push([`${SHORT[name] ?? name}${code}`, text, true]);
   }
   const size = record.native_scale_mm && record.native_shape?.map((n, k) => n * record.native_scale_mm[k]);
-  if (size && view && size.some((mm, k) => mm > 1.02 * view[k])) out.push(["larger than the view", `Its box is ${size[1].toFixed(0)} by ${size[0].toFixed(0)} Mm, the view ${view[1].toFixed(0)} by ${view[0].toFixed(0)} Mm: what lies outside is not in the picture, nor in what the search compares`, false]);
+  // how much of the flux is outside says more than the sizes
+  if (size && view && !(record.caveats ?? []).some((one) => one.name === "view") && size.some((mm, k) => mm > 1.02 * view[k])) out.push(["larger than the view", `Its box is ${size[1].toFixed(0)} by ${size[0].toFixed(0)} Mm, the view ${view[1].toFixed(0)} by ${view[0].toFixed(0)} Mm: what lies outside is not in the picture, nor in what the search compares`, false]);
   if (record.quality && !(record.caveats ?? []).some((one) => one.name === "quality")) out.push([`QUALITY 0x${(record.quality >>> 0).toString(16).padStart(8, "0")}`, "Flags of the instrument that do not make the frame bad", false]);
   return out.filter(([text]) => text);
 }

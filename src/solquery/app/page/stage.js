@@ -1,6 +1,6 @@
 // The picture in the middle: what it is, its colours, the field under the cursor.
 
-import { colourBar, draw, shade } from "./field.js";
+import { colourBar, cropped, draw, shade } from "./field.js";
 import { byId, make } from "./format.js";
 import { marks } from "./marks.js";
 
@@ -28,7 +28,10 @@ export class Stage {
 
   /** shown: {field, scale, source, title, verdict, missed, record}; look: how to draw. */
   show(shown, look) {
-    this.shown = shown;
+    const whole = shown.field;
+    // what is read off the picture is told in the place of the whole
+    this.shown = look.close ? { ...shown, field: cropped(whole) } : shown;
+    this.whole = [whole.w, whole.h];
     this.look = look;
     const badge = byId("kind");
     badge.className = `badge ${shown.source}`;
@@ -40,7 +43,7 @@ export class Stage {
     this.canvas.setAttribute("aria-label", `Magnetic field, ${shown.source}: ${shown.title}`);
     this.ends(look);
     colourBar(byId("bar"), look.palette);
-    if (this.cross && (this.cross[0] >= shown.field.w || this.cross[1] >= shown.field.h)) this.cross = null;
+    if (this.cross && (this.cross[0] >= this.shown.field.w || this.cross[1] >= this.shown.field.h)) this.cross = null;
     this.redraw();
   }
 
@@ -81,7 +84,8 @@ export class Stage {
     const text = Number.isNaN(value) ? "missing" : `${value < 0 ? "−" : "+"}${Math.abs(value).toFixed(0)} G`;
     const clipped = !scale && Math.abs(value) >= this.look.clip - 0.5 ? " or beyond: clipped" : "";
     const mm = (pixels, per, [plus, minus]) => `${Math.abs(pixels * per).toFixed(1)} Mm ${pixels < 0 ? minus : plus}`;
-    const where = scale ? `${mm(x - field.w / 2 + 0.5, scale[1], ["W", "E"])}, ${mm(y - field.h / 2 + 0.5, scale[0], ["N", "S"])}` : `pixel ${x} west, ${y} north`;
+    const [w, h] = this.whole, west = x + (field.left ?? 0), north = y + (field.bottom ?? 0);
+    const where = scale ? `${mm(west - w / 2 + 0.5, scale[1], ["W", "E"])}, ${mm(north - h / 2 + 0.5, scale[0], ["N", "S"])}` : `pixel ${west} west, ${north} north`;
     byId("cursor").replaceChildren(make("strong", {}, `${text}${clipped}`), make("span", {}, where));
   }
 

@@ -1,7 +1,7 @@
 // What is on the screen, as one plain object; its way into the link and back; undo and redo.
 
 export const fresh = () => ({
-  // what is asked about: {kind: "z", z, from?} | {kind: "patch", id, z?} | {kind: "upload", id, name, z?}
+  // what is asked about: {kind: "z", z, from?, sketch?} | {kind: "patch", id, z?} | {kind: "upload", id, name, z?}
   query: null,
   // goal: what "another like it" aims at, kept while others are asked for, so that they do not drift
   asked: {}, locks: {}, describe: "", seed: 1, goal: null,
@@ -9,7 +9,7 @@ export const fresh = () => ({
   more: [], less: [], kept: {}, list: "kept",
   filters: { source: "any", since: "", until: "", lat: ["", ""], lon: ["", ""], mu: "", region: "", noaa: "", quantity: "any", lasso: null, parameters: {}, grid: {} },
   perRegion: true, notOwn: true, k: 12, by: "hybrid",
-  look: { palette: "grey", limit: 0, stretch: "asinh", numbers: "native", cards: "list", size: 100, sort: "distance", pil: false, cen: false, view: "grid", log: false, cloud: ["tuf", "psep"], map: "tuf" },
+  look: { palette: "grey", limit: 0, stretch: "asinh", numbers: "native", cards: "list", size: 100, sort: "distance", pil: false, cen: false, close: false, view: "grid", log: false, cloud: ["tuf", "psep"], map: "tuf" },
   pair: null,
 });
 
@@ -28,6 +28,7 @@ export function toHash(s, modelHash) {
     if (q.kind === "upload") { put("upload", q.id); put("name", q.name); }
     put("z", q.z);
     put("from", q.from);
+    put("sketch", (q.sketch ?? []).map((b) => [b.sign === "+" ? "p" : "n", b.flux.toPrecision(4), b.size, b.x, b.y].join("_")).join("~"));
   }
   put("set", pairs(s.asked)); put("lock", pairs(s.locks)); put("say", s.describe);
   if (s.seed !== 1) put("seed", s.seed);
@@ -54,7 +55,7 @@ export function toHash(s, modelHash) {
   if (l.cards !== d.cards) put("cards", l.cards);
   if (l.size !== d.size) put("size", l.size);
   if (l.sort !== d.sort) put("sort", l.sort);
-  put("draw", [l.pil && "pil", l.cen && "cen", l.log && "log"].filter(Boolean).join(","));
+  put("draw", [l.pil && "pil", l.cen && "cen", l.close && "close", l.log && "log"].filter(Boolean).join(","));
   if (l.view !== d.view) put("view", l.view);
   if (String(l.cloud) !== String(d.cloud)) put("cloud", l.cloud.join(","));
   if (l.map !== d.map) put("map", l.map);
@@ -71,13 +72,22 @@ function lassoOf(text) {
   return named ? { x, y, points, log: [log?.[0] === "1", log?.[1] === "1"] } : { points };
 }
 
+/** The blobs of a sketch, from their text in a link; undefined where there are none, or they are damaged. */
+function sketchOf(text) {
+  const blobs = (text || "").split("~").filter(Boolean).slice(0, 32).map((part) => {
+    const [sign, ...rest] = part.split("_"), [flux, size, x, y] = rest.map(Number);
+    return { sign: sign === "p" ? "+" : "-", flux, size, x, y };
+  });
+  return blobs.length && blobs.every((b) => b.flux > 0 && b.size > 0 && [b.flux, b.size, b.x, b.y].every(Number.isFinite)) ? blobs : undefined;
+}
+
 /** The state of a link; what is missing or damaged in it stays as it is in a fresh one. */
 export function fromHash(hash) {
   const p = new URLSearchParams(hash.replace(/^#/, "")), s = fresh();
   const z = /^[\w-]{4,}$/.test(p.get("z") || "") ? p.get("z") : undefined;
   if (p.get("id")) s.query = { kind: "patch", id: p.get("id"), z };
   else if (p.get("upload")) s.query = { kind: "upload", id: p.get("upload"), name: p.get("name") || "upload", z };
-  else if (z) s.query = { kind: "z", z, from: p.get("from") || undefined };
+  else if (z) s.query = { kind: "z", z, from: p.get("from") || undefined, sketch: p.get("from") ? sketchOf(p.get("sketch")) : undefined };
   s.asked = unpair(p.get("set")); s.locks = unpair(p.get("lock")); s.describe = p.get("say") || "";
   s.seed = Math.max(0, Math.trunc(Number(p.get("seed") ?? 1))) || 1;
   const f = s.filters, choose = (key, allowed, old) => (allowed.includes(p.get(key)) ? p.get(key) : old);
@@ -99,7 +109,8 @@ export function fromHash(hash) {
   for (const part of (p.get("kept") || "").split("|")) { const [name, ...rest] = ids(part); if (name && rest.length) s.kept[name.slice(0, 40)] = rest.slice(0, 200); }
   s.list = (p.get("list") || "kept").slice(0, 40);
   s.perRegion = p.get("frames") !== "1"; s.notOwn = p.get("own") !== "1";
-  s.by = choose("by", ["ssl", "physics"], "hybrid");
+  // a link of before says ssl
+  s.by = p.get("by") === "ssl" ? "embedding" : choose("by", ["embedding", "physics"], "hybrid");
   s.k = Math.min(100, Math.max(1, Math.trunc(Number(p.get("k") ?? 12)) || 12));
   const l = s.look, drawn = (p.get("draw") || "").split(",");
   l.palette = choose("colour", ["grey", "hmi"], l.palette);
@@ -109,7 +120,7 @@ export function fromHash(hash) {
   l.cards = choose("cards", ["grid"], l.cards);
   if (/^\w+$/.test(p.get("sort") || "")) l.sort = p.get("sort");
   l.size = Math.min(250, Math.max(80, Math.trunc(Number(p.get("size") ?? l.size)) || l.size));
-  l.pil = drawn.includes("pil"); l.cen = drawn.includes("cen"); l.log = drawn.includes("log");
+  l.pil = drawn.includes("pil"); l.cen = drawn.includes("cen"); l.close = drawn.includes("close"); l.log = drawn.includes("log");
   l.view = choose("view", ["grid", "native", "made", "gap"], l.view);
   if (/^\w+,\w+$/.test(p.get("cloud") || "")) l.cloud = p.get("cloud").split(",");
   if (/^\w+$/.test(p.get("map") || "")) l.map = p.get("map");

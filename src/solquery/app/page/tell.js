@@ -69,7 +69,7 @@ export function explained(query, { shape, scale_mm: scale }, now = {}) {
   if (now.record?.empty) return "There is nothing to search for and nothing to change in this file. Open another one.";
   if (query.kind !== "z" && !query.z) return now.stopped ? "The search is by the observation itself. Use it as the query again to look for its latent vector." : "Looking for the latent vector of this observation, so that it can be changed.";
   const grid = scale
-    ? `A pixel is ${scale[1].toFixed(2)} Mm wide, the view ${(scale[1] * shape[1]).toFixed(0)} Mm; numbers are at the scale of HMI, estimated from those of the grid; the symbol of a parameter tells both.`
+    ? `A pixel is ${scale[1].toFixed(2)} Mm wide, the view ${(scale[1] * shape[1]).toFixed(0)} × ${(scale[0] * shape[0]).toFixed(0)} Mm; numbers are at the scale of HMI, estimated from those of the grid; the symbol of a parameter tells both.`
     : `Every patch is stretched to ${shape.join(" × ")} pixels here: fluxes in G px and lengths in px are no maxwell and no megametre.`;
   return query.kind === "z" ? grid : `The search is by the observation itself. The first slider that moves changes the model's reconstruction of it and holds TUF, PSEP, area, R, tilt and polarity as observed, as near as the model comes. ${grid}`;
 }

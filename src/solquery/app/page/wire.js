@@ -35,6 +35,7 @@ export function wire(act) {
   changed("pil", (look, box) => { look.pil = box.checked; });
   changed("log", (look, box) => { look.log = box.checked; });
   changed("cen", (look, box) => { look.cen = box.checked; });
+  changed("close-up", (look, box) => { look.close = box.checked; });
   changed("limit", (look, box) => { look.limit = Number(box.value); });
   changed("numbers", (look, box) => { look.numbers = box.value; });
   for (const [id, change] of [["cloud-x", (look, v) => { look.cloud[0] = v; }], ["cloud-y", (look, v) => { look.cloud[1] = v; }], ["map-p", (look, v) => { look.map = v; }]]) {
