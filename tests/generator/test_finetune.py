@@ -6,11 +6,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
-from solquery.config import get_preset
+from solquery.config import GeneratorConfig, get_preset
 from solquery.generator import TrainingError, train_generator
 from solquery.generator.finetune import FinetuneConfig, finetune
+from solquery.generator.registry import build_generator
 from solquery.generator.statistics_matching import STATISTICS, StatisticsMatching
 from solquery.generator.training import load_run
 from solquery.training.run_folder import export_weights
@@ -125,3 +126,28 @@ def test_weights_that_are_not_finite_are_refused(run, data, tmp_path):
     with pytest.raises(TrainingError, match="is not finite: choose another"):
         finetune(broken, tmp_path / "out", CONFIG, data, PRESET.shape, FinetuneConfig(images=32))
     assert not (tmp_path / "out" / "checkpoints" / "generator.safetensors").exists()
+
+
+def test_footprints_are_refitted_to_the_archive_by_rank(tmp_path):
+    """A generator whose observations are too small takes the sizes of the archive; large ones stay the larger ones."""
+    torch.manual_seed(2)
+    config = GeneratorConfig(arch="pyramid", latent_dim=8, width=16, loss="vae-gan", batch=8, footprint_mask=True)
+    network = build_generator(config, PRESET.shape)
+    with torch.no_grad():
+        network.window.net[2].weight.normal_(std=0.05)
+        network.window.net[2].bias.fill_(-1.2)
+    place = tmp_path / "run" / "checkpoints"
+    place.mkdir(parents=True)
+    save_file(network.state_dict(), place / "generator.safetensors")
+    archive = np.zeros((256, 32, 32), np.float32)
+    for k, field in enumerate(regions(256, 0.5, seed=3)):
+        half = 6 + k % 8
+        archive[k, 16 - half : 16 + half, 16 - half : 16 + half] = field[16 - half : 16 + half, 16 - half : 16 + half]
+    settings = FinetuneConfig(images=8, refit_footprint=True)
+    finetune(tmp_path / "run", tmp_path / "out", config, archive, PRESET.shape, settings)
+    z = torch.randn(512, 8, generator=torch.Generator().manual_seed(1))
+    refitted = build_generator(config, PRESET.shape)
+    refitted.load_state_dict(load_file(tmp_path / "out" / "checkpoints" / "generator.safetensors"))
+    before, after = (one.window.sizes(z).detach().numpy() for one in (network, refitted))
+    assert np.median(before) < 11 and np.median(after) == pytest.approx(2 * 9.5, rel=0.12)
+    assert np.corrcoef(before[:, 0].argsort().argsort(), after[:, 0].argsort().argsort())[0, 1] > 0.8

@@ -82,7 +82,9 @@ def finetune(
     footprint_mask: Annotated[
         bool,
         typer.Option(
-            "--footprint-mask", "--window", help="Give a generator that has none the footprints of the archive."
+            "--footprint-mask",
+            "--window",
+            help="Give the generator the footprints of the archive, one that has some by rank.",
         ),
     ] = False,
     seed: Seed = 0,
@@ -112,14 +114,16 @@ def finetune(
         if named is None:
             raise typer.BadParameter(f"{source} does not say which preset it was trained with; name it with --preset")
         chosen = preset_of_run(named, shape)
+    refit = footprint_mask and config.footprint_mask
     if footprint_mask:
         config = replace(config, footprint_mask=True)
     folder, rows = ready(chosen, archive, where, data, run)
     # which encoder the training showed its draws to stays true
-    kept = {name: value for name, value in story.get("provenance", {}).items() if name == "encoder"}
+    kept = {k: v for k, v in story.get("provenance", {}).items() if k in ("encoder", "real", "left_out_harps")}
+    settings = FinetuneConfig(images, learning_rate, near, refit_footprint=refit)
     with Reporter("finetuning") as report:
         weights = finetuned(
-            source, folder, config, rows.data, shape, FinetuneConfig(images, learning_rate, near), seed,
+            source, folder, config, rows.data, shape, settings, seed,
             progress=report.training, provenance={"preset": chosen.name, **kept},
         )  # fmt: skip
     trained(folder, {"weights": str(weights)}, time.monotonic() - began, json)

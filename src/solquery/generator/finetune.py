@@ -53,12 +53,15 @@ class FinetuneConfig:
     remembered
         Draws among which a new one finds its place. Fewer than in training: the generator moves with each step, and
         places among draws of long ago would make it overshoot.
+    refit_footprint
+        Give the footprints of a generator that has some the archive's sizes first, each draw keeping its rank.
     """
 
     images: int = 6400
     learning_rate: float = 1e-5
     near: float = 3.0
     remembered: int = 256
+    refit_footprint: bool = False
 
     def __post_init__(self) -> None:
         for name in ("images", "learning_rate", "remembered"):
@@ -127,8 +130,8 @@ def finetune(
     batch = config.batch
     (teacher, new), (student, _) = (_network(config, shape, weights) for _ in range(2))
     teacher.requires_grad_(False)
-    if new:
-        fit_footprint(teacher, data, seed)
+    if new or (settings.refit_footprint and teacher.window is not None):
+        fit_footprint(teacher, data, seed, refit=not new)
         student.window.load_state_dict(teacher.window.state_dict())
     told = {**(provenance or {}), "settled": {"from": Path(run).name, **settings.__dict__}}
     random = torch.Generator().manual_seed(seed + 7)
