@@ -22,14 +22,15 @@ def model():
 
 def test_it_draws_regions_on_the_wide_grid(model):
     """Fields that the preset knows, of both signs, strong somewhere, each latent another and always the same one."""
-    assert (model.name, model.preset) == ("physical", get_preset("physical"))
-    z = torch.randn(8, model.generator.latent_dim, generator=torch.Generator().manual_seed(7))
+    ours, named = model.preset, get_preset("physical")
+    assert (model.name, ours.name, ours.shape, ours.scale_mm) == ("physical", named.name, named.shape, named.scale_mm)
+    z = torch.randn(24, model.generator.latent_dim, generator=torch.Generator().manual_seed(7))
     with torch.no_grad():
         x, again = (model.generator(z)[:, 0] for _ in range(2))
-    assert tuple(x.shape) == (8, *model.preset.shape) == (8, 96, 192) and torch.equal(x, again)
+    assert tuple(x.shape) == (24, *model.preset.shape) == (24, 96, 192) and torch.equal(x, again)
     gauss = model.preset.to_gauss(x)
     assert torch.isfinite(gauss).all() and (gauss.abs() < 6000).all()
-    assert ((gauss > 150).any(2).any(1) & (gauss < -150).any(2).any(1)).sum() >= 7
+    assert ((gauss > 150).any(2).any(1) & (gauss < -150).any(2).any(1)).sum() >= 19
     apart = torch.cdist(x.flatten(1), x.flatten(1)) + torch.eye(8) * 1e9
     assert (apart.min(1).values > 0.2 * x.flatten(1).norm(dim=1)).all()
 
