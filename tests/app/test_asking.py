@@ -50,13 +50,13 @@ def test_what_is_found(directions, text, filters):
     ("text", "words", "numbers"),
     [
         ("strong, widely separated bipole", ["strong", "widely separated", "bipole"], {}),
-        ("flux 3e22", [], {"tuf": 3e22}),
+        ("flux 3e22", [], {"flux": 3e22}),
         ("TUF = 3×10^22 Mx", [], {"tuf": 3e22}),
-        ("1.5e14 Wb", [], {"tuf": 1.5e22}),
+        ("1.5e14 Wb", [], {"flux": 1.5e22}),
         ("30 Mm", [], {"psep": 30.0}),
         ("separation of 30000 km", [], {"psep": 30.0}),
         ("tilt −12.5°", [], {"tilt": -12.5}),
-        ("flux 3e22, 30 Mm, delta spot", ["complex"], {"tuf": 3e22, "psep": 30.0}),
+        ("flux 3e22, 30 Mm, delta spot", ["complex"], {"flux": 3e22, "psep": 30.0}),
     ],
 )
 def test_what_is_made(directions, text, words, numbers):
