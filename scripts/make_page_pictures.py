@@ -1,6 +1,6 @@
 """Run the pages that draw a picture of their own, as they are written, and keep the picture under docs/pictures.
 
-python scripts/make_page_pictures.py
+python scripts/make_page_pictures.py [how-to/other-images.md ...]
 """
 
 from __future__ import annotations
@@ -18,11 +18,13 @@ os.environ["MPLBACKEND"] = "Agg"
 from page_blocks import blocks, run  # noqa: E402
 
 #: page and the file that its blocks write
-PICTURES = {"how-to/other-images.md": "galaxies.png"}
+PICTURES = {"how-to/other-images.md": "galaxies.png", "how-to/light-curves.md": "light-curves.png"}
 
 
-def main() -> None:
+def main(pages: list[str]) -> None:
     for page, picture in PICTURES.items():
+        if pages and page not in pages:
+            continue
         with tempfile.TemporaryDirectory() as folder:
             os.chdir(folder)
             names: dict = {"__name__": "page"}
@@ -35,4 +37,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

@@ -45,6 +45,8 @@ def test_inversions_are_made_once_for_many_labels(room, labels, tmp_path):
     assert (tmp_path / "a.json").read_text() == (tmp_path / "c.json").read_text()
     command = ("directions", "labels", "--labels", labels, "--archive", room / "archive", "--model", room / "model")
     assert "was made with another model" in failure(*command, "--steps", 4, *kept)
+    assert "--by" in failure(*command, "--steps", 3, "--by", "closest", *kept)
+    assert "no inference network" in failure(*command, "--by", "guess")
     (tmp_path / "no.npz").write_text("nothing")
     assert "holds no latents" in failure(*command, "--latents", tmp_path / "no.npz")
 

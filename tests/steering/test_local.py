@@ -18,7 +18,7 @@ from solquery.steering import (
     exact_traversals,
     measure_latents,
 )
-from solquery.steering.class_direction import ClassDirection, class_examples, fit_class_direction
+from solquery.steering.class_direction import ClassDirection, class_examples, class_latents, fit_class_direction
 from solquery.steering.direction_study import study_directions
 from solquery.steering.entanglement import spreads
 from solquery.steering.rogue import draw_latents, named_targets
@@ -89,6 +89,74 @@ def test_a_class_that_lies_along_a_latent_number_is_told_and_made(model, tmp_pat
     assert all(answer.verdict == "met" and answer.z[0] > 0 for answer in made)
     with pytest.raises(SteeringError, match="made for model"):
         ClassDirection.load(tmp_path / "flare.json", SimpleNamespace(**vars(model), hash="other"))
+
+
+def few_labels(toward, seed):
+    """Noisy latents (60, 100) of as many regions, labelled by which side of a normal the true ones lie on."""
+    rng = np.random.default_rng(seed)
+    z = rng.normal(size=(60, 100))
+    return z + 0.5 * rng.normal(size=z.shape), (z @ toward > 0).astype(int), [f"R{k}" for k in range(60)]
+
+
+@pytest.mark.filterwarnings("ignore:the class direction is no better than chance")
+@pytest.mark.parametrize("seed", range(3))
+def test_known_directions_make_few_labels_enough(seed):
+    """The class lies between two of six known directions; sixty labels in a hundred numbers do not find it alone."""
+    known = np.random.default_rng(9).normal(size=(6, 100))
+    known /= np.linalg.norm(known, axis=1, keepdims=True)
+    truth = known[0] - 0.5 * known[3]
+    truth /= np.linalg.norm(truth)
+    data = few_labels(truth, seed)
+    plain, led = fit_class_direction(*data, shuffles=5), fit_class_direction(*data, along=known, shuffles=5)
+    assert led.normal @ truth > 0.85 > 0.7 > plain.normal @ truth
+    assert led.auc > 0.8 and led.auc > plain.auc
+    assert np.linalg.norm(led.normal) == pytest.approx(1.0)
+    # the boundary is in the numbers of the latents themselves: both classes are as many
+    position = data[0] @ led.normal + led.intercept
+    assert 0.35 < (position > 0).mean() < 0.65
+    # the length of a direction, and one that is given twice, say nothing
+    again = fit_class_direction(*data, along=np.concatenate([3.0 * known, known[:1]]), shuffles=5)
+    assert again.normal @ led.normal > 0.97
+    with pytest.raises(SteeringError):
+        fit_class_direction(*data, along=known[:, :50])
+
+
+def test_a_class_that_no_known_direction_tells_is_found_with_many_labels():
+    rng = np.random.default_rng(6)
+    z = rng.normal(size=(400, 40))
+    known = np.eye(40)[:6]
+    found = fit_class_direction(z, (z[:, 20] > 0).astype(int), [f"R{k}" for k in range(400)], along=known, shuffles=5)
+    assert found.normal[20] > 0.8 and found.auc > 0.9
+
+
+def test_latents_of_a_class_by_guess_picture_and_closest(model):
+    z = torch.randn(6, 8, generator=torch.Generator().manual_seed(8))
+    with torch.no_grad():
+        x = model.generator(z)[:, 0]
+    network = torch.nn.Linear(1, 1)
+    # where the patch lies does not change this one
+    network.guess = lambda patches: torch.stack([patches.square().sum((1, 2)) * k for k in range(8)], 1)
+    guessing = SimpleNamespace(**{**vars(model), "inference": network})
+    at_rest = network.guess(x).numpy()
+    np.testing.assert_allclose(class_latents(guessing, x), at_rest, rtol=1e-3)
+    where = torch.zeros(1, *x.shape[1:])
+    where[0, 10, 20] = 1.0
+    network.guess = lambda patches: torch.stack([(patches * torch.arange(32.0)).sum((1, 2))] * 8, 1)
+    # moved as far to one side as to the other
+    np.testing.assert_allclose(class_latents(guessing, where), 20.0)
+    plain = SimpleNamespace(**{**vars(model), "inference": None})
+    for by in (None, "picture", "closest"):
+        found = class_latents(plain, x, by, steps=30, starts=4)
+        assert found.shape == (6, 8)
+        # the first number is the strength of the patch
+        assert np.corrcoef(found[:, 0], z[:, 0].numpy())[0, 1] > 0.9
+    np.testing.assert_array_equal(class_latents(plain, x, None, 4, 30), class_latents(plain, x, "picture", 4, 30))
+    with pytest.raises(SteeringError, match="no inference network"):
+        class_latents(plain, x, "guess")
+    with pytest.raises(SteeringError, match="there are: guess"):
+        class_latents(plain, x, "dream")
+    with pytest.raises(SteeringError, match="no structure"):
+        class_latents(guessing, torch.zeros(1, *x.shape[1:]))
 
 
 def test_skill_no_better_than_chance_is_said(model):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import json as json_
 import time
 from pathlib import Path
@@ -22,6 +23,16 @@ __all__ = ["register"]
 
 #: patches inverted together, and kept before the next
 _BATCH = 32
+
+
+class Latent(enum.StrEnum):
+    """Ways from a patch to a latent vector, as in solquery.steering.class_direction, which takes long to load."""
+
+    guess = "guess"
+    picture = "picture"
+    physics = "physics"
+    closest = "closest"
+
 
 Samples = Annotated[int, typer.Option("-n", min=100, help="Latents to sample and measure.")]
 
@@ -152,8 +163,15 @@ def labels(
     table_: Annotated[Path, typer.Option("--labels", help="Table (CSV) of patch ids, each with 0 or 1.")],
     archive: Annotated[str, typer.Option(help="Archive that holds the patches.")],
     model: ModelName = None,
-    starts: Annotated[int, typer.Option(min=1, max=256, help="Starts of each inversion.")] = 1,
-    steps: Annotated[int, typer.Option(min=1, help="Steps of each inversion.")] = 40,
+    by: Annotated[
+        Latent | None,
+        typer.Option(
+            help="Latent vector of a patch: guess of the inference network, picture or physics of a reconstruction, "
+            "closest in squared error [guess; picture with a model that has no inference network]."
+        ),
+    ] = None,
+    starts: Annotated[int, typer.Option(min=1, max=256, help="Starts of each inversion; a guess has none.")] = 1,
+    steps: Annotated[int, typer.Option(min=1, help="Steps of each inversion; a guess takes none.")] = 40,
     latents: Annotated[
         Path | None,
         typer.Option(help="File (.npz) that keeps inversions: other labels of the same patches take seconds."),
@@ -189,15 +207,17 @@ def labels(
         zip(*(store.table(columns=["id", "region"])[key].to_pylist() for key in ("id", "region")), strict=True)
     )
     # what the latents depend on: other settings make others
-    settings = f"{models.hash} {store.uri} {starts} {steps} {seed}"
+    settings = f"{models.hash} {store.uri} {by} {starts} {steps} {seed}"
     known = _kept(latents, settings) if latents is not None else {}
     missing = [name for name in ids if name not in known]
     for first in range(0, len(missing), _BATCH):
-        known |= _inverted(store, models, missing[first : first + _BATCH], starts, steps, seed, (first, len(missing)))
+        batch = missing[first : first + _BATCH]
+        known |= _inverted(store, models, batch, by, starts, steps, seed, (first, len(missing)))
         if latents is not None:
             _keep(latents, settings, known)
     z = np.stack([known[name] for name in ids])
-    found = fit_class_direction(z, [given[name] for name in ids], [regions[name] for name in ids], folds, seed)
+    along = models.directions.normals if models.directions is not None else None
+    found = fit_class_direction(z, [given[name] for name in ids], [regions[name] for name in ids], folds, seed, along)
     found.save(out, models)
     document = {"file": str(out), "model": models.name, "absent": len(absent), "inverted": len(missing),
                 **found.summary(), "seconds": time.monotonic() - began}  # fmt: skip
@@ -208,18 +228,25 @@ def labels(
 
 
 def _inverted(
-    store: Any, models: Model, ids: list[str], starts: int, steps: int, seed: int, done: tuple[int, int]
+    store: Any,
+    models: Model,
+    ids: list[str],
+    by: Latent | None,
+    starts: int,
+    steps: int,
+    seed: int,
+    done: tuple[int, int],
 ) -> dict[str, Any]:
     """Id to latent (D,) of patches of an archive; `done` so many of how many before these."""
     import numpy as np
 
+    from ..steering.class_direction import class_latents
     from ..steering.inputs import patch_on_grid
-    from ..steering.inversion import invert
 
     with Reporter("inverting") as report:
         report.count(*done)
         grids = np.stack([patch_on_grid(patch, models) for patch in store.patches(ids=ids)])
-        return {name: found.z for name, found in zip(ids, invert(models, grids, starts, steps, seed), strict=True)}
+        return dict(zip(ids, class_latents(models, grids, by, starts, steps, seed), strict=True))
 
 
 def _kept(path: Path, settings: str) -> dict[str, Any]:
@@ -237,7 +264,8 @@ def _kept(path: Path, settings: str) -> dict[str, Any]:
             f"{path} holds no latents of inversions ({error}); name another file, or delete it"
         ) from None
     raise SolqueryError(
-        f"{path} was made with another model, archive, --starts, --steps or --seed; name another file, or delete it"
+        f"{path} was made with another model, archive, --by, --starts, --steps or --seed; name another file, or delete "
+        "it"
     )
 
 

@@ -1,7 +1,9 @@
 """A direction from labels of observed patches: which way in latent space a class lies, and how well one can tell.
 
-Patches are inverted first (steering/inversion.py); the direction is that of a linear support vector machine on their
-latents. Skill is measured on regions that were left out whole: frames of one region are near copies of each other.
+Patches become latent vectors first (`class_latents`); the direction is that of a linear support vector machine on them.
+Labels are few and latent numbers many, so the machine starts from what the model knows: it sees the positions along the
+directions of the physical parameters in full, and the rest of the vector weakly (`fit_class_direction`, `along`). Skill
+is measured on regions that were left out whole: frames of one region are near copies of each other.
 """
 
 from __future__ import annotations
@@ -19,19 +21,28 @@ import torch
 from ..io import write_atomically
 from ..physics import parameters
 from .generated import Origin, Shown
+from .inversion import frozen, invert, refuse_hopeless, targets_of
 from .latents import SteeringError, SteeringWarning, as_latents, clamp_norm, prior_norm_range, render
+from .reconstruction import reconstruct
 from .targeting import Answer, measured_both
 
 if TYPE_CHECKING:
     from ..protocols import Model
 
-__all__ = ["ClassDirection", "class_examples", "fit_class_direction"]
+__all__ = ["LATENTS", "ClassDirection", "class_examples", "class_latents", "fit_class_direction"]
 
 _FORMAT = "solquery-class-direction"
 #: regions of each class that a cross-validation by region needs at least
 _FEWEST = 3
 #: shuffles of the labels among regions that chance is estimated by
 _SHUFFLES = 100
+#: weight of what is not along the parameters' directions, whose positions are brought to a standard deviation of 1: a
+#: class that lies elsewhere is found with some hundred labels, and noise of a hundred numbers hides no other with sixty
+_REST = 0.3
+#: patches are moved by their height over this when they are guessed: three pixels of 96
+_MOVED = 32
+#: ways from a patch to the latent vector that a class is told by
+LATENTS = ("guess", "picture", "physics", "closest")
 
 
 @dataclass(frozen=True)
@@ -146,23 +157,99 @@ def class_examples(model: Model, direction: ClassDirection, n: int, seed: int = 
     )  # fmt: skip
 
 
-def _svm(z: np.ndarray, label: np.ndarray, seed: int) -> tuple[np.ndarray, float]:
+def class_latents(
+    model: Model, x: Any, by: str | None = None, starts: int = 1, steps: int = 40, seed: int = 0
+) -> np.ndarray:
+    """Latents (N, D) of observed patches, for `fit_class_direction`.
+
+    Parameters
+    ----------
+    model
+        With generator and preset.
+    x
+        (N, H, W) in preset units; NaN pixels count as 0.
+    by
+        ``"guess"``: what the model's inference network says, on average over small shifts of the patch.
+        ``"picture"`` and ``"physics"``: the latent vector of `reconstruct` without and with the parameters; what that
+        tells layers and local noise is left out. ``"closest"``: that of `invert`. None: the guess, or the picture with
+        a model that has no inference network.
+    starts, steps, seed
+        Of the inversion; the guess needs none.
+
+    Raises
+    ------
+    SteeringError
+        For a way that is not known, for the guess of a model without inference network, and as `reconstruct`.
+    """
+    inference = getattr(model, "inference", None)
+    by = by or ("guess" if inference is not None else "picture")
+    if by not in LATENTS:
+        raise SteeringError(f"latents by {by!r} are not known; there are: {', '.join(LATENTS)}")
+    target = targets_of(x, model)
+    if by == "guess":
+        if inference is None:
+            raise SteeringError(f"model {model.name!r} has no inference network to guess by; take by='picture'")
+        refuse_hopeless(target)
+        return _mean_guess(inference, target)
+    with warnings.catch_warnings():
+        # one latent vector does not draw an observation, and need not: it is asked on which side it lies
+        warnings.simplefilter("ignore", SteeringWarning)
+        if by == "closest":
+            return np.stack([one.z for one in invert(model, target, starts, steps, seed)])
+        match = by == "physics"
+        found = reconstruct(model, target, starts=starts, evaluations=max(steps, 2), seed=seed, match=match)
+    return np.stack([one.z for one in found])
+
+
+def _mean_guess(inference: Any, target: torch.Tensor) -> np.ndarray:
+    """Mean guess (N, D) for patches (N, H, W) in place and moved a little: no class changes, noise averages."""
+    step = max(1, target.shape[1] // _MOVED)
+    with frozen(inference) as device:
+        x = target.to(device)
+        # what is moved out of the frame is lost, and nothing comes in
+        moved = [torch.nn.functional.pad(x, (b, -b, a, -a)) for a in (-step, 0, step) for b in (-step, 0, step)]
+        return np.asarray(torch.stack([inference.guess(one) for one in moved]).mean(0).cpu().numpy())
+
+
+class _Coordinates:
+    """Latents (N, D) as positions along given directions (K, D), and what is left of them, weakly."""
+
+    def __init__(self, along: np.ndarray | None, dim: int) -> None:
+        self.along = self.rest = None
+        if along is not None and len(along):
+            self.along = along / np.maximum(np.linalg.norm(along, axis=1, keepdims=True), 1e-12)
+            _, size, basis = np.linalg.svd(self.along, full_matrices=False)
+            basis = basis[size > 1e-6 * size[0]]
+            self.rest = _REST * (np.eye(dim) - basis.T @ basis)
+
+    def fitted(self, z: np.ndarray) -> np.ndarray:
+        """(K + D, D): rows that make the coordinates of latents like these."""
+        if self.along is None or self.rest is None:
+            return np.eye(z.shape[1])
+        spread = (z @ self.along.T).std(0)
+        return np.concatenate([self.along / np.maximum(spread, 1e-6)[:, None], self.rest])
+
+
+def _svm(z: np.ndarray, label: np.ndarray, seed: int, coordinates: _Coordinates) -> tuple[np.ndarray, float]:
     from sklearn.svm import LinearSVC
 
+    rows, centre = coordinates.fitted(z), z.mean(0)
     # few patches, many latent numbers: more regularised than the directions of the parameters are
-    fitted = LinearSVC(C=0.01, dual="auto", class_weight="balanced", random_state=seed, max_iter=20_000).fit(z, label)
-    size = max(float(np.linalg.norm(fitted.coef_[0])), 1e-12)
-    return fitted.coef_[0] / size, float(fitted.intercept_[0]) / size
+    machine = LinearSVC(C=0.01, dual="auto", class_weight="balanced", random_state=seed, max_iter=20_000)
+    fitted = machine.fit((z - centre) @ rows.T, label)
+    normal = fitted.coef_[0] @ rows
+    size = max(float(np.linalg.norm(normal)), 1e-12)
+    return normal / size, (float(fitted.intercept_[0]) - float(centre @ normal)) / size
 
 
-def _left_out(z: np.ndarray, label: np.ndarray, fold: np.ndarray, seed: int) -> np.ndarray:
+def _left_out(z: np.ndarray, label: np.ndarray, fold: np.ndarray, seed: int, coordinates: _Coordinates) -> np.ndarray:
     """(N,) positions along normals fitted without the patch's own fold."""
     out = np.zeros(len(z))
     for k in np.unique(fold):
         train = fold != k
         if len(np.unique(label[train])) < 2:
             continue
-        normal, intercept = _svm(z[train], label[train], seed)
+        normal, intercept = _svm(z[train], label[train], seed, coordinates)
         out[~train] = z[~train] @ normal + intercept
     return out
 
@@ -173,7 +260,13 @@ def _skill(position: np.ndarray, label: np.ndarray) -> float:
 
 
 def fit_class_direction(
-    z: Any, labels: Sequence[int], regions: Sequence[str], folds: int = 5, seed: int = 0
+    z: Any,
+    labels: Sequence[int],
+    regions: Sequence[str],
+    folds: int = 5,
+    seed: int = 0,
+    along: Any = None,
+    shuffles: int = _SHUFFLES,
 ) -> ClassDirection:
     """Fit a direction toward patches labelled 1.
 
@@ -185,6 +278,11 @@ def fit_class_direction(
         (N,) 0 or 1, and which region each belongs to.
     folds
         Of the cross-validation; a region is in one fold with all its patches.
+    along
+        (K, D) directions along which classes are likely to differ: ``model.directions.normals``. With some tens of
+        labels they are most of what makes a direction good. None: all ways are as likely.
+    shuffles
+        Of the labels among regions, from which chance is estimated.
 
     Warns
     -----
@@ -194,11 +292,14 @@ def fit_class_direction(
     Raises
     ------
     SteeringError
-        When a class has fewer than three regions.
+        When a class has fewer than three regions, or `along` is of another latent space.
     """
     from sklearn.metrics import roc_auc_score
 
     z = as_latents(z, np.shape(z)[1]).astype(np.float64)
+    if along is not None:
+        along = as_latents(along, z.shape[1]).astype(np.float64)
+    coordinates = _Coordinates(along, z.shape[1])
     label = np.asarray(labels, dtype=int)
     names, of = np.unique(np.asarray(regions, dtype=str), return_inverse=True)
     share = np.array([label[of == k].mean() for k in range(len(names))])
@@ -215,14 +316,14 @@ def fit_class_direction(
     fold_of = np.empty(len(names), int)
     fold_of[order] = np.arange(len(names)) % folds
     fold = fold_of[of]
-    position = _left_out(z, label, fold, seed)
+    position = _left_out(z, label, fold, seed, coordinates)
     by_chance = []
-    for _ in range(_SHUFFLES):
+    for _ in range(shuffles):
         # whole regions change their labels with each other
         other = (share[rng.permutation(len(names))] >= 0.5).astype(int)[of]
         if 0 < other.sum() < len(other):
-            by_chance.append(_skill(_left_out(z, other, fold, seed), other))
-    normal, intercept = _svm(z, label, seed)
+            by_chance.append(_skill(_left_out(z, other, fold, seed, coordinates), other))
+    normal, intercept = _svm(z, label, seed, coordinates)
     found = ClassDirection(
         normal, intercept, _skill(position, label), float(roc_auc_score(label, position)),
         float(np.percentile(by_chance, 95)) if by_chance else 0.0, len(z), len(names), int(label.sum()),
