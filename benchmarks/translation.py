@@ -91,7 +91,7 @@ def unet(kind: Kind, samples: Sequence[Sample], steps: int, seed: int) -> Maker:
         data.append(padded(np.concatenate([channels(kind, s), more.astype(np.float32)]))[0])
     for step in range(steps):
         optimiser.param_groups[0]["lr"] = 3e-3 * 0.5 * (1 + np.cos(np.pi * step / steps))
-        crops = []
+        crops: list[torch.Tensor] = []
         while len(crops) < 4:
             whole = data[rng.integers(len(data))]
             y, x = (int(rng.integers(0, n - 47)) for n in whole.shape[-2:])
@@ -234,7 +234,8 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     model = Model.load(options.model) if options.model else None
-    archive, document = Archive.open(options.archive), {}
+    archive = Archive.open(options.archive)
+    document: dict[str, Any] = {}
     if options.mdi:
         document["mdi"] = on_disks(options.mdi)
         if not options.json:
@@ -273,7 +274,7 @@ def on_real(kind: Kind, simulated: Sequence[Pair], real: Sequence[Pair], steps: 
     }  # fmt: skip
 
 
-def on_disks(folder: str) -> list[dict[str, float]]:
+def on_disks(folder: str) -> list[dict[str, Any]]:
     """The middle of full disks of MDI, where foreshortening is small, and what the map that ships makes of them.
 
     Nobody knows what HMI would have seen: told are the noise of quiet pixels, by the median of their strength, and the

@@ -27,7 +27,7 @@ NAMES = ("psep", "axis_angle")
 
 def frames(folders: list[Path], segment: str) -> list[tuple[Path, Patch]]:
     """Frames of a segment, those that cannot be read or are of bad QUALITY left out with a line."""
-    out = {}
+    out: dict[str, tuple[Path, Patch]] = {}
     for path in (found for folder in folders for found in sorted(folder.rglob(f"*.{segment}.fits"))):
         try:
             out.setdefault(path.name, (path, read_sharp(path)))
@@ -38,7 +38,8 @@ def frames(folders: list[Path], segment: str) -> list[tuple[Path, Patch]]:
 
 def r_values(folders: list[Path], each: bool) -> None:
     """Print how R_VALUE compares with the header's."""
-    off, zeros = [], []
+    off: list[float] = []
+    zeros: list[float] = []
     for path, patch in frames(folders, "magnetogram"):
         told = header_values(patch.keywords, patch.quantity).get("r_value")
         if told is None:
@@ -62,7 +63,7 @@ def centres(folders: list[Path], segment: str, each: bool) -> None:
     for path, patch in frames(folders, segment):
         masks_at_hand = [mask for home in homes if (mask := bitmap_of(patch, home)) is not None]
         told = header_values(patch.keywords, patch.quantity)
-        if not masks_at_hand or any(name not in told for name in NAMES):
+        if not masks_at_hand or patch.scale_mm is None or any(name not in told for name in NAMES):
             continue
         header = [told[name].value for name in NAMES]
         masks = {"box": measure(patch.field, patch.scale_mm, NAMES)}

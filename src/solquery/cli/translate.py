@@ -45,7 +45,7 @@ def translate(
             "missing-to-filled, saturated-to-unsaturated; or the file of one.",
         ),
     ],
-    model: Annotated[str | None, typer.Option(help=_MODEL_HELP)] = None,
+    model: Annotated[str | None, typer.Option("--model", "--bundle", help=_MODEL_HELP)] = None,
     out: Annotated[Path, typer.Option(help="Folder for FITS files and pictures.")] = Path("translated"),
     segment: Segment = None,
     unit: Unit = None,
@@ -122,7 +122,10 @@ def train_translation(
     ] = None,
     where: Annotated[str | None, typer.Option(help="SQL condition: which patches of the archive.")] = None,
     model: Annotated[
-        str | None, typer.Option(help="Also try the generator of this model; without it the map needs none.")
+        str | None,
+        typer.Option(
+            "--model", "--bundle", help="Also try the generator of this model; without it the map needs none."
+        ),
     ] = None,
     method: Annotated[
         str | None,
