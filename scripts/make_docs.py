@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import textwrap
 from pathlib import Path
 
 import matplotlib
@@ -71,7 +72,8 @@ def picture(archive: Archive, model: Model, words: str, path: Path) -> None:
     x = np.asarray(answer.x)
     row = latent_traversal(model, answer.z, "tuf", hold=("r",), eps_values=np.linspace(-1.5, 1.5, 7))
     matches = search_hybrid(archive, model, x, k=6)
-    figure, axes = plt.subplots(2, 7, figsize=(14, 4.7))
+    high = 1.9 * model.preset.shape[0] / model.preset.shape[1] + 0.45
+    figure, axes = plt.subplots(2, 7, figsize=(15, 2 * high), layout="constrained")
 
     def show(axis: plt.Axes, grid: np.ndarray, source: str, title: str) -> None:
         show_field(axis, model.preset.to_gauss(np.asarray(grid, dtype=np.float32)), interpolation="antialiased")
@@ -85,13 +87,13 @@ def picture(archive: Archive, model: Model, words: str, path: Path) -> None:
     flux = measure(model.preset.to_gauss(frames), model.preset.scale_mm, ["tuf"])["tuf"].numpy()
     for axis, frame, value in zip(axes[0], frames, flux, strict=True):
         show(axis, frame, "generated", "TUF " + quantity(float(value), unit_of("tuf", model.preset.physical)))
-    axes[0, 0].set_ylabel("generated:\nflux along its direction,\nR held", fontsize=9)
+    beside = {"fontsize": 9, "rotation": 0, "ha": "right", "va": "center"}
+    axes[0, 0].set_ylabel("generated:\nflux along\nits direction,\nR held", **beside)
     show(axes[1, 0], x, "generated", "the query")
-    axes[1, 0].set_ylabel(words.replace(", ", ",\n"), fontsize=8)
+    axes[1, 0].set_ylabel("\n".join(textwrap.wrap(words, 16)), **beside)
     for axis, match in zip(axes[1, 1:], matches, strict=True):
         patch = archive.get(match.id)
         show(axis, prepare(patch, model.preset), patch.source, f"{patch.source}: {match.region}")
-    figure.tight_layout()
     figure.savefig(path, dpi=75)
 
 

@@ -32,7 +32,8 @@ def test_a_notebook_shows_its_picture_with_scale_and_numbers():
     shown = np.asarray(image)
     assert shown[-1 - 3, 5] > 200 and shown[-1 - 13, 32] < 20, "north is up: row 0 of the field is the lowest"
     bare = Patch(np.full((3, 4), np.nan), None, "g", "GEN", "generated")._repr_html_()
-    assert "no physical scale" in bare and "latitude" not in bare and " G</td>" not in bare
+    assert "no physical scale" in bare and "latitude" not in bare and bare.count(" G</td>") == 1
+    assert "count as 0 G" in bare, "the only field told is that of missing pixels"
 
 
 def test_a_large_field_is_thinned_out():

@@ -167,7 +167,8 @@ def test_quality_against_observed_frames(room, tmp_path, capsys):
     assert "preset 'physical'" in failure("quality", room / "model", *options)
     call("quality", room / "model", "--archive", archive.uri, "--min-flux", 1e20, code=2)
     got = document("quality", "physical", *options, "--min-flux", 0, "--out", out)["real"]
-    assert set(got["auc"]["generated"]) == set(got["auc"]["held_out"]) == {"structure", "quiet", "all"}
+    # these fields have hardly a quiet pixel, so that the statistics of the quiet Sun may be undefined
+    assert {"structure", "all"} <= set(got["auc"]["generated"]) == set(got["auc"]["held_out"])
     assert got["patches"]["real"]["regions"] == 5 and got["patches"]["held_out"]["drawn"] == 25
     assert len(got["selection"]["refused"]) == 1
     assert (out / "realism.png").read_bytes().startswith(PNG)

@@ -81,4 +81,5 @@ def test_edits_of_the_shipped_generator_do_not_jump(name, held):
             size = np.sqrt((x**2).mean((1, 2)))
             changes.append(np.sqrt(((x[1:] - x[:-1]) ** 2).mean((1, 2))) / np.minimum(size[1:], size[:-1]))
         assert changes[1].max() < 0.2
-        assert changes[1].max() < 0.65 * changes[0].max()
+        # the edge of the window moves by shares of a pixel, which does not halve exactly; a jump would give 1
+        assert changes[1].max() < 0.75 * changes[0].max()
