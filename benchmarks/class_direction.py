@@ -50,7 +50,7 @@ def draws(
     for _ in range(number):
         order = rng.permutation(len(z))
         chosen, others = order[:labelled], order[labelled:]
-        one = fit_class_direction(z[chosen], label[chosen], [str(k) for k in chosen], along=along, shuffles=10)
+        one = fit_class_direction(z[chosen], label[chosen].tolist(), [str(k) for k in chosen], along=along, shuffles=10)
         found.append(one)
         told.append(one.auc)
         if len(others) >= 30:

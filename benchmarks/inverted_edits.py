@@ -26,7 +26,8 @@ def edits_of(model: Model, path: Path) -> tuple[list[tuple[str, np.ndarray]], li
     """Pictures with their titles, and for each edit whether it was met and how far the worst held ratio moved."""
     x = np.nan_to_num(prepare(read_sharp(path), model.preset))
     found = reconstruct(model, x)[0]
-    seen = found.observed
+    seen, drawn = found.observed, found.reconstructed
+    assert seen is not None and drawn is not None
     pictures, told = [("observed", x), ("reconstructed", found.x)], []
     native = model.on_grid()  # what is asked and measured is on the grid: no calibration between
     for name, by in CHANGES.items():
@@ -34,8 +35,8 @@ def edits_of(model: Model, path: Path) -> tuple[list[tuple[str, np.ndarray]], li
         began = time.perf_counter()
         answer = edit_inversion(native, found, {name: value})
         seconds = time.perf_counter() - began
-        ratios = {one: answer.grid[one] / found.reconstructed[one] for one in RATIOS}
-        turned = answer.grid["tilt"] - found.reconstructed["tilt"]
+        ratios = {one: answer.grid[one] / drawn[one] for one in RATIOS}
+        turned = answer.grid["tilt"] - drawn["tilt"]
         moved = max(abs(ratio - 1.0) for one, ratio in ratios.items() if one != name)
         title = f"{name} asked {value:.4g}: " + ", ".join(f"{k} × {v:.2f}" for k, v in ratios.items())
         print(f"{path.name}: {title}, tilt {turned:+.1f}°; {answer.verdict}, {seconds:.1f} s")
