@@ -48,7 +48,7 @@ class Counted:
 
     def __init__(self) -> None:
         self.work = 0
-        for name, weight in (("values", 1), ("slopes", 5)):
+        for name, weight in (("values", 1), ("gradients", 5)):
             setattr(Search, name, self._counting(getattr(Search, name), weight))
 
     def _counting(self, method: Any, weight: int) -> Any:
