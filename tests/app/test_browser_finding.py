@@ -73,7 +73,7 @@ def test_a_text_finds_and_makes_at_once_and_says_what_it_did_not_understand(open
     kinds = page.eval_on_selector_all(".match .badge", "nodes => nodes.map((n) => n.textContent)")
     assert set(kinds) == {"real"} and page.is_checked("[name=source][value=real]")
     say(page, "flux 5e21")
-    assert abs(box(page, "tuf") - 5e21) < 0.1 * 5e21 and "asked" in page.inner_text("[data-name=tuf] .note")
+    assert abs(box(page, "flux") - 5e21) < 0.1 * 5e21 and "asked" in page.inner_text("[data-name=flux] .note")
 
 
 def test_what_is_not_in_the_archive_is_said_with_how_to_get_it(opened):
@@ -177,7 +177,7 @@ def test_real_matches_lead_out_to_the_field(opened, tmp_path):
 def test_all_but_one_value_are_held(opened):
     page = opened()
     page.click("[data-name=psep] .only")
-    assert set(state(page)["locked"]) == {"tuf", "r", "tilt", "polarity"}
+    assert set(state(page)["locked"]) == {"flux", "r", "tilt", "polarity"}
     tilt = box(page, "tilt")
     released(page, drag(page, "psep", 0.5))
     assert abs(box(page, "tilt") - tilt) < 10

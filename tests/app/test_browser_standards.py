@@ -75,14 +75,14 @@ def test_a_finger_does_what_a_mouse_does(browser, opened):
         page.tap("#ask button[type=submit]")
         until(page, "location.hash.includes('say=weak')")
         rest(page)
-        before = box(page, "tuf")
-        slider = page.locator("#p-tuf")
+        before = box(page, "flux")
+        slider = page.locator("#p-flux")
         slider.evaluate("node => node.scrollIntoView({ block: 'end' })")
         frame = slider.bounding_box()
         with page.expect_response(lambda r: "/api/search" in r.url and '"k":4,' not in (r.request.post_data or "")):
             page.touchscreen.tap(frame["x"] + 0.8 * frame["width"], frame["y"] + frame["height"] / 2)
         rest(page)
-        assert box(page, "tuf") > before
+        assert box(page, "flux") > before
         page.locator("label:has([name=source][value=real]) span").tap()
         rest(page)
         page.locator(".match .mark-").first.tap()
