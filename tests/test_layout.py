@@ -17,8 +17,8 @@ LAYERS = (
     "plugins",
     "sharp.unreadable", "sharp.identity", "sharp.wcs_header", "sharp.header", "sharp.cards",
     "patch", "physics", "sharp", "measuring", "simulator", "archive", "jsoc",
-    "training", "generator", "encoder", "steering", "translation", "search", "model_encoder", "model", "model_build",
-    "extension",
+    "training", "generator", "encoder", "steering", "translation", "farside", "search", "model_encoder", "model",
+    "model_build", "extension",
     "study", "app", "cli", "__init__",
 )  # fmt: skip
 PACKAGES = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}

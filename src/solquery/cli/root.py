@@ -309,6 +309,7 @@ _VERBS = {
     "search": "search",
     "sketch": "sketch",
     "translate": "translate",
+    "farside": "farside",
     "index": "index",
     "fetch": "fetch",
     "archive": "archive",

@@ -248,6 +248,12 @@ def train_encoder(
     batch: Annotated[int | None, typer.Option(min=2, help="Patches of a step, instead of the preset's.")] = None,
     precision: Precision = None,
     learning_rate: Rate = None,
+    prediction_rate: Annotated[
+        float | None, typer.Option(help="Learning rate of the prediction head, in units of the encoder's.")
+    ] = None,
+    downsample: Annotated[
+        int | None, typer.Option(min=1, help="Show it means of so many pixels a side: a faster first part.")
+    ] = None,
     without: Without = None,
     self_supervised: Annotated[
         bool, typer.Option("--self-supervised", help="Teach it no parameter, where the preset would.")
@@ -266,6 +272,7 @@ def train_encoder(
     start = started_from(start)
     changes: dict[str, Any] = {"loss": loss, "batch": batch, "learning_rate": learning_rate}
     changes |= {"precision": precision, "real_weight": real_weight}
+    changes |= {"prediction_rate": prediction_rate, "downsample": downsample}
     changes["physics"] = () if self_supervised else None
     chosen, config = _plan(preset, "encoder", images, epochs, changes)
     place = _device(device)

@@ -77,6 +77,9 @@ class EncoderConfig:
     epochs: int = 100
     images: int | None = None
     learning_rate: float = 0.0125
+    #: learning rate of the prediction head, in units of `learning_rate`; a head that keeps up with the encoder keeps
+    #: the embedding from losing dimensions (Tian et al. 2021, arXiv:2102.06810)
+    prediction_rate: float = 1.0
     momentum: float = 0.9
     weight_decay: float = 0.0
     precision: str = "fp32"
@@ -112,6 +115,7 @@ class EncoderConfig:
         _require(self.batch >= 2, f"batch must be at least 2, got {self.batch}")
         _require(self.epochs >= 1, f"epochs must be at least 1, got {self.epochs}")
         _require(self.learning_rate > 0, f"learning_rate must be positive, got {self.learning_rate}")
+        _require(self.prediction_rate > 0, f"prediction_rate must be positive, got {self.prediction_rate}")
         _require(self.precision in ("fp32", "bf16"), f"precision must be 'fp32' or 'bf16', got {self.precision!r}")
         losses = ("simsiam", "contrastive", "vicreg", "barlow")
         _require(self.loss in losses, f"loss must be one of {', '.join(losses)}, got {self.loss!r}")

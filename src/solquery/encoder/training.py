@@ -330,7 +330,8 @@ def _begin_with(run: Path, encoder: Encoder, predictor: torch.nn.Module) -> None
 
 
 def _rates(cfg: EncoderConfig, step: int, steps: int) -> tuple[float, float]:
-    return cfg.learning_rate * 0.5 * (1 + math.cos(math.pi * step / steps)), cfg.learning_rate
+    falling = cfg.learning_rate * 0.5 * (1 + math.cos(math.pi * step / steps))
+    return falling, cfg.learning_rate * cfg.prediction_rate
 
 
 @torch.no_grad()

@@ -43,8 +43,11 @@ __all__ = [
     "patch_of_image",
     "quality_fault",
     "read_sharp",
+    "read_unsigned",
 ]
 
+#: quantity of a map of unsigned field
+UNSIGNED = "unsigned"
 #: no field on the Sun comes near this; beyond it the file is damaged or not in gauss
 _LARGEST_GAUSS = 65504.0
 #: QUALITY of a frame without data, which JSOC also writes as MISSING
@@ -101,6 +104,22 @@ def read_sharp(
         raise UnreadableFits(f"{path}: {error}".replace(" FILE ", f" {path} ")) from error.__cause__
 
 
+def read_unsigned(
+    path: str | Path, *, unit: str | None = None, scale_mm: float | tuple[float, float] | None = None
+) -> Patch:
+    """Read a map of unsigned field, which `read_sharp` refuses since it is no field with its sign.
+
+    Parameters, errors and what is done to the image as of `read_sharp`; the patch is of source ``map``, which no
+    archive takes, and quantity ``unsigned``.
+    """
+    path = Path(path)
+    options = ReadOptions(strict_quality=False, unit=unit, scale_mm=pair(scale_mm), unsigned=True)
+    try:
+        return replace(patch_of_image(path, load_checked(path), options), source="map", quantity=UNSIGNED)
+    except UnreadableFits as error:
+        raise UnreadableFits(f"{path}: {error}".replace(" FILE ", f" {path} ")) from error.__cause__
+
+
 def pair(scale_mm: float | tuple[float, float] | None) -> tuple[float, float] | None:
     """A scale that is stated, as (y, x) Mm per pixel; ValueError where it is no length."""
     if scale_mm is None:
@@ -119,6 +138,7 @@ class ReadOptions(NamedTuple):
     unit: str | None = None
     scale_mm: tuple[float, float] | None = None
     reproject: bool = False
+    unsigned: bool = False
 
 
 def load_checked(path: Path, header: bool = False, segment: str | None = None) -> Image:
@@ -247,7 +267,9 @@ def patch_of_image(path: Path, image: Image, options: ReadOptions = ReadOptions(
     name = hd.from_name(path.name)
     who = identify(keywords, path.name, name.number)
     notes: list[str] = []
-    if own and hd.text(keywords.get("SEGMENT")):
+    if options.unsigned:
+        segment = UNSIGNED
+    elif own and hd.text(keywords.get("SEGMENT")):
         segment = hd.text(keywords["SEGMENT"])
     else:
         found = segment_of(image, path.name, bool(who.number), options.segment)
