@@ -185,6 +185,27 @@ BREAKAGES = [
         "test_model.py",
     ),
     Breakage("host-check", "app/security.py", "if not is_loopback(host):", "if False:", "app/test_security.py"),
+    Breakage(
+        "farside-place",
+        "farside/ensemble.py",
+        "np.ix_(-dy % shape[0], -dx % shape[1])",
+        "np.ix_(dy % shape[0], dx % shape[1])",
+        "farside/test_ensemble.py",
+    ),
+    Breakage(
+        "farside-noise",
+        "farside/refine.py",
+        "found.field + deviation * grain",
+        "found.field",
+        "farside/test_ensemble.py",
+    ),
+    Breakage(
+        "farside-sums",
+        "farside/ensemble.py",
+        "penalty + _of_sums(found, prior.maps)",
+        "penalty",
+        "farside/test_ensemble.py",
+    ),
     Breakage("exit-code", "cli/root.py", "raise typer.Exit(1)", "raise typer.Exit(0)", "cli/test_contract.py"),
     Breakage(
         "lazy",
