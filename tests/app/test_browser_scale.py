@@ -43,7 +43,10 @@ def test_an_observation_has_its_measured_values_with_their_errors(opened):
     digits = float(re.search(r"observed ([\d.]+)×10²² ±", worth).group(1))
     assert digits * 1e22 == pytest.approx(record["parameters"]["tuf"]["value"], rel=5e-3)
     page.click("[data-name=tuf] .symbol")
-    assert "own quiet pixels" in page.inner_text("#about-param")
+    told = page.inner_text("#about-param")
+    assert "own quiet pixels" in told
+    # a line-of-sight field has none of what the inversion adds to a radial one
+    assert record["quantity"] == "line-of-sight" and "filling factor" not in told
 
 
 def test_what_limits_an_observation_stands_on_its_picture_and_beside_its_matches(opened):

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import json
+import math
+import shutil
+import subprocess
+from importlib.resources import files
+
 import pytest
 from starlette.testclient import TestClient
 
 from solquery.app import Service, create_app
 from solquery.archive import Archive
+from solquery.cli.params import _tell_systematic
 from solquery.model import Model
 from solquery.physics import describe_patch
+from solquery.physics.systematic import SYSTEMATIC
 
 
 @pytest.mark.parametrize(
@@ -95,9 +103,52 @@ def test_an_observation_comes_with_the_errors_of_its_own_noise(shipped_room):
     assert told["noise_gauss"] == pytest.approx(wanted.noise.gauss) and "quiet pixels" in told["source"]
 
 
-def test_an_upload_that_its_quality_marks_as_bad_says_so(client):
-    from importlib.resources import files
+def test_what_the_inversion_adds_to_an_observation_stands_beside_its_errors(shipped_room):
+    """As a number of its own: the share of the flux that its law states at this μ, and no part of the error."""
+    archive = shipped_room.catalogue.archive
+    row = archive.table(where="source = 'simulated' and mu > 0.5 and mu < 0.9", columns=["id"]).to_pylist()[0]
+    patch = archive.get(row["id"])
+    assert patch.quantity == "radial"
+    with TestClient(create_app(shipped_room), base_url="http://127.0.0.1") as client:
+        told = client.get(f"/api/errors/{patch.id}").json()
+        value = client.get(f"/api/patch/{patch.id}").json()["parameters"]["tuf"]["value"]
+        sight = next(i for i in shipped_room.catalogue.ids.to_pylist() if i.startswith("sharp-115"))
+        assert archive.get(sight).quantity == "line-of-sight"
+        assert client.get(f"/api/errors/{sight}").json()["systematic"] == {}
+    one, noise = told["systematic"]["tuf"], told["errors"]["tuf"]
+    rate, scatter = SYSTEMATIC["tuf"]
+    left = math.exp(-rate * (1 - patch.mu**2))
+    # the archive holds the value in single precision
+    assert one["value"] == pytest.approx((1 - left) * (value - noise["bias"]), rel=1e-4)
+    wanted = left * (value - noise["bias"]) * scatter * math.sqrt(1 - patch.mu**2)
+    assert one["error"] == pytest.approx(wanted, rel=1e-4)
+    assert one["unit"] == "Mx" and "simulated frames" in one["basis"]
+    assert "tilt" not in told["systematic"] and "tilt" in told["errors"]
 
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="needs node, which reads the page's modules without a browser")
+def test_the_sentence_about_the_inversion_is_that_of_params(tmp_path, capsys):
+    entry = {"value": 2e22, "unit": "Mx", "error": 1e20, "bias": 3e20}
+    entry["systematic"] = {"value": 5e21, "unit": "Mx", "error": 2.6e21, "basis": "77 frames"}
+    for name in ("numbers.js", "format.js"):
+        shutil.copy(str(files("solquery").joinpath(f"app/page/{name}")), tmp_path)
+    (tmp_path / "package.json").write_text('{"type": "module"}')
+    plain = {key: value for key, value in entry.items() if key != "systematic"}
+    calls = [[entry, True], [plain, True], [entry, False]]
+    script = (
+        'import { told } from "./numbers.js";'
+        f"console.log(JSON.stringify({json.dumps(calls)}.map(([e, o]) => told({{ native: true, unit: 'Mx' }}, e, o))));"
+    )
+    (tmp_path / "told.js").write_text(script)
+    done = subprocess.run(["node", "told.js"], cwd=tmp_path, capture_output=True, text=True, check=True)
+    observed, bare, estimated = json.loads(done.stdout)
+    said = "the filling factor of plage adds 25 ± 13 % (77 frames)"
+    assert said in observed and "filling factor" not in bare + estimated
+    _tell_systematic({"tuf": entry})
+    assert "the filling factor of plage adds 25% ± 13% to tuf (77 frames)" in capsys.readouterr().out
+
+
+def test_an_upload_that_its_quality_marks_as_bad_says_so(client):
     samples = list(files("solquery").joinpath("samples").iterdir())
     for name, doubt in (("sharp-4781", "QUALITY 0x00010400 marks it as bad"), ("sharp-856", None)):
         data = next(file for file in samples if name in file.name).read_bytes()

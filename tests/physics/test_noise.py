@@ -1,5 +1,7 @@
 """Noise from a patch's own quiet pixels, and bias and error of every parameter: do they hold?"""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -171,6 +173,27 @@ def test_weak_field_that_the_noise_hides_stays_in_the_unsigned_flux():
     assert abs(value - truth) < 2 * found.error
     without = parameter_errors(field, SCALE_MM, estimate_noise(field, SCALE_MM).at_level(40.0), ["tuf"])["tuf"]
     assert found.bias < without.bias
+
+
+def test_stronger_noise_beside_a_region_is_half_bias_and_half_error():
+    """Twice the noise in a third of the frame, as the disambiguation leaves beside a region of a radial field."""
+    shape = (190, 330)
+    noise = hmi_noise(shape, 12.0, 4, uneven=0.0)
+    noise[:, :110] *= 2.0
+    clean = region(1, shape) + network(shape, 4.0, 6)
+    field = clean + noise
+    radial, sight = (estimate_noise(field, SCALE_MM, kind) for kind in ("radial", "line-of-sight"))
+    assert sight.around is None and radial.at_level(12.0).around is None
+    beside = np.median(radial.around[:, 20:70])
+    assert np.median(radial.level[:, 20:70]) < 0.75 * beside and beside == pytest.approx(24.0, rel=0.25)
+    assert np.median(radial.around[:, -60:]) == pytest.approx(np.median(radial.level[:, -60:]), rel=0.1)
+    truth, value = (float(measure(f, SCALE_MM, "tuf")["tuf"]) for f in (clean, field))
+    with_it, without = (
+        parameter_errors(field, SCALE_MM, model, ["tuf"])["tuf"] for model in (radial, replace(radial, around=None))
+    )
+    assert abs(value - with_it.bias - truth) < 2 * with_it.error
+    assert with_it.error > without.error
+    assert value - without.bias - truth > 2 * without.error, "the calm pixels alone know nothing of it"
 
 
 def test_noise_of_the_transverse_field_adds_along_the_field_of_radial_frames_alone():

@@ -187,10 +187,20 @@ class ErrorOut(Quantity):
     bias: float | None
 
 
+class SystematicOut(Quantity):
+    """How much of a value the observation adds apart from noise."""
+
+    error: float = Field(description="How uncertain that is; no part of the standard error of the noise.")
+    basis: str = Field(description="What it was measured on.")
+
+
 class ErrorsOut(BaseModel):
-    """What the noise of an observation does to its parameters, at native scale."""
+    """What noise and observation do to the parameters of an observation, at native scale."""
 
     errors: dict[str, ErrorOut] = Field(description="Empty where the noise is not known.")
+    systematic: dict[str, SystematicOut] = Field(
+        description="What the inversion of HMI adds to parameters of a radial field; empty where it is not known."
+    )
     noise_gauss: float | None = Field(description="Median standard deviation of the noise; null: not known.")
     source: str = Field(description="Where the noise is known from, or why it is not.")
 

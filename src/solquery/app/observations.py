@@ -171,7 +171,7 @@ class Observations:
         return known
 
     def errors(self, patch_id: str) -> dict[str, Any]:
-        """Bias and standard error of the parameters of an observation, from the noise of its own quiet pixels."""
+        """Bias and standard error of the parameters of an observation, and what the inversion of HMI adds to them."""
         patch = self.patch(patch_id)
         found = describe_patch(patch, [n for n in self.directions.names if not self.directions.is_binary(n)])
         noise = found.noise
@@ -180,6 +180,10 @@ class Observations:
                 "errors": {
                     name: quantity(value.error, unit_of(name, patch.scale_mm is not None), bias=value.bias)
                     for name, value in found.errors.items()
+                },
+                "systematic": {
+                    name: quantity(one.offset, unit_of(name, True), error=one.error, basis=one.basis)
+                    for name, one in found.systematic.items()
                 },
                 "noise_gauss": None if noise is None else noise.gauss,
                 "source": found.noise_fault if noise is None else noise.source,

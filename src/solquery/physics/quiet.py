@@ -21,6 +21,7 @@ __all__ = [
     "draw_hidden",
     "draw_noise",
     "estimate_noise",
+    "quiet_and_rest",
     "quiet_pixels",
     "white_noise",
 ]
@@ -37,6 +38,8 @@ _BLOCK_PX = 8
 _MARGIN_MM = 2.2
 #: weak field that no pixel shows: windows of so many pixels in which the noise's variance is so much exceeded
 _CALM_PX, _CALM_TIMES = 31, 1.3
+#: a window of this side holds field where its mean square is so many times the noise's variance
+NEAR_PX, HOLDS = 5, 5.0
 #: field that hides in quiet pixels: its standard deviation as a share of what these show, between what observed pairs
 #: and simulated frames have (scripts/measure_hidden_field.py), and how far that is unsure, relative to it
 HIDDEN_SHARE, HIDDEN_UNSURE = 0.33, 0.45
@@ -54,6 +57,10 @@ class NoiseModel:
     ----------
     level
         (H, W) float32, standard deviation in G, or a single number for all pixels.
+    around
+        (H, W) float32, G: the level with what pixels beside a region show. Away from strong field, a radial field may
+        vary half as much again there as in the quiet Sun, where the line-of-sight field does not
+        (scripts/measure_hidden_field.py); how much of that is noise a frame does not tell. None: as `level`.
     correlation
         (2 L + 1, 2 L + 1) float32: correlation of two pixels against their distance (y, x), 1 in the middle; None for
         independent pixels.
@@ -75,6 +82,7 @@ class NoiseModel:
     """
 
     level: np.ndarray | float
+    around: np.ndarray | None = None
     correlation: np.ndarray | None = None
     sizes: np.ndarray | None = None
     quiet_fraction: float = float("nan")
@@ -94,6 +102,7 @@ class NoiseModel:
         return replace(
             self,
             level=float(gauss),
+            around=None,
             level_error=0.0,
             hidden=0.0,
             transverse=False,
@@ -143,10 +152,14 @@ def quiet_pixels(field: Any, scale_mm: tuple[float, float] | None = None) -> np.
     pixels whose mean square is 1.3 s² or more: they hold field that no single pixel shows. Missing pixels and stretches
     without any field (`texture.without_empty`) are no quiet ones.
     """
-    values = _checked(field)
+    return quiet_and_rest(_checked(field), scale_mm)[0]
+
+
+def quiet_and_rest(values: np.ndarray, scale_mm: tuple[float, float] | None) -> tuple[np.ndarray, np.ndarray]:
+    """`quiet_pixels` of float32 values, and all pixels (H, W) bool away from strong field, calm or not."""
     known = np.isfinite(values) & _not_empty(values)
     if not known.any():
-        return known
+        return known, known
     size = np.abs(np.where(known, values, 0.0))
     step = 0.73 if scale_mm is None else float(np.sqrt(scale_mm[0] * scale_mm[1]))
     reach = int(np.clip(round(_MARGIN_MM / step), 1, 8))
@@ -164,7 +177,7 @@ def quiet_pixels(field: Any, scale_mm: tuple[float, float] | None = None) -> np.
             break
         quiet = rest
     calm = quiet & (_mean_square(size, quiet, _CALM_PX) < _CALM_TIMES * spread**2)
-    return calm if calm.sum() >= 0.5 * quiet.sum() else quiet
+    return (calm, quiet) if calm.sum() >= 0.5 * quiet.sum() else (quiet, quiet)
 
 
 def _mean_square(size: np.ndarray, quiet: np.ndarray, side: int) -> np.ndarray:
@@ -195,6 +208,14 @@ def _level(power: np.ndarray, quiet: np.ndarray) -> np.ndarray:
     x = (np.arange(width) + 0.5) / _BLOCK_PX - 0.5
     rows = _between(coarse, y)
     return np.ascontiguousarray(_between(rows.T, x).T, dtype=np.float32)
+
+
+def _around(level: np.ndarray, values: np.ndarray, rest: np.ndarray) -> np.ndarray:
+    """The level (H, W) of calm pixels, raised beside a region to what all pixels without strong field show there."""
+    square = np.square(np.where(np.isfinite(values), values, np.float32(0.0)))
+    wide = np.maximum(_level(np.where(rest, square, np.float32(0.0)), rest), level)
+    near = ndimage.uniform_filter(square, NEAR_PX, mode="nearest")
+    return np.where(~rest & (near > HOLDS * np.square(level)), level, wide)
 
 
 def _between(values: np.ndarray, at: np.ndarray) -> np.ndarray:
@@ -248,7 +269,7 @@ def estimate_noise(field: Any, scale_mm: tuple[float, float] | None = None, quan
         Where fewer than 400 pixels are quiet, or none of them holds any field.
     """
     values = _checked(field)
-    quiet = quiet_pixels(values, scale_mm)
+    quiet, rest = quiet_and_rest(values, scale_mm)
     number = int(quiet.sum())
     filled = np.where(quiet, values, np.float32(0.0))
     power = float((filled**2).sum(dtype=np.float64))
@@ -263,6 +284,7 @@ def estimate_noise(field: Any, scale_mm: tuple[float, float] | None = None, quan
     share = number / values.size
     return NoiseModel(
         level=level,
+        around=_around(level, values, rest) if quantity == "radial" else None,
         correlation=correlation,
         sizes=_sizes(unit[quiet]),
         quiet_fraction=share,

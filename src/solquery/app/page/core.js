@@ -158,7 +158,7 @@ async function errors(mine, id) {
   try {
     const found = await getJson(`/api/errors/${encodeURIComponent(id)}`);
     if (mine !== app.turn) return;
-    for (const [name, { value, bias }] of Object.entries(found.errors)) if (app.about[name]?.native && app.now.worth?.[name]) Object.assign(app.now.worth[name], { error: value, bias });
+    for (const [name, { value, bias }] of Object.entries(found.errors)) if (app.about[name]?.native && app.now.worth?.[name]) Object.assign(app.now.worth[name], { error: value, bias, systematic: found.systematic[name] });
     show();
   } catch { /* the values stand without */ }
 }

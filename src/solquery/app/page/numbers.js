@@ -29,6 +29,13 @@ export function coverage(about) {
   return found.length ? `measured: it holds for ${found.join(" and ")} of regions that it was not fitted on` : "how often it holds for observations was not measured";
 }
 
+/** A sentence about what the inversion adds to an observed value, which is no part of its error; as `solquery params` says it. */
+export function systematic({ value, systematic: one }) {
+  if (!one || !value) return "";
+  const [adds, unsure] = [one.value, one.error].map((part) => number((100 * part) / Math.abs(value), 2));
+  return ` Not of the noise: the filling factor of plage adds ${adds} ± ${unsure} % (${one.basis}).`;
+}
+
 /** Sentences about one value: what it is, how well it is known, and what it is on the grid. */
 export function told(about, entry, observed, lead = "Now") {
   if (!entry || entry.value === null || entry.value === undefined || about.binary) return "";
@@ -36,6 +43,7 @@ export function told(about, entry, observed, lead = "Now") {
   if (band && observed) out.push(`, ${band} ${u}: one standard error, from the noise of its own quiet pixels${Number.isFinite(entry.bias) && entry.bias ? `, which adds ${number(entry.bias)} ${u} on average` : ""}`);
   else if (band) out.push(`, ${band} ${u}: the band in which two thirds of patches lie, ${coverage(about)}`);
   out.push(about.native ? ", at native (HMI) scale." : ", on the grid of the model.");
+  if (observed) out.push(systematic(entry));
   if (entry.grid?.value !== undefined && entry.grid.value !== null) out.push(` On the grid of the model it is ${quantity(entry.grid)}.`);
   return out.join("");
 }
