@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .aliases import Array, Document
 from .config import EncoderConfig, GeneratorConfig, Preset, get_preset, validated
 from .io import first_line
 from .lazy import deferred
@@ -92,7 +93,7 @@ class Model:
         generator: nn.Module,
         encoder: nn.Module | None = None,
         directions: Directions | None = None,
-        metadata: dict[str, Any] | None = None,
+        metadata: Document | None = None,
         inference: Any = None,
     ) -> None:
         if not isinstance(name, str) or not _NAME.fullmatch(name):
@@ -199,7 +200,7 @@ class Model:
         other.encoder, other.hash, other._encoder_hash = in_use(as_encoder(encoder, self.preset)), None, None
         return other
 
-    def measure(self, x: Any, names: Iterable[str] | str | None = None) -> dict[str, np.ndarray]:
+    def measure(self, x: Array, names: Iterable[str] | str | None = None) -> dict[str, np.ndarray]:
         """Physical parameters of patches on this model's grid; `native` gives them at native scale.
 
         Parameters
@@ -229,7 +230,7 @@ class Model:
         x = self._images(x)
         return {name: values.numpy() for name, values in measure_on_grid(x, self.preset, names).items()}
 
-    def native(self, x: Any, names: Iterable[str] | str | None = None) -> dict[str, np.ndarray]:
+    def native(self, x: Array, names: Iterable[str] | str | None = None) -> dict[str, np.ndarray]:
         """Physical parameters of patches at native scale, as estimated from this model's grid.
 
         Parameters, returned values and errors as of `measure`. A parameter that the model was not calibrated for is
@@ -239,7 +240,7 @@ class Model:
 
         return measure_native(self, self._images(x), names)
 
-    def _images(self, x: Any) -> Any:
+    def _images(self, x: Array) -> Array:
         """(H, W) or (N, H, W) in preset units, of what `measure` takes."""
         if isinstance(x, np.ndarray | torch.Tensor) and x.ndim > 1:
             return x
@@ -278,7 +279,7 @@ class Model:
         if folder.exists() and not (folder.is_dir() and (is_model(folder) or not any(folder.iterdir()))):
             raise ModelError(f"{folder} is no model and not empty; nothing was written, choose another folder")
         contents = {"generator.safetensors": pack(stored_state(self.generator))}
-        encoder: dict[str, Any] | None = None
+        encoder: Document | None = None
         if self.encoder is not None:
             encoder = {"config": dataclasses.asdict(self.preset.encoder), "weights": self.encoder_hash}
             if plugged(self.encoder):
@@ -299,7 +300,7 @@ class Model:
         if self._directions is not None:
             contents["directions.safetensors"] = pack_arrays(self._directions.tensors())
             directions = {"names": [*self._directions.names], "table_rows": len(self._directions.table)}
-        document: dict[str, Any] = {
+        document: Document = {
             "format": FORMAT,
             "version": VERSION,
             "name": self.name,
@@ -416,9 +417,7 @@ def _build(build: Any, *arguments: Any, where: Path) -> nn.Module:
         raise ModelError(f"{where}: its network cannot be built: {first_line(error)}") from None
 
 
-def _load_encoder(
-    folder: Path, record: dict[str, Any] | None, preset: Preset, files: dict[str, bytes]
-) -> nn.Module | None:
+def _load_encoder(folder: Path, record: Document | None, preset: Preset, files: dict[str, bytes]) -> nn.Module | None:
     if not record:
         return None
     if "registered" in record:
@@ -439,7 +438,7 @@ def _load_encoder(
 
 
 def _load_directions(
-    folder: Path, record: dict[str, Any] | None, files: dict[str, bytes], latent_dim: int, physical: bool
+    folder: Path, record: Document | None, files: dict[str, bytes], latent_dim: int, physical: bool
 ) -> Directions | None:
     if not record:
         return None

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from .aliases import Document
 from .lazy import deferred
 from .model_files import ModelError
 
@@ -19,7 +20,7 @@ else:
 __all__ = ["in_use", "load_registered", "name_to_store", "plugged"]
 
 
-def plugged(encoder: Any) -> bool:
+def plugged(encoder: object) -> bool:
     """Whether an encoder is the user's own."""
     from .encoder.plugged import PluggedEncoder
 
@@ -32,7 +33,7 @@ def in_use(encoder: nn.Module) -> nn.Module:
     return encoder if plugged(encoder) else encoder.to(memory_format=torch.channels_last)
 
 
-def name_to_store(model: str, encoder: Any, encoder_from: str | None) -> str:
+def name_to_store(model: str, encoder: nn.Module, encoder_from: str | None) -> str:
     """Name by which a loaded model finds its encoder in a plug-in again."""
     if not encoder.registered:
         raise ModelError(
@@ -44,7 +45,7 @@ def name_to_store(model: str, encoder: Any, encoder_from: str | None) -> str:
     return str(encoder.name)
 
 
-def load_registered(folder: Path, record: dict[str, Any], preset: Preset) -> nn.Module:
+def load_registered(folder: Path, record: Document, preset: Preset) -> nn.Module:
     """The encoder that a model names; ModelError where no plug-in registers it, or another one by its name."""
     from .encoder.plugged import EncoderError
     from .encoder.registry import registered_encoder

@@ -7,7 +7,9 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, is_dataclass
 from datetime import date
-from typing import Any
+from typing import Any, SupportsFloat
+
+from .aliases import Document
 
 __all__ = ["OLD_NAMES", "json_text", "plain", "quantity", "with_old_names"]
 
@@ -24,7 +26,7 @@ OLD_NAMES = {
 }
 
 
-def plain(value: Any) -> Any:
+def plain(value: object) -> Any:
     """`value` as JSON can hold it: numbers of numpy and torch unwrapped, NaN and infinity as null, dates as text."""
     if hasattr(value, "tolist") and not isinstance(value, str | bytes):  # numpy array or scalar, torch tensor
         value = value.tolist()
@@ -41,7 +43,7 @@ def plain(value: Any) -> Any:
     return value.isoformat() if isinstance(value, date) else str(value)
 
 
-def quantity(value: Any, unit: str, **more: Any) -> dict[str, Any]:
+def quantity(value: SupportsFloat | None, unit: str, **more: object) -> Document:
     """A value with its unit; unknown ones (None, NaN) become null.
 
     >>> quantity(3e22, "Mx")
@@ -51,7 +53,7 @@ def quantity(value: Any, unit: str, **more: Any) -> dict[str, Any]:
     return {"value": plain(value), "unit": unit, **more}
 
 
-def with_old_names(document: Any) -> Any:
+def with_old_names(document: object) -> Any:
     """A document whose renamed keys stand under their old names as well.
 
     >>> with_old_names({"answers": [{"requested": {"tuf": 1.0}}]})
@@ -65,6 +67,6 @@ def with_old_names(document: Any) -> Any:
     return out | {old: out[new] for new, old in OLD_NAMES.items() if new in out and old not in out}
 
 
-def json_text(document: Any, indent: int = 2) -> str:
+def json_text(document: object, indent: int = 2) -> str:
     """The document as JSON for a user, without a line break at its end."""
     return json.dumps(with_old_names(plain(document)), indent=indent, ensure_ascii=False, allow_nan=False)

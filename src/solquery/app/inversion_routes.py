@@ -9,18 +9,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 from fastapi import FastAPI, Path, Query
 from fastapi.responses import JSONResponse, Response
 
+from ..aliases import Document
 from . import answers as a
 from .lanes import Busy, Lane, TooSlow
 from .packed import MEDIA_TYPE, field_record, pack
 from .schemas import SketchIn
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from .inversions import InversionJob
     from .service import Service
 
 __all__ = ["inversion_routes"]
 
-_PACKED: dict[int | str, dict[str, Any]] = {200: {"content": {MEDIA_TYPE: {}}}}
+_PACKED: dict[int | str, Document] = {200: {"content": {MEDIA_TYPE: {}}}}
 _Id = Annotated[str, Path(max_length=64)]
 _Packed = Annotated[bool, Query(description="JSON and the reconstruction as float16 in one binary body.")]
 
@@ -29,7 +32,7 @@ def inversion_routes(app: FastAPI, service: Service, work: Lane, long: Lane) -> 
     """Add the routes to an application; guesses are made in the lane `work`, refined in the lane `long`."""
     tasks: set[asyncio.Task[None]] = set()
 
-    def answered(document: dict[str, Any], field: Any, packed: bool) -> Response:
+    def answered(document: Document, field: np.ndarray, packed: bool) -> Response:
         if packed:
             return Response(pack(document, field), media_type=MEDIA_TYPE)
         return JSONResponse({**document, "field": field_record(field)})

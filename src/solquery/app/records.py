@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from ..aliases import Document, Entries
 from ..archive.view import caveats_of_row
 from ..physics import measure_patch, parameters
 from ..serialise import plain, quantity
@@ -37,7 +38,7 @@ TOLD = (
 )
 
 
-def known_of(row: Mapping[str, Any], archive: str | None) -> dict[str, Any]:
+def known_of(row: Entries, archive: str | None) -> Document:
     """Who, when and where a row of the archive is, and where else it can be seen."""
     return {
         "region": row["region"],
@@ -56,7 +57,7 @@ def native_values(patch: Patch) -> dict[str, float | None]:
     return {name: plain(value) for name, value in measure_patch(patch).items()}
 
 
-def sigmas_apart(directions: Directions, name: str, mine: float, theirs: float | None) -> dict[str, Any]:
+def sigmas_apart(directions: Directions, name: str, mine: float, theirs: float | None) -> Document:
     """By how many sigmas of generated patches two values differ, and whether it is the logarithm that is compared.
 
     Half the width of the central 68 % is one sigma, were the population normal. Of what has a long tail and is never
@@ -80,7 +81,7 @@ def match_record(
     directions: Directions,
     physical: bool,
     closeness: Closeness,
-) -> dict[str, Any]:
+) -> Document:
     """One match: what is known of it, and how its parameters differ from the query's.
 
     Parameters

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 from importlib.resources import files
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from fastapi import FastAPI, Path, Query, Request
 from fastapi.exceptions import RequestValidationError
@@ -18,6 +18,7 @@ from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 
 from .. import __version__
+from ..aliases import Document, Entries
 from ..errors import SolqueryError
 from ..physics import parameters
 from ..sharp.fits import UnreadableFits
@@ -30,6 +31,9 @@ from .lanes import Busy, Lane, Superseded, TooSlow
 from .packed import MEDIA_TYPE, field_record, pack
 from .security import Guard
 from .service import Missing, Service
+
+if TYPE_CHECKING:
+    import numpy as np
 
 __all__ = ["create_app"]
 
@@ -47,8 +51,8 @@ _FITS_BODY = {
         "content": {"application/fits": {"schema": {"type": "string", "format": "binary"}}},
     }
 }
-_OTHER_BODIES: dict[str, Any] = {"content": {MEDIA_TYPE: {}, "application/fits": {}}}
-_PROBLEMS: dict[int | str, dict[str, Any]] = {
+_OTHER_BODIES: Document = {"content": {MEDIA_TYPE: {}, "application/fits": {}}}
+_PROBLEMS: dict[int | str, Document] = {
     code: {"model": a.Problem, "description": text}
     for code, text in {
         400: "The request cannot be read.",
@@ -67,16 +71,16 @@ _PROBLEMS: dict[int | str, dict[str, Any]] = {
 
 def _problem(status: int, kind: str, message: str, nearest: Mapping[str, float] | None = None) -> JSONResponse:
     headers = {"retry-after": "1"} if status == 503 else None
-    problem: dict[str, Any] = {"kind": kind, "message": message}
+    problem: Document = {"kind": kind, "message": message}
     if nearest:
         problem["nearest"] = dict(nearest)
     return JSONResponse({"error": problem}, status, headers=headers)
 
 
-def _refusal(error: Mapping[str, Any]) -> str:
+def _refusal(error: Entries) -> str:
     """What pydantic found wrong, with the words of the page for the fields of the API."""
     where = [str(part) for part in error.get("loc", ()) if part not in ("body", "query", "path", "filters")]
-    known: Mapping[str, Any] = parameters()
+    known: Entries = parameters()
     if where[:1] == ["blobs"] and len(where) > 1:
         # a person counts from one; the flux of a blob is no parameter of a region
         where, known = [f"blob {int(where[1]) + 1}", *where[2:]], {}
@@ -147,7 +151,7 @@ def _handlers(app: FastAPI) -> None:
         return _problem(500, "fault", "this is a fault of the server, not yours; its log says more")
 
 
-def _shaped(how: str, document: dict[str, Any], fields: Any, record: Callable[[], bytes]) -> Response:
+def _shaped(how: str, document: Document, fields: np.ndarray, record: Callable[[], bytes]) -> Response:
     """A document with one field (H, W) in the format asked for."""
     if how == "packed":
         return Response(pack(document, fields), media_type=MEDIA_TYPE)

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from ..aliases import Document, Row
 from ..patch import Patch, observation_time
 from ..physics import measure_patch, parameters
 from ..sharp.header import number
@@ -122,7 +123,7 @@ def field_checksum(field: np.ndarray) -> str:
     return checksum(encode_field(values), values.shape)
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> Any:
     """`value` as JSON can hold it: numpy numbers unwrapped, NaN and infinity to None, the unknown to text."""
     if isinstance(value, np.ndarray):
         value = value.tolist()
@@ -137,7 +138,7 @@ def _plain(value: Any) -> Any:
     return value if value is None or isinstance(value, str | int | bool) else str(value)
 
 
-def parameter_values(patch: Patch, names: list[str]) -> dict[str, Any]:
+def parameter_values(patch: Patch, names: list[str]) -> Document:
     """Parameters `names` of one patch at native scale, as an archive holds them (`solquery.physics.measure_patch`).
 
     Without a scale, only those whose unit does not depend on it have a value; the others are None, since a column
@@ -153,7 +154,7 @@ def _from_meridian(patch: Patch) -> float:
     return patch.longitude_deg - (0.0 if math.isnan(aside) else aside)
 
 
-def row_of(patch: Patch, names: list[str]) -> tuple[dict[str, Any], bytes]:
+def row_of(patch: Patch, names: list[str]) -> tuple[Document, bytes]:
     """Row of the metadata table with the parameters `names`, and the encoded field.
 
     Raises
@@ -221,7 +222,7 @@ def row_of(patch: Patch, names: list[str]) -> tuple[dict[str, Any], bytes]:
     return row | parameter_values(patch, names), data
 
 
-def patch_of(row: dict[str, Any], data: bytes) -> Patch:
+def patch_of(row: Row, data: bytes) -> Patch:
     """The patch that `row_of` took apart."""
 
     def real(name: str) -> Any:

@@ -6,7 +6,7 @@ import importlib.util
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from functools import lru_cache
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
+from ..aliases import Entries
 from ..errors import SolqueryError
 from ..lazy import without_spared
 from . import records
@@ -278,7 +279,7 @@ def as_column(values: Any) -> pa.Array:
     return pa.array(array.tolist())
 
 
-def columns_table(ids: Sequence[str], columns: Mapping[str, Any], there: pa.Schema) -> pa.Table:
+def columns_table(ids: Sequence[str], columns: Entries, there: pa.Schema) -> pa.Table:
     """Table of `id` and the new `columns`, each of the type that its namesake has in `there`, if it has one.
 
     A vector column whose length differs from its namesake's keeps its own type.

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 
 from ..config import Preset
 from ..errors import SolqueryError
+from ..protocols import Patches
 from .places import places
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ __all__ = ["Selection", "TrainingRows", "training_rows"]
 class Selection:
     """Some rows of an array (N, H, W), read like an array of their own; nothing is copied before it is asked for."""
 
-    def __init__(self, data: Any, rows: np.ndarray) -> None:
+    def __init__(self, data: Patches, rows: np.ndarray) -> None:
         self.data, self.rows = data, np.asarray(rows)
         self.shape = (len(self.rows), *data.shape[1:])
 
@@ -53,7 +54,7 @@ class TrainingRows:
         HARP numbers whose real patches were kept for choosing and checking, sorted.
     """
 
-    data: Any
+    data: Patches
     real: np.ndarray
     left_out: dict[str, int] = field(default_factory=dict)
     observed: tuple[int, ...] = ()
@@ -118,7 +119,7 @@ def _prepared(
     archive: Archive, preset: Preset, where: str | None, ids: pa.Array, left_out: dict[str, int]
 ) -> tuple[pa.Array, Any]:
     """Ids and prepared patches of those of `ids` that have what the preset needs: in a file where it can be."""
-    data: Any
+    data: Patches
     if archive.path is None:
         known, data = archive.prepared(preset, where)
         found = pa.array(known, pa.string())

@@ -9,10 +9,11 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import pyarrow as pa
 
+from ..aliases import Row
 from ..patch import Patch
 from ..physics import parameters
 from ..sharp.identity import definitive_of, near_real_time_of
@@ -48,7 +49,7 @@ class Writer:
             # asked of the table for each commit: a list of all ids would grow with the archive
             there = self._there(patch.id for patch in some)
             same = self._checksums(patch.id for patch in some if patch.id in there and patch.source == "real")
-            pairs: dict[str, tuple[dict[str, Any], bytes]] = {}
+            pairs: dict[str, tuple[Row, bytes]] = {}
             for patch in some:
                 if patch.id in same:
                     _refuse_other_pixels(patch.id, records.field_checksum(patch.field), same[patch.id])
@@ -60,16 +61,16 @@ class Writer:
             added, duplicates = added + new, duplicates + len(some) - new
         return AddReport(added, duplicates)
 
-    def add_rows(self, pairs: Sequence[tuple[dict[str, Any], bytes]]) -> AddReport:
+    def add_rows(self, pairs: Sequence[tuple[Row, bytes]]) -> AddReport:
         """See `Archive.add_rows`."""
         self.parameter_columns()
-        first: dict[str, tuple[dict[str, Any], bytes]] = {}
+        first: dict[str, tuple[Row, bytes]] = {}
         for row, data in pairs:
             first.setdefault(row["id"], (row, data))
         real = [row for row, _ in pairs if row["source"] == "real"]
         same = self._checksums(row["id"] for row in real)
         for row in real:
-            _refuse_other_pixels(row["id"], row["checksum"], same.get(row["id"], first[row["id"]][0]["checksum"]))
+            _refuse_other_pixels(row["id"], row["checksum"], same.get(row["id"]) or first[row["id"]][0]["checksum"])
         new = self.commit(list(first.values()))
         return AddReport(new, len(pairs) - new)
 
@@ -92,7 +93,7 @@ class Writer:
                         raise
         return list(parameters())
 
-    def commit(self, pairs: Sequence[tuple[dict[str, Any], bytes]]) -> int:
+    def commit(self, pairs: Sequence[tuple[Row, bytes]]) -> int:
         """Add rows with their encoded fields, of ids that differ from each other; how many were new.
 
         Raises
@@ -105,7 +106,7 @@ class Writer:
         with tables.writing(self._uri):
             return self._commit(pairs)
 
-    def _commit(self, pairs: Sequence[tuple[dict[str, Any], bytes]]) -> int:
+    def _commit(self, pairs: Sequence[tuple[Row, bytes]]) -> int:
         # what another process has added meanwhile keeps its own field
         there = self._there(row["id"] for row, _ in pairs)
         fresh = {row["id"]: (row, data) for row, data in pairs if row["id"] not in there}
@@ -205,9 +206,7 @@ class Writer:
                 self._fields.merge_insert("id").when_matched_update_all().execute(_fields({row["id"]: old}))
 
 
-def add_each(
-    store: Archive, pairs: Sequence[tuple[dict[str, Any], bytes]]
-) -> tuple[AddReport, list[tuple[dict[str, Any], str]]]:
+def add_each(store: Archive, pairs: Sequence[tuple[Row, bytes]]) -> tuple[AddReport, list[tuple[Row, str]]]:
     """`Archive.add_rows`, and the rows that the archive refuses with the reason; those do not take the others along."""
     try:
         return store.add_rows(pairs), []

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
+from ..aliases import Document, Entries
 from .output import emit, plain, readable, table
 from .steering import Json, model_info
 from .training import preset_info
@@ -59,7 +60,7 @@ def info(
         _lines(_flat(plain(document)))
 
 
-def _installed() -> dict[str, Any]:
+def _installed() -> Document:
     from .. import __version__
     from ..config import PRESETS
     from ..model import Model
@@ -69,7 +70,7 @@ def _installed() -> dict[str, Any]:
     return {"version": __version__, "presets": sorted(PRESETS), "models": Model.list(), "parameters": known}
 
 
-def _in_short(document: Mapping[str, Any]) -> dict[str, Any]:
+def _in_short(document: Entries) -> Document:
     """A model's name, grid and networks."""
     preset = document["preset"]
     short = {"name": document["name"], "hash": document["hash"], "preset": {name: preset[name] for name in _GRID}}
@@ -80,7 +81,7 @@ def _in_short(document: Mapping[str, Any]) -> dict[str, Any]:
     return short
 
 
-def _parameters(directions: Mapping[str, Mapping[str, Any]]) -> None:
+def _parameters(directions: Mapping[str, Entries]) -> None:
     """What can be asked of a model: a table."""
     from ..physics import get_parameter, parameters
 
@@ -101,7 +102,7 @@ def _lines(pairs: Iterable[tuple[str, str]]) -> None:
     table(["", ""], pairs, left=(1,))
 
 
-def _flat(document: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, str]]:
+def _flat(document: Entries, before: str = "") -> Iterator[tuple[str, str]]:
     """Nested settings as lines of a table."""
     for key, value in document.items():
         if isinstance(value, Mapping) and set(value) == {"value", "unit"}:

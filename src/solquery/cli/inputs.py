@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 import typer
 
+from ..aliases import Document
 from ..errors import SolqueryError
+from ..protocols import Patches
 from .output import note
 
 if TYPE_CHECKING:
@@ -242,7 +244,7 @@ class Query:
     """
 
     given: GridInput
-    about: dict[str, Any] = field(default_factory=dict)
+    about: Document = field(default_factory=dict)
     region: str | None = None
     native: dict[str, float] | None = None
 
@@ -255,8 +257,8 @@ def read_query(
     from ..sharp.unreadable import UnreadableFits
     from ..steering.inputs import GridInput, grid_input
 
-    what: Any = text
-    where: dict[str, Any] = {}
+    what: object = text
+    where: Document = {}
     path, latent = Path(text), text.startswith("latent:")
     # the text of a latent vector is longer than a name can be
     if not latent and path.is_file():
@@ -319,7 +321,7 @@ def started_from(start: Path | None) -> Path | None:
     )
 
 
-def begun_with(start: Path | None, warmup: int | None = None) -> dict[str, Any]:
+def begun_with(start: Path | None, warmup: int | None = None) -> Document:
     """What a generator that begins with weights leaves out: the coarse levels, and trust in a new discriminator."""
     if start is None:
         return {} if warmup is None else {"discriminator_warmup_images": warmup}
@@ -331,7 +333,7 @@ def begun_with(start: Path | None, warmup: int | None = None) -> dict[str, Any]:
     return {"grow_images": (), "fade_images": 1, "discriminator_warmup_images": warmup}
 
 
-def seen_by(source: str | None, preset: Preset, provenance: dict[str, Any]) -> nn.Module | None:
+def seen_by(source: str | None, preset: Preset, provenance: Document) -> nn.Module | None:
     """Encoder of a model or a run that a training shows its draws to; its hash goes into the provenance."""
     if source is None:
         return None
@@ -356,7 +358,7 @@ def seen_by(source: str | None, preset: Preset, provenance: dict[str, Any]) -> n
     return encoder
 
 
-def with_draws_of(patches: Any, generator: Path, count: int, folder: Path, seed: int) -> Any:
+def with_draws_of(patches: Patches, generator: Path, count: int, folder: Path, seed: int) -> Patches:
     from ..encoder.generated import with_generated
     from ..generator.training import load_run
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..aliases import Document
 from ..errors import SolqueryError
 from .inputs import Reproject, Scale, Segment, Unit, fits_files, read_patches, refusal
 from .output import Reporter, emit, picture, quantities, quantity, readable, table, tell_band, write_file, write_json
@@ -15,8 +17,11 @@ from .plugins import load_models
 from .steering import Grid, Json, ModelName, Seed, measured_on_grid
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from ..model import Model
     from ..patch import Patch
+    from ..steering import Inversion
 
 __all__ = ["register"]
 
@@ -76,7 +81,7 @@ def invert(
 
     models = load_models(model)
     invert_batch = _method(models, closest, starts, steps, prior, detail, seed)
-    stated: dict[str, Any] = {"segment": segment, "unit": unit, "scale": scale, "reproject": reproject}
+    stated: Document = {"segment": segment, "unit": unit, "scale": scale, "reproject": reproject}
     read, refused = read_patches(fits_files(files), strict_quality=False, **stated)
     patches, grids = [], []
     for patch in read:
@@ -88,9 +93,9 @@ def invert(
     if not patches:
         raise SolqueryError(f"none of the {len(refused)} files could be read; the reasons are above")
     began = time.monotonic()
-    records: list[dict[str, Any]] = []
+    records: list[Document] = []
     with Reporter("inverting") as report:
-        answers: list[Any] = []
+        answers: list[Inversion] = []
         # many at a time, and none waits for all
         for first in range(0, len(grids), _BATCH):
             report.count(first, len(grids))
@@ -107,7 +112,7 @@ def invert(
             heading = "\n".join([patch.id, *(caveat.text for caveat in limits)])
             shown = write_file(stem.with_name(stem.name + ".png"), picture(tiles, models.preset, titles, heading))
             kept = write_file(stem.with_name(stem.name + ".npy"), latent.getvalue())
-            more: dict[str, Any] = {}
+            more: Document = {}
             if found.offsets is not None:
                 offsets = io.BytesIO()
                 np.save(offsets, found.offsets)
@@ -137,7 +142,7 @@ def invert(
                     **more,
                 }
             )
-    document: dict[str, Any] = {
+    document: Document = {
         "patches": records,
         "refused": refused,
         "model": models.name,
@@ -167,9 +172,9 @@ def invert(
 
 
 def _method(
-    models: Any, closest: bool | None, starts: int | None, steps: int | None, prior: float | None, detail: bool | None,
-    seed: int,
-) -> Any:  # fmt: skip
+    models: Model, closest: bool | None, starts: int | None, steps: int | None, prior: float | None,
+    detail: bool | None, seed: int,
+) -> Callable[[np.ndarray], Sequence[Inversion]]:  # fmt: skip
     """What inverts patches (N, H, W): one latent vector closest in squared error, or picture and physics."""
     import warnings
 
@@ -182,11 +187,11 @@ def _method(
     if prior is None:
         prior = 0.0 if paper else 0.5
 
-    def plainly(batch: Any) -> Any:
+    def plainly(batch: np.ndarray) -> Sequence[Inversion]:
         found = invert(models, batch, starts or 8, steps or 200, seed, prior=prior)
         return refine_layerwise(models, batch, found, prior=prior) if detail else found
 
-    def physically(batch: Any) -> Any:
+    def physically(batch: np.ndarray) -> Sequence[Inversion]:
         layerwise = detail is not False
         with warnings.catch_warnings():
             # each record has its own verdict
@@ -199,7 +204,7 @@ def _method(
     return plainly if closest else physically
 
 
-def _say(record: dict[str, Any], models: Any) -> None:
+def _say(record: Document, models: Model) -> None:
     """Share of the power explained at each scale, and the verdict."""
     if not record["explained"]:
         return
@@ -213,7 +218,7 @@ def _say(record: dict[str, Any], models: Any) -> None:
         typer.echo(f"the model cannot draw this region: {record['reason']}")
 
 
-def _beside(patch: Patch, original: dict[str, float], rebuilt: dict[str, float], model: Model) -> dict[str, Any]:
+def _beside(patch: Patch, original: dict[str, float], rebuilt: dict[str, float], model: Model) -> Document:
     """Observation and reconstruction in numbers: one measured at native scale, the other estimated there.
 
     Without a calibration, or for a patch without scale, both are of the grid.

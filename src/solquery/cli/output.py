@@ -7,12 +7,13 @@ import json
 import math
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
+from ..aliases import Document, Entries
 from ..io import write_atomically
 from ..serialise import json_text, plain, quantity
 
@@ -39,7 +40,7 @@ _LINE_SECONDS = 5.0
 alone = False
 
 
-def emit(document: Any) -> None:
+def emit(document: object) -> None:
     """The one JSON document of a verb, on stdout; in ASCII where stdout could not hold all of it otherwise."""
     text = json_text(document)
     try:
@@ -54,14 +55,14 @@ def note(text: str) -> None:
     typer.echo(text, err=True)
 
 
-def quantities(values: Mapping[str, Any], physical: bool = False) -> dict[str, dict[str, Any]]:
+def quantities(values: Entries, physical: bool = False) -> dict[str, Document]:
     """Parameters with their units, as `solquery.steering.vocabulary.quantities`, which takes a while to load."""
     from ..steering.vocabulary import quantities as with_units
 
     return with_units(values, physical)
 
 
-def readable(entry: Mapping[str, Any] | None) -> str:
+def readable(entry: Entries | None) -> str:
     """A quantity as a cell of a table."""
     if entry is None or entry["value"] is None:
         return "–"
@@ -69,7 +70,7 @@ def readable(entry: Mapping[str, Any] | None) -> str:
     return f"{sign}{entry['value']:.4g} {entry['unit']}".rstrip()
 
 
-def tell_band(entry: Mapping[str, Any] | None) -> str:
+def tell_band(entry: Entries | None) -> str:
     """The band of an estimate, and the share of observed patches that were found in it."""
     if entry is None or "low" not in entry:
         return ""
@@ -102,7 +103,7 @@ def write_file(path: Path, data: bytes) -> Path:
     return write_atomically(path, data)
 
 
-def write_json(path: Path, document: Any) -> Path:
+def write_json(path: Path, document: object) -> Path:
     """The same document as `emit` prints, as a file."""
     return write_file(path, (json_text(document) + "\n").encode())
 
@@ -175,7 +176,7 @@ class Reporter:
             self._task = self._bar.add_task(self.title, total=1.0)
         return self
 
-    def __exit__(self, *_: Any) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._bar is not None:
             self._bar.stop()
 
@@ -193,7 +194,7 @@ class Reporter:
         """How many of how many."""
         self(f"{done:,} of {total:,}", done / max(total, 1))
 
-    def training(self, entry: Mapping[str, Any]) -> None:
+    def training(self, entry: Entries) -> None:
         """One line of statistics of a trainer."""
         total = entry.get("of_images") or entry.get("planned") or 0
         shown = [f"{k} {v:.4g}" for k, v in entry.items() if isinstance(v, float) and k not in ("of_images", "planned")]

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from ..aliases import Document
 from ..errors import SolqueryError
 from ..lazy import spare
 from . import output
@@ -42,7 +43,7 @@ _INGEST_BATCH = 32
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 
 
-def _warn(message: Any, category: type[Warning], *_: Any, **__: Any) -> None:
+def _warn(message: object, category: type[Warning], *_: object, **__: object) -> None:
     note(f"solquery: warning: {' '.join(str(message).split())}")
 
 
@@ -175,7 +176,7 @@ def _counted(patches: Iterator[Patch], total: int, report: Reporter) -> Iterator
         report.count(done, total)
 
 
-def _added(store: Archive, what: dict[str, Any], json: bool) -> None:
+def _added(store: Archive, what: Document, json: bool) -> None:
     document = {"archive": store.uri, **what, "patches": len(store)}
     if json:
         emit(document)
@@ -210,7 +211,7 @@ def ingest(
     added = duplicates = 0
     refused: list[dict[str, str]] = []
     notes: Counter[str] = Counter()
-    stated: dict[str, Any] = {"segment": segment, "unit": unit, "scale": scale, "reproject": reproject}
+    stated: Document = {"segment": segment, "unit": unit, "scale": scale, "reproject": reproject}
     if workers is not None or dask is not None:
         added, duplicates, refused = _ingest_on_workers(paths, archive, workers, dask, not any_quality, stated)
         store = Archive.open(archive) if Archive.exists(archive) else None
@@ -247,7 +248,7 @@ def _ingest_on_workers(
     workers: int | None,
     scheduler: str | None,
     strict_quality: bool,
-    stated: dict[str, Any],
+    stated: Document,
 ) -> tuple[int, int, list[dict[str, str]]]:
     """Added, there already, refused; read and measured by Dask's workers, a region at a time."""
     from ..archive.distribute import cluster, ingest_files

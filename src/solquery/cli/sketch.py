@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..aliases import Document
 from .answers import answer_of, sheet, tell_answers
 from .output import Reporter, emit, note, picture, quantities, readable, table, write_file
 from .plugins import load_models
@@ -70,7 +71,7 @@ def sketch(
         tell_answers({"kind": "sketch", "parameters": drawn}, document["matches"])
 
 
-def _kept(models: Model, blobs: Any, found: Inversion, out: Path) -> dict[str, Any]:
+def _kept(models: Model, blobs: Any, found: Inversion, out: Path) -> Document:
     """Write sketch and region; what the document says of them."""
     import dataclasses
     import io
@@ -95,16 +96,14 @@ def _kept(models: Model, blobs: Any, found: Inversion, out: Path) -> dict[str, A
         name: quantities(measured_on_grid(models, image), models.preset.physical)
         for name, image in (("sketch", x), ("region", found.x))
     }
-    about: dict[str, dict[str, Any]] = {name: {"file": str(files[name]), "parameters": told[name]} for name in files}
+    about: dict[str, Document] = {name: {"file": str(files[name]), "parameters": told[name]} for name in files}
     about["region"] |= {
         "latent": str(out / "region.npy"), "verdict": found.verdict, "reason": found.reason, "z_norm": found.z_norm,
     }  # fmt: skip
     return {"query": {"kind": "sketch", "blobs": len(blobs)}, **about, "picture": str(shown)}
 
 
-def _matches(
-    models: Model, found: Inversion, archive: str, k: int, where: str | None, by: str, out: Path
-) -> dict[str, Any]:
+def _matches(models: Model, found: Inversion, archive: str, k: int, where: str | None, by: str, out: Path) -> Document:
     """Search an archive with the region."""
     from ..archive.store import Archive
     from ..search import SearchSession

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..aliases import Document
 from ..errors import SolqueryError
 from .inputs import begun_with, fitting_precision, seen_by, started_from, with_draws_of
 from .output import Reporter, emit, note
@@ -192,7 +193,7 @@ def train_generator(
         trained(folder, {"weights": str(weights)}, time.monotonic() - began, json)
 
 
-def _adapting(start: Path | None) -> dict[str, Any]:
+def _adapting(start: Path | None) -> Document:
     """Settings that adapt a trained generator to few real patches."""
     from ..generator.vaegan import ADAPTING
     from ..model_files import is_model
@@ -264,7 +265,7 @@ def train_encoder(
     if bool(drawn) != (generator is not None):
         raise typer.BadParameter("--drawn N and --generator RUN go together")
     start = started_from(start)
-    changes: dict[str, Any] = {"loss": loss, "batch": batch, "learning_rate": learning_rate}
+    changes: Document = {"loss": loss, "batch": batch, "learning_rate": learning_rate}
     changes |= {"precision": precision, "real_weight": real_weight}
     changes["physics"] = () if self_supervised else None
     chosen, config = _plan(preset, "encoder", images, epochs, changes)
@@ -280,7 +281,7 @@ def train_encoder(
 
     from ..encoder.training import train_encoder as train
 
-    provenance: dict[str, Any] = {"preset": chosen.name, **provenance_of(rows)}
+    provenance: Document = {"preset": chosen.name, **provenance_of(rows)}
     patches, real = rows.data, rows.real
     if generator is not None:
         patches = with_draws_of(patches, generator, drawn, folder, seed)
@@ -299,7 +300,7 @@ def train_encoder(
 
 
 def _plan(
-    name: str, kind: str, images: int | None, epochs: int | None, changes: dict[str, Any] | None = None
+    name: str, kind: str, images: int | None, epochs: int | None, changes: Document | None = None
 ) -> tuple[Preset, Any]:
     """The preset and its settings for one trainer, with what the command line changes (None: nothing)."""
     from ..config import get_preset
@@ -320,9 +321,9 @@ def _plan(
 
 
 def _resolved(
-    kind: str, preset: Preset, config: Any, run: Any, archive: Any, data: Any, seed: int, device: str,
-    minutes: float | None, until_images: int | None,
-) -> dict[str, Any]:  # fmt: skip
+    kind: str, preset: Preset, config: GeneratorConfig | EncoderConfig, run: Path | None, archive: str | None,
+    data: Path | None, seed: int, device: str, minutes: float | None, until_images: int | None,
+) -> Document:  # fmt: skip
     return {
         "kind": kind,
         "preset": preset.name,
@@ -366,13 +367,13 @@ def _resumable(title: str, folder: Path) -> Iterator[Reporter]:
         raise SolqueryError(f"stopped; the same command goes on from the last checkpoint in {folder}") from None
 
 
-def last_line(folder: Path) -> dict[str, Any]:
+def last_line(folder: Path) -> Document:
     """The last statistics of a run folder; empty where there are none."""
     lines = (folder / "stats.jsonl").read_text().splitlines() if (folder / "stats.jsonl").exists() else []
     return json_.loads(lines[-1]) if lines else {}
 
 
-def trained(folder: Path, more: dict[str, Any], seconds: float, json: bool) -> None:
+def trained(folder: Path, more: Document, seconds: float, json: bool) -> None:
     document = {"run": str(folder), **more, "stats": last_line(folder), "seconds": seconds}
     if json:
         emit(document)
@@ -381,7 +382,7 @@ def trained(folder: Path, more: dict[str, Any], seconds: float, json: bool) -> N
         typer.echo(f"{folder}: {shown or 'nothing left to do'}")
 
 
-def preset_info(name: str) -> dict[str, Any]:
+def preset_info(name: str) -> Document:
     """The settings of a preset and the sizes of its networks."""
     import torch
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+from ..aliases import Document
 from .renamed import with_current_names
 
 __all__ = ["validated"]
 
 
-def validated(kind: type, values: dict[str, Any]) -> Any:
+def validated(kind: type, values: Document) -> Any:
     """An instance of the settings class `kind` from untrusted `values`, checked and converted by pydantic.
 
     Names that settings had before are understood (`RENAMED`).

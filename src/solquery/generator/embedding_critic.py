@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..protocols import Patches
 from ..training.process_group import ProcessGroup
 
 __all__ = ["EmbeddingCritic"]
@@ -44,7 +45,7 @@ class EmbeddingCritic(nn.Module):
         Patches embedded at a time.
     """
 
-    def __init__(self, encoder: nn.Module, data: Any, seed: int, batch: int = 64) -> None:
+    def __init__(self, encoder: nn.Module, data: Patches, seed: int, batch: int = 64) -> None:
         super().__init__()
         encoder = encoder.eval().requires_grad_(False)
         self._encoder = (encoder,)  # in a tuple, so that it is no part of the state

@@ -22,8 +22,10 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from ..aliases import Document
 from ..config import GeneratorConfig
 from ..model_files import is_model
+from ..protocols import Patches
 from ..training.diversity import Diversity
 from ..training.mixing import BatchRows
 from ..training.monitor import TrainingMonitor
@@ -177,7 +179,7 @@ def _learn(parameters: list[nn.Parameter], whether: bool) -> None:
 
 def train_vaegan(
     config: GeneratorConfig,
-    data: Any,
+    data: Patches,
     run: str | Path,
     shape: tuple[int, int],
     *,
@@ -187,8 +189,8 @@ def train_vaegan(
     minutes: float | None = None,
     checkpoint_seconds: float = 120.0,
     picture_steps: int = 500,
-    progress: Callable[[dict[str, Any]], None] | None = None,
-    provenance: dict[str, Any] | None = None,
+    progress: Callable[[Document], None] | None = None,
+    provenance: Document | None = None,
     start: str | Path | None = None,
     encoder: nn.Module | None = None,
     real: np.ndarray | None = None,
@@ -218,7 +220,7 @@ def train_vaegan(
 
 
 def _train(
-    config: GeneratorConfig, data: Any, shape: tuple[int, int], folder: RunFolder, team: ProcessGroup, *, seed: int,
+    config: GeneratorConfig, data: Patches, shape: tuple[int, int], folder: RunFolder, team: ProcessGroup, *, seed: int,
     until_images: int | None, start: str | Path | None, encoder: nn.Module | None, real: np.ndarray | None,
     **watched: Any,
 ) -> Path:  # fmt: skip

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 from urllib.request import Request, urlopen
 
+from ..aliases import Header
 from ..errors import SolqueryError
 from .connection import Gone, JsocRefusal, TooLarge, agent, says_too_large, server_config, timeout, translated
 from .retry import NotNow, RetryPolicy, ServerDown, persist
@@ -109,7 +110,7 @@ class Jsoc:
 
     # --------------------------------------------------------------- queries
 
-    def records(self, record_set: str, segment: str) -> list[dict[str, Any]]:
+    def records(self, record_set: str, segment: str) -> list[Header]:
         """Keywords of a record set, all as text, one dict a record.
 
         Raises
@@ -119,7 +120,7 @@ class Jsoc:
         ServerDown, JsocRefusal
         """
 
-        def ask() -> list[dict[str, Any]]:
+        def ask() -> list[Header]:
             # numbers are read here: QUALITY comes in hexadecimal, and must not become NaN on the way
             found = self._client.query(record_set, key=list(KEYWORDS), convert_numeric=False)
             return found.to_dict("records") if len(found) else []

@@ -11,10 +11,12 @@ import inspect
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeGuard
 
 import numpy as np
+from numpy.typing import ArrayLike
 
+from ..aliases import Array
 from ..errors import NameTaken, SolqueryError
 from ..lazy import deferred
 from ..plugins import Registry, add_registry
@@ -146,7 +148,7 @@ class Parameter:
         """Whether `solquery.physics.smooth` has a version of it with useful gradients."""
         return self.name in SMOOTH_NAMES
 
-    def __call__(self, fields: Any, scale_mm: Any = None) -> Tensor:
+    def __call__(self, fields: ArrayLike, scale_mm: ArrayLike | None = None) -> Tensor:
         """Values (N,) float64 of this one parameter; see `measure` for the arguments."""
         return measure(fields, scale_mm, [self.name])[self.name]
 
@@ -277,24 +279,23 @@ def unit_of(name: str, physical: bool) -> str:
     return found.unit if physical else found.grid_unit
 
 
-def as_fields(fields: Any) -> Tensor:
+def as_fields(fields: ArrayLike) -> Tensor:
     """Input to a tensor (N, H, W), not yet converted to float32."""
-    if not is_tensor(fields):
-        fields = torch.from_numpy(_real(fields))
-    return _batch(fields).detach()
+    given = fields if isinstance(fields, torch.Tensor) else torch.from_numpy(_real(fields))
+    return torch.as_tensor(_batch(given)).detach()
 
 
-def checked_array(fields: Any) -> np.ndarray:
+def checked_array(fields: ArrayLike) -> np.ndarray:
     """Input to an array (N, H, W) float32, checked as `as_fields` does."""
     return np.asarray(_batch(_real(fields)))
 
 
-def is_tensor(value: Any) -> bool:
+def is_tensor(value: object) -> TypeGuard[Tensor]:
     """Whether a value is a tensor, asked without importing torch: without it there is none."""
     return "torch" in sys.modules and isinstance(value, torch.Tensor)
 
 
-def _real(fields: Any) -> np.ndarray:
+def _real(fields: ArrayLike) -> np.ndarray:
     """Fields as float32; FITS data are big-endian, which neither torch nor the kernels take."""
     array = np.asarray(fields)
     if array.dtype.kind not in "fiu":
@@ -302,7 +303,7 @@ def _real(fields: Any) -> np.ndarray:
     return np.ascontiguousarray(array, dtype=np.float32)
 
 
-def _batch(fields: Any) -> Any:
+def _batch(fields: Array) -> Array:
     """(N, H, W) of one field or several, as they are, tensor or array."""
     if fields.ndim == 2:
         fields = fields[None]
@@ -313,17 +314,19 @@ def _batch(fields: Any) -> Any:
     return fields
 
 
-def as_scale(scale_mm: Any, n: int, device: torch.device) -> Tensor | None:
+def as_scale(scale_mm: ArrayLike | None, n: int, device: torch.device) -> Tensor | None:
     """Scale to (n, 2) float64 Mm per pixel, (y, x), or None."""
     scale = _scale(scale_mm, n)
     return None if scale is None else torch.from_numpy(scale).to(device).expand(n, 2)
 
 
-def _scale(scale_mm: Any, n: int) -> np.ndarray | None:
+def _scale(scale_mm: ArrayLike | None, n: int) -> np.ndarray | None:
     """Scale (2,) or (n, 2) float64, checked."""
     if scale_mm is None:
         return None
-    scale = np.array(scale_mm.detach().cpu().numpy() if is_tensor(scale_mm) else scale_mm, dtype=np.float64)
+    if is_tensor(scale_mm):
+        scale_mm = scale_mm.detach().cpu().numpy()
+    scale = np.array(scale_mm, dtype=np.float64)
     if scale.shape not in ((2,), (n, 2)):
         raise ValueError(f"scale_mm must be (y, x) or of shape ({n}, 2), got shape {tuple(scale.shape)}")
     good = np.isfinite(scale) & (scale > 0)
@@ -336,8 +339,8 @@ def _scale(scale_mm: Any, n: int) -> np.ndarray | None:
 
 
 def measure(
-    fields: Any,
-    scale_mm: Any = None,
+    fields: ArrayLike,
+    scale_mm: ArrayLike | None = None,
     names: Iterable[str] | str | None = None,
 ) -> dict[str, Tensor]:
     """Measure physical parameters on one patch or a batch of equal size.
@@ -404,7 +407,7 @@ def _chosen(names: Iterable[str] | str | None) -> list[Parameter]:
 
 
 def measure_arrays(
-    fields: Any, scale_mm: Any = None, names: Iterable[str] | str | None = None
+    fields: ArrayLike, scale_mm: ArrayLike | None = None, names: Iterable[str] | str | None = None
 ) -> dict[str, np.ndarray]:
     """`measure` as numpy arrays (N,) float64, without importing torch where compiled versions measure all of it.
 
@@ -430,7 +433,7 @@ def measure_arrays(
     return out
 
 
-def measure_on_grid(x: Any, preset: Preset, names: Iterable[str] | str | None = None) -> dict[str, Tensor]:
+def measure_on_grid(x: ArrayLike, preset: Preset, names: Iterable[str] | str | None = None) -> dict[str, Tensor]:
     """Measure patches in the units of a preset, on its grid; see `measure`.
 
     Parameters

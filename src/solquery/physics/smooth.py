@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 from ..errors import SolqueryError
@@ -102,7 +103,7 @@ SMOOTH: dict[str, Definition] = {
 
 def smooth_measure(
     fields: Tensor,
-    scale_mm: object = None,
+    scale_mm: ArrayLike | None = None,
     names: Iterable[str] | None = None,
     width_gauss: float = WIDTH_GAUSS,
 ) -> dict[str, Tensor]:

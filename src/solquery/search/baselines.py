@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow.compute as pc
 
+from ..aliases import Entries
 from ..archive.grid_names import GRID_COLUMNS, grid_names
 from ..archive.rows import table_with_places
 from .index import EmbeddingIndex, Match, SearchError
@@ -29,7 +30,7 @@ __all__ = ["FEATURES", "euclidean", "features", "mahalanobis", "search_parameter
 FEATURES = ("tuf", "r", "psep")
 
 
-def features(values: Mapping[str, Any], names: Sequence[str] = FEATURES, prefix: str = "") -> np.ndarray:
+def features(values: Entries, names: Sequence[str] = FEATURES, prefix: str = "") -> np.ndarray:
     """The (N, P) float64 feature matrix from a mapping of names to N values (a dict, or columns of a table)."""
     return np.stack([np.atleast_1d(np.asarray(values[prefix + name], dtype=np.float64)) for name in names], axis=1)
 

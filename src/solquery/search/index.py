@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import ArrayLike
 
 from .exact import all_squares, half_squares, one_per_region, smallest
 from .lower_bounds import PrincipalAxisBounds
@@ -60,7 +61,9 @@ class EmbeddingIndex(PatchList):
         As given.
     """
 
-    def __init__(self, ids: Any, regions: Any, vectors: np.ndarray, places: np.ndarray | None = None) -> None:
+    def __init__(
+        self, ids: ArrayLike, regions: ArrayLike, vectors: np.ndarray, places: np.ndarray | None = None
+    ) -> None:
         super().__init__(ids, regions, places)
         self.vectors = vectors
         self._asked = 0
@@ -165,7 +168,7 @@ def other_length(query: int, archive: int) -> str:
     return f"the query has {query} embedding numbers, the archive {archive}; embed the archive with the same model"
 
 
-def checked_query(query: Any, model: Model) -> np.ndarray:
+def checked_query(query: ArrayLike, model: Model) -> np.ndarray:
     """The query as (H, W) float32 in preset units, NaN as 0; SearchError where it is not one of this model."""
     x = np.asarray(query, dtype=np.float32)
     shape = tuple(model.preset.shape)

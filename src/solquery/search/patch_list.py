@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import ArrayLike
 
+from ..aliases import Row
 from ..archive.places import whole
 from ..errors import SolqueryError
 
@@ -46,7 +48,7 @@ class Match:
     region: str
     distance: float
     rank: int
-    row: dict[str, Any] = field(default_factory=dict, repr=False)
+    row: Row = field(default_factory=dict, repr=False)
     correlation: float | None = None
     place: int | None = field(default=None, repr=False, compare=False)
 
@@ -113,7 +115,7 @@ class PatchList:
         As given.
     """
 
-    def __init__(self, ids: Any, regions: Any, places: np.ndarray | None = None) -> None:
+    def __init__(self, ids: ArrayLike, regions: ArrayLike, places: np.ndarray | None = None) -> None:
         self.id_array, self.region_array, self.places = texts(ids), texts(regions), places
 
     def __len__(self) -> int:
@@ -139,7 +141,7 @@ class PatchList:
         """(N,) int, one number a region, in the order of the regions' names."""
         return np.asarray(pc.index_in(self.region_array, value_set=self._names)).astype(np.int64)
 
-    def rows(self, ids: Any) -> np.ndarray:
+    def rows(self, ids: ArrayLike) -> np.ndarray:
         """(n,) ascending rows of those of some patches, named by their ids, that are here."""
         return np.asarray(pc.indices_nonzero(pc.is_in(self.id_array, value_set=texts(ids)))).astype(np.int64)
 

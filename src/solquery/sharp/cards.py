@@ -45,11 +45,11 @@ def header_of(patch: PatchLike, limits: Sequence[tuple[str, str]] = ()) -> fits.
         if limits:
             header["CAVEATS"] = (" ".join(name for name, _ in limits), "what limits the numbers")
             for _, text in limits:
-                header.add_comment("caution: " + _ascii(text.replace("μ", "mu")))
+                header.add_comment(f"caution: {_ascii(text.replace('μ', 'mu'))}")
     return header
 
 
-def _ascii(value: Any) -> Any:
+def _ascii(value: object) -> object:
     """Text as FITS can hold it; other values as they are."""
     return value.encode("ascii", "replace").decode() if isinstance(value, str) else value
 

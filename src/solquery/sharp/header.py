@@ -10,9 +10,10 @@ import contextlib
 import json
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+from ..aliases import Header, Keywords
 from ..protocols import PatchLike
 from .identity import instrument_of
 from .wcs_header import RSUN_MM, number
@@ -73,11 +74,11 @@ _NAME = re.compile(
 )
 
 
-def readable(unit: Any) -> dict[str, Any]:
+def readable(unit: Any) -> Header:
     """Keywords of a header-data unit whose cards can be read and whose values are not ``nan``."""
     with contextlib.suppress(Exception):  # what cannot be fixed is left out below, card by card
         unit.verify("silentfix")
-    found: dict[str, Any] = {}
+    found: Header = {}
     for card in list(unit.header.cards):
         try:
             key, value = card.keyword, card.value
@@ -88,12 +89,12 @@ def readable(unit: Any) -> dict[str, Any]:
     return found
 
 
-def is_told(key: str, value: Any) -> bool:
+def is_told(key: str, value: object) -> bool:
     """Whether a card says something; that it is missing is a fact where it is the quality."""
     return says_something(value) or (key == "QUALITY" and isinstance(value, str) and value.strip().upper() == "MISSING")
 
 
-def says_something(value: Any) -> bool:
+def says_something(value: object) -> bool:
     """Whether a card's value is a text, a truth value or a number, and does not say that it is missing."""
     if isinstance(value, float):
         return math.isfinite(value)
@@ -102,7 +103,7 @@ def says_something(value: Any) -> bool:
     return isinstance(value, bool | int)
 
 
-def whole(value: Any) -> int | None:
+def whole(value: object) -> int | None:
     """A whole number, also from text in decimal or hexadecimal; None for everything else."""
     if isinstance(value, str):
         try:
@@ -113,7 +114,7 @@ def whole(value: Any) -> int | None:
     return int(found) if not math.isnan(found) and found == int(found) else None
 
 
-def text(value: Any) -> str:
+def text(value: object) -> str:
     """Text without blanks around it; empty for what is no text."""
     return value.strip() if isinstance(value, str) else ""
 
@@ -135,7 +136,7 @@ def from_name(name: str) -> FromName:
     return FromName(int(found["harp"]) or None, t_rec)
 
 
-def time_of(keywords: Mapping[str, Any]) -> str:
+def time_of(keywords: Keywords) -> str:
     """DATE-OBS with its time scale as `observation_time` reads it: UTC unless TIMESYS says another."""
     said = text(keywords.get("DATE-OBS")) or text(keywords.get("DATE_OBS"))
     scale = text(keywords.get("TIMESYS")).upper()
@@ -149,12 +150,12 @@ def stem(name: str) -> str:
     return re.sub(r"\.(fits|fts|fit)(\.gz|\.fz)?$", "", name, flags=re.IGNORECASE)
 
 
-def nominal_of(keywords: Mapping[str, Any]) -> list[str]:
+def nominal_of(keywords: Keywords) -> list[str]:
     """What the header of a file of ours only pretends to know; see `coordinates`."""
     return text(keywords.get("NOMINAL")).split(",")
 
 
-def noaa_of(keywords: Mapping[str, Any]) -> tuple[int, ...]:
+def noaa_of(keywords: Keywords) -> tuple[int, ...]:
     """NOAA numbers from NOAA_ARS, else NOAA_AR; empty where there are none."""
     listed = text(keywords.get("NOAA_ARS")) or str(keywords.get("NOAA_ARS", ""))
     found = [int(n) for n in re.findall(r"\d+", listed)]
@@ -163,7 +164,7 @@ def noaa_of(keywords: Mapping[str, Any]) -> tuple[int, ...]:
     return tuple(dict.fromkeys(n for n in found if 0 < n < 100000))
 
 
-def credit_of(keywords: Mapping[str, Any]) -> str:
+def credit_of(keywords: Keywords) -> str:
     """Whom to thank for the data: the credit line of HMI or MDI, else the telescope as the header names it."""
     telescope, instrument = text(keywords.get("TELESCOP")), text(keywords.get("INSTRUME"))
     found = instrument_of(keywords)
@@ -172,7 +173,7 @@ def credit_of(keywords: Mapping[str, Any]) -> str:
     return " ".join(dict.fromkeys(part for part in (telescope, instrument) if part))
 
 
-def kept(keywords: Mapping[str, Any]) -> dict[str, Any]:
+def kept(keywords: Keywords) -> Header:
     """The keywords an archive keeps: neither the array's structure nor the record of the pipeline."""
     filled = _FILLED if keywords.get("NOMINAL") else ()
     return {

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
 from typing import Any
 
+from ..aliases import Header, Keywords
 from .unreadable import UnreadableFits
 
 __all__ = [
@@ -54,7 +54,7 @@ def text_of(value: Any) -> str:
     return value.strip() if isinstance(value, str) else ""
 
 
-def axis_types(keywords: Mapping[str, Any]) -> tuple[str, str]:
+def axis_types(keywords: Keywords) -> tuple[str, str]:
     """CTYPE1 and CTYPE2 in capitals, those of SolarSoft as FITS writes them; one that is absent follows the other."""
     found = [text_of(keywords.get(f"CTYPE{axis}")).upper() for axis in (1, 2)]
     found = [_SOLARSOFT.get(name, name) for name in found]
@@ -64,7 +64,7 @@ def axis_types(keywords: Mapping[str, Any]) -> tuple[str, str]:
     return found[0], found[1]
 
 
-def axis_unit(keywords: Mapping[str, Any], axis: int) -> str:
+def axis_unit(keywords: Keywords, axis: int) -> str:
     """CUNIT as FITS writes it: an angle, a length, ``pixel``, or empty.
 
     Raises
@@ -90,7 +90,7 @@ def axis_unit(keywords: Mapping[str, Any], axis: int) -> str:
     )
 
 
-def has_steps(keywords: Mapping[str, Any]) -> bool:
+def has_steps(keywords: Keywords) -> bool:
     """Whether the header says how large a pixel is."""
     if any(not math.isnan(number(keywords.get(f"CD{i}_{j}"))) for i in (1, 2) for j in (1, 2)):
         return True
@@ -98,7 +98,7 @@ def has_steps(keywords: Mapping[str, Any]) -> bool:
     return all(step != 0 and not math.isnan(step) for step in steps)
 
 
-def sky_header(keywords: Mapping[str, Any]) -> dict[str, Any]:
+def sky_header(keywords: Keywords) -> Header:
     """The keywords of the celestial coordinates of axes 1 and 2 as astropy reads them, in FITS's own spelling.
 
     Raises
@@ -106,7 +106,7 @@ def sky_header(keywords: Mapping[str, Any]) -> dict[str, Any]:
     UnreadableFits
         For a CUNIT that is no unit.
     """
-    out: dict[str, Any] = {}
+    out: Header = {}
     for key, value in keywords.items():
         if SKY_KEYWORDS.match(key) and key[:5] not in ("CTYPE", "CUNIT") and not math.isnan(number(value)):
             out[key] = number(value)

@@ -42,7 +42,7 @@ class Led(NamedTuple):
     x: torch.Tensor
 
 
-def detail_of(model: Any) -> tuple[np.ndarray, np.ndarray | None] | None:
+def detail_of(model: Model) -> tuple[np.ndarray, np.ndarray | None] | None:
     """Differences (parts, D) and local noise, if any, that a model carries (`with_layerwise`); None without."""
     generator = model.generator
     if not isinstance(generator, LayerwiseGenerator):

@@ -8,7 +8,9 @@ import zlib
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
+from ..aliases import Array
 from .latents import SteeringError, as_latents
 
 if TYPE_CHECKING:
@@ -21,12 +23,12 @@ __all__ = ["decode_latent", "encode_latent", "open_latent"]
 NOISE_STEP, _NOISE_MOST = 1.0 / 16.0, 127
 
 
-def round_noise(noise: Any) -> Any:
+def round_noise(noise: Array) -> Array:
     """Local noise, array or tensor, as a text holds it: multiples of 1/16 within ±7.94."""
     return (noise / NOISE_STEP).round().clip(-_NOISE_MOST, _NOISE_MOST) * NOISE_STEP
 
 
-def encode_latent(z: Any, offsets: Any = None, noise: Any = None) -> str:
+def encode_latent(z: ArrayLike, offsets: ArrayLike | None = None, noise: ArrayLike | None = None) -> str:
     """A latent vector (D,) as URL-safe base64 of its little-endian float32 numbers, without padding.
 
     Layer-wise latents (`Inversion.offsets`, (parts, D)) follow it where there are any, and local noise

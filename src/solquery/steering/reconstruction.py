@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -122,7 +122,11 @@ def _described(
 
 
 def _verdict(
-    explained: np.ndarray, observed: Any, made: Any, scale: tuple[float, float] | None, noise: float
+    explained: np.ndarray,
+    observed: Mapping[str, float],
+    made: Mapping[str, float],
+    scale: tuple[float, float] | None,
+    noise: float,
 ) -> tuple[str, str]:
     """Whether a region is drawn, and if not why not."""
     side = 4
@@ -142,7 +146,7 @@ def _verdict(
     return "drawn", ""
 
 
-def first_guess(model: Model, x: Any) -> list[Inversion]:
+def first_guess(model: Model, x: object) -> list[Inversion]:
     """What the model's inference network makes of patches, in one pass: a start, to look at while `reconstruct` works.
 
     Parameters
@@ -173,7 +177,7 @@ def first_guess(model: Model, x: Any) -> list[Inversion]:
 
 def reconstruct_in_steps(
     model: Model,
-    x: Any,
+    x: object,
     *,
     starts: int = 4,
     evaluations: int = EVALUATIONS,
@@ -226,7 +230,7 @@ def _joined(
 
 def reconstruct(
     model: Model,
-    x: Any,
+    x: object,
     *,
     progress: Callable[[Reconstruction], None] | None = None,
     cancel: Callable[[], bool] | None = None,

@@ -20,6 +20,7 @@ from .minimise import BatchedLBFGS
 
 if TYPE_CHECKING:
     from ..protocols import Model
+    from .directions import Directions
 
 __all__ = [
     "EVALUATIONS",
@@ -171,7 +172,7 @@ def candidates(model: Model, target: Tensor, starts: int, seed: int, guesses: Te
 
 def _alike(model: Model, target: Tensor, number: int) -> Tensor:
     """(N, number, D) latents of the look-up table whose parameters are nearest to those of the patches."""
-    directions: Any = model.directions
+    directions: Directions = model.directions
     # what is measured on the patches is of the grid
     directions = getattr(directions, "on_grid", None) or directions
     names = [name for name in MATCHED if name in directions.table.values]

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ..aliases import Document, Entries
 from ..physics import get_parameter, unit_of
 from ..serialise import quantity
 from .directions import Directions
@@ -146,7 +147,7 @@ def measured_names(targets: Mapping[str, Target] | list[str]) -> list[str]:
     return out
 
 
-def with_derived(values: Mapping[str, np.ndarray], names: Mapping[str, Any] | list[str]) -> dict[str, np.ndarray]:
+def with_derived(values: Mapping[str, np.ndarray], names: Entries | list[str]) -> dict[str, np.ndarray]:
     """The named quantities, derived ones computed, from measured parameters (N,)."""
     out = {}
     for name in names:
@@ -287,6 +288,6 @@ def unit_of_target(name: str, physical: bool = False) -> str:
     return DERIVED[name].unit if name in DERIVED else unit_of(name, physical)
 
 
-def quantities(values: Mapping[str, Any], physical: bool = False) -> dict[str, dict[str, Any]]:
+def quantities(values: Entries, physical: bool = False) -> dict[str, Document]:
     """Parameters and derived quantities with their units, at a physical scale or on the grid, as JSON can hold them."""
     return {name: quantity(value, unit_of_target(name, physical)) for name, value in values.items()}

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -17,6 +16,7 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch as Swatch
 from matplotlib.patches import Rectangle
+from numpy.typing import ArrayLike
 
 from ..physics import get_parameter, unit_of
 from ..physics.geometry import centroids
@@ -54,7 +54,7 @@ def png(figure: Figure, dpi: int = 150) -> bytes:
     return buffer.getvalue()
 
 
-def tile_png(field_gauss: Any, zoom: int = 2) -> bytes:
+def tile_png(field_gauss: ArrayLike, zoom: int = 2) -> bytes:
     """One magnetogram (H, W) in gauss as a bare grey PNG, each pixel `zoom` x `zoom`; NaN is mid-grey."""
     from PIL import Image
 
@@ -66,7 +66,7 @@ def tile_png(field_gauss: Any, zoom: int = 2) -> bytes:
     return buffer.getvalue()
 
 
-def prefixed(values: Any, unit: str) -> tuple[float, str]:
+def prefixed(values: ArrayLike, unit: str) -> tuple[float, str]:
     """Divisor and unit with which the largest of `values` is readable: (1e6, "MG pix") for fluxes on a grid."""
     known = np.abs(np.asarray(values, dtype=np.float64))
     largest = known[np.isfinite(known)].max(initial=0.0)

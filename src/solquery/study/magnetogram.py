@@ -14,6 +14,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import AsinhNorm
 from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
 
 from ..grey import LIMIT_GAUSS, SOFT_GAUSS, stretched
 
@@ -27,7 +28,7 @@ _TICKS = (-1, -0.3, -0.1, 0, 0.1, 0.3, 1)
 
 def show_field(
     axes: Axes,
-    field_gauss: Any,
+    field_gauss: ArrayLike,
     extent: Sequence[float] | None = None,
     interpolation: str = "nearest",
     limit_gauss: float = LIMIT_GAUSS,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..aliases import Document, Entries
 from ..encoder import embed
 from ..encoder.collapse import effective_rank
 from ..physics import measure
@@ -71,7 +72,7 @@ def _row(study: Study, d: Directions, name: str, ends: np.ndarray) -> dict[str, 
     return out
 
 
-def conditional(study: Study, folder: Path, before: Folders) -> dict[str, Any]:
+def conditional(study: Study, folder: Path, before: Folders) -> Document:
     """One parameter changed, others held: along linear directions, of a larger table too, and solved for each patch.
 
     The paper's construction is linear (orthogonal complement of the held normals). Its directions come from a table of
@@ -108,7 +109,7 @@ def conditional(study: Study, folder: Path, before: Folders) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def changed_copies(study: Study, folder: Path, before: Folders) -> dict[str, Any]:
+def changed_copies(study: Study, folder: Path, before: Folders) -> Document:
     """How often the patch that a changed copy was made from comes first among 1,000; rank of the embeddings."""
     embedded(study, 0.8)
     found = copies(study.archive, study.model, 200, study.plan.seed, among=1_000)
@@ -137,7 +138,7 @@ def rank_probability(a: np.ndarray, b: np.ndarray) -> float | None:
     return _finite(spearmanr(a, b).pvalue)
 
 
-def similarity_differences(found: RetrievalStudy, resamples: int, seed: int) -> dict[str, Any]:
+def similarity_differences(found: RetrievalStudy, resamples: int, seed: int) -> Document:
     """By how much matches by embedding are visually more similar than those of each other method, with intervals."""
     n = found.judged
     if not n or "ssl" not in found.alike:
@@ -148,7 +149,7 @@ def similarity_differences(found: RetrievalStudy, resamples: int, seed: int) -> 
     return {method: difference_of(found.alike["ssl"], found.alike[method], groups, seed) for method in others}
 
 
-def sigma_of_mean_zero(study: Study, found: RetrievalStudy) -> dict[str, Any]:
+def sigma_of_mean_zero(study: Study, found: RetrievalStudy) -> Document:
     """Correlation of query and match in the paper's SIGMA, a normal density of mean zero; `sigma` fits the mean too."""
     from .retrieval import correlate
 
@@ -165,9 +166,9 @@ def sigma_of_mean_zero(study: Study, found: RetrievalStudy) -> dict[str, Any]:
     return {key: _finite(value) for key, value in correlate(asked, matched).items()}
 
 
-def epoch_choices(lines: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def epoch_choices(lines: Sequence[Entries]) -> Document:
     """The epochs that the paper's rule chooses, on patches of the training and on held-out ones."""
-    out: dict[str, Any] = {}
+    out: Document = {}
     for kind, key, chosen in (
         ("training", "discriminator_accuracy", "chosen_epoch"),
         ("held_out", "held_out_discriminator_accuracy", "held_out_chosen_epoch"),

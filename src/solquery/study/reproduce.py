@@ -21,11 +21,14 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..aliases import Array, Document, Entries
 from ..errors import SolqueryError
 from ..io import write_atomically
 from .reproduce_stages import StageResult, Stages, digest, source_digest
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from ..archive.store import Archive
     from ..model import Model
 
@@ -96,7 +99,7 @@ class Study:
     #: run folders whose training curves are drawn
     runs: tuple[Path, ...] = ()
 
-    def gauss(self, x: Any) -> Any:
+    def gauss(self, x: Array) -> np.ndarray:
         """Network units to gauss."""
         import numpy as np
 
@@ -112,7 +115,7 @@ class Study:
         z = torch.randn(count, int(self.model.generator.latent_dim), generator=source)
         return z.numpy(), render(self.model.generator, z, self.model.preset.shape)[:, 0].numpy()
 
-    def pictures(self, ids: Sequence[str]) -> dict[str, Any]:
+    def pictures(self, ids: Sequence[str]) -> Document:
         """Id to (H, W) gauss, patches of the archive on the grid."""
         import numpy as np
 
@@ -160,7 +163,7 @@ def _version() -> str:
         return "from source"
 
 
-def _stages(study: Study) -> Sequence[tuple[str, Mapping[str, Any], Callable[..., dict[str, Any]]]]:
+def _stages(study: Study) -> Sequence[tuple[str, Entries, Callable[..., Document]]]:
     """Name, what it depends on, and its work, of the stages of the plan, in its order."""
     from . import describe_experiments as beyond
     from . import paper_experiments as paper
@@ -225,7 +228,7 @@ def _check(archive: Archive, model: Model) -> None:
         )
 
 
-def _about(study: Study) -> dict[str, Any]:
+def _about(study: Study) -> Document:
     rows = study.archive.table(["region", "source"])
     sources, regions = rows["source"].to_pylist(), rows["region"].to_pylist()
     preset = study.model.preset
@@ -268,7 +271,7 @@ def reproduce(
     runs: Sequence[str | Path] = (),
     progress: Progress | None = None,
     again: bool = False,
-) -> dict[str, Any]:
+) -> Document:
     """Run the paper's experiments and write ``report.html`` and ``results.json`` into `out`.
 
     Parameters
@@ -341,8 +344,8 @@ def reproduce(
 def _one(
     stages: Stages,
     name: str,
-    inputs: Mapping[str, Any],
-    work: Callable[..., dict[str, Any]],
+    inputs: Entries,
+    work: Callable[..., Document],
     study: Study,
     done: Mapping[str, StageResult],
     again: bool,

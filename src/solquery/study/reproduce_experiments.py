@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..aliases import Document
 from ..encoder import embed
 from ..physics import measure
 from ..search import load_index
@@ -67,7 +68,7 @@ def _fitted(d: Directions, names: Iterable[str]) -> list[str]:
     return [name for name in names if name in d.names]
 
 
-def training(study: Study, folder: Path, before: Folders) -> dict[str, Any]:
+def training(study: Study, folder: Path, before: Folders) -> Document:
     """Training curves of the given runs with the chosen checkpoint; what the model tells of its training."""
     runs = []
     for k, run in enumerate(study.runs):
@@ -88,11 +89,11 @@ def training(study: Study, folder: Path, before: Folders) -> dict[str, Any]:
     return {"runs": runs, "provenance": study.model.metadata.get("provenance", {})}
 
 
-def _known(value: Any) -> bool:
+def _known(value: object) -> bool:
     return isinstance(value, int | float) and math.isfinite(value)
 
 
-def _chosen(run: Path, lines: list[dict[str, Any]]) -> tuple[float | None, str]:
+def _chosen(run: Path, lines: list[Document]) -> tuple[float | None, str]:
     """Images at the checkpoint in use, and by what it was chosen."""
     if (run / "choice.json").is_file():
         choice = json.loads((run / "choice.json").read_text())
@@ -108,7 +109,7 @@ def _chosen(run: Path, lines: list[dict[str, Any]]) -> tuple[float | None, str]:
     return None, "the last checkpoint"
 
 
-def figure2(study: Study, folder: Path, before: Folders) -> dict[str, Any]:
+def figure2(study: Study, folder: Path, before: Folders) -> Document:
     """Random patches."""
     _, x = study.drawn(study.plan.zoo, study.plan.seed)
     title = f"{len(x)} random patches, one latent vector each"
@@ -116,7 +117,7 @@ def figure2(study: Study, folder: Path, before: Folders) -> dict[str, Any]:
     return {"file": write_figure(drawn, folder / "zoo.png", 150, 64), "patches": len(x)}
 
 
-def figure3(study: Study, folder: Path, before: Folders) -> dict[str, Any]:
+def figure3(study: Study, folder: Path, before: Folders) -> Document:
     """Centroids, thresholds and the mask of R on the patches of Figure 2."""
     _, x = study.drawn(study.plan.zoo, study.plan.seed)
     gauss = study.gauss(x)
@@ -134,7 +135,7 @@ def figure3(study: Study, folder: Path, before: Folders) -> dict[str, Any]:
     }
 
 
-def directions(study: Study, folder: Path, before: Folders) -> dict[str, Any]:
+def directions(study: Study, folder: Path, before: Folders) -> Document:
     """Accuracy of every support vector machine, and how entangled the paper's three are."""
     d = study.model.directions
     assert d is not None
@@ -148,14 +149,14 @@ def directions(study: Study, folder: Path, before: Folders) -> dict[str, Any]:
     return {"accuracies": rows, "cosines": table}
 
 
-def figure4(study: Study, folder: Path, before: Folders) -> dict[str, Any]:
+def figure4(study: Study, folder: Path, before: Folders) -> Document:
     """Latent plane of TUF and of the leading polarity."""
     d = study.model.directions
     assert d is not None
     z, x = study.drawn(study.plan.plane, study.plan.seed + 1)
     gauss = study.gauss(x)
     measured = {k: v.numpy() for k, v in measure(gauss, study.model.preset.scale_mm, ("tuf", "polarity")).items()}
-    out: dict[str, Any] = {"latents": len(z), "planes": {}}
+    out: Document = {"latents": len(z), "planes": {}}
     for name in _fitted(d, ("tuf", "polarity")):
         k = d.index(name)
         axes = plane_axes(d.normals[k], study.model.preset.papers_method)
@@ -167,7 +168,7 @@ def figure4(study: Study, folder: Path, before: Folders) -> dict[str, Any]:
     return out
 
 
-def figure5(study: Study, folder: Path, before: Folders) -> dict[str, Any]:
+def figure5(study: Study, folder: Path, before: Folders) -> Document:
     """Strips from one patch, and what each step does on the average over many."""
     d = study.model.directions
     assert d is not None
@@ -212,7 +213,7 @@ def _effect(study: Study, z: np.ndarray, name: str, hold: tuple[str, ...]) -> di
     return out
 
 
-def _sample(study: Study) -> list[dict[str, Any]]:
+def _sample(study: Study) -> list[Document]:
     """Rows of the archive to invert: as many regions as can be, then further frames; the same for the same seed."""
     rows = study.archive.table(["id", "region", "mu"], "mu IS NOT NULL AND mu > 0").to_pylist()
     rng = np.random.default_rng(study.plan.seed)
@@ -226,7 +227,7 @@ def _sample(study: Study) -> list[dict[str, Any]]:
     return sorted(chosen, key=lambda row: (-row["mu"], row["id"]))
 
 
-def figure6(study: Study, folder: Path, before: Folders) -> dict[str, Any]:
+def figure6(study: Study, folder: Path, before: Folders) -> Document:
     """Error of the generator's best approximation against heliocentric angle."""
     from .reproduce_table import bootstrap
 
@@ -272,14 +273,14 @@ def figure6(study: Study, folder: Path, before: Folders) -> dict[str, Any]:
     }
 
 
-def queries(study: Study, folder: Path, before: Folders) -> dict[str, Any]:
+def queries(study: Study, folder: Path, before: Folders) -> Document:
     """Random queries and the best match of each by every method; kept for the figures that follow."""
     embedded(study, 0.5)
     found = run_retrieval(
         study.archive, study.model, study.plan.queries, study.plan.seed,
         lambda text, fraction: study.progress(text, 0.5 + 0.5 * fraction), study.plan.judged,
     )  # fmt: skip
-    columns: dict[str, Any] = {f"query_{name}": v for name, v in found.queries.items()}
+    columns: Document = {f"query_{name}": v for name, v in found.queries.items()}
     columns |= {f"population_{name}": v for name, v in found.population.items()}
     columns |= {f"best_{name}": v for name, v in found.best.items()}
     np.savez(
@@ -326,7 +327,7 @@ def _joints(study: Study, folder: Path, found: RetrievalStudy, names: tuple[str,
     return files
 
 
-def figure7(study: Study, folder: Path, before: Folders) -> dict[str, Any]:
+def figure7(study: Study, folder: Path, before: Folders) -> Document:
     """A bipole and its match, both also with polarities exchanged; histograms of TUF, PSEP, TPF and TNF."""
     found = _load(study, before)
     query = found.x[-1]
@@ -352,7 +353,7 @@ def figure7(study: Study, folder: Path, before: Folders) -> dict[str, Any]:
     }
 
 
-def figure8(study: Study, folder: Path, before: Folders) -> dict[str, Any]:
+def figure8(study: Study, folder: Path, before: Folders) -> Document:
     """Queries beside what embedding, Euclidean and Mahalanobis distance found."""
     found = _load(study, before)
     x = found.x[:-1]
@@ -366,7 +367,7 @@ def figure8(study: Study, folder: Path, before: Folders) -> dict[str, Any]:
     return {"file": write_figure(drawn, folder / "rows.png", 100, 64), "rows": count}
 
 
-def figure9(study: Study, folder: Path, before: Folders) -> dict[str, Any]:
+def figure9(study: Study, folder: Path, before: Folders) -> Document:
     """Histograms of SIGMA, ALPHA and GRAD, and of R, which the paper gives in words."""
     found = _load(study, before)
     correlations = found.correlations()
@@ -377,7 +378,7 @@ def figure9(study: Study, folder: Path, before: Folders) -> dict[str, Any]:
     }
 
 
-def table(study: Study, folder: Path, before: Folders) -> dict[str, Any]:
+def table(study: Study, folder: Path, before: Folders) -> Document:
     """The paper's correlations beside ours with intervals; the other methods without."""
     found = _load(study, before)
     best = found.best["ssl"]
@@ -391,7 +392,7 @@ def table(study: Study, folder: Path, before: Folders) -> dict[str, Any]:
         method: {name: correlate(found.queries[name], found.matched(method, name)) for name in PAPER}
         for method in METHODS
     }
-    plain: dict[str, Any] = {
+    plain: Document = {
         method: {n: {k: _number(v) if isinstance(v, float) else v for k, v in row.items()} for n, row in rows_.items()}
         for method, rows_ in others.items()
     }
@@ -399,10 +400,10 @@ def table(study: Study, folder: Path, before: Folders) -> dict[str, Any]:
     return {"rows": rows, "methods": plain, "data": data, "population": population}
 
 
-def _beside(made: np.ndarray, kept: np.ndarray) -> dict[str, Any]:
+def _beside(made: np.ndarray, kept: np.ndarray) -> Document:
     """P16, P50 and P84 of generated and of archived patches; the share of the former within P5 to P95 of the latter."""
     made, kept = (v[np.isfinite(v)] for v in (made, kept))
-    out: dict[str, Any] = {
+    out: Document = {
         kind: [float(v) for v in np.percentile(values, (16, 50, 84))] if len(values) else [None] * 3
         for kind, values in (("generated", made), ("archive", kept))
     }

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from ..aliases import Entries
 
 __all__ = ["Events"]
 
@@ -30,7 +31,7 @@ class Events:
 
             self._writer = SummaryWriter(str(run / "events"), purge_step=images + 1 if images else None)
 
-    def line(self, entry: Mapping[str, Any]) -> None:
+    def line(self, entry: Entries) -> None:
         """The numbers of a line of statistics, against images shown."""
         self._write(
             lambda writer: [
