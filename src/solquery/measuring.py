@@ -15,8 +15,8 @@ from numpy.typing import ArrayLike
 from . import physics
 from .lazy import deferred
 from .patch import Patch
+from .physics.given import is_tensor
 from .physics.observed import measure_within, region_window
-from .physics.registry import is_tensor
 
 if TYPE_CHECKING:
     import torch

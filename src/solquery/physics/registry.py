@@ -8,18 +8,17 @@ from __future__ import annotations
 
 import difflib
 import inspect
-import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, TypeGuard
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ..aliases import Array
 from ..errors import NameTaken, SolqueryError
 from ..lazy import deferred
 from ..plugins import Registry, add_registry
+from .given import as_fields, as_scale, checked_array, checked_scale, is_tensor
 
 if TYPE_CHECKING:
     import torch
@@ -279,65 +278,6 @@ def unit_of(name: str, physical: bool) -> str:
     return found.unit if physical else found.grid_unit
 
 
-def as_fields(fields: ArrayLike) -> Tensor:
-    """Input to a tensor (N, H, W), not yet converted to float32."""
-    given = fields if isinstance(fields, torch.Tensor) else torch.from_numpy(_real(fields))
-    return torch.as_tensor(_batch(given)).detach()
-
-
-def checked_array(fields: ArrayLike) -> np.ndarray:
-    """Input to an array (N, H, W) float32, checked as `as_fields` does."""
-    return np.asarray(_batch(_real(fields)))
-
-
-def is_tensor(value: object) -> TypeGuard[Tensor]:
-    """Whether a value is a tensor, asked without importing torch: without it there is none."""
-    return "torch" in sys.modules and isinstance(value, torch.Tensor)
-
-
-def _real(fields: ArrayLike) -> np.ndarray:
-    """Fields as float32; FITS data are big-endian, which neither torch nor the kernels take."""
-    array = np.asarray(fields)
-    if array.dtype.kind not in "fiu":
-        raise ValueError(f"fields must be real numbers in gauss, got dtype {array.dtype}")
-    return np.ascontiguousarray(array, dtype=np.float32)
-
-
-def _batch(fields: Array) -> Array:
-    """(N, H, W) of one field or several, as they are, tensor or array."""
-    if fields.ndim == 2:
-        fields = fields[None]
-    if fields.ndim != 3:
-        raise ValueError(f"fields must have shape (H, W) or (N, H, W), got {tuple(fields.shape)}")
-    if min(fields.shape[1:]) < 2:
-        raise ValueError(f"a field needs at least 2 x 2 pixels, got {fields.shape[1]} x {fields.shape[2]}")
-    return fields
-
-
-def as_scale(scale_mm: ArrayLike | None, n: int, device: torch.device) -> Tensor | None:
-    """Scale to (n, 2) float64 Mm per pixel, (y, x), or None."""
-    scale = _scale(scale_mm, n)
-    return None if scale is None else torch.from_numpy(scale).to(device).expand(n, 2)
-
-
-def _scale(scale_mm: ArrayLike | None, n: int) -> np.ndarray | None:
-    """Scale (2,) or (n, 2) float64, checked."""
-    if scale_mm is None:
-        return None
-    if is_tensor(scale_mm):
-        scale_mm = scale_mm.detach().cpu().numpy()
-    scale = np.array(scale_mm, dtype=np.float64)
-    if scale.shape not in ((2,), (n, 2)):
-        raise ValueError(f"scale_mm must be (y, x) or of shape ({n}, 2), got shape {tuple(scale.shape)}")
-    good = np.isfinite(scale) & (scale > 0)
-    if not good.all():
-        raise ValueError(
-            f"scale_mm must be positive and finite in both axes, got {scale[~good][0]:g}; pass None for a grid "
-            "without scale"
-        )
-    return scale
-
-
 def measure(
     fields: ArrayLike,
     scale_mm: ArrayLike | None = None,
@@ -421,7 +361,7 @@ def measure_arrays(
     if batch is None or fast is None or len(fast.covered(chosen)) < len(chosen) or not fast.available():
         return {name: values.cpu().numpy() for name, values in measure(fields, scale_mm, names).items()}
     n, height, width = batch.shape
-    scale = _scale(scale_mm, n)
+    scale = checked_scale(scale_mm, n)
     scale = None if scale is None else np.broadcast_to(scale, (n, 2))
     out = {p.name: np.empty(n) for p in chosen}
     step = max(1, _CHUNK_PIXELS["cpu"] // (height * width))

@@ -17,8 +17,9 @@ from ..errors import SolqueryError
 from ..patch import MX_PER_G_MM2
 from .dilation import dilated
 from .geometry import R_DILATION_PX
+from .given import as_scale
 from .integral import POLARITY_THRESHOLD_GAUSS, pixel_area
-from .registry import as_scale, get_parameter
+from .registry import get_parameter
 
 __all__ = ["SMOOTH", "SOFT_ABSOLUTE_GAUSS", "WIDTH_GAUSS", "smooth_measure", "step"]
 
