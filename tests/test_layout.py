@@ -17,7 +17,7 @@ LAYERS = (
     "model_files", "plugins",
     "sharp.unreadable", "sharp.identity", "sharp.wcs_header", "sharp.header", "sharp.cards",
     "patch", "physics", "sharp", "measuring", "simulator", "archive", "jsoc",
-    "training", "generator", "encoder", "steering", "translation", "search", "model_encoder", "model", "model_build",
+    "training", "generator", "encoder", "steering", "translation", "search", "model_parts", "model", "model_build",
     "extension",
     "study", "app", "cli", "__init__",
 )  # fmt: skip
