@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ..aliases import Document, Entries
 from .output import emit, plain, readable, table
 from .steering import Json, model_info
-from .training import preset_info
+
+if TYPE_CHECKING:
+    from torch import nn
 
 __all__ = ["register"]
 
@@ -38,7 +41,7 @@ def info(
 
         document = Archive.open(archive).info()
     elif preset is not None:
-        document = preset_info(preset)
+        document = _preset(preset)
     elif model is not None:
         document = model_info(model)
     else:
@@ -114,3 +117,25 @@ def _flat(document: Entries, before: str = "") -> Iterator[tuple[str, str]]:
             yield before + key, shown + (", …" if len(value) > 12 else "")
         else:
             yield before + key, "–" if value is None else str(value)
+
+
+def _preset(name: str) -> Document:
+    """The settings of a preset and the sizes of its networks."""
+    import torch
+
+    from ..config import get_preset
+    from ..encoder.networks import Predictor, build_encoder
+    from ..generator.registry import build_discriminator, build_generator
+
+    preset = get_preset(name)
+    document = dataclasses.asdict(preset)
+    with torch.random.fork_rng(devices=[]):
+        document["generator"]["parameters"] = _size(build_generator(preset.generator, preset.shape))
+        document["discriminator"] = {"parameters": _size(build_discriminator(preset.generator, preset.shape))}
+        document["encoder"]["parameters"] = _size(build_encoder(preset.encoder))
+        document["predictor"] = {"parameters": _size(Predictor(preset.encoder))}
+    return document
+
+
+def _size(network: nn.Module) -> int:
+    return sum(p.numel() for p in network.parameters())

@@ -10,7 +10,7 @@ import typer
 from ..aliases import Document
 from . import native_scale
 from .output import Reporter, emit, table
-from .training import PresetName, Seed
+from .training_options import PresetName, Seed
 
 if TYPE_CHECKING:
     from ..model import Model
