@@ -11,7 +11,7 @@ from typing import Any, SupportsFloat
 
 from .aliases import Document
 
-__all__ = ["OLD_NAMES", "json_text", "plain", "quantity", "with_old_names"]
+__all__ = ["OLD_NAMES", "finite", "json_text", "plain", "quantity", "with_old_names"]
 
 #: key of a document, and the name that it had before; both are written for one release
 OLD_NAMES = {
@@ -43,14 +43,18 @@ def plain(value: object) -> Any:
     return value.isoformat() if isinstance(value, date) else str(value)
 
 
+def finite(value: SupportsFloat | None) -> float | None:
+    """A number as JSON can hold it: None for NaN, infinity and what is not known."""
+    return float(value) if value is not None and math.isfinite(float(value)) else None
+
+
 def quantity(value: SupportsFloat | None, unit: str, **more: object) -> Document:
     """A value with its unit; unknown ones (None, NaN) become null.
 
     >>> quantity(3e22, "Mx")
     {'value': 3e+22, 'unit': 'Mx'}
     """
-    value = None if value is None else float(value)
-    return {"value": plain(value), "unit": unit, **more}
+    return {"value": finite(value), "unit": unit, **more}
 
 
 def with_old_names(document: object) -> Any:

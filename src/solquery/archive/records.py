@@ -18,6 +18,7 @@ import pyarrow as pa
 from ..aliases import Document, Row
 from ..patch import Patch, observation_time
 from ..physics import measure_patch, parameters
+from ..serialise import plain
 from ..sharp.header import number
 from ..sharp.identity import instrument_of
 from ..sharp.limb import offlimb_fraction
@@ -123,21 +124,6 @@ def field_checksum(field: np.ndarray) -> str:
     return checksum(encode_field(values), values.shape)
 
 
-def _plain(value: object) -> Any:
-    """`value` as JSON can hold it: numpy numbers unwrapped, NaN and infinity to None, the unknown to text."""
-    if isinstance(value, np.ndarray):
-        value = value.tolist()
-    elif isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, dict):
-        return {str(key): _plain(part) for key, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(part) for part in value]
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    return value if value is None or isinstance(value, str | int | bool) else str(value)
-
-
 def parameter_values(patch: Patch, names: list[str]) -> Document:
     """Parameters `names` of one patch at native scale, as an archive holds them (`solquery.physics.measure_patch`).
 
@@ -205,8 +191,8 @@ def row_of(patch: Patch, names: list[str]) -> tuple[Document, bytes]:
         "checksum": checksum(data, field.shape),
         "credit": patch.credit,
         "file": patch.file,
-        "keywords": json.dumps(_plain(patch.keywords), ensure_ascii=False),
-        "truth": json.dumps(_plain(patch.truth), ensure_ascii=False),
+        "keywords": json.dumps(plain(patch.keywords), ensure_ascii=False),
+        "truth": json.dumps(plain(patch.truth), ensure_ascii=False),
         "unit": "G",
         "offlimb_fraction": offlimb_fraction(
             field.shape, patch.scale_mm, patch.latitude_deg, _from_meridian(patch), patch.b0_deg

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from ..aliases import Header, Keywords
 from ..protocols import PatchLike
 from .identity import instrument_of
-from .wcs_header import RSUN_MM, number
+from .wcs_header import RSUN_MM, number, text
 
 __all__ = [
     "ARRAY",
@@ -112,11 +112,6 @@ def whole(value: object) -> int | None:
             pass
     found = number(value)
     return int(found) if not math.isnan(found) and found == int(found) else None
-
-
-def text(value: object) -> str:
-    """Text without blanks around it; empty for what is no text."""
-    return value.strip() if isinstance(value, str) else ""
 
 
 class FromName(NamedTuple):

@@ -29,7 +29,7 @@ from .wcs_header import (
     has_steps,
     number,
     sky_header,
-    text_of,
+    text,
 )
 from .wcs_place import Place, place_of, place_without_scale
 
@@ -233,7 +233,7 @@ def _sane(scale_mm: tuple[float, float], keywords: Keywords) -> tuple[float, flo
     """The scale, if a telescope could have it."""
     for axis, step in zip((2, 1), scale_mm, strict=True):
         if not _FINEST_MM <= step <= _COARSEST_MM:
-            unit = text_of(keywords.get(f"CUNIT{axis}"))
+            unit = text(keywords.get(f"CUNIT{axis}"))
             said = f"in {unit}" if unit else "without CUNIT, so in degrees"
             raise UnreadableFits(
                 f"its coordinates ({said}) give {step:.3g} Mm per pixel, and no image of a region has that; "

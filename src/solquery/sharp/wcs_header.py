@@ -21,7 +21,7 @@ __all__ = [
     "has_steps",
     "number",
     "sky_header",
-    "text_of",
+    "text",
 ]
 
 RSUN_MM = 696.0
@@ -50,13 +50,14 @@ def number(value: Any) -> float:
     return found if math.isfinite(found) else math.nan
 
 
-def text_of(value: Any) -> str:
+def text(value: object) -> str:
+    """Text without blanks around it; empty for what is no text."""
     return value.strip() if isinstance(value, str) else ""
 
 
 def axis_types(keywords: Keywords) -> tuple[str, str]:
     """CTYPE1 and CTYPE2 in capitals, those of SolarSoft as FITS writes them; one that is absent follows the other."""
-    found = [text_of(keywords.get(f"CTYPE{axis}")).upper() for axis in (1, 2)]
+    found = [text(keywords.get(f"CTYPE{axis}")).upper() for axis in (1, 2)]
     found = [_SOLARSOFT.get(name, name) for name in found]
     for here, other in ((0, 1), (1, 0)):
         if not found[here] and found[other][:4] in PARTNERS:
@@ -72,7 +73,7 @@ def axis_unit(keywords: Keywords, axis: int) -> str:
     UnreadableFits
         For anything else.
     """
-    said = text_of(keywords.get(f"CUNIT{axis}"))
+    said = text(keywords.get(f"CUNIT{axis}"))
     low = said.lower()
     if not said or low in ("nan", "none"):
         return ""

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from ..aliases import Keywords
 from ..patch import observation_time
 from .solar import carrington_longitude_of_earth
-from .wcs_header import PAIRS, axis_types, number, text_of
+from .wcs_header import PAIRS, axis_types, number, text
 
 __all__ = ["Place", "place_of", "place_without_scale"]
 
@@ -48,7 +48,7 @@ def place_of(keywords: Keywords, frame: str, centre: tuple[float, float]) -> Pla
     meridian = number(keywords.get("CRLN_OBS"))
     if math.isnan(meridian) and not math.isnan(aside):
         time = observation_time(
-            text_of(keywords.get("T_OBS")) or text_of(keywords.get("DATE-OBS")) or text_of(keywords.get("T_REC"))
+            text(keywords.get("T_OBS")) or text(keywords.get("DATE-OBS")) or text(keywords.get("T_REC"))
         )
         if time is not None:
             meridian = (carrington_longitude_of_earth(time) + aside) % 360.0

@@ -5,10 +5,9 @@ Called like those of `reproduce_experiments`, with the study, the stage's own fo
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,6 +15,7 @@ from ..aliases import Document, Entries
 from ..encoder import embed
 from ..encoder.collapse import effective_rank
 from ..physics import measure
+from ..serialise import finite
 from ..steering import exact_traversals, fit_directions, measure_latents, sample_latents
 from .describe_experiments import embedded
 from .recall import copies
@@ -49,10 +49,6 @@ _EPSILON = 3.0
 _SPREADS = 1.5
 
 
-def _finite(value: Any) -> float | None:
-    return float(value) if value is not None and math.isfinite(float(value)) else None
-
-
 def _row(study: Study, d: Directions, name: str, ends: np.ndarray) -> dict[str, float | None]:
     """What changed between the first and the second half of latents (2N, D): spreads moved, and polarities flipped."""
     values = measure_latents(study.model.generator, study.model.preset, ends, [*_WATCHED, "polarity"])
@@ -65,7 +61,7 @@ def _row(study: Study, d: Directions, name: str, ends: np.ndarray) -> dict[str, 
         known = len(change) > 0 and spread > 0
         # the led parameter by its median, the others by how far they stray either way
         middle = np.median(change) if other == name else np.median(np.abs(change)) if known else None
-        out[other] = _finite(middle / spread) if known and middle is not None else None
+        out[other] = finite(middle / spread) if known and middle is not None else None
     first, last = values["polarity"][:half], values["polarity"][half:]
     known_sign = np.isfinite(first) & np.isfinite(last)
     out["flips"] = float((first != last)[known_sign].mean()) if known_sign.any() else None
@@ -119,7 +115,7 @@ def changed_copies(study: Study, folder: Path, before: Folders) -> Document:
         **shares,
         "among": found["among"],
         "patches": found["patches"],
-        "effective_rank_of_generated": _finite(_rank(embed(study.model.encoder, x))),
+        "effective_rank_of_generated": finite(_rank(embed(study.model.encoder, x))),
     }
 
 
@@ -135,7 +131,7 @@ def rank_probability(a: np.ndarray, b: np.ndarray) -> float | None:
 
     if len(a) < 3 or np.ptp(a) == 0 or np.ptp(b) == 0:
         return None
-    return _finite(spearmanr(a, b).pvalue)
+    return finite(spearmanr(a, b).pvalue)
 
 
 def similarity_differences(found: RetrievalStudy, resamples: int, seed: int) -> Document:
@@ -163,7 +159,7 @@ def sigma_of_mean_zero(study: Study, found: RetrievalStudy) -> Document:
     of = dict(zip(names, values.tolist(), strict=True))
     matched = np.array([of.get(str(found.ids[row]), np.nan) if row >= 0 else np.nan for row in rows])
     asked = measure(study.gauss(found.x), scale, ("sigma_zero",))["sigma_zero"].numpy()
-    return {key: _finite(value) for key, value in correlate(asked, matched).items()}
+    return {key: finite(value) for key, value in correlate(asked, matched).items()}
 
 
 def epoch_choices(lines: Sequence[Entries]) -> Document:
@@ -177,5 +173,5 @@ def epoch_choices(lines: Sequence[Entries]) -> Document:
         if told:
             epoch = int(told[-1][chosen])
             at = [line for line in told if round(float(line["epoch"])) == epoch]
-            out[kind] = {"epoch": epoch, "accuracy": _finite(at[0][key]) if at else None, "epochs": len(told)}
+            out[kind] = {"epoch": epoch, "accuracy": finite(at[0][key]) if at else None, "epochs": len(told)}
     return out

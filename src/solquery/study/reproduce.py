@@ -38,7 +38,8 @@ Progress = Callable[[str, float], None]
 
 #: files of this package that decide what a stage gives; a report is rendered anew every time
 _STUDY = ("magnetogram", "figures", "report", "retrieval", "retrieval_report", "reproduce", "reproduce_figures",
-          "reproduce_experiments", "describe_experiments", "paper_experiments", "reproduce_table")  # fmt: skip
+          "reproduce_experiments", "reproduce_retrieval", "describe_experiments", "paper_experiments",
+          "reproduce_table")  # fmt: skip
 #: the paper's experiments, in its order
 PAPER_STAGES = ("training", "figure2", "figure3", "directions", "figure4", "figure5", "conditional", "figure6",
                 "copies", "queries", "figure7", "figure8", "figure9", "table")  # fmt: skip
@@ -168,6 +169,7 @@ def _stages(study: Study) -> Sequence[tuple[str, Entries, Callable[..., Document
     from . import describe_experiments as beyond
     from . import paper_experiments as paper
     from . import reproduce_experiments as experiments
+    from . import reproduce_retrieval as retrieval
 
     plan, models = study.plan, {"model": _model_key(study.model), "code": _code(), "seed": study.plan.seed}
     data = {**models, "archive": _archive_key(study.archive)}
@@ -184,14 +186,14 @@ def _stages(study: Study) -> Sequence[tuple[str, Entries, Callable[..., Document
         (
             "figure6",
             {**data, **{name: getattr(plan, name) for name in ("inversions", "starts", "steps", "resamples")}},
-            experiments.figure6,
+            retrieval.figure6,
         ),
         ("copies", data, paper.changed_copies),
-        ("queries", {**asked, "resamples": plan.resamples}, experiments.queries),
-        ("figure7", asked, experiments.figure7),
-        ("figure8", asked, experiments.figure8),
-        ("figure9", asked, experiments.figure9),
-        ("table", {**asked, "resamples": plan.resamples}, experiments.table),
+        ("queries", {**asked, "resamples": plan.resamples}, retrieval.queries),
+        ("figure7", asked, retrieval.figure7),
+        ("figure8", asked, retrieval.figure8),
+        ("figure9", asked, retrieval.figure9),
+        ("table", {**asked, "resamples": plan.resamples}, retrieval.table),
         ("sample", data, beyond.sample),
         ("described", {**data, "description": plan.description}, beyond.described),
         ("observed", {**data, "harp": plan.harp}, beyond.observed),

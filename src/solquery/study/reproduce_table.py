@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ..aliases import Document
+from ..serialise import finite
 from .retrieval import PAPER, correlate
 
 __all__ = ["bootstrap", "comparison"]
@@ -100,8 +101,8 @@ def comparison(
         intervals = bootstrap(queries[name], matches[name], regions, resamples, seed)
         known = np.isfinite(queries[name]) & np.isfinite(matches[name])
         for statistic, paper in zip(_STATISTICS, stated, strict=True):
-            ours = _number(found[statistic])
-            low, high = (_number(v) for v in intervals[statistic])
+            ours = finite(found[statistic])
+            low, high = (finite(v) for v in intervals[statistic])
             rows.append(
                 {
                     "parameter": name,
@@ -117,7 +118,3 @@ def comparison(
                 }
             )
     return rows
-
-
-def _number(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None
