@@ -153,7 +153,7 @@ def quantities(
 
 
 def qtable(
-    patches: Any,
+    patches: object,
     names: Iterable[str] | None = None,
     noise_gauss: float | None = None,
     more: Mapping[str, Iterable[Any]] | None = None,
@@ -199,7 +199,8 @@ def qtable(
     return of_patches(rows, names, noise_gauss, more, errors or None)
 
 
-def _several(patches: Any) -> Iterator[Any]:
+def _several(patches: object) -> Iterator[object]:
     """One thing that stands for a patch, or several, as several."""
-    single = isinstance(patches, str | Patch) or not isinstance(patches, Iterable)
-    return iter([patches] if single or hasattr(patches, "to_patch") else patches)
+    if isinstance(patches, str | Patch) or hasattr(patches, "to_patch") or not isinstance(patches, Iterable):
+        return iter([patches])
+    return iter(patches)

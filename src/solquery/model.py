@@ -6,7 +6,7 @@ import builtins
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from copy import copy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,7 +40,7 @@ from .physics import measure_on_grid
 
 if TYPE_CHECKING:
     import torch
-    from torch import nn
+    from torch import Tensor, nn
 
     from .steering.directions import Directions
     from .steering.native_scale import NativeScale
@@ -91,7 +91,7 @@ class Model:
         encoder: nn.Module | None = None,
         directions: Directions | None = None,
         metadata: Document | None = None,
-        inference: Any = None,
+        inference: nn.Module | None = None,
     ) -> None:
         if not isinstance(name, str) or not NAME.fullmatch(name):
             raise ModelError(f"a model's name is made of letters, digits, '-', '_' and '.', got {name!r}")
@@ -164,7 +164,7 @@ class Model:
             self._encoder_hash = state_hash(self.encoder), writes
         return self._encoder_hash[0]
 
-    def with_encoder(self, encoder: Any) -> Model:
+    def with_encoder(self, encoder: str | Callable[[Tensor], Tensor]) -> Model:
         """The same model with another encoder, which embeds archives and queries from then on.
 
         Parameters

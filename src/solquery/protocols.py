@@ -97,7 +97,7 @@ class Model(Protocol):
         ...
 
     @property
-    def inference(self) -> Any:
+    def inference(self) -> InferenceNetwork | None:
         """An `InferenceNetwork`, or None where the generator was trained without one."""
         ...
 

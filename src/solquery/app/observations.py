@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 import numpy as np
 import torch
@@ -89,7 +89,7 @@ class Observations:
     def _on_grid(self, values: Entries) -> dict[str, Document]:
         return quantities(values, physical=self.model.preset.physical)
 
-    def _measured(self, gauss: np.ndarray, names: Any = None) -> dict[str, float]:
+    def _measured(self, gauss: np.ndarray, names: Sequence[str] | None = None) -> dict[str, float]:
         """Parameters of one field (H, W) in gauss on the grid, in the unit of the grid."""
         return {name: float(value[0]) for name, value in measure(gauss, self.model.preset.scale_mm, names).items()}
 

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 from importlib.resources import files
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from fastapi import FastAPI, Path, Query, Request
 from fastapi.exceptions import RequestValidationError
@@ -176,7 +176,7 @@ async def _file_body(request: Request) -> bytes:
     return await request.body()
 
 
-def create_app(service: Service, *, token: str | None = None) -> Any:
+def create_app(service: Service, *, token: str | None = None) -> Guard:
     """The ASGI application of a service.
 
     Parameters
@@ -213,24 +213,24 @@ def create_app(service: Service, *, token: str | None = None) -> Any:
     _handlers(app)
 
     @app.get("/api/health", response_model=a.HealthOut)
-    async def health() -> Any:
+    async def health() -> Response:
         """Version, model and archive."""
         return JSONResponse(service.health())
 
     @app.get("/api/parameters", response_model=a.ParametersOut)
-    async def parameters() -> Any:
+    async def parameters() -> Response:
         """Every parameter: title, unit, definition, reach, and its histogram in the archive."""
         return JSONResponse(await work.run(service.parameters))
 
     @app.get("/api/map", response_model=a.MapOut)
-    async def latent_map(parameter: Annotated[str, Query(max_length=64)] = "tuf") -> Any:
+    async def latent_map(parameter: Annotated[str, Query(max_length=64)] = "tuf") -> Response:
         """The latent space in two dimensions in which the boundary of a parameter is a line."""
         return JSONResponse(await work.run(partial(service.map, parameter)))
 
     @app.get("/api/cloud", response_model=a.CloudOut)
     async def cloud(
         x: Annotated[str, Query(max_length=64)] = "tuf", y: Annotated[str, Query(max_length=64)] = "r"
-    ) -> Any:
+    ) -> Response:
         """Two parameters of the patches of the archive."""
         return JSONResponse(await work.run(partial(service.cloud, x, y)))
 
@@ -238,12 +238,12 @@ def create_app(service: Service, *, token: str | None = None) -> Any:
     async def space(
         column: Annotated[str, Query(max_length=64)] = "tuf",
         places: Annotated[bool, Query(description="False: only the column, for places that are known.")] = True,
-    ) -> Any:
+    ) -> Response:
         """The encoder's space of the archive in two dimensions, with a column to colour it by."""
         return JSONResponse(await work.run(partial(service.space, column, places)))
 
     @app.post("/api/edit", response_model=a.AnswerOut, responses={200: _OTHER_BODIES})
-    async def edit(asked: m.EditIn, format: Format = "json") -> Any:
+    async def edit(asked: m.EditIn, format: Format = "json") -> Response:
         """Change one patch, holding some of its parameters."""
         lane = work if asked.exact and asked.set else hand
         document, field = await lane.run(partial(service.edit, asked), _of(asked.client, "change"))
@@ -252,7 +252,7 @@ def create_app(service: Service, *, token: str | None = None) -> Any:
         )
 
     @app.post("/api/generate", response_model=a.GenerateOut, responses={200: _OTHER_BODIES})
-    async def generate(asked: m.GenerateIn, format: Format = "json") -> Any:
+    async def generate(asked: m.GenerateIn, format: Format = "json") -> Response:
         """Make patches with the properties asked for."""
         began = time.monotonic()
         answers, fields = await work.run(partial(service.generate, asked), _of(asked.client, "change"))
@@ -266,32 +266,34 @@ def create_app(service: Service, *, token: str | None = None) -> Any:
         return JSONResponse({"answers": made, "seconds": seconds})
 
     @app.post("/api/search", response_model=a.SearchOut)
-    async def search(asked: m.SearchIn) -> Any:
+    async def search(asked: m.SearchIn) -> Response:
         """The patches of the archive that look most like a query."""
         return JSONResponse(await work.run(partial(service.search, asked), _of(asked.client, "search")))
 
     @app.post("/api/understand", response_model=f.UnderstoodOut)
-    async def understand(asked: f.UnderstandIn) -> Any:
+    async def understand(asked: f.UnderstandIn) -> Response:
         """Read a line of text: what it says of observations, what of the physics, and what is not understood."""
         return JSONResponse(await hand.run(partial(service.understand, asked.text)))
 
     @app.post("/api/frames", response_model=f.FramesOut)
-    async def frames(asked: f.FramesIn) -> Any:
+    async def frames(asked: f.FramesIn) -> Response:
         """The frames of the archive that meet filters, in the order of time."""
         return JSONResponse(await work.run(partial(service.frames, asked)))
 
     @app.post("/api/estimate", response_model=a.EstimateOut)
-    async def estimate(asked: m.EstimateIn) -> Any:
+    async def estimate(asked: m.EstimateIn) -> Response:
         """Where patches lie in the latent space, estimated in one pass; 404 where the model cannot."""
         return JSONResponse(await work.run(partial(service.estimate, asked.ids), _of(asked.client, "estimate")))
 
     @app.get("/api/errors/{patch_id:path}", response_model=a.ErrorsOut)
-    async def errors(patch_id: Annotated[str, Path(max_length=300)]) -> Any:
+    async def errors(patch_id: Annotated[str, Path(max_length=300)]) -> Response:
         """Standard errors of the parameters of an observation, from the noise of its own quiet pixels."""
         return JSONResponse(await long_reads.run(partial(service.errors, patch_id)))
 
     @app.post("/api/patch", response_model=a.PatchOut, openapi_extra=_FITS_BODY, responses={200: _OTHER_BODIES})
-    async def read(request: Request, name: Annotated[str, Query(max_length=200)] = "", format: Format = "json") -> Any:
+    async def read(
+        request: Request, name: Annotated[str, Query(max_length=200)] = "", format: Format = "json"
+    ) -> Response:
         """Read an observation: a FITS file as the body. It is remembered for a while, by the id that comes back."""
         data = await _file_body(request)
         patch_id, patch = await work.run(partial(service.read, data, name))
@@ -305,7 +307,7 @@ def create_app(service: Service, *, token: str | None = None) -> Any:
             Literal["native", "preset"], Query(description="Native scale, or the preset's grid.")
         ] = "preset",
         format: Format = "json",
-    ) -> Any:
+    ) -> Response:
         """A patch of the archive, or an upload."""
         if format == "fits":
             found = await work.run(partial(service.patch, patch_id))
@@ -325,7 +327,7 @@ def create_app(service: Service, *, token: str | None = None) -> Any:
             float, Query(ge=0, le=100, description="Pull to where the model was trained, from where edits succeed.")
         ] = 0.5,
         format: Annotated[Literal["json", "packed"], Query()] = "json",
-    ) -> Any:
+    ) -> Response:
         """The latent vector whose patch comes closest to an observation, with its physics; packed: original and that.
 
         Waits until it is done; `/api/inversions` answers with a guess at once.

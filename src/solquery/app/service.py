@@ -56,6 +56,7 @@ from .warm import FIRST
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    from ..protocols import Model as ProtocolModel
     from ..steering import Reconstruction
 
 
@@ -102,7 +103,7 @@ class Service(Observations):
         self.public_url = public_url
         self.inversions = InversionJobs()
         # models that carry the layer-wise latents of an inversion, and their pictures; slopes at latents
-        self._carried: Newest[str, tuple[Any, Newest[bytes, torch.Tensor]]] = Newest(_CARRIED)
+        self._carried: Newest[str, tuple[ProtocolModel, Newest[bytes, torch.Tensor]]] = Newest(_CARRIED)
         self._slopes: Newest[str, dict[str, np.ndarray]] = Newest(_DRAGS)
         # of latents, and of drags where they have been
         self._pictures: Newest[bytes, torch.Tensor] = Newest(_PICTURES)
@@ -173,7 +174,7 @@ class Service(Observations):
 
     # ------------------------------------------------------------- generated
 
-    def _opened(self, text: str) -> tuple[Any, np.ndarray, Newest[bytes, torch.Tensor]]:
+    def _opened(self, text: str) -> tuple[ProtocolModel, np.ndarray, Newest[bytes, torch.Tensor]]:
         """The model that goes with the text of a latent, the latent (D,), and where its pictures are kept."""
         opened, z = open_latent(self.model, text)
         if opened is self.model:
@@ -185,7 +186,7 @@ class Service(Observations):
             known = self._carried[key] = opened, Newest(_PICTURES // 4)
         return known[0], z, known[1]
 
-    def _answer(self, answer: Answer, model: Any = None) -> Document:
+    def _answer(self, answer: Answer, model: ProtocolModel | None = None) -> Document:
         low, high = self._range
         z = encode_latent(answer.z, answer.offsets, answer.noise)
         measured = self._estimated({name: answer.grid.get(name, value) for name, value in answer.measured.items()})

@@ -11,7 +11,8 @@ from contextlib import contextmanager, suppress
 from datetime import timedelta
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -23,7 +24,9 @@ from . import records
 
 if TYPE_CHECKING:
     import lancedb
+    from lancedb.db import DBConnection
     from lancedb.table import Table
+    from numpy.typing import ArrayLike
 
 __all__ = [
     "FIELDS_SCHEMA",
@@ -68,7 +71,7 @@ def _load_later(name: str) -> None:
         return
     module, loader = importlib.util.module_from_spec(spec), spec.loader
 
-    def load(attribute: str) -> Any:
+    def load(attribute: str) -> object:
         del module.__dict__["__getattr__"]
         loader.exec_module(module)
         return getattr(module, attribute)
@@ -78,7 +81,7 @@ def _load_later(name: str) -> None:
 
 
 @lru_cache(maxsize=1)
-def _lancedb() -> Any:
+def _lancedb() -> ModuleType:
     """The module `lancedb`, imported where an archive is opened: it takes longer to load than most verbs to run."""
     # the client of a catalogue server, which no archive has, is a third of that time
     _load_later("lance_namespace_urllib3_client")
@@ -95,7 +98,7 @@ def _session() -> lancedb.Session:
     return lancedb.Session(index_cache_size_bytes=_CACHE_BYTES, metadata_cache_size_bytes=_CACHE_BYTES)
 
 
-def _connect(uri: str | Path) -> tuple[str, Any, list[str]]:
+def _connect(uri: str | Path) -> tuple[str, DBConnection, list[str]]:
     """The address as Lance takes it, the connection, and the tables that are there."""
     path = local_path(str(uri))
     uri = str(uri) if path is None else str(path)
@@ -228,11 +231,11 @@ def create_tables(uri: str | Path) -> tuple[str, Table, Table]:
             return uri, _keyed(database, PATCHES, records.schema()), fields
 
 
-def _keyed(database: Any, name: str, schema: pa.Schema) -> Any:
+def _keyed(database: DBConnection, name: str, schema: pa.Schema) -> Table:
     try:
         table = database.create_table(name, schema=schema)
         # lets Lance notice two writers that insert the same id at the same moment
-        table.set_unenforced_primary_key("id")
+        table.set_unenforced_primary_key("id")  # type: ignore[attr-defined]
     except (ValueError, RuntimeError):
         # in an object store nobody can be kept out: whoever came second takes what the first has made
         if name not in database.list_tables().tables:
@@ -259,7 +262,7 @@ def vector_length(kind: pa.DataType) -> int:
     return kind.list_size if pa.types.is_fixed_size_list(kind) else 0
 
 
-def as_column(values: Any) -> pa.Array:
+def as_column(values: ArrayLike | pa.Array) -> pa.Array:
     """Column from numpy, torch, arrow or a list: (N,) as float64, int64, text or truth values, (N, D) as float32.
 
     NaN among single numbers becomes null, which no comparison in a filter meets; arrow arrays are taken as they are.

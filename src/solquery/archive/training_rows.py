@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -31,7 +31,7 @@ class Selection:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __getitem__(self, index: Any) -> np.ndarray:
+    def __getitem__(self, index: int | slice | np.ndarray) -> np.ndarray:
         """Patch of one row (H, W), or patches (n, H, W) of a slice or an array of rows, float32."""
         return np.asarray(self.data[self.rows[index]], np.float32)
 
@@ -117,7 +117,7 @@ def training_rows(
 
 def _prepared(
     archive: Archive, preset: Preset, where: str | None, ids: pa.Array, left_out: dict[str, int]
-) -> tuple[pa.Array, Any]:
+) -> tuple[pa.Array, Patches]:
     """Ids and prepared patches of those of `ids` that have what the preset needs: in a file where it can be."""
     data: Patches
     if archive.path is None:

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import numpy as np
 import typer
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from ..archive.store import Archive
-    from ..config import Preset
+    from ..config import EncoderConfig, GeneratorConfig, Preset
     from ..model import Model
     from ..patch import Patch
     from ..steering.directions import Directions
@@ -48,6 +48,8 @@ __all__ = [
     "started_from",
     "with_draws_of",
 ]
+
+_Config = TypeVar("_Config", "GeneratorConfig", "EncoderConfig")
 
 _SETTING = re.compile(
     r"\s*(?P<name>[A-Za-z_]\w*)\s*(?P<relation><=|>=|=)\s*(?P<number>[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)"
@@ -375,7 +377,7 @@ def with_draws_of(patches: Patches, generator: Path, count: int, folder: Path, s
         raise SolqueryError(str(error)) from None
 
 
-def fitting_precision(config: Any, kind: str, place: str, run: Path | None) -> Any:
+def fitting_precision(config: _Config, kind: str, place: str, run: Path | None) -> _Config:
     """Settings of a trainer, in single precision where the processor has no instructions for bfloat16.
 
     A run that is there keeps its own. Without AVX-512 a step in bfloat16 takes ten times as long as one in fp32.

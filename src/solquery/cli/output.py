@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -18,6 +18,9 @@ from ..io import write_atomically
 from ..serialise import json_text, plain, quantity
 
 if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+    from rich.progress import Progress
+
     from ..config import Preset
 
 __all__ = [
@@ -78,7 +81,7 @@ def tell_band(entry: Entries | None) -> str:
     return f"{entry['low']:.3g} to {entry['high']:.3g}" + ("" if real is None else f" ({real:.0%} of real patches)")
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str = "", left: Sequence[int] = ()) -> None:
+def table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str = "", left: Sequence[int] = ()) -> None:
     """A table on stdout; the columns `left` (beside the first) hold words and are set to the left."""
     from rich.console import Console
     from rich.table import Table
@@ -108,7 +111,7 @@ def write_json(path: Path, document: object) -> Path:
     return write_file(path, (json_text(document) + "\n").encode())
 
 
-def picture(fields: Sequence[Any], preset: Preset, titles: Sequence[str], heading: str = "") -> bytes:
+def picture(fields: Sequence[ArrayLike], preset: Preset, titles: Sequence[str], heading: str = "") -> bytes:
     """Patches (H, W) in preset units side by side as a PNG: north up, west to the right, one grey scale."""
     import numpy as np
 
@@ -158,8 +161,7 @@ class Reporter:
     def __init__(self, title: str) -> None:
         self.title = title
         self._last = -math.inf
-        self._bar: Any = None
-        self._task: Any = None
+        self._bar: Progress | None = None
 
     def __enter__(self) -> Reporter:
         from rich.console import Console
@@ -173,7 +175,7 @@ class Reporter:
                 TimeElapsedColumn(), TimeRemainingColumn(), console=console, transient=True, redirect_stdout=False,
             )  # fmt: skip
             self._bar.start()
-            self._task = self._bar.add_task(self.title, total=1.0)
+            self._bar.add_task(self.title, total=1.0)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -185,7 +187,7 @@ class Reporter:
         shown = f"{self.title}: {text}" if text and self.title else text or self.title
         fraction = min(max(float(fraction), 0.0), 1.0)
         if self._bar is not None:
-            self._bar.update(self._task, completed=fraction, description=shown)
+            self._bar.update(self._bar.task_ids[0], completed=fraction, description=shown)
         elif time.monotonic() - self._last >= _LINE_SECONDS:
             self._last = time.monotonic()
             note(f"{shown} ({100 * fraction:.0f} %)")

@@ -57,7 +57,7 @@ class _Group(TyperGroup):
             args = ["--debug", *(a for a in args[:end] if a != "--debug"), *args[end:]]
         return super().parse_args(ctx, hoisted(args))
 
-    def invoke(self, ctx: Any) -> Any:
+    def invoke(self, ctx: Any) -> object:
         try:
             with warnings.catch_warnings():
                 # what the library wants the user to know, once per place, as a line and without its source

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -18,6 +19,7 @@ from .steering import Json, ModelName, Seed, measured_on_grid
 if TYPE_CHECKING:
     from ..model import Model
     from ..steering.inversion import Inversion
+    from ..steering.sketch import Blob
 
 __all__ = ["register"]
 
@@ -71,7 +73,7 @@ def sketch(
         tell_answers({"kind": "sketch", "parameters": drawn}, document["matches"])
 
 
-def _kept(models: Model, blobs: Any, found: Inversion, out: Path) -> Document:
+def _kept(models: Model, blobs: Sequence[Blob], found: Inversion, out: Path) -> Document:
     """Write sketch and region; what the document says of them."""
     import dataclasses
     import io

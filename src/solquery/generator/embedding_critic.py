@@ -11,8 +11,6 @@ training, and no independent sign of realism any more: measure it in the space o
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -64,7 +62,7 @@ class EmbeddingCritic(nn.Module):
                 nn.Linear(_HIDDEN, 1),
             )  # fmt: skip
 
-    def to(self, *args: Any, **kwargs: Any) -> EmbeddingCritic:
+    def to(self, *args: object, **kwargs: object) -> EmbeddingCritic:
         """The same on another device, with its encoder."""
         self._encoder[0].to(*args, **kwargs)
         return super().to(*args, **kwargs)

@@ -17,7 +17,7 @@ import re
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 from urllib.request import Request, urlopen
 
 from ..aliases import Header
@@ -25,6 +25,9 @@ from ..errors import SolqueryError
 from .connection import Gone, JsocRefusal, TooLarge, agent, says_too_large, server_config, timeout, translated
 from .retry import NotNow, RetryPolicy, ServerDown, persist
 from .selection import Record, same_time
+
+if TYPE_CHECKING:
+    from drms import ExportRequest
 
 __all__ = ["KEYWORDS", "Export", "Jsoc"]
 
@@ -206,7 +209,7 @@ class Jsoc:
             export = self.export_state(export.id or "")
         return export
 
-    def _state(self, request: Any) -> Export:
+    def _state(self, request: ExportRequest) -> Export:
         if request.status in _PENDING:
             if request.id is None:
                 raise NotNow("JSOC made an export pending without giving its number")

@@ -15,7 +15,8 @@ import warnings
 from collections import OrderedDict
 from collections.abc import Collection
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from types import ModuleType
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -29,6 +30,8 @@ from .index import Match, SearchError, checked_vectors, nearest, region_names
 from .provenance import indexed_with
 
 if TYPE_CHECKING:
+    import faiss
+
     from ..archive.store import Archive
     from ..protocols import Model
 
@@ -52,7 +55,7 @@ class _Gathered(NamedTuple):
     codes: np.ndarray
 
 
-def faiss_module() -> Any:
+def faiss_module() -> ModuleType:
     """Faiss, or what to do where it is missing.
 
     Raises
@@ -259,7 +262,7 @@ class ApproximateIndex:
         del kept
         return lines, apart
 
-    def _selector(self, allowed: np.ndarray | None, excluded: np.ndarray) -> tuple[Any, Any]:
+    def _selector(self, allowed: np.ndarray | None, excluded: np.ndarray) -> tuple[faiss.IDSelector | None, object]:
         """What Faiss asks whether a row may be found, and what must be kept as long as it does."""
         if allowed is None and not len(excluded):
             return None, None
@@ -272,7 +275,7 @@ class ApproximateIndex:
         return self._faiss.IDSelectorBitmap(bits), bits
 
     def _candidates(
-        self, query: np.ndarray, depth: int, wanted: int, probes: int, selector: Any
+        self, query: np.ndarray, depth: int, wanted: int, probes: int, selector: faiss.IDSelector | None
     ) -> tuple[np.ndarray, np.ndarray]:
         """The `depth` nearest of `wanted` candidates, by true distance."""
         while True:

@@ -7,9 +7,9 @@ query that lacks one is compared by those it has.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow.compute as pc
@@ -45,7 +45,7 @@ def _complete(archive: np.ndarray) -> np.ndarray:
     return complete
 
 
-def _scored(queries: np.ndarray, archive: np.ndarray, precision_of: Any) -> np.ndarray:
+def _scored(queries: np.ndarray, archive: np.ndarray, precision_of: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
     """Distances (Q, N); `precision_of(kept)` gives the (p, p) metric for the parameters that a query has."""
     queries, archive = np.atleast_2d(np.asarray(queries, float)), np.asarray(archive, float)
     if queries.shape[1] != archive.shape[1]:

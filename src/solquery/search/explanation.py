@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import numpy as np
@@ -123,7 +123,7 @@ def _side(name: str, asked: Asked, scale: NativeScale | None, observed: Entries 
     return _Side(found.value, noise * steep, (found.low, found.high), True)
 
 
-def _differences(name: str, query: _Side, matches: Sequence[Any], scores: NormalScores) -> list[Difference]:
+def _differences(name: str, query: _Side, matches: Sequence[float | None], scores: NormalScores) -> list[Difference]:
     """One parameter of each match beside the query's."""
     values = np.array([np.nan if value is None else value for value in (query.value, *matches)], np.float64)
     gaps = values[1:] - values[0]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -183,7 +182,7 @@ def _smallest(values: np.ndarray, depth: int) -> np.ndarray:
     return np.asarray(rows[np.argsort(values[rows], kind="stable")])
 
 
-def texts(values: Any) -> pa.Array:
+def texts(values: ArrayLike | pa.Array) -> pa.Array:
     """Texts of numpy, Arrow or a list as one Arrow array."""
     if isinstance(values, pa.ChunkedArray):
         return whole(values)

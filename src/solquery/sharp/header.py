@@ -11,12 +11,15 @@ import json
 import math
 import re
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..aliases import Header, Keywords
 from ..protocols import PatchLike
 from .identity import instrument_of
 from .wcs_header import RSUN_MM, number, text
+
+if TYPE_CHECKING:
+    from astropy.io.fits import ImageHDU
 
 __all__ = [
     "ARRAY",
@@ -67,6 +70,8 @@ ARRAY = re.compile(
 )
 #: how a file was made, of no use in a search: kept out of the archive
 _PROVENANCE = re.compile(r"^(INV|AMB|CODEVER|DOPPBIAS|ARM_|BLD_VERS|TREC[ESU]|HFLID|HCFTID|CALVER|DATE_)")
+#: keyword, value and comment
+Card = tuple[str, str | float, str]
 #: what `coordinates` writes whether it is known or not
 _FILLED = ("HGLN_OBS", "DATE-OBS", "DSUN_OBS", "RSUN_REF", "CRLN_OBS", "CRLT_OBS")
 _NAME = re.compile(
@@ -74,7 +79,7 @@ _NAME = re.compile(
 )
 
 
-def readable(unit: Any) -> Header:
+def readable(unit: ImageHDU) -> Header:
     """Keywords of a header-data unit whose cards can be read and whose values are not ``nan``."""
     with contextlib.suppress(Exception):  # what cannot be fixed is left out below, card by card
         unit.verify("silentfix")
@@ -180,7 +185,7 @@ def _known(value: float) -> bool:
     return not math.isnan(value)
 
 
-def coordinates(patch: PatchLike) -> list[tuple[str, Any, str]]:
+def coordinates(patch: PatchLike) -> list[Card]:
     """World coordinate cards (keyword, value, comment) of a patch.
 
     A map needs a place, a time and a scale. What a patch lacks of them (a generated one may lack all) is filled in
@@ -203,7 +208,7 @@ def coordinates(patch: PatchLike) -> list[tuple[str, Any, str]]:
     aside = number(patch.keywords.get("HGLN_OBS"))
     aside = aside if placed and _known(aside) else 0.0
     observer = (patch.carrington_deg - longitude + aside) % 360.0 if carrington else aside
-    cards: list[tuple[str, Any, str]] = [
+    cards: list[Card] = [
         ("WCSNAME", "Carrington Heliographic" if carrington else "Stonyhurst Heliographic", ""),
         ("CTYPE1", f"{kind}LN-CEA", "equal area about the centre"),
         ("CTYPE2", f"{kind}LT-CEA", ""),
@@ -224,9 +229,9 @@ def coordinates(patch: PatchLike) -> list[tuple[str, Any, str]]:
     return cards + ([("NOMINAL", ",".join(nominal), "filled in, not known")] if nominal else [])
 
 
-def identity(patch: PatchLike) -> list[tuple[str, Any, str]]:
+def identity(patch: PatchLike) -> list[Card]:
     """Cards (keyword, value, comment) that say what the image is, so that reading gives the same patch."""
-    cards: list[tuple[str, Any, str]] = [
+    cards: list[Card] = [
         ("BUNIT", "Gauss", "Mx/cm2"),
         ("CREATOR", "solquery", ""),
         ("PATCHID", patch.id, ""),

@@ -123,7 +123,7 @@ def _cards(content: bytes, at: int) -> tuple[Header, int]:
                 raise _Unusual
 
 
-def _value(card: re.Match[str]) -> Any:
+def _value(card: re.Match[str]) -> str | float | None:
     """The value of a card; None where it has none, or is said to be no number."""
     _, text, truth, number, real, _ = card.groups()
     if text is not None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -17,6 +17,9 @@ from ..aliases import Header, Keywords
 from . import header as hd
 from .unreadable import UnreadableFits
 from .wcs import number, sky_header
+
+if TYPE_CHECKING:
+    from sunpy.map import GenericMap
 
 __all__ = ["reprojected"]
 
@@ -104,7 +107,7 @@ def _iso(t_rec: str) -> str:
     return "" if time is None else time.strftime("%Y-%m-%dT%H:%M:%S.%f")[:23]
 
 
-def _seen(source: Any) -> tuple[Any, tuple[float, float], tuple[float, float]]:
+def _seen(source: GenericMap) -> tuple[tuple[float, float], tuple[float, float], tuple[float, float]]:
     """Centre (Carrington), degrees per pixel (y, x) there, and degrees from the centre to the edges (y, x)."""
     import astropy.units as u
     from sunpy.coordinates import HeliographicCarrington
@@ -112,7 +115,7 @@ def _seen(source: Any) -> tuple[Any, tuple[float, float], tuple[float, float]]:
     ny, nx = source.data.shape
     frame = HeliographicCarrington(observer=source.observer_coordinate, obstime=source.date, rsun=source.rsun_meters)
 
-    def sky(x: ArrayLike, y: Any) -> tuple[np.ndarray, np.ndarray]:
+    def sky(x: ArrayLike, y: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
         found = source.pixel_to_world(np.asarray(x) * u.pix, np.asarray(y) * u.pix).transform_to(frame)
         return np.atleast_1d(found.lon.to_value(u.deg)), np.atleast_1d(found.lat.to_value(u.deg))
 
@@ -149,7 +152,7 @@ def _on_cylinder(lon: np.ndarray, lat: np.ndarray, lon0: float, lat0: float) -> 
     return np.degrees(np.arctan2(east, ahead)), np.degrees(north)
 
 
-def _target_header(source: Any, centre: tuple[float, float], step: float, shape: tuple[int, int]) -> Header:
+def _target_header(source: GenericMap, centre: tuple[float, float], step: float, shape: tuple[int, int]) -> Header:
     """Coordinates of the result, with the observer of the image."""
     import astropy.units as u
     from sunpy.coordinates import HeliographicCarrington, HeliographicStonyhurst

@@ -9,12 +9,15 @@ from __future__ import annotations
 import math
 import re
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..aliases import Keywords
 from .unreadable import UnreadableFits
+
+if TYPE_CHECKING:
+    from astropy.units import UnitBase
 
 __all__ = ["FILL_KEYWORDS", "fill_mask", "gauss_per_unit", "is_flux_density", "unit_text"]
 
@@ -53,7 +56,7 @@ def _symbols(text: str) -> str:
 
 
 @lru_cache(maxsize=256)
-def _unit(text: str) -> Any:
+def _unit(text: str) -> UnitBase | None:
     """`text` as an astropy unit, or None."""
     from astropy import units
 

@@ -11,7 +11,7 @@ import math
 import re
 import warnings
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -32,6 +32,9 @@ from .wcs_header import (
     text,
 )
 from .wcs_place import Place, place_of, place_without_scale
+
+if TYPE_CHECKING:
+    from astropy.wcs import WCS
 
 __all__ = ["Coordinates", "Place", "Upright", "coordinates_of", "number", "sky_header", "with_scale"]
 
@@ -82,7 +85,7 @@ class Coordinates:
     place: Place = _NOWHERE
 
 
-def _wcs(keywords: Keywords) -> Any:
+def _wcs(keywords: Keywords) -> WCS:
     from astropy.io import fits
     from astropy.wcs import WCS
 
@@ -310,7 +313,7 @@ def _is_full_disk(keywords: Keywords, shape: tuple[int, int]) -> bool:
     return float((steps @ np.array([shape[1], shape[0]])).max()) > 1.5 * (960.0 if math.isnan(radius) else radius)
 
 
-def _north(wcs: Any, lon: int) -> np.ndarray:
+def _north(wcs: WCS, lon: int) -> np.ndarray:
     """(2, 2) rotation from the native axes of a projection to west and north at its reference point (LONPOLE)."""
     at = wcs.wcs.crval
     here = np.array([at[lon], at[1 - lon]])
@@ -337,7 +340,7 @@ def _native_latitude(matrix: np.ndarray, reference: np.ndarray, centre: np.ndarr
     return math.degrees(math.asin(sine)) if abs(sine) <= 1 else math.inf
 
 
-def _world(wcs: Any, centre: np.ndarray, lon: int, keywords: Keywords, about_centre: bool) -> tuple[float, float]:
+def _world(wcs: WCS, centre: np.ndarray, lon: int, keywords: Keywords, about_centre: bool) -> tuple[float, float]:
     """Longitude and latitude of the centre in the image's own frame; NaN where the header does not say.
 
     Without CRPIX the reference is the centre where it is known to be (`about_centre`).

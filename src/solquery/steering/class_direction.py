@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -29,6 +29,8 @@ from .reconstruction import reconstruct
 from .targeting import Answer, measured_both
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from ..protocols import Model
 
 __all__ = ["LATENTS", "ClassDirection", "class_examples", "class_latents", "fit_class_direction"]
@@ -203,7 +205,7 @@ def class_latents(
     return np.stack([one.z for one in found])
 
 
-def _mean_guess(inference: Any, target: torch.Tensor) -> np.ndarray:
+def _mean_guess(inference: nn.Module, target: torch.Tensor) -> np.ndarray:
     """Mean guess (N, D) for patches (N, H, W) in place and moved a little: no class changes, noise averages."""
     step = max(1, target.shape[1] // _MOVED)
     with frozen(inference) as device:

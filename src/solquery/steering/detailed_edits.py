@@ -68,7 +68,7 @@ def lead_with_detail(model: Model, z: np.ndarray, wanted: Mapping[str, float]) -
     -------
     None where the model carries no local noise, or a parameter is none of these six.
     """
-    carried: Any = model.generator
+    carried = model.generator
     if not isinstance(carried, LayerwiseGenerator) or carried.noise is None or not set(wanted) <= set(MATCHED):
         return None
     scale = native_scale_of(model)

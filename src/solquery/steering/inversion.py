@@ -7,10 +7,11 @@ import math
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
 from .editing import warn_if_far
@@ -192,7 +193,7 @@ def invert(
     steps: int = 200,
     seed: int = 0,
     *,
-    guesses: Any = None,
+    guesses: ArrayLike | None = None,
     learning_rate: float = 0.2,
     prior: float = 0.5,
 ) -> list[Inversion]:

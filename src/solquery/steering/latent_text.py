@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import zlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -80,7 +80,7 @@ def decode_latent(text: str, latent_dim: int | None = None) -> np.ndarray:
     return as_latents(z, max(len(z), 1) if latent_dim is None else latent_dim)[0]
 
 
-def open_latent(model: Model, text: str) -> tuple[Any, np.ndarray]:
+def open_latent(model: Model, text: str) -> tuple[Model, np.ndarray]:
     """The latent vector (D,) of a text, and the model that goes with it.
 
     Parameters

@@ -11,7 +11,7 @@ import warnings
 import zlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -112,7 +112,7 @@ def grid_pairs(
             done += len(some)
             progress(done, total)
 
-    def column(key: str) -> list[Any]:
+    def column(key: str) -> list[object]:
         return [value for table in tables for value in table[key].to_pylist()]
 
     native = {n: np.array([np.nan if v is None else v for v in column(n)], np.float64) for n in names}

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 from ..physics import measure_on_grid
@@ -182,7 +183,7 @@ def reconstruct_in_steps(
     starts: int = 4,
     evaluations: int = EVALUATIONS,
     seed: int = 0,
-    guesses: Any = None,
+    guesses: ArrayLike | None = None,
     prior: float = 0.5,
     layerwise: bool = True,
     apart: float = 0.05,

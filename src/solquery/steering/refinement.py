@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..generator.footprint import footprint_error, seen_sizes
 from ..physics import measure_on_grid
@@ -76,7 +76,7 @@ class Refinement:
         self.parts = int(getattr(model.generator, "parts", 0)) if layerwise else 0
         self.noise = noise_of(model.generator) if layerwise else 0
         self.likeness = Likeness(model.preset, target)
-        self.window: Any = getattr(model.generator, "window", None)
+        self.window: nn.Module = getattr(model.generator, "window", None)
         self.sizes = seen_sizes(target)
         self.slopes = torch.zeros(0)
         self._observed: dict[str, Tensor] = {}

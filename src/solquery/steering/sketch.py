@@ -23,6 +23,8 @@ from .latents import SteeringError
 from .reconstruction import Reconstruction, reconstruct, reconstruct_in_steps
 
 if TYPE_CHECKING:
+    from astropy.units import Quantity
+
     from ..config import Preset
     from ..protocols import Model
 
@@ -88,7 +90,7 @@ class Blob:
         return cls(sign, **{name: _number(name, given[name]) for name in _UNITS})
 
 
-def _number(name: str, value: Any) -> float:
+def _number(name: str, value: float | str | Quantity) -> float:
     """In the unit of `name`, from a number, a text with a unit or a Quantity."""
     unit = _UNITS[name]
     if isinstance(value, int | float) and not isinstance(value, bool):

@@ -6,7 +6,7 @@ import difflib
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,6 +15,9 @@ from ..physics import get_parameter, unit_of
 from ..serialise import quantity
 from .directions import Directions
 from .latents import SteeringError
+
+if TYPE_CHECKING:
+    from astropy.units import Quantity
 
 __all__ = [
     "DERIVED",
@@ -161,7 +164,7 @@ def _check(name: str, directions: Directions) -> None:
         directions.index(needed)
 
 
-def in_grid_unit(name: str, asked: Any, physical: bool) -> float:
+def in_grid_unit(name: str, asked: Quantity, physical: bool) -> float:
     """A quantity (astropy) as a number in the unit that generated patches are measured in.
 
     Raises
@@ -182,7 +185,7 @@ def in_grid_unit(name: str, asked: Any, physical: bool) -> float:
         ) from None
 
 
-def number_or_quantity(name: str, text: str) -> Any:
+def number_or_quantity(name: str, text: str) -> float | Quantity:
     """A text as a number, or as a quantity of astropy where a unit stands behind it: ``"2e22 Mx"``, ``"40 Mm"``.
 
     Raises
@@ -202,7 +205,7 @@ def number_or_quantity(name: str, text: str) -> Any:
         raise SteeringError(f'{name} was asked to be {text!r}; ask for a number, or write e.g. "2e22 Mx"') from None
 
 
-def as_target(name: str, asked: Any, directions: Directions) -> Target:
+def as_target(name: str, asked: float | str | Quantity | Target, directions: Directions) -> Target:
     """A `Target` from a number, a quantity, a text such as ``"2e22 Mx"``, or a `Target`, as `generate` takes them.
 
     Raises

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -11,6 +11,9 @@ from numpy.typing import ArrayLike
 from ..aliases import Document, Row
 from .figures import KIND_COLOURS
 from .realism import RealismStudy
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 __all__ = ["figure_realism"]
 
@@ -61,7 +64,7 @@ def figure_realism(study: RealismStudy) -> Figure:
     return figure
 
 
-def _draw(axes: Any, y: float, entry: Document) -> None:
+def _draw(axes: Axes, y: float, entry: Document) -> None:
     """One statistic: the range of held-out patches as a bar, real regions as dots, their median as a line."""
     generated = entry["generated"]
     if "held_out" in entry:

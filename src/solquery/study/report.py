@@ -11,7 +11,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -210,10 +209,10 @@ def wide(parts: Iterable[str]) -> str:
     return f'<div class="plates{four}">{"".join(parts)}</div>'
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[Any]], left: Sequence[int] = ()) -> str:
+def table(head: Sequence[str], rows: Iterable[Sequence[object]], left: Sequence[int] = ()) -> str:
     """A table; cells are HTML already, the columns `left` (beside the first) are set to the left."""
 
-    def cells(tag: str, row: Sequence[Any]) -> str:
+    def cells(tag: str, row: Sequence[object]) -> str:
         return "".join(f"<{tag}{' class=left' if k in left else ''}>{cell}</{tag}>" for k, cell in enumerate(row))
 
     body = "".join(f"<tr>{cells('td', row)}</tr>" for row in rows)

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..aliases import Array, Document, Entries
 from ..errors import SolqueryError
@@ -106,7 +106,7 @@ class Study:
 
         return np.asarray(self.model.preset.to_gauss(np.asarray(x, dtype=np.float32)))
 
-    def drawn(self, count: int, seed: int) -> tuple[Any, Any]:
+    def drawn(self, count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
         """Latents (N, D) of the prior, and their patches (N, H, W) in network units."""
         import torch
 

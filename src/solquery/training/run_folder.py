@@ -14,7 +14,7 @@ import pickle
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import IO
 
 import numpy as np
 import torch
@@ -139,7 +139,7 @@ def _fingerprint(data: Patches) -> str:
     return digest.hexdigest()[:16]
 
 
-def _finite(state: Any) -> bool:
+def _finite(state: object) -> bool:
     """Whether every number in a nest of dictionaries and lists of tensors is finite."""
     if isinstance(state, torch.Tensor):
         return not state.is_floating_point() or bool(torch.isfinite(state).all())
@@ -167,7 +167,7 @@ class RunFolder:
         self.path, self.config, self.team = Path(run), config, team or ProcessGroup()
         self.checkpoint = self.path / "checkpoints" / "last.pt"
         self.stats = self.path / "stats.jsonl"
-        self._lock: Any = None
+        self._lock: IO[str] | None = None
         self._events: Events | None = None
         count = len(data)
         if count < config.batch:
