@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from ..aliases import Document, Entries
-from ..archive.view import caveats_of_row
+from ..archive.view import COLUMNS_TOLD, caveats_of_row
 from ..physics import measure_patch, parameters
 from ..serialise import plain, quantity
 from ..steering.vocabulary import quantities
@@ -20,22 +20,7 @@ if TYPE_CHECKING:
     from .catalogue import Catalogue
     from .closeness import Closeness
 
-__all__ = ["TOLD", "known_of", "match_record", "native_values", "sigmas_apart"]
-
-#: what is told of the row of an archive as it is
-TOLD = (
-    "quantity",
-    "t_rec",
-    "harpnum",
-    "noaa",
-    "latitude_deg",
-    "longitude_deg",
-    "mu",
-    "quality",
-    "credit",
-    "file",
-    "flux_outside_view",
-)
+__all__ = ["known_of", "match_record", "native_values", "sigmas_apart"]
 
 
 def known_of(row: Entries, archive: str | None) -> Document:
@@ -44,7 +29,7 @@ def known_of(row: Entries, archive: str | None) -> Document:
         "region": row["region"],
         "source": row["source"],
         "t_utc": row["t_utc"].isoformat() if row.get("t_utc") else None,
-        **{key: row.get(key) for key in TOLD},
+        **{key: row.get(key) for key in COLUMNS_TOLD},
         "caveats": [caveat._asdict() for caveat in caveats_of_row(row)],
         "record_set": record_set(row),
         "fetch": fetch_line(row, archive),

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 from importlib.resources import files
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 
 from fastapi import FastAPI, Path, Query, Request
 from fastapi.exceptions import RequestValidationError
@@ -176,6 +176,16 @@ async def _file_body(request: Request) -> bytes:
     return await request.body()
 
 
+class _Lanes(NamedTuple):
+    """Where requests wait: none waits behind another kind."""
+
+    hand: Lane
+    work: Lane
+    long: Lane
+    #: errors take a second or two: they wait behind each other, and nothing behind them
+    errors: Lane
+
+
 def create_app(service: Service, *, token: str | None = None) -> Guard:
     """The ASGI application of a service.
 
@@ -187,18 +197,19 @@ def create_app(service: Service, *, token: str | None = None) -> Guard:
         What every request must carry, for a server that other machines reach; None for this machine alone.
     """
     cores = os.cpu_count() or 2
-    # a slider, a search, an inversion: none waits behind another kind
-    hand = Lane("hand", max(2, cores), 64, 15.0)
-    work = Lane("work", max(2, cores), 32, 45.0)
-    long = Lane("long", 1, 6, 240.0)
-    # errors take a second or two: they wait behind each other, and nothing behind them
-    long_reads = Lane("errors", 1, 16, 60.0)
+    # a slider, a search, an inversion, errors
+    lanes = _Lanes(
+        Lane("hand", max(2, cores), 64, 15.0),
+        Lane("work", max(2, cores), 32, 45.0),
+        Lane("long", 1, 6, 240.0),
+        Lane("errors", 1, 16, 60.0),
+    )
 
     @asynccontextmanager
     async def life(_: FastAPI) -> AsyncIterator[None]:
         yield
         service.inversions.close()
-        for lane in (hand, work, long, long_reads):
+        for lane in lanes:
             lane.close()
 
     app = FastAPI(
@@ -211,6 +222,18 @@ def create_app(service: Service, *, token: str | None = None) -> Guard:
         openapi_url="/api/openapi.json", docs_url=None, redoc_url=None, lifespan=life, responses=_PROBLEMS,
     )  # fmt: skip
     _handlers(app)
+    _overviews(app, service, lanes)
+    _generation(app, service, lanes)
+    _archive(app, service, lanes)
+    _observations(app, service, lanes)
+    inversion_routes(app, service, lanes.work, lanes.long)
+    _page(app)
+    return Guard(app, token, large=("/api/patch", "/api/invert"))
+
+
+def _overviews(app: FastAPI, service: Service, lanes: _Lanes) -> None:
+    """Routes that tell what there is: model, archive, parameters, the spaces of both."""
+    work = lanes.work
 
     @app.get("/api/health", response_model=a.HealthOut)
     async def health() -> Response:
@@ -242,6 +265,11 @@ def create_app(service: Service, *, token: str | None = None) -> Guard:
         """The encoder's space of the archive in two dimensions, with a column to colour it by."""
         return JSONResponse(await work.run(partial(service.space, column, places)))
 
+
+def _generation(app: FastAPI, service: Service, lanes: _Lanes) -> None:
+    """Routes that make patches."""
+    hand, work = lanes.hand, lanes.work
+
     @app.post("/api/edit", response_model=a.AnswerOut, responses={200: _OTHER_BODIES})
     async def edit(asked: m.EditIn, format: Format = "json") -> Response:
         """Change one patch, holding some of its parameters."""
@@ -265,6 +293,11 @@ def create_app(service: Service, *, token: str | None = None) -> Guard:
         made = [{**answer, "field": field_record(field)} for answer, field in zip(answers, fields, strict=True)]
         return JSONResponse({"answers": made, "seconds": seconds})
 
+
+def _archive(app: FastAPI, service: Service, lanes: _Lanes) -> None:
+    """Routes that find patches of the archive."""
+    hand, work = lanes.hand, lanes.work
+
     @app.post("/api/search", response_model=a.SearchOut)
     async def search(asked: m.SearchIn) -> Response:
         """The patches of the archive that look most like a query."""
@@ -284,6 +317,11 @@ def create_app(service: Service, *, token: str | None = None) -> Guard:
     async def estimate(asked: m.EstimateIn) -> Response:
         """Where patches lie in the latent space, estimated in one pass; 404 where the model cannot."""
         return JSONResponse(await work.run(partial(service.estimate, asked.ids), _of(asked.client, "estimate")))
+
+
+def _observations(app: FastAPI, service: Service, lanes: _Lanes) -> None:
+    """Routes that read, show and invert one observation."""
+    work, long, long_reads = lanes.work, lanes.long, lanes.errors
 
     @app.get("/api/errors/{patch_id:path}", response_model=a.ErrorsOut)
     async def errors(patch_id: Annotated[str, Path(max_length=300)]) -> Response:
@@ -337,10 +375,6 @@ def create_app(service: Service, *, token: str | None = None) -> Guard:
             patch, _ = await work.run(partial(service.read, data, name))
         document, fields = await long.run(partial(service.invert, str(patch), starts, steps, seed, prior))
         return _shaped(format, document, fields if format == "packed" else fields[1], bytes)
-
-    inversion_routes(app, service, work, long)
-    _page(app)
-    return Guard(app, token, large=("/api/patch", "/api/invert"))
 
 
 def _page(app: FastAPI) -> None:

@@ -201,8 +201,8 @@ def ingest_files(
         done += len(group)
         if held and (len(held) >= _ROWS_IN_COMMIT or done == len(paths)):
             store = Archive.open_or_create(archive) if store is None else store
-            report, bad = add_each(store, held)
-            refused += [{"file": str(row["file"]), "reason": reason} for row, reason in bad]
+            report, bad = add_each(store.add_rows, held)
+            refused += [{"file": str(row["file"]), "reason": str(reason)} for (row, _), reason in bad]
             added, duplicates, held = added + report.added, duplicates + report.duplicates, []
         progress(done, len(paths))
     return DistributedReport(added, duplicates, sorted(refused, key=lambda entry: entry["file"]))

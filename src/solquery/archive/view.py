@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .store import Archive
 
 __all__ = [
+    "COLUMNS_TOLD",
     "MARKED_SHARE",
     "caveats_of_row",
     "caveats_on_grid",
@@ -25,6 +26,12 @@ __all__ = [
     "shares_outside_view",
     "view_caveat",
 ]
+
+#: what is told of a row as it is
+COLUMNS_TOLD = (
+    "quantity", "t_rec", "harpnum", "noaa", "latitude_deg", "longitude_deg", "mu", "quality", "credit", "file",
+    "flux_outside_view",
+)  # fmt: skip
 
 #: share of a region's flux outside the view from which numbers on the grid are those of a part of it
 MARKED_SHARE = 0.03

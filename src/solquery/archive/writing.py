@@ -7,9 +7,9 @@ fields: the row that comes first counts, and its own field stays with it.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import pyarrow as pa
 
@@ -23,9 +23,10 @@ from .guard import told_of_workers
 if TYPE_CHECKING:
     from lancedb.table import Table
 
-    from .store import Archive
 
 __all__ = ["AddReport", "Writer", "add_each"]
+
+_Item = TypeVar("_Item")
 
 
 class AddReport(NamedTuple):
@@ -206,26 +207,39 @@ class Writer:
                 self._fields.merge_insert("id").when_matched_update_all().execute(_fields({row["id"]: old}))
 
 
-def add_each(store: Archive, pairs: Sequence[tuple[Row, bytes]]) -> tuple[AddReport, list[tuple[Row, str]]]:
-    """`Archive.add_rows`, and the rows that the archive refuses with the reason; those do not take the others along."""
+def add_each(
+    add: Callable[[Sequence[_Item]], AddReport], items: Sequence[_Item]
+) -> tuple[AddReport, list[tuple[_Item, ValueError]]]:
+    """All of some patches or rows added at once, and those refused with the reason; these do not take the others along.
+
+    Parameters
+    ----------
+    add
+        `Archive.add` or `Archive.add_rows`.
+    items
+        What it takes.
+
+    Raises
+    ------
+    ArchiveError
+        Of a full disk, or a place that may not be written: the other patches will do no better.
+    """
     try:
-        return store.add_rows(pairs), []
+        return add(items), []
     except tables.ArchiveError:
         raise
     except ValueError:
         pass
-    added = duplicates = 0
-    refused = []
-    for row, data in pairs:
+    done, refused = AddReport(0, 0), []
+    for item in items:
         try:
-            report = store.add_rows([(row, data)])
+            report = add([item])
         except tables.ArchiveError:
             raise
         except ValueError as error:
-            refused.append((row, str(error)))
+            refused.append((item, error))
         else:
-            added, duplicates = added + report.added, duplicates + report.duplicates
-    done = AddReport(added=added, duplicates=duplicates)
+            done = AddReport(done.added + report.added, done.duplicates + report.duplicates)
     return done, refused
 
 

@@ -30,24 +30,11 @@ _NOT_TOLD = ("polarity",)
 
 def answer_of(match: Match, told: Explanation, physical: bool) -> Document:
     """One match as the JSON document has it."""
-    from ..archive.view import caveats_of_row
+    from ..archive.view import COLUMNS_TOLD, caveats_of_row
     from ..physics import parameters
     from ..steering.vocabulary import unit_of_target
 
     row: Entries = match.row
-    keys = (
-        "quantity",
-        "quality",
-        "t_rec",
-        "harpnum",
-        "noaa",
-        "latitude_deg",
-        "longitude_deg",
-        "mu",
-        "file",
-        "credit",
-        "flux_outside_view",
-    )
     return {
         "id": match.id,
         "region": match.region,
@@ -75,7 +62,7 @@ def answer_of(match: Match, told: Explanation, physical: bool) -> Document:
         "links": told.links,
         "source": row.get("source"),
         "caveats": [caveat._asdict() for caveat in caveats_of_row(row)],
-        **{key: row.get(key) for key in keys},
+        **{key: row.get(key) for key in COLUMNS_TOLD},
     }
 
 

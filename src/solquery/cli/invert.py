@@ -12,7 +12,19 @@ import typer
 from ..aliases import Document
 from ..errors import SolqueryError
 from .inputs import Reproject, Scale, Segment, Unit, fits_files, read_patches, refusal
-from .output import Reporter, emit, picture, quantities, quantity, readable, table, tell_band, write_file, write_json
+from .output import (
+    Reporter,
+    emit,
+    picture,
+    quantities,
+    quantity,
+    readable,
+    table,
+    tell_band,
+    write_file,
+    write_json,
+    write_npy,
+)
 from .plugins import load_models
 from .steering import Grid, Json, ModelName, Seed, measured_on_grid
 
@@ -71,12 +83,9 @@ def invert(
     json: Json = False,
 ) -> None:
     """Find the latent vectors whose patches come closest to observations."""
-    import io
-
     import numpy as np
 
     from ..archive.export import file_stems
-    from ..archive.view import caveats_on_grid
     from ..steering.inputs import patch_on_grid
 
     models = load_models(model)
@@ -102,46 +111,7 @@ def invert(
             answers += invert_batch(np.stack(grids[first : first + _BATCH]))
         stems = file_stems([patch.id for patch in patches])
         for patch, name, x, found in zip(patches, stems, grids, answers, strict=True):
-            original, rebuilt = measured_on_grid(models, x), measured_on_grid(models, found.x)
-            latent = io.BytesIO()
-            np.save(latent, found.z)
-            stem = out / name
-            titles = [f"{patch.source}, {patch.region}", f"reconstruction, mse {found.mse:.4f}", "difference"]
-            tiles = [x, found.x, x - found.x]
-            limits = caveats_on_grid(patch, models.preset)
-            heading = "\n".join([patch.id, *(caveat.text for caveat in limits)])
-            shown = write_file(stem.with_name(stem.name + ".png"), picture(tiles, models.preset, titles, heading))
-            kept = write_file(stem.with_name(stem.name + ".npy"), latent.getvalue())
-            more: Document = {}
-            if found.offsets is not None:
-                offsets = io.BytesIO()
-                np.save(offsets, found.offsets)
-                more["detail"] = str(write_file(stem.with_name(stem.name + ".detail.npy"), offsets.getvalue()))
-            if found.noise is not None:
-                noise = io.BytesIO()
-                np.save(noise, found.noise)
-                more["noise"] = str(write_file(stem.with_name(stem.name + ".noise.npy"), noise.getvalue()))
-            records.append(
-                {
-                    "id": patch.id,
-                    "region": patch.region,
-                    "source": patch.source,
-                    "quantity": patch.quantity,
-                    "caveats": [caveat._asdict() for caveat in limits],
-                    "mse": found.mse,
-                    "z_norm": found.z_norm,
-                    "unexplained": found.unexplained,
-                    **_beside(patch, original, rebuilt, models),
-                    "start_mse": found.start_mse,
-                    "explained": {str(side): share for side, share in (found.explained or {}).items()},
-                    "verdict": found.verdict,
-                    "reason": found.reason,
-                    "file": patch.file,
-                    "picture": str(shown),
-                    "latent": str(kept),
-                    **more,
-                }
-            )
+            records.append(_record(models, patch, x, found, out / name))
     document: Document = {
         "patches": records,
         "refused": refused,
@@ -154,21 +124,59 @@ def invert(
         emit(document)
         return
     for record in records:
-        lines = [
-            (
-                k, readable(entry), readable(record["reconstructed"][k]), tell_band(record["reconstructed"][k]),
-                readable(record["errors"][k]),
-                *((readable(record[part][k].get("grid")) for part in ("parameters", "reconstructed")) if grid else ()),
-            )
-            for k, entry in record["parameters"].items()
-        ]  # fmt: skip
-        heads = ["parameter", "observed", "reconstructed", "two thirds within", "difference"]
-        heads += ["observed, grid", "reconstructed, grid"] if grid else []
-        title = f"{record['id']}: mse {record['mse']:.5f}, |z| {record['z_norm']:.2f}, {record['picture']}"
-        table(heads, lines, title=title)
-        for caveat in record["caveats"]:
-            typer.echo(f"caution: {caveat['text']}")
-        _say(record, models)
+        _tell(record, models, grid)
+
+
+def _record(models: Model, patch: Patch, x: np.ndarray, found: Inversion, stem: Path) -> Document:
+    """Write pictures and latents of one patch to files that begin with `stem`; its entry of the document."""
+    from ..archive.view import caveats_on_grid
+
+    def kept(name: str, array: np.ndarray) -> str:
+        return str(write_npy(stem.with_name(f"{stem.name}{name}.npy"), array))
+
+    titles = [f"{patch.source}, {patch.region}", f"reconstruction, mse {found.mse:.4f}", "difference"]
+    limits = caveats_on_grid(patch, models.preset)
+    heading = "\n".join([patch.id, *(caveat.text for caveat in limits)])
+    tiles = picture([x, found.x, x - found.x], models.preset, titles, heading)
+    details = {"detail": found.offsets, "noise": found.noise}
+    return {
+        "id": patch.id,
+        "region": patch.region,
+        "source": patch.source,
+        "quantity": patch.quantity,
+        "caveats": [caveat._asdict() for caveat in limits],
+        "mse": found.mse,
+        "z_norm": found.z_norm,
+        "unexplained": found.unexplained,
+        **_beside(patch, measured_on_grid(models, x), measured_on_grid(models, found.x), models),
+        "start_mse": found.start_mse,
+        "explained": {str(side): share for side, share in (found.explained or {}).items()},
+        "verdict": found.verdict,
+        "reason": found.reason,
+        "file": patch.file,
+        "picture": str(write_file(stem.with_name(stem.name + ".png"), tiles)),
+        "latent": kept("", found.z),
+        **{name: kept(f".{name}", array) for name, array in details.items() if array is not None},
+    }
+
+
+def _tell(record: Document, models: Model, grid: bool) -> None:
+    """The table of one patch."""
+    lines = [
+        (
+            k, readable(entry), readable(record["reconstructed"][k]), tell_band(record["reconstructed"][k]),
+            readable(record["errors"][k]),
+            *((readable(record[part][k].get("grid")) for part in ("parameters", "reconstructed")) if grid else ()),
+        )
+        for k, entry in record["parameters"].items()
+    ]  # fmt: skip
+    heads = ["parameter", "observed", "reconstructed", "two thirds within", "difference"]
+    heads += ["observed, grid", "reconstructed, grid"] if grid else []
+    title = f"{record['id']}: mse {record['mse']:.5f}, |z| {record['z_norm']:.2f}, {record['picture']}"
+    table(heads, lines, title=title)
+    for caveat in record["caveats"]:
+        typer.echo(f"caution: {caveat['text']}")
+    _say(record, models)
 
 
 def _method(

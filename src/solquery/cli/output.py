@@ -18,6 +18,7 @@ from ..io import write_atomically
 from ..serialise import json_text, plain, quantity
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import ArrayLike
     from rich.progress import Progress
 
@@ -36,6 +37,7 @@ __all__ = [
     "tell_band",
     "write_file",
     "write_json",
+    "write_npy",
 ]
 
 _LINE_SECONDS = 5.0
@@ -104,6 +106,15 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str =
 def write_file(path: Path, data: bytes) -> Path:
     """Write a file at once, so that half of it is never seen."""
     return write_atomically(path, data)
+
+
+def write_npy(path: Path, array: np.ndarray) -> Path:
+    """An array as a file of numpy."""
+    import numpy as np
+
+    buffer = io.BytesIO()
+    np.save(buffer, array)
+    return write_file(path, buffer.getvalue())
 
 
 def write_json(path: Path, document: object) -> Path:

@@ -204,6 +204,7 @@ def ingest(
 ) -> None:
     """Add observations to an archive; files that cannot be read are named, and the others go in."""
     from ..archive.store import Archive
+    from ..archive.writing import add_each
 
     began = time.monotonic()
     paths = fits_files(files)
@@ -226,8 +227,9 @@ def ingest(
             if patches:
                 # no archive is made for files none of which can be read
                 store = Archive.open_or_create(archive) if store is None else store
-                new, again, bad = _add(store, patches)
-                added, duplicates, refused = added + new, duplicates + again, refused + bad
+                new, kept_out = add_each(store.add, patches)
+                added, duplicates = added + new.added, duplicates + new.duplicates
+                refused += [refusal(patch.file or patch.id, error) for patch, error in kept_out]
             report.count(min(done + _INGEST_BATCH, len(paths)), len(paths))
     failed = bool(refused) and added + duplicates == 0
     what = {"added": added, "duplicates": duplicates, "refused": refused, "notes": dict(notes)}
@@ -269,31 +271,6 @@ def _ingest_on_workers(
         )
     refused = [refusal(entry["file"], ValueError(entry["reason"])) for entry in done.refused]
     return done.added, done.duplicates, refused
-
-
-def _add(store: Archive, patches: list[Patch]) -> tuple[int, int, list[dict[str, str]]]:
-    """Added, there already, refused; a patch that cannot be kept does not take the others of its batch along."""
-    from ..archive.store import ArchiveError
-
-    try:
-        return *store.add(patches), []
-    except ArchiveError:
-        # a full disk, a place that may not be written: the other patches will do no better
-        raise
-    except ValueError:
-        pass
-    added = duplicates = 0
-    refused = []
-    for patch in patches:
-        try:
-            report = store.add([patch])
-        except ArchiveError:
-            raise
-        except ValueError as error:
-            refused.append(refusal(patch.file or patch.id, error))
-        else:
-            added, duplicates = added + report.added, duplicates + report.duplicates
-    return added, duplicates, refused
 
 
 #: module to the verbs that it registers, in the order of the help

@@ -11,7 +11,7 @@ import typer
 
 from ..aliases import Document
 from .answers import answer_of, sheet, tell_answers
-from .output import Reporter, emit, note, picture, quantities, readable, table, write_file
+from .output import Reporter, emit, note, picture, quantities, readable, table, write_file, write_npy
 from .plugins import load_models
 from .search import By, embed_missing
 from .steering import Json, ModelName, Seed, measured_on_grid
@@ -76,9 +76,6 @@ def sketch(
 def _kept(models: Model, blobs: Sequence[Blob], found: Inversion, out: Path) -> Document:
     """Write sketch and region; what the document says of them."""
     import dataclasses
-    import io
-
-    import numpy as np
 
     from ..sharp.fits_writing import write_fits
     from ..steering.inputs import patch_on_grid
@@ -89,9 +86,7 @@ def _kept(models: Model, blobs: Sequence[Blob], found: Inversion, out: Path) -> 
     files = {name: out / f"{name}.fits" for name in ("sketch", "region")}
     write_fits(dataclasses.replace(drawing, file="sketch.fits"), files["sketch"])
     write_fits(dataclasses.replace(found.to_patch(), file="region.fits"), files["region"])
-    latent = io.BytesIO()
-    np.save(latent, found.z)
-    write_file(out / "region.npy", latent.getvalue())
+    write_npy(out / "region.npy", found.z)
     x = patch_on_grid(drawing, models)
     shown = write_file(out / "sketch.png", picture([x, found.x], models.preset, ["sketch", "region (generated)"]))
     told = {

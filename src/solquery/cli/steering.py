@@ -11,7 +11,19 @@ import typer
 
 from ..aliases import Array, Document, Row
 from .inputs import asked_of, read_npy, read_query
-from .output import Reporter, emit, note, picture, quantity, readable, table, tell_band, write_file, write_json
+from .output import (
+    Reporter,
+    emit,
+    note,
+    picture,
+    quantity,
+    readable,
+    table,
+    tell_band,
+    write_file,
+    write_json,
+    write_npy,
+)
 from .plugins import load_models
 
 if TYPE_CHECKING:
@@ -135,9 +147,6 @@ def generate(
     json: Json = False,
 ) -> None:
     """Generate patches with the properties asked for."""
-    import io
-
-    import numpy as np
 
     from ..physics import fast
     from ..sharp.fits_writing import write_fits
@@ -173,9 +182,7 @@ def generate(
         name = f"{models.name}-seed{seed}-{k:02d}"
         patch = dataclasses.replace(answer.to_patch(f"gen-{name}", f"GEN {name}"), file=f"{name}.fits")
         write_fits(patch, out / f"{name}.fits")
-        latent = io.BytesIO()
-        np.save(latent, answer.z)
-        write_file(out / f"{name}.npy", latent.getvalue())
+        write_npy(out / f"{name}.npy", answer.z)
         write_file(out / f"{name}.png", picture([answer.x], models.preset, [f"{patch.id}: {answer.verdict}"]))
         files = {key: str(out / f"{name}.{end}") for key, end in (("file", "fits"), ("picture", "png"))}
         records.append(answer_record(answer, models) | {"id": patch.id} | files | {"latent": str(out / f"{name}.npy")})
@@ -284,7 +291,6 @@ def edit(
     json: Json = False,
 ) -> None:
     """Change one property of a patch step by step, holding others."""
-    import io
 
     import numpy as np
 
@@ -301,8 +307,6 @@ def edit(
     reach = range_ or (1.5 if exact else 3.0)
     made = (exact_traversal if exact else latent_traversal)(models, z, param, held, np.linspace(-reach, reach, steps))
     name = "-".join([f"edit-{param}", *(f"hold-{h}" for h in held), *(["exact"] if exact else [])])
-    latents = io.BytesIO()
-    np.save(latents, made.z)
     shown = [param, *held]
     titles = []
     frames: list[Document] = []
@@ -328,7 +332,7 @@ def edit(
     }
     heading = f"{param} changed" + (f", {', '.join(held)} held" if held else "") + " (generated)"
     write_file(out / f"{name}.png", picture(list(made.x[:, 0]), models.preset, titles, heading))
-    write_file(out / f"{name}.npy", latents.getvalue())
+    write_npy(out / f"{name}.npy", made.z)
     write_json(out / f"{name}.json", document)
     if json:
         emit(document)

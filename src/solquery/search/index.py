@@ -28,6 +28,7 @@ __all__ = [
     "checked_query",
     "checked_vectors",
     "nearest",
+    "nearest_of_all",
     "other_length",
     "region_names",
     "texts",
@@ -132,21 +133,29 @@ class EmbeddingIndex(PatchList):
         halves, bounds = self._halves, self._bounds(len(queries))
         if exclude:
             halves = np.where(self.in_regions(exclude), np.float32(np.inf), halves)
-        available = int(np.isfinite(halves).sum())
-        if group == "none":
-            rows, squares = smallest(queries, self.vectors, min(k, max(available, 1)), halves, bounds)
-            return [line[line >= 0] for line in rows], [s[line >= 0] for s, line in zip(squares, rows, strict=True)]
+        return nearest_of_all(queries, k, group, self.vectors, self.codes, halves, bounds)
 
-        def find(some: np.ndarray, depth: int) -> tuple[np.ndarray, np.ndarray]:
-            return smallest(some, self.vectors, depth, halves, bounds)
 
-        found, apart, left = one_per_region(find, queries, k, self.codes, available, _DEEPEST)
-        for at in left:
-            # regions of very many frames: all distances at once
-            everything = np.where(np.isfinite(halves), all_squares(queries[at], self.vectors), np.inf)
-            found[at] = nearest(everything[None], k, self.codes)[0]
-            apart[at] = everything[found[at]]
-        return found, apart
+def nearest_of_all(
+    queries: np.ndarray, k: int, group: str, vectors: np.ndarray, codes: np.ndarray, halves: np.ndarray,
+    bounds: PrincipalAxisBounds | None = None,
+) -> tuple[list[np.ndarray], list[np.ndarray]]:  # fmt: skip
+    """Rows and squared distances of the `k` nearest of vectors (N, D) of regions `codes`; the rest as in `smallest`."""
+    available = int(np.isfinite(halves).sum())
+    if group == "none":
+        rows, squares = smallest(queries, vectors, min(k, max(available, 1)), halves, bounds)
+        return [line[line >= 0] for line in rows], [s[line >= 0] for s, line in zip(squares, rows, strict=True)]
+
+    def find(some: np.ndarray, depth: int) -> tuple[np.ndarray, np.ndarray]:
+        return smallest(some, vectors, depth, halves, bounds)
+
+    found, apart, left = one_per_region(find, queries, k, codes, available, _DEEPEST)
+    for at in left:
+        # regions of very many frames: all distances at once
+        everything = np.where(np.isfinite(halves), all_squares(queries[at], vectors), np.inf)
+        found[at] = nearest(everything[None], k, codes)[0]
+        apart[at] = everything[found[at]]
+    return found, apart
 
 
 def checked_vectors(queries: np.ndarray, k: int, group: str, length: int) -> np.ndarray:
