@@ -25,23 +25,9 @@ else:
     torch = deferred("torch")
 
 __all__ = [
-    "FORMAT",
-    "MANIFEST",
-    "VERSION",
-    "ModelError",
-    "document_hash",
-    "fill",
-    "is_model",
-    "manifest_of",
-    "preset_record",
-    "read_files",
-    "read_manifest",
-    "recorded_preset",
-    "same_preset",
-    "state_hash",
-    "stored_state",
-    "write_folder",
-]
+    "FORMAT", "MANIFEST", "VERSION", "ModelError", "document_hash", "fill", "is_model", "manifest_of", "preset_record",
+    "read_files", "read_manifest", "recorded_preset", "same_preset", "state_hash", "stored_state", "write_folder",
+]  # fmt: skip
 
 FORMAT = "solquery-bundle"
 VERSION = 1

@@ -24,16 +24,8 @@ else:
     torch = deferred("torch")
 
 __all__ = [
-    "NAME",
-    "SHIPPED",
-    "built",
-    "in_use",
-    "load_directions",
-    "load_encoder",
-    "name_to_store",
-    "plugged",
-    "sibling",
-]
+    "NAME", "SHIPPED", "built", "in_use", "load_directions", "load_encoder", "name_to_store", "plugged", "sibling",
+]  # fmt: skip
 
 SHIPPED = Path(__file__).parent / "models"
 #: what the name of a model is made of

@@ -19,14 +19,8 @@ from .aliases import Document
 from .errors import NameTaken, SolqueryError
 
 __all__ = [
-    "ENVIRONMENT",
-    "PluginError",
-    "Registry",
-    "add_registry",
-    "load_from_environment",
-    "load_plugin",
-    "plugin_names",
-]
+    "ENVIRONMENT", "PluginError", "Registry", "add_registry", "load_from_environment", "load_plugin", "plugin_names",
+]  # fmt: skip
 
 #: files to load when the package's physics is imported, as in PATH; worker processes find them here
 ENVIRONMENT = "SOLQUERY_PLUGINS"

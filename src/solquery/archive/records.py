@@ -24,16 +24,9 @@ from ..sharp.identity import instrument_of
 from ..sharp.limb import offlimb_fraction
 
 __all__ = [
-    "METADATA",
-    "checksum",
-    "decode_field",
-    "encode_field",
-    "field_checksum",
-    "parameter_values",
-    "patch_of",
-    "row_of",
+    "METADATA", "checksum", "decode_field", "encode_field", "field_checksum", "parameter_values", "patch_of", "row_of",
     "schema",
-]
+]  # fmt: skip
 
 #: fields above this cannot be written as float16, and no place on the Sun comes near it
 LARGEST_GAUSS = 65504.0

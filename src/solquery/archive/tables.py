@@ -29,21 +29,9 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
 __all__ = [
-    "FIELDS_SCHEMA",
-    "ArchiveError",
-    "ArchiveExists",
-    "as_column",
-    "check_process",
-    "columns_table",
-    "create_tables",
-    "local_path",
-    "open_tables",
-    "quoted",
-    "reason",
-    "table_exists",
-    "vector_length",
-    "writing",
-]
+    "FIELDS_SCHEMA", "ArchiveError", "ArchiveExists", "as_column", "check_process", "columns_table", "create_tables",
+    "local_path", "open_tables", "quoted", "reason", "table_exists", "vector_length", "writing",
+]  # fmt: skip
 
 PATCHES, FIELDS = "patches", "fields"
 _CACHE_BYTES = 64 * 2**20

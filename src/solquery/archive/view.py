@@ -18,14 +18,9 @@ if TYPE_CHECKING:
     from .store import Archive
 
 __all__ = [
-    "COLUMNS_TOLD",
-    "MARKED_SHARE",
-    "caveats_of_row",
-    "caveats_on_grid",
-    "flux_outside_view",
-    "shares_outside_view",
+    "COLUMNS_TOLD", "MARKED_SHARE", "caveats_of_row", "caveats_on_grid", "flux_outside_view", "shares_outside_view",
     "view_caveat",
-]
+]  # fmt: skip
 
 #: what is told of a row as it is
 COLUMNS_TOLD = (

@@ -30,24 +30,10 @@ if TYPE_CHECKING:
     from ..steering.vocabulary import Target
 
 __all__ = [
-    "Query",
-    "Reproject",
-    "Scale",
-    "Segment",
-    "Unit",
-    "asked_of",
-    "begun_with",
-    "fits_files",
-    "fitting_precision",
-    "gauss_or_units",
-    "read_notes",
-    "read_npy",
-    "read_patches",
-    "read_query",
-    "seen_by",
-    "started_from",
+    "Query", "Reproject", "Scale", "Segment", "Unit", "asked_of", "begun_with", "fits_files", "fitting_precision",
+    "gauss_or_units", "read_notes", "read_npy", "read_patches", "read_query", "seen_by", "started_from",
     "with_draws_of",
-]
+]  # fmt: skip
 
 _Config = TypeVar("_Config", "GeneratorConfig", "EncoderConfig")
 

@@ -25,20 +25,9 @@ if TYPE_CHECKING:
     from ..config import Preset
 
 __all__ = [
-    "Reporter",
-    "emit",
-    "note",
-    "picture",
-    "plain",
-    "quantities",
-    "quantity",
-    "readable",
-    "table",
-    "tell_band",
-    "write_file",
-    "write_json",
-    "write_npy",
-]
+    "Reporter", "emit", "note", "picture", "plain", "quantities", "quantity", "readable", "table", "tell_band",
+    "write_file", "write_json", "write_npy",
+]  # fmt: skip
 
 _LINE_SECONDS = 5.0
 #: whether this process runs one verb and ends

@@ -20,14 +20,9 @@ import torch
 from ..aliases import Document
 
 __all__ = [
-    "compare_embeddings",
-    "compare_parameters",
-    "halves",
-    "memorisation",
-    "radial_spectrum",
-    "reach",
+    "compare_embeddings", "compare_parameters", "halves", "memorisation", "radial_spectrum", "reach",
     "spectrum_distance",
-]
+]  # fmt: skip
 
 _NEIGHBOURS = 5
 _CHUNK = 512

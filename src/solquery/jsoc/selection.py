@@ -23,24 +23,9 @@ from ..sharp.fits import quality_fault
 from ..sharp.names import SERIES, file_name_of, patch_id_of
 
 __all__ = [
-    "CHOSEN_BY",
-    "SERIES",
-    "Ask",
-    "Choice",
-    "Record",
-    "Window",
-    "choose",
-    "export_batches",
-    "fault_of",
-    "parse_cadence",
-    "parse_time",
-    "record_of",
-    "record_sets",
-    "same_time",
-    "t_rec_of",
-    "tai_of",
-    "windows",
-]
+    "CHOSEN_BY", "SERIES", "Ask", "Choice", "Record", "Window", "choose", "export_batches", "fault_of", "parse_cadence",
+    "parse_time", "record_of", "record_sets", "same_time", "t_rec_of", "tai_of", "windows",
+]  # fmt: skip
 
 SLOT_S = 720
 #: first and last moment of the series that a query without dates asks for

@@ -29,24 +29,10 @@ else:
     torch = deferred("torch")
 
 __all__ = [
-    "DuplicateParameter",
-    "Parameter",
-    "UnknownParameter",
-    "accelerate",
-    "as_fields",
-    "as_scale",
-    "checked_array",
-    "get_parameter",
-    "is_tensor",
-    "measure",
-    "measure_arrays",
-    "measure_on_grid",
-    "parameter",
-    "parameters",
-    "restore",
-    "snapshot",
-    "unit_of",
-]
+    "DuplicateParameter", "Parameter", "UnknownParameter", "accelerate", "as_fields", "as_scale", "checked_array",
+    "get_parameter", "is_tensor", "measure", "measure_arrays", "measure_on_grid", "parameter", "parameters", "restore",
+    "snapshot", "unit_of",
+]  # fmt: skip
 
 #: parameters of which `solquery.physics.smooth` has a version
 SMOOTH_NAMES = ("tuf", "tpf", "tnf", "area", "psep", "tilt", "r")

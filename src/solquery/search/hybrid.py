@@ -29,17 +29,9 @@ if TYPE_CHECKING:
     from ..protocols import Model
 
 __all__ = [
-    "COMPARED",
-    "EMBEDDING",
-    "WEIGHTS",
-    "NormalScores",
-    "ScoredParameters",
-    "combine",
-    "mixed_distances",
-    "parameter_distances",
-    "parse_weights",
-    "scored_parameters",
-]
+    "COMPARED", "EMBEDDING", "WEIGHTS", "NormalScores", "ScoredParameters", "combine", "mixed_distances",
+    "parameter_distances", "parse_weights", "scored_parameters",
+]  # fmt: skip
 
 #: the parameters that are compared where no weights are given
 COMPARED = ("tuf", "r", "psep", "tpf", "tnf", "sigma", "alpha", "grad")

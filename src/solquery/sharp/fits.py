@@ -35,16 +35,9 @@ from .unreadable import UnreadableFits
 from .wcs import Coordinates, Place, coordinates_of, with_scale
 
 __all__ = [
-    "ReadOptions",
-    "UnreadableFits",
-    "images_of_array",
-    "load_checked",
-    "load_image",
-    "pair",
-    "patch_of_image",
-    "quality_fault",
-    "read_sharp",
-]
+    "ReadOptions", "UnreadableFits", "images_of_array", "load_checked", "load_image", "pair", "patch_of_image",
+    "quality_fault", "read_sharp",
+]  # fmt: skip
 
 #: no field on the Sun comes near this; beyond it the file is damaged or not in gauss
 _LARGEST_GAUSS = 65504.0

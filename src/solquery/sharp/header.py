@@ -22,27 +22,10 @@ if TYPE_CHECKING:
     from astropy.io.fits import ImageHDU
 
 __all__ = [
-    "ARRAY",
-    "LIMITS",
-    "RSUN_MM",
-    "STRUCTURE",
-    "FromName",
-    "coordinates",
-    "credit_of",
-    "from_name",
-    "identity",
-    "is_told",
-    "kept",
-    "noaa_of",
-    "nominal_of",
-    "number",
-    "readable",
-    "says_something",
-    "stem",
-    "text",
-    "time_of",
+    "ARRAY", "LIMITS", "RSUN_MM", "STRUCTURE", "FromName", "coordinates", "credit_of", "from_name", "identity",
+    "is_told", "kept", "noaa_of", "nominal_of", "number", "readable", "says_something", "stem", "text", "time_of",
     "whole",
-]
+]  # fmt: skip
 
 #: functions that give names and texts of what limits a patch; the package puts `solquery.sharp.caveats` here, which
 #: measures and so stands above what writes headers

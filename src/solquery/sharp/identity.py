@@ -16,15 +16,9 @@ import numpy as np
 from ..aliases import Keywords
 
 __all__ = [
-    "Identity",
-    "definitive_of",
-    "id_of_file",
-    "identify",
-    "instrument_of",
-    "near_real_time_of",
-    "record_of",
+    "Identity", "definitive_of", "id_of_file", "identify", "instrument_of", "near_real_time_of", "record_of",
     "series_of",
-]
+]  # fmt: skip
 
 _SERIES = re.compile(r"^(?P<series>(?:hmi|mdi|[a-z]\w*)\.[a-z]\w*?)\.\d+\.\d{8}_\d{6}_TAI\.", re.IGNORECASE)
 _SERIES_KEYWORDS = ("SERIES", "SERIESNM", "DRMS_SER", "SERIESNA")

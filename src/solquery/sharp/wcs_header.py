@@ -10,19 +10,9 @@ from ..aliases import Header, Keywords
 from .unreadable import UnreadableFits
 
 __all__ = [
-    "ANGLES",
-    "LENGTHS_MM",
-    "PAIRS",
-    "PARTNERS",
-    "RSUN_MM",
-    "SKY_KEYWORDS",
-    "axis_types",
-    "axis_unit",
-    "has_steps",
-    "number",
-    "sky_header",
-    "text",
-]
+    "ANGLES", "LENGTHS_MM", "PAIRS", "PARTNERS", "RSUN_MM", "SKY_KEYWORDS", "axis_types", "axis_unit", "has_steps",
+    "number", "sky_header", "text",
+]  # fmt: skip
 
 RSUN_MM = 696.0
 PAIRS = {"CRLN": "CRLT", "HGLN": "HGLT", "HPLN": "HPLT"}

@@ -29,16 +29,9 @@ else:
     torch = deferred("torch")
 
 __all__ = [
-    "LatentTable",
-    "SteeringError",
-    "SteeringWarning",
-    "as_latents",
-    "clamp_norm",
-    "measure_latents",
-    "prior_norm_range",
-    "render",
-    "sample_latents",
-]
+    "LatentTable", "SteeringError", "SteeringWarning", "as_latents", "clamp_norm", "measure_latents",
+    "prior_norm_range", "render", "sample_latents",
+]  # fmt: skip
 
 #: latents per pass: small batches stay in the cache
 _BATCH = 25

@@ -26,17 +26,9 @@ if TYPE_CHECKING:
     from ..protocols import Model
 
 __all__ = [
-    "DOMAINS",
-    "NATIVE_KEY",
-    "NativeEstimate",
-    "NativeScale",
-    "measure_both",
-    "measure_native",
-    "measure_native_latents",
-    "native_estimates",
-    "native_quantities",
-    "native_scale_of",
-]
+    "DOMAINS", "NATIVE_KEY", "NativeEstimate", "NativeScale", "measure_both", "measure_native",
+    "measure_native_latents", "native_estimates", "native_quantities", "native_scale_of",
+]  # fmt: skip
 
 #: where a model's metadata holds the curves
 NATIVE_KEY = "native_scale"

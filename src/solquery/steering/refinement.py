@@ -23,16 +23,9 @@ if TYPE_CHECKING:
     from .directions import Directions
 
 __all__ = [
-    "EVALUATIONS",
-    "REPORT_EVERY",
-    "Refinement",
-    "best_start",
-    "candidates",
-    "lead",
-    "most_evaluations",
-    "refine",
+    "EVALUATIONS", "REPORT_EVERY", "Refinement", "best_start", "candidates", "lead", "most_evaluations", "refine",
     "rounded",
-]
+]  # fmt: skip
 
 #: one step of the optimiser in local noise: what moves the whole picture when it is of the latent vector moves a pixel
 #: or two of a coarse map when it is of the noise

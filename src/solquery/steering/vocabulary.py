@@ -20,21 +20,9 @@ if TYPE_CHECKING:
     from astropy.units import Quantity
 
 __all__ = [
-    "DERIVED",
-    "VOCABULARY",
-    "Derived",
-    "Target",
-    "UnknownWord",
-    "as_target",
-    "in_grid_unit",
-    "measured_names",
-    "number_or_quantity",
-    "parse_description",
-    "quantities",
-    "unit_of_target",
-    "vocabulary",
-    "with_derived",
-]
+    "DERIVED", "VOCABULARY", "Derived", "Target", "UnknownWord", "as_target", "in_grid_unit", "measured_names",
+    "number_or_quantity", "parse_description", "quantities", "unit_of_target", "vocabulary", "with_derived",
+]  # fmt: skip
 
 
 class UnknownWord(SteeringError):

@@ -24,16 +24,9 @@ from .magnetogram import LIMIT_GAUSS, grey_bar, show_field, stretched
 from .retrieval import METHODS, PARAMETERS
 
 __all__ = [
-    "KIND_COLOURS",
-    "METHOD_LABELS",
-    "figure_correlations",
-    "figure_joint",
-    "figure_patch",
-    "figure_zoo",
-    "png",
-    "prefixed",
-    "tile_png",
-]
+    "KIND_COLOURS", "METHOD_LABELS", "figure_correlations", "figure_joint", "figure_patch", "figure_zoo", "png",
+    "prefixed", "tile_png",
+]  # fmt: skip
 
 KIND_COLOURS = {"real": "#0a7d78", "simulated": "#b8640b", "generated": "#6b46c1"}
 METHOD_LABELS = {"ssl": "Self-supervised", "hybrid": "Hybrid", "euclidean": "Euclidean", "mahalanobis": "Mahalanobis"}

@@ -27,13 +27,9 @@ if TYPE_CHECKING:
     from .retrieval import RetrievalStudy
 
 __all__ = [
-    "changed_copies",
-    "conditional",
-    "epoch_choices",
-    "rank_probability",
-    "sigma_of_mean_zero",
+    "changed_copies", "conditional", "epoch_choices", "rank_probability", "sigma_of_mean_zero",
     "similarity_differences",
-]
+]  # fmt: skip
 
 Folders = Mapping[str, Path]
 

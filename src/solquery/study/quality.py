@@ -34,14 +34,8 @@ if TYPE_CHECKING:
     from ..steering import EntanglementTable
 
 __all__ = [
-    "HeldOut",
-    "QualityError",
-    "QualityStudy",
-    "figure_leaks",
-    "figure_quality",
-    "read_held_out",
-    "run_quality",
-]
+    "HeldOut", "QualityError", "QualityStudy", "figure_leaks", "figure_quality", "read_held_out", "run_quality",
+]  # fmt: skip
 
 Progress = Callable[[str, float], None]
 #: generated patches whose nearest training patch is looked for

@@ -19,18 +19,8 @@ from ..physics import unit_of
 from .figures import png, tile_png
 
 __all__ = [
-    "Picture",
-    "badge",
-    "caption_of",
-    "figure",
-    "page",
-    "quantity",
-    "row_of_tiles",
-    "section",
-    "table",
-    "tile",
-    "wide",
-]
+    "Picture", "badge", "caption_of", "figure", "page", "quantity", "row_of_tiles", "section", "table", "tile", "wide",
+]  # fmt: skip
 
 _SUPERSCRIPT = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
 

@@ -26,15 +26,9 @@ if TYPE_CHECKING:
     from ..steering.projection import Projection
 
 __all__ = [
-    "figure_curves",
-    "figure_inversions",
-    "figure_parameters",
-    "figure_plane",
-    "figure_rows",
-    "figure_strips",
-    "near_lines",
-    "write_figure",
-]
+    "figure_curves", "figure_inversions", "figure_parameters", "figure_plane", "figure_rows", "figure_strips",
+    "near_lines", "write_figure",
+]  # fmt: skip
 
 _SMALL = {"fontsize": 8}
 _LINES = {"tuf": "#1f5fa8", "r": "#c2762b", "psep": "#0a7d78"}

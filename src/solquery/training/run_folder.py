@@ -32,15 +32,9 @@ from .events import Events
 from .process_group import ProcessGroup
 
 __all__ = [
-    "RunFolder",
-    "TrainingError",
-    "batch_order",
-    "begun_from",
-    "export_weights",
-    "sheet_of",
-    "trim_stats",
+    "RunFolder", "TrainingError", "batch_order", "begun_from", "export_weights", "sheet_of", "trim_stats",
     "write_then_rename",
-]
+]  # fmt: skip
 
 #: snapshots of the weights are kept at multiples of so many steps, later of twice, four times … as many
 KEEP_STEPS = 256
