@@ -88,7 +88,7 @@ class Ours:
 
     def __init__(self, device: torch.device, shared: bool, precision: str = "fp32") -> None:
         config = GeneratorConfig(shared_batch=shared, precision=precision)
-        self.state = _Adversaries(config, None, SHAPE, 0, ProcessGroup(device=device))
+        self.state = _Adversaries(config, np.empty((0, *SHAPE), np.float32), SHAPE, 0, ProcessGroup(device=device))
 
     def step(self, real: torch.Tensor) -> None:
         state = self.state
@@ -140,7 +140,7 @@ def gradient_errors(kind: torch.dtype = torch.float32) -> dict[str, tuple[float,
 
 def _gradient_errors(kind: torch.dtype) -> dict[str, tuple[float, float]]:
     torch.manual_seed(0)
-    ours = _Adversaries(GeneratorConfig(), None, SHAPE, 0, ProcessGroup())
+    ours = _Adversaries(GeneratorConfig(), np.empty((0, *SHAPE), np.float32), SHAPE, 0, ProcessGroup())
     # spots, and not noise: between noise and the faint output of fresh weights a gradient is a small difference of
     # large numbers in any precision
     real = F.interpolate(torch.randn(BATCH, 1, 8, 8), size=SHAPE, mode="bicubic").clamp(-1, 1)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from solquery import model as model_module
-from solquery import model_files
+from solquery import model_files, model_parts
 from solquery.config import Preset, get_preset
 from solquery.config.renamed import RENAMED
 from solquery.encoder.networks import build_encoder
@@ -55,7 +55,8 @@ def folder(made, tmp_path):
 @pytest.fixture
 def shipped(monkeypatch, tmp_path):
     place = tmp_path / "shipped"
-    monkeypatch.setattr(model_module, "SHIPPED", place)
+    for module in (model_module, model_parts):
+        monkeypatch.setattr(module, "SHIPPED", place)
     return place
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .aliases import Document
 from .physics import get_parameter
 from .steering.directions import Directions, LatentTable, fit_directions
 from .steering.latents import SteeringError, measure_latents
@@ -51,7 +52,7 @@ def extend_directions(model: Model, names: Iterable[str], seed: int = 0) -> Dire
     values = measure_latents(model.generator, model.preset, old.table.z, wanted)
     table = LatentTable(old.table.z, values, physical=old.table.physical)
     new = fit_directions(table, wanted, seed=seed)
-    joined: dict[str, Any] = {row: np.concatenate([getattr(old, row), getattr(new, row)]) for row in _ROWS}
+    joined: Document = {row: np.concatenate([getattr(old, row), getattr(new, row)]) for row in _ROWS}
     return Directions(
         (*old.names, *new.names),
         np.concatenate([old.normals, new.normals]),

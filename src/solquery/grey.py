@@ -7,9 +7,8 @@ fields stay as they are.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
+from numpy.typing import ArrayLike
 
 __all__ = ["LIMIT_GAUSS", "SOFT_GAUSS", "grey_png", "stretched"]
 
@@ -18,13 +17,13 @@ LIMIT_GAUSS = 1000.0
 SOFT_GAUSS = 150.0
 
 
-def stretched(field_gauss: Any) -> np.ndarray:
+def stretched(field_gauss: ArrayLike) -> np.ndarray:
     """Grey of a field of any shape in gauss: -1 black, 0 mid-grey (missing pixels, too), 1 white; float32."""
     field = np.clip(np.nan_to_num(np.asarray(field_gauss, dtype=np.float32)), -LIMIT_GAUSS, LIMIT_GAUSS)
     return np.arcsinh(field / SOFT_GAUSS) / np.float32(np.arcsinh(LIMIT_GAUSS / SOFT_GAUSS))
 
 
-def grey_png(field_gauss: Any, largest_px: int = 512) -> bytes:
+def grey_png(field_gauss: ArrayLike, largest_px: int = 512) -> bytes:
     """A field (H, W) in gauss as a PNG in grey, one pixel each; a field that is too large is thinned out.
 
     Parameters

@@ -33,7 +33,7 @@ class _Refusal:
     def __init__(self, package: str) -> None:
         self._package = package
 
-    def find_spec(self, name: str, path: Any = None, target: Any = None) -> None:
+    def find_spec(self, name: str, path: object = None, target: object = None) -> None:
         if name == self._package:
             raise ModuleNotFoundError(f"{name} is not to be loaded here", name=name)
 
@@ -61,7 +61,7 @@ def without_spared() -> Iterator[None]:
 class _Package(ModuleType):
     """A package that does not take a submodule for the public name that it shares."""
 
-    def __setattr__(self, name: str, value: Any) -> None:
+    def __setattr__(self, name: str, value: object) -> None:
         # the import of a submodule binds it in its package
         if not (isinstance(value, ModuleType) and name in self.__dict__.get("_MODULE_OF", ())):
             super().__setattr__(name, value)

@@ -10,12 +10,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from . import physics
 from .lazy import deferred
 from .patch import Patch
+from .physics.given import is_tensor
 from .physics.observed import measure_within, region_window
-from .physics.registry import is_tensor
 
 if TYPE_CHECKING:
     import torch
@@ -31,12 +32,12 @@ else:
 __all__ = ["measure", "qtable", "quantities", "uncertainty"]
 
 
-def _is_array(what: Any) -> bool:
+def _is_array(what: object) -> bool:
     """Whether something is a field, or several, and no patch."""
     return isinstance(what, np.ndarray | list | tuple) or is_tensor(what)
 
 
-def _field_and_scale(what: Any, scale_mm: Any) -> tuple[Any, Any, Window | None]:
+def _field_and_scale(what: object, scale_mm: ArrayLike | None) -> tuple[Any, Any, Window | None]:
     """Fields in gauss, their scale, and where the region lies (`solquery.physics.region_window`).
 
     Of arrays and Quantities as given, which say nothing of a region; else of the patch that `what` stands for.
@@ -52,7 +53,7 @@ def _field_and_scale(what: Any, scale_mm: Any) -> tuple[Any, Any, Window | None]
     return *bare(what, scale_mm), window
 
 
-def _patch(what: Any) -> Patch:
+def _patch(what: object) -> Patch:
     if isinstance(what, Patch):
         return what
     from .sharp.as_patch import as_patch
@@ -60,7 +61,9 @@ def _patch(what: Any) -> Patch:
     return as_patch(what)
 
 
-def measure(what: Any, scale_mm: Any = None, names: Iterable[str] | str | None = None) -> dict[str, Tensor]:
+def measure(
+    what: object, scale_mm: ArrayLike | None = None, names: Iterable[str] | str | None = None
+) -> dict[str, Tensor]:
     """Measure physical parameters of a patch, or of a batch of fields of equal size.
 
     Parameters
@@ -102,8 +105,8 @@ def measure(what: Any, scale_mm: Any = None, names: Iterable[str] | str | None =
 
 
 def uncertainty(
-    what: Any,
-    scale_mm: Any = None,
+    what: object,
+    scale_mm: ArrayLike | None = None,
     noise_gauss: float | str | Quantity | None = None,
     names: Iterable[str] | None = None,
     samples: int = 32,
@@ -133,7 +136,9 @@ def uncertainty(
     return physics.uncertainty(fields, scale_mm, noise_gauss, names, samples, seed, window)
 
 
-def quantities(what: Any, scale: Any = None, names: Iterable[str] | str | None = None) -> dict[str, Quantity]:
+def quantities(
+    what: object, scale: ArrayLike | None = None, names: Iterable[str] | str | None = None
+) -> dict[str, Quantity]:
     """Parameters of what `measure` measures as astropy Quantities, scalar for one field, (N,) for a batch.
 
     Examples
@@ -148,7 +153,7 @@ def quantities(what: Any, scale: Any = None, names: Iterable[str] | str | None =
 
 
 def qtable(
-    patches: Any,
+    patches: object,
     names: Iterable[str] | None = None,
     noise_gauss: float | None = None,
     more: Mapping[str, Iterable[Any]] | None = None,
@@ -194,7 +199,8 @@ def qtable(
     return of_patches(rows, names, noise_gauss, more, errors or None)
 
 
-def _several(patches: Any) -> Iterator[Any]:
+def _several(patches: object) -> Iterator[object]:
     """One thing that stands for a patch, or several, as several."""
-    single = isinstance(patches, str | Patch) or not isinstance(patches, Iterable)
-    return iter([patches] if single or hasattr(patches, "to_patch") else patches)
+    if isinstance(patches, str | Patch) or hasattr(patches, "to_patch") or not isinstance(patches, Iterable):
+        return iter([patches])
+    return iter(patches)

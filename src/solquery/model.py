@@ -6,18 +6,17 @@ import builtins
 import dataclasses
 import hashlib
 import json
-import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from copy import copy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .aliases import Array, Document
 from .config import EncoderConfig, GeneratorConfig, Preset, get_preset, validated
 from .io import first_line
 from .lazy import deferred
-from .model_encoder import in_use, load_registered, name_to_store, plugged
 from .model_files import (
     FORMAT,
     MANIFEST,
@@ -36,11 +35,12 @@ from .model_files import (
     stored_state,
     write_folder,
 )
+from .model_parts import NAME, SHIPPED, built, in_use, load_directions, load_encoder, name_to_store, plugged, sibling
 from .physics import measure_on_grid
 
 if TYPE_CHECKING:
     import torch
-    from torch import nn
+    from torch import Tensor, nn
 
     from .steering.directions import Directions
     from .steering.native_scale import NativeScale
@@ -51,10 +51,8 @@ __all__ = ["DEFAULT", "Model", "ModelError", "state_hash"]
 
 #: the model that is used where none is named
 DEFAULT = "physical"
-SHIPPED = Path(__file__).parent / "models"
 
 _OWN_KEYS = ("format", "version", "name", "preset", "generator", "inference", "encoder", "directions", "files", "hash")
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 
 class Model:
@@ -92,10 +90,10 @@ class Model:
         generator: nn.Module,
         encoder: nn.Module | None = None,
         directions: Directions | None = None,
-        metadata: dict[str, Any] | None = None,
-        inference: Any = None,
+        metadata: Document | None = None,
+        inference: nn.Module | None = None,
     ) -> None:
-        if not isinstance(name, str) or not _NAME.fullmatch(name):
+        if not isinstance(name, str) or not NAME.fullmatch(name):
             raise ModelError(f"a model's name is made of letters, digits, '-', '_' and '.', got {name!r}")
         self.name = name
         self.preset = get_preset(preset)
@@ -166,7 +164,7 @@ class Model:
             self._encoder_hash = state_hash(self.encoder), writes
         return self._encoder_hash[0]
 
-    def with_encoder(self, encoder: Any) -> Model:
+    def with_encoder(self, encoder: str | Callable[[Tensor], Tensor]) -> Model:
         """The same model with another encoder, which embeds archives and queries from then on.
 
         Parameters
@@ -199,7 +197,7 @@ class Model:
         other.encoder, other.hash, other._encoder_hash = in_use(as_encoder(encoder, self.preset)), None, None
         return other
 
-    def measure(self, x: Any, names: Iterable[str] | str | None = None) -> dict[str, np.ndarray]:
+    def measure(self, x: Array, names: Iterable[str] | str | None = None) -> dict[str, np.ndarray]:
         """Physical parameters of patches on this model's grid; `native` gives them at native scale.
 
         Parameters
@@ -229,7 +227,7 @@ class Model:
         x = self._images(x)
         return {name: values.numpy() for name, values in measure_on_grid(x, self.preset, names).items()}
 
-    def native(self, x: Any, names: Iterable[str] | str | None = None) -> dict[str, np.ndarray]:
+    def native(self, x: Array, names: Iterable[str] | str | None = None) -> dict[str, np.ndarray]:
         """Physical parameters of patches at native scale, as estimated from this model's grid.
 
         Parameters, returned values and errors as of `measure`. A parameter that the model was not calibrated for is
@@ -239,7 +237,7 @@ class Model:
 
         return measure_native(self, self._images(x), names)
 
-    def _images(self, x: Any) -> Any:
+    def _images(self, x: Array) -> Array:
         """(H, W) or (N, H, W) in preset units, of what `measure` takes."""
         if isinstance(x, np.ndarray | torch.Tensor) and x.ndim > 1:
             return x
@@ -278,28 +276,16 @@ class Model:
         if folder.exists() and not (folder.is_dir() and (is_model(folder) or not any(folder.iterdir()))):
             raise ModelError(f"{folder} is no model and not empty; nothing was written, choose another folder")
         contents = {"generator.safetensors": pack(stored_state(self.generator))}
-        encoder: dict[str, Any] | None = None
-        if self.encoder is not None:
-            encoder = {"config": dataclasses.asdict(self.preset.encoder), "weights": self.encoder_hash}
-            if plugged(self.encoder):
-                encoder["registered"] = name_to_store(self.name, self.encoder, encoder_from)
-            elif encoder_from is None:
-                contents["encoder.safetensors"] = pack(stored_state(self.encoder))
-            else:
-                other = _sibling(folder, encoder_from)
-                theirs = read_manifest(other).get("encoder") or {}
-                if theirs.get("weights") != self.encoder_hash or {"from", "registered"} & set(theirs):
-                    raise ModelError(f"{other} does not hold the encoder of {self.name!r}; save without encoder_from")
-                encoder["from"] = encoder_from
-        elif encoder_from is not None:
-            raise ModelError(f"model {self.name!r} has no encoder that could come from {encoder_from!r}")
+        encoder = self._encoder_record(folder, encoder_from)
+        if encoder is not None and not {"from", "registered"} & set(encoder):
+            contents["encoder.safetensors"] = pack(stored_state(self.encoder))
         if self.inference is not None:
             contents["inference.safetensors"] = pack(stored_state(self.inference))
         directions = None
         if self._directions is not None:
             contents["directions.safetensors"] = pack_arrays(self._directions.tensors())
             directions = {"names": [*self._directions.names], "table_rows": len(self._directions.table)}
-        document: dict[str, Any] = {
+        document: Document = {
             "format": FORMAT,
             "version": VERSION,
             "name": self.name,
@@ -323,6 +309,23 @@ class Model:
         write_folder(folder, {**contents, MANIFEST: (json.dumps(document, indent=1) + "\n").encode()})
         self.hash = document["hash"]
         return folder
+
+    def _encoder_record(self, folder: Path, encoder_from: str | None) -> Document | None:
+        """What the document of a model in `folder` says of the encoder, and where it is, if in no file of its own."""
+        if self.encoder is None:
+            if encoder_from is not None:
+                raise ModelError(f"model {self.name!r} has no encoder that could come from {encoder_from!r}")
+            return None
+        record = {"config": dataclasses.asdict(self.preset.encoder), "weights": self.encoder_hash}
+        if plugged(self.encoder):
+            return {**record, "registered": name_to_store(self.name, self.encoder, encoder_from)}
+        if encoder_from is None:
+            return record
+        other = sibling(folder, encoder_from)
+        theirs = read_manifest(other).get("encoder") or {}
+        if theirs.get("weights") != self.encoder_hash or {"from", "registered"} & set(theirs):
+            raise ModelError(f"{other} does not hold the encoder of {self.name!r}; save without encoder_from")
+        return {**record, "from": encoder_from}
 
     @classmethod
     def load(cls, where: str | Path | None = None, *, preset: str | Preset | None = None) -> Model:
@@ -363,14 +366,14 @@ class Model:
         from .generator.inference import build_inference
         from .generator.registry import build_generator
 
-        generator = _build(build_generator, generator_config, full.shape, where=folder)
+        generator = built(build_generator, generator_config, full.shape, where=folder)
         fill(generator, files.get("generator.safetensors"), folder / "generator.safetensors")
-        encoder = _load_encoder(folder, encoder_record, full, files)
+        encoder = load_encoder(folder, encoder_record, full, files)
         inference = None
         if document.get("inference"):
-            inference = _build(build_inference, generator_config, full.shape, where=folder)
+            inference = built(build_inference, generator_config, full.shape, where=folder)
             fill(inference, files.get("inference.safetensors"), folder / "inference.safetensors")
-        directions = _load_directions(folder, directions_record, files, int(generator.latent_dim), full.physical)
+        directions = load_directions(folder, directions_record, files, int(generator.latent_dim), full.physical)
         metadata = {key: value for key, value in document.items() if key not in _OWN_KEYS}
         try:
             model = cls(name, full, generator, encoder, directions, metadata, inference)
@@ -396,66 +399,3 @@ def _find(where: str | Path | None) -> Path:
         return folder
     shipped = ", ".join(Model.list()) or "none in this installation"
     raise ModelError(f"no model at {folder}; name a folder, or one that ships with the package: {shipped}")
-
-
-def _sibling(folder: Path, name: str) -> Path:
-    """Folder of the model `name` that lies beside `folder`, or that ships with the package."""
-    if isinstance(name, str) and _NAME.fullmatch(name):
-        for place in (folder.parent / name, SHIPPED / name):
-            if is_model(place) and place.absolute() != folder.absolute():
-                return place
-    raise ModelError(f"{folder} shares the encoder of model {name!r}, which is neither beside it nor shipped; add it")
-
-
-def _build(build: Any, *arguments: Any, where: Path) -> nn.Module:
-    """A network that gets its weights afterwards; the global random state stays as it was."""
-    try:
-        with torch.random.fork_rng(devices=[]):
-            return build(*arguments)
-    except (ValueError, RuntimeError) as error:
-        raise ModelError(f"{where}: its network cannot be built: {first_line(error)}") from None
-
-
-def _load_encoder(
-    folder: Path, record: dict[str, Any] | None, preset: Preset, files: dict[str, bytes]
-) -> nn.Module | None:
-    if not record:
-        return None
-    if "registered" in record:
-        return load_registered(folder, record, preset)
-    data, source = files.get("encoder.safetensors"), folder
-    if "from" in record:
-        source = _sibling(folder, record["from"])
-        theirs = read_manifest(source)
-        if (theirs.get("encoder") or {}).get("weights") != record.get("weights"):
-            raise ModelError(f"{folder} needs another encoder than the one {source} holds; restore or train both again")
-        data = read_files(source, theirs).get("encoder.safetensors")
-
-    from .encoder.networks import build_encoder
-
-    encoder = _build(build_encoder, preset.encoder, where=folder)
-    fill(encoder, data, source / "encoder.safetensors")
-    return encoder
-
-
-def _load_directions(
-    folder: Path, record: dict[str, Any] | None, files: dict[str, bytes], latent_dim: int, physical: bool
-) -> Directions | None:
-    if not record:
-        return None
-    from safetensors import SafetensorError
-    from safetensors.numpy import load as unpack
-
-    from .steering.directions import Directions
-
-    path = folder / "directions.safetensors"
-    try:
-        arrays: dict[str, np.ndarray] = unpack(files[path.name])
-        directions = Directions.from_tensors(record["names"], arrays, physical)
-    except (KeyError, ValueError, SafetensorError) as error:
-        raise ModelError(f"{path} does not hold directions: {first_line(error)}; fit them again") from None
-    if directions.latent_dim != latent_dim:
-        raise ModelError(
-            f"{path} has {directions.latent_dim} latent numbers, the generator {latent_dim}; fit them again"
-        )
-    return directions

@@ -7,8 +7,9 @@ import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from .aliases import Document
 from .config import PRESETS, EncoderConfig, Preset, preset_of_run, validated
 from .errors import SolqueryError
 from .model import Model
@@ -71,7 +72,7 @@ def build_model(
             f"{generator} makes patches of {shape[0]} x {shape[1]}, preset {base.name!r} has {base.shape[0]} x "
             f"{base.shape[1]}; name the preset it was trained with"
         )
-    provenance: dict[str, Any] = {"generator": run_story(generator)}
+    provenance: Document = {"generator": run_story(generator)}
     trained_as = provenance["generator"].get("provenance", {}).get("preset", base.name)
     if trained_as not in PRESETS or preset_of_run(trained_as, shape) != base:
         raise SolqueryError(f"{generator} was trained with preset {trained_as!r}; build with --preset {trained_as}")
@@ -91,7 +92,7 @@ def build_model(
     return model
 
 
-def _encoder(source: str | Path | Model) -> tuple[EncoderConfig, nn.Module, dict[str, Any]]:
+def _encoder(source: str | Path | Model) -> tuple[EncoderConfig, nn.Module, Document]:
     """Settings and encoder of a run or a model, and where it comes from."""
     from .encoder.training import load_encoder
 
@@ -106,7 +107,7 @@ def _encoder(source: str | Path | Model) -> tuple[EncoderConfig, nn.Module, dict
     return config, load_encoder(folder), story
 
 
-def run_story(run: Path) -> dict[str, Any]:
+def run_story(run: Path) -> Document:
     """What a run folder tells about itself: settings, what it began with, and its last statistics."""
     try:
         resolved = json.loads((run / "config.json").read_text())
@@ -120,8 +121,8 @@ def run_story(run: Path) -> dict[str, Any]:
     return {"run": run.resolve().name, **more, "last": last_line(run)}
 
 
-def last_line(run: Path) -> dict[str, Any]:
+def last_line(run: Path) -> Document:
     """The last statistics of a run folder; empty where there are none."""
     lines = (run / "stats.jsonl").read_text().splitlines() if (run / "stats.jsonl").exists() else []
-    found: dict[str, Any] = json.loads(lines[-1]) if lines else {}
+    found: Document = json.loads(lines[-1]) if lines else {}
     return found

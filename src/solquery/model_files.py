@@ -10,8 +10,9 @@ import shutil
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from .aliases import Document, Entries
 from .config import PRESETS, Preset, get_preset
 from .errors import SolqueryError
 from .io import first_line
@@ -24,23 +25,9 @@ else:
     torch = deferred("torch")
 
 __all__ = [
-    "FORMAT",
-    "MANIFEST",
-    "VERSION",
-    "ModelError",
-    "document_hash",
-    "fill",
-    "is_model",
-    "manifest_of",
-    "preset_record",
-    "read_files",
-    "read_manifest",
-    "recorded_preset",
-    "same_preset",
-    "state_hash",
-    "stored_state",
-    "write_folder",
-]
+    "FORMAT", "MANIFEST", "VERSION", "ModelError", "document_hash", "fill", "is_model", "manifest_of", "preset_record",
+    "read_files", "read_manifest", "recorded_preset", "same_preset", "state_hash", "stored_state", "write_folder",
+]  # fmt: skip
 
 FORMAT = "solquery-bundle"
 VERSION = 1
@@ -75,13 +62,13 @@ def state_hash(module: nn.Module) -> str:
     return digest.hexdigest()
 
 
-def document_hash(document: dict[str, Any]) -> str:
+def document_hash(document: Document) -> str:
     """Hash of model.json without its own hash; the files' hashes are in it, so that this one covers everything."""
     rest = {key: value for key, value in document.items() if key != "hash"}
     return hashlib.sha256(json.dumps(rest, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
-def preset_record(preset: Preset) -> dict[str, Any]:
+def preset_record(preset: Preset) -> Document:
     """What of a preset decides the meaning of network units."""
     record = dataclasses.asdict(preset)
     del record["generator"], record["encoder"]
@@ -101,14 +88,14 @@ def write_folder(folder: Path, contents: Mapping[str, bytes]) -> None:
         shutil.rmtree(made, ignore_errors=True)
 
 
-def same_preset(stored: Mapping[str, Any], preset: Preset) -> bool:
+def same_preset(stored: Entries, preset: Preset) -> bool:
     """Whether a stored record means this preset; settings younger than the record must have their defaults."""
     record = preset_record(preset)
     defaults = preset_record(Preset(preset.name))
     return set(stored) <= set(record) and all(stored.get(key, defaults[key]) == record[key] for key in record)
 
 
-def recorded_preset(stored: Mapping[str, Any]) -> Preset:
+def recorded_preset(stored: Entries) -> Preset:
     """The preset that a stored record means: that of its name, or the one that the name stood for when it was stored.
 
     ``physical`` was a square grid once, which is ``physical-square`` now.
@@ -150,7 +137,7 @@ def is_model(folder: str | Path | None) -> bool:
     return folder is not None and manifest_of(folder).is_file()
 
 
-def read_manifest(folder: Path) -> dict[str, Any]:
+def read_manifest(folder: Path) -> Document:
     """model.json, of the right format and undamaged."""
     path = manifest_of(folder)
     try:
@@ -173,7 +160,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     return document
 
 
-def read_files(folder: Path, document: dict[str, Any]) -> dict[str, bytes]:
+def read_files(folder: Path, document: Document) -> dict[str, bytes]:
     """Contents of the weight files, checked against size and hash."""
     out = {}
     records = document.get("files")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .aliases import Document
 from .notebook import GREY, picture, rows_of
 
 if TYPE_CHECKING:
@@ -67,8 +68,8 @@ class Patch:
     mu: float = float("nan")
     quality: int = 0
     # the attribute `field` is an annotation only: the name is still that of dataclasses here
-    keywords: dict[str, Any] = field(default_factory=dict)  # type: ignore[operator]
-    truth: dict[str, Any] = field(default_factory=dict)  # type: ignore[operator]
+    keywords: Document = field(default_factory=dict)  # type: ignore[operator]
+    truth: Document = field(default_factory=dict)  # type: ignore[operator]
     credit: str = ""
     file: str = ""
 

@@ -13,19 +13,14 @@ import sys
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from .aliases import Document
 from .errors import NameTaken, SolqueryError
 
 __all__ = [
-    "ENVIRONMENT",
-    "PluginError",
-    "Registry",
-    "add_registry",
-    "load_from_environment",
-    "load_plugin",
-    "plugin_names",
-]
+    "ENVIRONMENT", "PluginError", "Registry", "add_registry", "load_from_environment", "load_plugin", "plugin_names",
+]  # fmt: skip
 
 #: files to load when the package's physics is imported, as in PATH; worker processes find them here
 ENVIRONMENT = "SOLQUERY_PLUGINS"
@@ -35,11 +30,11 @@ class Registry(NamedTuple):
     """How the names of one kind are read and put back."""
 
     #: name to what is registered under it
-    snapshot: Callable[[], dict[str, Any]]
+    snapshot: Callable[[], Document]
     #: make the names what they were at a snapshot
-    restore: Callable[[dict[str, Any]], None]
+    restore: Callable[[Document], None]
     #: those of the package, which a plug-in must leave alone
-    own: Callable[[], dict[str, Any]]
+    own: Callable[[], Document]
 
 
 _REGISTRIES: dict[str, Registry] = {}
@@ -67,7 +62,7 @@ def _names(found: dict[str, tuple[str, ...]]) -> tuple[str, ...]:
     return tuple(name for kind in sorted(found, reverse=True) for name in found[kind])
 
 
-def _made(before: dict[str, dict[str, Any]], file: Path) -> dict[str, tuple[str, ...]]:
+def _made(before: dict[str, Document], file: Path) -> dict[str, tuple[str, ...]]:
     """What has been registered since; PluginError where a name of the package was taken."""
     out = {}
     for kind, registry in _REGISTRIES.items():

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
+from .aliases import Document
+
 if TYPE_CHECKING:
     from datetime import datetime
 
@@ -12,7 +14,7 @@ if TYPE_CHECKING:
 
     from .config import Preset
 
-__all__ = ["Encoder", "Generator", "InferenceNetwork", "Model", "Named", "PatchLike"]
+__all__ = ["Encoder", "Generator", "InferenceNetwork", "Model", "Named", "PatchLike", "Patches"]
 
 
 class Generator(Protocol):
@@ -33,6 +35,23 @@ class Encoder(Protocol):
 
     def __call__(self, x: Tensor) -> Tensor:
         """(N, 1, H, W) in preset units to (N, D)."""
+        ...
+
+
+class Patches(Protocol):
+    """Patches (N, H, W) in preset units that are read like an array; an array is one."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(N, H, W)."""
+        ...
+
+    def __len__(self) -> int:
+        """N."""
+        ...
+
+    def __getitem__(self, rows: Any, /) -> Any:
+        """Patch of one row (H, W), or patches (n, H, W) of a slice or an array of rows."""
         ...
 
 
@@ -78,12 +97,12 @@ class Model(Protocol):
         ...
 
     @property
-    def inference(self) -> Any:
+    def inference(self) -> InferenceNetwork | None:
         """An `InferenceNetwork`, or None where the generator was trained without one."""
         ...
 
     @property
-    def metadata(self) -> dict[str, Any]:
+    def metadata(self) -> Document:
         """Provenance, metrics and whatever else was recorded; JSON."""
         ...
 
@@ -154,10 +173,10 @@ class PatchLike(Protocol):
     def quality(self) -> int: ...
 
     @property
-    def keywords(self) -> dict[str, Any]: ...
+    def keywords(self) -> Document: ...
 
     @property
-    def truth(self) -> dict[str, Any]: ...
+    def truth(self) -> Document: ...
 
     @property
     def credit(self) -> str: ...

@@ -7,9 +7,11 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, is_dataclass
 from datetime import date
-from typing import Any
+from typing import Any, SupportsFloat
 
-__all__ = ["OLD_NAMES", "json_text", "plain", "quantity", "with_old_names"]
+from .aliases import Document
+
+__all__ = ["OLD_NAMES", "finite", "json_text", "plain", "quantity", "with_old_names"]
 
 #: key of a document, and the name that it had before; both are written for one release
 OLD_NAMES = {
@@ -24,7 +26,7 @@ OLD_NAMES = {
 }
 
 
-def plain(value: Any) -> Any:
+def plain(value: object) -> Any:
     """`value` as JSON can hold it: numbers of numpy and torch unwrapped, NaN and infinity as null, dates as text."""
     if hasattr(value, "tolist") and not isinstance(value, str | bytes):  # numpy array or scalar, torch tensor
         value = value.tolist()
@@ -41,17 +43,21 @@ def plain(value: Any) -> Any:
     return value.isoformat() if isinstance(value, date) else str(value)
 
 
-def quantity(value: Any, unit: str, **more: Any) -> dict[str, Any]:
+def finite(value: SupportsFloat | None) -> float | None:
+    """A number as JSON can hold it: None for NaN, infinity and what is not known."""
+    return float(value) if value is not None and math.isfinite(float(value)) else None
+
+
+def quantity(value: SupportsFloat | None, unit: str, **more: object) -> Document:
     """A value with its unit; unknown ones (None, NaN) become null.
 
     >>> quantity(3e22, "Mx")
     {'value': 3e+22, 'unit': 'Mx'}
     """
-    value = None if value is None else float(value)
-    return {"value": plain(value), "unit": unit, **more}
+    return {"value": finite(value), "unit": unit, **more}
 
 
-def with_old_names(document: Any) -> Any:
+def with_old_names(document: object) -> Any:
     """A document whose renamed keys stand under their old names as well.
 
     >>> with_old_names({"answers": [{"requested": {"tuf": 1.0}}]})
@@ -65,6 +71,6 @@ def with_old_names(document: Any) -> Any:
     return out | {old: out[new] for new, old in OLD_NAMES.items() if new in out and old not in out}
 
 
-def json_text(document: Any, indent: int = 2) -> str:
+def json_text(document: object, indent: int = 2) -> str:
     """The document as JSON for a user, without a line break at its end."""
     return json.dumps(with_old_names(plain(document)), indent=indent, ensure_ascii=False, allow_nan=False)

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import socket
-import threading
-import time
 import warnings
 
 import pytest
@@ -22,7 +19,7 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     from starlette.testclient import TestClient
 
-from page_driver import CHROMIUM, SIZES, rest
+from page_driver import CHROMIUM, SIZES, rest, serving
 
 from solquery.app import Service, create_app
 from solquery.archive import Archive
@@ -110,19 +107,8 @@ def sample_file():
 @pytest.fixture(scope="module")
 def address(shipped_room):
     """Of a server with the shipped model, for a browser."""
-    uvicorn = pytest.importorskip("uvicorn")
-    listener = socket.socket()
-    listener.bind(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(create_app(shipped_room), log_level="critical"))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
-    thread.start()
-    while not server.started:
-        assert thread.is_alive(), "the server could not start"
-        time.sleep(0.05)
-    yield f"http://127.0.0.1:{listener.getsockname()[1]}/"
-    server.should_exit = True
-    thread.join(10)
-    listener.close()
+    with serving(shipped_room) as place:
+        yield place
 
 
 @pytest.fixture(scope="module")

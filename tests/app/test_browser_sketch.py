@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from page_driver import MARKS, SIZES, rest, state, until
+from page_driver import MARKS, SIZES, on_a_phone, rest, state, until
 
 pytest.importorskip("playwright.sync_api")
 
@@ -91,19 +91,11 @@ def test_by_keyboard_alone(opened):
 
 
 def test_by_finger_on_a_phone(browser, opened):
-    width, height = SIZES["phone"]
-    context = browser.new_context(
-        viewport={"width": width, "height": height}, has_touch=True, is_mobile=True, reduced_motion="reduce"
-    )
-    try:
-        page = context.new_page()
-        page.set_default_timeout(60_000)
-        page.goto(opened.address)
-        page.wait_for_selector("html[data-ready]", state="attached")
+    with on_a_phone(browser, opened.address) as page:
         page.locator("#welcome-close").tap()
         page.locator("#sketch").tap()
         box = page.locator("#sketch-canvas").bounding_box()
-        assert box["width"] > 0.8 * width, "the canvas takes the room there is"
+        assert box["width"] > 0.8 * SIZES["phone"][0], "the canvas takes the room there is"
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "nothing hangs over"
         page.touchscreen.tap(box["x"] + 0.15 * box["width"], box["y"] + 0.75 * box["height"])
         assert len(numbers(page)) == 3
@@ -113,5 +105,3 @@ def test_by_finger_on_a_phone(browser, opened):
         until(page, "document.getElementById('stop').hidden")
         rest(page)
         assert page.inner_text("#kind") == "generated" and "sketch=" in page.url
-    finally:
-        context.close()

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import socket
-import threading
-import time
 
 import pytest
 import torch
-from page_driver import MARKS, SIZES, box, choose, picture, rest, state, until
+from page_driver import MARKS, SIZES, box, choose, on_a_phone, picture, rest, serving, state, until
 from torch import nn
 
-from solquery.app import Service, create_app
+from solquery.app import Service
 from solquery.config import EncoderConfig, get_preset
 from solquery.encoder import build_encoder
 from solquery.model import Model
@@ -60,15 +57,7 @@ def test_axe_finds_no_violation_of_wcag_aa(opened, size, scheme):
 
 def test_a_finger_does_what_a_mouse_does(browser, opened):
     """On a phone with a touch screen and no mouse: describe, slide, look at marks, use a match, compare, go back."""
-    width, height = SIZES["phone"]
-    context = browser.new_context(
-        viewport={"width": width, "height": height}, has_touch=True, is_mobile=True, reduced_motion="reduce"
-    )
-    try:
-        page = context.new_page()
-        page.set_default_timeout(60_000)
-        page.goto(opened.address)
-        page.wait_for_selector("html[data-ready]", state="attached")
+    with on_a_phone(browser, opened.address) as page:
         rest(page)
         page.tap("#welcome-close")
         page.fill("#describe", "weak")
@@ -98,8 +87,6 @@ def test_a_finger_does_what_a_mouse_does(browser, opened):
         page.tap("#undo")
         until(page, "document.getElementById('kind').textContent === 'generated'")
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-    finally:
-        context.close()
 
 
 def test_a_whole_search_by_keyboard_alone(opened):
@@ -175,7 +162,6 @@ class Wide(nn.Module):
 
 @pytest.fixture(scope="module")
 def wide_address(shipped_room):
-    uvicorn = pytest.importorskip("uvicorn")
     preset = dataclasses.replace(
         get_preset("physical"), shape=(24, 48), scale_mm=(7.29, 7.29), encoder=EncoderConfig(width=4, embedding_dim=16)
     )
@@ -183,18 +169,8 @@ def wide_address(shipped_room):
     directions = fit_directions(sample_latents(Wide(), preset, 1000, seed=1, names=names))
     model = Model("wide", preset, Wide(), build_encoder(preset.encoder), directions)
     service = Service(model, shipped_room.catalogue.archive)
-    listener = socket.socket()
-    listener.bind(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(create_app(service), log_level="critical"))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
-    thread.start()
-    while not server.started:
-        assert thread.is_alive(), "the server could not start"
-        time.sleep(0.05)
-    yield f"http://127.0.0.1:{listener.getsockname()[1]}/"
-    server.should_exit = True
-    thread.join(10)
-    listener.close()
+    with serving(service) as place:
+        yield place
 
 
 @pytest.mark.parametrize("size", list(SIZES))

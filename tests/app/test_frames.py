@@ -8,31 +8,15 @@ from urllib.parse import parse_qs, urlparse
 
 import numpy as np
 import pytest
+from answers import latent, ok, refused
 from empty_fits import empty_file
 
 from solquery.app.closeness import closeness_of
 from solquery.app.links import fetch_line, links_of, record_set
 from solquery.app.records import sigmas_apart
 from solquery.app.uploads import read_upload
-from solquery.steering import encode_latent
 
 pytestmark = pytest.mark.filterwarnings("ignore::solquery.steering.SteeringWarning")
-
-
-def latent(seed):
-    return encode_latent(np.random.default_rng(seed).standard_normal(16))
-
-
-def ok(response):
-    assert response.status_code == 200, response.text[:500]
-    return response
-
-
-def refused(response, status, kind=None):
-    assert response.status_code == status, response.text[:500]
-    error = response.json()["error"]
-    assert kind is None or error["kind"] == kind
-    return error["message"]
 
 
 #: HARP 377 as JSOC has it

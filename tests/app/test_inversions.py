@@ -6,16 +6,12 @@ import time
 
 import numpy as np
 import pytest
+from answers import ok
 
 from solquery.app import inversions
 from solquery.app.packed import unpack
 from solquery.steering import SteeringError
 from solquery.steering.likeness import MATCHED
-
-
-def ok(response):
-    assert response.status_code == 200, response.text[:500]
-    return response
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ import warnings
 
 import numpy as np
 import pytest
+from answers import ok
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -19,11 +20,6 @@ from solquery.archive import Archive
 from solquery.model import Model
 from solquery.simulator import simulate_region
 from solquery.steering import fit_directions, sample_latents
-
-
-def ok(response):
-    assert response.status_code == 200, response.text[:500]
-    return response
 
 
 @pytest.fixture(scope="module")

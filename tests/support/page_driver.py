@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+import socket
+import threading
 import time
 
 import pytest
@@ -29,6 +32,43 @@ def until(page, expression, arg=None):
     while not page.evaluate(expression, arg):
         assert time.monotonic() < end, f"still not: {expression}"
         page.wait_for_timeout(25)
+
+
+@contextlib.contextmanager
+def serving(service):
+    """Address of a server of a service, as long as it is needed."""
+    from solquery.app import create_app
+
+    uvicorn = pytest.importorskip("uvicorn")
+    listener = socket.socket()
+    listener.bind(("127.0.0.1", 0))
+    server = uvicorn.Server(uvicorn.Config(create_app(service), log_level="critical"))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+    thread.start()
+    while not server.started:
+        assert thread.is_alive(), "the server could not start"
+        time.sleep(0.05)
+    yield f"http://127.0.0.1:{listener.getsockname()[1]}/"
+    server.should_exit = True
+    thread.join(10)
+    listener.close()
+
+
+@contextlib.contextmanager
+def on_a_phone(browser, address):
+    """A page on a phone with a touch screen and no mouse."""
+    width, height = SIZES["phone"]
+    context = browser.new_context(
+        viewport={"width": width, "height": height}, has_touch=True, is_mobile=True, reduced_motion="reduce"
+    )
+    try:
+        page = context.new_page()
+        page.set_default_timeout(60_000)
+        page.goto(address)
+        page.wait_for_selector("html[data-ready]", state="attached")
+        yield page
+    finally:
+        context.close()
 
 
 def rest(page):

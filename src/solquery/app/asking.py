@@ -12,8 +12,8 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import date
-from typing import Any
 
+from ..aliases import Document
 from ..physics import get_parameter
 from ..steering import Directions, OutOfReach, SteeringError, parse_description, vocabulary
 
@@ -107,7 +107,7 @@ class Asked:
 
     parts: list[Part] = field(default_factory=list)
     #: as `/api/search` takes them
-    filters: dict[str, Any] = field(default_factory=dict)
+    filters: Document = field(default_factory=dict)
     #: words of the vocabulary
     words: list[str] = field(default_factory=list)
     #: parameter to number, in the unit of the grid

@@ -7,12 +7,13 @@ import warnings
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ..aliases import Document, Row
 from ..archive.places import whole
 from ..archive.rows import rows_at, table_with_places
 from ..archive.tables import quoted
@@ -130,7 +131,7 @@ class Catalogue:
     def __contains__(self, patch_id: str) -> bool:
         return _place(self.ids, patch_id) is not None
 
-    def about(self) -> dict[str, Any]:
+    def about(self) -> Document:
         """Counts, for the head of the page, with what has been added since it was opened."""
         self.refresh()
         return {
@@ -161,16 +162,16 @@ class Catalogue:
             return np.full(len(self.ids), np.nan)
         return np.asarray(self._table.column(column).to_numpy(), dtype=np.float64)
 
-    def row(self, patch_id: str) -> dict[str, Any]:
+    def row(self, patch_id: str) -> Row:
         """Metadata and parameters of one patch."""
         return self.rows([patch_id])[patch_id]
 
-    def rows(self, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
+    def rows(self, ids: Sequence[str]) -> dict[str, Row]:
         """Metadata and parameters of some patches, by id."""
         if not len(ids):
             return {}
         at = [place for patch_id in ids if (place := _place(self.ids, patch_id)) is not None]
-        found: dict[str, dict[str, Any]] = {}
+        found: dict[str, Document] = {}
         if self._places is not None:
             found = {row["id"]: row for row in rows_at(self.archive, self._places[at].tolist(), self._shown)}
         if absent := [patch_id for patch_id in ids if patch_id not in found]:
@@ -315,7 +316,7 @@ class Catalogue:
             out[source] = np.histogram(np.clip(here, low, high), edges)[0].tolist()
         return {"edges": edges.tolist(), **out}
 
-    def cloud(self, x: str, y: str) -> dict[str, Any]:
+    def cloud(self, x: str, y: str) -> Document:
         """Two parameters, at the scale of the model, of at most 3,000 patches, every real one among them."""
         values = np.stack([self.values(x), self.values(y)], axis=1)
         known = np.flatnonzero(np.isfinite(values).all(1))
@@ -334,7 +335,7 @@ class Catalogue:
             "of": len(self.ids),
         }
 
-    def space(self, column: str, places: bool = True) -> dict[str, Any]:
+    def space(self, column: str, places: bool = True) -> Document:
         """The encoder's space in two dimensions, and a column of each patch: a parameter, or ``mu``.
 
         At most 50,000 patches, evenly thinned. Without `places` only the column is given.
@@ -355,7 +356,7 @@ class Catalogue:
             "of": len(self.index),
         }
 
-    def native(self, row: dict[str, Any]) -> dict[str, float | None]:
+    def native(self, row: Row) -> dict[str, float | None]:
         """Parameters of a row at native scale."""
         return {name: row.get(name) for name in parameters()}
 

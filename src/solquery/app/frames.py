@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ..aliases import Document, Row
 from ..physics import parameters
 from ..serialise import plain
 from ..steering.vocabulary import quantities
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["frame_record", "frames_of"]
 
 
-def frame_record(row: dict[str, Any], catalogue: Catalogue, physical: bool) -> dict[str, Any]:
+def frame_record(row: Row, catalogue: Catalogue, physical: bool) -> Document:
     """One frame: what is known of it, and its parameters at native scale and on the grid."""
     on_grid = {name: row.get(f"grid_{name}") for name in parameters()}
     return plain(
@@ -33,9 +34,7 @@ def frame_record(row: dict[str, Any], catalogue: Catalogue, physical: bool) -> d
     )
 
 
-def frames_of(
-    catalogue: Catalogue, where: str | None, lasso: Lasso | None, limit: int, physical: bool
-) -> dict[str, Any]:
+def frames_of(catalogue: Catalogue, where: str | None, lasso: Lasso | None, limit: int, physical: bool) -> Document:
     """At most `limit` of the frames that meet a condition, evenly spread among them, in the order of time.
 
     ``best`` is the one nearest to the disk centre.

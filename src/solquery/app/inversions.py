@@ -7,10 +7,11 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..aliases import Document
 from ..errors import SolqueryError
 from ..serialise import plain, quantity
 from ..steering.latent_text import encode_latent
@@ -29,7 +30,7 @@ _KEPT = 32
 _ABANDONED = 20.0
 
 
-def inversion_record(model: Model, found: Inversion, norm_range: tuple[float, float]) -> dict[str, Any]:
+def inversion_record(model: Model, found: Inversion, norm_range: tuple[float, float]) -> Document:
     """What an inversion says, with units: by parameter, by scale, and whether the model can draw the region."""
     low, high = norm_range
     scale = model.preset.scale_mm
@@ -54,7 +55,7 @@ def inversion_record(model: Model, found: Inversion, norm_range: tuple[float, fl
     }
 
 
-def _apart(told: dict[str, Any], made: dict[str, Any]) -> dict[str, Any]:
+def _apart(told: Document, made: Document) -> Document:
     """How far a reconstructed value is from the observed one."""
     values = made["value"], told["value"]
     return quantity(None if None in values else values[0] - values[1], made["unit"])
@@ -110,7 +111,7 @@ class InversionJob:
         self.error = reason
         self._ended.set()
 
-    def record(self, model: Model, norm_range: tuple[float, float]) -> tuple[dict[str, Any], np.ndarray]:
+    def record(self, model: Model, norm_range: tuple[float, float]) -> tuple[Document, np.ndarray]:
         """What is known now, and the reconstruction (H, W) in preset units."""
         self.asked = time.monotonic() if not self.cancelled else self.asked
         state = self.state

@@ -12,7 +12,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import TypeVar
 
 __all__ = ["Busy", "Lane", "Superseded", "TooSlow"]
 
@@ -74,7 +74,7 @@ class Lane:
                     self._newest.popitem(last=False)
             return self._tickets
 
-    def _leave(self, _: Any = None) -> None:
+    def _leave(self, _: object = None) -> None:
         with self._lock:
             self._inside -= 1
 

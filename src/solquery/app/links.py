@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import math
 import shlex
-from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Any
 from urllib.parse import quote, urlencode
 
+from ..aliases import Entries
 from ..sharp.identity import record_of
 
 __all__ = ["fetch_line", "links_of", "record_set"]
@@ -18,7 +17,7 @@ _RADIUS_ARCSEC = 959.6
 _SEGMENTS = {"radial": "Br", "line-of-sight": "magnetogram"}
 
 
-def record_set(row: Mapping[str, Any]) -> str | None:
+def record_set(row: Entries) -> str | None:
     """The JSOC record set of a frame, as ``hmi.sharp_cea_720s[377][2011.02.15_02:00:00_TAI]{Br}``; else None."""
     series, number = record_of(str(row.get("id") or ""), str(row.get("series") or ""), row.get("harpnum"))
     if row.get("source") != "real" or not number or not row.get("t_rec"):
@@ -27,7 +26,7 @@ def record_set(row: Mapping[str, Any]) -> str | None:
     return f"{series}[{number}][{row['t_rec']}]" + (f"{{{segment}}}" if segment else "")
 
 
-def fetch_line(row: Mapping[str, Any], archive: str | None) -> str | None:
+def fetch_line(row: Entries, archive: str | None) -> str | None:
     """The `solquery fetch` line that gets the region of a frame within the day of the frame; None where none does."""
     if not (record_set(row) or "").startswith("hmi.sharp_cea_720s["):
         return None
@@ -47,7 +46,7 @@ def _on_disk(latitude: float, longitude: float, b0: float) -> tuple[float, float
     return _RADIUS_ARCSEC * x, _RADIUS_ARCSEC * y
 
 
-def links_of(row: Mapping[str, Any]) -> list[dict[str, str]]:
+def links_of(row: Entries) -> list[dict[str, str]]:
     """Pages about an observation.
 
     Parameters

@@ -5,11 +5,12 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 import numpy as np
 import torch
 
+from ..aliases import Document, Entries
 from ..archive.prepare import prepare
 from ..archive.view import caveats_on_grid
 from ..errors import SolqueryError
@@ -85,14 +86,14 @@ class Observations:
         scale = getattr(self.model.preset, "scale_mm", None)
         return None if scale is None else [float(s) for s in np.broadcast_to(scale, 2)]
 
-    def _on_grid(self, values: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    def _on_grid(self, values: Entries) -> dict[str, Document]:
         return quantities(values, physical=self.model.preset.physical)
 
-    def _measured(self, gauss: np.ndarray, names: Any = None) -> dict[str, float]:
+    def _measured(self, gauss: np.ndarray, names: Sequence[str] | None = None) -> dict[str, float]:
         """Parameters of one field (H, W) in gauss on the grid, in the unit of the grid."""
         return {name: float(value[0]) for name, value in measure(gauss, self.model.preset.scale_mm, names).items()}
 
-    def _estimated(self, on_grid: Mapping[str, float]) -> dict[str, dict[str, Any]]:
+    def _estimated(self, on_grid: Mapping[str, float]) -> dict[str, Document]:
         """What a generated field is worth at native scale, with band and the grid's value; see `native_quantities`."""
         return plain(native_quantities(self.model, on_grid))
 
@@ -128,7 +129,7 @@ class Observations:
         except (ValueError, ArithmeticError, MemoryError) as error:
             raise UnreadableFits(f"{patch.file or patch.id}: cannot be laid on the grid: {error}") from None
 
-    def describe(self, patch_id: str, grid: str) -> tuple[dict[str, Any], np.ndarray]:
+    def describe(self, patch_id: str, grid: str) -> tuple[Document, np.ndarray]:
         """A patch of the archive or an upload: what is known of it, and its field in gauss, native or on the grid."""
         uploaded = self.uploads.get(patch_id)
         x = self._x(patch_id)
@@ -170,7 +171,7 @@ class Observations:
             known = self._limits[patch_id] = [limit._asdict() for limit in found]
         return known
 
-    def errors(self, patch_id: str) -> dict[str, Any]:
+    def errors(self, patch_id: str) -> Document:
         """Bias and standard error of the parameters of an observation, and what the inversion of HMI adds to them."""
         patch = self.patch(patch_id)
         found = describe_patch(patch, [n for n in self.directions.names if not self.directions.is_binary(n)])
@@ -190,7 +191,7 @@ class Observations:
             }
         )
 
-    def estimate(self, ids: Sequence[str]) -> dict[str, Any]:
+    def estimate(self, ids: Sequence[str]) -> Document:
         """Latents of patches as the model's inference network guesses them in one pass, to draw them in the map.
 
         Estimates: an inversion, which takes seconds for each, comes closer.
@@ -207,7 +208,7 @@ class Observations:
         guessed = network.guess(torch.from_numpy(np.nan_to_num(x))).numpy()
         return {"estimates": {patch_id: encode_latent(z) for patch_id, z in zip(ids, guessed, strict=True)}}
 
-    def _observed(self, record: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    def _observed(self, record: Entries) -> dict[str, Document]:
         """Parameters of a record at the scale of the model: as observed where it is calibrated, else on the grid."""
         scale = self.model.native_scale
         return {

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..aliases import Document
 from ..physics import get_parameter
 from ..serialise import plain, quantity
 from ..steering import Directions, best_axes, project
@@ -48,7 +49,7 @@ def edges_of(low: float, high: float, bend: float | None) -> np.ndarray:
     return edges
 
 
-def band_of(scale: NativeScale, name: str) -> dict[str, Any] | None:
+def band_of(scale: NativeScale, name: str) -> Document | None:
     """What the band of a parameter was fitted on, and its coverage there; None without a band."""
     if name not in scale:
         return None
@@ -58,7 +59,7 @@ def band_of(scale: NativeScale, name: str) -> dict[str, Any] | None:
     }
 
 
-def parameters_of(fitted: Directions, catalogue: Catalogue | None, scale: NativeScale | None = None) -> dict[str, Any]:
+def parameters_of(fitted: Directions, catalogue: Catalogue | None, scale: NativeScale | None = None) -> Document:
     """Every parameter with a direction: what it is, how far it reaches, what the archive holds of it."""
     out = {}
     for k, name in enumerate(fitted.names):
@@ -96,7 +97,7 @@ def parameters_of(fitted: Directions, catalogue: Catalogue | None, scale: Native
     return {"parameters": plain(out)}
 
 
-def map_of(fitted: Directions, name: str) -> dict[str, Any]:
+def map_of(fitted: Directions, name: str) -> Document:
     """The latent space seen so that the boundary of a parameter is a line."""
     k = fitted.index(name)
     normal, table = fitted.normals[k], fitted.table

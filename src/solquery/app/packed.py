@@ -10,10 +10,11 @@ from __future__ import annotations
 import base64
 import json
 import struct
-from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
+
+from ..aliases import Document, Entries
 
 __all__ = ["MEDIA_TYPE", "field_record", "pack", "unpack"]
 
@@ -21,11 +22,11 @@ MEDIA_TYPE = "application/vnd.solquery.patch"
 _MAGIC = b"SQP1"
 
 
-def _halves(gauss: Any) -> np.ndarray:
+def _halves(gauss: ArrayLike) -> np.ndarray:
     return np.ascontiguousarray(np.asarray(gauss, dtype=np.float32).astype("<f2"))
 
 
-def pack(document: Mapping[str, Any], gauss: Any) -> bytes:
+def pack(document: Entries, gauss: ArrayLike) -> bytes:
     """A document (plain JSON) and fields (H, W) or (N, H, W) in gauss as one body."""
     fields = _halves(gauss)
     if fields.ndim == 2:
@@ -35,7 +36,7 @@ def pack(document: Mapping[str, Any], gauss: Any) -> bytes:
     return _MAGIC + struct.pack("<I", len(text)) + text + fields.tobytes()
 
 
-def unpack(body: bytes) -> tuple[dict[str, Any], np.ndarray]:
+def unpack(body: bytes) -> tuple[Document, np.ndarray]:
     """The document and the fields (N, H, W) float32 of a body that `pack` wrote.
 
     Raises
@@ -54,7 +55,7 @@ def unpack(body: bytes) -> tuple[dict[str, Any], np.ndarray]:
     return document, np.frombuffer(data, dtype="<f2").reshape(shape).astype(np.float32)
 
 
-def field_record(gauss: Any) -> dict[str, Any]:
+def field_record(gauss: ArrayLike) -> Document:
     """One field (H, W) in gauss for a JSON document."""
     field = _halves(gauss)
     return {

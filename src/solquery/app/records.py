@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from ..archive.view import caveats_of_row
+from ..aliases import Document, Entries
+from ..archive.view import COLUMNS_TOLD, caveats_of_row
 from ..physics import measure_patch, parameters
 from ..serialise import plain, quantity
 from ..steering.vocabulary import quantities
@@ -19,31 +20,16 @@ if TYPE_CHECKING:
     from .catalogue import Catalogue
     from .closeness import Closeness
 
-__all__ = ["TOLD", "known_of", "match_record", "native_values", "sigmas_apart"]
-
-#: what is told of the row of an archive as it is
-TOLD = (
-    "quantity",
-    "t_rec",
-    "harpnum",
-    "noaa",
-    "latitude_deg",
-    "longitude_deg",
-    "mu",
-    "quality",
-    "credit",
-    "file",
-    "flux_outside_view",
-)
+__all__ = ["known_of", "match_record", "native_values", "sigmas_apart"]
 
 
-def known_of(row: Mapping[str, Any], archive: str | None) -> dict[str, Any]:
+def known_of(row: Entries, archive: str | None) -> Document:
     """Who, when and where a row of the archive is, and where else it can be seen."""
     return {
         "region": row["region"],
         "source": row["source"],
         "t_utc": row["t_utc"].isoformat() if row.get("t_utc") else None,
-        **{key: row.get(key) for key in TOLD},
+        **{key: row.get(key) for key in COLUMNS_TOLD},
         "caveats": [caveat._asdict() for caveat in caveats_of_row(row)],
         "record_set": record_set(row),
         "fetch": fetch_line(row, archive),
@@ -56,7 +42,7 @@ def native_values(patch: Patch) -> dict[str, float | None]:
     return {name: plain(value) for name, value in measure_patch(patch).items()}
 
 
-def sigmas_apart(directions: Directions, name: str, mine: float, theirs: float | None) -> dict[str, Any]:
+def sigmas_apart(directions: Directions, name: str, mine: float, theirs: float | None) -> Document:
     """By how many sigmas of generated patches two values differ, and whether it is the logarithm that is compared.
 
     Half the width of the central 68 % is one sigma, were the population normal. Of what has a long tail and is never
@@ -80,7 +66,7 @@ def match_record(
     directions: Directions,
     physical: bool,
     closeness: Closeness,
-) -> dict[str, Any]:
+) -> Document:
     """One match: what is known of it, and how its parameters differ from the query's.
 
     Parameters

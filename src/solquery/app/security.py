@@ -4,18 +4,13 @@ from __future__ import annotations
 
 import hmac
 import json
-from collections.abc import Awaitable, Callable, MutableMapping
 from http.cookies import CookieError, SimpleCookie
-from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 __all__ = ["FITS_LIMIT_BYTES", "JSON_LIMIT_BYTES", "Guard", "is_loopback"]
-
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 FITS_LIMIT_BYTES = 32 * 2**20
 JSON_LIMIT_BYTES = 256 * 2**10
@@ -64,7 +59,7 @@ class Guard:
         Paths that take a FITS file as the body.
     """
 
-    def __init__(self, app: Any, token: str | None = None, large: tuple[str, ...] = ()) -> None:
+    def __init__(self, app: ASGIApp, token: str | None = None, large: tuple[str, ...] = ()) -> None:
         self.app, self.token, self.large = app, token, large
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -85,7 +80,7 @@ class Guard:
 
         taken = 0
 
-        async def counted() -> MutableMapping[str, Any]:
+        async def counted() -> Message:
             nonlocal taken
             message = await receive()
             taken += len(message.get("body", b""))
@@ -94,7 +89,7 @@ class Guard:
                 raise HTTPException(413, _limit_text(limit))
             return message
 
-        async def dressed(message: MutableMapping[str, Any]) -> None:
+        async def dressed(message: Message) -> None:
             if message["type"] == "http.response.start":
                 present = {k.lower() for k, _ in message["headers"]}
                 extra = [(k.encode(), v.encode()) for k, v in _HEADERS.items() if k.encode() not in present]

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 from importlib.resources import files
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 
 from fastapi import FastAPI, Path, Query, Request
 from fastapi.exceptions import RequestValidationError
@@ -18,6 +18,7 @@ from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 
 from .. import __version__
+from ..aliases import Document, Entries
 from ..errors import SolqueryError
 from ..physics import parameters
 from ..sharp.fits import UnreadableFits
@@ -30,6 +31,9 @@ from .lanes import Busy, Lane, Superseded, TooSlow
 from .packed import MEDIA_TYPE, field_record, pack
 from .security import Guard
 from .service import Missing, Service
+
+if TYPE_CHECKING:
+    import numpy as np
 
 __all__ = ["create_app"]
 
@@ -47,8 +51,8 @@ _FITS_BODY = {
         "content": {"application/fits": {"schema": {"type": "string", "format": "binary"}}},
     }
 }
-_OTHER_BODIES: dict[str, Any] = {"content": {MEDIA_TYPE: {}, "application/fits": {}}}
-_PROBLEMS: dict[int | str, dict[str, Any]] = {
+_OTHER_BODIES: Document = {"content": {MEDIA_TYPE: {}, "application/fits": {}}}
+_PROBLEMS: dict[int | str, Document] = {
     code: {"model": a.Problem, "description": text}
     for code, text in {
         400: "The request cannot be read.",
@@ -67,16 +71,16 @@ _PROBLEMS: dict[int | str, dict[str, Any]] = {
 
 def _problem(status: int, kind: str, message: str, nearest: Mapping[str, float] | None = None) -> JSONResponse:
     headers = {"retry-after": "1"} if status == 503 else None
-    problem: dict[str, Any] = {"kind": kind, "message": message}
+    problem: Document = {"kind": kind, "message": message}
     if nearest:
         problem["nearest"] = dict(nearest)
     return JSONResponse({"error": problem}, status, headers=headers)
 
 
-def _refusal(error: Mapping[str, Any]) -> str:
+def _refusal(error: Entries) -> str:
     """What pydantic found wrong, with the words of the page for the fields of the API."""
     where = [str(part) for part in error.get("loc", ()) if part not in ("body", "query", "path", "filters")]
-    known: Mapping[str, Any] = parameters()
+    known: Entries = parameters()
     if where[:1] == ["blobs"] and len(where) > 1:
         # a person counts from one; the flux of a blob is no parameter of a region
         where, known = [f"blob {int(where[1]) + 1}", *where[2:]], {}
@@ -147,7 +151,7 @@ def _handlers(app: FastAPI) -> None:
         return _problem(500, "fault", "this is a fault of the server, not yours; its log says more")
 
 
-def _shaped(how: str, document: dict[str, Any], fields: Any, record: Callable[[], bytes]) -> Response:
+def _shaped(how: str, document: Document, fields: np.ndarray, record: Callable[[], bytes]) -> Response:
     """A document with one field (H, W) in the format asked for."""
     if how == "packed":
         return Response(pack(document, fields), media_type=MEDIA_TYPE)
@@ -172,7 +176,17 @@ async def _file_body(request: Request) -> bytes:
     return await request.body()
 
 
-def create_app(service: Service, *, token: str | None = None) -> Any:
+class _Lanes(NamedTuple):
+    """Where requests wait: none waits behind another kind."""
+
+    hand: Lane
+    work: Lane
+    long: Lane
+    #: errors take a second or two: they wait behind each other, and nothing behind them
+    errors: Lane
+
+
+def create_app(service: Service, *, token: str | None = None) -> Guard:
     """The ASGI application of a service.
 
     Parameters
@@ -183,18 +197,19 @@ def create_app(service: Service, *, token: str | None = None) -> Any:
         What every request must carry, for a server that other machines reach; None for this machine alone.
     """
     cores = os.cpu_count() or 2
-    # a slider, a search, an inversion: none waits behind another kind
-    hand = Lane("hand", max(2, cores), 64, 15.0)
-    work = Lane("work", max(2, cores), 32, 45.0)
-    long = Lane("long", 1, 6, 240.0)
-    # errors take a second or two: they wait behind each other, and nothing behind them
-    long_reads = Lane("errors", 1, 16, 60.0)
+    # a slider, a search, an inversion, errors
+    lanes = _Lanes(
+        Lane("hand", max(2, cores), 64, 15.0),
+        Lane("work", max(2, cores), 32, 45.0),
+        Lane("long", 1, 6, 240.0),
+        Lane("errors", 1, 16, 60.0),
+    )
 
     @asynccontextmanager
     async def life(_: FastAPI) -> AsyncIterator[None]:
         yield
         service.inversions.close()
-        for lane in (hand, work, long, long_reads):
+        for lane in lanes:
             lane.close()
 
     app = FastAPI(
@@ -207,26 +222,38 @@ def create_app(service: Service, *, token: str | None = None) -> Any:
         openapi_url="/api/openapi.json", docs_url=None, redoc_url=None, lifespan=life, responses=_PROBLEMS,
     )  # fmt: skip
     _handlers(app)
+    _overviews(app, service, lanes)
+    _generation(app, service, lanes)
+    _archive(app, service, lanes)
+    _observations(app, service, lanes)
+    inversion_routes(app, service, lanes.work, lanes.long)
+    _page(app)
+    return Guard(app, token, large=("/api/patch", "/api/invert"))
+
+
+def _overviews(app: FastAPI, service: Service, lanes: _Lanes) -> None:
+    """Routes that tell what there is: model, archive, parameters, the spaces of both."""
+    work = lanes.work
 
     @app.get("/api/health", response_model=a.HealthOut)
-    async def health() -> Any:
+    async def health() -> Response:
         """Version, model and archive."""
         return JSONResponse(service.health())
 
     @app.get("/api/parameters", response_model=a.ParametersOut)
-    async def parameters() -> Any:
+    async def parameters() -> Response:
         """Every parameter: title, unit, definition, reach, and its histogram in the archive."""
         return JSONResponse(await work.run(service.parameters))
 
     @app.get("/api/map", response_model=a.MapOut)
-    async def latent_map(parameter: Annotated[str, Query(max_length=64)] = "tuf") -> Any:
+    async def latent_map(parameter: Annotated[str, Query(max_length=64)] = "tuf") -> Response:
         """The latent space in two dimensions in which the boundary of a parameter is a line."""
         return JSONResponse(await work.run(partial(service.map, parameter)))
 
     @app.get("/api/cloud", response_model=a.CloudOut)
     async def cloud(
         x: Annotated[str, Query(max_length=64)] = "tuf", y: Annotated[str, Query(max_length=64)] = "r"
-    ) -> Any:
+    ) -> Response:
         """Two parameters of the patches of the archive."""
         return JSONResponse(await work.run(partial(service.cloud, x, y)))
 
@@ -234,12 +261,17 @@ def create_app(service: Service, *, token: str | None = None) -> Any:
     async def space(
         column: Annotated[str, Query(max_length=64)] = "tuf",
         places: Annotated[bool, Query(description="False: only the column, for places that are known.")] = True,
-    ) -> Any:
+    ) -> Response:
         """The encoder's space of the archive in two dimensions, with a column to colour it by."""
         return JSONResponse(await work.run(partial(service.space, column, places)))
 
+
+def _generation(app: FastAPI, service: Service, lanes: _Lanes) -> None:
+    """Routes that make patches."""
+    hand, work = lanes.hand, lanes.work
+
     @app.post("/api/edit", response_model=a.AnswerOut, responses={200: _OTHER_BODIES})
-    async def edit(asked: m.EditIn, format: Format = "json") -> Any:
+    async def edit(asked: m.EditIn, format: Format = "json") -> Response:
         """Change one patch, holding some of its parameters."""
         lane = work if asked.exact and asked.set else hand
         document, field = await lane.run(partial(service.edit, asked), _of(asked.client, "change"))
@@ -248,7 +280,7 @@ def create_app(service: Service, *, token: str | None = None) -> Any:
         )
 
     @app.post("/api/generate", response_model=a.GenerateOut, responses={200: _OTHER_BODIES})
-    async def generate(asked: m.GenerateIn, format: Format = "json") -> Any:
+    async def generate(asked: m.GenerateIn, format: Format = "json") -> Response:
         """Make patches with the properties asked for."""
         began = time.monotonic()
         answers, fields = await work.run(partial(service.generate, asked), _of(asked.client, "change"))
@@ -261,33 +293,45 @@ def create_app(service: Service, *, token: str | None = None) -> Any:
         made = [{**answer, "field": field_record(field)} for answer, field in zip(answers, fields, strict=True)]
         return JSONResponse({"answers": made, "seconds": seconds})
 
+
+def _archive(app: FastAPI, service: Service, lanes: _Lanes) -> None:
+    """Routes that find patches of the archive."""
+    hand, work = lanes.hand, lanes.work
+
     @app.post("/api/search", response_model=a.SearchOut)
-    async def search(asked: m.SearchIn) -> Any:
+    async def search(asked: m.SearchIn) -> Response:
         """The patches of the archive that look most like a query."""
         return JSONResponse(await work.run(partial(service.search, asked), _of(asked.client, "search")))
 
     @app.post("/api/understand", response_model=f.UnderstoodOut)
-    async def understand(asked: f.UnderstandIn) -> Any:
+    async def understand(asked: f.UnderstandIn) -> Response:
         """Read a line of text: what it says of observations, what of the physics, and what is not understood."""
         return JSONResponse(await hand.run(partial(service.understand, asked.text)))
 
     @app.post("/api/frames", response_model=f.FramesOut)
-    async def frames(asked: f.FramesIn) -> Any:
+    async def frames(asked: f.FramesIn) -> Response:
         """The frames of the archive that meet filters, in the order of time."""
         return JSONResponse(await work.run(partial(service.frames, asked)))
 
     @app.post("/api/estimate", response_model=a.EstimateOut)
-    async def estimate(asked: m.EstimateIn) -> Any:
+    async def estimate(asked: m.EstimateIn) -> Response:
         """Where patches lie in the latent space, estimated in one pass; 404 where the model cannot."""
         return JSONResponse(await work.run(partial(service.estimate, asked.ids), _of(asked.client, "estimate")))
 
+
+def _observations(app: FastAPI, service: Service, lanes: _Lanes) -> None:
+    """Routes that read, show and invert one observation."""
+    work, long, long_reads = lanes.work, lanes.long, lanes.errors
+
     @app.get("/api/errors/{patch_id:path}", response_model=a.ErrorsOut)
-    async def errors(patch_id: Annotated[str, Path(max_length=300)]) -> Any:
+    async def errors(patch_id: Annotated[str, Path(max_length=300)]) -> Response:
         """Standard errors of the parameters of an observation, from the noise of its own quiet pixels."""
         return JSONResponse(await long_reads.run(partial(service.errors, patch_id)))
 
     @app.post("/api/patch", response_model=a.PatchOut, openapi_extra=_FITS_BODY, responses={200: _OTHER_BODIES})
-    async def read(request: Request, name: Annotated[str, Query(max_length=200)] = "", format: Format = "json") -> Any:
+    async def read(
+        request: Request, name: Annotated[str, Query(max_length=200)] = "", format: Format = "json"
+    ) -> Response:
         """Read an observation: a FITS file as the body. It is remembered for a while, by the id that comes back."""
         data = await _file_body(request)
         patch_id, patch = await work.run(partial(service.read, data, name))
@@ -301,7 +345,7 @@ def create_app(service: Service, *, token: str | None = None) -> Any:
             Literal["native", "preset"], Query(description="Native scale, or the preset's grid.")
         ] = "preset",
         format: Format = "json",
-    ) -> Any:
+    ) -> Response:
         """A patch of the archive, or an upload."""
         if format == "fits":
             found = await work.run(partial(service.patch, patch_id))
@@ -321,7 +365,7 @@ def create_app(service: Service, *, token: str | None = None) -> Any:
             float, Query(ge=0, le=100, description="Pull to where the model was trained, from where edits succeed.")
         ] = 0.5,
         format: Annotated[Literal["json", "packed"], Query()] = "json",
-    ) -> Any:
+    ) -> Response:
         """The latent vector whose patch comes closest to an observation, with its physics; packed: original and that.
 
         Waits until it is done; `/api/inversions` answers with a guess at once.
@@ -331,10 +375,6 @@ def create_app(service: Service, *, token: str | None = None) -> Any:
             patch, _ = await work.run(partial(service.read, data, name))
         document, fields = await long.run(partial(service.invert, str(patch), starts, steps, seed, prior))
         return _shaped(format, document, fields if format == "packed" else fields[1], bytes)
-
-    inversion_routes(app, service, work, long)
-    _page(app)
-    return Guard(app, token, large=("/api/patch", "/api/invert"))
 
 
 def _page(app: FastAPI) -> None:

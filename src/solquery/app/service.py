@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from .. import __version__
+from ..aliases import Document
 from ..archive.store import Archive
 from ..encoder import embed_archive
 from ..errors import SolqueryError
@@ -55,6 +56,7 @@ from .warm import FIRST
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    from ..protocols import Model as ProtocolModel
     from ..steering import Reconstruction
 
 
@@ -101,7 +103,7 @@ class Service(Observations):
         self.public_url = public_url
         self.inversions = InversionJobs()
         # models that carry the layer-wise latents of an inversion, and their pictures; slopes at latents
-        self._carried: Newest[str, tuple[Any, Newest[bytes, torch.Tensor]]] = Newest(_CARRIED)
+        self._carried: Newest[str, tuple[ProtocolModel, Newest[bytes, torch.Tensor]]] = Newest(_CARRIED)
         self._slopes: Newest[str, dict[str, np.ndarray]] = Newest(_DRAGS)
         # of latents, and of drags where they have been
         self._pictures: Newest[bytes, torch.Tensor] = Newest(_PICTURES)
@@ -122,7 +124,7 @@ class Service(Observations):
 
     # ----------------------------------------------------------------- about
 
-    def health(self) -> dict[str, Any]:
+    def health(self) -> Document:
         """Version, model and archive."""
         preset = self.model.preset
         return {
@@ -146,19 +148,19 @@ class Service(Observations):
             "public_url": self.public_url,
         }
 
-    def parameters(self) -> dict[str, Any]:
+    def parameters(self) -> Document:
         """Every parameter with a direction: what it is, how far it reaches, what the archive holds of it."""
         return parameters_of(self.directions, self.catalogue, self.model.native_scale)
 
-    def map(self, name: str) -> dict[str, Any]:
+    def map(self, name: str) -> Document:
         """The latent space seen so that the boundary of a parameter is a line."""
         return map_of(self.directions, name)
 
-    def cloud(self, x: str, y: str) -> dict[str, Any]:
+    def cloud(self, x: str, y: str) -> Document:
         """Two parameters of the archive's patches."""
         return self._archive().cloud(get_parameter(x).name, get_parameter(y).name)
 
-    def space(self, column: str, places: bool = True) -> dict[str, Any]:
+    def space(self, column: str, places: bool = True) -> Document:
         """The encoder's space of the archive, with a column to colour it by."""
         return self._archive().space(column if column == "mu" else get_parameter(column).name, places)
 
@@ -172,7 +174,7 @@ class Service(Observations):
 
     # ------------------------------------------------------------- generated
 
-    def _opened(self, text: str) -> tuple[Any, np.ndarray, Newest[bytes, torch.Tensor]]:
+    def _opened(self, text: str) -> tuple[ProtocolModel, np.ndarray, Newest[bytes, torch.Tensor]]:
         """The model that goes with the text of a latent, the latent (D,), and where its pictures are kept."""
         opened, z = open_latent(self.model, text)
         if opened is self.model:
@@ -184,7 +186,7 @@ class Service(Observations):
             known = self._carried[key] = opened, Newest(_PICTURES // 4)
         return known[0], z, known[1]
 
-    def _answer(self, answer: Answer, model: Any = None) -> dict[str, Any]:
+    def _answer(self, answer: Answer, model: ProtocolModel | None = None) -> Document:
         low, high = self._range
         z = encode_latent(answer.z, answer.offsets, answer.noise)
         measured = self._estimated({name: answer.grid.get(name, value) for name, value in answer.measured.items()})
@@ -202,7 +204,7 @@ class Service(Observations):
             "far": not low <= answer.z_norm <= high,
         }
 
-    def edit(self, asked: EditIn) -> tuple[dict[str, Any], np.ndarray]:
+    def edit(self, asked: EditIn) -> tuple[Document, np.ndarray]:
         """One change of one patch: what came out, and the field in gauss."""
         model, z, pictures = self._opened(asked.z)
         hold: Mapping[str, float] = asked.hold
@@ -229,9 +231,9 @@ class Service(Observations):
         told = {} if observed is None else {"observed": observed}
         return {**self._answer(answer, model), **told}, self._gauss(answer.x)
 
-    def generate(self, asked: GenerateIn) -> tuple[list[dict[str, Any]], np.ndarray]:
+    def generate(self, asked: GenerateIn) -> tuple[list[Document], np.ndarray]:
         """New patches for a description or numbers, or drawn: what came out, and the fields in gauss."""
-        targets: dict[str, Any] = dict(asked.set)
+        targets: Document = dict(asked.set)
         if asked.describe and asked.describe.strip():
             targets = {**parse_description(asked.describe, self.directions), **targets}
         if targets:
@@ -257,7 +259,7 @@ class Service(Observations):
 
     # -------------------------------------------------------------- observed
 
-    def _to_invert(self, patch_id: str) -> tuple[dict[str, Any], np.ndarray, np.ndarray]:
+    def _to_invert(self, patch_id: str) -> tuple[Document, np.ndarray, np.ndarray]:
         """Record, field in gauss and x (H, W) of an observation, if there is something to invert in it."""
         record, original = self.describe(patch_id, "preset")
         if record["empty"]:
@@ -269,7 +271,7 @@ class Service(Observations):
 
     def invert(
         self, patch_id: str, starts: int, steps: int, seed: int, prior: float = 0.5
-    ) -> tuple[dict[str, Any], np.ndarray]:
+    ) -> tuple[Document, np.ndarray]:
         """The latent vector of an observation: what was found, and two fields in gauss, original and reconstruction."""
         began = time.monotonic()
         record, original, x = self._to_invert(patch_id)
@@ -296,7 +298,7 @@ class Service(Observations):
         job.first()
         return job
 
-    def inversion(self, job_id: str) -> tuple[dict[str, Any], np.ndarray]:
+    def inversion(self, job_id: str) -> tuple[Document, np.ndarray]:
         """Where an inversion stands: what is known, and the reconstruction in gauss.
 
         Raises
@@ -319,7 +321,7 @@ class Service(Observations):
 
     # ---------------------------------------------------------------- search
 
-    def understand(self, text: str) -> dict[str, Any]:
+    def understand(self, text: str) -> Document:
         """What a line of text asks for."""
         asked = understand(text, self.directions)
         return {
@@ -329,18 +331,18 @@ class Service(Observations):
             "set": asked.set,
         }
 
-    def frames(self, asked: FramesIn) -> dict[str, Any]:
+    def frames(self, asked: FramesIn) -> Document:
         """The frames of the archive that meet filters, in time."""
         return frames_of(
             self._archive(), where_of(asked.filters), asked.filters.lasso, asked.limit, self.model.preset.physical
         )
 
-    def search(self, asked: SearchIn) -> dict[str, Any]:
+    def search(self, asked: SearchIn) -> Document:
         """The patches of the archive that look most like the query."""
         began = time.monotonic()
         catalogue, region, about = self._archive(), None, {}
         where, lasso = where_of(asked.filters), asked.filters.lasso
-        record: dict[str, Any] | None = None
+        record: Document | None = None
         if asked.z is not None:
             model, z, pictures = self._opened(asked.z)
             answer = steer(model, z, pictures=pictures)

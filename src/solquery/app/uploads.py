@@ -19,10 +19,10 @@ import zlib
 from collections import OrderedDict
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from ..aliases import Document
 from ..patch import Patch
 from ..serialise import plain
 from ..sharp.fits import UnreadableFits
@@ -203,6 +203,6 @@ class Uploads:
         return len(self._patches)
 
 
-def document_of(patch: Patch) -> dict[str, Any]:
+def document_of(patch: Patch) -> Document:
     """Everything of a patch but its field, as JSON can hold it."""
     return {f.name: plain(getattr(patch, f.name)) for f in fields(Patch) if f.name != "field"}

@@ -14,17 +14,9 @@ if TYPE_CHECKING:
     from .store import AddReport, Archive, ArchiveError
 
 __all__ = [
-    "AddReport",
-    "Archive",
-    "ArchiveError",
-    "FlareLabels",
-    "FlareList",
-    "label_archive",
-    "prepare_many",
-    "read_flares",
-    "resize",
-    "sample_patches",
-]
+    "AddReport", "Archive", "ArchiveError", "FlareLabels", "FlareList", "label_archive", "prepare_many", "read_flares",
+    "resize", "sample_patches",
+]  # fmt: skip
 
 __getattr__, __dir__ = lazily(
     __name__,

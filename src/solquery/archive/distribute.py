@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ..aliases import Document, Entries, Row
 from ..errors import SolqueryError
 from ..physics import parameters
 from ..sharp.fits import UnreadableFits, read_sharp
@@ -68,8 +69,8 @@ def rows_of_files(
     names: Sequence[str],
     strict_quality: bool = True,
     base: str = "",
-    stated: Mapping[str, Any] | None = None,
-) -> tuple[list[tuple[dict[str, Any], bytes]], list[dict[str, str]]]:
+    stated: Entries | None = None,
+) -> tuple[list[tuple[Row, bytes]], list[dict[str, str]]]:
     """One task: (row, encoded field) of each file that can be kept, and file and reason of each that is refused.
 
     Relative paths start at `base`, since a worker may run elsewhere; rows name files as they were given. `stated` are
@@ -164,7 +165,7 @@ def ingest_files(
     client: Client,
     strict_quality: bool = True,
     progress: Callable[[int, int], None] = lambda done, total: None,
-    stated: Mapping[str, Any] | None = None,
+    stated: Entries | None = None,
 ) -> DistributedReport:
     """Add the patches of many files to an archive, made if need be, read and measured by a cluster's workers.
 
@@ -191,7 +192,7 @@ def ingest_files(
     groups = by_region(paths)
     store = Archive.open(archive) if Archive.exists(archive) else None
     added = duplicates = done = 0
-    held: list[tuple[dict[str, Any], bytes]] = []
+    held: list[tuple[Document, bytes]] = []
     refused: list[dict[str, str]] = []
     told = (list(parameters()), strict_quality, os.getcwd(), dict(stated or {}))
     for group, (kept, bad) in each(client, rows_of_files, groups, *told):
@@ -200,8 +201,8 @@ def ingest_files(
         done += len(group)
         if held and (len(held) >= _ROWS_IN_COMMIT or done == len(paths)):
             store = Archive.open_or_create(archive) if store is None else store
-            report, bad = add_each(store, held)
-            refused += [{"file": str(row["file"]), "reason": reason} for row, reason in bad]
+            report, bad = add_each(store.add_rows, held)
+            refused += [{"file": str(row["file"]), "reason": str(reason)} for (row, _), reason in bad]
             added, duplicates, held = added + report.added, duplicates + report.duplicates, []
         progress(done, len(paths))
     return DistributedReport(added, duplicates, sorted(refused, key=lambda entry: entry["file"]))

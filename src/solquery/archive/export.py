@@ -11,12 +11,13 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ..aliases import Document
 from ..errors import SolqueryError
 from ..io import replacing
 from ..sharp.fits_writing import write_fits
@@ -171,7 +172,7 @@ class _Rows:
         """A name for each, in step (`file_stems`)."""
         return _stems(self.ids)
 
-    def __iter__(self) -> Iterator[tuple[dict[str, Any], Patch]]:
+    def __iter__(self) -> Iterator[tuple[Document, Patch]]:
         patches = self._archive.patches(ids=self.ids)
         rows = Rows(self._archive._patches, self.schema.names, self.ids)
         for start in range(0, len(self), _ROWS_IN_GROUP):

@@ -10,8 +10,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from ..aliases import Document, Row
 from ..errors import SolqueryError
 from ..io import write_atomically
 from .flares import Flare, FlareList, flare_flux
@@ -44,7 +45,7 @@ class FlareLabels:
         Flares of the class that the list gives to no region: labels 0 within `within` before one are less sure.
     """
 
-    rows: tuple[dict[str, Any], ...]
+    rows: tuple[Row, ...]
     left_out: dict[str, int]
     flare_class: str
     within: timedelta
@@ -167,7 +168,7 @@ def _by_region(flares: Iterable[Flare]) -> dict[tuple[str, int | None], list[Fla
     return out
 
 
-def _numbers_of_harps(patches: Iterable[dict[str, Any]]) -> dict[int, set[int]]:
+def _numbers_of_harps(patches: Iterable[Document]) -> dict[int, set[int]]:
     """HARP number to the NOAA numbers of all its frames: a region is numbered days after it is seen."""
     out: dict[int, set[int]] = {}
     for patch in patches:
@@ -176,7 +177,7 @@ def _numbers_of_harps(patches: Iterable[dict[str, Any]]) -> dict[int, set[int]]:
     return out
 
 
-def _why_not(patch: dict[str, Any], noaa: list[int], by_harp: bool, window: timedelta, flares: FlareList) -> str | None:
+def _why_not(patch: Document, noaa: list[int], by_harp: bool, window: timedelta, flares: FlareList) -> str | None:
     """Why a patch cannot be labelled; None where it can."""
     if patch["source"] != "real":
         return "not observed"
@@ -189,7 +190,7 @@ def _why_not(patch: dict[str, Any], noaa: list[int], by_harp: bool, window: time
     return None
 
 
-def _row(patch: dict[str, Any], noaa: list[int], window: timedelta, flares: list[Flare]) -> dict[str, Any]:
+def _row(patch: Row, noaa: list[int], window: timedelta, flares: list[Flare]) -> Row:
     when = patch["t_utc"]
     soon = [flare for flare in flares if when < flare.peak <= when + window]
     first = max(soon, key=lambda flare: (flare.flux, -flare.peak.timestamp()), default=None)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
+from ..aliases import Entries, Row
 from ..errors import SolqueryError
 from ..patch import observation_time
 from .labels import table_rows
@@ -167,7 +167,7 @@ def _read(path: Path) -> Read:
     return _events(path, rows)
 
 
-def _json_rows(path: Path) -> list[tuple[int, dict[str, Any]]]:
+def _json_rows(path: Path) -> list[tuple[int, Row]]:
     try:
         found = json.loads(path.read_text(encoding="utf-8-sig"))
     except (ValueError, UnicodeDecodeError) as error:
@@ -179,7 +179,7 @@ def _json_rows(path: Path) -> list[tuple[int, dict[str, Any]]]:
     return [(k, {str(name).lower(): value for name, value in row.items()}) for k, row in enumerate(found, start=1)]
 
 
-def _csv_rows(path: Path) -> list[tuple[int, dict[str, Any]]]:
+def _csv_rows(path: Path) -> list[tuple[int, Row]]:
     rows = table_rows(path)
     if not rows:
         raise SolqueryError(f"{path} is empty; what is read: {_KNOWN}")
@@ -210,7 +210,7 @@ def _columns(path: Path, there: Iterable[str]) -> dict[str, str]:
     return found
 
 
-def _events(path: Path, rows: Sequence[tuple[int, Mapping[str, Any]]]) -> Read:
+def _events(path: Path, rows: Sequence[tuple[int, Entries]]) -> Read:
     if not rows:
         return [], [], 0
     columns = _columns(path, dict.fromkeys(name for _, row in rows for name in row))

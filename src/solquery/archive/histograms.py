@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+
+from ..aliases import Document
 
 __all__ = ["NEEDED", "bars", "histograms"]
 
@@ -25,7 +26,7 @@ _BINS = 12
 _FULL, _PARTS = "█", " ▏▎▍▌▋▊▉"
 
 
-def histograms(table: pa.Table) -> dict[str, dict[str, Any]]:
+def histograms(table: pa.Table) -> dict[str, Document]:
     """Counts of some columns of an archive's table, and of its frames by year.
 
     Returns
@@ -33,7 +34,7 @@ def histograms(table: pa.Table) -> dict[str, dict[str, Any]]:
     Title to ``{"unit", "edges", "counts"}`` with one edge more than counts, at round numbers; for years, edges are the
     years themselves. Columns without a value are left out.
     """
-    found: dict[str, dict[str, Any]] = {}
+    found: dict[str, Document] = {}
     years = pc.year(table["t_utc"]).drop_null().to_numpy() if len(table) else np.zeros(0, int)
     if len(years):
         span = np.arange(years.min(), years.max() + 2)
@@ -65,7 +66,7 @@ def _edges(low: float, high: float) -> np.ndarray:
     return np.round(np.arange(first, last + 1) * step, max(-power, 0))
 
 
-def bars(title: str, histogram: dict[str, Any], width: int = 40) -> list[str]:
+def bars(title: str, histogram: Document, width: int = 40) -> list[str]:
     """Lines of a horizontal histogram: from which value on, a bar, the count."""
     counts, edges = histogram["counts"], histogram["edges"]
     most = max(counts)

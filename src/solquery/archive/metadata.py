@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
@@ -11,6 +11,7 @@ from .condition import condition, condition_fault
 from .tables import ArchiveError
 
 if TYPE_CHECKING:
+    from lancedb.query import LanceQueryBuilder
     from lancedb.table import Table
 
 __all__ = ["count", "read", "read_batches"]
@@ -72,7 +73,7 @@ def count(patches: Table, uri: str, where: str | None = None) -> int:
         raise _unreadable(error, patches, uri, where) from (None if where else error)
 
 
-def _query(patches: Table, columns: Sequence[str], where: str | None, among: str | None = None) -> Any:
+def _query(patches: Table, columns: Sequence[str], where: str | None, among: str | None = None) -> LanceQueryBuilder:
     names = patches.schema.names
     unknown = [name for name in columns if name not in names]
     if unknown:

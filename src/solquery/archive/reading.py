@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ..aliases import Document, Row
 from ..patch import Patch
 from . import records
 from .tables import ArchiveError, quoted
@@ -64,7 +65,7 @@ class Rows:
         self._table, self._columns, self._ids = table, columns, ids
         self._numbers: np.ndarray | None = None
 
-    def helping(self, start: int, count: int) -> dict[str, dict[str, Any]]:
+    def helping(self, start: int, count: int) -> dict[str, Document]:
         """By id, the rows of `count` ids from place `start` on; those that are not there are left out."""
         wanted = self._ids.slice(start, count)
         if len(self._ids) <= READ_AHEAD:
@@ -81,7 +82,7 @@ class Rows:
             return self._named(wanted)
         return found
 
-    def _named(self, wanted: pa.Array) -> dict[str, dict[str, Any]]:
+    def _named(self, wanted: pa.Array) -> dict[str, Document]:
         if not len(wanted):
             return {}
         query = self._table.search().where(f"id IN ({quoted(wanted.to_pylist())})").select(self._columns)
@@ -95,7 +96,7 @@ def _row_numbers(table: Table, ids: pa.Array) -> np.ndarray:
     return np.asarray(pc.fill_null(found["_rowid"].cast(pa.int64()).take(place), -1))
 
 
-def _patch(row: dict[str, Any] | None, field: dict[str, Any] | None, patch_id: str, uri: str) -> Patch:
+def _patch(row: Row | None, field: Document | None, patch_id: str, uri: str) -> Patch:
     data = None if field is None else field["field"]
     if row is None or data is None or len(data) != 2 * row["ny"] * row["nx"]:
         what = "row" if row is None else "field"

@@ -15,23 +15,18 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from ..aliases import Document, Row
 from ..patch import Patch, observation_time
 from ..physics import measure_patch, parameters
+from ..serialise import plain
 from ..sharp.header import number
 from ..sharp.identity import instrument_of
 from ..sharp.limb import offlimb_fraction
 
 __all__ = [
-    "METADATA",
-    "checksum",
-    "decode_field",
-    "encode_field",
-    "field_checksum",
-    "parameter_values",
-    "patch_of",
-    "row_of",
+    "METADATA", "checksum", "decode_field", "encode_field", "field_checksum", "parameter_values", "patch_of", "row_of",
     "schema",
-]
+]  # fmt: skip
 
 #: fields above this cannot be written as float16, and no place on the Sun comes near it
 LARGEST_GAUSS = 65504.0
@@ -122,22 +117,7 @@ def field_checksum(field: np.ndarray) -> str:
     return checksum(encode_field(values), values.shape)
 
 
-def _plain(value: Any) -> Any:
-    """`value` as JSON can hold it: numpy numbers unwrapped, NaN and infinity to None, the unknown to text."""
-    if isinstance(value, np.ndarray):
-        value = value.tolist()
-    elif isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, dict):
-        return {str(key): _plain(part) for key, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(part) for part in value]
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    return value if value is None or isinstance(value, str | int | bool) else str(value)
-
-
-def parameter_values(patch: Patch, names: list[str]) -> dict[str, Any]:
+def parameter_values(patch: Patch, names: list[str]) -> Document:
     """Parameters `names` of one patch at native scale, as an archive holds them (`solquery.physics.measure_patch`).
 
     Without a scale, only those whose unit does not depend on it have a value; the others are None, since a column
@@ -153,7 +133,7 @@ def _from_meridian(patch: Patch) -> float:
     return patch.longitude_deg - (0.0 if math.isnan(aside) else aside)
 
 
-def row_of(patch: Patch, names: list[str]) -> tuple[dict[str, Any], bytes]:
+def row_of(patch: Patch, names: list[str]) -> tuple[Document, bytes]:
     """Row of the metadata table with the parameters `names`, and the encoded field.
 
     Raises
@@ -204,8 +184,8 @@ def row_of(patch: Patch, names: list[str]) -> tuple[dict[str, Any], bytes]:
         "checksum": checksum(data, field.shape),
         "credit": patch.credit,
         "file": patch.file,
-        "keywords": json.dumps(_plain(patch.keywords), ensure_ascii=False),
-        "truth": json.dumps(_plain(patch.truth), ensure_ascii=False),
+        "keywords": json.dumps(plain(patch.keywords), ensure_ascii=False),
+        "truth": json.dumps(plain(patch.truth), ensure_ascii=False),
         "unit": "G",
         "offlimb_fraction": offlimb_fraction(
             field.shape, patch.scale_mm, patch.latitude_deg, _from_meridian(patch), patch.b0_deg
@@ -221,7 +201,7 @@ def row_of(patch: Patch, names: list[str]) -> tuple[dict[str, Any], bytes]:
     return row | parameter_values(patch, names), data
 
 
-def patch_of(row: dict[str, Any], data: bytes) -> Patch:
+def patch_of(row: Row, data: bytes) -> Patch:
     """The patch that `row_of` took apart."""
 
     def real(name: str) -> Any:

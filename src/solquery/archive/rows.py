@@ -7,11 +7,12 @@ id takes thirty, and is found for a condition without reading any id.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 
+from ..aliases import Row
 from . import metadata
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ def table_with_places(
     return found[_ROW].to_numpy(), found.select(list(columns))
 
 
-def rows_at(archive: Archive, places: Sequence[int], columns: Sequence[str]) -> list[dict[str, Any]]:
+def rows_at(archive: Archive, places: Sequence[int], columns: Sequence[str]) -> list[Row]:
     """Rows at some places of the version that is open, in no order that is promised; those that have moved are missing.
 
     Found without reading any other row.

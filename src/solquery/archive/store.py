@@ -8,7 +8,7 @@ in ``patches``; its field is committed before that row, so whatever stops a writ
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ..aliases import Document, Entries, Row
 from ..config import Preset
 from ..patch import Patch
 from ..physics import get_parameter, parameters
@@ -164,7 +165,7 @@ class Archive(PreparedPatches):
             raise ValueError(f"batch must be at least 1, got {batch}")
         return self._writer.add(patches, batch)
 
-    def add_rows(self, pairs: Sequence[tuple[dict[str, Any], bytes]]) -> AddReport:
+    def add_rows(self, pairs: Sequence[tuple[Row, bytes]]) -> AddReport:
         """Add finished rows with their encoded fields, as `records.row_of` makes them, in one commit.
 
         For rows that were made elsewhere, by workers of a cluster; an id that is there already, or comes twice, counts
@@ -172,7 +173,7 @@ class Archive(PreparedPatches):
         """
         return self._writer.add_rows(pairs)
 
-    def set_columns(self, ids: Sequence[str], columns: Mapping[str, Any]) -> None:
+    def set_columns(self, ids: Sequence[str], columns: Entries) -> None:
         """Write columns such as ``embedding`` for some patches; the other patches keep what they have, or null.
 
         All values are written in one commit.
@@ -243,7 +244,7 @@ class Archive(PreparedPatches):
         """
         return care.restore(self, version)
 
-    def sizes(self, ids: Sequence[str]) -> list[dict[str, Any]]:
+    def sizes(self, ids: Sequence[str]) -> list[Document]:
         """Rows with ``id``, ``ny``, ``nx``, ``scale_y_mm`` and ``scale_x_mm`` of some patches, in no order."""
         wanted = pa.array(list(ids), pa.string())
         columns = ["id", "ny", "nx", "scale_y_mm", "scale_x_mm"]
@@ -386,7 +387,7 @@ class Archive(PreparedPatches):
             self._hash = version, cache.content_key(self._keys())
         return self._hash[1]
 
-    def info(self, where: str | None = None) -> dict[str, Any]:
+    def info(self, where: str | None = None) -> Document:
         """What is in the archive, ready for JSON: counts, time range (UTC), parameters, embeddings, bytes on disk.
 
         With `where`, counts, times and embeddings are those of the patches that meet it.

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pyarrow.compute as pc
 
+from ..aliases import Document
 from ..physics import parameters
 
 if TYPE_CHECKING:
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["summarise"]
 
 
-def summarise(archive: Archive, version: int, where: str | None = None) -> dict[str, Any]:
+def summarise(archive: Archive, version: int, where: str | None = None) -> Document:
     """Counts, time range (UTC), parameters, embeddings and bytes on disk of what meets `where`, for JSON."""
     names = archive.columns
     asked = ["region", "source", "quantity", "t_utc", "scale_x_mm", *({"embedding_model"} & set(names))]

@@ -6,40 +6,32 @@ import importlib.util
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 
+from ..aliases import Entries
 from ..errors import SolqueryError
 from ..lazy import without_spared
 from . import records
 
 if TYPE_CHECKING:
     import lancedb
+    from lancedb.db import DBConnection
     from lancedb.table import Table
+    from numpy.typing import ArrayLike
 
 __all__ = [
-    "FIELDS_SCHEMA",
-    "ArchiveError",
-    "ArchiveExists",
-    "as_column",
-    "check_process",
-    "columns_table",
-    "create_tables",
-    "local_path",
-    "open_tables",
-    "quoted",
-    "reason",
-    "table_exists",
-    "vector_length",
-    "writing",
-]
+    "FIELDS_SCHEMA", "ArchiveError", "ArchiveExists", "as_column", "check_process", "columns_table", "create_tables",
+    "local_path", "open_tables", "quoted", "reason", "table_exists", "vector_length", "writing",
+]  # fmt: skip
 
 PATCHES, FIELDS = "patches", "fields"
 _CACHE_BYTES = 64 * 2**20
@@ -67,7 +59,7 @@ def _load_later(name: str) -> None:
         return
     module, loader = importlib.util.module_from_spec(spec), spec.loader
 
-    def load(attribute: str) -> Any:
+    def load(attribute: str) -> object:
         del module.__dict__["__getattr__"]
         loader.exec_module(module)
         return getattr(module, attribute)
@@ -77,7 +69,7 @@ def _load_later(name: str) -> None:
 
 
 @lru_cache(maxsize=1)
-def _lancedb() -> Any:
+def _lancedb() -> ModuleType:
     """The module `lancedb`, imported where an archive is opened: it takes longer to load than most verbs to run."""
     # the client of a catalogue server, which no archive has, is a third of that time
     _load_later("lance_namespace_urllib3_client")
@@ -94,7 +86,7 @@ def _session() -> lancedb.Session:
     return lancedb.Session(index_cache_size_bytes=_CACHE_BYTES, metadata_cache_size_bytes=_CACHE_BYTES)
 
 
-def _connect(uri: str | Path) -> tuple[str, Any, list[str]]:
+def _connect(uri: str | Path) -> tuple[str, DBConnection, list[str]]:
     """The address as Lance takes it, the connection, and the tables that are there."""
     path = local_path(str(uri))
     uri = str(uri) if path is None else str(path)
@@ -227,11 +219,11 @@ def create_tables(uri: str | Path) -> tuple[str, Table, Table]:
             return uri, _keyed(database, PATCHES, records.schema()), fields
 
 
-def _keyed(database: Any, name: str, schema: pa.Schema) -> Any:
+def _keyed(database: DBConnection, name: str, schema: pa.Schema) -> Table:
     try:
         table = database.create_table(name, schema=schema)
         # lets Lance notice two writers that insert the same id at the same moment
-        table.set_unenforced_primary_key("id")
+        table.set_unenforced_primary_key("id")  # type: ignore[attr-defined]
     except (ValueError, RuntimeError):
         # in an object store nobody can be kept out: whoever came second takes what the first has made
         if name not in database.list_tables().tables:
@@ -258,7 +250,7 @@ def vector_length(kind: pa.DataType) -> int:
     return kind.list_size if pa.types.is_fixed_size_list(kind) else 0
 
 
-def as_column(values: Any) -> pa.Array:
+def as_column(values: ArrayLike | pa.Array) -> pa.Array:
     """Column from numpy, torch, arrow or a list: (N,) as float64, int64, text or truth values, (N, D) as float32.
 
     NaN among single numbers becomes null, which no comparison in a filter meets; arrow arrays are taken as they are.
@@ -278,7 +270,7 @@ def as_column(values: Any) -> pa.Array:
     return pa.array(array.tolist())
 
 
-def columns_table(ids: Sequence[str], columns: Mapping[str, Any], there: pa.Schema) -> pa.Table:
+def columns_table(ids: Sequence[str], columns: Entries, there: pa.Schema) -> pa.Table:
     """Table of `id` and the new `columns`, each of the type that its namesake has in `there`, if it has one.
 
     A vector column whose length differs from its namesake's keeps its own type.

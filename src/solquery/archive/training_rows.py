@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 
 from ..config import Preset
 from ..errors import SolqueryError
+from ..protocols import Patches
 from .places import places
 
 if TYPE_CHECKING:
@@ -23,14 +24,14 @@ __all__ = ["Selection", "TrainingRows", "training_rows"]
 class Selection:
     """Some rows of an array (N, H, W), read like an array of their own; nothing is copied before it is asked for."""
 
-    def __init__(self, data: Any, rows: np.ndarray) -> None:
+    def __init__(self, data: Patches, rows: np.ndarray) -> None:
         self.data, self.rows = data, np.asarray(rows)
         self.shape = (len(self.rows), *data.shape[1:])
 
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __getitem__(self, index: Any) -> np.ndarray:
+    def __getitem__(self, index: int | slice | np.ndarray) -> np.ndarray:
         """Patch of one row (H, W), or patches (n, H, W) of a slice or an array of rows, float32."""
         return np.asarray(self.data[self.rows[index]], np.float32)
 
@@ -53,7 +54,7 @@ class TrainingRows:
         HARP numbers whose real patches were kept for choosing and checking, sorted.
     """
 
-    data: Any
+    data: Patches
     real: np.ndarray
     left_out: dict[str, int] = field(default_factory=dict)
     observed: tuple[int, ...] = ()
@@ -116,9 +117,9 @@ def training_rows(
 
 def _prepared(
     archive: Archive, preset: Preset, where: str | None, ids: pa.Array, left_out: dict[str, int]
-) -> tuple[pa.Array, Any]:
+) -> tuple[pa.Array, Patches]:
     """Ids and prepared patches of those of `ids` that have what the preset needs: in a file where it can be."""
-    data: Any
+    data: Patches
     if archive.path is None:
         known, data = archive.prepared(preset, where)
         found = pa.array(known, pa.string())

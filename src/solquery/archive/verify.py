@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ..aliases import Row
 from ..patch import observation_time
 from ..sharp.names import file_name_of, patch_id_of
 from . import records
@@ -105,7 +106,7 @@ def _repeated(ids: pa.ChunkedArray) -> list[tuple[str, int]]:
     return [(entry["values"], entry["counts"]) for entry in several.to_pylist()]
 
 
-def _faults_of(row: dict[str, Any]) -> Iterator[str]:
+def _faults_of(row: Row) -> Iterator[str]:
     for name, (low, high) in _RANGES.items():
         value = row.get(name)
         if value is not None and not low <= value <= high:

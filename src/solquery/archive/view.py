@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..aliases import Entries
 from ..config import Preset
 from ..patch import Patch
 from ..sharp.caveats import Caveat, caveats, known_caveats
@@ -17,13 +18,15 @@ if TYPE_CHECKING:
     from .store import Archive
 
 __all__ = [
-    "MARKED_SHARE",
-    "caveats_of_row",
-    "caveats_on_grid",
-    "flux_outside_view",
-    "shares_outside_view",
+    "COLUMNS_TOLD", "MARKED_SHARE", "caveats_of_row", "caveats_on_grid", "flux_outside_view", "shares_outside_view",
     "view_caveat",
-]
+]  # fmt: skip
+
+#: what is told of a row as it is
+COLUMNS_TOLD = (
+    "quantity", "t_rec", "harpnum", "noaa", "latitude_deg", "longitude_deg", "mu", "quality", "credit", "file",
+    "flux_outside_view",
+)  # fmt: skip
 
 #: share of a region's flux outside the view from which numbers on the grid are those of a part of it
 MARKED_SHARE = 0.03
@@ -97,7 +100,7 @@ def caveats_on_grid(patch: Patch, preset: Preset) -> list[Caveat]:
     return [*caveats(patch), *view_caveat(lost, preset.name)]
 
 
-def caveats_of_row(row: Mapping[str, Any]) -> list[Caveat]:
+def caveats_of_row(row: Entries) -> list[Caveat]:
     """What limits the numbers and pictures of a row of an archive, as far as its columns tell.
 
     All that `caveats_on_grid` names but ``cut``: whether the region is cut by its box is seen in the pixels alone.

@@ -7,12 +7,13 @@ fields: the row that comes first counts, and its own field stays with it.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import pyarrow as pa
 
+from ..aliases import Row
 from ..patch import Patch
 from ..physics import parameters
 from ..sharp.identity import definitive_of, near_real_time_of
@@ -22,9 +23,10 @@ from .guard import told_of_workers
 if TYPE_CHECKING:
     from lancedb.table import Table
 
-    from .store import Archive
 
 __all__ = ["AddReport", "Writer", "add_each"]
+
+_Item = TypeVar("_Item")
 
 
 class AddReport(NamedTuple):
@@ -48,7 +50,7 @@ class Writer:
             # asked of the table for each commit: a list of all ids would grow with the archive
             there = self._there(patch.id for patch in some)
             same = self._checksums(patch.id for patch in some if patch.id in there and patch.source == "real")
-            pairs: dict[str, tuple[dict[str, Any], bytes]] = {}
+            pairs: dict[str, tuple[Row, bytes]] = {}
             for patch in some:
                 if patch.id in same:
                     _refuse_other_pixels(patch.id, records.field_checksum(patch.field), same[patch.id])
@@ -60,16 +62,16 @@ class Writer:
             added, duplicates = added + new, duplicates + len(some) - new
         return AddReport(added, duplicates)
 
-    def add_rows(self, pairs: Sequence[tuple[dict[str, Any], bytes]]) -> AddReport:
+    def add_rows(self, pairs: Sequence[tuple[Row, bytes]]) -> AddReport:
         """See `Archive.add_rows`."""
         self.parameter_columns()
-        first: dict[str, tuple[dict[str, Any], bytes]] = {}
+        first: dict[str, tuple[Row, bytes]] = {}
         for row, data in pairs:
             first.setdefault(row["id"], (row, data))
         real = [row for row, _ in pairs if row["source"] == "real"]
         same = self._checksums(row["id"] for row in real)
         for row in real:
-            _refuse_other_pixels(row["id"], row["checksum"], same.get(row["id"], first[row["id"]][0]["checksum"]))
+            _refuse_other_pixels(row["id"], row["checksum"], same.get(row["id"]) or first[row["id"]][0]["checksum"])
         new = self.commit(list(first.values()))
         return AddReport(new, len(pairs) - new)
 
@@ -92,7 +94,7 @@ class Writer:
                         raise
         return list(parameters())
 
-    def commit(self, pairs: Sequence[tuple[dict[str, Any], bytes]]) -> int:
+    def commit(self, pairs: Sequence[tuple[Row, bytes]]) -> int:
         """Add rows with their encoded fields, of ids that differ from each other; how many were new.
 
         Raises
@@ -105,7 +107,7 @@ class Writer:
         with tables.writing(self._uri):
             return self._commit(pairs)
 
-    def _commit(self, pairs: Sequence[tuple[dict[str, Any], bytes]]) -> int:
+    def _commit(self, pairs: Sequence[tuple[Row, bytes]]) -> int:
         # what another process has added meanwhile keeps its own field
         there = self._there(row["id"] for row, _ in pairs)
         fresh = {row["id"]: (row, data) for row, data in pairs if row["id"] not in there}
@@ -206,27 +208,38 @@ class Writer:
 
 
 def add_each(
-    store: Archive, pairs: Sequence[tuple[dict[str, Any], bytes]]
-) -> tuple[AddReport, list[tuple[dict[str, Any], str]]]:
-    """`Archive.add_rows`, and the rows that the archive refuses with the reason; those do not take the others along."""
+    add: Callable[[Sequence[_Item]], AddReport], items: Sequence[_Item]
+) -> tuple[AddReport, list[tuple[_Item, ValueError]]]:
+    """All of some patches or rows added at once, and those refused with the reason; these do not take the others along.
+
+    Parameters
+    ----------
+    add
+        `Archive.add` or `Archive.add_rows`.
+    items
+        What it takes.
+
+    Raises
+    ------
+    ArchiveError
+        Of a full disk, or a place that may not be written: the other patches will do no better.
+    """
     try:
-        return store.add_rows(pairs), []
+        return add(items), []
     except tables.ArchiveError:
         raise
     except ValueError:
         pass
-    added = duplicates = 0
-    refused = []
-    for row, data in pairs:
+    done, refused = AddReport(0, 0), []
+    for item in items:
         try:
-            report = store.add_rows([(row, data)])
+            report = add([item])
         except tables.ArchiveError:
             raise
         except ValueError as error:
-            refused.append((row, str(error)))
+            refused.append((item, error))
         else:
-            added, duplicates = added + report.added, duplicates + report.duplicates
-    done = AddReport(added=added, duplicates=duplicates)
+            done = AddReport(done.added + report.added, done.duplicates + report.duplicates)
     return done, refused
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
+from ..aliases import Document, Entries
 from .output import picture, plain, quantities, quantity, table, write_file
 
 if TYPE_CHECKING:
@@ -27,26 +28,13 @@ _SHOWN = ("tuf", "r", "psep", "tilt", "polarity")
 _NOT_TOLD = ("polarity",)
 
 
-def answer_of(match: Match, told: Explanation, physical: bool) -> dict[str, Any]:
+def answer_of(match: Match, told: Explanation, physical: bool) -> Document:
     """One match as the JSON document has it."""
-    from ..archive.view import caveats_of_row
+    from ..archive.view import COLUMNS_TOLD, caveats_of_row
     from ..physics import parameters
     from ..steering.vocabulary import unit_of_target
 
-    row: Mapping[str, Any] = match.row
-    keys = (
-        "quantity",
-        "quality",
-        "t_rec",
-        "harpnum",
-        "noaa",
-        "latitude_deg",
-        "longitude_deg",
-        "mu",
-        "file",
-        "credit",
-        "flux_outside_view",
-    )
+    row: Entries = match.row
     return {
         "id": match.id,
         "region": match.region,
@@ -74,7 +62,7 @@ def answer_of(match: Match, told: Explanation, physical: bool) -> dict[str, Any]
         "links": told.links,
         "source": row.get("source"),
         "caveats": [caveat._asdict() for caveat in caveats_of_row(row)],
-        **{key: row.get(key) for key in keys},
+        **{key: row.get(key) for key in COLUMNS_TOLD},
     }
 
 
@@ -111,17 +99,17 @@ def why(told: Explanation) -> str:
     return ("; ".join(parts) if len(parts) > 1 else f"no parameter agrees; {parts[0]}").replace("-", "−")
 
 
-def _value(entry: Mapping[str, Any]) -> str:
+def _value(entry: Entries) -> str:
     return "–" if entry["value"] is None else f"{entry['value']:.3g}"
 
 
-def _kind(match: Mapping[str, Any], name: str) -> str:
+def _kind(match: Entries, name: str) -> str:
     """Which numbers of a match stand beside the query's: a query that is known on the grid alone has the grid's."""
     change = match["differences"].get(name)
     return "grid" if change is not None and change["scale"] == "grid" else "parameters"
 
 
-def _beside(match: Mapping[str, Any], name: str) -> str:
+def _beside(match: Entries, name: str) -> str:
     change = match["differences"].get(name)
     value = match[_kind(match, name)].get(name)
     if value is None or value["value"] is None:
@@ -131,7 +119,7 @@ def _beside(match: Mapping[str, Any], name: str) -> str:
     return f"{_value(value)} ({change['value']:+.2g})".replace("-", "−")
 
 
-def _span(span: Mapping[str, Any] | None) -> str:
+def _span(span: Entries | None) -> str:
     if span is None or span["first"] is None:
         return ""
     first, last = (span[end][:16].replace("T", " ") for end in ("first", "last"))
@@ -139,9 +127,9 @@ def _span(span: Mapping[str, Any] | None) -> str:
     return f"{frames} of the region match, {first} to {last}" if span["frames"] > 1 else f"{frames} at {first}"
 
 
-def tell_answers(query: Mapping[str, Any], matches: Sequence[Mapping[str, Any]]) -> None:
+def tell_answers(query: Entries, matches: Sequence[Entries]) -> None:
     """Table of query and matches, then for each why it matched, when, and where to read on."""
-    asked: Mapping[str, Any] = query["parameters"]
+    asked: Entries = query["parameters"]
     units = {name: (asked.get(name) or {}).get("unit") or "" for name in _SHOWN}
     lines = [("", "query", query.get("region") or "", query["kind"], "", "", *(_value(asked[n]) for n in _SHOWN))]
     for m in matches:
@@ -180,8 +168,8 @@ def save_answers(
     models: Model,
     x: np.ndarray,
     matches: Sequence[Match],
-    document: Mapping[str, Any],
-) -> dict[str, Any]:
+    document: Entries,
+) -> Document:
     """Contact sheet, CSV with all numbers, and a FITS file of each match at its native scale; the paths."""
     from ..archive.export import file_stem
     from ..archive.view import caveats_on_grid

@@ -6,16 +6,18 @@ import enum
 import json as json_
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 from zipfile import BadZipFile
 
 import typer
 
+from ..aliases import Document
 from ..errors import SolqueryError
 from .output import Reporter, emit, note, readable, table, write_file
 from .steering import Json, ModelName, Seed, direction_rows
 
 if TYPE_CHECKING:
+    from ..archive import Archive
     from ..model import Model
     from ..steering.directions import Directions
 
@@ -138,7 +140,7 @@ def _cosines(fitted: Directions) -> dict[str, dict[str, float]]:
     return {a: {b: float(cosines[i, j]) for j, b in enumerate(fitted.names)} for i, a in enumerate(fitted.names)}
 
 
-def _show(document: dict[str, Any], fitted: Directions) -> None:
+def _show(document: Document, fitted: Directions) -> None:
     lines = []
     for name, row in document["directions"].items():
         svm, ridge = document["study"][name]["svm"], document["study"][name]["ridge"]
@@ -228,7 +230,7 @@ def labels(
 
 
 def _inverted(
-    store: Any,
+    store: Archive,
     models: Model,
     ids: list[str],
     by: Latent | None,
@@ -236,7 +238,7 @@ def _inverted(
     steps: int,
     seed: int,
     done: tuple[int, int],
-) -> dict[str, Any]:
+) -> Document:
     """Id to latent (D,) of patches of an archive; `done` so many of how many before these."""
     import numpy as np
 
@@ -249,7 +251,7 @@ def _inverted(
         return dict(zip(ids, class_latents(models, grids, by, starts, steps, seed), strict=True))
 
 
-def _kept(path: Path, settings: str) -> dict[str, Any]:
+def _kept(path: Path, settings: str) -> Document:
     """Id to latent of earlier inversions; nothing where there is no file."""
     import numpy as np
 
@@ -269,7 +271,7 @@ def _kept(path: Path, settings: str) -> dict[str, Any]:
     )
 
 
-def _keep(path: Path, settings: str, known: dict[str, Any]) -> None:
+def _keep(path: Path, settings: str, known: Document) -> None:
     import io
 
     import numpy as np

@@ -5,10 +5,11 @@ from __future__ import annotations
 import enum
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..aliases import Document
 from ..errors import SolqueryError
 from .archive import on_workers
 from .output import Reporter, emit, note, plain, table
@@ -184,7 +185,7 @@ def _planned(found: Plan, json: bool) -> None:
 
 
 def _fetched(got: FetchReport, embedded: int | None, json: bool) -> None:
-    document: dict[str, Any] = plain(got)
+    document: Document = plain(got)
     if embedded is not None:
         document["embedded"] = embedded
     if json:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..aliases import Document
 from .output import Reporter, emit, write_file, write_json
 from .plugins import load_models
 
@@ -97,7 +98,7 @@ def strips(
     _written(figure, numbers, out / "-".join([f"strips-{param}", *(f"hold-{name}" for name in held)]), json)
 
 
-def _written(figure: Figure, numbers: dict[str, Any], stem: Path, json: bool) -> None:
+def _written(figure: Figure, numbers: Document, stem: Path, json: bool) -> None:
     from ..study.figures import png
 
     picture = write_file(stem.with_name(f"{stem.name}.png"), png(figure))

@@ -11,8 +11,9 @@ import typer
 
 from .inputs import started_from
 from .output import Reporter, emit, table
-from .training import Data, Json, Seed, Where, trained
+from .training import trained
 from .training_data import ready
+from .training_options import Data, Json, Seed, Where
 
 __all__ = ["register"]
 

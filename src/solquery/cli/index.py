@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..aliases import Document
 from ..errors import SolqueryError
 from .output import Reporter, emit, table
 from .plugins import load_models
@@ -83,7 +84,7 @@ def _show(about: About, store: Archive, what: str, json: bool) -> None:
 
     now = version_of(store)
     settings = {group: asdict(setting) for group, setting in about.settings.items()}
-    document: dict[str, Any] = {
+    document: Document = {
         "archive": store.uri,
         "rows": about.rows,
         "without": about.without,

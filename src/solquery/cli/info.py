@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..aliases import Document, Entries
 from .output import emit, plain, readable, table
 from .steering import Json, model_info
-from .training import preset_info
+
+if TYPE_CHECKING:
+    from torch import nn
 
 __all__ = ["register"]
 
@@ -37,7 +41,7 @@ def info(
 
         document = Archive.open(archive).info()
     elif preset is not None:
-        document = preset_info(preset)
+        document = _preset(preset)
     elif model is not None:
         document = model_info(model)
     else:
@@ -59,7 +63,7 @@ def info(
         _lines(_flat(plain(document)))
 
 
-def _installed() -> dict[str, Any]:
+def _installed() -> Document:
     from .. import __version__
     from ..config import PRESETS
     from ..model import Model
@@ -69,7 +73,7 @@ def _installed() -> dict[str, Any]:
     return {"version": __version__, "presets": sorted(PRESETS), "models": Model.list(), "parameters": known}
 
 
-def _in_short(document: Mapping[str, Any]) -> dict[str, Any]:
+def _in_short(document: Entries) -> Document:
     """A model's name, grid and networks."""
     preset = document["preset"]
     short = {"name": document["name"], "hash": document["hash"], "preset": {name: preset[name] for name in _GRID}}
@@ -80,7 +84,7 @@ def _in_short(document: Mapping[str, Any]) -> dict[str, Any]:
     return short
 
 
-def _parameters(directions: Mapping[str, Mapping[str, Any]]) -> None:
+def _parameters(directions: Mapping[str, Entries]) -> None:
     """What can be asked of a model: a table."""
     from ..physics import get_parameter, parameters
 
@@ -101,7 +105,7 @@ def _lines(pairs: Iterable[tuple[str, str]]) -> None:
     table(["", ""], pairs, left=(1,))
 
 
-def _flat(document: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, str]]:
+def _flat(document: Entries, before: str = "") -> Iterator[tuple[str, str]]:
     """Nested settings as lines of a table."""
     for key, value in document.items():
         if isinstance(value, Mapping) and set(value) == {"value", "unit"}:
@@ -113,3 +117,25 @@ def _flat(document: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, 
             yield before + key, shown + (", …" if len(value) > 12 else "")
         else:
             yield before + key, "–" if value is None else str(value)
+
+
+def _preset(name: str) -> Document:
+    """The settings of a preset and the sizes of its networks."""
+    import torch
+
+    from ..config import get_preset
+    from ..encoder.networks import Predictor, build_encoder
+    from ..generator.registry import build_discriminator, build_generator
+
+    preset = get_preset(name)
+    document = dataclasses.asdict(preset)
+    with torch.random.fork_rng(devices=[]):
+        document["generator"]["parameters"] = _size(build_generator(preset.generator, preset.shape))
+        document["discriminator"] = {"parameters": _size(build_discriminator(preset.generator, preset.shape))}
+        document["encoder"]["parameters"] = _size(build_encoder(preset.encoder))
+        document["predictor"] = {"parameters": _size(Predictor(preset.encoder))}
+    return document
+
+
+def _size(network: nn.Module) -> int:
+    return sum(p.numel() for p in network.parameters())

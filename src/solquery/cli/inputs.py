@@ -8,19 +8,21 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import numpy as np
 import typer
 
+from ..aliases import Document
 from ..errors import SolqueryError
+from ..protocols import Patches
 from .output import note
 
 if TYPE_CHECKING:
     from torch import nn
 
     from ..archive.store import Archive
-    from ..config import Preset
+    from ..config import EncoderConfig, GeneratorConfig, Preset
     from ..model import Model
     from ..patch import Patch
     from ..steering.directions import Directions
@@ -28,24 +30,12 @@ if TYPE_CHECKING:
     from ..steering.vocabulary import Target
 
 __all__ = [
-    "Query",
-    "Reproject",
-    "Scale",
-    "Segment",
-    "Unit",
-    "asked_of",
-    "begun_with",
-    "fits_files",
-    "fitting_precision",
-    "gauss_or_units",
-    "read_notes",
-    "read_npy",
-    "read_patches",
-    "read_query",
-    "seen_by",
-    "started_from",
+    "Query", "Reproject", "Scale", "Segment", "Unit", "asked_of", "begun_with", "fits_files", "fitting_precision",
+    "gauss_or_units", "read_notes", "read_npy", "read_patches", "read_query", "seen_by", "started_from",
     "with_draws_of",
-]
+]  # fmt: skip
+
+_Config = TypeVar("_Config", "GeneratorConfig", "EncoderConfig")
 
 _SETTING = re.compile(
     r"\s*(?P<name>[A-Za-z_]\w*)\s*(?P<relation><=|>=|=)\s*(?P<number>[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)"
@@ -242,7 +232,7 @@ class Query:
     """
 
     given: GridInput
-    about: dict[str, Any] = field(default_factory=dict)
+    about: Document = field(default_factory=dict)
     region: str | None = None
     native: dict[str, float] | None = None
 
@@ -255,8 +245,8 @@ def read_query(
     from ..sharp.unreadable import UnreadableFits
     from ..steering.inputs import GridInput, grid_input
 
-    what: Any = text
-    where: dict[str, Any] = {}
+    what: object = text
+    where: Document = {}
     path, latent = Path(text), text.startswith("latent:")
     # the text of a latent vector is longer than a name can be
     if not latent and path.is_file():
@@ -319,7 +309,7 @@ def started_from(start: Path | None) -> Path | None:
     )
 
 
-def begun_with(start: Path | None, warmup: int | None = None) -> dict[str, Any]:
+def begun_with(start: Path | None, warmup: int | None = None) -> Document:
     """What a generator that begins with weights leaves out: the coarse levels, and trust in a new discriminator."""
     if start is None:
         return {} if warmup is None else {"discriminator_warmup_images": warmup}
@@ -331,7 +321,7 @@ def begun_with(start: Path | None, warmup: int | None = None) -> dict[str, Any]:
     return {"grow_images": (), "fade_images": 1, "discriminator_warmup_images": warmup}
 
 
-def seen_by(source: str | None, preset: Preset, provenance: dict[str, Any]) -> nn.Module | None:
+def seen_by(source: str | None, preset: Preset, provenance: Document) -> nn.Module | None:
     """Encoder of a model or a run that a training shows its draws to; its hash goes into the provenance."""
     if source is None:
         return None
@@ -356,7 +346,7 @@ def seen_by(source: str | None, preset: Preset, provenance: dict[str, Any]) -> n
     return encoder
 
 
-def with_draws_of(patches: Any, generator: Path, count: int, folder: Path, seed: int) -> Any:
+def with_draws_of(patches: Patches, generator: Path, count: int, folder: Path, seed: int) -> Patches:
     from ..encoder.generated import with_generated
     from ..generator.training import load_run
 
@@ -373,7 +363,7 @@ def with_draws_of(patches: Any, generator: Path, count: int, folder: Path, seed:
         raise SolqueryError(str(error)) from None
 
 
-def fitting_precision(config: Any, kind: str, place: str, run: Path | None) -> Any:
+def fitting_precision(config: _Config, kind: str, place: str, run: Path | None) -> _Config:
     """Settings of a trainer, in single precision where the processor has no instructions for bfloat16.
 
     A run that is there keeps its own. Without AVX-512 a step in bfloat16 takes ten times as long as one in fp32.

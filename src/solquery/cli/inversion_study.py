@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..aliases import Document
 from ..errors import SolqueryError
 from .inputs import fits_files, read_patches
 from .output import Reporter, emit, note, quantity, readable, table, write_file, write_json
 
 if TYPE_CHECKING:
     from ..patch import Patch
+    from ..steering import Directions
+    from ..study.inversion import Edit
 
 __all__ = ["register"]
 
@@ -72,7 +75,8 @@ def inversion(
     with Reporter("inverting") as report:
         study = run_inversion(models, groups, starts, steps, seed, report.count, detail, physics=not closest)
     changed = []
-    if edits and models.directions is not None:
+    fitted = models.directions
+    if edits and fitted is not None:
         rows = study.rows("real")
         # one frame of a region: its others would show the same
         best: dict[str, int] = {}
@@ -86,7 +90,7 @@ def inversion(
         pictures["edits"] = figure_edits(models, study, changed)
     paths = {key: str(write_file(out / f"{key}.png", png(figure))) for key, figure in pictures.items()}
     summary = study.summary()
-    document: dict[str, Any] = {
+    document: Document = {
         "model": models.name,
         "archive": archive,
         "seed": seed,
@@ -105,7 +109,7 @@ def inversion(
                 strict=True,
             )
         ],
-        "edits": [_edit_record(edit, models) for edit in changed],
+        "edits": [_edit_record(edit, fitted) for edit in changed if fitted is not None],
         "pictures": paths,
         "seconds": time.monotonic() - began,
     }
@@ -137,8 +141,8 @@ def _beside(archive: str | None, where: str | None, n: int, seed: int) -> list[P
     return list(store.patches(ids=sorted(ids[order][np.sort(first)[:n]])))
 
 
-def _edit_record(edit: Any, models: Any) -> dict[str, Any]:
-    unit = models.directions.unit(edit.name)
+def _edit_record(edit: Edit, fitted: Directions) -> Document:
+    unit = fitted.unit(edit.name)
     return {
         "id": edit.id, "param": edit.name, "hold": edit.hold, "requested": quantity(edit.requested, unit),
         "before": quantity(edit.before, unit), "after": quantity(edit.after, unit),
@@ -146,7 +150,7 @@ def _edit_record(edit: Any, models: Any) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _print(document: dict[str, Any], scale: float | None) -> None:
+def _print(document: Document, scale: float | None) -> None:
     kinds = [kind for kind in ("real", "simulated") if kind in document]
     heads, lines = ["power left unexplained, median"], []
     parts = []
@@ -176,7 +180,7 @@ def _print(document: dict[str, Any], scale: float | None) -> None:
         )
 
 
-def _print_physics(kind: str, whole: dict[str, Any], scale: float | None) -> None:
+def _print_physics(kind: str, whole: Document, scale: float | None) -> None:
     """What was left before the physics, and how the parameters came out."""
     if "matched" not in whole:
         return

@@ -3,20 +3,37 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..aliases import Document
 from ..errors import SolqueryError
 from .inputs import Reproject, Scale, Segment, Unit, fits_files, read_patches, refusal
-from .output import Reporter, emit, picture, quantities, quantity, readable, table, tell_band, write_file, write_json
+from .output import (
+    Reporter,
+    emit,
+    picture,
+    quantities,
+    quantity,
+    readable,
+    table,
+    tell_band,
+    write_file,
+    write_json,
+    write_npy,
+)
 from .plugins import load_models
 from .steering import Grid, Json, ModelName, Seed, measured_on_grid
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from ..model import Model
     from ..patch import Patch
+    from ..steering import Inversion
 
 __all__ = ["register"]
 
@@ -66,17 +83,14 @@ def invert(
     json: Json = False,
 ) -> None:
     """Find the latent vectors whose patches come closest to observations."""
-    import io
-
     import numpy as np
 
     from ..archive.export import file_stems
-    from ..archive.view import caveats_on_grid
     from ..steering.inputs import patch_on_grid
 
     models = load_models(model)
     invert_batch = _method(models, closest, starts, steps, prior, detail, seed)
-    stated: dict[str, Any] = {"segment": segment, "unit": unit, "scale": scale, "reproject": reproject}
+    stated: Document = {"segment": segment, "unit": unit, "scale": scale, "reproject": reproject}
     read, refused = read_patches(fits_files(files), strict_quality=False, **stated)
     patches, grids = [], []
     for patch in read:
@@ -88,56 +102,17 @@ def invert(
     if not patches:
         raise SolqueryError(f"none of the {len(refused)} files could be read; the reasons are above")
     began = time.monotonic()
-    records: list[dict[str, Any]] = []
+    records: list[Document] = []
     with Reporter("inverting") as report:
-        answers: list[Any] = []
+        answers: list[Inversion] = []
         # many at a time, and none waits for all
         for first in range(0, len(grids), _BATCH):
             report.count(first, len(grids))
             answers += invert_batch(np.stack(grids[first : first + _BATCH]))
         stems = file_stems([patch.id for patch in patches])
         for patch, name, x, found in zip(patches, stems, grids, answers, strict=True):
-            original, rebuilt = measured_on_grid(models, x), measured_on_grid(models, found.x)
-            latent = io.BytesIO()
-            np.save(latent, found.z)
-            stem = out / name
-            titles = [f"{patch.source}, {patch.region}", f"reconstruction, mse {found.mse:.4f}", "difference"]
-            tiles = [x, found.x, x - found.x]
-            limits = caveats_on_grid(patch, models.preset)
-            heading = "\n".join([patch.id, *(caveat.text for caveat in limits)])
-            shown = write_file(stem.with_name(stem.name + ".png"), picture(tiles, models.preset, titles, heading))
-            kept = write_file(stem.with_name(stem.name + ".npy"), latent.getvalue())
-            more: dict[str, Any] = {}
-            if found.offsets is not None:
-                offsets = io.BytesIO()
-                np.save(offsets, found.offsets)
-                more["detail"] = str(write_file(stem.with_name(stem.name + ".detail.npy"), offsets.getvalue()))
-            if found.noise is not None:
-                noise = io.BytesIO()
-                np.save(noise, found.noise)
-                more["noise"] = str(write_file(stem.with_name(stem.name + ".noise.npy"), noise.getvalue()))
-            records.append(
-                {
-                    "id": patch.id,
-                    "region": patch.region,
-                    "source": patch.source,
-                    "quantity": patch.quantity,
-                    "caveats": [caveat._asdict() for caveat in limits],
-                    "mse": found.mse,
-                    "z_norm": found.z_norm,
-                    "unexplained": found.unexplained,
-                    **_beside(patch, original, rebuilt, models),
-                    "start_mse": found.start_mse,
-                    "explained": {str(side): share for side, share in (found.explained or {}).items()},
-                    "verdict": found.verdict,
-                    "reason": found.reason,
-                    "file": patch.file,
-                    "picture": str(shown),
-                    "latent": str(kept),
-                    **more,
-                }
-            )
-    document: dict[str, Any] = {
+            records.append(_record(models, patch, x, found, out / name))
+    document: Document = {
         "patches": records,
         "refused": refused,
         "model": models.name,
@@ -149,27 +124,65 @@ def invert(
         emit(document)
         return
     for record in records:
-        lines = [
-            (
-                k, readable(entry), readable(record["reconstructed"][k]), tell_band(record["reconstructed"][k]),
-                readable(record["errors"][k]),
-                *((readable(record[part][k].get("grid")) for part in ("parameters", "reconstructed")) if grid else ()),
-            )
-            for k, entry in record["parameters"].items()
-        ]  # fmt: skip
-        heads = ["parameter", "observed", "reconstructed", "two thirds within", "difference"]
-        heads += ["observed, grid", "reconstructed, grid"] if grid else []
-        title = f"{record['id']}: mse {record['mse']:.5f}, |z| {record['z_norm']:.2f}, {record['picture']}"
-        table(heads, lines, title=title)
-        for caveat in record["caveats"]:
-            typer.echo(f"caution: {caveat['text']}")
-        _say(record, models)
+        _tell(record, models, grid)
+
+
+def _record(models: Model, patch: Patch, x: np.ndarray, found: Inversion, stem: Path) -> Document:
+    """Write pictures and latents of one patch to files that begin with `stem`; its entry of the document."""
+    from ..archive.view import caveats_on_grid
+
+    def kept(name: str, array: np.ndarray) -> str:
+        return str(write_npy(stem.with_name(f"{stem.name}{name}.npy"), array))
+
+    titles = [f"{patch.source}, {patch.region}", f"reconstruction, mse {found.mse:.4f}", "difference"]
+    limits = caveats_on_grid(patch, models.preset)
+    heading = "\n".join([patch.id, *(caveat.text for caveat in limits)])
+    tiles = picture([x, found.x, x - found.x], models.preset, titles, heading)
+    details = {"detail": found.offsets, "noise": found.noise}
+    return {
+        "id": patch.id,
+        "region": patch.region,
+        "source": patch.source,
+        "quantity": patch.quantity,
+        "caveats": [caveat._asdict() for caveat in limits],
+        "mse": found.mse,
+        "z_norm": found.z_norm,
+        "unexplained": found.unexplained,
+        **_beside(patch, measured_on_grid(models, x), measured_on_grid(models, found.x), models),
+        "start_mse": found.start_mse,
+        "explained": {str(side): share for side, share in (found.explained or {}).items()},
+        "verdict": found.verdict,
+        "reason": found.reason,
+        "file": patch.file,
+        "picture": str(write_file(stem.with_name(stem.name + ".png"), tiles)),
+        "latent": kept("", found.z),
+        **{name: kept(f".{name}", array) for name, array in details.items() if array is not None},
+    }
+
+
+def _tell(record: Document, models: Model, grid: bool) -> None:
+    """The table of one patch."""
+    lines = [
+        (
+            k, readable(entry), readable(record["reconstructed"][k]), tell_band(record["reconstructed"][k]),
+            readable(record["errors"][k]),
+            *((readable(record[part][k].get("grid")) for part in ("parameters", "reconstructed")) if grid else ()),
+        )
+        for k, entry in record["parameters"].items()
+    ]  # fmt: skip
+    heads = ["parameter", "observed", "reconstructed", "two thirds within", "difference"]
+    heads += ["observed, grid", "reconstructed, grid"] if grid else []
+    title = f"{record['id']}: mse {record['mse']:.5f}, |z| {record['z_norm']:.2f}, {record['picture']}"
+    table(heads, lines, title=title)
+    for caveat in record["caveats"]:
+        typer.echo(f"caution: {caveat['text']}")
+    _say(record, models)
 
 
 def _method(
-    models: Any, closest: bool | None, starts: int | None, steps: int | None, prior: float | None, detail: bool | None,
-    seed: int,
-) -> Any:  # fmt: skip
+    models: Model, closest: bool | None, starts: int | None, steps: int | None, prior: float | None,
+    detail: bool | None, seed: int,
+) -> Callable[[np.ndarray], Sequence[Inversion]]:  # fmt: skip
     """What inverts patches (N, H, W): one latent vector closest in squared error, or picture and physics."""
     import warnings
 
@@ -182,11 +195,11 @@ def _method(
     if prior is None:
         prior = 0.0 if paper else 0.5
 
-    def plainly(batch: Any) -> Any:
+    def plainly(batch: np.ndarray) -> Sequence[Inversion]:
         found = invert(models, batch, starts or 8, steps or 200, seed, prior=prior)
         return refine_layerwise(models, batch, found, prior=prior) if detail else found
 
-    def physically(batch: Any) -> Any:
+    def physically(batch: np.ndarray) -> Sequence[Inversion]:
         layerwise = detail is not False
         with warnings.catch_warnings():
             # each record has its own verdict
@@ -199,7 +212,7 @@ def _method(
     return plainly if closest else physically
 
 
-def _say(record: dict[str, Any], models: Any) -> None:
+def _say(record: Document, models: Model) -> None:
     """Share of the power explained at each scale, and the verdict."""
     if not record["explained"]:
         return
@@ -213,7 +226,7 @@ def _say(record: dict[str, Any], models: Any) -> None:
         typer.echo(f"the model cannot draw this region: {record['reason']}")
 
 
-def _beside(patch: Patch, original: dict[str, float], rebuilt: dict[str, float], model: Model) -> dict[str, Any]:
+def _beside(patch: Patch, original: dict[str, float], rebuilt: dict[str, float], model: Model) -> Document:
     """Observation and reconstruction in numbers: one measured at native scale, the other estimated there.
 
     Without a calibration, or for a patch without scale, both are of the grid.

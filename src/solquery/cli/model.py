@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..aliases import Document
 from . import native_scale
 from .output import Reporter, emit, table
-from .training import PresetName, Seed
+from .training_options import PresetName, Seed
 
 if TYPE_CHECKING:
     from ..model import Model
@@ -54,7 +55,7 @@ def build(
 
 def _built(model: Model, out: Path, shared: str | None, json: bool) -> None:
     accuracy = model.metadata["metrics"].get("direction_accuracy", {})
-    document: dict[str, Any] = {
+    document: Document = {
         "model": str(out),
         "name": model.name,
         "preset": model.preset.name,

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
+from ..aliases import Entries
 from ..errors import SolqueryError
 from .output import Reporter, emit, note, table
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 __all__ = ["register"]
 
@@ -71,7 +69,7 @@ def native(
     table(columns, [_row(name, c) for name, c in record["curves"].items()], title=f"fitted on {made}")
 
 
-def _row(name: str, curve: Mapping[str, Any]) -> list[str]:
+def _row(name: str, curve: Entries) -> list[str]:
     """One parameter: the curve at its middle and ends, the band in the middle, and how often it holds."""
     middle = len(curve["grid"]) // 2
     covered = ", ".join(
@@ -88,5 +86,5 @@ def _row(name: str, curve: Mapping[str, Any]) -> list[str]:
     return [name, *shown, band.replace("-", "−"), covered]
 
 
-def _doubt(kind: str, found: Mapping[str, Any]) -> str:
+def _doubt(kind: str, found: Entries) -> str:
     return " (!)" if kind == "real" and not _HOLDS[0] <= found["share"] <= _HOLDS[1] else ""

@@ -7,39 +7,34 @@ import json
 import math
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
+from ..aliases import Document, Entries
 from ..io import write_atomically
 from ..serialise import json_text, plain, quantity
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import ArrayLike
+    from rich.progress import Progress
+
     from ..config import Preset
 
 __all__ = [
-    "Reporter",
-    "emit",
-    "note",
-    "picture",
-    "plain",
-    "quantities",
-    "quantity",
-    "readable",
-    "table",
-    "tell_band",
-    "write_file",
-    "write_json",
-]
+    "Reporter", "emit", "note", "picture", "plain", "quantities", "quantity", "readable", "table", "tell_band",
+    "write_file", "write_json", "write_npy",
+]  # fmt: skip
 
 _LINE_SECONDS = 5.0
 #: whether this process runs one verb and ends
 alone = False
 
 
-def emit(document: Any) -> None:
+def emit(document: object) -> None:
     """The one JSON document of a verb, on stdout; in ASCII where stdout could not hold all of it otherwise."""
     text = json_text(document)
     try:
@@ -54,14 +49,14 @@ def note(text: str) -> None:
     typer.echo(text, err=True)
 
 
-def quantities(values: Mapping[str, Any], physical: bool = False) -> dict[str, dict[str, Any]]:
+def quantities(values: Entries, physical: bool = False) -> dict[str, Document]:
     """Parameters with their units, as `solquery.steering.vocabulary.quantities`, which takes a while to load."""
     from ..steering.vocabulary import quantities as with_units
 
     return with_units(values, physical)
 
 
-def readable(entry: Mapping[str, Any] | None) -> str:
+def readable(entry: Entries | None) -> str:
     """A quantity as a cell of a table."""
     if entry is None or entry["value"] is None:
         return "–"
@@ -69,7 +64,7 @@ def readable(entry: Mapping[str, Any] | None) -> str:
     return f"{sign}{entry['value']:.4g} {entry['unit']}".rstrip()
 
 
-def tell_band(entry: Mapping[str, Any] | None) -> str:
+def tell_band(entry: Entries | None) -> str:
     """The band of an estimate, and the share of observed patches that were found in it."""
     if entry is None or "low" not in entry:
         return ""
@@ -77,7 +72,7 @@ def tell_band(entry: Mapping[str, Any] | None) -> str:
     return f"{entry['low']:.3g} to {entry['high']:.3g}" + ("" if real is None else f" ({real:.0%} of real patches)")
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str = "", left: Sequence[int] = ()) -> None:
+def table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str = "", left: Sequence[int] = ()) -> None:
     """A table on stdout; the columns `left` (beside the first) hold words and are set to the left."""
     from rich.console import Console
     from rich.table import Table
@@ -102,12 +97,21 @@ def write_file(path: Path, data: bytes) -> Path:
     return write_atomically(path, data)
 
 
-def write_json(path: Path, document: Any) -> Path:
+def write_npy(path: Path, array: np.ndarray) -> Path:
+    """An array as a file of numpy."""
+    import numpy as np
+
+    buffer = io.BytesIO()
+    np.save(buffer, array)
+    return write_file(path, buffer.getvalue())
+
+
+def write_json(path: Path, document: object) -> Path:
     """The same document as `emit` prints, as a file."""
     return write_file(path, (json_text(document) + "\n").encode())
 
 
-def picture(fields: Sequence[Any], preset: Preset, titles: Sequence[str], heading: str = "") -> bytes:
+def picture(fields: Sequence[ArrayLike], preset: Preset, titles: Sequence[str], heading: str = "") -> bytes:
     """Patches (H, W) in preset units side by side as a PNG: north up, west to the right, one grey scale."""
     import numpy as np
 
@@ -157,8 +161,7 @@ class Reporter:
     def __init__(self, title: str) -> None:
         self.title = title
         self._last = -math.inf
-        self._bar: Any = None
-        self._task: Any = None
+        self._bar: Progress | None = None
 
     def __enter__(self) -> Reporter:
         from rich.console import Console
@@ -172,10 +175,10 @@ class Reporter:
                 TimeElapsedColumn(), TimeRemainingColumn(), console=console, transient=True, redirect_stdout=False,
             )  # fmt: skip
             self._bar.start()
-            self._task = self._bar.add_task(self.title, total=1.0)
+            self._bar.add_task(self.title, total=1.0)
         return self
 
-    def __exit__(self, *_: Any) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._bar is not None:
             self._bar.stop()
 
@@ -184,7 +187,7 @@ class Reporter:
         shown = f"{self.title}: {text}" if text and self.title else text or self.title
         fraction = min(max(float(fraction), 0.0), 1.0)
         if self._bar is not None:
-            self._bar.update(self._task, completed=fraction, description=shown)
+            self._bar.update(self._bar.task_ids[0], completed=fraction, description=shown)
         elif time.monotonic() - self._last >= _LINE_SECONDS:
             self._last = time.monotonic()
             note(f"{shown} ({100 * fraction:.0f} %)")
@@ -193,7 +196,7 @@ class Reporter:
         """How many of how many."""
         self(f"{done:,} of {total:,}", done / max(total, 1))
 
-    def training(self, entry: Mapping[str, Any]) -> None:
+    def training(self, entry: Entries) -> None:
         """One line of statistics of a trainer."""
         total = entry.get("of_images") or entry.get("planned") or 0
         shown = [f"{k} {v:.4g}" for k, v in entry.items() if isinstance(v, float) and k not in ("of_images", "planned")]

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..aliases import Document
 from ..errors import SolqueryError
 from ..io import replacing
 from .inputs import Reproject, Scale, Segment, Unit, fits_files, read_notes, read_patches
@@ -77,7 +78,7 @@ def params(
         raise SolqueryError(f"--bitmaps {bitmaps} is no folder; name the one that holds the …bitmap.fits files")
     names = [get_parameter(name).name for name in only] if only else list(parameters(on_demand=True))
     asked = _Asked(names, noise, errors, bitmaps)
-    stated: dict[str, Any] = {"segment": segment, "unit": unit, "scale": scale, "reproject": reproject}
+    stated: Document = {"segment": segment, "unit": unit, "scale": scale, "reproject": reproject}
     patches, refused = read_patches(fits_files(files), strict_quality=False, **stated)
     found: list[tuple[Patch, PatchReport]] = []
     for patch in patches:
@@ -110,11 +111,11 @@ def _report(patch: Patch, asked: _Asked) -> PatchReport:
     return describe_patch(patch, asked.names, asked.noise, asked.errors, bitmap)
 
 
-def _verdict(verdict: Verdict) -> dict[str, Any]:
+def _verdict(verdict: Verdict) -> Document:
     return {"verdict": verdict.state, "significance": verdict.significance, "reasons": list(verdict.reasons)}
 
 
-def _record(patch: Patch, report: PatchReport) -> dict[str, Any]:
+def _record(patch: Patch, report: PatchReport) -> Document:
     """One patch of the document: parameters with units, bias and error, the header's, verdicts and limits."""
     from ..archive.view import caveats_on_grid, flux_outside_view
     from ..config import get_preset
@@ -159,7 +160,7 @@ def _record(patch: Patch, report: PatchReport) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _print(record: dict[str, Any]) -> None:
+def _print(record: Document) -> None:
     shown = any("error" in entry for entry in record["parameters"].values())
     over = bool(record["active"])
     columns = ["parameter", "value", *(["bias", "± error"] if shown else []), *(["active", "region"] if over else [])]
@@ -194,7 +195,7 @@ def _print(record: dict[str, Any]) -> None:
     typer.echo(_laws(record) + "\n")
 
 
-def _tell_systematic(entries: dict[str, Any]) -> None:
+def _tell_systematic(entries: Document) -> None:
     """What the inversion adds to the first number that has it, apart from noise."""
     for name, entry in entries.items():
         one = entry.get("systematic")
@@ -206,7 +207,7 @@ def _tell_systematic(entries: dict[str, Any]) -> None:
             return
 
 
-def _title(record: dict[str, Any]) -> str:
+def _title(record: Document) -> str:
     from math import isfinite
 
     place = f", μ {record['mu']:.2f}" if isfinite(record["mu"]) else ""
@@ -219,7 +220,7 @@ def _short(value: float | None) -> str:
     return "–" if value is None or not isfinite(value) else f"{value:.2g}"
 
 
-def _laws(record: dict[str, Any]) -> str:
+def _laws(record: Document) -> str:
     cycle = f" of cycle {record['cycle']}" if record["cycle"] else ""
     parts = []
     for title, key in (("Joy's law", "joy"), (f"Hale's law{cycle}", "hale")):
@@ -242,7 +243,7 @@ def _write(out: Path, found: list[tuple[Patch, PatchReport]], asked: _Asked) -> 
 
     grid = get_preset(_GRID)
     patches = [patch for patch, _ in found]
-    more: dict[str, Any] = {}
+    more: Document = {}
     for key, unit in _KEYWORDS.items():
         more[key] = np.array([number_or_nan(p.keywords.get(key)) for p in patches]) * u.Unit(unit)
     verdicts: list[Laws] = [report.laws for _, report in found if report.laws is not None]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import numpy as np
 import typer
 
+from ..aliases import Document
 from ..errors import SolqueryError
 from .inputs import read_npy
 from .output import Reporter, emit, note, table, write_file, write_json
@@ -92,6 +93,14 @@ def quality(
     if json:
         emit(document)
         return
+    _tables(document)
+    _notes(document)
+    if realism is not None:
+        tell_realism(realism)
+
+
+def _tables(document: Document) -> None:
+    """The numbers of a model beside their floors, by parameter and over all."""
     table(
         ["parameter", "KS", "floor", "Wasserstein", "floor", "reached", "weakest 10 %", "strongest 10 %"],
         [
@@ -111,6 +120,10 @@ def quality(
         told, floor = document["discriminator_accuracy"], document["discriminator_accuracy_floor"]
         rows += [("discriminator accuracy", f"{told:.3f}", f"{floor:.3f}")]
     table(["measure", "generated", "floor"], rows)
+
+
+def _notes(document: Document) -> None:
+    """In words: the reach of the fluxes, and what limits the numbers."""
     tuf = document["parameters"]["tuf"]
     spans = "spans" if tuf["spans"] else "does not span"
     typer.echo(
@@ -132,8 +145,6 @@ def quality(
         memory = document["memorisation"]
         verdict = "copies training patches" if memory["memorised"] else "no sign of memorised patches"
         typer.echo(f"{verdict}: a generated patch is closer to training in {memory['closer']:.0%} of pairs")
-    if realism is not None:
-        tell_realism(realism)
 
 
 def _training_patches(train: Path, models: Model, seed: int) -> np.ndarray:

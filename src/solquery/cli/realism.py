@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
+from ..aliases import Document
 from .inputs import fits_files, read_patches
 from .output import Reporter, note, table
 
@@ -26,7 +27,7 @@ def compare_with_frames(
     seed: int,
     where: str | None,
     min_flux_mx: float | None,
-) -> tuple[dict[str, Any], bytes]:
+) -> tuple[Document, bytes]:
     """The document of `run_realism`, with the files that were refused, and its figure as PNG."""
     from ..study.figures import png
     from ..study.realism import run_realism
@@ -39,7 +40,7 @@ def compare_with_frames(
     return study.document, png(figure_realism(study))
 
 
-def tell_realism(document: dict[str, Any]) -> None:
+def tell_realism(document: Document) -> None:
     """Tables and notes on stdout and stderr."""
     kinds = [kind for kind in ("generated", "held_out") if kind in document["auc"]]
     words = {"generated": "generated", "held_out": "held-out"}
@@ -88,12 +89,12 @@ def tell_realism(document: dict[str, Any]) -> None:
     _notes(document)
 
 
-def _share(document: dict[str, Any], kind: str) -> str:
+def _share(document: Document, kind: str) -> str:
     value = document["mean_outside" if kind == "generated" else "mean_outside_held_out"]
     return "–" if value is None else f"{value:.0%}"
 
 
-def _notes(document: dict[str, Any]) -> None:
+def _notes(document: Document) -> None:
     chosen = document["selection"]
     typer.echo(chosen["text"])
     for entry in chosen["real_left_out"]:

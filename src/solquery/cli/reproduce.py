@@ -5,10 +5,11 @@ from __future__ import annotations
 import dataclasses
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..aliases import Row
 from .inputs import fitting_precision
 from .output import Reporter, emit, note, table
 from .plugins import load_models
@@ -97,7 +98,7 @@ def _fitting(preset: Preset, folder: Path) -> Preset:
     return dataclasses.replace(preset, **fitted)
 
 
-def _row(row: dict[str, Any]) -> tuple[str, ...]:
+def _row(row: Row) -> tuple[str, ...]:
     def text(value: float | None) -> str:
         return "–" if value is None else f"{value:.2f}"
 

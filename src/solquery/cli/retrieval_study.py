@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..aliases import Document, Row
 from ..errors import SolqueryError
 from .output import Reporter, emit, note, table, write_json
 
@@ -72,12 +73,12 @@ def retrieval(
         _print(document)
 
 
-def _observed(store: Archive, models: Model, files: list[Path], samples: bool, seed: int) -> dict[str, Any]:
+def _observed(store: Archive, models: Model, files: list[Path], samples: bool, seed: int) -> Document:
     """The observed frames, those named and those of the package apart: a mixture would hide either."""
     from ..archive.samples import sample_patches
     from ..study.real_frames import read_frames, real_frames
 
-    out: dict[str, Any] = {}
+    out: Document = {}
     if files:
         files = [one for file in files for one in (sorted(file.glob("*.fits")) if file.is_dir() else [file])]
         if not files:
@@ -91,14 +92,14 @@ def _observed(store: Archive, models: Model, files: list[Path], samples: bool, s
     return out
 
 
-def _share(entry: dict[str, Any]) -> str:
+def _share(entry: Document) -> str:
     if entry["share"] is None:
         return "–"
     interval = "" if entry["low"] is None else f" [{100 * entry['low']:.0f}, {100 * entry['high']:.0f}]"
     return f"{100 * entry['share']:.1f} %{interval}"
 
 
-def _print(document: dict[str, Any]) -> None:
+def _print(document: Document) -> None:
     sources = " and ".join(f"{count:,} {kind}" for kind, count in document["sources"].items())
     typer.echo(f"{document['queries']:,} generated queries, {sources} patches of {document['regions']:,} regions\n")
     correlations = document["correlations"]
@@ -139,12 +140,12 @@ def _print(document: dict[str, Any]) -> None:
         )
 
 
-def _interval(entry: dict[str, Any]) -> str:
+def _interval(entry: Document) -> str:
     low, high = entry["pearson_interval"]
     return f"{entry['pearson']:.3f} [{low:.2f}, {high:.2f}]"
 
 
-def _frame(row: dict[str, Any]) -> tuple[str, str, str, str]:
+def _frame(row: Row) -> tuple[str, str, str, str]:
     other = row["other"]
     if other is None:
         found = "–"

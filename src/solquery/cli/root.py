@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from ..aliases import Document
 from ..errors import SolqueryError
 from ..lazy import spare
 from . import output
@@ -42,7 +43,7 @@ _INGEST_BATCH = 32
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 
 
-def _warn(message: Any, category: type[Warning], *_: Any, **__: Any) -> None:
+def _warn(message: object, category: type[Warning], *_: object, **__: object) -> None:
     note(f"solquery: warning: {' '.join(str(message).split())}")
 
 
@@ -56,7 +57,7 @@ class _Group(TyperGroup):
             args = ["--debug", *(a for a in args[:end] if a != "--debug"), *args[end:]]
         return super().parse_args(ctx, hoisted(args))
 
-    def invoke(self, ctx: Any) -> Any:
+    def invoke(self, ctx: Any) -> object:
         try:
             with warnings.catch_warnings():
                 # what the library wants the user to know, once per place, as a line and without its source
@@ -175,7 +176,7 @@ def _counted(patches: Iterator[Patch], total: int, report: Reporter) -> Iterator
         report.count(done, total)
 
 
-def _added(store: Archive, what: dict[str, Any], json: bool) -> None:
+def _added(store: Archive, what: Document, json: bool) -> None:
     document = {"archive": store.uri, **what, "patches": len(store)}
     if json:
         emit(document)
@@ -203,6 +204,7 @@ def ingest(
 ) -> None:
     """Add observations to an archive; files that cannot be read are named, and the others go in."""
     from ..archive.store import Archive
+    from ..archive.writing import add_each
 
     began = time.monotonic()
     paths = fits_files(files)
@@ -210,7 +212,7 @@ def ingest(
     added = duplicates = 0
     refused: list[dict[str, str]] = []
     notes: Counter[str] = Counter()
-    stated: dict[str, Any] = {"segment": segment, "unit": unit, "scale": scale, "reproject": reproject}
+    stated: Document = {"segment": segment, "unit": unit, "scale": scale, "reproject": reproject}
     if workers is not None or dask is not None:
         added, duplicates, refused = _ingest_on_workers(paths, archive, workers, dask, not any_quality, stated)
         store = Archive.open(archive) if Archive.exists(archive) else None
@@ -225,8 +227,9 @@ def ingest(
             if patches:
                 # no archive is made for files none of which can be read
                 store = Archive.open_or_create(archive) if store is None else store
-                new, again, bad = _add(store, patches)
-                added, duplicates, refused = added + new, duplicates + again, refused + bad
+                new, kept_out = add_each(store.add, patches)
+                added, duplicates = added + new.added, duplicates + new.duplicates
+                refused += [refusal(patch.file or patch.id, error) for patch, error in kept_out]
             report.count(min(done + _INGEST_BATCH, len(paths)), len(paths))
     failed = bool(refused) and added + duplicates == 0
     what = {"added": added, "duplicates": duplicates, "refused": refused, "notes": dict(notes)}
@@ -247,7 +250,7 @@ def _ingest_on_workers(
     workers: int | None,
     scheduler: str | None,
     strict_quality: bool,
-    stated: dict[str, Any],
+    stated: Document,
 ) -> tuple[int, int, list[dict[str, str]]]:
     """Added, there already, refused; read and measured by Dask's workers, a region at a time."""
     from ..archive.distribute import cluster, ingest_files
@@ -268,31 +271,6 @@ def _ingest_on_workers(
         )
     refused = [refusal(entry["file"], ValueError(entry["reason"])) for entry in done.refused]
     return done.added, done.duplicates, refused
-
-
-def _add(store: Archive, patches: list[Patch]) -> tuple[int, int, list[dict[str, str]]]:
-    """Added, there already, refused; a patch that cannot be kept does not take the others of its batch along."""
-    from ..archive.store import ArchiveError
-
-    try:
-        return *store.add(patches), []
-    except ArchiveError:
-        # a full disk, a place that may not be written: the other patches will do no better
-        raise
-    except ValueError:
-        pass
-    added = duplicates = 0
-    refused = []
-    for patch in patches:
-        try:
-            report = store.add([patch])
-        except ArchiveError:
-            raise
-        except ValueError as error:
-            refused.append(refusal(patch.file or patch.id, error))
-        else:
-            added, duplicates = added + report.added, duplicates + report.duplicates
-    return added, duplicates, refused
 
 
 #: module to the verbs that it registers, in the order of the help

@@ -5,10 +5,11 @@ from __future__ import annotations
 import enum
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..aliases import Document
 from ..errors import SolqueryError
 from .answers import answer_of, save_answers, sheet, tell_answers
 from .archive import Dask, Workers, on_workers
@@ -136,7 +137,7 @@ def search(
     _tell_limits(found.about, matches)
     told = session.explain(found.given, matches, by=by.value, where=where, weights=shares, observed=found.native)
     physical = models.preset.physical
-    document: dict[str, Any] = {
+    document: Document = {
         "query": {**found.about, **_parameters(found, measured, models)},
         "matches": [answer_of(match, one, physical) for match, one in zip(matches, told, strict=True)],
         "by": by.value,
@@ -158,7 +159,7 @@ def search(
         note(f"written: {save / 'contact.png'}, {save / 'matches.csv'} and {len(matches)} FITS files")
 
 
-def _parameters(query: Query, on_grid: dict[str, float], model: Model) -> dict[str, Any]:
+def _parameters(query: Query, on_grid: dict[str, float], model: Model) -> Document:
     """The query's numbers: as measured at native scale, or estimated from the grid, and the grid's beside them."""
     from ..steering.native_scale import native_quantities, native_scale_of
 
@@ -172,7 +173,7 @@ def _parameters(query: Query, on_grid: dict[str, float], model: Model) -> dict[s
     return {"scale": "native", "parameters": both}
 
 
-def _tell_limits(about: dict[str, Any], matches: list[Match]) -> None:
+def _tell_limits(about: Document, matches: list[Match]) -> None:
     """What limits the query, and that radial and line-of-sight numbers stand beside each other, where they do."""
     for caveat in about.get("caveats", ()):
         note(f"caution: the query is {caveat['text']}" if caveat["name"] == "limb" else f"caution: {caveat['text']}")

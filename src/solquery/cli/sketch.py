@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..aliases import Document
 from .answers import answer_of, sheet, tell_answers
-from .output import Reporter, emit, note, picture, quantities, readable, table, write_file
+from .output import Reporter, emit, note, picture, quantities, readable, table, write_file, write_npy
 from .plugins import load_models
 from .search import By, embed_missing
 from .steering import Json, ModelName, Seed, measured_on_grid
@@ -17,6 +19,7 @@ from .steering import Json, ModelName, Seed, measured_on_grid
 if TYPE_CHECKING:
     from ..model import Model
     from ..steering.inversion import Inversion
+    from ..steering.sketch import Blob
 
 __all__ = ["register"]
 
@@ -70,12 +73,9 @@ def sketch(
         tell_answers({"kind": "sketch", "parameters": drawn}, document["matches"])
 
 
-def _kept(models: Model, blobs: Any, found: Inversion, out: Path) -> dict[str, Any]:
+def _kept(models: Model, blobs: Sequence[Blob], found: Inversion, out: Path) -> Document:
     """Write sketch and region; what the document says of them."""
     import dataclasses
-    import io
-
-    import numpy as np
 
     from ..sharp.fits_writing import write_fits
     from ..steering.inputs import patch_on_grid
@@ -86,25 +86,21 @@ def _kept(models: Model, blobs: Any, found: Inversion, out: Path) -> dict[str, A
     files = {name: out / f"{name}.fits" for name in ("sketch", "region")}
     write_fits(dataclasses.replace(drawing, file="sketch.fits"), files["sketch"])
     write_fits(dataclasses.replace(found.to_patch(), file="region.fits"), files["region"])
-    latent = io.BytesIO()
-    np.save(latent, found.z)
-    write_file(out / "region.npy", latent.getvalue())
+    write_npy(out / "region.npy", found.z)
     x = patch_on_grid(drawing, models)
     shown = write_file(out / "sketch.png", picture([x, found.x], models.preset, ["sketch", "region (generated)"]))
     told = {
         name: quantities(measured_on_grid(models, image), models.preset.physical)
         for name, image in (("sketch", x), ("region", found.x))
     }
-    about: dict[str, dict[str, Any]] = {name: {"file": str(files[name]), "parameters": told[name]} for name in files}
+    about: dict[str, Document] = {name: {"file": str(files[name]), "parameters": told[name]} for name in files}
     about["region"] |= {
         "latent": str(out / "region.npy"), "verdict": found.verdict, "reason": found.reason, "z_norm": found.z_norm,
     }  # fmt: skip
     return {"query": {"kind": "sketch", "blobs": len(blobs)}, **about, "picture": str(shown)}
 
 
-def _matches(
-    models: Model, found: Inversion, archive: str, k: int, where: str | None, by: str, out: Path
-) -> dict[str, Any]:
+def _matches(models: Model, found: Inversion, archive: str, k: int, where: str | None, by: str, out: Path) -> Document:
     """Search an archive with the region."""
     from ..archive.store import Archive
     from ..search import SearchSession

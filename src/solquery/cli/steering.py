@@ -5,12 +5,25 @@ from __future__ import annotations
 import dataclasses
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..aliases import Array, Document, Row
 from .inputs import asked_of, read_npy, read_query
-from .output import Reporter, emit, note, picture, quantity, readable, table, tell_band, write_file, write_json
+from .output import (
+    Reporter,
+    emit,
+    note,
+    picture,
+    quantity,
+    readable,
+    table,
+    tell_band,
+    write_file,
+    write_json,
+    write_npy,
+)
 from .plugins import load_models
 
 if TYPE_CHECKING:
@@ -48,7 +61,7 @@ def register(app: typer.Typer) -> None:
         app.command()(verb)
 
 
-def measured_on_grid(model: Model, x: Any) -> dict[str, float]:
+def measured_on_grid(model: Model, x: Array) -> dict[str, float]:
     """Every parameter of one patch (H, W) in preset units, on the grid."""
     import numpy as np
 
@@ -57,12 +70,12 @@ def measured_on_grid(model: Model, x: Any) -> dict[str, float]:
     return {name: float(value[0]) for name, value in measure_on_grid(np.asarray(x), model.preset).items()}
 
 
-def model_info(where: str) -> dict[str, Any]:
+def model_info(where: str) -> Document:
     """What a model holds."""
     from ..model import Model
 
     model = Model.load(where)
-    document: dict[str, Any] = {"name": model.name, "hash": model.hash, "preset": dataclasses.asdict(model.preset)}
+    document: Document = {"name": model.name, "hash": model.hash, "preset": dataclasses.asdict(model.preset)}
     for kind in ("generator", "encoder"):
         network = getattr(model, kind)
         if network is not None:
@@ -73,7 +86,7 @@ def model_info(where: str) -> dict[str, Any]:
     return document | {"directions": None if fitted is None else direction_rows(fitted), **model.metadata}
 
 
-def direction_rows(fitted: Directions) -> dict[str, dict[str, Any]]:
+def direction_rows(fitted: Directions) -> dict[str, Row]:
     return {
         name: {
             "accuracy": float(fitted.accuracies[k]),
@@ -85,7 +98,7 @@ def direction_rows(fitted: Directions) -> dict[str, dict[str, Any]]:
     }
 
 
-def answer_record(answer: Answer, model: Model) -> dict[str, Any]:
+def answer_record(answer: Answer, model: Model) -> Document:
     """One answer as the JSON document has it: at native scale with bands, the grid's values beside them."""
     from ..steering.native_scale import native_quantities, native_scale_of
     from ..steering.vocabulary import quantities
@@ -95,7 +108,7 @@ def answer_record(answer: Answer, model: Model) -> dict[str, Any]:
     for name, entry in asked.items():
         entry |= {"relation": answer.targets[name].relation, "word": answer.targets[name].word}
     measured = native_quantities(model, answer.grid)
-    record: dict[str, Any] = {
+    record: Document = {
         "scale": "grid" if native_scale_of(model) is None else "native",
         "requested": asked,
         "measured": measured,
@@ -134,9 +147,6 @@ def generate(
     json: Json = False,
 ) -> None:
     """Generate patches with the properties asked for."""
-    import io
-
-    import numpy as np
 
     from ..physics import fast
     from ..sharp.fits_writing import write_fits
@@ -150,7 +160,7 @@ def generate(
     named = hale or joy or complexity
     if class_direction is not None and (named or describe or settings or hold):
         raise typer.BadParameter("--class-direction excludes --set, --describe, --hold, --hale, --joy and --complexity")
-    asked: dict[str, Any] = {}
+    asked: Document = {}
     if named:
         from ..steering.rogue import named_targets
 
@@ -166,15 +176,13 @@ def generate(
         else:
             answers = generated(models, asked, n, tuple(hold or ()), seed, nearest=nearest)
     seconds = time.monotonic() - began
-    records: list[dict[str, Any]] = []
+    records: list[Document] = []
     out.mkdir(parents=True, exist_ok=True)
     for k, answer in enumerate(answers):
         name = f"{models.name}-seed{seed}-{k:02d}"
         patch = dataclasses.replace(answer.to_patch(f"gen-{name}", f"GEN {name}"), file=f"{name}.fits")
         write_fits(patch, out / f"{name}.fits")
-        latent = io.BytesIO()
-        np.save(latent, answer.z)
-        write_file(out / f"{name}.npy", latent.getvalue())
+        write_npy(out / f"{name}.npy", answer.z)
         write_file(out / f"{name}.png", picture([answer.x], models.preset, [f"{patch.id}: {answer.verdict}"]))
         files = {key: str(out / f"{name}.{end}") for key, end in (("file", "fits"), ("picture", "png"))}
         records.append(answer_record(answer, models) | {"id": patch.id} | files | {"latent": str(out / f"{name}.npy")})
@@ -211,7 +219,7 @@ def _scale(kind: str, model: Model) -> str:
     return "numbers of the model's grid" + (", which is not calibrated" if model.preset.physical else "")
 
 
-def _say_nearest(record: dict[str, Any]) -> None:
+def _say_nearest(record: Document) -> None:
     """Tell on stderr that what was asked is not met, with asked and got side by side."""
     pairs = [
         f"{name} {readable(entry)} gives {readable(record['measured'].get(name))}"
@@ -220,7 +228,7 @@ def _say_nearest(record: dict[str, Any]) -> None:
     note(f"solquery: no patch has all that was asked; the nearest: {', '.join(pairs)}")
 
 
-def _both(entry: dict[str, Any], grid: bool) -> str:
+def _both(entry: Document, grid: bool) -> str:
     """A cell: the value, and that on the grid where it is wanted and another."""
     return f"{readable(entry)} (grid {readable(entry['grid'])})" if grid and "grid" in entry else readable(entry)
 
@@ -283,7 +291,6 @@ def edit(
     json: Json = False,
 ) -> None:
     """Change one property of a patch step by step, holding others."""
-    import io
 
     import numpy as np
 
@@ -300,11 +307,9 @@ def edit(
     reach = range_ or (1.5 if exact else 3.0)
     made = (exact_traversal if exact else latent_traversal)(models, z, param, held, np.linspace(-reach, reach, steps))
     name = "-".join([f"edit-{param}", *(f"hold-{h}" for h in held), *(["exact"] if exact else [])])
-    latents = io.BytesIO()
-    np.save(latents, made.z)
     shown = [param, *held]
     titles = []
-    frames: list[dict[str, Any]] = []
+    frames: list[Document] = []
     for k, eps in enumerate(made.eps):
         values = native_quantities(models, {key: float(column[k]) for key, column in made.grid.items()})
         frames.append({"eps": float(eps), "parameters": values, "z_norm": float(np.linalg.norm(made.z[k]))})
@@ -312,7 +317,7 @@ def edit(
             frames[-1]["requested"] = {param: quantity(made.requested[k], fitted.unit(param))}
         step = f"{eps:+.2g} {'spreads' if exact else 'σ'}"
         titles.append("\n".join([step, *(f"{key} {readable(values[key])}" for key in shown)]))
-    document: dict[str, Any] = {
+    document: Document = {
         "param": param,
         "hold": held,
         "entangled": fitted.entangled(param, held) if held else [],
@@ -327,7 +332,7 @@ def edit(
     }
     heading = f"{param} changed" + (f", {', '.join(held)} held" if held else "") + " (generated)"
     write_file(out / f"{name}.png", picture(list(made.x[:, 0]), models.preset, titles, heading))
-    write_file(out / f"{name}.npy", latents.getvalue())
+    write_npy(out / f"{name}.npy", made.z)
     write_json(out / f"{name}.json", document)
     if json:
         emit(document)

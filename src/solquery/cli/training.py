@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import enum
 import json as json_
 import os
 import sys
@@ -15,27 +14,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..aliases import Document
 from ..errors import SolqueryError
+from . import training_options as opt
 from .inputs import begun_with, fitting_precision, seen_by, started_from, with_draws_of
 from .output import Reporter, emit, note
 from .training_data import as_numbers, held_out_patches, provenance_of, ready
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from ..config import EncoderConfig, GeneratorConfig, Preset
 
-__all__ = ["Data", "Json", "PresetName", "Seed", "Where", "last_line", "preset_info", "register", "trained"]
-
-
-class Invariance(enum.StrEnum):
-    """What the two views of a patch may differ in."""
-
-    shift = "shift"
-    zoom = "zoom"
-    rotation = "rotation"
-    flip = "flip"
-
+__all__ = ["last_line", "register", "trained"]
 
 train_app = typer.Typer(help="Train a generator or an encoder in a run folder; the same command resumes.")
 
@@ -47,111 +36,35 @@ def register(app: typer.Typer) -> None:
     app.add_typer(train_app, name="train", no_args_is_help=True)
 
 
-PresetName = Annotated[str, typer.Option(help="Named settings: physical, paper, quick or tiny.")]
-ArchiveOption = Annotated[str | None, typer.Option("--archive", help="Archive to train on.")]
-Where = Annotated[str | None, typer.Option(help="SQL condition: which patches of the archive.")]
-Data = Annotated[Path | None, typer.Option(help="Prepared patches instead: .npy (N, H, W) in preset units.")]
-Run = Annotated[Path | None, typer.Option(help="Run folder; one that holds this run is gone on with.")]
-Images = Annotated[int | None, typer.Option(min=1, help="Images shown in all, instead of the preset's plan.")]
-Epochs = Annotated[int | None, typer.Option(min=1, help="Passes over the data, instead of the preset's plan.")]
-Minutes = Annotated[float | None, typer.Option(min=0.0, help="Stop this call after so long; the plan stays.")]
-Until = Annotated[int | None, typer.Option(min=1, help="Stop this call at so many images; the plan stays.")]
-Seed = Annotated[int, typer.Option(min=0, help="The same seed gives the same run on a CPU.")]
-Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1 …; auto takes a GPU where there is one.")]
-Devices = Annotated[int, typer.Option(min=1, help="Processes that share every batch, one for each GPU (or CPU core).")]
-Precision = Annotated[str | None, typer.Option(help="fp32 or bf16, instead of the preset's.")]
-Rate = Annotated[float | None, typer.Option("--learning-rate", help="Instead of the preset's.")]
-Shared = Annotated[
-    bool | None,
-    typer.Option("--shared-batch/--own-batches", help="One generated batch for both steps of an iteration: faster."),
-]
-Loss = Annotated[
-    str | None, typer.Option(help="simsiam (the paper's), contrastive, vicreg or barlow; else the preset's.")
-]
-Without = Annotated[
-    list[Invariance] | None,
-    typer.Option("--without", help="An invariance to leave out, for matches exact in it; may be repeated."),
-]
-Start = Annotated[Path | None, typer.Option(help="Model, or run of the same networks: the weights to begin with.")]
-WarmupImages = Annotated[
-    int | None,
-    typer.Option(
-        "--discriminator-warmup",
-        "--judge-first",
-        min=0,
-        help="First images, from which the new discriminator beside a model learns alone.",
-    ),
-]
-DecayImages = Annotated[
-    int | None,
-    typer.Option("--decay-images", "--cool", min=0, help="Last images: the learning rate falls to a tenth (vae-gan)."),
-]
-Seen = Annotated[
-    str | None, typer.Option("--encoder", help="Model, or run of an encoder, that is shown what is drawn (vae-gan).")
-]
-RealWeight = Annotated[
-    float | None,
-    typer.Option(min=0.0, max=0.99, help="Share of each batch that is real, where the archive has simulated ones too."),
-]
-LeaveOutHarps = Annotated[
-    list[str] | None,
-    typer.Option("--leave-out-harps", help="HARP numbers, as 377,1449, whose real patches the training must not see."),
-]
-Adapt = Annotated[
-    bool,
-    typer.Option(
-        "--adapt",
-        help="Adapt --start RUN to few real patches: half of each batch real, discriminator augmented and its first "
-        "layers frozen, small steps (vae-gan).",
-    ),
-]
-LinearLayers = Annotated[
-    int | None,
-    typer.Option(
-        min=1, max=2, help="Linear layers of the paper's discriminator: 2 as in its code, or 1 as in its text."
-    ),
-]
-HeldOut = Annotated[
-    str | None,
-    typer.Option(help="Archive of other regions: the discriminator is asked about these too after each epoch (bce)."),
-]
-HeldOutWhere = Annotated[
-    str | None, typer.Option(help="SQL condition: which patches of --held-out, or of --archive without it.")
-]
-PictureEvery = Annotated[int, typer.Option(min=1, help="Steps between pictures of the same 36 latents.")]
-Dry = Annotated[bool, typer.Option("--dry-run", help="Print the resolved configuration and stop.")]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
-
-
 def train_generator(
-    preset: PresetName = "paper",
-    archive: ArchiveOption = None,
-    where: Where = None,
-    data: Data = None,
-    run: Run = None,
-    images: Images = None,
-    epochs: Epochs = None,
-    minutes: Minutes = None,
-    until_images: Until = None,
-    seed: Seed = 0,
-    device: Device = "auto",
-    devices: Devices = 1,
-    precision: Precision = None,
-    learning_rate: Rate = None,
-    shared_batch: Shared = None,
-    discriminator_linear_layers: LinearLayers = None,
-    start: Start = None,
-    warmup: WarmupImages = None,
-    decay_images: DecayImages = None,
-    encoder: Seen = None,
-    real_weight: RealWeight = None,
-    leave_out_harps: LeaveOutHarps = None,
-    adapt: Adapt = False,
-    held_out: HeldOut = None,
-    held_out_where: HeldOutWhere = None,
-    picture_every: PictureEvery = 500,
-    dry_run: Dry = False,
-    json: Json = False,
+    preset: opt.PresetName = "paper",
+    archive: opt.ArchiveOption = None,
+    where: opt.Where = None,
+    data: opt.Data = None,
+    run: opt.Run = None,
+    images: opt.Images = None,
+    epochs: opt.Epochs = None,
+    minutes: opt.Minutes = None,
+    until_images: opt.Until = None,
+    seed: opt.Seed = 0,
+    device: opt.Device = "auto",
+    devices: opt.Devices = 1,
+    precision: opt.Precision = None,
+    learning_rate: opt.Rate = None,
+    shared_batch: opt.Shared = None,
+    discriminator_linear_layers: opt.LinearLayers = None,
+    start: opt.Start = None,
+    warmup: opt.WarmupImages = None,
+    decay_images: opt.DecayImages = None,
+    encoder: opt.Seen = None,
+    real_weight: opt.RealWeight = None,
+    leave_out_harps: opt.LeaveOutHarps = None,
+    adapt: opt.Adapt = False,
+    held_out: opt.HeldOut = None,
+    held_out_where: opt.HeldOutWhere = None,
+    picture_every: opt.PictureEvery = 500,
+    dry_run: opt.Dry = False,
+    json: opt.Json = False,
 ) -> None:
     """Train a generator on the patches of an archive."""
     start = started_from(start)
@@ -192,7 +105,7 @@ def train_generator(
         trained(folder, {"weights": str(weights)}, time.monotonic() - began, json)
 
 
-def _adapting(start: Path | None) -> dict[str, Any]:
+def _adapting(start: Path | None) -> Document:
     """Settings that adapt a trained generator to few real patches."""
     from ..generator.vaegan import ADAPTING
     from ..model_files import is_model
@@ -228,49 +141,49 @@ def _one_voice() -> Iterator[bool]:
 
 
 def train_encoder(
-    preset: PresetName = "paper",
-    archive: ArchiveOption = None,
-    where: Where = None,
-    data: Data = None,
-    run: Run = None,
-    images: Images = None,
-    epochs: Epochs = None,
-    minutes: Minutes = None,
-    until_images: Until = None,
+    preset: opt.PresetName = "paper",
+    archive: opt.ArchiveOption = None,
+    where: opt.Where = None,
+    data: opt.Data = None,
+    run: opt.Run = None,
+    images: opt.Images = None,
+    epochs: opt.Epochs = None,
+    minutes: opt.Minutes = None,
+    until_images: opt.Until = None,
     drawn: Annotated[
         int, typer.Option(min=0, help="Train on so many patches drawn from --generator as well: queries will be such.")
     ] = 0,
     generator: Annotated[Path | None, typer.Option(help="Run folder of `train generator` that draws.")] = None,
-    start: Start = None,
-    seed: Seed = 0,
-    device: Device = "auto",
-    loss: Loss = None,
+    start: opt.Start = None,
+    seed: opt.Seed = 0,
+    device: opt.Device = "auto",
+    loss: opt.Loss = None,
     batch: Annotated[int | None, typer.Option(min=2, help="Patches of a step, instead of the preset's.")] = None,
-    precision: Precision = None,
-    learning_rate: Rate = None,
+    precision: opt.Precision = None,
+    learning_rate: opt.Rate = None,
     prediction_rate: Annotated[
         float | None, typer.Option(help="Learning rate of the prediction head, in units of the encoder's.")
     ] = None,
     downsample: Annotated[
         int | None, typer.Option(min=1, help="Show it means of so many pixels a side: a faster first part.")
     ] = None,
-    without: Without = None,
+    without: opt.Without = None,
     self_supervised: Annotated[
         bool, typer.Option("--self-supervised", help="Teach it no parameter, where the preset would.")
     ] = False,
-    real_weight: RealWeight = None,
-    leave_out_harps: LeaveOutHarps = None,
+    real_weight: opt.RealWeight = None,
+    leave_out_harps: opt.LeaveOutHarps = None,
     stop_on_collapse: Annotated[
         bool, typer.Option("--stop-on-collapse", help="End with an error when all embeddings become the same.")
     ] = False,
-    dry_run: Dry = False,
-    json: Json = False,
+    dry_run: opt.Dry = False,
+    json: opt.Json = False,
 ) -> None:
     """Train the self-supervised encoder on the patches of an archive."""
     if bool(drawn) != (generator is not None):
         raise typer.BadParameter("--drawn N and --generator RUN go together")
     start = started_from(start)
-    changes: dict[str, Any] = {"loss": loss, "batch": batch, "learning_rate": learning_rate}
+    changes: Document = {"loss": loss, "batch": batch, "learning_rate": learning_rate}
     changes |= {"precision": precision, "real_weight": real_weight}
     changes |= {"prediction_rate": prediction_rate, "downsample": downsample}
     changes["physics"] = () if self_supervised else None
@@ -287,7 +200,7 @@ def train_encoder(
 
     from ..encoder.training import train_encoder as train
 
-    provenance: dict[str, Any] = {"preset": chosen.name, **provenance_of(rows)}
+    provenance: Document = {"preset": chosen.name, **provenance_of(rows)}
     patches, real = rows.data, rows.real
     if generator is not None:
         patches = with_draws_of(patches, generator, drawn, folder, seed)
@@ -306,7 +219,7 @@ def train_encoder(
 
 
 def _plan(
-    name: str, kind: str, images: int | None, epochs: int | None, changes: dict[str, Any] | None = None
+    name: str, kind: str, images: int | None, epochs: int | None, changes: Document | None = None
 ) -> tuple[Preset, Any]:
     """The preset and its settings for one trainer, with what the command line changes (None: nothing)."""
     from ..config import get_preset
@@ -327,9 +240,9 @@ def _plan(
 
 
 def _resolved(
-    kind: str, preset: Preset, config: Any, run: Any, archive: Any, data: Any, seed: int, device: str,
-    minutes: float | None, until_images: int | None,
-) -> dict[str, Any]:  # fmt: skip
+    kind: str, preset: Preset, config: GeneratorConfig | EncoderConfig, run: Path | None, archive: str | None,
+    data: Path | None, seed: int, device: str, minutes: float | None, until_images: int | None,
+) -> Document:  # fmt: skip
     return {
         "kind": kind,
         "preset": preset.name,
@@ -373,38 +286,16 @@ def _resumable(title: str, folder: Path) -> Iterator[Reporter]:
         raise SolqueryError(f"stopped; the same command goes on from the last checkpoint in {folder}") from None
 
 
-def last_line(folder: Path) -> dict[str, Any]:
+def last_line(folder: Path) -> Document:
     """The last statistics of a run folder; empty where there are none."""
     lines = (folder / "stats.jsonl").read_text().splitlines() if (folder / "stats.jsonl").exists() else []
     return json_.loads(lines[-1]) if lines else {}
 
 
-def trained(folder: Path, more: dict[str, Any], seconds: float, json: bool) -> None:
+def trained(folder: Path, more: Document, seconds: float, json: bool) -> None:
     document = {"run": str(folder), **more, "stats": last_line(folder), "seconds": seconds}
     if json:
         emit(document)
     else:
         shown = ", ".join(f"{key} {value}" for key, value in document["stats"].items())
         typer.echo(f"{folder}: {shown or 'nothing left to do'}")
-
-
-def preset_info(name: str) -> dict[str, Any]:
-    """The settings of a preset and the sizes of its networks."""
-    import torch
-
-    from ..config import get_preset
-    from ..encoder.networks import Predictor, build_encoder
-    from ..generator.registry import build_discriminator, build_generator
-
-    preset = get_preset(name)
-    document = dataclasses.asdict(preset)
-    with torch.random.fork_rng(devices=[]):
-        document["generator"]["parameters"] = _size(build_generator(preset.generator, preset.shape))
-        document["discriminator"] = {"parameters": _size(build_discriminator(preset.generator, preset.shape))}
-        document["encoder"]["parameters"] = _size(build_encoder(preset.encoder))
-        document["predictor"] = {"parameters": _size(Predictor(preset.encoder))}
-    return document
-
-
-def _size(network: nn.Module) -> int:
-    return sum(p.numel() for p in network.parameters())

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
+from ..aliases import Document
 from ..errors import SolqueryError
+from ..protocols import Patches
 from .inputs import read_npy
 from .output import note
 
@@ -32,9 +34,9 @@ def as_numbers(given: list[str] | None) -> tuple[int, ...]:
         raise typer.BadParameter(f"--leave-out-harps takes HARP numbers, as 377,1449; got {', '.join(parts)}") from None
 
 
-def provenance_of(rows: TrainingRows) -> dict[str, Any]:
+def provenance_of(rows: TrainingRows) -> Document:
     """What a run's config.json tells of the real observations it has seen, and of those kept from it."""
-    told: dict[str, Any] = {}
+    told: Document = {}
     if rows.real.any():
         told["real"] = {"patches": int(rows.real.sum()), "harps": list(rows.observed)}
     if rows.left_out_harps:
@@ -77,7 +79,7 @@ def ready(
     return run, rows
 
 
-def held_out_patches(preset: Preset, archive: str | None, held_out: str | None, where: str | None) -> Any:
+def held_out_patches(preset: Preset, archive: str | None, held_out: str | None, where: str | None) -> Patches | None:
     """Patches (N, H, W) in preset units that the training does not see, a few for each of many regions; or None."""
     held_out = held_out or (archive if where is not None else None)
     if held_out is None:
@@ -95,7 +97,7 @@ def held_out_patches(preset: Preset, archive: str | None, held_out: str | None, 
     return store.prepared(preset, ids=[ids[k] for k in batch_order(0, 0, len(ids))[:ACCURACY_PATCHES]])[1]
 
 
-def _prepared_file(data: Path, preset: Preset) -> Any:
+def _prepared_file(data: Path, preset: Preset) -> Patches:
     """A file of prepared patches, checked against the preset."""
     from ..archive.cache import is_prepared_file, preset_key
 

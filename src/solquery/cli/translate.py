@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..aliases import Document
 from ..errors import SolqueryError
 from .inputs import Reproject, Scale, Segment, Unit, fits_files, read_patches, refusal
 from .output import Reporter, emit, note, table, write_file
@@ -60,7 +61,7 @@ def translate(
 
     found = translation_of(using)
     models = load_models(model) if model is not None or found.model is not None else None
-    stated: dict[str, Any] = {"segment": segment, "unit": unit, "scale": scale, "reproject": reproject}
+    stated: Document = {"segment": segment, "unit": unit, "scale": scale, "reproject": reproject}
     read, refused = read_patches(fits_files(files), strict_quality=False, **stated)
     began = time.monotonic()
     records = []
@@ -87,7 +88,7 @@ def translate(
         raise SolqueryError(f"none of the {len(refused)} files could be translated; the reasons are above")
 
 
-def _written(patch: Patch, made: Patch, stem: Path) -> dict[str, Any]:
+def _written(patch: Patch, made: Patch, stem: Path) -> Document:
     """Write a translated patch as FITS and beside what it was made of as a picture; the record of it."""
     from ..sharp.fits_writing import write_fits
     from ..translation.figures import picture_of
@@ -102,7 +103,7 @@ def _written(patch: Patch, made: Patch, stem: Path) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _about(found: Translation) -> dict[str, Any]:
+def _about(found: Translation) -> Document:
     return {
         "name": found.name, "kind": found.kind.name, "method": found.method, "model": found.model,
         "error": found.error, "provenance": found.provenance,

@@ -14,13 +14,6 @@ from .renamed import with_current_names
 from .validation import validated
 
 __all__ = [
-    "PRESETS",
-    "AugmentConfig",
-    "EncoderConfig",
-    "GeneratorConfig",
-    "Preset",
-    "get_preset",
-    "preset_of_run",
-    "validated",
-    "with_current_names",
-]
+    "PRESETS", "AugmentConfig", "EncoderConfig", "GeneratorConfig", "Preset", "get_preset", "preset_of_run",
+    "validated", "with_current_names",
+]  # fmt: skip

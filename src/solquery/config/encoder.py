@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from ..aliases import Document
 from .checks import _require
 
 __all__ = ["AugmentConfig", "EncoderConfig"]
@@ -46,7 +47,7 @@ class AugmentConfig:
         >>> AugmentConfig().without("zoom", "rotation").rotation_deg
         0.0
         """
-        off: dict[str, dict[str, Any]] = {
+        off: dict[str, Document] = {
             "shift": {"shift_px": 0.0},
             "zoom": {"zoom": (1.0, 1.0)},
             "rotation": {"rotation_deg": 0.0},

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
+from ..aliases import Array
 from .checks import _require
 from .encoder import EncoderConfig
 from .generator import GeneratorConfig
@@ -69,7 +69,7 @@ class Preset:
         """Largest network unit, e.g. 1 for `paper`."""
         return self.clip_gauss / self.unit_gauss
 
-    def from_gauss(self, grid: Any) -> Any:
+    def from_gauss(self, grid: Array) -> Array:
         """Grid field in G, numpy array or torch tensor, to network units within +-`limit`."""
         if self.knee_gauss is None:
             return grid.clip(-self.clip_gauss, self.clip_gauss) / self.unit_gauss
@@ -78,7 +78,7 @@ class Preset:
         # slope one at the knee, so that field and its gradient are continuous there
         return (core + room * _tanh((grid - core) / room)) / self.unit_gauss
 
-    def to_gauss(self, x: Any) -> Any:
+    def to_gauss(self, x: Array) -> Array:
         """Network units back to G (what was clipped stays clipped)."""
         gauss = x * self.unit_gauss
         if self.knee_gauss is None:
@@ -89,9 +89,9 @@ class Preset:
         return core + room * _atanh(((gauss - core) / room).clip(-0.999, 0.999))
 
 
-def _tanh(x: Any) -> Any:
+def _tanh(x: Array) -> Array:
     return x.tanh() if hasattr(x, "tanh") else np.tanh(x)
 
 
-def _atanh(x: Any) -> Any:
+def _atanh(x: Array) -> Array:
     return x.atanh() if hasattr(x, "atanh") else np.arctanh(x)

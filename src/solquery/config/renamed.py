@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from ..aliases import Document, Entries
 
 __all__ = ["RENAMED", "with_current_names"]
 
@@ -19,7 +18,7 @@ RENAMED = {
 }
 
 
-def with_current_names(values: Mapping[str, Any]) -> dict[str, Any]:
+def with_current_names(values: Entries) -> Document:
     """Settings as a file has them, under the names of today; a name of today wins over an old one.
 
     >>> with_current_names({"siblings": 4, "batch": 64})

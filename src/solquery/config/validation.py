@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import TYPE_CHECKING, TypeVar
 
+from ..aliases import Document
 from .renamed import with_current_names
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 __all__ = ["validated"]
 
 
-def validated(kind: type, values: dict[str, Any]) -> Any:
+_T = TypeVar("_T", bound="DataclassInstance")
+
+
+def validated(kind: type[_T], values: Document) -> _T:
     """An instance of the settings class `kind` from untrusted `values`, checked and converted by pydantic.
 
     Names that settings had before are understood (`RENAMED`).

@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 import torch
 from torch import nn
 
+from ..aliases import Array, Document
 from ..archive.grid_names import grid_names
 from ..archive.places import whole
 from ..archive.view import shares_outside_view
@@ -59,7 +60,7 @@ def _device(encoder: Any) -> torch.device:
 
 
 @torch.no_grad()
-def embed(encoder: Any, x: Any, batch: int = 64) -> np.ndarray:
+def embed(encoder: Any, x: Array, batch: int = 64) -> np.ndarray:
     """Embeddings of patches.
 
     Parameters
@@ -221,7 +222,7 @@ def _columns(model: Model, x: np.ndarray, batch: int, encoder: Any) -> dict[str,
 
 
 def _store(archive: Archive, model: Model, ids: list[str], parts: list[dict[str, np.ndarray]], precision: str) -> None:
-    values: dict[str, Any] = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    values: Document = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     values["grid_preset"] = [model.preset.name] * len(ids)
     values["embedding_model"] = [model.encoder_hash] * len(ids)
     values["embedding_precision"] = [precision] * len(ids)

@@ -28,7 +28,7 @@ __all__ = ["Folded", "FoldedBlock", "fold", "layers_of"]
 _NEAR = 8
 
 
-def fold(layer: nn.Conv2d | nn.Linear, norm: nn.BatchNorm1d | nn.BatchNorm2d) -> Any:
+def fold(layer: nn.Conv2d | nn.Linear, norm: nn.BatchNorm1d | nn.BatchNorm2d) -> nn.Module:
     """A layer of the kind of `layer`, with bias, that does what `layer` and then `norm` do in evaluation mode."""
     mean, variance = cast(Tensor, norm.running_mean), cast(Tensor, norm.running_var)
     # in float64: the scale is used on thousands of weights
@@ -37,7 +37,7 @@ def fold(layer: nn.Conv2d | nn.Linear, norm: nn.BatchNorm1d | nn.BatchNorm2d) ->
     weight = layer.weight.double() * scale.view(-1, *[1] * (layer.weight.ndim - 1))
     if layer.bias is not None:
         shift = shift + layer.bias.double() * scale
-    made: Any
+    made: nn.Conv2d | nn.Linear
     if isinstance(layer, nn.Linear):
         made = nn.utils.skip_init(nn.Linear, layer.in_features, layer.out_features)
     else:
@@ -111,7 +111,7 @@ def _matrix(weight: Tensor) -> Tensor:
 class FoldedBlock:
     """Two convolutions around a shortcut; what it is given is overwritten where the shortcut is the identity."""
 
-    def __init__(self, conv1: Any, conv2: Any, shortcut: Any) -> None:
+    def __init__(self, conv1: nn.Module, conv2: nn.Module, shortcut: nn.Module | None) -> None:
         self.conv1, self.conv2 = _Convolution(conv1), _Convolution(conv2)
         self.shortcut = None if shortcut is None else _Convolution(shortcut)
 

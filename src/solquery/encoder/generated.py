@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from ..protocols import Patches
 from ..training.run_folder import write_then_rename
 
 __all__ = ["GENERATED_SHARE", "WithGenerated", "with_generated"]
@@ -27,7 +28,7 @@ _BATCH = 100
 class WithGenerated:
     """Two arrays (N, H, W) and (M, H, W), one after the other, read as one of N + M patches."""
 
-    def __init__(self, first: Any, second: Any) -> None:
+    def __init__(self, first: Patches, second: Patches) -> None:
         if tuple(first.shape[1:]) != tuple(second.shape[1:]):
             raise ValueError(f"patches of shape {tuple(first.shape[1:])} and {tuple(second.shape[1:])} are not alike")
         self.first, self.second = first, second
@@ -52,7 +53,7 @@ class WithGenerated:
 
 
 def with_generated(
-    data: Any, generator: nn.Module, latent_dim: int, count: int, run: str | Path, *, seed: int = 0
+    data: Patches, generator: nn.Module, latent_dim: int, count: int, run: str | Path, *, seed: int = 0
 ) -> WithGenerated:
     """The patches of `data` and `count` draws from the prior of a generator.
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..errors import SolqueryError
 from .folded import Folded, layers_of
@@ -52,7 +52,7 @@ class _Convolution:
     Both go into the weights, so that every channel has its own scale although oneDNN knows one for all of them.
     """
 
-    def __init__(self, layer: Any, steps: Tensor, made: Tensor | None = None) -> None:
+    def __init__(self, layer: nn.Module, steps: Tensor, made: Tensor | None = None) -> None:
         weight, bias = layer.weight.detach() * steps.view(1, -1, 1, 1), layer.bias.detach()
         if made is not None:
             weight, bias = weight / made.view(-1, 1, 1, 1), bias / made

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..aliases import Document
 from ..io import first_line
 from .plugged import EncoderError
 
@@ -94,10 +95,10 @@ class OnnxEncoder(nn.Module):
                     digest.update(block)
         return digest.hexdigest()
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> Document:
         return {name: value for name, value in self.__dict__.items() if name != "_session"}
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
+    def __setstate__(self, state: Document) -> None:
         super().__setstate__(state)
         self._session = _session(self.path)
 

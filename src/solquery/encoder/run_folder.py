@@ -7,15 +7,16 @@ import dataclasses
 import hashlib
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from ..aliases import Document
 from ..config import AugmentConfig, EncoderConfig, with_current_names
 from ..errors import SolqueryError
 from ..io import replacing, write_atomically
+from ..protocols import Patches
 from .networks import Encoder, build_encoder
 
 __all__ = [
@@ -39,7 +40,7 @@ def write_file(path: Path, content: bytes) -> None:
     write_atomically(path, content, sync=True)
 
 
-def fingerprint(data: Any) -> str:
+def fingerprint(data: Patches) -> str:
     """Of shape and 16 patches spread over the data: enough to notice that a run goes on with other data."""
     digest = hashlib.sha256(repr(tuple(data.shape)).encode())
     for i in np.linspace(0, len(data) - 1, 16).astype(int):
@@ -47,7 +48,7 @@ def fingerprint(data: Any) -> str:
     return digest.hexdigest()[:16]
 
 
-def open_run(run: Path, settings: dict[str, Any]) -> None:
+def open_run(run: Path, settings: Document) -> None:
     """Make the run folder, or check that the one there is of the same settings."""
     for folder in ("checkpoints", "samples"):
         (run / folder).mkdir(parents=True, exist_ok=True)
@@ -70,7 +71,7 @@ def open_run(run: Path, settings: dict[str, Any]) -> None:
         )
 
 
-def read_config(run: Path) -> dict[str, Any]:
+def read_config(run: Path) -> Document:
     try:
         return json.loads((run / "config.json").read_text())
     except FileNotFoundError:
@@ -79,7 +80,7 @@ def read_config(run: Path) -> dict[str, Any]:
         raise EncoderRunError(f"{run / 'config.json'} is damaged ({error}); start again in a new folder") from None
 
 
-def read_checkpoint(run: Path) -> dict[str, Any] | None:
+def read_checkpoint(run: Path) -> Document | None:
     path = run / "checkpoints" / "last.pt"
     if not path.exists():
         return None
@@ -89,7 +90,7 @@ def read_checkpoint(run: Path) -> dict[str, Any] | None:
         raise EncoderRunError(f"{path} cannot be read ({type(error).__name__}); remove it to start again") from error
 
 
-def save_checkpoint(run: Path, state: dict[str, Any]) -> None:
+def save_checkpoint(run: Path, state: Document) -> None:
     """Write ``checkpoints/last.pt``; until it is whole, the one before stays."""
     with replacing(run / "checkpoints" / "last.pt", sync=True) as part:
         torch.save(state, part)

@@ -7,19 +7,18 @@ needed in training only: a query is embedded by its picture alone.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import torch
 from torch import Tensor
 
 from ..config import EncoderConfig
 from ..generator.anchors import parameter_scores
+from ..protocols import Patches
 
 __all__ = ["supervision_loss", "supervision_targets"]
 
 
-def supervision_targets(cfg: EncoderConfig, data: Any) -> Tensor | None:
+def supervision_targets(cfg: EncoderConfig, data: Patches) -> Tensor | None:
     """What the first numbers of the embedding are taught: normal scores of the parameters of patches (N, H, W).
 
     Scores, because ranks are what a search has to keep from the weakest region to the strongest, and because they have

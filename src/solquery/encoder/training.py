@@ -16,7 +16,6 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -24,8 +23,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from ..aliases import Document
 from ..config import EncoderConfig
 from ..model_files import is_model
+from ..protocols import Patches
 from ..training.mixing import real_share
 from ..training.run_folder import begun_from, write_then_rename
 from .augment import augment, seeded_generator
@@ -82,7 +83,7 @@ class _Batches:
 
     def __init__(
         self,
-        data: Any,
+        data: Patches,
         batch: int,
         seed: int,
         device: torch.device,
@@ -133,7 +134,7 @@ class _Batches:
 
 def train_encoder(
     cfg: EncoderConfig,
-    data: Any,
+    data: Patches,
     run: str | Path,
     *,
     seed: int = 0,
@@ -143,7 +144,7 @@ def train_encoder(
     device: str | torch.device | None = None,
     checkpoint_seconds: float = 120.0,
     stats_images: int = 2048,
-    provenance: dict[str, Any] | None = None,
+    provenance: Document | None = None,
     stop_on_collapse: bool = False,
     start: str | Path | None = None,
     real: np.ndarray | None = None,
@@ -335,7 +336,9 @@ def _rates(cfg: EncoderConfig, step: int, steps: int) -> tuple[float, float]:
 
 
 @torch.no_grad()
-def _picture(encoder: Encoder, data: Any, path: Path, device: torch.device, rows: int = 8, columns: int = 6) -> None:
+def _picture(
+    encoder: Encoder, data: Patches, path: Path, device: torch.device, rows: int = 8, columns: int = 6
+) -> None:
     """Eight patches (left) and their five nearest among 256: a grey picture that any viewer opens."""
     index = np.unique(np.linspace(0, len(data) - 1, 256).astype(int))
     x = np.asarray(data[index], dtype=np.float32)

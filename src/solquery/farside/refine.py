@@ -92,7 +92,7 @@ def refined(
 
     def objective(v: Tensor, which: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         v = v.detach().requires_grad_(True)
-        fields = model.preset.to_gauss(model.generator(v)[:, 0])
+        fields = torch.as_tensor(model.preset.to_gauss(model.generator(v)[:, 0]))
         unsigned = fields.abs()
         # the cut is soft, so that there is a slope
         made = rows @ (unsigned * torch.sigmoid((unsigned - WEAKEST_GAUSS) / 5.0)) @ columns.T

@@ -13,19 +13,9 @@ if TYPE_CHECKING:
     from .training import TrainingError, discriminator_accuracy, load_run, train_generator
 
 __all__ = [
-    "CollapseWarning",
-    "TrainingError",
-    "architectures",
-    "build_discriminator",
-    "build_generator",
-    "discriminator_accuracy",
-    "diversity",
-    "load_run",
-    "networks",
-    "pyramid",
-    "register_generator",
-    "train_generator",
-]
+    "CollapseWarning", "TrainingError", "architectures", "build_discriminator", "build_generator",
+    "discriminator_accuracy", "diversity", "load_run", "networks", "pyramid", "register_generator", "train_generator",
+]  # fmt: skip
 
 __getattr__, __dir__ = lazily(
     __name__,

@@ -10,11 +10,11 @@ included, are still found afterwards by the support vector machines; nothing dow
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import torch
 from scipy.special import ndtri
+
+from ..protocols import Patches
 
 __all__ = ["anchor_scores", "parameter_scores"]
 
@@ -30,14 +30,14 @@ def _normal_score(values: np.ndarray) -> np.ndarray:
     return score
 
 
-def parameter_scores(data: Any, names: tuple[str, ...], unit_gauss: float = 1000.0, batch: int = 256) -> np.ndarray:
+def parameter_scores(data: Patches, names: tuple[str, ...], unit_gauss: float = 1000.0, batch: int = 256) -> np.ndarray:
     """(N, P) float32 normal scores of parameters of patches (N, H, W) in network units; NaN where one is unknown."""
     columns = _measured(data, names, unit_gauss, batch)
     scores = [np.where(np.isfinite(values), _normal_score(values), np.nan) for values in columns]
     return np.column_stack(scores).astype(np.float32)
 
 
-def _measured(data: Any, names: tuple[str, ...], unit_gauss: float, batch: int) -> list[np.ndarray]:
+def _measured(data: Patches, names: tuple[str, ...], unit_gauss: float, batch: int) -> list[np.ndarray]:
     from ..physics import measure
 
     columns: dict[str, list[np.ndarray]] = {name: [] for name in names}
@@ -48,7 +48,7 @@ def _measured(data: Any, names: tuple[str, ...], unit_gauss: float, batch: int) 
     return [np.concatenate(columns[name]) for name in names]
 
 
-def anchor_scores(data: Any, names: tuple[str, ...], unit_gauss: float, batch: int = 256) -> np.ndarray:
+def anchor_scores(data: Patches, names: tuple[str, ...], unit_gauss: float, batch: int = 256) -> np.ndarray:
     """Anchors of every patch.
 
     Parameters

@@ -11,13 +11,12 @@ training, and no independent sign of realism any more: measure it in the space o
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..protocols import Patches
 from ..training.process_group import ProcessGroup
 
 __all__ = ["EmbeddingCritic"]
@@ -44,7 +43,7 @@ class EmbeddingCritic(nn.Module):
         Patches embedded at a time.
     """
 
-    def __init__(self, encoder: nn.Module, data: Any, seed: int, batch: int = 64) -> None:
+    def __init__(self, encoder: nn.Module, data: Patches, seed: int, batch: int = 64) -> None:
         super().__init__()
         encoder = encoder.eval().requires_grad_(False)
         self._encoder = (encoder,)  # in a tuple, so that it is no part of the state
@@ -63,7 +62,7 @@ class EmbeddingCritic(nn.Module):
                 nn.Linear(_HIDDEN, 1),
             )  # fmt: skip
 
-    def to(self, *args: Any, **kwargs: Any) -> EmbeddingCritic:
+    def to(self, *args: object, **kwargs: object) -> EmbeddingCritic:
         """The same on another device, with its encoder."""
         self._encoder[0].to(*args, **kwargs)
         return super().to(*args, **kwargs)

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
+from ..aliases import Document
 from ..config import GeneratorConfig
+from ..protocols import Patches
 from ..training.diversity import looking
 from ..training.run_folder import batch_order, export_weights
 
@@ -48,7 +49,7 @@ def discriminator_accuracy(discriminator: nn.Module, generator: nn.Module, real:
     return right / (2 * len(real))
 
 
-def _some(data: Any, seed: int) -> torch.Tensor:
+def _some(data: Patches, seed: int) -> torch.Tensor:
     """(N, 1, H, W) of at most `ACCURACY_PATCHES` rows."""
     rows = batch_order(seed, -1 % 2**31, len(data))[:ACCURACY_PATCHES]
     return torch.as_tensor(np.asarray(data[np.sort(rows)], np.float32))[:, None]
@@ -72,21 +73,21 @@ class EpochChoice:
     """
 
     def __init__(
-        self, config: GeneratorConfig, data: Any, held_out: Any, seed: int, folder: Path, noted: dict[str, Any]
+        self, config: GeneratorConfig, data: Patches, held_out: Patches | None, seed: int, folder: Path, noted: Document
     ) -> None:
         self.within, self.seed, self.folder = config.choose_within_epochs, seed, folder
-        self.judged = {"": data} if held_out is None else {"": data, "held_out_": held_out}
-        self.judged = {kind: _some(patches, seed) for kind, patches in self.judged.items()}
+        judged = {"": data} if held_out is None else {"": data, "held_out_": held_out}
+        self.judged = {kind: _some(patches, seed) for kind, patches in judged.items()}
         #: what a checkpoint notes: least accuracy so far, and its epoch
-        self.best: dict[str, Any] = {}
+        self.best: Document = {}
         for kind in self.judged:
             self.best[f"best_{kind}accuracy"] = noted.get(f"best_{kind}accuracy", math.inf)
             self.best[f"best_{kind}epoch"] = noted.get(f"best_{kind}epoch", -1)
 
-    def after(self, epoch: int, discriminator: nn.Module, generator: nn.Module) -> dict[str, Any]:
+    def after(self, epoch: int, discriminator: nn.Module, generator: nn.Module) -> Document:
         """Measure after `epoch` (from 1), keep the weights where they are the best so far; for a line of statistics."""
         device = next(generator.parameters()).device
-        line: dict[str, Any] = {}
+        line: Document = {}
         for kind, patches in self.judged.items():
             accuracy = discriminator_accuracy(discriminator, generator, patches.to(device), self.seed)
             if epoch <= self.within and accuracy < self.best[f"best_{kind}accuracy"]:

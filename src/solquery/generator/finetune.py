@@ -15,13 +15,15 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from safetensors.torch import load_file
 from torch import nn
 
+from ..aliases import Document
 from ..model_files import is_model
+from ..protocols import Patches
 from ..training.process_group import ProcessGroup
 from ..training.run_folder import RunFolder, TrainingError
 from .footprint import fit_footprint, load_weights
@@ -82,12 +84,12 @@ def finetune(
     run: str | Path,
     out: str | Path,
     config: GeneratorConfig,
-    data: Any,
+    data: Patches,
     shape: tuple[int, int],
     settings: FinetuneConfig | None = None,
     seed: int = 0,
-    progress: Callable[[dict[str, Any]], None] | None = None,
-    provenance: dict[str, Any] | None = None,
+    progress: Callable[[Document], None] | None = None,
+    provenance: Document | None = None,
 ) -> Path:
     """Hold the amounts of a trained generator's draws to the archive's.
 

@@ -9,12 +9,13 @@ its size is a quantity of the region like any other: steered, inverted, and dist
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from ..protocols import Patches
 
 __all__ = ["FootprintMask", "drawn_sizes", "fit_footprint", "footprint_error", "load_weights", "seen_sizes"]
 
@@ -103,8 +104,9 @@ def load_weights(network: nn.Module, stored: dict[str, Tensor]) -> bool:
 
 
 def fit_footprint(
-    generator: Any, data: Any, seed: int = 0, count: int = 4096, batch: int = 64, steps: int = 1500, refit: bool = False
-) -> dict[str, float]:
+    generator: nn.Module, data: Patches, seed: int = 0, count: int = 4096, batch: int = 64, steps: int = 1500,
+    refit: bool = False,
+) -> dict[str, float]:  # fmt: skip
     """Give a trained generator the windows of an archive, in place.
 
     Each of many draws keeps its rank in height and in width and takes the archive's size of that rank; the network

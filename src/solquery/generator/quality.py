@@ -13,20 +13,16 @@ takes its place, so that values compare generators under one encoder and nothing
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import torch
 
+from ..aliases import Document
+
 __all__ = [
-    "compare_embeddings",
-    "compare_parameters",
-    "halves",
-    "memorisation",
-    "radial_spectrum",
-    "reach",
+    "compare_embeddings", "compare_parameters", "halves", "memorisation", "radial_spectrum", "reach",
     "spectrum_distance",
-]
+]  # fmt: skip
 
 _NEIGHBOURS = 5
 _CHUNK = 512
@@ -63,7 +59,7 @@ def _distances(a: np.ndarray, b: np.ndarray) -> tuple[float, float]:
 
 def compare_parameters(
     made: Mapping[str, np.ndarray], held: Mapping[str, np.ndarray], regions: Sequence[str], seed: int = 0
-) -> dict[str, dict[str, Any]]:
+) -> dict[str, Document]:
     """Distances between the parameters of generated and held-out patches.
 
     Parameters
@@ -82,7 +78,7 @@ def compare_parameters(
     `reach` says.
     """
     one, other = halves(regions, seed)
-    out: dict[str, dict[str, Any]] = {}
+    out: dict[str, Document] = {}
     for name, values in held.items():
         values, drawn = np.asarray(values, np.float64), np.asarray(made[name], np.float64)
         ks, wasserstein = _distances(drawn, values)
@@ -99,7 +95,7 @@ def compare_parameters(
     return out
 
 
-def reach(made: np.ndarray, held: np.ndarray, slices: int = 20) -> dict[str, Any]:
+def reach(made: np.ndarray, held: np.ndarray, slices: int = 20) -> Document:
     """Does a generator reach what there is, the weak and the strong included?
 
     Parameters
@@ -242,7 +238,7 @@ def _nearest(x: torch.Tensor, among: torch.Tensor) -> tuple[np.ndarray, np.ndarr
     return torch.cat([p.values for p in parts]).numpy(), torch.cat([p.indices for p in parts]).numpy()
 
 
-def memorisation(made: np.ndarray, held: np.ndarray, train: np.ndarray) -> dict[str, Any]:
+def memorisation(made: np.ndarray, held: np.ndarray, train: np.ndarray) -> Document:
     """Are generated patches closer to training patches than patches of unseen regions are?
 
     Parameters

@@ -11,14 +11,9 @@ from ..config import GeneratorConfig
 from ..plugins import Registry, add_registry
 
 __all__ = [
-    "architectures",
-    "build_discriminator",
-    "build_generator",
-    "register_generator",
-    "register_own",
-    "restore",
+    "architectures", "build_discriminator", "build_generator", "register_generator", "register_own", "restore",
     "snapshot",
-]
+]  # fmt: skip
 
 #: constructors of a generator and of its discriminator
 _Pair = tuple[Callable[..., nn.Module], Callable[..., nn.Module]]

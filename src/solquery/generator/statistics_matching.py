@@ -14,13 +14,12 @@ mixtures of all amounts are asked for as well: directions drawn once, at random,
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..protocols import Patches
 from ..training.mixing import representative_rows
 from ..training.process_group import ProcessGroup
 from .textures import TEXTURES, measure_textures
@@ -118,7 +117,7 @@ class StatisticsMatching(nn.Module):
     """
 
     def __init__(
-        self, data: Any, unit_gauss: float, seed: int, batch: int = 256, remembered: int = REMEMBERED,
+        self, data: Patches, unit_gauss: float, seed: int, batch: int = 256, remembered: int = REMEMBERED,
         real: np.ndarray | None = None, weight: float = 0.0,
     ) -> None:  # fmt: skip
         super().__init__()

@@ -12,10 +12,13 @@ beside each other. The numbers are those of `torch.nn.functional` up to the orde
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch.nn import functional as F
+
+if TYPE_CHECKING:
+    from torch.autograd.function import FunctionCtx
 
 __all__ = ["double", "double_thin", "halve_thin"]
 
@@ -51,12 +54,12 @@ class _ThinTranspose(torch.autograd.Function):
     """Transposed convolution to one channel; both gradients are the library's, and can be differentiated again."""
 
     @staticmethod
-    def forward(ctx: Any, x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    def forward(ctx: FunctionCtx, x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
         ctx.save_for_backward(x, weight)
         return _spread(x, weight)
 
     @staticmethod
-    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, torch.Tensor | None]:
+    def backward(ctx: FunctionCtx, gradient: torch.Tensor) -> tuple[torch.Tensor | None, torch.Tensor | None]:
         x, weight = ctx.saved_tensors
         to_x = F.conv2d(gradient, weight, stride=2) if ctx.needs_input_grad[0] else None
         to_weight = _weight_gradient(gradient, x, weight) if ctx.needs_input_grad[1] else None
@@ -67,12 +70,12 @@ class _Thin(torch.autograd.Function):
     """Convolution of one channel; the gradient of the patch is a transposed convolution to one channel."""
 
     @staticmethod
-    def forward(ctx: Any, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+    def forward(ctx: FunctionCtx, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
         ctx.save_for_backward(x, weight)
         return F.conv2d(x, weight, bias, stride=2)
 
     @staticmethod
-    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+    def backward(ctx: FunctionCtx, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         x, weight = ctx.saved_tensors
         to_x = to_weight = to_bias = None
         if ctx.needs_input_grad[0]:
@@ -109,7 +112,9 @@ class _Double(torch.autograd.Function):
     """Transposed convolution of stride 2, bias, leaky ReLU: the second and third in the memory of the first."""
 
     @staticmethod
-    def forward(ctx: Any, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, slope: float) -> torch.Tensor:
+    def forward(
+        ctx: FunctionCtx, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, slope: float
+    ) -> torch.Tensor:
         y = F.conv_transpose2d(x, weight, None, stride=2).contiguous(memory_format=torch.channels_last)
         _rows(y).add_(bias.repeat(y.shape[3]))
         if slope != 1.0:
@@ -119,7 +124,7 @@ class _Double(torch.autograd.Function):
         return y
 
     @staticmethod
-    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+    def backward(ctx: FunctionCtx, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         x, weight, y = ctx.saved_tensors
         if ctx.slope != 1.0:
             # the sign of what came out is that of what went in

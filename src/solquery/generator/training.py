@@ -21,7 +21,9 @@ from safetensors.torch import load_file
 from torch import nn
 from torch.nn import functional as F
 
+from ..aliases import Document
 from ..config import GeneratorConfig, with_current_names
+from ..protocols import Patches
 from ..training.diversity import CollapseWarning, Diversity
 from ..training.monitor import TrainingMonitor
 from ..training.process_group import ProcessGroup, process_group
@@ -87,7 +89,7 @@ def _gradient_penalty(network: nn.Module, x: torch.Tensor, level: int | None, fa
 
 def train_generator(
     config: GeneratorConfig,
-    data: Any,
+    data: Patches,
     run: str | Path,
     shape: tuple[int, int] = (128, 128),
     *,
@@ -97,12 +99,12 @@ def train_generator(
     minutes: float | None = None,
     checkpoint_seconds: float = 120.0,
     picture_steps: int = 500,
-    progress: Callable[[dict[str, Any]], None] | None = None,
-    provenance: dict[str, Any] | None = None,
+    progress: Callable[[Document], None] | None = None,
+    provenance: Document | None = None,
     start: str | Path | None = None,
     encoder: nn.Module | None = None,
     real: np.ndarray | None = None,
-    held_out: Any = None,
+    held_out: Patches | None = None,
 ) -> Path:
     """Train, or go on with a run, until the configured number of images, `until_images` or `minutes`.
 
@@ -160,7 +162,7 @@ def train_generator(
     if held_out is not None and config.loss != "bce":
         raise TrainingError(f"loss {config.loss!r} chooses no epoch by a discriminator; only 'bce' takes held_out")
     given = {"start": start, "encoder": encoder, "held_out": held_out}
-    more: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    more: Document = {name: value for name, value in given.items() if value is not None}
     if config.loss == "vae-gan":
         more["real"] = real
     train = train_vaegan if config.loss == "vae-gan" else _train_adversarial
@@ -172,8 +174,8 @@ def train_generator(
 
 
 def _train_adversarial(
-    config: GeneratorConfig, data: Any, run: str | Path, shape: tuple[int, int], *, seed: int, device: str,
-    provenance: dict[str, Any] | None, **watched: Any,
+    config: GeneratorConfig, data: Patches, run: str | Path, shape: tuple[int, int], *, seed: int, device: str,
+    provenance: Document | None, **watched: Any,
 ) -> Path:  # fmt: skip
     with process_group(device) as team, RunFolder(run, config, shape, seed, data, team, provenance) as folder:
         if config.batch % team.size:
@@ -185,7 +187,7 @@ class _Adversaries:
     """Generator and discriminator of a run with their optimisers, and the two steps of an iteration."""
 
     def __init__(
-        self, config: GeneratorConfig, data: Any, shape: tuple[int, int], seed: int, team: ProcessGroup
+        self, config: GeneratorConfig, data: Patches, shape: tuple[int, int], seed: int, team: ProcessGroup
     ) -> None:
         self.config, self.data, self.shape, self.seed, self.team = config, data, shape, seed, team
         place = team.device
@@ -214,7 +216,7 @@ class _Adversaries:
 
     def train(
         self, folder: RunFolder, *, until_images: int | None, minutes: float | None, checkpoint_seconds: float,
-        picture_steps: int, progress: Callable[[dict[str, Any]], None] | None, held_out: Any = None,
+        picture_steps: int, progress: Callable[[Document], None] | None, held_out: Patches | None = None,
     ) -> Path:  # fmt: skip
         config, data, seed, team, place = self.config, self.data, self.seed, self.team, self.team.device
         average = folder.averaged(self.generator) if config.ema_halflife_images else None
@@ -254,7 +256,7 @@ class _Adversaries:
             watch.after({"loss_g": loss_g, "loss_d": loss_d})
 
             full = level is None or level == self.schedule.levels
-            more: dict[str, Any] = {} if level is None else {"side": image_shape(self.shape, level)[0]}
+            more: Document = {} if level is None else {"side": image_shape(self.shape, level)[0]}
             judging = watch.epoch_ended and full and config.loss == "bce" and team.leads
             if judging:
                 more |= choice.after(watch.step // per_epoch, self.discriminator, self.generator)
@@ -336,7 +338,7 @@ class _Adversaries:
         return total
 
 
-def read_settings(run: str | Path) -> tuple[GeneratorConfig, tuple[int, int], dict[str, Any]]:
+def read_settings(run: str | Path) -> tuple[GeneratorConfig, tuple[int, int], Document]:
     """Configuration, shape and the whole `config.json` of a run folder."""
     path = Path(run) / "config.json"
     try:

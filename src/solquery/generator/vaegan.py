@@ -14,16 +14,19 @@ import json
 import math
 from collections.abc import Callable
 from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
 
+from ..aliases import Document
 from ..config import GeneratorConfig
 from ..model_files import is_model
+from ..protocols import Patches
 from ..training.diversity import Diversity
 from ..training.mixing import BatchRows
 from ..training.monitor import TrainingMonitor
@@ -33,20 +36,16 @@ from .anchors import anchor_scores
 from .discriminator_augment import apply_views, draw_views
 from .embedding_critic import EmbeddingCritic
 from .footprint import footprint_error, seen_sizes
-from .inference import InferenceNetwork, build_inference
-from .levels import image_shape, levels_of, seed_shape
-from .pyramid import compress, expand, haar_split
+from .inference import build_inference
+from .levels import image_shape, seed_shape
+from .pyramid import compress
 from .registry import build_generator
 from .statistics_matching import StatisticsMatching
+from .vaegan_losses import PatchDiscriminator, divergence, pairwise, read_latents, reconstruction, unlikeness
 from .warm_start import begin_with
 
 __all__ = ["ADAPTING", "WARMUP_IMAGES", "PatchDiscriminator", "train_vaegan"]
 
-#: block means at which reconstructions are compared, by blocks a side of each cell of the coarsest feature map (8 to 32
-#: blocks a side of a square), and the standard deviation (preset units) allowed there
-TOLERANCE = {2: 0.03, 4: 0.05, 8: 0.2}
-#: the same for block means of the compressed field, where the network counts as much as the spots
-TOLERANCE_COMPRESSED = {4: 0.16, 8: 0.5}
 R1_EVERY = 16
 #: images that a new discriminator learns from alone where the generator is a model's
 WARMUP_IMAGES = 9_600
@@ -56,92 +55,6 @@ ADAPTING = {"real_weight": 0.5, "discriminator_augment": 0.6, "frozen_discrimina
 ANCHOR_BLUR = 0.1
 #: weight of the squared error of the logarithm of a reconstruction's window
 WINDOW_WEIGHT = 10.0
-
-
-class PatchDiscriminator(nn.Module):
-    """Compressed images (N, 1, H, W) to logits: a map, one for each patch of the image, and one for the whole.
-
-    It is given the compressed field, so that the gradient penalty bears on relative changes: in gauss it would forbid
-    the discriminator to look at the faint parts at all.
-    """
-
-    def __init__(self, shape: tuple[int, int], width: int = 64) -> None:
-        super().__init__()
-        rows, columns = seed_shape(shape)
-        w = [3 * width // 4, 3 * width // 2, 2 * width]
-        self.fine = nn.Sequential(
-            nn.Conv2d(8, w[0], 3, padding=1), nn.LeakyReLU(0.2),
-            nn.Conv2d(w[0], w[1], 4, stride=2, padding=1), nn.LeakyReLU(0.2),
-            nn.Conv2d(w[1], w[2], 4, stride=2, padding=1), nn.LeakyReLU(0.2),
-        )  # fmt: skip
-        self.local = nn.Conv2d(w[2], 1, 3, padding=1)
-        coarse: list[nn.Module] = []
-        for _ in range(levels_of(shape) - 2):
-            coarse += [nn.Conv2d(w[2], w[2], 4, stride=2, padding=1), nn.LeakyReLU(0.2)]
-        self.whole = nn.Sequential(*coarse, nn.Flatten(), nn.Linear(w[2] * rows * columns, 1))
-
-    def forward(self, u: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        return self.judge(self.features(u))
-
-    def features(self, u: torch.Tensor) -> torch.Tensor:
-        """(N, C, H / 8, W / 8): what is seen of the field, with its strong part compressed and as it is."""
-        return self.fine(torch.cat([haar_split(4.0 * u), haar_split(4.0 * expand(u))], dim=1))
-
-    def judge(self, features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Logits of features."""
-        return self.local(features).float(), self.whole(features).float()
-
-
-def _block_errors(made: torch.Tensor, real: torch.Tensor, cell: int, blocks: int) -> torch.Tensor | None:
-    """(N,) summed squared differences of block means, `blocks` a side in each cell of `cell` pixels; None if finer."""
-    if cell < blocks:
-        return None
-    step = cell // blocks
-    return (F.avg_pool2d(made, step) - F.avg_pool2d(real, step)).square().sum((1, 2, 3))
-
-
-def _reconstruction(made: torch.Tensor, real: torch.Tensor, cells: tuple[int, int]) -> torch.Tensor:
-    """Negative log-likelihood in nats (less constants) of block means, averaged over the batch.
-
-    `cells` are the rows and columns of the coarsest feature map.
-    """
-    cell = made.shape[-1] // cells[1]
-    total = made.new_zeros(())
-    # strong regions may be missed by more: a tolerance in proportion, or they alone would be learned
-    level = F.avg_pool2d(real, cell // 4).square().mean((1, 2, 3)).sqrt() if cell >= 4 else None
-    strength = (level / 0.05).clamp(0.6, 5.0) if level is not None else torch.ones(len(real), device=real.device)
-    for blocks, tolerance in TOLERANCE.items():
-        error = _block_errors(made, real, cell, blocks)
-        if error is not None:
-            total = total + (error / strength**2).mean() / (2 * tolerance**2)
-    made, real = compress(made), compress(real)
-    for blocks, tolerance in TOLERANCE_COMPRESSED.items():
-        error = _block_errors(made, real, cell, blocks)
-        if error is not None:
-            total = total + error.mean() / (2 * tolerance**2)
-    return total
-
-
-def _unlikeness(made: torch.Tensor, real: torch.Tensor, cells: tuple[int, int], team: ProcessGroup) -> torch.Tensor:
-    """Squared difference of features averaged over the cells of the coarsest map, in units of the real ones' square."""
-    a, b = (F.adaptive_avg_pool2d(x.float(), cells) for x in (made, real))
-    return (a - b).square().mean() / team.mean(b.square().mean()).clamp_min(1e-8)
-
-
-def _divergence(mean: torch.Tensor, log_variance: torch.Tensor) -> torch.Tensor:
-    """KL(q || N(0, 1)) in nats, averaged over the batch."""
-    return 0.5 * (mean.square() + log_variance.exp() - 1.0 - log_variance).sum(1).mean()
-
-
-def _pairwise(one: tuple[torch.Tensor, ...], other: tuple[torch.Tensor, ...]) -> torch.Tensor:
-    """Relativistic pairing (Jolicoeur-Martineau 2019, arXiv:1807.00734): `one` should look more real than `other`."""
-    return sum(F.softplus(b - a).mean() for a, b in zip(one, other, strict=True))
-
-
-def _read(inference: InferenceNetwork, x: torch.Tensor) -> torch.Tensor:
-    """Mean of q(z | x) with a gradient to `x` but none to the network, which is to judge and not to comply."""
-    weights = {name: value.detach() for name, value in inference.named_parameters()}
-    return torch.func.functional_call(inference, weights, (x,))[0]
 
 
 def _parts(config: GeneratorConfig, shape: tuple[int, int], seed: int, device: torch.device) -> dict[str, nn.Module]:
@@ -177,7 +90,7 @@ def _learn(parameters: list[nn.Parameter], whether: bool) -> None:
 
 def train_vaegan(
     config: GeneratorConfig,
-    data: Any,
+    data: Patches,
     run: str | Path,
     shape: tuple[int, int],
     *,
@@ -187,8 +100,8 @@ def train_vaegan(
     minutes: float | None = None,
     checkpoint_seconds: float = 120.0,
     picture_steps: int = 500,
-    progress: Callable[[dict[str, Any]], None] | None = None,
-    provenance: dict[str, Any] | None = None,
+    progress: Callable[[Document], None] | None = None,
+    provenance: Document | None = None,
     start: str | Path | None = None,
     encoder: nn.Module | None = None,
     real: np.ndarray | None = None,
@@ -210,183 +123,246 @@ def train_vaegan(
             )
         if bool(config.embedding_critic) != (encoder is not None):
             raise TrainingError("an encoder and a weight for it, seeker, go together: give both or neither")
-        return _train(
-            config, data, shape, folder, team, seed=seed, until_images=until_images, minutes=minutes,
-            checkpoint_seconds=checkpoint_seconds, picture_steps=picture_steps, progress=progress, start=start,
-            encoder=encoder, real=real,
+        trainer = _Autoencoder(config, data, shape, folder, team, seed, encoder, real)
+        return trainer.train(
+            start, until_images, minutes=minutes, checkpoint_seconds=checkpoint_seconds, picture_steps=picture_steps,
+            progress=progress,
         )  # fmt: skip
 
 
-def _train(
-    config: GeneratorConfig, data: Any, shape: tuple[int, int], folder: RunFolder, team: ProcessGroup, *, seed: int,
-    until_images: int | None, start: str | Path | None, encoder: nn.Module | None, real: np.ndarray | None,
-    **watched: Any,
-) -> Path:  # fmt: skip
-    place = team.device
-    parts = _parts(config, shape, seed, place)
-    generator, inference, discriminator = parts["generator"], parts["inference"], parts["discriminator"]
-    average, window = folder.averaged(generator), getattr(generator, "window", None)
-    both = [*generator.parameters(), *inference.parameters()]
-    optimise_g = torch.optim.Adam(both, lr=config.learning_rate, betas=tuple(config.betas))
-    learned = _learned(discriminator, config.frozen_discriminator_layers)
-    optimise_d = torch.optim.Adam(learned, lr=config.learning_rate / 2, betas=tuple(config.betas))
-    random = torch.Generator().manual_seed(seed + 1)
-    held = {**parts, "average": average, "optimise_g": optimise_g, "optimise_d": optimise_d}
-    amounts = None
-    if config.statistics_matching:
-        amounts = StatisticsMatching(data, config.unit_gauss, seed, real=real, weight=config.real_weight).to(place)
-    if amounts is not None:
-        held["amounts"] = amounts
-    seeker = EmbeddingCritic(encoder, data, seed).to(place) if encoder is not None else None
-    if seeker is not None:
-        optimise_s = torch.optim.Adam(
-            seeker.critic.parameters(), lr=config.learning_rate / 2, betas=tuple(config.betas)
-        )
-        held |= {"seeker": seeker, "optimise_s": optimise_s}
-    step = folder.resume(held, random, place)["step"]
-    if step == 0 and start is not None:
-        changed = begin_with(start, {**parts, "average": average}, shape, data, seed)
-        if team.leads:
-            begun = begun_from(start) | ({"of_another_grid": changed} if changed else {})
-            write_then_rename(folder.path / "start.json", json.dumps(begun).encode())
-    anchors = torch.as_tensor(anchor_scores(data, config.anchors, config.unit_gauss)) if config.anchors else None
-    free = len(config.anchors)  # coordinates from here on are inferred
+@dataclass(frozen=True)
+class _Stage:
+    """Where a run stands: the level that is drawn, the say of the discriminator, and whether it learns alone."""
 
-    batch = config.batch
-    rows = BatchRows(len(data), batch, seed, real, config.real_weight)
-    per_epoch = rows.per_epoch
-    planned = (config.images // batch) if config.images else config.epochs * per_epoch
-    steps = planned if until_images is None else min(planned, math.ceil(until_images / batch))
-    autocast = torch.autocast(place.type, torch.bfloat16) if config.precision == "bf16" else nullcontext()
-    decay = 0.5 ** (batch / max(config.ema_halflife_images, 1)) if config.ema_halflife_images else 0.0
-    first = generator.levels - len(config.grow_images)
-    watch = TrainingMonitor(folder, step, steps, per_epoch, Diversity(data, seed), **watched)
-    cells = seed_shape(shape)
-    level: int | None = None
-    views: torch.Tensor | None = None
+    level: int
+    adversarial: float
+    alone: bool
 
-    while watch.goes_on:
-        step = watch.step
-        chosen = team.share(rows(step))
-        full = torch.as_tensor(np.asarray(data[chosen], np.float32))[:, None].to(place)
-        images, level = step * batch, first
+
+class _Batch(NamedTuple):
+    """What one step is made of: rows of the data, their patches in full and at the level, random numbers."""
+
+    rows: np.ndarray
+    full: torch.Tensor
+    shown: torch.Tensor
+    noise: torch.Tensor
+    prior: torch.Tensor
+    views: torch.Tensor | None
+
+
+class _Made(NamedTuple):
+    """What the generator made: reconstructions and, behind them, draws from the prior; as the discriminator sees it."""
+
+    all: torch.Tensor
+    rebuilt: torch.Tensor
+    drawn: torch.Tensor
+    judged: torch.Tensor | None
+
+
+class _Autoencoder:
+    """Generator, inference network and discriminator of a run with their optimisers, and the parts of a step."""
+
+    def __init__(
+        self, config: GeneratorConfig, data: Patches, shape: tuple[int, int], folder: RunFolder, team: ProcessGroup,
+        seed: int, encoder: nn.Module | None, real: np.ndarray | None,
+    ) -> None:  # fmt: skip
+        self.config, self.data, self.shape, self.folder, self.team, self.seed = config, data, shape, folder, team, seed
+        place = self.place = team.device
+        self.parts = _parts(config, shape, seed, place)
+        self.generator, self.inference, self.discriminator = self.parts.values()
+        self.average = folder.averaged(self.generator)
+        self.window = getattr(self.generator, "window", None)
+        self.both = [*self.generator.parameters(), *self.inference.parameters()]
+        rate, betas = config.learning_rate, tuple(config.betas)
+        self.optimise_g = torch.optim.Adam(self.both, lr=rate, betas=betas)
+        self.learned = _learned(self.discriminator, config.frozen_discriminator_layers)
+        self.optimise_d = torch.optim.Adam(self.learned, lr=rate / 2, betas=betas)
+        self.random = torch.Generator().manual_seed(seed + 1)
+        self.held = {**self.parts, "average": self.average}
+        self.held |= {"optimise_g": self.optimise_g, "optimise_d": self.optimise_d}
+        self.amounts = self.seeker = None
+        if config.statistics_matching:
+            amounts = StatisticsMatching(data, config.unit_gauss, seed, real=real, weight=config.real_weight)
+            self.amounts = self.held["amounts"] = amounts.to(place)
+        if encoder is not None:
+            self.seeker = self.held["seeker"] = EmbeddingCritic(encoder, data, seed).to(place)
+            self.optimise_s = torch.optim.Adam(self.seeker.critic.parameters(), lr=rate / 2, betas=betas)
+            self.held["optimise_s"] = self.optimise_s
+        self.anchors: torch.Tensor | None = None
+        self.free = len(config.anchors)  # coordinates from here on are inferred
+        self.rows = BatchRows(len(data), config.batch, seed, real, config.real_weight)
+        self.planned = (config.images // config.batch) if config.images else config.epochs * self.rows.per_epoch
+        bf16 = config.precision == "bf16"
+        self.autocast = torch.autocast(place.type, torch.bfloat16) if bf16 else nullcontext()
+        self.cells = seed_shape(shape)
+
+    def begin(self, start: str | Path | None) -> int:
+        """Go on from the last checkpoint, or begin with the weights of `start`; the step to take next."""
+        step = int(self.folder.resume(self.held, self.random, self.place)["step"])
+        if step == 0 and start is not None:
+            changed = begin_with(start, {**self.parts, "average": self.average}, self.shape, self.data, self.seed)
+            if self.team.leads:
+                begun = begun_from(start) | ({"of_another_grid": changed} if changed else {})
+                write_then_rename(self.folder.path / "start.json", json.dumps(begun).encode())
+        if self.config.anchors:
+            self.anchors = torch.as_tensor(anchor_scores(self.data, self.config.anchors, self.config.unit_gauss))
+        return step
+
+    def train(self, start: str | Path | None, until_images: int | None, **watched: Any) -> Path:
+        """All steps of this call; the weights."""
+        step, config, folder, batch = self.begin(start), self.config, self.folder, self.config.batch
+        steps = self.planned if until_images is None else min(self.planned, math.ceil(until_images / batch))
+        decay = 0.5 ** (batch / max(config.ema_halflife_images, 1)) if config.ema_halflife_images else 0.0
+        watch = TrainingMonitor(folder, step, steps, self.rows.per_epoch, Diversity(self.data, self.seed), **watched)
+        networks, level = {"generator": self.average, "inference": self.inference}, None
+        while watch.goes_on:
+            step = watch.step
+            stage = self._stage(step)
+            level, finest = stage.level, stage.level == self.generator.levels
+            self._cool(step)
+            now = self._draw(step, level)
+            values = self._step(now, stage, step)
+            if not stage.alone:
+                folder.update(self.average, self.generator, min(decay, (step + 1) / (step + 10)))
+            watch.after(values)
+            if watch.line_due:
+                watch.line(self.average, level, side=now.shown.shape[-2])
+            if finest:
+                folder.keep(watch.step, **networks)
+            if watch.save_due:
+                folder.save(self.held, self.random, watch.step)
+            watch.pictures(self.average, level)
+        folder.save(self.held, self.random, watch.step)
+        if level == self.generator.levels:
+            folder.keep(watch.step, last=True, **networks)
+        folder.picture(self.average, watch.step, None, self.place)
+        if self.team.leads:
+            export_weights(self.inference, folder.path / "checkpoints" / "inference.safetensors")
+        return folder.export(self.average)
+
+    def _stage(self, step: int) -> _Stage:
+        """Where the run stands before a step."""
+        config, finest = self.config, self.generator.levels
+        images, level = step * config.batch, finest - len(config.grow_images)
         for spent in config.grow_images:
             if images < spent:
-                break
+                return _Stage(level, 0.0, False)
             images -= spent
             level += 1
+        # while the discriminator learns alone it has a part to play, if no say
+        adversarial = min(1.0, max(images, config.discriminator_warmup_images) / max(config.fade_images, 1))
+        return _Stage(level, adversarial, images < config.discriminator_warmup_images)
+
+    def _cool(self, step: int) -> None:
+        """Let the learning rates fall over the last images."""
+        planned, batch, config = self.planned, self.config.batch, self.config
         if config.decay_images:
             cooling = min(1.0, (planned - step) * batch / config.decay_images)
-            for optimiser, rate in ((optimise_g, config.learning_rate), (optimise_d, config.learning_rate / 2)):
-                optimiser.param_groups[0]["lr"] = rate * max(0.1, cooling)
-        adversarial = 0.0
-        if level == generator.levels:  # while the discriminator learns alone it has a part to play, if no say
-            adversarial = min(1.0, max(images, config.discriminator_warmup_images) / max(config.fade_images, 1))
-        alone = level == generator.levels and images < config.discriminator_warmup_images
-        coarser = 2 ** (generator.levels - level)
-        shown = F.avg_pool2d(full, coarser) if coarser > 1 else full
-        seen = F.avg_pool2d(full, full.shape[-1] // inference.shape[-1])
-        noise = team.share(torch.randn(batch, config.latent_dim, generator=random)).to(place)
-        prior = team.share(torch.randn(batch // 2, config.latent_dim, generator=random)).to(place)
+            for optimiser, rate in ((self.optimise_g, 1.0), (self.optimise_d, 0.5)):
+                optimiser.param_groups[0]["lr"] = rate * config.learning_rate * max(0.1, cooling)
+
+    def _draw(self, step: int, level: int) -> _Batch:
+        """This process's share of the batch of a step."""
+        config, team, place = self.config, self.team, self.place
+        rows = team.share(self.rows(step))
+        full = torch.as_tensor(np.asarray(self.data[rows], np.float32))[:, None].to(place)
+        coarser = 2 ** (self.generator.levels - level)
+        noise, prior = (
+            team.share(torch.randn(count, config.latent_dim, generator=self.random)).to(place)
+            for count in (config.batch, config.batch // 2)
+        )
+        views = None
         if config.discriminator_augment:
-            views = team.share(draw_views(batch, image_shape(shape, level), config.discriminator_augment, random))
+            size = image_shape(self.shape, level)
+            views = team.share(draw_views(config.batch, size, config.discriminator_augment, self.random))
+        return _Batch(rows, full, F.avg_pool2d(full, coarser) if coarser > 1 else full, noise, prior, views)
 
-        with autocast, torch.set_grad_enabled(not alone):
-            mean, log_variance = inference(seen)
-            z = mean + noise * (0.5 * log_variance).exp()
-            if anchors is not None:
-                known = anchors[torch.as_tensor(chosen)].to(place) + ANCHOR_BLUR * noise[:, :free]
-                z = torch.cat([known, z[:, free:]], dim=1)
-            # with a discriminator, half of what is made are reconstructions, half draws from the prior
-            kept = len(shown) - len(prior) if adversarial else len(shown)
-            made = generator(torch.cat([z[:kept], prior]) if adversarial else z, level=level)
-            rebuilt, drawn = made[:kept], made[kept:]
-            nats, divergence = (
-                _reconstruction(rebuilt, shown[:kept], cells),
-                _divergence(mean[:, free:], log_variance[:, free:]),
-            )
-            loss = (nats + divergence) / 100.0
-            if anchors is not None:
-                # the encoder learns to read the anchors off real patches, and holds the generator to them
-                loss = loss + (mean[:, :free] - anchors[torch.as_tensor(chosen)].to(place)).square().mean()
-                if adversarial:
-                    read = _read(inference, F.avg_pool2d(drawn, drawn.shape[-1] // inference.shape[-1]))
-                    loss = loss + adversarial * (read[:, :free] - prior[:, :free]).square().mean()
-            if window is not None:
-                told = footprint_error(window.sizes(z[:kept]), seen_sizes(full[:kept, 0]), shape)
-                loss = loss + WINDOW_WEIGHT * told
-            judged = compress(made) if adversarial else None
-            if judged is not None and views is not None:
-                judged = apply_views(judged, views)
-        values = {
-            "nats": float(nats.detach()),
-            "kl": float(divergence.detach()),
-            "loss_d": 0.0,
-            "loss_g": 0.0,
-            "texture": 0.0,
-            "amounts": 0.0,
-            **({"window": float(told.detach())} if window is not None else {}),
-        }
-        if judged is not None:
-            versus = compress(shown)
-            if views is not None:
-                versus = apply_views(versus, views)
-            with autocast:
-                loss_d = _pairwise(discriminator(versus), discriminator(judged.detach()))
-            total = loss_d
-            if config.r1 and step % R1_EVERY == 0:
-                x = versus.detach().requires_grad_(True)
-                local, whole = discriminator(x)
-                (slope,) = torch.autograd.grad(local.mean((1, 2, 3)).sum() + whole.sum(), x, create_graph=True)
-                total = total + 0.5 * config.r1 * R1_EVERY * slope.square().sum((1, 2, 3)).mean()
-            optimise_d.zero_grad(set_to_none=True)
-            total.backward()
-            team.average_gradients(learned)
-            optimise_d.step()
-            _learn(learned, False)
-            with autocast, torch.set_grad_enabled(not alone):
-                with torch.no_grad():
-                    real_features = discriminator.features(versus)
-                    on_real = discriminator.judge(real_features)
-                features = discriminator.features(judged)
-                loss_g = _pairwise(discriminator.judge(features), on_real)
-            texture = _unlikeness(features[:kept], real_features[:kept], cells, team)
-            loss = loss + adversarial * (loss_g + texture)
-            values["texture"] = float(texture.detach())
-            values |= {"loss_d": float(loss_d.detach()), "loss_g": float(loss_g.detach())}
-        if seeker is not None and adversarial:
+    def _step(self, now: _Batch, stage: _Stage, step: int) -> dict[str, float]:
+        """Discriminator and critic, then generator and inference network; the terms of their losses."""
+        values = dict.fromkeys(("nats", "kl", "loss_d", "loss_g", "texture", "amounts"), 0.0)
+        with self.autocast, torch.set_grad_enabled(not stage.alone):
+            loss, made = self._reconstruct(now, stage, values)
+        if made.judged is not None:
+            loss = loss + stage.adversarial * self._judge(now, made, stage, step, values)
+        if self.seeker is not None and stage.adversarial:
             with torch.no_grad():
-                wanted = seeker(shown)
-            found = seeker(made)
-            values["seeker"] = seeker.learn(wanted, found, optimise_s, team)
-            unlike, astray = seeker.missed(wanted, found, kept)
-            loss = loss + config.embedding_critic * adversarial * (unlike + astray)
+                wanted = self.seeker(now.shown)
+            found = self.seeker(made.all)
+            values["seeker"] = self.seeker.learn(wanted, found, self.optimise_s, self.team)
+            unlike, astray = self.seeker.missed(wanted, found, len(made.rebuilt))
+            loss = loss + self.config.embedding_critic * stage.adversarial * (unlike + astray)
             values |= {"unlike": float(unlike.detach()), "astray": float(astray.detach())}
-        if amounts is not None and adversarial:
-            missed = amounts.match(rebuilt, shown[:kept]) + amounts.belong(drawn, team)
-            loss = loss + config.statistics_matching * missed
+        if self.amounts is not None and stage.adversarial:
+            shown = now.shown[: len(made.rebuilt)]
+            missed = self.amounts.match(made.rebuilt, shown) + self.amounts.belong(made.drawn, self.team)
+            loss = loss + self.config.statistics_matching * missed
             values["amounts"] = float(missed.detach())
-        if not alone:
-            optimise_g.zero_grad(set_to_none=True)
+        if not stage.alone:
+            self.optimise_g.zero_grad(set_to_none=True)
             loss.backward()
-            team.average_gradients(both)
-            nn.utils.clip_grad_norm_(both, 5.0)
-            optimise_g.step()
-            folder.update(average, generator, min(decay, (step + 1) / (step + 10)))
-        _learn(learned, True)
-        watch.after(values)
-        if watch.line_due:
-            watch.line(average, level, side=shown.shape[-2])
-        if level == generator.levels:
-            folder.keep(watch.step, generator=average, inference=inference)
-        if watch.save_due:
-            folder.save(held, random, watch.step)
-        watch.pictures(average, level)
+            self.team.average_gradients(self.both)
+            nn.utils.clip_grad_norm_(self.both, 5.0)
+            self.optimise_g.step()
+        _learn(self.learned, True)
+        return values
 
-    folder.save(held, random, watch.step)
-    if level == generator.levels:
-        folder.keep(watch.step, last=True, generator=average, inference=inference)
-    folder.picture(average, watch.step, None, place)
-    if team.leads:
-        export_weights(inference, folder.path / "checkpoints" / "inference.safetensors")
-    return folder.export(average)
+    def _reconstruct(self, now: _Batch, stage: _Stage, values: dict[str, float]) -> tuple[torch.Tensor, _Made]:
+        """Loss of the autoencoder, and its images: with a discriminator, half of them are draws from the prior."""
+        inference, free, prior, adversarial = self.inference, self.free, now.prior, stage.adversarial
+        mean, log_variance = inference(F.avg_pool2d(now.full, now.full.shape[-1] // inference.shape[-1]))
+        z = mean + now.noise * (0.5 * log_variance).exp()
+        anchors = None if self.anchors is None else self.anchors[torch.as_tensor(now.rows)].to(self.place)
+        if anchors is not None:
+            z = torch.cat([anchors + ANCHOR_BLUR * now.noise[:, :free], z[:, free:]], dim=1)
+        kept = len(now.shown) - len(prior) if adversarial else len(now.shown)
+        made = self.generator(torch.cat([z[:kept], prior]) if adversarial else z, level=stage.level)
+        rebuilt, drawn = made[:kept], made[kept:]
+        nats = reconstruction(rebuilt, now.shown[:kept], self.cells)
+        kl = divergence(mean[:, free:], log_variance[:, free:])
+        values |= {"nats": float(nats.detach()), "kl": float(kl.detach())}
+        loss = (nats + kl) / 100.0
+        if anchors is not None:
+            # the encoder learns to read the anchors off real patches, and holds the generator to them
+            loss = loss + (mean[:, :free] - anchors).square().mean()
+            if adversarial:
+                read = read_latents(inference, F.avg_pool2d(drawn, drawn.shape[-1] // inference.shape[-1]))
+                loss = loss + adversarial * (read[:, :free] - prior[:, :free]).square().mean()
+        if self.window is not None:
+            told = footprint_error(self.window.sizes(z[:kept]), seen_sizes(now.full[:kept, 0]), self.shape)
+            loss = loss + WINDOW_WEIGHT * told
+            values["window"] = float(told.detach())
+        judged = compress(made) if adversarial else None
+        if judged is not None and now.views is not None:
+            judged = apply_views(judged, now.views)
+        return loss, _Made(made, rebuilt, drawn, judged)
+
+    def _judge(self, now: _Batch, made: _Made, stage: _Stage, step: int, values: dict[str, float]) -> torch.Tensor:
+        """One step of the discriminator; then how far what was made is from real to it, and in texture."""
+        discriminator, judged, kept = self.discriminator, made.judged, len(made.rebuilt)
+        assert judged is not None
+        versus = compress(now.shown)
+        if now.views is not None:
+            versus = apply_views(versus, now.views)
+        with self.autocast:
+            loss_d = pairwise(discriminator(versus), discriminator(judged.detach()))
+        total = loss_d
+        if self.config.r1 and step % R1_EVERY == 0:
+            x = versus.detach().requires_grad_(True)
+            local, whole = discriminator(x)
+            (slope,) = torch.autograd.grad(local.mean((1, 2, 3)).sum() + whole.sum(), x, create_graph=True)
+            total = total + 0.5 * self.config.r1 * R1_EVERY * slope.square().sum((1, 2, 3)).mean()
+        self.optimise_d.zero_grad(set_to_none=True)
+        total.backward()
+        self.team.average_gradients(self.learned)
+        self.optimise_d.step()
+        _learn(self.learned, False)
+        with self.autocast, torch.set_grad_enabled(not stage.alone):
+            with torch.no_grad():
+                real_features = discriminator.features(versus)
+                on_real = discriminator.judge(real_features)
+            features = discriminator.features(judged)
+            loss_g = pairwise(discriminator.judge(features), on_real)
+        texture = unlikeness(features[:kept], real_features[:kept], self.cells, self.team)
+        values |= {"loss_d": float(loss_d.detach()), "loss_g": float(loss_g.detach())}
+        values["texture"] = float(texture.detach())
+        return loss_g + texture

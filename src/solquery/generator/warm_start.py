@@ -12,7 +12,6 @@ import json
 import math
 import pickle
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -20,6 +19,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from ..model_files import is_model, read_manifest
+from ..protocols import Patches
 from ..training.run_folder import TrainingError
 from .footprint import fit_footprint, load_weights
 from .levels import resample_map, seed_shape
@@ -33,7 +33,7 @@ _FOOTPRINT_BIAS = "window.net.2.bias"
 
 
 def begin_with(
-    start: str | Path, parts: dict[str, nn.Module], shape: tuple[int, int], data: Any, seed: int
+    start: str | Path, parts: dict[str, nn.Module], shape: tuple[int, int], data: Patches, seed: int
 ) -> dict[str, list[str]]:
     """Give new networks the weights of a model, or of another run's checkpoint, in place.
 

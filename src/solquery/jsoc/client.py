@@ -17,13 +17,17 @@ import re
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 from urllib.request import Request, urlopen
 
+from ..aliases import Header
 from ..errors import SolqueryError
 from .connection import Gone, JsocRefusal, TooLarge, agent, says_too_large, server_config, timeout, translated
 from .retry import NotNow, RetryPolicy, ServerDown, persist
 from .selection import Record, same_time
+
+if TYPE_CHECKING:
+    from drms import ExportRequest
 
 __all__ = ["KEYWORDS", "Export", "Jsoc"]
 
@@ -109,7 +113,7 @@ class Jsoc:
 
     # --------------------------------------------------------------- queries
 
-    def records(self, record_set: str, segment: str) -> list[dict[str, Any]]:
+    def records(self, record_set: str, segment: str) -> list[Header]:
         """Keywords of a record set, all as text, one dict a record.
 
         Raises
@@ -119,7 +123,7 @@ class Jsoc:
         ServerDown, JsocRefusal
         """
 
-        def ask() -> list[dict[str, Any]]:
+        def ask() -> list[Header]:
             # numbers are read here: QUALITY comes in hexadecimal, and must not become NaN on the way
             found = self._client.query(record_set, key=list(KEYWORDS), convert_numeric=False)
             return found.to_dict("records") if len(found) else []
@@ -205,7 +209,7 @@ class Jsoc:
             export = self.export_state(export.id or "")
         return export
 
-    def _state(self, request: Any) -> Export:
+    def _state(self, request: ExportRequest) -> Export:
         if request.status in _PENDING:
             if request.id is None:
                 raise NotNow("JSOC made an export pending without giving its number")

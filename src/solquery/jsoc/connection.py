@@ -8,11 +8,15 @@ import json
 import re
 import socket
 from collections.abc import Iterator
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING
 from urllib.error import HTTPError, URLError
 
 from ..errors import SolqueryError
 from .retry import NotNow
+
+if TYPE_CHECKING:
+    from drms import ServerConfig
 
 __all__ = ["Gone", "JsocRefusal", "TooLarge", "agent", "says_too_large", "server_config", "timeout", "translated"]
 
@@ -36,7 +40,7 @@ def says_too_large(words: str) -> bool:
     return _LARGE.search(words) is not None
 
 
-def server_config(drms: Any, server: str | None) -> Any:
+def server_config(drms: ModuleType, server: str | None) -> ServerConfig | str:
     """Configuration for `drms` of a server at an address; its own of JSOC for None."""
     if server is None:
         return "jsoc"
@@ -73,7 +77,7 @@ def timeout(seconds: float) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def translated(drms: Any) -> Iterator[None]:
+def translated(drms: ModuleType) -> Iterator[None]:
     """What urllib, http and drms raise, as the few failures of this module."""
     try:
         yield

@@ -348,8 +348,8 @@ class _Fetch:
             return
         if self.store is None:
             self.store = Archive.open_or_create(self.archive)
-        _, refused = add_each(self.store, [outcome.pair for outcome in batch if outcome.pair is not None])
-        why = {row["id"]: reason for row, reason in refused}
+        _, refused = add_each(self.store.add_rows, [outcome.pair for outcome in batch if outcome.pair is not None])
+        why = {pair[0]["id"]: str(reason) for pair, reason in refused}
         for outcome in batch:
             if outcome.record.patch_id in why:
                 self._give_up([outcome.record], why[outcome.record.patch_id], count=False)

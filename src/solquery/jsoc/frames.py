@@ -5,11 +5,10 @@ An as-is file of JSOC carries no keywords, so those of the query stand in; where
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
+from ..aliases import Entries, Header
 from ..patch import Patch
 from ..sharp import header as hd
 from ..sharp.fits import ReadOptions, UnreadableFits, load_checked, patch_of_image
@@ -22,9 +21,9 @@ _FITS_NAME = {"DATE__OBS": "DATE-OBS"}
 _NOTHING = ("", "nan", "-nan", "missing", "invalid keylink", "none", "?")
 
 
-def query_keywords(record: Record) -> dict[str, Any]:
+def query_keywords(record: Record) -> Header:
     """Keywords of a query as a FITS header would hold them: numbers as numbers, nothing for what is missing."""
-    found: dict[str, Any] = {}
+    found: Header = {}
     for key, value in record.keywords.items():
         words = str(value).strip()
         if words.lower() in _NOTHING:
@@ -39,7 +38,7 @@ def query_keywords(record: Record) -> dict[str, Any]:
     return found
 
 
-def _same(found: Mapping[str, Any], record: Record) -> None:
+def _same(found: Entries, record: Record) -> None:
     harp, t_rec = hd.whole(found.get("HARPNUM")), hd.text(found.get("T_REC"))
     if harp is not None and harp != record.harp:
         raise UnreadableFits(f"is of HARP {harp}, not {record.harp}")

@@ -20,7 +20,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from ..errors import SolqueryError
 from .selection import CHOSEN_BY, Record
@@ -108,7 +108,7 @@ class Manifest:
     def __enter__(self) -> Manifest:
         return self
 
-    def __exit__(self, *_: Any) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -184,7 +184,7 @@ class Manifest:
             "SELECT harpnum, t_rec, segment, state FROM frames"
         )}  # fmt: skip
 
-    def set(self, keys: Iterable[Key], state: str, **also: Any) -> None:
+    def set(self, keys: Iterable[Key], state: str, **also: object) -> None:
         """Put frames into a state, in one commit; `also` sets reason, export_id, bytes, sha256 or tries."""
         if state not in STATES:
             raise ValueError(f"no state {state!r}; there are {', '.join(STATES)}")

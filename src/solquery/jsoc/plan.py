@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from datetime import timedelta
-from typing import Any
 
+from ..aliases import Header
 from ..archive.store import Archive
 from ..errors import SolqueryError
 from ..patch import observation_time
@@ -66,7 +66,7 @@ class FetchOptions:
 class Plan:
     """What a fetch would do."""
 
-    asked: dict[str, Any]
+    asked: Header
     frames: int
     regions: int
     there: int
@@ -98,7 +98,7 @@ def plan(ask: Ask, archive: str, jsoc: Jsoc, options: FetchOptions, progress: Pr
     )
 
 
-def as_asked(ask: Ask) -> dict[str, Any]:
+def as_asked(ask: Ask) -> Header:
     """An ask, ready for JSON."""
     return {**asdict(ask), "start": t_rec_of(ask.start), "end": t_rec_of(ask.end)}
 

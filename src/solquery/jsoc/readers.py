@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+from ..aliases import Header
 from ..archive import records
 from ..errors import SolqueryError
 from ..physics import parameters
@@ -39,7 +40,7 @@ class Outcome(NamedTuple):
     """
 
     record: Record
-    pair: tuple[dict[str, Any], bytes] | None
+    pair: tuple[Header, bytes] | None
     reason: str = ""
     damaged: bool = False
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+
+from ..aliases import Header
 
 __all__ = ["FetchReport", "duration"]
 
@@ -13,7 +14,7 @@ class FetchReport:
     """What a fetch did; `dropped` and `failed` name every frame that was given up, with the reason."""
 
     archive: str
-    asked: dict[str, Any]
+    asked: Header
     frames: int = 0
     regions: int = 0
     there: int = 0

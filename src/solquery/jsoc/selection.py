@@ -7,39 +7,25 @@ T_REC is: frames lie on slots of 12 minutes that count from midnight.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import groupby
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from urllib.parse import quote_plus
 
 import numpy as np
 
+from ..aliases import Entries, Keywords
 from ..errors import SolqueryError
 from ..sharp import header as hd
 from ..sharp.fits import quality_fault
 from ..sharp.names import SERIES, file_name_of, patch_id_of
 
 __all__ = [
-    "CHOSEN_BY",
-    "SERIES",
-    "Ask",
-    "Choice",
-    "Record",
-    "Window",
-    "choose",
-    "export_batches",
-    "fault_of",
-    "parse_cadence",
-    "parse_time",
-    "record_of",
-    "record_sets",
-    "same_time",
-    "t_rec_of",
-    "tai_of",
-    "windows",
-]
+    "CHOSEN_BY", "SERIES", "Ask", "Choice", "Record", "Window", "choose", "export_batches", "fault_of", "parse_cadence",
+    "parse_time", "record_of", "record_sets", "same_time", "t_rec_of", "tai_of", "windows",
+]  # fmt: skip
 
 SLOT_S = 720
 #: first and last moment of the series that a query without dates asks for
@@ -219,7 +205,7 @@ class Record:
     harp: int
     t_rec: str
     segment: str
-    keywords: Mapping[str, Any] = field(default_factory=dict, compare=False)
+    keywords: Keywords = field(default_factory=dict, compare=False)
 
     @property
     def key(self) -> tuple[int, str, str]:
@@ -248,7 +234,7 @@ class Record:
         return (int(sides[0]), int(sides[1])) if all(n > 0 and n == int(n) for n in sides) else None
 
 
-def record_of(row: Mapping[str, Any], segment: str) -> Record | None:
+def record_of(row: Entries, segment: str) -> Record | None:
     """A record from one line of a keyword query, or None when it says neither region nor time."""
     harp = hd.whole(row.get("HARPNUM"))
     try:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ..errors import SolqueryError
 from .keywords import MM_PER_DEGREE, header_values
@@ -51,7 +52,7 @@ def _places(patch: PatchLike) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return np.degrees(latitude), np.degrees(longitude), mu
 
 
-def flux_centres(patch: PatchLike, bitmap: Any) -> FluxCentres:
+def flux_centres(patch: PatchLike, bitmap: ArrayLike) -> FluxCentres:
     """Centres of the polarities as LATFWTPO, LONFWTPO, LATFWTNE and LONFWTNE have them.
 
     The weight of a pixel is its flux on the disk: the line-of-sight field times the projected area, over the active

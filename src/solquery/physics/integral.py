@@ -15,17 +15,9 @@ else:
     torch = deferred("torch")
 
 __all__ = [
-    "POLARITY_THRESHOLD_GAUSS",
-    "area",
-    "imbalance",
-    "integrate",
-    "net_flux",
-    "pixel_area",
-    "strong",
-    "tnf",
-    "tpf",
+    "POLARITY_THRESHOLD_GAUSS", "area", "imbalance", "integrate", "net_flux", "pixel_area", "strong", "tnf", "tpf",
     "tuf",
-]
+]  # fmt: skip
 
 #: a pixel beyond this belongs to a polarity region (paper, section 4, after Schrijver 2007)
 POLARITY_THRESHOLD_GAUSS = 150.0

@@ -19,15 +19,9 @@ else:
     torch = deferred("torch")
 
 __all__ = [
-    "LINE_DILATION_PX",
-    "LINE_PIXEL_MM",
-    "block_px",
-    "coarsened",
-    "inversion_lines",
-    "overlap",
-    "pil_gradient",
+    "LINE_DILATION_PX", "LINE_PIXEL_MM", "block_px", "coarsened", "inversion_lines", "overlap", "pil_gradient",
     "pil_length",
-]
+]  # fmt: skip
 
 #: pixels are averaged to this size before lines are looked for: 2 arcsec (Schrijver 2007)
 LINE_PIXEL_MM = 1.45

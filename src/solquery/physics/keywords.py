@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from typing import Any, NamedTuple
+
+from ..aliases import Keywords
 
 __all__ = ["MM2_PER_MICROHEMISPHERE", "MM_PER_DEGREE", "HeaderValue", "header_values", "number_or_nan"]
 
@@ -50,7 +51,7 @@ _LINE_OF_SIGHT = {
 }
 
 
-def header_values(keywords: Mapping[str, Any], quantity: str = "radial") -> dict[str, HeaderValue]:
+def header_values(keywords: Keywords, quantity: str = "radial") -> dict[str, HeaderValue]:
     """Parameters of which a SHARP header has a value of its own: name to that value; what it lacks is left out.
 
     USFLUX for FLUX and TUF, AREA_ACR for the areas, R_VALUE, and separation and direction of the flux-weighted centres

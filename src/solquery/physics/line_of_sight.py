@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ..errors import SolqueryError
 from ..patch import Patch
@@ -42,7 +43,7 @@ class RadialEstimate(NamedTuple):
     basis: str
 
 
-def features(name: str, mu: Any, seen: Any) -> np.ndarray:
+def features(name: str, mu: ArrayLike, seen: ArrayLike) -> np.ndarray:
     """(N, 3): one, 1 / mu^2 - 1, and the decimal logarithm of the value `seen` in the unit of the law."""
     mu, seen = np.atleast_1d(np.asarray(mu, dtype=np.float64)), np.atleast_1d(np.asarray(seen, dtype=np.float64))
     return np.stack([np.ones_like(mu), 1.0 / mu**2 - 1.0, np.log10(seen / _UNIT[name])], 1)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import ArrayLike
 
+from ..aliases import Array
 from .keywords import MM_PER_DEGREE, number_or_nan
 from .registry import measure_arrays, parameters, unit_of
 
@@ -52,7 +54,9 @@ def region_window(patch: PatchLike) -> Window | None:
     return window[0], window[1]
 
 
-def measure_within(fields: Any, scale_mm: Any, names: Iterable[str], window: Window | None) -> dict[str, np.ndarray]:
+def measure_within(
+    fields: Array, scale_mm: ArrayLike | None, names: Iterable[str], window: Window | None
+) -> dict[str, np.ndarray]:
     """`measure_arrays` of fields (H, W) or (N, H, W), with the parameters of the region alone from a window."""
     wanted = list(names)
     own = [name for name in wanted if name in OF_REGION]

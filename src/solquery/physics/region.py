@@ -18,20 +18,9 @@ else:
     torch = deferred("torch")
 
 __all__ = [
-    "BLOCK_MM",
-    "COHERENT_GAUSS",
-    "COHERENT_MM",
-    "DENSITY_GAUSS",
-    "DENSITY_MM",
-    "STRONG_GAUSS",
-    "coherent",
-    "flux",
-    "flux_area",
-    "layout",
-    "membership",
-    "own_field",
-    "steps",
-]
+    "BLOCK_MM", "COHERENT_GAUSS", "COHERENT_MM", "DENSITY_GAUSS", "DENSITY_MM", "STRONG_GAUSS", "coherent", "flux",
+    "flux_area", "layout", "membership", "own_field", "steps",
+]  # fmt: skip
 
 #: field from which a pixel can be part of a coherent patch
 COHERENT_GAUSS = 180.0

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import difflib
 import inspect
-import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ..errors import NameTaken, SolqueryError
 from ..lazy import deferred
 from ..plugins import Registry, add_registry
+from .given import as_fields, as_scale, checked_array, checked_scale, is_tensor
 
 if TYPE_CHECKING:
     import torch
@@ -28,24 +29,10 @@ else:
     torch = deferred("torch")
 
 __all__ = [
-    "DuplicateParameter",
-    "Parameter",
-    "UnknownParameter",
-    "accelerate",
-    "as_fields",
-    "as_scale",
-    "checked_array",
-    "get_parameter",
-    "is_tensor",
-    "measure",
-    "measure_arrays",
-    "measure_on_grid",
-    "parameter",
-    "parameters",
-    "restore",
-    "snapshot",
-    "unit_of",
-]
+    "DuplicateParameter", "Parameter", "UnknownParameter", "accelerate", "as_fields", "as_scale", "checked_array",
+    "get_parameter", "is_tensor", "measure", "measure_arrays", "measure_on_grid", "parameter", "parameters", "restore",
+    "snapshot", "unit_of",
+]  # fmt: skip
 
 #: parameters of which `solquery.physics.smooth` has a version
 SMOOTH_NAMES = ("tuf", "tpf", "tnf", "area", "psep", "tilt", "r")
@@ -146,7 +133,7 @@ class Parameter:
         """Whether `solquery.physics.smooth` has a version of it with useful gradients."""
         return self.name in SMOOTH_NAMES
 
-    def __call__(self, fields: Any, scale_mm: Any = None) -> Tensor:
+    def __call__(self, fields: ArrayLike, scale_mm: ArrayLike | None = None) -> Tensor:
         """Values (N,) float64 of this one parameter; see `measure` for the arguments."""
         return measure(fields, scale_mm, [self.name])[self.name]
 
@@ -277,67 +264,9 @@ def unit_of(name: str, physical: bool) -> str:
     return found.unit if physical else found.grid_unit
 
 
-def as_fields(fields: Any) -> Tensor:
-    """Input to a tensor (N, H, W), not yet converted to float32."""
-    if not is_tensor(fields):
-        fields = torch.from_numpy(_real(fields))
-    return _batch(fields).detach()
-
-
-def checked_array(fields: Any) -> np.ndarray:
-    """Input to an array (N, H, W) float32, checked as `as_fields` does."""
-    return np.asarray(_batch(_real(fields)))
-
-
-def is_tensor(value: Any) -> bool:
-    """Whether a value is a tensor, asked without importing torch: without it there is none."""
-    return "torch" in sys.modules and isinstance(value, torch.Tensor)
-
-
-def _real(fields: Any) -> np.ndarray:
-    """Fields as float32; FITS data are big-endian, which neither torch nor the kernels take."""
-    array = np.asarray(fields)
-    if array.dtype.kind not in "fiu":
-        raise ValueError(f"fields must be real numbers in gauss, got dtype {array.dtype}")
-    return np.ascontiguousarray(array, dtype=np.float32)
-
-
-def _batch(fields: Any) -> Any:
-    """(N, H, W) of one field or several, as they are, tensor or array."""
-    if fields.ndim == 2:
-        fields = fields[None]
-    if fields.ndim != 3:
-        raise ValueError(f"fields must have shape (H, W) or (N, H, W), got {tuple(fields.shape)}")
-    if min(fields.shape[1:]) < 2:
-        raise ValueError(f"a field needs at least 2 x 2 pixels, got {fields.shape[1]} x {fields.shape[2]}")
-    return fields
-
-
-def as_scale(scale_mm: Any, n: int, device: torch.device) -> Tensor | None:
-    """Scale to (n, 2) float64 Mm per pixel, (y, x), or None."""
-    scale = _scale(scale_mm, n)
-    return None if scale is None else torch.from_numpy(scale).to(device).expand(n, 2)
-
-
-def _scale(scale_mm: Any, n: int) -> np.ndarray | None:
-    """Scale (2,) or (n, 2) float64, checked."""
-    if scale_mm is None:
-        return None
-    scale = np.array(scale_mm.detach().cpu().numpy() if is_tensor(scale_mm) else scale_mm, dtype=np.float64)
-    if scale.shape not in ((2,), (n, 2)):
-        raise ValueError(f"scale_mm must be (y, x) or of shape ({n}, 2), got shape {tuple(scale.shape)}")
-    good = np.isfinite(scale) & (scale > 0)
-    if not good.all():
-        raise ValueError(
-            f"scale_mm must be positive and finite in both axes, got {scale[~good][0]:g}; pass None for a grid "
-            "without scale"
-        )
-    return scale
-
-
 def measure(
-    fields: Any,
-    scale_mm: Any = None,
+    fields: ArrayLike,
+    scale_mm: ArrayLike | None = None,
     names: Iterable[str] | str | None = None,
 ) -> dict[str, Tensor]:
     """Measure physical parameters on one patch or a batch of equal size.
@@ -404,7 +333,7 @@ def _chosen(names: Iterable[str] | str | None) -> list[Parameter]:
 
 
 def measure_arrays(
-    fields: Any, scale_mm: Any = None, names: Iterable[str] | str | None = None
+    fields: ArrayLike, scale_mm: ArrayLike | None = None, names: Iterable[str] | str | None = None
 ) -> dict[str, np.ndarray]:
     """`measure` as numpy arrays (N,) float64, without importing torch where compiled versions measure all of it.
 
@@ -418,7 +347,7 @@ def measure_arrays(
     if batch is None or fast is None or len(fast.covered(chosen)) < len(chosen) or not fast.available():
         return {name: values.cpu().numpy() for name, values in measure(fields, scale_mm, names).items()}
     n, height, width = batch.shape
-    scale = _scale(scale_mm, n)
+    scale = checked_scale(scale_mm, n)
     scale = None if scale is None else np.broadcast_to(scale, (n, 2))
     out = {p.name: np.empty(n) for p in chosen}
     step = max(1, _CHUNK_PIXELS["cpu"] // (height * width))
@@ -430,7 +359,7 @@ def measure_arrays(
     return out
 
 
-def measure_on_grid(x: Any, preset: Preset, names: Iterable[str] | str | None = None) -> dict[str, Tensor]:
+def measure_on_grid(x: ArrayLike, preset: Preset, names: Iterable[str] | str | None = None) -> dict[str, Tensor]:
     """Measure patches in the units of a preset, on its grid; see `measure`.
 
     Parameters

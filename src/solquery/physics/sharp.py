@@ -7,9 +7,10 @@ Physics 289, 3549, table 3); `tuf` sums over the whole patch and is larger.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from .registry import measure
 
@@ -66,7 +67,9 @@ def usflux_cmask(
     return UsfluxCmask(total * pixel_area_cm2, int(mask.sum()))
 
 
-def _over(field: Any, inside: np.ndarray, scale_mm: Any, names: Iterable[str] | None) -> dict[str, Tensor]:
+def _over(
+    field: ArrayLike, inside: np.ndarray, scale_mm: ArrayLike | None, names: Iterable[str] | None
+) -> dict[str, Tensor]:
     values = np.asarray(field)
     if values.shape != inside.shape:
         raise ValueError(f"field and bitmap must have one shape, got {values.shape} and {inside.shape}")
@@ -74,7 +77,7 @@ def _over(field: Any, inside: np.ndarray, scale_mm: Any, names: Iterable[str] | 
 
 
 def measure_active(
-    field: Any, bitmap: Any, scale_mm: Any = None, names: Iterable[str] | None = None
+    field: ArrayLike, bitmap: ArrayLike, scale_mm: ArrayLike | None = None, names: Iterable[str] | None = None
 ) -> dict[str, Tensor]:
     """`measure` over the active pixels of the SHARP's bitmap alone (value 34), 0 G elsewhere.
 
@@ -99,7 +102,7 @@ def measure_active(
 
 
 def measure_region(
-    field: Any, bitmap: Any, scale_mm: Any = None, names: Iterable[str] | None = None
+    field: ArrayLike, bitmap: ArrayLike, scale_mm: ArrayLike | None = None, names: Iterable[str] | None = None
 ) -> dict[str, Tensor]:
     """`measure` over the region of the SHARP's bitmap (values from 30), 0 G elsewhere; arguments as `measure_active`.
 

@@ -10,14 +10,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 from ..errors import SolqueryError
 from ..patch import MX_PER_G_MM2
 from .dilation import dilated
 from .geometry import R_DILATION_PX
+from .given import as_scale
 from .integral import POLARITY_THRESHOLD_GAUSS, pixel_area
-from .registry import as_scale, get_parameter
+from .registry import get_parameter
 
 __all__ = ["SMOOTH", "SOFT_ABSOLUTE_GAUSS", "WIDTH_GAUSS", "smooth_measure", "step"]
 
@@ -102,7 +104,7 @@ SMOOTH: dict[str, Definition] = {
 
 def smooth_measure(
     fields: Tensor,
-    scale_mm: object = None,
+    scale_mm: ArrayLike | None = None,
     names: Iterable[str] | None = None,
     width_gauss: float = WIDTH_GAUSS,
 ) -> dict[str, Tensor]:

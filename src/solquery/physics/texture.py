@@ -19,18 +19,9 @@ else:
     torch = deferred("torch")
 
 __all__ = [
-    "ALPHA_CYCLES",
-    "EMPTY_GAUSS",
-    "EMPTY_PX",
-    "SIGMA_BIN_GAUSS",
-    "SIGMA_CLIP_GAUSS",
-    "alpha",
-    "fit_gaussian",
-    "grad",
-    "radial_power",
-    "sigma",
-    "without_empty",
-]
+    "ALPHA_CYCLES", "EMPTY_GAUSS", "EMPTY_PX", "SIGMA_BIN_GAUSS", "SIGMA_CLIP_GAUSS", "alpha", "fit_gaussian", "grad",
+    "radial_power", "sigma", "without_empty",
+]  # fmt: skip
 
 #: SIGMA's histogram: clipped to +-1000 G (paper, section 2), in bins of 2 G of which one is centred on zero
 SIGMA_CLIP_GAUSS = 1000.0

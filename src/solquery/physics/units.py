@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import astropy.units as u
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ..patch import Patch
 from .noise import ErrorEstimate, parameter_errors
@@ -30,7 +31,7 @@ def in_unit(value: Any, unit: str | u.UnitBase) -> Any:
     return value.to_value(unit) if isinstance(value, u.Quantity) else value
 
 
-def bare(fields: Any, scale_mm: Any) -> tuple[Any, Any]:
+def bare(fields: object, scale_mm: ArrayLike | None) -> tuple[Any, Any]:
     """Fields in G and scale in Mm per pixel, from a `Patch`, Quantities, texts with units, or bare numbers."""
     if isinstance(fields, Patch):
         if scale_mm is not None:
@@ -40,13 +41,14 @@ def bare(fields: Any, scale_mm: Any) -> tuple[Any, Any]:
         scale_mm = u.Quantity(scale_mm)
     if isinstance(scale_mm, u.Quantity):
         per_pixel = u.Mm / u.pix
-        scale_mm = in_unit(scale_mm, per_pixel if scale_mm.unit.is_equivalent(per_pixel) else u.Mm)
-        if np.ndim(scale_mm) == 0:
-            scale_mm = (float(scale_mm), float(scale_mm))
+        steps = in_unit(scale_mm, per_pixel if scale_mm.unit.is_equivalent(per_pixel) else u.Mm)
+        scale_mm = (float(steps), float(steps)) if np.ndim(steps) == 0 else steps
     return in_unit(fields, u.G), scale_mm
 
 
-def quantities(fields: Any, scale: Any = None, names: Iterable[str] | str | None = None) -> dict[str, u.Quantity]:
+def quantities(
+    fields: object, scale: ArrayLike | None = None, names: Iterable[str] | str | None = None
+) -> dict[str, u.Quantity]:
     """Measure a patch, as astropy Quantities.
 
     Parameters

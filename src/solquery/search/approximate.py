@@ -15,7 +15,8 @@ import warnings
 from collections import OrderedDict
 from collections.abc import Collection
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from types import ModuleType
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -24,11 +25,13 @@ from pyarrow import feather
 from ..archive.rows import at_version, places_of, version_of
 from . import approximate_files as files
 from .approximate_files import About, IndexingError, Setting
-from .exact import all_squares, one_per_region, smallest
-from .index import Match, SearchError, checked_vectors, nearest, region_names
+from .exact import all_squares, one_per_region
+from .index import Match, SearchError, checked_vectors, nearest, nearest_of_all, region_names
 from .provenance import indexed_with
 
 if TYPE_CHECKING:
+    import faiss
+
     from ..archive.store import Archive
     from ..protocols import Model
 
@@ -52,7 +55,7 @@ class _Gathered(NamedTuple):
     codes: np.ndarray
 
 
-def faiss_module() -> Any:
+def faiss_module() -> ModuleType:
     """Faiss, or what to do where it is missing.
 
     Raises
@@ -213,20 +216,7 @@ class ApproximateIndex:
     ) -> tuple[list[np.ndarray], list[np.ndarray]]:
         """All of some rows looked at, but those of excluded regions."""
         halves = np.where(np.isin(here.codes, excluded), np.float32(np.inf), here.halves)
-        available = int(np.isfinite(halves).sum())
-        if group == "none":
-            found, squares = smallest(queries, here.vectors, min(k, max(available, 1)), halves)
-            lines = [line[line >= 0] for line in found]
-            return [here.rows[line] for line in lines], [s[: len(x)] for s, x in zip(squares, lines, strict=True)]
-
-        def find(some: np.ndarray, depth: int) -> tuple[np.ndarray, np.ndarray]:
-            return smallest(some, here.vectors, depth, halves)
-
-        lines, apart, left = one_per_region(find, queries, k, here.codes, available, 512)
-        for at in left:
-            everything = np.where(np.isfinite(halves), all_squares(queries[at], here.vectors), np.inf)
-            lines[at] = nearest(everything[None], k, here.codes)[0]
-            apart[at] = everything[lines[at]]
+        lines, apart = nearest_of_all(queries, k, group, here.vectors, here.codes, halves)
         return [here.rows[line] for line in lines], apart
 
     def by_lists(
@@ -259,7 +249,7 @@ class ApproximateIndex:
         del kept
         return lines, apart
 
-    def _selector(self, allowed: np.ndarray | None, excluded: np.ndarray) -> tuple[Any, Any]:
+    def _selector(self, allowed: np.ndarray | None, excluded: np.ndarray) -> tuple[faiss.IDSelector | None, object]:
         """What Faiss asks whether a row may be found, and what must be kept as long as it does."""
         if allowed is None and not len(excluded):
             return None, None
@@ -272,7 +262,7 @@ class ApproximateIndex:
         return self._faiss.IDSelectorBitmap(bits), bits
 
     def _candidates(
-        self, query: np.ndarray, depth: int, wanted: int, probes: int, selector: Any
+        self, query: np.ndarray, depth: int, wanted: int, probes: int, selector: faiss.IDSelector | None
     ) -> tuple[np.ndarray, np.ndarray]:
         """The `depth` nearest of `wanted` candidates, by true distance."""
         while True:

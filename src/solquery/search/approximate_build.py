@@ -12,6 +12,7 @@ import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -208,7 +209,7 @@ def _rows(folder: Path, start: int, stop: int) -> np.ndarray:
     return np.array(np.load(folder / "vectors.npy", mmap_mode="r")[start:stop])
 
 
-def _learned(faiss: Any, folder: Path, shape: tuple[int, int], lists: int, seed: int, tell: Progress) -> Any:
+def _learned(faiss: ModuleType, folder: Path, shape: tuple[int, int], lists: int, seed: int, tell: Progress) -> Any:
     """An empty index with its lists and codes, learned from some rows of the (N, D) vectors."""
     tell("learning lists of neighbours", 0.2)
     n, length = shape

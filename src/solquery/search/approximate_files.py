@@ -25,8 +25,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
+from ..aliases import Document
 from ..errors import SolqueryError
 
 __all__ = ["About", "Damaged", "IndexingError", "Setting", "being_built", "check", "folder_of", "indexes"]
@@ -107,7 +107,7 @@ def _sum(path: Path) -> int:
     return value
 
 
-def write_about(folder: Path, about: dict[str, Any]) -> None:
+def write_about(folder: Path, about: Document) -> None:
     """Sums of all files in `folder`, and `about.json`; everything is on disk when it returns."""
     files = {}
     for path in sorted(folder.iterdir()):

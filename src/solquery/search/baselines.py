@@ -7,13 +7,14 @@ query that lacks one is compared by those it has.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow.compute as pc
 
+from ..aliases import Entries
 from ..archive.grid_names import GRID_COLUMNS, grid_names
 from ..archive.rows import table_with_places
 from .index import EmbeddingIndex, Match, SearchError
@@ -29,7 +30,7 @@ __all__ = ["FEATURES", "euclidean", "features", "mahalanobis", "search_parameter
 FEATURES = ("tuf", "r", "psep")
 
 
-def features(values: Mapping[str, Any], names: Sequence[str] = FEATURES, prefix: str = "") -> np.ndarray:
+def features(values: Entries, names: Sequence[str] = FEATURES, prefix: str = "") -> np.ndarray:
     """The (N, P) float64 feature matrix from a mapping of names to N values (a dict, or columns of a table)."""
     return np.stack([np.atleast_1d(np.asarray(values[prefix + name], dtype=np.float64)) for name in names], axis=1)
 
@@ -44,7 +45,7 @@ def _complete(archive: np.ndarray) -> np.ndarray:
     return complete
 
 
-def _scored(queries: np.ndarray, archive: np.ndarray, precision_of: Any) -> np.ndarray:
+def _scored(queries: np.ndarray, archive: np.ndarray, precision_of: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
     """Distances (Q, N); `precision_of(kept)` gives the (p, p) metric for the parameters that a query has."""
     queries, archive = np.atleast_2d(np.asarray(queries, float)), np.asarray(archive, float)
     if queries.shape[1] != archive.shape[1]:

@@ -9,11 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from .lower_bounds import LOWEST, LeadingColumnBounds, LowerBounds, scan
+
+if TYPE_CHECKING:
+    from threadpoolctl import ThreadpoolController
 
 __all__ = ["all_squares", "half_squares", "one_per_region", "smallest"]
 
@@ -142,7 +145,7 @@ def _by_differences(
 
 
 @lru_cache(maxsize=1)
-def _blas() -> Any:
+def _blas() -> ThreadpoolController:
     from threadpoolctl import ThreadpoolController
 
     return ThreadpoolController().select(user_api="blas")

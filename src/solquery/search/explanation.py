@@ -11,12 +11,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import numpy as np
 import pyarrow as pa
 
+from ..aliases import Document, Entries
 from ..archive.rows import rows_at
 from ..archive.tables import quoted
 from ..physics import get_parameter, parameters
@@ -91,8 +92,8 @@ class Explanation:
     rank_percentile: float | None
     differences: dict[str, Difference] = field(repr=False)
     likeness: float
-    alignment: dict[str, Any]
-    span: dict[str, Any] | None
+    alignment: Document
+    span: Document | None
     links: dict[str, str]
 
 
@@ -106,7 +107,7 @@ class _Side:
     native: bool
 
 
-def _side(name: str, asked: Asked, scale: NativeScale | None, observed: Mapping[str, Any] | None) -> _Side:
+def _side(name: str, asked: Asked, scale: NativeScale | None, observed: Entries | None) -> _Side:
     """A parameter of the query at native scale, where it is known there."""
     grid, noise = asked.values.get(name, np.nan), asked.noise.get(name, np.nan)
     seen = None if observed is None else observed.get(name)
@@ -122,7 +123,7 @@ def _side(name: str, asked: Asked, scale: NativeScale | None, observed: Mapping[
     return _Side(found.value, noise * steep, (found.low, found.high), True)
 
 
-def _differences(name: str, query: _Side, matches: Sequence[Any], scores: NormalScores) -> list[Difference]:
+def _differences(name: str, query: _Side, matches: Sequence[float | None], scores: NormalScores) -> list[Difference]:
     """One parameter of each match beside the query's."""
     values = np.array([np.nan if value is None else value for value in (query.value, *matches)], np.float64)
     gaps = values[1:] - values[0]
@@ -146,7 +147,7 @@ def _differences(name: str, query: _Side, matches: Sequence[Any], scores: Normal
     return out
 
 
-def links(row: Mapping[str, Any]) -> dict[str, str]:
+def links(row: Entries) -> dict[str, str]:
     """Pages about an observed patch: its record at JSOC, its NOAA region (else the day) at SolarMonitor."""
     if row.get("source") != "real":
         return {}
@@ -166,7 +167,7 @@ def links(row: Mapping[str, Any]) -> dict[str, str]:
 
 def _times(archive: Archive, patches: PatchList, rows: np.ndarray) -> dict[str, datetime | None]:
     """When the patches in some rows were observed, by id."""
-    found: list[dict[str, Any]] = []
+    found: list[Document] = []
     if patches.places is not None and len(rows) <= _BY_PLACE:
         found = rows_at(archive, patches.places[rows].tolist(), ["id", "t_utc"])
     if len(found) < len(rows):
@@ -177,7 +178,7 @@ def _times(archive: Archive, patches: PatchList, rows: np.ndarray) -> dict[str, 
 
 def _spans(
     archive: Archive, patches: PatchList, distances: np.ndarray, reach: float, regions: Sequence[str]
-) -> dict[str, dict[str, Any]]:
+) -> dict[str, Document]:
     """Region to the first and the last time among its patches that are within reach, and how many they are."""
     near = np.flatnonzero(patches.in_regions(regions) & (distances <= reach))
     at = _times(archive, patches, near)
@@ -198,14 +199,14 @@ def explained(
     by: str,
     where: str | None,
     weights: Mapping[str, float] | None,
-    observed: Mapping[str, Any] | None = None,
+    observed: Entries | None = None,
 ) -> list[Explanation]:
     """`SearchSession.explain`."""
     if not matches:
         return []
     archive, model = session.archive, session.model
     percentile: list[float | None] = [None] * len(matches)
-    spans: dict[str, dict[str, Any]] = {}
+    spans: dict[str, Document] = {}
     if len(archive) <= _LARGEST:
         patches, distances = session.distances(asked, where, by, weights)
         rows = patches.rows([match.id for match in matches])

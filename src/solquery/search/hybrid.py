@@ -9,13 +9,15 @@ weight says is then what it does.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 import torch
+from numpy.typing import ArrayLike
 from scipy.special import ndtri
 
+from ..aliases import Entries
 from ..archive.places import whole
 from ..archive.rows import table_with_places
 from ..encoder.embedding import embed
@@ -27,17 +29,9 @@ if TYPE_CHECKING:
     from ..protocols import Model
 
 __all__ = [
-    "COMPARED",
-    "EMBEDDING",
-    "WEIGHTS",
-    "NormalScores",
-    "ScoredParameters",
-    "combine",
-    "mixed_distances",
-    "parameter_distances",
-    "parse_weights",
-    "scored_parameters",
-]
+    "COMPARED", "EMBEDDING", "WEIGHTS", "NormalScores", "ScoredParameters", "combine", "mixed_distances",
+    "parameter_distances", "parse_weights", "scored_parameters",
+]  # fmt: skip
 
 #: the parameters that are compared where no weights are given
 COMPARED = ("tuf", "r", "psep", "tpf", "tnf", "sigma", "alpha", "grad")
@@ -60,7 +54,7 @@ class NormalScores:
         (N,) in the archive; NaN where unknown. A constant parameter has score 0 everywhere.
     """
 
-    def __init__(self, values: Any) -> None:
+    def __init__(self, values: ArrayLike) -> None:
         known = np.asarray(values, np.float64)
         self._sorted = np.sort(known[np.isfinite(known)])
 
@@ -70,7 +64,7 @@ class NormalScores:
         upto = np.searchsorted(self._sorted, values, "right")
         return ndtri(((below + upto + 1) / 2 - 0.5) / len(self._sorted))
 
-    def __call__(self, values: Any) -> np.ndarray:
+    def __call__(self, values: ArrayLike) -> np.ndarray:
         """Scores of values; beyond the archive's range those of its ends; NaN stays NaN."""
         values = np.asarray(values, np.float64)
         if not len(self._sorted):
@@ -95,13 +89,11 @@ class ScoredParameters:
         Parameter name to (N,) values; NaN where unknown.
     """
 
-    def __init__(self, archive: Mapping[str, Any]) -> None:
+    def __init__(self, archive: Entries) -> None:
         self._scores = {name: NormalScores(values) for name, values in archive.items()}
         self._archive = {name: scores(archive[name]) for name, scores in self._scores.items()}
 
-    def distances(
-        self, queries: Mapping[str, Any], weights: Mapping[str, float], rows: np.ndarray | None = None
-    ) -> np.ndarray:
+    def distances(self, queries: Entries, weights: Mapping[str, float], rows: np.ndarray | None = None) -> np.ndarray:
         """(Q, n) to all patches or to some rows of them, as `parameter_distances` gives them."""
         total: np.ndarray | None = None
         sum_weights: np.ndarray | None = None
@@ -119,9 +111,7 @@ class ScoredParameters:
         return np.sqrt(total / np.maximum(sum_weights, 1e-12))
 
 
-def parameter_distances(
-    queries: Mapping[str, Any], archive: Mapping[str, Any], weights: Mapping[str, float] | None = None
-) -> np.ndarray:
+def parameter_distances(queries: Entries, archive: Entries, weights: Mapping[str, float] | None = None) -> np.ndarray:
     """Root mean square difference of scores.
 
     Parameters

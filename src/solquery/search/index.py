@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import ArrayLike
 
 from .exact import all_squares, half_squares, one_per_region, smallest
 from .lower_bounds import PrincipalAxisBounds
@@ -21,16 +22,9 @@ if TYPE_CHECKING:
     from ..protocols import Model
 
 __all__ = [
-    "EmbeddingIndex",
-    "Match",
-    "SearchError",
-    "checked_query",
-    "checked_vectors",
-    "nearest",
-    "other_length",
-    "region_names",
-    "texts",
-]
+    "EmbeddingIndex", "Match", "SearchError", "checked_query", "checked_vectors", "nearest", "nearest_of_all",
+    "other_length", "region_names", "texts",
+]  # fmt: skip
 
 #: nearest patches among which the regions are sought before all distances are taken
 _DEEPEST = 512
@@ -60,7 +54,9 @@ class EmbeddingIndex(PatchList):
         As given.
     """
 
-    def __init__(self, ids: Any, regions: Any, vectors: np.ndarray, places: np.ndarray | None = None) -> None:
+    def __init__(
+        self, ids: ArrayLike, regions: ArrayLike, vectors: np.ndarray, places: np.ndarray | None = None
+    ) -> None:
         super().__init__(ids, regions, places)
         self.vectors = vectors
         self._asked = 0
@@ -129,21 +125,29 @@ class EmbeddingIndex(PatchList):
         halves, bounds = self._halves, self._bounds(len(queries))
         if exclude:
             halves = np.where(self.in_regions(exclude), np.float32(np.inf), halves)
-        available = int(np.isfinite(halves).sum())
-        if group == "none":
-            rows, squares = smallest(queries, self.vectors, min(k, max(available, 1)), halves, bounds)
-            return [line[line >= 0] for line in rows], [s[line >= 0] for s, line in zip(squares, rows, strict=True)]
+        return nearest_of_all(queries, k, group, self.vectors, self.codes, halves, bounds)
 
-        def find(some: np.ndarray, depth: int) -> tuple[np.ndarray, np.ndarray]:
-            return smallest(some, self.vectors, depth, halves, bounds)
 
-        found, apart, left = one_per_region(find, queries, k, self.codes, available, _DEEPEST)
-        for at in left:
-            # regions of very many frames: all distances at once
-            everything = np.where(np.isfinite(halves), all_squares(queries[at], self.vectors), np.inf)
-            found[at] = nearest(everything[None], k, self.codes)[0]
-            apart[at] = everything[found[at]]
-        return found, apart
+def nearest_of_all(
+    queries: np.ndarray, k: int, group: str, vectors: np.ndarray, codes: np.ndarray, halves: np.ndarray,
+    bounds: PrincipalAxisBounds | None = None,
+) -> tuple[list[np.ndarray], list[np.ndarray]]:  # fmt: skip
+    """Rows and squared distances of the `k` nearest of vectors (N, D) of regions `codes`; the rest as in `smallest`."""
+    available = int(np.isfinite(halves).sum())
+    if group == "none":
+        rows, squares = smallest(queries, vectors, min(k, max(available, 1)), halves, bounds)
+        return [line[line >= 0] for line in rows], [s[line >= 0] for s, line in zip(squares, rows, strict=True)]
+
+    def find(some: np.ndarray, depth: int) -> tuple[np.ndarray, np.ndarray]:
+        return smallest(some, vectors, depth, halves, bounds)
+
+    found, apart, left = one_per_region(find, queries, k, codes, available, _DEEPEST)
+    for at in left:
+        # regions of very many frames: all distances at once
+        everything = np.where(np.isfinite(halves), all_squares(queries[at], vectors), np.inf)
+        found[at] = nearest(everything[None], k, codes)[0]
+        apart[at] = everything[found[at]]
+    return found, apart
 
 
 def checked_vectors(queries: np.ndarray, k: int, group: str, length: int) -> np.ndarray:
@@ -165,7 +169,7 @@ def other_length(query: int, archive: int) -> str:
     return f"the query has {query} embedding numbers, the archive {archive}; embed the archive with the same model"
 
 
-def checked_query(query: Any, model: Model) -> np.ndarray:
+def checked_query(query: ArrayLike, model: Model) -> np.ndarray:
     """The query as (H, W) float32 in preset units, NaN as 0; SearchError where it is not one of this model."""
     x = np.asarray(query, dtype=np.float32)
     shape = tuple(model.preset.shape)

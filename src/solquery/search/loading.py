@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Collection, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ..aliases import Row
 from ..archive.grid_names import GRID_COLUMNS, grid_names
 from ..archive.places import whole
 from ..archive.rows import rows_with_places, table_with_places
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["Embedded", "load_index", "row_columns", "rows_of"]
 
 
-def rows_of(archive: Archive, ids: Collection[str]) -> dict[str, dict[str, Any]]:
+def rows_of(archive: Archive, ids: Collection[str]) -> dict[str, Row]:
     """Metadata and parameters of the patches `ids`, by id, without the embedding."""
     wanted = sorted(set(ids))
     if not wanted:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import ArrayLike
 
+from ..aliases import Row
 from ..archive.places import whole
 from ..errors import SolqueryError
 
@@ -46,7 +47,7 @@ class Match:
     region: str
     distance: float
     rank: int
-    row: dict[str, Any] = field(default_factory=dict, repr=False)
+    row: Row = field(default_factory=dict, repr=False)
     correlation: float | None = None
     place: int | None = field(default=None, repr=False, compare=False)
 
@@ -113,7 +114,7 @@ class PatchList:
         As given.
     """
 
-    def __init__(self, ids: Any, regions: Any, places: np.ndarray | None = None) -> None:
+    def __init__(self, ids: ArrayLike, regions: ArrayLike, places: np.ndarray | None = None) -> None:
         self.id_array, self.region_array, self.places = texts(ids), texts(regions), places
 
     def __len__(self) -> int:
@@ -139,7 +140,7 @@ class PatchList:
         """(N,) int, one number a region, in the order of the regions' names."""
         return np.asarray(pc.index_in(self.region_array, value_set=self._names)).astype(np.int64)
 
-    def rows(self, ids: Any) -> np.ndarray:
+    def rows(self, ids: ArrayLike) -> np.ndarray:
         """(n,) ascending rows of those of some patches, named by their ids, that are here."""
         return np.asarray(pc.indices_nonzero(pc.is_in(self.id_array, value_set=texts(ids)))).astype(np.int64)
 
@@ -181,7 +182,7 @@ def _smallest(values: np.ndarray, depth: int) -> np.ndarray:
     return np.asarray(rows[np.argsort(values[rows], kind="stable")])
 
 
-def texts(values: Any) -> pa.Array:
+def texts(values: ArrayLike | pa.Array) -> pa.Array:
     """Texts of numpy, Arrow or a list as one Arrow array."""
     if isinstance(values, pa.ChunkedArray):
         return whole(values)

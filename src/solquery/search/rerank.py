@@ -10,9 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ..config import AugmentConfig
 from ..encoder.augment import Views
@@ -34,7 +35,9 @@ ALIKE = 0.85
 _COARSE, _CLOSE = 2, 8
 
 
-def best_correlation(query: Any, candidates: Any, cfg: AugmentConfig | None = None) -> tuple[np.ndarray, Views]:
+def best_correlation(
+    query: ArrayLike, candidates: ArrayLike, cfg: AugmentConfig | None = None
+) -> tuple[np.ndarray, Views]:
     """How well a patch can be laid over others, on the whole grid.
 
     Parameters
@@ -60,7 +63,7 @@ def best_correlation(query: Any, candidates: Any, cfg: AugmentConfig | None = No
     return Aligner(x, cfg or AugmentConfig()).over(b)
 
 
-def _checked(query: Any, candidates: Any) -> tuple[np.ndarray, np.ndarray]:
+def _checked(query: ArrayLike, candidates: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     x, b = np.asarray(query, dtype=np.float32), np.asarray(candidates, dtype=np.float32)
     if x.ndim != 2 or b.shape[1:] != x.shape:
         raise ValueError(f"a patch and those to lay it over must have the same (H, W), got {x.shape} and {b.shape[1:]}")

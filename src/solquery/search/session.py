@@ -10,12 +10,13 @@ import threading
 from collections import OrderedDict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ..aliases import Document
 from ..archive.places import whole
 from ..archive.rows import in_lance, rows_at, table_with_places, version_of
 from ..physics import measure_patch
@@ -139,7 +140,7 @@ class SearchSession:
                 self._quick.append(open_index(self.archive, self.model))
             return self._quick[0]
 
-    def query(self, what: Any) -> Asked:
+    def query(self, what: object) -> Asked:
         """A query, of whatever `search` takes, checked; SearchError where it is not one of this model."""
         given = grid_input(what, self.model, self.archive)
         x = checked_query(given.x, self.model)
@@ -156,7 +157,7 @@ class SearchSession:
 
     def search(
         self,
-        query: Any,
+        query: object,
         k: int = 10,
         where: str | None = None,
         group: str = "region",
@@ -173,7 +174,7 @@ class SearchSession:
 
     def nearest(
         self,
-        query: Any,
+        query: object,
         k: int = 10,
         where: str | None = None,
         group: str = "region",
@@ -202,7 +203,7 @@ class SearchSession:
             found = find(k, group)
         return found
 
-    def rerank_depth(self, query: Any, by: str = "embedding") -> int:
+    def rerank_depth(self, query: object, by: str = "embedding") -> int:
         """How many patches `search` looks at again where nothing is said."""
         return RERANK_DEPTH if compared(by) == EMBEDDING and not self.query(query).drawn else 0
 
@@ -327,7 +328,7 @@ class SearchSession:
     def _with_rows(self, matches: list[Match]) -> list[Match]:
         """Matches with the rows of their patches."""
         places = [match.place for match in matches if match.place is not None]
-        found: dict[str, dict[str, Any]] = {}
+        found: dict[str, Document] = {}
         if places and in_lance(self.archive):
             self._columns = self._columns or row_columns(self.archive)
             found = {row["id"]: row for row in rows_at(self.archive, places, self._columns)}
@@ -339,7 +340,7 @@ class SearchSession:
 
     def explain(
         self,
-        query: Any,
+        query: object,
         matches: Sequence[Match],
         *,
         by: str = "embedding",

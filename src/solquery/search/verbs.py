@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from .explanation import Explanation
 from .hybrid import WEIGHTS
@@ -21,7 +21,7 @@ __all__ = ["explain", "search", "search_hybrid"]
 def search(
     archive: Archive,
     model: Model,
-    query: Any,
+    query: object,
     k: int = 10,
     where: str | None = None,
     group: str = "region",
@@ -95,7 +95,7 @@ def search(
 def search_hybrid(
     archive: Archive,
     model: Model,
-    query: Any,
+    query: object,
     k: int = 10,
     where: str | None = None,
     group: str = "region",
@@ -110,7 +110,7 @@ def search_hybrid(
 def explain(
     archive: Archive,
     model: Model,
-    query: Any,
+    query: object,
     matches: Sequence[Match],
     by: str = "embedding",
     where: str | None = None,

@@ -7,11 +7,10 @@ only the polarity-reversed patch would fit.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 from ..config import AugmentConfig
@@ -92,7 +91,7 @@ def _similarity(a: Tensor, b: Tensor, cfg: AugmentConfig, shift: int) -> tuple[T
 
 
 @torch.no_grad()
-def visual_similarity(a: Any, b: Any, cfg: AugmentConfig | None = None, pool: int = 2) -> np.ndarray:
+def visual_similarity(a: ArrayLike, b: ArrayLike, cfg: AugmentConfig | None = None, pool: int = 2) -> np.ndarray:
     """How alike two patches are whatever their place, size within limits, tilt within limits and hemisphere.
 
     Parameters
@@ -120,7 +119,7 @@ def visual_similarity(a: Any, b: Any, cfg: AugmentConfig | None = None, pool: in
 
 
 @torch.no_grad()
-def align(a: Any, b: Any, cfg: AugmentConfig | None = None, pool: int = 2) -> tuple[np.ndarray, Views]:
+def align(a: ArrayLike, b: ArrayLike, cfg: AugmentConfig | None = None, pool: int = 2) -> tuple[np.ndarray, Views]:
     """`visual_similarity`, and the views of `a` that reach it: what had to be done to it to look like `b`.
 
     Arguments and errors as `visual_similarity`. The views are found in steps: a shift in those of `pool` pixels, zoom

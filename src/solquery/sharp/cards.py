@@ -6,7 +6,7 @@ import math
 import re
 import warnings
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from astropy.io import fits
@@ -14,6 +14,9 @@ from astropy.io.fits.verify import VerifyWarning
 
 from ..protocols import PatchLike
 from . import header as hd
+
+if TYPE_CHECKING:
+    from sunpy.map import GenericMap
 
 __all__ = ["header_of", "map_of"]
 
@@ -45,16 +48,16 @@ def header_of(patch: PatchLike, limits: Sequence[tuple[str, str]] = ()) -> fits.
         if limits:
             header["CAVEATS"] = (" ".join(name for name, _ in limits), "what limits the numbers")
             for _, text in limits:
-                header.add_comment("caution: " + _ascii(text.replace("μ", "mu")))
+                header.add_comment(f"caution: {_ascii(text.replace('μ', 'mu'))}")
     return header
 
 
-def _ascii(value: Any) -> Any:
+def _ascii(value: object) -> object:
     """Text as FITS can hold it; other values as they are."""
     return value.encode("ascii", "replace").decode() if isinstance(value, str) else value
 
 
-def map_of(patch: PatchLike) -> Any:
+def map_of(patch: PatchLike) -> GenericMap:
     """The patch as a ``sunpy.map.GenericMap``; see `Patch.to_map`."""
     try:
         from sunpy.map import Map

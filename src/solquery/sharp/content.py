@@ -8,11 +8,12 @@ of a few whole numbers is no field. The name of the file is the last resort, and
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
+from ..aliases import Header, Keywords
 from .units import is_flux_density, unit_text
 from .unreadable import UnreadableFits
 
@@ -55,7 +56,7 @@ class Image(NamedTuple):
     """One two-dimensional image of a file: its array as stored, its keywords, and the name of its unit."""
 
     array: np.ndarray
-    keywords: dict[str, Any]
+    keywords: Header
     name: str
 
 
@@ -95,7 +96,7 @@ def segment_of_name(name: str) -> str:
     return ""
 
 
-def _said(keywords: Mapping[str, Any], extension: str) -> str:
+def _said(keywords: Keywords, extension: str) -> str:
     """The component or image that keywords name; empty where they name none."""
     for value in (keywords.get("SEGMENT"), extension, keywords.get("EXTNAME"), keywords.get("CONTENT")):
         text = value.strip() if isinstance(value, str) else ""

@@ -13,14 +13,15 @@ from __future__ import annotations
 import json
 import math
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from astropy.io import fits
 
+from ..aliases import Header, Keywords
 from ..patch import Patch
 from . import header as hd
 from .checksums import data_fault, sums_fault
@@ -34,17 +35,9 @@ from .unreadable import UnreadableFits
 from .wcs import Coordinates, Place, coordinates_of, with_scale
 
 __all__ = [
-    "ReadOptions",
-    "UnreadableFits",
-    "images_of_array",
-    "load_checked",
-    "load_image",
-    "pair",
-    "patch_of_image",
-    "quality_fault",
-    "read_sharp",
-    "read_unsigned",
-]
+    "ReadOptions", "UnreadableFits", "images_of_array", "load_checked", "load_image", "pair", "patch_of_image",
+    "quality_fault", "read_sharp", "read_unsigned",
+]  # fmt: skip
 
 #: quantity of a map of unsigned field
 UNSIGNED = "unsigned"
@@ -218,7 +211,7 @@ def _images(units: Iterable[Unit]) -> tuple[list[Image], list[tuple[int, ...]]]:
     """
     found: list[Image] = []
     shapes: list[tuple[int, ...]] = []
-    common: dict[str, Any] = {}
+    common: Header = {}
     for k, (shape, array, keywords, raw) in enumerate(units):
         if k == 0:
             whole = not shape or 0 in shape
@@ -237,7 +230,7 @@ def _images(units: Iterable[Unit]) -> tuple[list[Image], list[tuple[int, ...]]]:
     return found, shapes
 
 
-def _raw_fills(raw: Mapping[str, Any]) -> float | None:
+def _raw_fills(raw: Keywords) -> float | None:
     """What the lowest whole number of a scaled array, which stands for missing by custom, is once it is scaled."""
     scale, zero, bits = hd.number(raw.get("BSCALE")), hd.number(raw.get("BZERO")), hd.whole(raw.get("BITPIX"))
     scale, zero = (1.0 if math.isnan(scale) else scale), (0.0 if math.isnan(zero) else zero)
@@ -350,7 +343,7 @@ def _field(image: Image, unit: str | None, by_series: bool, notes: list[str]) ->
     return field
 
 
-def _quality(keywords: Mapping[str, Any], strict: bool) -> int:
+def _quality(keywords: Keywords, strict: bool) -> int:
     said = keywords.get("QUALITY")
     missing = isinstance(said, str) and said.strip().upper() == "MISSING"
     quality = _NOT_TAKEN if missing else hd.whole(said) or 0
@@ -360,14 +353,14 @@ def _quality(keywords: Mapping[str, Any], strict: bool) -> int:
     return quality
 
 
-def _is_sharp_cea(keywords: Mapping[str, Any], who: Identity) -> bool:
+def _is_sharp_cea(keywords: Keywords, who: Identity) -> bool:
     """Whether an image is of the equal-area SHARP series, all of whose pixels are 0.03 degree."""
     types = [hd.text(keywords.get(f"CTYPE{axis}")).upper() for axis in (1, 2)]
     return who.prefix in ("sharp", "sharp-nrt") and ("_cea" in who.series or any(t.endswith("CEA") for t in types))
 
 
 def _placed(
-    field: np.ndarray, keywords: dict[str, Any], who: Identity, own: bool, options: ReadOptions, notes: list[str]
+    field: np.ndarray, keywords: Header, who: Identity, own: bool, options: ReadOptions, notes: list[str]
 ) -> tuple[np.ndarray, Coordinates]:
     """The field upright, and where it is."""
     nominal = hd.nominal_of(keywords) if own else []
@@ -399,7 +392,7 @@ def _placed(
     return np.ascontiguousarray(where.upright.apply(field)), where
 
 
-def _truth(keywords: Mapping[str, Any]) -> dict[str, Any]:
+def _truth(keywords: Keywords) -> Header:
     try:
         found = json.loads(keywords.get("TRUTH") or "{}")
     except (TypeError, ValueError):

@@ -10,35 +10,22 @@ import contextlib
 import json
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ..aliases import Header, Keywords
 from ..protocols import PatchLike
 from .identity import instrument_of
-from .wcs_header import RSUN_MM, number
+from .wcs_header import RSUN_MM, number, text
+
+if TYPE_CHECKING:
+    from astropy.io.fits import ImageHDU
 
 __all__ = [
-    "ARRAY",
-    "LIMITS",
-    "RSUN_MM",
-    "STRUCTURE",
-    "FromName",
-    "coordinates",
-    "credit_of",
-    "from_name",
-    "identity",
-    "is_told",
-    "kept",
-    "noaa_of",
-    "nominal_of",
-    "number",
-    "readable",
-    "says_something",
-    "stem",
-    "text",
-    "time_of",
+    "ARRAY", "LIMITS", "RSUN_MM", "STRUCTURE", "FromName", "coordinates", "credit_of", "from_name", "identity",
+    "is_told", "kept", "noaa_of", "nominal_of", "number", "readable", "says_something", "stem", "text", "time_of",
     "whole",
-]
+]  # fmt: skip
 
 #: functions that give names and texts of what limits a patch; the package puts `solquery.sharp.caveats` here, which
 #: measures and so stands above what writes headers
@@ -66,6 +53,8 @@ ARRAY = re.compile(
 )
 #: how a file was made, of no use in a search: kept out of the archive
 _PROVENANCE = re.compile(r"^(INV|AMB|CODEVER|DOPPBIAS|ARM_|BLD_VERS|TREC[ESU]|HFLID|HCFTID|CALVER|DATE_)")
+#: keyword, value and comment
+Card = tuple[str, str | float, str]
 #: what `coordinates` writes whether it is known or not
 _FILLED = ("HGLN_OBS", "DATE-OBS", "DSUN_OBS", "RSUN_REF", "CRLN_OBS", "CRLT_OBS")
 _NAME = re.compile(
@@ -73,11 +62,11 @@ _NAME = re.compile(
 )
 
 
-def readable(unit: Any) -> dict[str, Any]:
+def readable(unit: ImageHDU) -> Header:
     """Keywords of a header-data unit whose cards can be read and whose values are not ``nan``."""
     with contextlib.suppress(Exception):  # what cannot be fixed is left out below, card by card
         unit.verify("silentfix")
-    found: dict[str, Any] = {}
+    found: Header = {}
     for card in list(unit.header.cards):
         try:
             key, value = card.keyword, card.value
@@ -88,12 +77,12 @@ def readable(unit: Any) -> dict[str, Any]:
     return found
 
 
-def is_told(key: str, value: Any) -> bool:
+def is_told(key: str, value: object) -> bool:
     """Whether a card says something; that it is missing is a fact where it is the quality."""
     return says_something(value) or (key == "QUALITY" and isinstance(value, str) and value.strip().upper() == "MISSING")
 
 
-def says_something(value: Any) -> bool:
+def says_something(value: object) -> bool:
     """Whether a card's value is a text, a truth value or a number, and does not say that it is missing."""
     if isinstance(value, float):
         return math.isfinite(value)
@@ -102,7 +91,7 @@ def says_something(value: Any) -> bool:
     return isinstance(value, bool | int)
 
 
-def whole(value: Any) -> int | None:
+def whole(value: object) -> int | None:
     """A whole number, also from text in decimal or hexadecimal; None for everything else."""
     if isinstance(value, str):
         try:
@@ -111,11 +100,6 @@ def whole(value: Any) -> int | None:
             pass
     found = number(value)
     return int(found) if not math.isnan(found) and found == int(found) else None
-
-
-def text(value: Any) -> str:
-    """Text without blanks around it; empty for what is no text."""
-    return value.strip() if isinstance(value, str) else ""
 
 
 class FromName(NamedTuple):
@@ -135,7 +119,7 @@ def from_name(name: str) -> FromName:
     return FromName(int(found["harp"]) or None, t_rec)
 
 
-def time_of(keywords: Mapping[str, Any]) -> str:
+def time_of(keywords: Keywords) -> str:
     """DATE-OBS with its time scale as `observation_time` reads it: UTC unless TIMESYS says another."""
     said = text(keywords.get("DATE-OBS")) or text(keywords.get("DATE_OBS"))
     scale = text(keywords.get("TIMESYS")).upper()
@@ -149,12 +133,12 @@ def stem(name: str) -> str:
     return re.sub(r"\.(fits|fts|fit)(\.gz|\.fz)?$", "", name, flags=re.IGNORECASE)
 
 
-def nominal_of(keywords: Mapping[str, Any]) -> list[str]:
+def nominal_of(keywords: Keywords) -> list[str]:
     """What the header of a file of ours only pretends to know; see `coordinates`."""
     return text(keywords.get("NOMINAL")).split(",")
 
 
-def noaa_of(keywords: Mapping[str, Any]) -> tuple[int, ...]:
+def noaa_of(keywords: Keywords) -> tuple[int, ...]:
     """NOAA numbers from NOAA_ARS, else NOAA_AR; empty where there are none."""
     listed = text(keywords.get("NOAA_ARS")) or str(keywords.get("NOAA_ARS", ""))
     found = [int(n) for n in re.findall(r"\d+", listed)]
@@ -163,7 +147,7 @@ def noaa_of(keywords: Mapping[str, Any]) -> tuple[int, ...]:
     return tuple(dict.fromkeys(n for n in found if 0 < n < 100000))
 
 
-def credit_of(keywords: Mapping[str, Any]) -> str:
+def credit_of(keywords: Keywords) -> str:
     """Whom to thank for the data: the credit line of HMI or MDI, else the telescope as the header names it."""
     telescope, instrument = text(keywords.get("TELESCOP")), text(keywords.get("INSTRUME"))
     found = instrument_of(keywords)
@@ -172,7 +156,7 @@ def credit_of(keywords: Mapping[str, Any]) -> str:
     return " ".join(dict.fromkeys(part for part in (telescope, instrument) if part))
 
 
-def kept(keywords: Mapping[str, Any]) -> dict[str, Any]:
+def kept(keywords: Keywords) -> Header:
     """The keywords an archive keeps: neither the array's structure nor the record of the pipeline."""
     filled = _FILLED if keywords.get("NOMINAL") else ()
     return {
@@ -184,7 +168,7 @@ def _known(value: float) -> bool:
     return not math.isnan(value)
 
 
-def coordinates(patch: PatchLike) -> list[tuple[str, Any, str]]:
+def coordinates(patch: PatchLike) -> list[Card]:
     """World coordinate cards (keyword, value, comment) of a patch.
 
     A map needs a place, a time and a scale. What a patch lacks of them (a generated one may lack all) is filled in
@@ -207,7 +191,7 @@ def coordinates(patch: PatchLike) -> list[tuple[str, Any, str]]:
     aside = number(patch.keywords.get("HGLN_OBS"))
     aside = aside if placed and _known(aside) else 0.0
     observer = (patch.carrington_deg - longitude + aside) % 360.0 if carrington else aside
-    cards: list[tuple[str, Any, str]] = [
+    cards: list[Card] = [
         ("WCSNAME", "Carrington Heliographic" if carrington else "Stonyhurst Heliographic", ""),
         ("CTYPE1", f"{kind}LN-CEA", "equal area about the centre"),
         ("CTYPE2", f"{kind}LT-CEA", ""),
@@ -228,9 +212,9 @@ def coordinates(patch: PatchLike) -> list[tuple[str, Any, str]]:
     return cards + ([("NOMINAL", ",".join(nominal), "filled in, not known")] if nominal else [])
 
 
-def identity(patch: PatchLike) -> list[tuple[str, Any, str]]:
+def identity(patch: PatchLike) -> list[Card]:
     """Cards (keyword, value, comment) that say what the image is, so that reading gives the same patch."""
-    cards: list[tuple[str, Any, str]] = [
+    cards: list[Card] = [
         ("BUNIT", "Gauss", "Mx/cm2"),
         ("CREATOR", "solquery", ""),
         ("PATCHID", patch.id, ""),

@@ -8,22 +8,17 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from ..aliases import Keywords
+
 __all__ = [
-    "Identity",
-    "definitive_of",
-    "id_of_file",
-    "identify",
-    "instrument_of",
-    "near_real_time_of",
-    "record_of",
+    "Identity", "definitive_of", "id_of_file", "identify", "instrument_of", "near_real_time_of", "record_of",
     "series_of",
-]
+]  # fmt: skip
 
 _SERIES = re.compile(r"^(?P<series>(?:hmi|mdi|[a-z]\w*)\.[a-z]\w*?)\.\d+\.\d{8}_\d{6}_TAI\.", re.IGNORECASE)
 _SERIES_KEYWORDS = ("SERIES", "SERIESNM", "DRMS_SER", "SERIESNA")
@@ -62,7 +57,7 @@ class Identity:
         return f"{self.prefix}-{self.number}-{stamp[:8]}T{stamp[8:]}-{segment}"
 
 
-def series_of(keywords: Mapping[str, Any], file_name: str) -> str:
+def series_of(keywords: Keywords, file_name: str) -> str:
     """The series that a header or, failing that, the name of a file states; empty where neither does."""
     for key in _SERIES_KEYWORDS:
         value = keywords.get(key)
@@ -80,7 +75,7 @@ def _number(value: Any) -> int | None:
     return found if found > 0 and not isinstance(value, bool) else None
 
 
-def identify(keywords: Mapping[str, Any], file_name: str, number_in_name: int | None) -> Identity:
+def identify(keywords: Keywords, file_name: str, number_in_name: int | None) -> Identity:
     """What region of which series a file shows.
 
     Parameters
@@ -109,7 +104,7 @@ def identify(keywords: Mapping[str, Any], file_name: str, number_in_name: int | 
     return Identity(prefix, number, f"{'TARP' if smarp else 'HARP'} {number}", series)
 
 
-def instrument_of(keywords: Mapping[str, Any]) -> str:
+def instrument_of(keywords: Keywords) -> str:
     """Observatory and instrument, ``SDO/HMI`` or ``SOHO/MDI`` for those two, else as the header names them."""
     telescope, instrument = (str(keywords.get(key) or "").strip() for key in ("TELESCOP", "INSTRUME"))
     both = f"{telescope} {instrument} {keywords.get('CAMERA') or ''}".upper()

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..aliases import Header, Keywords
 from . import header as hd
 from .checksums import ones_sum
 
@@ -43,8 +44,8 @@ class Unit(NamedTuple):
 
     shape: tuple[int, ...]
     array: np.ndarray | None
-    keywords: dict[str, Any]
-    scaling: dict[str, Any]
+    keywords: Header
+    scaling: Header
 
 
 class _Unusual(Exception):
@@ -76,7 +77,7 @@ def quick_units(path: Path) -> list[Unit] | None:
         return None
 
 
-def _headers(content: bytes) -> Iterator[dict[str, Any]]:
+def _headers(content: bytes) -> Iterator[Header]:
     """Cards of each unit, whose data are there and agree with DATASUM."""
     at = 0
     if not content.startswith(b"SIMPLE  = "):
@@ -96,16 +97,16 @@ def _headers(content: bytes) -> Iterator[dict[str, Any]]:
         yield cards
 
 
-def _whole(cards: Mapping[str, Any], key: str) -> int:
+def _whole(cards: Keywords, key: str) -> int:
     value = cards[key]
     if not isinstance(value, int) or (value < 0 and key != "BITPIX"):
         raise _Unusual
     return value
 
 
-def _cards(content: bytes, at: int) -> tuple[dict[str, Any], int]:
+def _cards(content: bytes, at: int) -> tuple[Header, int]:
     """Keywords and values of the header that begins at a place, the first where one comes twice, and where it ends."""
-    found: dict[str, Any] = {}
+    found: Header = {}
     while True:
         block = content[at : at + _BLOCK].decode("ascii")
         if len(block) < _BLOCK or not block.isprintable():
@@ -122,7 +123,7 @@ def _cards(content: bytes, at: int) -> tuple[dict[str, Any], int]:
                 raise _Unusual
 
 
-def _value(card: re.Match[str]) -> Any:
+def _value(card: re.Match[str]) -> str | float | None:
     """The value of a card; None where it has none, or is said to be no number."""
     _, text, truth, number, real, _ = card.groups()
     if text is not None:
@@ -134,7 +135,7 @@ def _value(card: re.Match[str]) -> Any:
     return int(number) if number is not None else float(real.upper().replace("D", "E")) if real is not None else None
 
 
-def _unit(unit: Any, cards: dict[str, Any]) -> Unit:
+def _unit(unit: Any, cards: Header) -> Unit:
     """One unit of an open file."""
     compressed = cards.get("ZIMAGE") is True
     if compressed:
@@ -142,7 +143,7 @@ def _unit(unit: Any, cards: dict[str, Any]) -> Unit:
     elif cards.get("XTENSION", "IMAGE").strip() != "IMAGE":
         return Unit((), None, _told(cards), {})
     shape = tuple(_whole(cards, f"NAXIS{k}") for k in range(_whole(cards, "NAXIS"), 0, -1))
-    scaling: dict[str, Any] = {key: cards.get(key) for key in ("BSCALE", "BZERO", "BITPIX")} if shape else {}
+    scaling: Header = {key: cards.get(key) for key in ("BSCALE", "BZERO", "BITPIX")} if shape else {}
     if not shape or 0 in shape:
         return Unit(shape, None, _told(cards), scaling)
     array = np.asarray(unit.read())
@@ -161,7 +162,7 @@ def _unit(unit: Any, cards: dict[str, Any]) -> Unit:
     return Unit(shape, array, _told(rest), scaling)
 
 
-def _of_image(cards: dict[str, Any]) -> dict[str, Any]:
+def _of_image(cards: Header) -> Header:
     """Cards of a compressed image, from those of the table that it is stored as."""
     if "ZBLANK" in [cards.get(f"TTYPE{k}") for k in range(1, _whole(cards, "TFIELDS") + 1)]:
         raise _Unusual
@@ -180,5 +181,5 @@ def _of_image(cards: dict[str, Any]) -> dict[str, Any]:
     return rest
 
 
-def _told(cards: Mapping[str, Any]) -> dict[str, Any]:
+def _told(cards: Keywords) -> Header:
     return {key: value for key, value in cards.items() if hd.is_told(key, value)}

@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import ArrayLike
 
+from ..aliases import Header, Keywords
 from . import header as hd
 from .unreadable import UnreadableFits
 from .wcs import number, sky_header
+
+if TYPE_CHECKING:
+    from sunpy.map import GenericMap
 
 __all__ = ["reprojected"]
 
@@ -26,7 +30,7 @@ _EDGE = 65
 _OBSERVER = ("CRLN_OBS", "CRLT_OBS", "HGLN_OBS", "HGLT_OBS", "DSUN_OBS", "RSUN_REF", "RSUN_OBS")
 
 
-def reprojected(field: np.ndarray, keywords: Mapping[str, Any]) -> tuple[np.ndarray, dict[str, Any]]:
+def reprojected(field: np.ndarray, keywords: Keywords) -> tuple[np.ndarray, Header]:
     """A field in cylindrical equal area about its centre, and its keywords with the coordinates of that.
 
     Pixels are as wide as those of the image at its centre along the finer of its axes. What lies beyond the image, or
@@ -78,7 +82,7 @@ def reprojected(field: np.ndarray, keywords: Mapping[str, Any]) -> tuple[np.ndar
     return made, rest | {key: value for key, value in target.items() if key != "DATE-OBS" or "DATE-OBS" not in rest}
 
 
-def _source_header(keywords: Mapping[str, Any]) -> dict[str, Any]:
+def _source_header(keywords: Keywords) -> Header:
     """A header that sunpy reads: coordinates, time and observer."""
     header = sky_header(keywords)
     if header["CTYPE1"][:4] == "HPLN" and not any(hd.text(keywords.get(f"CUNIT{axis}")) for axis in (1, 2)):
@@ -103,7 +107,7 @@ def _iso(t_rec: str) -> str:
     return "" if time is None else time.strftime("%Y-%m-%dT%H:%M:%S.%f")[:23]
 
 
-def _seen(source: Any) -> tuple[Any, tuple[float, float], tuple[float, float]]:
+def _seen(source: GenericMap) -> tuple[tuple[float, float], tuple[float, float], tuple[float, float]]:
     """Centre (Carrington), degrees per pixel (y, x) there, and degrees from the centre to the edges (y, x)."""
     import astropy.units as u
     from sunpy.coordinates import HeliographicCarrington
@@ -111,7 +115,7 @@ def _seen(source: Any) -> tuple[Any, tuple[float, float], tuple[float, float]]:
     ny, nx = source.data.shape
     frame = HeliographicCarrington(observer=source.observer_coordinate, obstime=source.date, rsun=source.rsun_meters)
 
-    def sky(x: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
+    def sky(x: ArrayLike, y: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
         found = source.pixel_to_world(np.asarray(x) * u.pix, np.asarray(y) * u.pix).transform_to(frame)
         return np.atleast_1d(found.lon.to_value(u.deg)), np.atleast_1d(found.lat.to_value(u.deg))
 
@@ -148,7 +152,7 @@ def _on_cylinder(lon: np.ndarray, lat: np.ndarray, lon0: float, lat0: float) -> 
     return np.degrees(np.arctan2(east, ahead)), np.degrees(north)
 
 
-def _target_header(source: Any, centre: tuple[float, float], step: float, shape: tuple[int, int]) -> dict[str, Any]:
+def _target_header(source: GenericMap, centre: tuple[float, float], step: float, shape: tuple[int, int]) -> Header:
     """Coordinates of the result, with the observer of the image."""
     import astropy.units as u
     from sunpy.coordinates import HeliographicCarrington, HeliographicStonyhurst

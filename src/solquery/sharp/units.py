@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..aliases import Keywords
 from .unreadable import UnreadableFits
+
+if TYPE_CHECKING:
+    from astropy.units import UnitBase
 
 __all__ = ["FILL_KEYWORDS", "fill_mask", "gauss_per_unit", "is_flux_density", "unit_text"]
 
@@ -33,7 +36,7 @@ _PREFIX = {"nano": "n", "micro": "u", "milli": "m", "centi": "c", "deci": "d", "
 _SAYS_NOTHING = ("", "nan", "-nan", "none", "missing", "unknown", "n/a", "null", "undef", "undefined")
 
 
-def unit_text(bunit: Any) -> str:
+def unit_text(bunit: object) -> str:
     """BUNIT as text; empty where it says nothing (absent, blank, ``nan``, no text at all)."""
     text = bunit.strip() if isinstance(bunit, str) else ""
     return "" if text.lower() in _SAYS_NOTHING else text
@@ -53,7 +56,7 @@ def _symbols(text: str) -> str:
 
 
 @lru_cache(maxsize=256)
-def _unit(text: str) -> Any:
+def _unit(text: str) -> UnitBase | None:
     """`text` as an astropy unit, or None."""
     from astropy import units
 
@@ -76,13 +79,13 @@ def _gauss(text: str) -> float:
     return round(float(found.to(units.T)) * 1e4, 15)
 
 
-def is_flux_density(bunit: Any) -> bool | None:
+def is_flux_density(bunit: object) -> bool | None:
     """Whether BUNIT is a unit of flux density; None where it says nothing."""
     text = unit_text(bunit)
     return None if not text else not math.isnan(_gauss(text))
 
 
-def gauss_per_unit(bunit: Any, by_series: bool) -> float:
+def gauss_per_unit(bunit: object, by_series: bool) -> float:
     """Gauss in one unit of an image.
 
     Parameters
@@ -115,7 +118,7 @@ def gauss_per_unit(bunit: Any, by_series: bool) -> float:
     return factor
 
 
-def fill_mask(image: np.ndarray, keywords: Mapping[str, Any]) -> np.ndarray:
+def fill_mask(image: np.ndarray, keywords: Keywords) -> np.ndarray:
     """(ny, nx) true where a pixel holds a fill value instead of a field.
 
     Fill values are those that the header states (`FILL_KEYWORDS`), those in use for whole numbers (-32768 and its
@@ -139,7 +142,7 @@ def fill_mask(image: np.ndarray, keywords: Mapping[str, Any]) -> np.ndarray:
         return np.isin(image, same) | ((np.abs(image) >= FILL_FROM) & np.isfinite(image))
 
 
-def _number(value: Any) -> bool:
+def _number(value: object) -> bool:
     # a stated value of 0 would take the quiet Sun away
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value != 0
 

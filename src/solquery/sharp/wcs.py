@@ -10,12 +10,12 @@ from __future__ import annotations
 import math
 import re
 import warnings
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from ..aliases import Header, Keywords
 from .unreadable import UnreadableFits
 from .wcs_header import (
     ANGLES,
@@ -29,9 +29,12 @@ from .wcs_header import (
     has_steps,
     number,
     sky_header,
-    text_of,
+    text,
 )
 from .wcs_place import Place, place_of, place_without_scale
+
+if TYPE_CHECKING:
+    from astropy.wcs import WCS
 
 __all__ = ["Coordinates", "Place", "Upright", "coordinates_of", "number", "sky_header", "with_scale"]
 
@@ -82,7 +85,7 @@ class Coordinates:
     place: Place = _NOWHERE
 
 
-def _wcs(keywords: Mapping[str, Any]) -> Any:
+def _wcs(keywords: Keywords) -> WCS:
     from astropy.io import fits
     from astropy.wcs import WCS
 
@@ -100,7 +103,7 @@ def _wcs(keywords: Mapping[str, Any]) -> Any:
     return found
 
 
-def with_scale(keywords: Mapping[str, Any], scale_mm: tuple[float, float]) -> dict[str, Any]:
+def with_scale(keywords: Keywords, scale_mm: tuple[float, float]) -> Header:
     """Keywords whose coordinates have the directions they had, and pixels of `scale_mm` (y, x) Mm."""
     steps = has_steps(keywords)
     matrix = _linear(keywords if steps else {**keywords, "CDELT1": 1.0, "CDELT2": 1.0})
@@ -120,7 +123,7 @@ def with_scale(keywords: Mapping[str, Any], scale_mm: tuple[float, float]) -> di
 
 
 def coordinates_of(
-    keywords: Mapping[str, Any], shape: tuple[int, int], known_deg: float | None = None, trusted: bool = False
+    keywords: Keywords, shape: tuple[int, int], known_deg: float | None = None, trusted: bool = False
 ) -> Coordinates:
     """What the world coordinates of a header say.
 
@@ -150,14 +153,14 @@ def coordinates_of(
     return _without_sky(keywords, kinds, shape, known_deg)
 
 
-def _radius_mm(keywords: Mapping[str, Any]) -> float:
+def _radius_mm(keywords: Keywords) -> float:
     """RSUN_REF in Mm where it is a radius of the Sun, else 696 Mm."""
     said = number(keywords.get("RSUN_REF"))
     return said / 1e6 if 6.9e8 <= said <= 7.02e8 else RSUN_MM
 
 
 def _without_sky(
-    keywords: Mapping[str, Any], kinds: tuple[str, str], shape: tuple[int, int], known_deg: float | None
+    keywords: Keywords, kinds: tuple[str, str], shape: tuple[int, int], known_deg: float | None
 ) -> Coordinates:
     """Coordinates of a header without a type of the sky: of a known series, lengths, or none."""
     units = [axis_unit(keywords, axis) for axis in (1, 2)]
@@ -185,7 +188,7 @@ def _without_sky(
     return Coordinates(upright)
 
 
-def _linear(keywords: Mapping[str, Any]) -> np.ndarray:
+def _linear(keywords: Keywords) -> np.ndarray:
     """(2, 2) world steps (x, y) of a step along FITS axes 1 and 2, of a linear header; CD, PC, CROTA2, CDELT."""
     values = {key: number(value) for key, value in keywords.items() if SKY_KEYWORDS.match(key)}
     cd = [values.get(f"CD{i}_{j}", math.nan) for i in (1, 2) for j in (1, 2)]
@@ -205,7 +208,7 @@ def _linear(keywords: Mapping[str, Any]) -> np.ndarray:
     return step[:, None] * turn
 
 
-def _turned(matrix: np.ndarray, keywords: Mapping[str, Any]) -> tuple[Upright, tuple[float, float]]:
+def _turned(matrix: np.ndarray, keywords: Keywords) -> tuple[Upright, tuple[float, float]]:
     """How an image with steps `matrix` (rows: east to west, south to north) becomes upright, and its steps (y, x).
 
     Raises
@@ -229,11 +232,11 @@ def _turned(matrix: np.ndarray, keywords: Mapping[str, Any]) -> tuple[Upright, t
     return Upright(bool(transpose), bool(y < 0), bool(x < 0)), (abs(float(y)), abs(float(x)))
 
 
-def _sane(scale_mm: tuple[float, float], keywords: Mapping[str, Any]) -> tuple[float, float]:
+def _sane(scale_mm: tuple[float, float], keywords: Keywords) -> tuple[float, float]:
     """The scale, if a telescope could have it."""
     for axis, step in zip((2, 1), scale_mm, strict=True):
         if not _FINEST_MM <= step <= _COARSEST_MM:
-            unit = text_of(keywords.get(f"CUNIT{axis}"))
+            unit = text(keywords.get(f"CUNIT{axis}"))
             said = f"in {unit}" if unit else "without CUNIT, so in degrees"
             raise UnreadableFits(
                 f"its coordinates ({said}) give {step:.3g} Mm per pixel, and no image of a region has that; "
@@ -243,7 +246,7 @@ def _sane(scale_mm: tuple[float, float], keywords: Mapping[str, Any]) -> tuple[f
 
 
 def _on_the_sky(
-    keywords: Mapping[str, Any], kinds: tuple[str, str], shape: tuple[int, int], trusted: bool, about_centre: bool
+    keywords: Keywords, kinds: tuple[str, str], shape: tuple[int, int], trusted: bool, about_centre: bool
 ) -> Coordinates:
     lon = 0 if kinds[0][:4] in PAIRS else 1
     frame = kinds[lon][:4]
@@ -302,7 +305,7 @@ def _on_the_sky(
     )
 
 
-def _is_full_disk(keywords: Mapping[str, Any], shape: tuple[int, int]) -> bool:
+def _is_full_disk(keywords: Keywords, shape: tuple[int, int]) -> bool:
     """Whether a helioprojective image spans more than a solar radius and a half; SolarSoft leaves arcseconds out."""
     radius = number(keywords.get("RSUN_OBS"))
     unit = next(filter(None, (axis_unit(keywords, axis) for axis in (1, 2))), "arcsec")
@@ -310,7 +313,7 @@ def _is_full_disk(keywords: Mapping[str, Any], shape: tuple[int, int]) -> bool:
     return float((steps @ np.array([shape[1], shape[0]])).max()) > 1.5 * (960.0 if math.isnan(radius) else radius)
 
 
-def _north(wcs: Any, lon: int) -> np.ndarray:
+def _north(wcs: WCS, lon: int) -> np.ndarray:
     """(2, 2) rotation from the native axes of a projection to west and north at its reference point (LONPOLE)."""
     at = wcs.wcs.crval
     here = np.array([at[lon], at[1 - lon]])
@@ -337,9 +340,7 @@ def _native_latitude(matrix: np.ndarray, reference: np.ndarray, centre: np.ndarr
     return math.degrees(math.asin(sine)) if abs(sine) <= 1 else math.inf
 
 
-def _world(
-    wcs: Any, centre: np.ndarray, lon: int, keywords: Mapping[str, Any], about_centre: bool
-) -> tuple[float, float]:
+def _world(wcs: WCS, centre: np.ndarray, lon: int, keywords: Keywords, about_centre: bool) -> tuple[float, float]:
     """Longitude and latitude of the centre in the image's own frame; NaN where the header does not say.
 
     Without CRPIX the reference is the centre where it is known to be (`about_centre`).

@@ -4,25 +4,15 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
 from typing import Any
 
+from ..aliases import Header, Keywords
 from .unreadable import UnreadableFits
 
 __all__ = [
-    "ANGLES",
-    "LENGTHS_MM",
-    "PAIRS",
-    "PARTNERS",
-    "RSUN_MM",
-    "SKY_KEYWORDS",
-    "axis_types",
-    "axis_unit",
-    "has_steps",
-    "number",
-    "sky_header",
-    "text_of",
-]
+    "ANGLES", "LENGTHS_MM", "PAIRS", "PARTNERS", "RSUN_MM", "SKY_KEYWORDS", "axis_types", "axis_unit", "has_steps",
+    "number", "sky_header", "text",
+]  # fmt: skip
 
 RSUN_MM = 696.0
 PAIRS = {"CRLN": "CRLT", "HGLN": "HGLT", "HPLN": "HPLT"}
@@ -50,13 +40,14 @@ def number(value: Any) -> float:
     return found if math.isfinite(found) else math.nan
 
 
-def text_of(value: Any) -> str:
+def text(value: object) -> str:
+    """Text without blanks around it; empty for what is no text."""
     return value.strip() if isinstance(value, str) else ""
 
 
-def axis_types(keywords: Mapping[str, Any]) -> tuple[str, str]:
+def axis_types(keywords: Keywords) -> tuple[str, str]:
     """CTYPE1 and CTYPE2 in capitals, those of SolarSoft as FITS writes them; one that is absent follows the other."""
-    found = [text_of(keywords.get(f"CTYPE{axis}")).upper() for axis in (1, 2)]
+    found = [text(keywords.get(f"CTYPE{axis}")).upper() for axis in (1, 2)]
     found = [_SOLARSOFT.get(name, name) for name in found]
     for here, other in ((0, 1), (1, 0)):
         if not found[here] and found[other][:4] in PARTNERS:
@@ -64,7 +55,7 @@ def axis_types(keywords: Mapping[str, Any]) -> tuple[str, str]:
     return found[0], found[1]
 
 
-def axis_unit(keywords: Mapping[str, Any], axis: int) -> str:
+def axis_unit(keywords: Keywords, axis: int) -> str:
     """CUNIT as FITS writes it: an angle, a length, ``pixel``, or empty.
 
     Raises
@@ -72,7 +63,7 @@ def axis_unit(keywords: Mapping[str, Any], axis: int) -> str:
     UnreadableFits
         For anything else.
     """
-    said = text_of(keywords.get(f"CUNIT{axis}"))
+    said = text(keywords.get(f"CUNIT{axis}"))
     low = said.lower()
     if not said or low in ("nan", "none"):
         return ""
@@ -90,7 +81,7 @@ def axis_unit(keywords: Mapping[str, Any], axis: int) -> str:
     )
 
 
-def has_steps(keywords: Mapping[str, Any]) -> bool:
+def has_steps(keywords: Keywords) -> bool:
     """Whether the header says how large a pixel is."""
     if any(not math.isnan(number(keywords.get(f"CD{i}_{j}"))) for i in (1, 2) for j in (1, 2)):
         return True
@@ -98,7 +89,7 @@ def has_steps(keywords: Mapping[str, Any]) -> bool:
     return all(step != 0 and not math.isnan(step) for step in steps)
 
 
-def sky_header(keywords: Mapping[str, Any]) -> dict[str, Any]:
+def sky_header(keywords: Keywords) -> Header:
     """The keywords of the celestial coordinates of axes 1 and 2 as astropy reads them, in FITS's own spelling.
 
     Raises
@@ -106,7 +97,7 @@ def sky_header(keywords: Mapping[str, Any]) -> dict[str, Any]:
     UnreadableFits
         For a CUNIT that is no unit.
     """
-    out: dict[str, Any] = {}
+    out: Header = {}
     for key, value in keywords.items():
         if SKY_KEYWORDS.match(key) and key[:5] not in ("CTYPE", "CUNIT") and not math.isnan(number(value)):
             out[key] = number(value)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from ..aliases import Keywords
 from ..patch import observation_time
 from .solar import carrington_longitude_of_earth
-from .wcs_header import PAIRS, axis_types, number, text_of
+from .wcs_header import PAIRS, axis_types, number, text
 
 __all__ = ["Place", "place_of", "place_without_scale"]
 
@@ -23,7 +23,7 @@ class Place(NamedTuple):
     mu: float = math.nan
 
 
-def place_without_scale(keywords: Mapping[str, Any]) -> Place:
+def place_without_scale(keywords: Keywords) -> Place:
     """Place of an image that says where it is and not how large: that of its reference pixel."""
     kinds = axis_types(keywords)
     lon = 0 if kinds[0][:4] in PAIRS else 1
@@ -34,7 +34,7 @@ def place_without_scale(keywords: Mapping[str, Any]) -> Place:
     )
 
 
-def place_of(keywords: Mapping[str, Any], frame: str, centre: tuple[float, float]) -> Place:
+def place_of(keywords: Keywords, frame: str, centre: tuple[float, float]) -> Place:
     """Place of a centre (longitude, latitude) in a frame, with the observer that the header names.
 
     mu = sin B0 sin(latitude) + cos B0 cos(latitude) cos(longitude from the observer's meridian).
@@ -48,7 +48,7 @@ def place_of(keywords: Mapping[str, Any], frame: str, centre: tuple[float, float
     meridian = number(keywords.get("CRLN_OBS"))
     if math.isnan(meridian) and not math.isnan(aside):
         time = observation_time(
-            text_of(keywords.get("T_OBS")) or text_of(keywords.get("DATE-OBS")) or text_of(keywords.get("T_REC"))
+            text(keywords.get("T_OBS")) or text(keywords.get("DATE-OBS")) or text(keywords.get("T_REC"))
         )
         if time is not None:
             meridian = (carrington_longitude_of_earth(time) + aside) % 360.0

@@ -13,19 +13,6 @@ from .state import Snapshot
 from .workers import simulate
 
 __all__ = [
-    "INSTRUMENT",
-    "PIXEL_MM",
-    "PIXEL_MX",
-    "QUANTITIES",
-    "RATES",
-    "Evolution",
-    "Instrument",
-    "Rates",
-    "RegionPlan",
-    "Snapshot",
-    "draw_region",
-    "noise_free",
-    "observe",
-    "simulate",
-    "simulate_region",
-]
+    "INSTRUMENT", "PIXEL_MM", "PIXEL_MX", "QUANTITIES", "RATES", "Evolution", "Instrument", "Rates", "RegionPlan",
+    "Snapshot", "draw_region", "noise_free", "observe", "simulate", "simulate_region",
+]  # fmt: skip

@@ -8,10 +8,10 @@ and shed it again as they decay. Everything else is moved by convection and canc
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
+from ..aliases import Document
 from .constants import MX_PER_G_MM2, RATES, Rates
 from .convection import Cells, outflow
 from .elements import Elements, cancel, clear_moats, density, push
@@ -329,7 +329,7 @@ class Evolution:
         for k, bipole in enumerate(self.plan.bipoles):
             if self._emerged[k] <= 0:
                 continue
-            state: dict[str, Any] = {
+            state: Document = {
                 "separation_mm": self._separation(bipole), "emerged": self._emerged[k], "spot_mx": [], "small_mx": [],
                 "centroids_mm": [],
             }  # fmt: skip

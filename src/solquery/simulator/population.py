@@ -15,9 +15,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
 
 import numpy as np
+
+from ..aliases import Document
 
 __all__ = ["ANTI_HALE_SHARE", "Bipole", "OldFlux", "Polarity", "RegionPlan", "SpotPlan", "draw_region"]
 
@@ -92,7 +93,7 @@ class RegionPlan:
     passage_h: float
     bipoles: list[Bipole]
     old: list[OldFlux]
-    record: dict[str, Any]
+    record: Document
 
 
 def _spots(leading: bool, log_flux: float, rng: np.random.Generator) -> list[SpotPlan]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from copy import deepcopy
 from datetime import datetime, timedelta
-from typing import Any
 
 import numpy as np
 
@@ -16,7 +15,7 @@ from .convection import Cells, sweep
 from .elements import deposit
 from .evolution import Evolution
 from .observation import INSTRUMENT, Instrument, cosine_map, observe, point_spread
-from .population import draw_region
+from .population import RegionPlan, draw_region
 from .spots import draw_spots
 from .state import Snapshot
 
@@ -68,7 +67,7 @@ def _split(
     return y[which] + scatter[0], x[which] + scatter[1], (flux / parts)[which].astype(np.float32)
 
 
-def _live(seed: int, index: int, frames: int, rates: Rates) -> tuple[Any, Evolution, list[Snapshot], np.ndarray]:
+def _live(seed: int, index: int, frames: int, rates: Rates) -> tuple[RegionPlan, Evolution, list[Snapshot], np.ndarray]:
     """The plan of a region, its evolution, snapshots and the ages (h) at which they were taken."""
     plan = draw_region(np.random.default_rng([seed, index, 20100501]))
     rng = np.random.default_rng([seed, index, 1])
@@ -142,7 +141,7 @@ def simulate_region(
 
 
 def _frame(
-    seed: int, index: int, k: int, plan: Any, snapshot: Snapshot, ages: np.ndarray,
+    seed: int, index: int, k: int, plan: RegionPlan, snapshot: Snapshot, ages: np.ndarray,
     box: tuple[float, float, float, float], wanted: tuple[str, ...], rates: Rates, instrument: Instrument,
 ) -> list[Patch]:  # fmt: skip
     """The patches of frame `k`, one for each quantity."""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
+from ..aliases import Document
 from .population import SpotPlan
 from .spots import spot_peak_gauss, spot_width_mm
 
@@ -47,5 +47,5 @@ class Snapshot:
     flux_mx: np.ndarray
     own: np.ndarray  # (N,) whether the element is of the region itself
     spots: list[SpotState]
-    states: list[dict[str, Any]]
+    states: list[Document]
     shear: float

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 __all__ = ["KNOTS", "calibrate", "invert_calibration", "percentile_of", "quantile_grid"]
 
@@ -55,7 +56,7 @@ def calibrate(position: np.ndarray, values: np.ndarray, knots: int = KNOTS) -> t
     return np.interp(grid, index, centres), np.interp(grid, index, risen)
 
 
-def invert_calibration(positions: np.ndarray, expected: np.ndarray, value: Any) -> np.ndarray:
+def invert_calibration(positions: np.ndarray, expected: np.ndarray, value: ArrayLike) -> np.ndarray:
     """Position at which `value` is expected; the middle of a level stretch, the end knots beyond the ends."""
     value = np.asarray(value, dtype=np.float64)
     left = np.interp(value, expected, positions)
@@ -63,7 +64,7 @@ def invert_calibration(positions: np.ndarray, expected: np.ndarray, value: Any) 
     return 0.5 * (left + right)
 
 
-def percentile_of(grid: np.ndarray, value: Any) -> np.ndarray:
+def percentile_of(grid: np.ndarray, value: ArrayLike) -> np.ndarray:
     """Percentile (0 to 100) of `value` in a population given by its `quantile_grid`; the middle rank among equals."""
     value = np.asarray(value, dtype=np.float64)
     low = np.searchsorted(grid, value, "left")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import copy
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ..protocols import Generator
 from .latents import SteeringError
 
 if TYPE_CHECKING:
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from .inversion import Inversion
 
 __all__ = ["LayerwiseGenerator", "noise_of", "parts_of", "with_detail", "with_layerwise"]
+
+
+_M = TypeVar("_M", bound="Model")
 
 
 class LayerwiseGenerator(nn.Module):
@@ -33,13 +37,13 @@ class LayerwiseGenerator(nn.Module):
         return with_detail(self.inner, z, self.offsets, noise)
 
 
-def with_detail(generator: Any, z: Tensor, offsets: Tensor | None, noise: Tensor | None = None) -> Tensor:
+def with_detail(generator: nn.Module, z: Tensor, offsets: Tensor | None, noise: Tensor | None = None) -> Tensor:
     """(N, 1, H, W) of latents (N, D), differences (N or 1, parts, D) and local noise (N, L), where there are any."""
     told = z if offsets is None else z[:, None] + offsets
     return generator(told) if noise is None else generator(told, noise=noise)
 
 
-def noise_of(generator: Any) -> int:
+def noise_of(generator: Generator) -> int:
     """Numbers of local noise that a generator can be told for each patch; 0 where it takes none."""
     return int(getattr(generator, "local_noise", 0))
 
@@ -55,7 +59,7 @@ def parts_of(model: Model) -> int:
     return int(parts)
 
 
-def with_layerwise(model: Any, offsets: Inversion | np.ndarray, noise: np.ndarray | None = None) -> Any:
+def with_layerwise(model: _M, offsets: Inversion | np.ndarray, noise: np.ndarray | None = None) -> _M:
     """The model with a generator that carries the detail of one patch: edits and targets keep it.
 
     Parameters
@@ -88,8 +92,8 @@ def with_layerwise(model: Any, offsets: Inversion | np.ndarray, noise: np.ndarra
         if noise.shape != wanted or not np.isfinite(noise).all():
             raise SteeringError(f"local noise of this generator has shape {wanted}, got {noise.shape}")
         fixed = torch.from_numpy(noise)
-    out = copy.copy(model)
+    out: Any = copy.copy(model)
     out.generator = LayerwiseGenerator(model.generator, torch.from_numpy(np.array(array, np.float32)), fixed).eval()
     # it is no longer what the hash stands for
     out.hash = None
-    return out
+    return cast("_M", out)

@@ -13,11 +13,13 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 
+from ..aliases import Document
 from ..io import write_atomically
 from ..physics import parameters
 from .generated import Origin, Shown
@@ -27,6 +29,8 @@ from .reconstruction import reconstruct
 from .targeting import Answer, measured_both
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from ..protocols import Model
 
 __all__ = ["LATENTS", "ClassDirection", "class_examples", "class_latents", "fit_class_direction"]
@@ -86,7 +90,7 @@ class ClassDirection:
             return f"the direction tells the classes: {numbers}, {of}"
         return f"no better than chance: {numbers}, {of}; do not steer by it"
 
-    def summary(self) -> dict[str, Any]:
+    def summary(self) -> Document:
         """JSON: everything but the normal."""
         return {
             "skill": self.skill, "auc": self.auc, "chance": self.chance, "patches": self.patches,
@@ -112,8 +116,8 @@ class ClassDirection:
             record = json.loads(Path(path).read_text())
             if record["format"] != _FORMAT:
                 raise KeyError(_FORMAT)
-            numbers: dict[str, Any] = {key: float(record[key]) for key in ("intercept", "skill", "auc", "chance")}
-            counts: dict[str, Any] = {key: int(record[key]) for key in ("patches", "regions", "positives")}
+            numbers: Document = {key: float(record[key]) for key in ("intercept", "skill", "auc", "chance")}
+            counts: Document = {key: int(record[key]) for key in ("patches", "regions", "positives")}
             normal = np.asarray(record["normal"], np.float64)
         except OSError as error:
             raise SteeringError(f"{path} cannot be read: {error.strerror}") from None
@@ -158,7 +162,7 @@ def class_examples(model: Model, direction: ClassDirection, n: int, seed: int = 
 
 
 def class_latents(
-    model: Model, x: Any, by: str | None = None, starts: int = 1, steps: int = 40, seed: int = 0
+    model: Model, x: object, by: str | None = None, starts: int = 1, steps: int = 40, seed: int = 0
 ) -> np.ndarray:
     """Latents (N, D) of observed patches, for `fit_class_direction`.
 
@@ -201,7 +205,7 @@ def class_latents(
     return np.stack([one.z for one in found])
 
 
-def _mean_guess(inference: Any, target: torch.Tensor) -> np.ndarray:
+def _mean_guess(inference: nn.Module, target: torch.Tensor) -> np.ndarray:
     """Mean guess (N, D) for patches (N, H, W) in place and moved a little: no class changes, noise averages."""
     step = max(1, target.shape[1] // _MOVED)
     with frozen(inference) as device:
@@ -260,12 +264,12 @@ def _skill(position: np.ndarray, label: np.ndarray) -> float:
 
 
 def fit_class_direction(
-    z: Any,
+    z: ArrayLike,
     labels: Sequence[int],
     regions: Sequence[str],
     folds: int = 5,
     seed: int = 0,
-    along: Any = None,
+    along: ArrayLike | None = None,
     shuffles: int = _SHUFFLES,
 ) -> ClassDirection:
     """Fit a direction toward patches labelled 1.

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
+from ..aliases import Array
 from .latents import SteeringError
 
 __all__ = ["NothingLeft", "conditional_normal", "left_of", "nearly_dependent", "orthogonal_complement", "span_basis"]
@@ -22,7 +21,7 @@ class NothingLeft(SteeringError):
     """Nothing of a direction is left once the held ones are taken out of it."""
 
 
-def span_basis(a: Any) -> np.ndarray:
+def span_basis(a: Array) -> np.ndarray:
     """Orthonormal basis (D, R) of the space that the columns of `a` (D, K) span; zero columns count for nothing."""
     a = np.asarray(a, dtype=np.float64)
     if a.ndim != 2:
@@ -39,7 +38,7 @@ def span_basis(a: Any) -> np.ndarray:
     return u[:, s > _RANK_TOLERANCE * s[0]]
 
 
-def orthogonal_complement(x: Any, a: Any) -> np.ndarray:
+def orthogonal_complement(x: Array, a: Array) -> np.ndarray:
     """Part of `x` orthogonal to every column of `a`: x - A (A^T A)^-1 A^T x (paper, section 4).
 
     Computed from an orthonormal basis of the columns instead of the inverse, so that repeated, dependent or zero
@@ -74,20 +73,20 @@ def orthogonal_complement(x: Any, a: Any) -> np.ndarray:
     return rest
 
 
-def conditional_normal(x: Any, a: Any) -> np.ndarray:
+def conditional_normal(x: Array, a: Array) -> np.ndarray:
     """Unit vector (D,) float64 along `orthogonal_complement`; with one held normal the paper's n_new."""
     rest = orthogonal_complement(x, a)
     return rest / np.linalg.norm(rest)
 
 
-def left_of(x: Any, a: Any) -> float:
+def left_of(x: Array, a: Array) -> float:
     """Share (0 to 1) of the length of `x` (D,) that is left once the columns of `a` (D, K) are taken out of it."""
     x = np.asarray(x, dtype=np.float64)
     basis, size = span_basis(a), np.linalg.norm(x)
     return float(np.linalg.norm(x - basis @ (basis.T @ x)) / size) if size > 0 else 0.0
 
 
-def nearly_dependent(a: Any) -> list[int]:
+def nearly_dependent(a: Array) -> list[int]:
     """Columns of `a` (D, K) of which less than `NEARLY` is left beside the other columns."""
     a = np.asarray(a, dtype=np.float64)
     return [k for k in range(a.shape[1]) if left_of(a[:, k], np.delete(a, k, axis=1)) < NEARLY]

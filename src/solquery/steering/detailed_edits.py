@@ -42,7 +42,7 @@ class Led(NamedTuple):
     x: torch.Tensor
 
 
-def detail_of(model: Any) -> tuple[np.ndarray, np.ndarray | None] | None:
+def detail_of(model: Model) -> tuple[np.ndarray, np.ndarray | None] | None:
     """Differences (parts, D) and local noise, if any, that a model carries (`with_layerwise`); None without."""
     generator = model.generator
     if not isinstance(generator, LayerwiseGenerator):
@@ -68,7 +68,7 @@ def lead_with_detail(model: Model, z: np.ndarray, wanted: Mapping[str, float]) -
     -------
     None where the model carries no local noise, or a parameter is none of these six.
     """
-    carried: Any = model.generator
+    carried = model.generator
     if not isinstance(carried, LayerwiseGenerator) or carried.noise is None or not set(wanted) <= set(MATCHED):
         return None
     scale = native_scale_of(model)

@@ -8,10 +8,11 @@ moves on begins where it was a moment ago, and then one patch is mostly enough.
 from __future__ import annotations
 
 from collections.abc import Mapping, MutableMapping, MutableSequence, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 
 from .detailed_edits import detail_of, lead_with_detail
 from .directions import Directions
@@ -184,7 +185,7 @@ class _Hand:
 
 def steer(
     model: Model,
-    z: Any,
+    z: ArrayLike,
     asked: Mapping[str, float | Target] | None = None,
     hold: Mapping[str, float] | Sequence[str] | str = (),
     *,

@@ -5,10 +5,9 @@ The paper fits linear support vector machines and names ridge regression as the 
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
+from ..aliases import Document
 from .directions import Directions
 from .latents import LatentTable, prior_norm_range
 
@@ -52,7 +51,7 @@ def _curve(position: np.ndarray, values: np.ndarray) -> dict[str, list[float]]:
 
 def study_directions(
     table: LatentTable, directions: Directions, n_train: int = 7_000, seed: int = 0
-) -> dict[str, dict[str, Any]]:
+) -> dict[str, Document]:
     """Judge every direction, and a ridge regression beside it, on latents that neither was fitted on.
 
     Parameters
@@ -70,7 +69,7 @@ def study_directions(
     """
     from sklearn.metrics import roc_auc_score
 
-    out: dict[str, dict[str, Any]] = {}
+    out: dict[str, Document] = {}
     reach = prior_range(directions.latent_dim)
     for k, name in enumerate(directions.names):
         values = table.values[name]
@@ -82,7 +81,7 @@ def study_directions(
         label = values > directions.medians[k]
         svm = directions.normals[k].astype(np.float64), float(directions.intercepts[k])
         ridge = ridge_normal(z[train], values[train])
-        rows: dict[str, Any] = {"cosine": float(svm[0] @ ridge[0])}
+        rows: Document = {"cosine": float(svm[0] @ ridge[0])}
         for method, (normal, intercept) in (("svm", svm), ("ridge", ridge)):
             position = z[test] @ normal + intercept
             both = 0 < label[test].sum() < len(test)

@@ -6,10 +6,12 @@ import difflib
 import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import ArrayLike
 
+from ..aliases import Document
 from ..physics import get_parameter, unit_of
 from .calibration import KNOTS, calibrate, invert_calibration, percentile_of, quantile_grid
 from .conditional import NEARLY, conditional_normal, left_of, nearly_dependent
@@ -153,7 +155,7 @@ class Directions:
             )
         return lines
 
-    def position(self, z: Any, name: str) -> np.ndarray:
+    def position(self, z: ArrayLike, name: str) -> np.ndarray:
         """Signed distance from the boundary of `name`: (N,) for z (N, D), a number for (D,); positive above it."""
         k = self.index(name)
         return np.asarray(z, dtype=np.float64) @ self.normals[k].astype(np.float64) + float(self.intercepts[k])
@@ -163,12 +165,12 @@ class Directions:
         normals = self.normals.astype(np.float64)
         return normals @ normals.T
 
-    def expected_value(self, name: str, position: Any) -> np.ndarray:
+    def expected_value(self, name: str, position: ArrayLike) -> np.ndarray:
         """Expected value of `name` at signed position(s) along its normal, in the unit of the grid."""
         k = self.index(name)
-        return np.interp(position, self.positions[k], self.expected[k])
+        return np.interp(np.asarray(position, float), self.positions[k], self.expected[k])
 
-    def position_for(self, name: str, value: Any) -> np.ndarray:
+    def position_for(self, name: str, value: ArrayLike) -> np.ndarray:
         """Signed position(s) along the normal at which `value` is expected; the ends where it lies beyond."""
         k = self.index(name)
         return invert_calibration(self.positions[k], self.expected[k], value)
@@ -185,7 +187,7 @@ class Directions:
         """
         return 0.5 * (self.quantile(name, 84) - self.quantile(name, 16))
 
-    def percentile(self, name: str, value: Any) -> np.ndarray:
+    def percentile(self, name: str, value: ArrayLike) -> np.ndarray:
         """Percentile (0 to 100) of value(s) in the generated population."""
         return percentile_of(self.quantiles[self.index(name)], value)
 
@@ -239,7 +241,7 @@ class Directions:
             if values.shape != (len(z), len(names)):
                 raise ValueError(f"table_values has shape {values.shape} for {len(z)} latents, {len(names)} parameters")
             table = LatentTable(z, {name: values[:, k] for k, name in enumerate(names)}, physical=physical)
-            floats: dict[str, Any] = {
+            floats: Document = {
                 key: value.astype(np.float64) for key, value in arrays.items() if key not in ("normals", "dropped")
             }
             return cls(
@@ -273,7 +275,7 @@ def _compact(table: LatentTable, names: Sequence[str]) -> LatentTable:
 
 def _fit_one(
     name: str, z: np.ndarray, values: np.ndarray, C: float, n_train: int, seed: int
-) -> tuple[np.ndarray, dict[str, Any]] | str:
+) -> tuple[np.ndarray, Document] | str:
     """Unit normal and the numbers that go with it, or why there is none."""
     from sklearn.svm import LinearSVC
 
@@ -361,7 +363,7 @@ def fit_directions(
         raise SteeringError(f"the latent table has no {missing[0]!r}; it has: {', '.join(table.values)}")
     z = table.z.astype(np.float64)
     normals: list[np.ndarray] = []
-    numbers: list[dict[str, Any]] = []
+    numbers: list[Document] = []
     fitted: list[str] = []
     for name in wanted:
         result = _fit_one(name, z, table.values[name], C, n_train, seed)
@@ -377,7 +379,7 @@ def fit_directions(
         raise SteeringError(
             "no direction can be fitted: the generated patches do not differ; train the generator further"
         )
-    stacked: dict[str, Any] = {key: np.array([row[key] for row in numbers]) for key in numbers[0]}
+    stacked: Document = {key: np.array([row[key] for row in numbers]) for key in numbers[0]}
     return Directions(
         tuple(fitted), np.stack(normals), table=_compact(table, fitted), physical=table.physical, **stacked
     )

@@ -5,9 +5,10 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from .directions import Directions
 from .latents import SteeringError, SteeringWarning, as_latents, prior_norm_range, render
@@ -79,7 +80,7 @@ def warn_if_far(z: np.ndarray, what: str = "the latent vector") -> None:
         )
 
 
-def shift(z: Any, direction: Any, eps: Any) -> np.ndarray:
+def shift(z: ArrayLike, direction: ArrayLike, eps: ArrayLike) -> np.ndarray:
     """Latents moved by `eps` along `direction`: z + eps n (paper, section 4).
 
     Parameters
@@ -101,7 +102,7 @@ def shift(z: Any, direction: Any, eps: Any) -> np.ndarray:
     start = as_latents(z, len(direction)).astype(np.float64)
     steps = np.asarray(eps, dtype=np.float64)
     if not np.isfinite(steps).all():
-        raise SteeringError(f"steps must be finite, got {eps}")
+        raise SteeringError(f"steps must be finite, got {eps!s}")
     if steps.ndim == 0:
         return (start + steps * direction).astype(np.float32).reshape(np.shape(z))
     if steps.ndim != 1 or len(start) != 1:
@@ -111,10 +112,10 @@ def shift(z: Any, direction: Any, eps: Any) -> np.ndarray:
 
 def latent_traversal(
     model: Model,
-    z: Any,
+    z: ArrayLike,
     name: str,
     hold: Sequence[str] | str = (),
-    eps_values: Any = None,
+    eps_values: ArrayLike | None = None,
 ) -> Traversal:
     """Move a latent along the direction of `name`, holding others, and measure every patch on the way.
 

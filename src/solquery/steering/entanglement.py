@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
+from ..aliases import Document
 from .conditional import NothingLeft
 from .directions import Directions
 from .editing import directions_of, shift
@@ -78,7 +79,7 @@ class EntanglementTable:
         ]
         return alone + [pair for pair in pairs if (pair[0], None) not in alone]
 
-    def summary(self) -> dict[str, Any]:
+    def summary(self) -> Document:
         """JSON: a mapping of moved to measured parameter for each table, and what holding leaves of a leak."""
 
         def nested(table: np.ndarray) -> dict[str, dict[str, float | None]]:
@@ -89,7 +90,7 @@ class EntanglementTable:
 
         off = ~np.eye(len(self.names), dtype=bool) & np.isfinite(self.held) & np.isfinite(self.free)
         off_drift = off & (np.abs(self.drift_free) > 0.1) & np.isfinite(self.drift_held)
-        exact: dict[str, Any] = {}
+        exact: Document = {}
         if self.exact is not None and self.drift_exact is not None:
             known = off & np.isfinite(self.exact)
             exact = {

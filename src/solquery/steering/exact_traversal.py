@@ -9,10 +9,11 @@ with the held parameters among the residuals.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 
 from .editing import Traversal, directions_of, warn_if_far
 from .judge import reach
@@ -48,7 +49,7 @@ def _chain(
     return found
 
 
-def exact_traversals(model: Model, z: Any, name: str, hold: Sequence[str], spreads: float) -> torch.Tensor:
+def exact_traversals(model: Model, z: ArrayLike, name: str, hold: Sequence[str], spreads: float) -> torch.Tensor:
     """Lead one parameter of many latents at once by so many spreads, others held as they are measured on each.
 
     In stretches of half a spread, each solved for from the one before with slopes found at the spot: the step is the
@@ -85,10 +86,10 @@ def exact_traversals(model: Model, z: Any, name: str, hold: Sequence[str], sprea
 
 def exact_traversal(
     model: Model,
-    z: Any,
+    z: ArrayLike,
     name: str,
     hold: Sequence[str] | str = (),
-    spreads: Any = None,
+    spreads: ArrayLike | None = None,
 ) -> Traversal:
     """Lead one parameter to values spread about its present one, others held at what is measured of them.
 

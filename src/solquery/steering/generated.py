@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from .. import notebook
+from ..aliases import Document
 from ..patch import Patch
 from .latent_text import encode_latent
 from .latents import SteeringError
@@ -77,7 +78,7 @@ class Generated:
             truth={"latent": latent, "model": self.origin.name, "model_hash": self.origin.hash, **self._truth()},
         )
 
-    def _truth(self) -> dict[str, Any]:
+    def _truth(self) -> Document:
         """What else a patch of it keeps of how it was made."""
         return {}
 

@@ -8,7 +8,6 @@ say which way to go; what is accepted is always measured by the definitions in `
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +15,7 @@ from torch import Tensor, nn
 from ..config import Preset
 from ..physics import get_parameter, measure, smooth
 from ..physics.integral import integrate
+from ..protocols import Generator
 from .latents import evaluating
 
 __all__ = ["SMOOTH", "latent_gradients", "soft_quantities"]
@@ -64,7 +64,7 @@ def soft_quantities(fields: Tensor, scale: Tensor | None) -> dict[str, Tensor]:
 
 
 def latent_gradients(
-    generator: Any, preset: Preset, z: Tensor, names: Sequence[str], basis: Tensor | None = None
+    generator: Generator, preset: Preset, z: Tensor, names: Sequence[str], basis: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
     """Gradients of parameters with respect to the latent vector.
 
@@ -103,7 +103,7 @@ def latent_gradients(
     return torch.nan_to_num(gradients).cpu(), x.cpu()
 
 
-def _differentiated(generator: Any, preset: Preset, z: Tensor, names: Sequence[str]) -> tuple[Tensor, Tensor]:
+def _differentiated(generator: Generator, preset: Preset, z: Tensor, names: Sequence[str]) -> tuple[Tensor, Tensor]:
     gradients = torch.zeros(len(z), len(names), z.shape[1], device=z.device)
     scale = None
     if preset.scale_mm is not None:
@@ -122,7 +122,7 @@ def _differentiated(generator: Any, preset: Preset, z: Tensor, names: Sequence[s
 
 
 def _by_trial(
-    generator: Any, preset: Preset, z: Tensor, names: Sequence[str], x: Tensor, basis: Tensor | None
+    generator: Generator, preset: Preset, z: Tensor, names: Sequence[str], x: Tensor, basis: Tensor | None
 ) -> Tensor:
     """(N, M, D) slopes within the span of `basis`, from a trial step along each of its columns."""
     n, dim = z.shape

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 from ..archive.prepare import prepare
@@ -70,13 +71,13 @@ def patch_on_grid(patch: Patch, model: Model, scale_mm: float | None = None) -> 
     return prepare(patch, model.preset)
 
 
-def _latent(z: Any, model: Model) -> GridInput:
+def _latent(z: ArrayLike, model: Model) -> GridInput:
     z = as_latents(z, int(model.generator.latent_dim))
     return GridInput(render(model.generator, z, model.preset.shape)[0, 0].numpy(), "latent", z=z[0])
 
 
 def grid_input(
-    what: Any,
+    what: object,
     model: Model,
     archive: PatchSource | None = None,
     *,

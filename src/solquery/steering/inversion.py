@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import math
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
 from .editing import warn_if_far
@@ -95,29 +96,30 @@ def refuse_hopeless(target: Tensor) -> None:
         )
 
 
-def targets_of(x: Any, model: Model) -> Tensor:
+def targets_of(x: object, model: Model) -> Tensor:
     """Images as (N, H, W) float32 on a model's grid; missing pixels count as 0. See `invert` for `x`."""
     shape = model.preset.shape
     if isinstance(x, list | tuple) and len(x) and not isinstance(x[0], list | tuple | float | int):
         x = np.stack([grid_input(one, model).x for one in x])
     elif not isinstance(x, np.ndarray | Tensor | list | tuple):
         x = grid_input(x, model).x
-    x = torch.as_tensor(np.asarray(x) if not isinstance(x, Tensor) else x.detach().cpu(), dtype=torch.float32)
-    if x.ndim == 4 and x.shape[1] == 1:
-        x = x[:, 0]
-    if x.ndim == 2:
-        x = x[None]
-    if x.ndim != 3 or tuple(x.shape[1:]) != tuple(shape) or len(x) == 0:
+    images = torch.as_tensor(x.detach().cpu() if isinstance(x, Tensor) else np.asarray(x), dtype=torch.float32)
+    if images.ndim == 4 and images.shape[1] == 1:
+        images = images[:, 0]
+    if images.ndim == 2:
+        images = images[None]
+    if images.ndim != 3 or tuple(images.shape[1:]) != tuple(shape) or len(images) == 0:
         raise SteeringError(
-            f"a patch to invert must have the preset's shape {tuple(shape)}, got {tuple(x.shape)}; prepare it first"
+            f"a patch to invert must have the preset's shape {tuple(shape)}, got {tuple(images.shape)}; "
+            "prepare it first"
         )
-    if not bool(torch.isfinite(x).flatten(1).any(1).all()):
+    if not bool(torch.isfinite(images).flatten(1).any(1).all()):
         raise SteeringError("a patch to invert holds no valid pixel; leave it out")
-    return torch.nan_to_num(x, nan=0.0, posinf=0.0, neginf=0.0)
+    return torch.nan_to_num(images, nan=0.0, posinf=0.0, neginf=0.0)
 
 
 @contextlib.contextmanager
-def frozen(generator: Any) -> Iterator[torch.device]:
+def frozen(generator: Callable[[Tensor], Tensor]) -> Iterator[torch.device]:
     """Put a network into evaluation mode, its weights without gradients, for a while; yields its device."""
     with evaluating(generator) as device:
         held = [p for p in generator.parameters() if p.requires_grad] if isinstance(generator, nn.Module) else []
@@ -139,7 +141,7 @@ def _choose_starts(target: Tensor, pool: Tensor, made: Tensor, starts: int) -> T
 
 
 def _refine(
-    generator: Any, target: Tensor, z0: Tensor, steps: int, learning_rate: float, prior: float
+    generator: nn.Module, target: Tensor, z0: Tensor, steps: int, learning_rate: float, prior: float
 ) -> tuple[Tensor, Tensor]:
     """Adam on all starts of all patches at once; each start's best latent (N, S, D) and its error (N, S).
 
@@ -186,12 +188,12 @@ def _refine(
 
 def invert(
     model: Model,
-    x: Any,
+    x: object,
     starts: int = 8,
     steps: int = 200,
     seed: int = 0,
     *,
-    guesses: Any = None,
+    guesses: ArrayLike | None = None,
     learning_rate: float = 0.2,
     prior: float = 0.5,
 ) -> list[Inversion]:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import base64
 import binascii
 import zlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import ArrayLike
 
+from ..aliases import Array
 from .latents import SteeringError, as_latents
 
 if TYPE_CHECKING:
@@ -21,12 +23,12 @@ __all__ = ["decode_latent", "encode_latent", "open_latent"]
 NOISE_STEP, _NOISE_MOST = 1.0 / 16.0, 127
 
 
-def round_noise(noise: Any) -> Any:
+def round_noise(noise: Array) -> Array:
     """Local noise, array or tensor, as a text holds it: multiples of 1/16 within ±7.94."""
     return (noise / NOISE_STEP).round().clip(-_NOISE_MOST, _NOISE_MOST) * NOISE_STEP
 
 
-def encode_latent(z: Any, offsets: Any = None, noise: Any = None) -> str:
+def encode_latent(z: ArrayLike, offsets: ArrayLike | None = None, noise: ArrayLike | None = None) -> str:
     """A latent vector (D,) as URL-safe base64 of its little-endian float32 numbers, without padding.
 
     Layer-wise latents (`Inversion.offsets`, (parts, D)) follow it where there are any, and local noise
@@ -78,7 +80,7 @@ def decode_latent(text: str, latent_dim: int | None = None) -> np.ndarray:
     return as_latents(z, max(len(z), 1) if latent_dim is None else latent_dim)[0]
 
 
-def open_latent(model: Model, text: str) -> tuple[Any, np.ndarray]:
+def open_latent(model: Model, text: str) -> tuple[Model, np.ndarray]:
     """The latent vector (D,) of a text, and the model that goes with it.
 
     Parameters

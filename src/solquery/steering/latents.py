@@ -11,14 +11,16 @@ import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ..config import Preset
 from ..errors import SolqueryError
 from ..lazy import deferred
 from ..physics import measure, parameters
+from ..protocols import Generator
 
 if TYPE_CHECKING:
     import torch
@@ -27,16 +29,9 @@ else:
     torch = deferred("torch")
 
 __all__ = [
-    "LatentTable",
-    "SteeringError",
-    "SteeringWarning",
-    "as_latents",
-    "clamp_norm",
-    "measure_latents",
-    "prior_norm_range",
-    "render",
-    "sample_latents",
-]
+    "LatentTable", "SteeringError", "SteeringWarning", "as_latents", "clamp_norm", "measure_latents",
+    "prior_norm_range", "render", "sample_latents",
+]  # fmt: skip
 
 #: latents per pass: small batches stay in the cache
 _BATCH = 25
@@ -111,7 +106,7 @@ def clamp_norm(z: Tensor, low: float, high: float) -> Tensor:
     return z * (norm.clamp(low, high) / norm)
 
 
-def as_latents(z: Any, latent_dim: int) -> np.ndarray:
+def as_latents(z: ArrayLike, latent_dim: int) -> np.ndarray:
     """Latents as (N, D) float32, from (D,) or (N, D), numpy or torch.
 
     Raises
@@ -134,19 +129,19 @@ def _device(generator: Callable[[Tensor], Tensor]) -> torch.device:
 
 
 @contextlib.contextmanager
-def evaluating(generator: Any) -> Iterator[torch.device]:
+def evaluating(generator: Callable[[Tensor], Tensor]) -> Iterator[torch.device]:
     """Put a network into evaluation mode for a while; yields its device."""
-    training = isinstance(generator, torch.nn.Module) and generator.training
-    if training:
-        generator.eval()
+    training = generator if isinstance(generator, torch.nn.Module) and generator.training else None
+    if training is not None:
+        training.eval()
     try:
         yield _device(generator)
     finally:
-        if training:
-            generator.train()
+        if training is not None:
+            training.train()
 
 
-def render(generator: Callable[[Tensor], Tensor], z: Any, shape: tuple[int, int], batch: int = _BATCH) -> Tensor:
+def render(generator: Callable[[Tensor], Tensor], z: ArrayLike, shape: tuple[int, int], batch: int = _BATCH) -> Tensor:
     """Patches (N, 1, H, W) float32 in preset units, on the CPU, from latents (N, D).
 
     Raises
@@ -154,10 +149,9 @@ def render(generator: Callable[[Tensor], Tensor], z: Any, shape: tuple[int, int]
     SteeringError
         When the generator does not make patches of `shape`, or makes some that are not finite.
     """
-    z = torch.as_tensor(z, dtype=torch.float32)
     parts = []
     with evaluating(generator) as device, torch.no_grad():
-        for part in z.split(batch):
+        for part in torch.as_tensor(z, dtype=torch.float32).split(batch):
             x = generator(part.to(device)).float().cpu()
             if tuple(x.shape) != (len(part), 1, *shape):
                 raise SteeringError(
@@ -174,7 +168,7 @@ def render(generator: Callable[[Tensor], Tensor], z: Any, shape: tuple[int, int]
 def measure_latents(
     generator: Callable[[Tensor], Tensor],
     preset: Preset,
-    z: Any,
+    z: ArrayLike,
     names: Iterable[str] | None = None,
     batch: int = _BATCH,
 ) -> dict[str, np.ndarray]:
@@ -183,9 +177,8 @@ def measure_latents(
     Patches are measured batch by batch and not kept.
     """
     wanted = list(parameters()) if names is None else list(names)
-    z = torch.as_tensor(z, dtype=torch.float32)
     parts: dict[str, list[np.ndarray]] = {name: [] for name in wanted}
-    for part in z.split(batch):
+    for part in torch.as_tensor(z, dtype=torch.float32).split(batch):
         fields = preset.to_gauss(render(generator, part, preset.shape, batch)[:, 0])
         for name, values in measure(fields, preset.scale_mm, wanted).items():
             parts[name].append(values.numpy())
@@ -193,7 +186,7 @@ def measure_latents(
 
 
 def sample_latents(
-    generator: Any,
+    generator: Generator,
     preset: Preset,
     n: int = 10_000,
     seed: int = 0,

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -22,6 +22,8 @@ from .generated import Shown
 from .inversion import Inversion, frozen, targets_of
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from ..protocols import Model
 
 __all__ = ["refine_layerwise"]
@@ -31,7 +33,7 @@ _PATCHES = 8
 
 def refine_layerwise(
     model: Model,
-    x: Any,
+    x: object,
     found: Sequence[Inversion],
     steps: int = 80,
     *,
@@ -81,7 +83,7 @@ def refine_layerwise(
 
 
 def _refined(
-    generator: Any, target: Tensor, z: Tensor, found: Sequence[Inversion], parts: int, steps: int, weight: float,
+    generator: nn.Module, target: Tensor, z: Tensor, found: Sequence[Inversion], parts: int, steps: int, weight: float,
     prior: float, rate: float,
 ) -> list[Inversion]:  # fmt: skip
     n, dim = z.shape

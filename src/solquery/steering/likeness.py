@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..aliases import Entries
 from ..config import Preset
 from ..generator.pyramid import compress
 from ..physics import measure_on_grid
@@ -59,7 +59,7 @@ def explained_by_scale(x: Tensor, made: Tensor) -> Tensor:
     return torch.stack(out, 1)
 
 
-def parameter_errors(observed: Mapping[str, Any], made: Mapping[str, Any]) -> dict[str, Tensor]:
+def parameter_errors(observed: Entries, made: Entries) -> dict[str, Tensor]:
     """Errors (N,) of the parameters in `MATCHED`, in units of their tolerance.
 
     NaN where one is undefined on the observed patch; infinite where it is on the other only, or another polarity leads.

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import warnings
 import zlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..aliases import Document, Entries
 from ..errors import SolqueryError
 from ..physics import measure_on_grid, parameters, unit_of
 from .native_scale import DOMAINS, NativeScale
@@ -111,7 +112,7 @@ def grid_pairs(
             done += len(some)
             progress(done, total)
 
-    def column(key: str) -> list[Any]:
+    def column(key: str) -> list[object]:
         return [value for table in tables for value in table[key].to_pylist()]
 
     native = {n: np.array([np.nan if v is None else v for v in column(n)], np.float64) for n in names}
@@ -123,7 +124,7 @@ def grid_pairs(
     )
 
 
-def _bend_of(name: str, *values: np.ndarray) -> dict[str, Any]:
+def _bend_of(name: str, *values: np.ndarray) -> Document:
     """How a parameter is compared: by ratios of sizes, or by differences, of signed fluxes beyond a usual size."""
     unit = unit_of(name, True) if name in parameters(on_demand=True) else "Mx"
     if unit in ("", "deg"):
@@ -135,9 +136,7 @@ def _bend_of(name: str, *values: np.ndarray) -> dict[str, Any]:
     return {"kind": "asinh", "softening": float(f"{np.median(size):.3g}")} if len(size) else {"kind": "linear"}
 
 
-def _bent(
-    name: str, bend: Mapping[str, Any], grid: np.ndarray, native: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _bent(name: str, bend: Entries, grid: np.ndarray, native: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Known pairs, bent, and which they are; angles on the side of the grid's."""
     known = np.isfinite(grid) & np.isfinite(native)
     if bend["kind"] == "log":
@@ -148,7 +147,7 @@ def _bent(
     return x, y, known
 
 
-def _bender(bend: Mapping[str, Any], back: bool = False) -> Callable[[np.ndarray], np.ndarray]:
+def _bender(bend: Entries, back: bool = False) -> Callable[[np.ndarray], np.ndarray]:
     soft = bend.get("softening", 1.0)
     if bend["kind"] == "log":
         return np.exp if back else np.log
@@ -220,12 +219,12 @@ def _observed(fit: _Fit, x: np.ndarray, y: np.ndarray, region: np.ndarray) -> _F
     return _Fit(fit.x, _rising(fit.x, moved), down, up)
 
 
-def _curve(fit: _Fit, bend: Mapping[str, Any], grid: np.ndarray, native: np.ndarray) -> dict[str, Any]:
+def _curve(fit: _Fit, bend: Entries, grid: np.ndarray, native: np.ndarray) -> Document:
     """A fit as a model's metadata holds it."""
     log = bend["kind"] == "log"
     known = np.isfinite(grid) & np.isfinite(native) & ((grid > 0) if log else True)
     rows = {"grid": fit.x, "native": fit.y, "low": fit.y - fit.down, "high": fit.y + fit.up}
-    told: dict[str, Any] = {**bend}
+    told: Document = {**bend}
     told["range"] = [float(f"{v:.6g}") for v in (grid[known].min(), grid[known].max())]
     told |= {key: [float(f"{v:.8g}") for v in _bender(bend, back=True)(row)] for key, row in rows.items()}
     none = native[(grid == 0) & np.isfinite(native)]
@@ -234,7 +233,7 @@ def _curve(fit: _Fit, bend: Mapping[str, Any], grid: np.ndarray, native: np.ndar
     return told
 
 
-def fit_pairs(grid: np.ndarray, native: np.ndarray, name: str = "") -> dict[str, Any] | None:
+def fit_pairs(grid: np.ndarray, native: np.ndarray, name: str = "") -> Document | None:
     """Curve from the values on the grid to the native ones, with the band that two thirds of the patches lie in.
 
     Parameters
@@ -256,7 +255,7 @@ def fit_pairs(grid: np.ndarray, native: np.ndarray, name: str = "") -> dict[str,
     return None if fit is None else _curve(fit, bend, grid, native)
 
 
-def band_coverage(curve: Mapping[str, Any], grid: np.ndarray, native: np.ndarray, name: str = "") -> tuple[float, int]:
+def band_coverage(curve: Entries, grid: np.ndarray, native: np.ndarray, name: str = "") -> tuple[float, int]:
     """Share of patches whose native value lies in the band of a curve, and of how many with both values.
 
     Parameters
@@ -278,7 +277,7 @@ def band_coverage(curve: Mapping[str, Any], grid: np.ndarray, native: np.ndarray
     return float(inside.mean()), int(known.sum())
 
 
-def _fit_one(name: str, pairs: Pairs, rows: np.ndarray) -> dict[str, Any] | None:
+def _fit_one(name: str, pairs: Pairs, rows: np.ndarray) -> Document | None:
     """Curve of a parameter on the given rows."""
     grid, native = pairs.grid[name], pairs.native[name]
     bend = _bend_of(name, grid, native)
@@ -319,7 +318,7 @@ def _coverage(name: str, pairs: Pairs) -> dict[str, dict[str, float]]:
     return found
 
 
-def fit_native(pairs: Pairs, names: Iterable[str] | None = None) -> dict[str, Any]:
+def fit_native(pairs: Pairs, names: Iterable[str] | None = None) -> Document:
     """Curves from the grid to native scale, for a model's metadata.
 
     Parameters
@@ -346,7 +345,7 @@ def fit_native(pairs: Pairs, names: Iterable[str] | None = None) -> dict[str, An
             f"a calibration takes at least {_FEWEST} radial patches with a scale, there are {len(pairs.region)}; "
             "simulate some (`solquery simulate`) or name another archive"
         )
-    curves: dict[str, Any] = {}
+    curves: Document = {}
     everything = np.ones(len(pairs.region), bool)
     for name in pairs.grid if names is None else names:
         values = pairs.grid[name]

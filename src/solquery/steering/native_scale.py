@@ -11,10 +11,12 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import ArrayLike
 
+from ..aliases import Array, Document, Entries
 from ..physics import measure_on_grid
 from ..serialise import quantity
 from .latents import SteeringWarning, measure_latents
@@ -24,17 +26,9 @@ if TYPE_CHECKING:
     from ..protocols import Model
 
 __all__ = [
-    "DOMAINS",
-    "NATIVE_KEY",
-    "NativeEstimate",
-    "NativeScale",
-    "measure_both",
-    "measure_native",
-    "measure_native_latents",
-    "native_estimates",
-    "native_quantities",
-    "native_scale_of",
-]
+    "DOMAINS", "NATIVE_KEY", "NativeEstimate", "NativeScale", "measure_both", "measure_native",
+    "measure_native_latents", "native_estimates", "native_quantities", "native_scale_of",
+]  # fmt: skip
 
 #: where a model's metadata holds the curves
 NATIVE_KEY = "native_scale"
@@ -69,7 +63,7 @@ class _Curve:
     By kind: ``log`` of sizes, ``asinh`` of what has a sign and spans orders of magnitude, ``linear`` of the rest.
     """
 
-    def __init__(self, name: str, record: Mapping[str, Any]) -> None:
+    def __init__(self, name: str, record: Entries) -> None:
         self.kind, self.soft = record.get("kind", "log"), float(record.get("softening", 1.0))
         self.log = self.kind == "log"
         grid = np.asarray(record["grid"], np.float64)
@@ -152,7 +146,7 @@ class NativeScale:
     (4.0, 2.0)
     """
 
-    def __init__(self, record: Mapping[str, Any]) -> None:
+    def __init__(self, record: Entries) -> None:
         self.record = record
         self._curves = {name: _Curve(name, curve) for name, curve in record.get("curves", {}).items()}
 
@@ -164,17 +158,17 @@ class NativeScale:
         """Parameters that have a curve; others are the same on the grid, or are given there."""
         return tuple(self._curves)
 
-    def to_native(self, name: str, values: Any) -> np.ndarray:
+    def to_native(self, name: str, values: ArrayLike) -> np.ndarray:
         """Native estimates of values on the grid; of a parameter without a curve the values as they are."""
         values = np.asarray(values, np.float64)
         return self._curves[name].apply(values) if name in self._curves else values
 
-    def to_grid(self, name: str, values: Any) -> np.ndarray:
+    def to_grid(self, name: str, values: ArrayLike) -> np.ndarray:
         """Values on the grid whose native estimates are given: the inverse of `to_native`."""
         values = np.asarray(values, np.float64)
         return self._curves[name].apply(values, back=True) if name in self._curves else values
 
-    def slope(self, name: str, native: Any) -> np.ndarray:
+    def slope(self, name: str, native: ArrayLike) -> np.ndarray:
         """Derivative of the native value of a parameter by that on the grid, at native values."""
         native = np.asarray(native, np.float64)
         return self._curves[name].slope(native) if name in self._curves else np.ones_like(native)
@@ -187,7 +181,7 @@ class NativeScale:
         low, high = (float(end) for end in curve.band(np.asarray(float(value))))
         return NativeEstimate(float(curve.apply(np.asarray(float(value)))), low, high, curve.coverage)
 
-    def bands(self, name: str, values: Any) -> tuple[np.ndarray, np.ndarray]:
+    def bands(self, name: str, values: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
         """Lower and upper ends (N,) of the bands of values (N,) on the grid; KeyError without a curve."""
         return self._curves[name].band(np.asarray(values, np.float64))
 
@@ -213,7 +207,7 @@ def native_scale_of(model: Model) -> NativeScale | None:
     return getattr(model, "native_scale", None)
 
 
-def measure_native(model: Model, x: Any, names: Iterable[str] | str | None = None) -> dict[str, np.ndarray]:
+def measure_native(model: Model, x: Array, names: Iterable[str] | str | None = None) -> dict[str, np.ndarray]:
     """Parameters of patches (H, W) or (N, H, W) in preset units: native estimates, or the grid's without a calibration.
 
     Returns
@@ -224,14 +218,14 @@ def measure_native(model: Model, x: Any, names: Iterable[str] | str | None = Non
 
 
 def measure_both(
-    model: Model, x: Any, names: Iterable[str] | str | None = None
+    model: Model, x: Array, names: Iterable[str] | str | None = None
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """Parameters of patches on a model's grid, and as `measure_native` gives them."""
     found = {name: values.numpy() for name, values in measure_on_grid(x, model.preset, names).items()}
     return found, _native(model, found)
 
 
-def measure_native_latents(model: Model, z: Any, names: Iterable[str]) -> dict[str, np.ndarray]:
+def measure_native_latents(model: Model, z: ArrayLike, names: Iterable[str]) -> dict[str, np.ndarray]:
     """Parameters of the patches of latents (N, D), as `measure_native` gives them."""
     return _native(model, measure_latents(model.generator, model.preset, z, list(names)))
 
@@ -241,7 +235,7 @@ def _native(model: Model, found: dict[str, np.ndarray]) -> dict[str, np.ndarray]
     return found if scale is None else {name: scale.to_native(name, values) for name, values in found.items()}
 
 
-def native_estimates(record: Mapping[str, Any] | None, values: Mapping[str, float]) -> dict[str, dict[str, float]]:
+def native_estimates(record: Entries | None, values: Mapping[str, float]) -> dict[str, dict[str, float]]:
     """What values on the grid are worth at native scale.
 
     Parameters
@@ -273,7 +267,7 @@ def native_estimates(record: Mapping[str, Any] | None, values: Mapping[str, floa
     return out
 
 
-def native_quantities(model: Model, on_grid: Mapping[str, float]) -> dict[str, dict[str, Any]]:
+def native_quantities(model: Model, on_grid: Mapping[str, float]) -> dict[str, Document]:
     """Values on a model's grid as JSON tells them: the native estimate with its band, and the grid's value beside it.
 
     Returns

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from .latents import SteeringError, as_latents
 
@@ -34,7 +34,7 @@ class Projection:
     above: int
     axes: tuple[int, int]
 
-    def line(self, z1: Any) -> np.ndarray:
+    def line(self, z1: ArrayLike) -> np.ndarray:
         """Ordinate z2' of the boundary at abscissa z1'."""
         return self.slope * np.asarray(z1) + self.offset
 
@@ -43,13 +43,13 @@ class Projection:
         return self.above * (self.points[:, 1] - self.line(self.points[:, 0])) > 0
 
 
-def best_axes(normal: Any) -> tuple[int, int]:
+def best_axes(normal: ArrayLike) -> tuple[int, int]:
     """Axes for a legible view: of all latent numbers, the two that weigh most in `normal` (D,), the larger as z2."""
     order = np.argsort(-np.abs(np.asarray(normal)), kind="stable")
     return int(order[1]), int(order[0])
 
 
-def plane_axes(normal: Any, papers: bool, asked: tuple[int, int] | str | None = None) -> tuple[int, int]:
+def plane_axes(normal: np.ndarray, papers: bool, asked: tuple[int, int] | str | None = None) -> tuple[int, int]:
     """Axes of a plane: those asked for, "best" for `best_axes`; by default z1 and z2 where `papers` is true, else best.
 
     Raises
@@ -66,7 +66,7 @@ def plane_axes(normal: Any, papers: bool, asked: tuple[int, int] | str | None = 
     return asked
 
 
-def project(z: Any, normal: Any, intercept: float = 0.0, axes: tuple[int, int] = (0, 1)) -> Projection:
+def project(z: ArrayLike, normal: ArrayLike, intercept: float = 0.0, axes: tuple[int, int] = (0, 1)) -> Projection:
     """Project latents so that the hyperplane normal . z + intercept = 0 becomes a line.
 
     z1' = z1 and z2' = sum over i >= 2 of (n_i / n_2) z_i, so that n_1 z1' + n_2 z2' = normal . z.

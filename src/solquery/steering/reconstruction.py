@@ -16,12 +16,13 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 from ..physics import measure_on_grid
@@ -122,7 +123,11 @@ def _described(
 
 
 def _verdict(
-    explained: np.ndarray, observed: Any, made: Any, scale: tuple[float, float] | None, noise: float
+    explained: np.ndarray,
+    observed: Mapping[str, float],
+    made: Mapping[str, float],
+    scale: tuple[float, float] | None,
+    noise: float,
 ) -> tuple[str, str]:
     """Whether a region is drawn, and if not why not."""
     side = 4
@@ -142,7 +147,7 @@ def _verdict(
     return "drawn", ""
 
 
-def first_guess(model: Model, x: Any) -> list[Inversion]:
+def first_guess(model: Model, x: object) -> list[Inversion]:
     """What the model's inference network makes of patches, in one pass: a start, to look at while `reconstruct` works.
 
     Parameters
@@ -173,12 +178,12 @@ def first_guess(model: Model, x: Any) -> list[Inversion]:
 
 def reconstruct_in_steps(
     model: Model,
-    x: Any,
+    x: object,
     *,
     starts: int = 4,
     evaluations: int = EVALUATIONS,
     seed: int = 0,
-    guesses: Any = None,
+    guesses: ArrayLike | None = None,
     prior: float = 0.5,
     layerwise: bool = True,
     apart: float = 0.05,
@@ -226,7 +231,7 @@ def _joined(
 
 def reconstruct(
     model: Model,
-    x: Any,
+    x: object,
     *,
     progress: Callable[[Reconstruction], None] | None = None,
     cancel: Callable[[], bool] | None = None,

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..generator.footprint import footprint_error, seen_sizes
 from ..physics import measure_on_grid
@@ -20,18 +20,12 @@ from .minimise import BatchedLBFGS
 
 if TYPE_CHECKING:
     from ..protocols import Model
+    from .directions import Directions
 
 __all__ = [
-    "EVALUATIONS",
-    "REPORT_EVERY",
-    "Refinement",
-    "best_start",
-    "candidates",
-    "lead",
-    "most_evaluations",
-    "refine",
+    "EVALUATIONS", "REPORT_EVERY", "Refinement", "best_start", "candidates", "lead", "most_evaluations", "refine",
     "rounded",
-]
+]  # fmt: skip
 
 #: one step of the optimiser in local noise: what moves the whole picture when it is of the latent vector moves a pixel
 #: or two of a coarse map when it is of the noise
@@ -75,7 +69,7 @@ class Refinement:
         self.parts = int(getattr(model.generator, "parts", 0)) if layerwise else 0
         self.noise = noise_of(model.generator) if layerwise else 0
         self.likeness = Likeness(model.preset, target)
-        self.window: Any = getattr(model.generator, "window", None)
+        self.window: nn.Module = getattr(model.generator, "window", None)
         self.sizes = seen_sizes(target)
         self.slopes = torch.zeros(0)
         self._observed: dict[str, Tensor] = {}
@@ -171,7 +165,7 @@ def candidates(model: Model, target: Tensor, starts: int, seed: int, guesses: Te
 
 def _alike(model: Model, target: Tensor, number: int) -> Tensor:
     """(N, number, D) latents of the look-up table whose parameters are nearest to those of the patches."""
-    directions: Any = model.directions
+    directions: Directions = model.directions
     # what is measured on the patches is of the grid
     directions = getattr(directions, "on_grid", None) or directions
     names = [name for name in MATCHED if name in directions.table.values]

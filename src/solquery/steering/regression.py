@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from .latents import LatentTable, SteeringError, as_latents
 
@@ -45,7 +46,7 @@ class Regression:
     r2: np.ndarray
     scatter: np.ndarray
 
-    def predict(self, z: Any) -> dict[str, np.ndarray]:
+    def predict(self, z: ArrayLike) -> dict[str, np.ndarray]:
         """Parameters (N,) of latents (N, D), in the units of the table that it was fitted on."""
         got = as_latents(z, self.coefficients.shape[1]).astype(np.float64) @ self.coefficients.T + self.intercepts
         return {n: 10.0 ** got[:, k] if self.logarithmic[k] else got[:, k] for k, n in enumerate(self.names)}

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..aliases import Entries
 from ..patch import MX_PER_G_MM2, Patch
 from .inputs import patch_on_grid
 from .inversion import Inversion
@@ -22,6 +23,8 @@ from .latents import SteeringError
 from .reconstruction import Reconstruction, reconstruct, reconstruct_in_steps
 
 if TYPE_CHECKING:
+    from astropy.units import Quantity
+
     from ..config import Preset
     from ..protocols import Model
 
@@ -35,7 +38,7 @@ _WEAKEST_GAUSS = 300.0
 _LEAST_SEEN = 0.95
 _SIGNS = {"+": 1, "+1": 1, "1": 1, "positive": 1, "-": -1, "-1": -1, "negative": -1}
 #: of `reconstruct`: what no region looks like is not to be copied
-_OPTIONS: Mapping[str, Any] = {"layerwise": False, "prior": 1.0}
+_OPTIONS: Entries = {"layerwise": False, "prior": 1.0}
 _UNITS = {"flux": "Mx", "size": "Mm", "x": "Mm", "y": "Mm"}
 
 
@@ -73,7 +76,7 @@ class Blob:
             raise SteeringError(f"the place of a blob is two numbers of Mm, not {self.x!r} and {self.y!r}")
 
     @classmethod
-    def of(cls, given: Mapping[str, Any]) -> Blob:
+    def of(cls, given: Entries) -> Blob:
         """From ``{"sign": "+", "flux": "1e22 Mx", "size": 20, "x": -15, "y": 0}``; plain numbers are in Mx and Mm."""
         lacking = [name for name in ("sign", *_UNITS) if name not in given]
         unknown = [name for name in given if name not in ("sign", *_UNITS)]
@@ -87,7 +90,7 @@ class Blob:
         return cls(sign, **{name: _number(name, given[name]) for name in _UNITS})
 
 
-def _number(name: str, value: Any) -> float:
+def _number(name: str, value: float | str | Quantity) -> float:
     """In the unit of `name`, from a number, a text with a unit or a Quantity."""
     unit = _UNITS[name]
     if isinstance(value, int | float) and not isinstance(value, bool):
@@ -131,7 +134,7 @@ def read_sketch(path: str | Path) -> list[Blob]:
     return out
 
 
-def sketch_patch(blobs: Sequence[Blob | Mapping[str, Any]], preset: Preset) -> Patch:
+def sketch_patch(blobs: Sequence[Blob | Entries], preset: Preset) -> Patch:
     """The patch that a sketch stands for: radial field in gauss on the grid of a preset.
 
     Parameters
@@ -207,7 +210,7 @@ def _field(blob: Blob, number: int, shape: tuple[int, int], scale: tuple[float, 
     return blob.sign * made
 
 
-def invert_sketch(model: Model, blobs: Sequence[Blob | Mapping[str, Any]], **options: Any) -> Inversion:
+def invert_sketch(model: Model, blobs: Sequence[Blob | Entries], **options: Any) -> Inversion:
     """The region that a generator draws for a sketch: same TUF, PSEP, tilt and polarity, and the look of a region.
 
     Parameters
@@ -234,9 +237,7 @@ def invert_sketch(model: Model, blobs: Sequence[Blob | Mapping[str, Any]], **opt
     return reconstruct(model, patch_on_grid(patch, model), **{**_OPTIONS, **options})[0]
 
 
-def invert_sketch_in_steps(
-    model: Model, blobs: Sequence[Blob | Mapping[str, Any]], **options: Any
-) -> Iterator[Reconstruction]:
+def invert_sketch_in_steps(model: Model, blobs: Sequence[Blob | Entries], **options: Any) -> Iterator[Reconstruction]:
     """`invert_sketch` on its way: a guess at once, then states as they come, the last of stage ``"done"``.
 
     Parameters

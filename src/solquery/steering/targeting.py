@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 
+from ..aliases import Document
 from .editing import directions_of
 from .generated import Generated, Origin, Shown
 from .judge import Judge, OutOfReach, check_conflicts, check_reach, nearest_reachable, reach
@@ -88,7 +90,7 @@ class Answer(Generated):
         at = torch.tensor([len(self.z) / 2.0, self.z_norm**2 / 2.0], dtype=torch.float64)
         return 100.0 * float(torch.special.gammainc(*at))
 
-    def _truth(self) -> dict[str, Any]:
+    def _truth(self) -> Document:
         return {} if self.label is None else {"label": self.label}
 
     def _facts(self) -> dict[str, str]:
@@ -146,7 +148,7 @@ def generate(
     hold: Mapping[str, float] | Sequence[str] | str = (),
     seed: int = 0,
     *,
-    start: Any = None,
+    start: ArrayLike | None = None,
     nearest: bool = False,
 ) -> list[Answer]:
     """Patches with the properties asked for.
@@ -246,7 +248,9 @@ def generate(
     )
 
 
-def measured_both(model: Model, x: Any, names: Sequence[str]) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+def measured_both(
+    model: Model, x: ArrayLike, names: Sequence[str]
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """Parameters and derived quantities (N,) of patches (N, H, W): on the grid, and in the numbers of the model."""
     found, native = measure_both(model, x, measured_names(list(names)))
     return with_derived(found, list(names)), with_derived(native, list(names))

@@ -6,31 +6,23 @@ import difflib
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..aliases import Document, Entries
 from ..physics import get_parameter, unit_of
 from ..serialise import quantity
 from .directions import Directions
 from .latents import SteeringError
 
+if TYPE_CHECKING:
+    from astropy.units import Quantity
+
 __all__ = [
-    "DERIVED",
-    "VOCABULARY",
-    "Derived",
-    "Target",
-    "UnknownWord",
-    "as_target",
-    "in_grid_unit",
-    "measured_names",
-    "number_or_quantity",
-    "parse_description",
-    "quantities",
-    "unit_of_target",
-    "vocabulary",
-    "with_derived",
-]
+    "DERIVED", "VOCABULARY", "Derived", "Target", "UnknownWord", "as_target", "in_grid_unit", "measured_names",
+    "number_or_quantity", "parse_description", "quantities", "unit_of_target", "vocabulary", "with_derived",
+]  # fmt: skip
 
 
 class UnknownWord(SteeringError):
@@ -146,7 +138,7 @@ def measured_names(targets: Mapping[str, Target] | list[str]) -> list[str]:
     return out
 
 
-def with_derived(values: Mapping[str, np.ndarray], names: Mapping[str, Any] | list[str]) -> dict[str, np.ndarray]:
+def with_derived(values: Mapping[str, np.ndarray], names: Entries | list[str]) -> dict[str, np.ndarray]:
     """The named quantities, derived ones computed, from measured parameters (N,)."""
     out = {}
     for name in names:
@@ -160,7 +152,7 @@ def _check(name: str, directions: Directions) -> None:
         directions.index(needed)
 
 
-def in_grid_unit(name: str, asked: Any, physical: bool) -> float:
+def in_grid_unit(name: str, asked: Quantity, physical: bool) -> float:
     """A quantity (astropy) as a number in the unit that generated patches are measured in.
 
     Raises
@@ -181,7 +173,7 @@ def in_grid_unit(name: str, asked: Any, physical: bool) -> float:
         ) from None
 
 
-def number_or_quantity(name: str, text: str) -> Any:
+def number_or_quantity(name: str, text: str) -> float | Quantity:
     """A text as a number, or as a quantity of astropy where a unit stands behind it: ``"2e22 Mx"``, ``"40 Mm"``.
 
     Raises
@@ -201,7 +193,7 @@ def number_or_quantity(name: str, text: str) -> Any:
         raise SteeringError(f'{name} was asked to be {text!r}; ask for a number, or write e.g. "2e22 Mx"') from None
 
 
-def as_target(name: str, asked: Any, directions: Directions) -> Target:
+def as_target(name: str, asked: float | str | Quantity | Target, directions: Directions) -> Target:
     """A `Target` from a number, a quantity, a text such as ``"2e22 Mx"``, or a `Target`, as `generate` takes them.
 
     Raises
@@ -287,6 +279,6 @@ def unit_of_target(name: str, physical: bool = False) -> str:
     return DERIVED[name].unit if name in DERIVED else unit_of(name, physical)
 
 
-def quantities(values: Mapping[str, Any], physical: bool = False) -> dict[str, dict[str, Any]]:
+def quantities(values: Entries, physical: bool = False) -> dict[str, Document]:
     """Parameters and derived quantities with their units, at a physical scale or on the grid, as JSON can hold them."""
     return {name: quantity(value, unit_of_target(name, physical)) for name, value in values.items()}

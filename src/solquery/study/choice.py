@@ -13,11 +13,12 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from safetensors.torch import load_file
 
+from ..aliases import Document
 from ..config import preset_of_run
 from ..errors import SolqueryError
 from ..generator.registry import build_generator
@@ -46,7 +47,7 @@ class ChoiceError(SolqueryError):
     """There is nothing to choose from."""
 
 
-def mean_ranks(table: list[dict[str, Any]]) -> list[float]:
+def mean_ranks(table: list[Document]) -> list[float]:
     """Mean over the measures of each row's rank, from 1; equal values share their mean rank."""
     from scipy.stats import rankdata
 
@@ -63,7 +64,7 @@ def _kept(run: Path) -> dict[int, Path]:
     return {int(file.name.split("-")[0]): file for file in files}
 
 
-def _lines(run: Path) -> list[dict[str, Any]]:
+def _lines(run: Path) -> list[Document]:
     path = run / "stats.jsonl"
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
@@ -79,7 +80,7 @@ def choose_checkpoint(
     seed: int = 0,
     where: str | None = None,
     progress: Callable[[str, float], None] | None = None,
-) -> dict[str, Any]:
+) -> Document:
     """Choose a checkpoint; it becomes `checkpoints/generator.safetensors` of the run.
 
     Parameters
@@ -157,7 +158,7 @@ def choose_checkpoint(
     return document
 
 
-def _by_paper(run: Path, within: int, by: str) -> dict[str, Any]:
+def _by_paper(run: Path, within: int, by: str) -> Document:
     keys = ("discriminator_accuracy", "held_out_discriminator_accuracy")
     table = [
         {"images": line["images"], "epoch": round(line["epoch"]), **{key: line[key] for key in keys if key in line}}

@@ -5,9 +5,10 @@ Read from the ``results.json`` of reproductions, so that no number is written by
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from ..aliases import Entries
 from ..errors import SolqueryError
 
 __all__ = ["comparison_lines"]
@@ -28,13 +29,13 @@ def _text(value: float | None, digits: int = 2) -> str:
     return "–" if value is None else f"{value:.{digits}f}".replace("-", "−")
 
 
-def _with_interval(row: Mapping[str, Any], key: str) -> str:
+def _with_interval(row: Entries, key: str) -> str:
     if row[key] is None:
         return "–"
     return f"{_text(row[key])} [{_text(row['low'])}, {_text(row['high'])}]"
 
 
-def _rows_of(results: Results) -> dict[tuple[str, str], Mapping[str, Any]]:
+def _rows_of(results: Results) -> dict[tuple[str, str], Entries]:
     try:
         return {(row["parameter"], row["statistic"]): row for row in results["table"]}
     except (KeyError, TypeError):
@@ -87,7 +88,7 @@ def comparison_lines(columns: Sequence[tuple[str, Results | None]]) -> list[str]
         "|---|---|" + "---|" * len(columns),
     ]
 
-    def line(title: str, paper: str, cell: Any) -> None:
+    def line(title: str, paper: str, cell: Callable[..., str]) -> None:
         cells = ["–" if results is None else cell(results) for _, results in columns]
         lines.append(f"| {' | '.join([title, paper, *cells])} |")
 

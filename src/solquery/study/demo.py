@@ -5,10 +5,10 @@ from __future__ import annotations
 import dataclasses
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
+from ..aliases import Document, Entries
 from ..errors import SolqueryError
 from ..io import write_atomically
 from ..model import Model
@@ -34,7 +34,7 @@ def run_demo(
     model: Model | None = None,
     regions: int = 110,
     frames: int = 20,
-) -> dict[str, Any]:
+) -> Document:
     """Run the whole chain and write ``report.html``, ``results.json`` and ``summary.json`` into `out`.
 
     Parameters
@@ -81,13 +81,13 @@ def run_demo(
     return summary
 
 
-def _summary(results: Mapping[str, Any]) -> dict[str, Any]:
+def _summary(results: Entries) -> Document:
     """What was asked, found and measured, of what `reproduce` returns."""
     stages, archive = results["stages"], results["archive"]
     asked, seen, sources = stages["described"], stages["observed"], archive["sources"]
     query = ("description", "requested", "measured", "verdict", "z_norm")
     real = ("id", "region", "quantity", "source", "mse", "z_norm", "finds_itself", "matches", "edited_matches")
-    found: dict[str, Any] = with_old_names(
+    found: Document = with_old_names(
         {
             "archive": {
                 "patches": archive["patches"],

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..aliases import Document
 from ..encoder import embed_archive
 from ..errors import SolqueryError
 from ..physics import parameters, unit_of
@@ -44,13 +45,13 @@ def embedded(study: Study, share: float = 1.0) -> None:
     )  # fmt: skip
 
 
-def sample(study: Study, folder: Path, before: Folders) -> dict[str, Any]:
+def sample(study: Study, folder: Path, before: Folders) -> Document:
     """A random frame of each of some regions of the archive, of which some are observed."""
     rng = np.random.default_rng(1)
-    chosen: list[dict[str, Any]] = []
+    chosen: list[Document] = []
     table = study.archive.table(["id", "region", "source"]).to_pylist()
     for source, count in (("real", _SAMPLE_REAL), ("simulated", _SAMPLE), ("real", _SAMPLE)):
-        by_region: dict[str, list[dict[str, Any]]] = {}
+        by_region: dict[str, list[Document]] = {}
         for row in table:
             if row["source"] == source and row not in chosen:
                 by_region.setdefault(row["region"], []).append(row)
@@ -64,7 +65,7 @@ def sample(study: Study, folder: Path, before: Folders) -> dict[str, Any]:
     return {"file": write_figure(drawn, folder / "archive.png", 110, 64), "patches": len(chosen)}
 
 
-def _record(study: Study, folder: Path, match: Match, gauss: np.ndarray) -> dict[str, Any]:
+def _record(study: Study, folder: Path, match: Match, gauss: np.ndarray) -> Document:
     """A match with its parameters at native scale, and on the grid that the query is on; its picture in `folder`."""
     row, physical = match.row, study.model.preset.physical
     grid = {name: row[f"grid_{name}"] for name in parameters() if row.get(f"grid_{name}") is not None}
@@ -87,19 +88,19 @@ def _tile(folder: Path, name: str, gauss: np.ndarray) -> str:
     return file.name
 
 
-def _matches(study: Study, folder: Path, matches: list[Match]) -> list[dict[str, Any]]:
+def _matches(study: Study, folder: Path, matches: list[Match]) -> list[Document]:
     shown = study.pictures([match.id for match in matches])
     return [_record(study, folder, match, shown[match.id]) for match in matches]
 
 
-def _image(study: Study, folder: Path, name: str, x: np.ndarray) -> dict[str, Any]:
+def _image(study: Study, folder: Path, name: str, x: np.ndarray) -> Document:
     """Picture and parameters of one image (H, W) in preset units."""
     measured = {key: float(value[0]) for key, value in study.model.measure(x).items()}
     physical = study.model.preset.physical
     return {"file": _tile(folder, name, study.gauss(x)), "parameters": quantities(measured, physical)}
 
 
-def described(study: Study, folder: Path, before: Folders) -> dict[str, Any]:
+def described(study: Study, folder: Path, before: Folders) -> Document:
     """A region asked for in words, and what its nearest answer finds in the archive."""
     embedded(study, 0.8)
     preset, physical = study.model.preset, study.model.preset.physical
@@ -138,7 +139,7 @@ def described(study: Study, folder: Path, before: Folders) -> dict[str, Any]:
     return _plain(document)
 
 
-def observed(study: Study, folder: Path, before: Folders) -> dict[str, Any]:
+def observed(study: Study, folder: Path, before: Folders) -> Document:
     """An observed region inverted, its flux raised, and what the two find when its own region is left out."""
     embedded(study, 0.1)
     rows = study.archive.table(["id", "region", "harpnum"], "source = 'real'").to_pylist()
@@ -182,7 +183,7 @@ def observed(study: Study, folder: Path, before: Folders) -> dict[str, Any]:
     return _plain(document)
 
 
-def _plain(document: Any) -> dict[str, Any]:
+def _plain(document: object) -> Document:
     """As JSON can hold it."""
-    out: dict[str, Any] = plain(document)
+    out: Document = plain(document)
     return out

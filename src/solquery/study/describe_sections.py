@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
-from typing import Any
 
+from ..aliases import Entries
 from ..physics import plugin_names, unit_of
 from ..steering.vocabulary import unit_of_target, vocabulary
 from .report import Picture, badge, parameter_text, quantity, row_of_tiles, section, table
@@ -44,7 +44,7 @@ def _heading(name: str) -> str:
     return "leading" if name == "polarity" else symbol(name)
 
 
-def _numbers(values: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
+def _numbers(values: Mapping[str, Entries]) -> dict[str, float]:
     """Values with units as bare numbers; NaN where unknown."""
     return {name: float("nan") if v["value"] is None else float(v["value"]) for name, v in values.items()}
 
@@ -65,7 +65,7 @@ def sample(results: Results, folders: Folders) -> str:
     )  # fmt: skip
 
 
-def _matches(records: Sequence[Mapping[str, Any]], folder: Path, physical: bool) -> list[Picture]:
+def _matches(records: Sequence[Entries], folder: Path, physical: bool) -> list[Picture]:
     fields = {"line-of-sight": "line of sight", "radial": "radial field"}
     return [
         Picture(
@@ -123,11 +123,11 @@ def described(results: Results, folders: Folders) -> str:
     )  # fmt: skip
 
 
-def _compared(found: Mapping[str, Any], measured: Mapping[str, float], physical: bool) -> str:
+def _compared(found: Entries, measured: Mapping[str, float], physical: bool) -> str:
     """What was asked, drawn and found, in one table."""
     names = found["compared"]
 
-    def cells(values: Mapping[str, Any]) -> list[str]:
+    def cells(values: Entries) -> list[str]:
         return [escape(_value(name, values.get(name), physical)) for name in names]
 
     asked = [
@@ -224,7 +224,7 @@ def population(results: Results, folders: Folders) -> str:
     )
 
 
-def _limits(model: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _limits(model: Entries) -> list[tuple[str, str]]:
     height, width = model["shape"]
     if model["scale_mm"] is None:
         return [

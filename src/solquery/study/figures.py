@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -17,6 +16,7 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch as Swatch
 from matplotlib.patches import Rectangle
+from numpy.typing import ArrayLike
 
 from ..physics import get_parameter, unit_of
 from ..physics.geometry import centroids
@@ -24,16 +24,9 @@ from .magnetogram import LIMIT_GAUSS, grey_bar, show_field, stretched
 from .retrieval import METHODS, PARAMETERS
 
 __all__ = [
-    "KIND_COLOURS",
-    "METHOD_LABELS",
-    "figure_correlations",
-    "figure_joint",
-    "figure_patch",
-    "figure_zoo",
-    "png",
-    "prefixed",
-    "tile_png",
-]
+    "KIND_COLOURS", "METHOD_LABELS", "figure_correlations", "figure_joint", "figure_patch", "figure_zoo", "png",
+    "prefixed", "tile_png",
+]  # fmt: skip
 
 KIND_COLOURS = {"real": "#0a7d78", "simulated": "#b8640b", "generated": "#6b46c1"}
 METHOD_LABELS = {"ssl": "Self-supervised", "hybrid": "Hybrid", "euclidean": "Euclidean", "mahalanobis": "Mahalanobis"}
@@ -54,7 +47,7 @@ def png(figure: Figure, dpi: int = 150) -> bytes:
     return buffer.getvalue()
 
 
-def tile_png(field_gauss: Any, zoom: int = 2) -> bytes:
+def tile_png(field_gauss: ArrayLike, zoom: int = 2) -> bytes:
     """One magnetogram (H, W) in gauss as a bare grey PNG, each pixel `zoom` x `zoom`; NaN is mid-grey."""
     from PIL import Image
 
@@ -66,7 +59,7 @@ def tile_png(field_gauss: Any, zoom: int = 2) -> bytes:
     return buffer.getvalue()
 
 
-def prefixed(values: Any, unit: str) -> tuple[float, str]:
+def prefixed(values: ArrayLike, unit: str) -> tuple[float, str]:
     """Divisor and unit with which the largest of `values` is readable: (1e6, "MG pix") for fluxes on a grid."""
     known = np.abs(np.asarray(values, dtype=np.float64))
     largest = known[np.isfinite(known)].max(initial=0.0)

@@ -9,12 +9,13 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch.nn import functional as F
 
+from ..aliases import Document
 from ..physics import measure_on_grid
 from ..steering import (
     Inversion,
@@ -106,10 +107,10 @@ class InversionStudy:
     before: np.ndarray | None = None
     verdicts: tuple[str, ...] = ()
 
-    def matched(self, rows: np.ndarray) -> dict[str, Any]:
+    def matched(self, rows: np.ndarray) -> Document:
         """How the parameters came out: median error in units of its tolerance, and share of patches within it."""
         values, rebuilt = ({k: v[rows] for k, v in some.items()} for some in (self.values, self.rebuilt))
-        out: dict[str, Any] = {}
+        out: Document = {}
         for name, errors in parameter_errors(values, rebuilt).items():
             known = errors[~torch.isnan(errors)].numpy()
             out[name] = {
@@ -124,7 +125,7 @@ class InversionStudy:
         """Indices of the patches of a kind."""
         return np.flatnonzero(np.array(self.kinds) == kind)
 
-    def of(self, rows: np.ndarray) -> dict[str, Any]:
+    def of(self, rows: np.ndarray) -> Document:
         """Medians over patches: by block, and of the parameters' relative errors."""
         error = {}
         for name in PARAMETERS:
@@ -146,7 +147,7 @@ class InversionStudy:
             "z_norm": float(np.median(np.linalg.norm(self.z[rows], axis=1))),
         }
 
-    def _physics_of(self, rows: np.ndarray) -> dict[str, Any]:
+    def _physics_of(self, rows: np.ndarray) -> Document:
         if self.before is None:
             return {}
         return {
@@ -158,9 +159,9 @@ class InversionStudy:
             "cannot_draw": sum(self.verdicts[k] == "cannot draw" for k in rows),
         }
 
-    def summary(self) -> dict[str, Any]:
+    def summary(self) -> Document:
         """JSON: by kind, and of each kind the thirds by unsigned flux, weak to strong."""
-        out: dict[str, Any] = {}
+        out: Document = {}
         for kind in sorted(set(self.kinds)):
             rows = self.rows(kind)
             order = rows[np.argsort(self.values["tuf"][rows], kind="stable")]

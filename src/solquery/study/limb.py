@@ -6,11 +6,12 @@ import itertools
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.figure import Figure
 
+from ..aliases import Document
 from ..errors import SolqueryError
 from ..steering import SteeringWarning, invert
 
@@ -47,7 +48,7 @@ class LimbStudy:
     mse: np.ndarray
     unexplained: np.ndarray
 
-    def summary(self) -> dict[str, Any]:
+    def summary(self) -> Document:
         """JSON: rank correlations with angle over patches, and over regions (their means), and medians by angle."""
         from scipy.stats import spearmanr
 

@@ -8,14 +8,19 @@ fields stay as they are.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import AsinhNorm
 from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
 
 from ..grey import LIMIT_GAUSS, SOFT_GAUSS, stretched
+
+if TYPE_CHECKING:
+    from matplotlib.colorbar import Colorbar
+    from matplotlib.image import AxesImage
 
 __all__ = ["GREY_TEXT", "LIMIT_GAUSS", "SOFT_GAUSS", "bare", "grey_bar", "show_field", "stretched"]
 
@@ -27,11 +32,11 @@ _TICKS = (-1, -0.3, -0.1, 0, 0.1, 0.3, 1)
 
 def show_field(
     axes: Axes,
-    field_gauss: Any,
+    field_gauss: ArrayLike,
     extent: Sequence[float] | None = None,
     interpolation: str = "nearest",
     limit_gauss: float = LIMIT_GAUSS,
-) -> Any:
+) -> AxesImage:
     """Draw a field (H, W) in gauss and return the image, of which `grey_bar` makes the scale.
 
     A `limit_gauss` of full white other than 1000 G, for images of another kind, softens at the same share of it.
@@ -43,7 +48,13 @@ def show_field(
     )  # fmt: skip
 
 
-def grey_bar(figure: Figure, image: Any, axes: Any = None, cax: Axes | None = None, width: float = 0.4) -> Any:
+def grey_bar(
+    figure: Figure,
+    image: AxesImage,
+    axes: Axes | Sequence[Axes] | None = None,
+    cax: Axes | None = None,
+    width: float = 0.4,
+) -> Colorbar:
     """The scale of the greys in gauss: in `cax` and upright, or below `axes` and `width` of their width."""
     ticks = [share * image.norm.vmax for share in _TICKS]
     if cax is not None:

@@ -5,16 +5,17 @@ Called like those of `reproduce_experiments`, with the study, the stage's own fo
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..aliases import Document, Entries
 from ..encoder import embed
 from ..encoder.collapse import effective_rank
 from ..physics import measure
+from ..serialise import finite
 from ..steering import exact_traversals, fit_directions, measure_latents, sample_latents
 from .describe_experiments import embedded
 from .recall import copies
@@ -26,13 +27,9 @@ if TYPE_CHECKING:
     from .retrieval import RetrievalStudy
 
 __all__ = [
-    "changed_copies",
-    "conditional",
-    "epoch_choices",
-    "rank_probability",
-    "sigma_of_mean_zero",
+    "changed_copies", "conditional", "epoch_choices", "rank_probability", "sigma_of_mean_zero",
     "similarity_differences",
-]
+]  # fmt: skip
 
 Folders = Mapping[str, Path]
 
@@ -48,10 +45,6 @@ _EPSILON = 3.0
 _SPREADS = 1.5
 
 
-def _finite(value: Any) -> float | None:
-    return float(value) if value is not None and math.isfinite(float(value)) else None
-
-
 def _row(study: Study, d: Directions, name: str, ends: np.ndarray) -> dict[str, float | None]:
     """What changed between the first and the second half of latents (2N, D): spreads moved, and polarities flipped."""
     values = measure_latents(study.model.generator, study.model.preset, ends, [*_WATCHED, "polarity"])
@@ -64,14 +57,14 @@ def _row(study: Study, d: Directions, name: str, ends: np.ndarray) -> dict[str, 
         known = len(change) > 0 and spread > 0
         # the led parameter by its median, the others by how far they stray either way
         middle = np.median(change) if other == name else np.median(np.abs(change)) if known else None
-        out[other] = _finite(middle / spread) if known and middle is not None else None
+        out[other] = finite(middle / spread) if known and middle is not None else None
     first, last = values["polarity"][:half], values["polarity"][half:]
     known_sign = np.isfinite(first) & np.isfinite(last)
     out["flips"] = float((first != last)[known_sign].mean()) if known_sign.any() else None
     return out
 
 
-def conditional(study: Study, folder: Path, before: Folders) -> dict[str, Any]:
+def conditional(study: Study, folder: Path, before: Folders) -> Document:
     """One parameter changed, others held: along linear directions, of a larger table too, and solved for each patch.
 
     The paper's construction is linear (orthogonal complement of the held normals). Its directions come from a table of
@@ -108,7 +101,7 @@ def conditional(study: Study, folder: Path, before: Folders) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def changed_copies(study: Study, folder: Path, before: Folders) -> dict[str, Any]:
+def changed_copies(study: Study, folder: Path, before: Folders) -> Document:
     """How often the patch that a changed copy was made from comes first among 1,000; rank of the embeddings."""
     embedded(study, 0.8)
     found = copies(study.archive, study.model, 200, study.plan.seed, among=1_000)
@@ -118,7 +111,7 @@ def changed_copies(study: Study, folder: Path, before: Folders) -> dict[str, Any
         **shares,
         "among": found["among"],
         "patches": found["patches"],
-        "effective_rank_of_generated": _finite(_rank(embed(study.model.encoder, x))),
+        "effective_rank_of_generated": finite(_rank(embed(study.model.encoder, x))),
     }
 
 
@@ -134,10 +127,10 @@ def rank_probability(a: np.ndarray, b: np.ndarray) -> float | None:
 
     if len(a) < 3 or np.ptp(a) == 0 or np.ptp(b) == 0:
         return None
-    return _finite(spearmanr(a, b).pvalue)
+    return finite(spearmanr(a, b).pvalue)
 
 
-def similarity_differences(found: RetrievalStudy, resamples: int, seed: int) -> dict[str, Any]:
+def similarity_differences(found: RetrievalStudy, resamples: int, seed: int) -> Document:
     """By how much matches by embedding are visually more similar than those of each other method, with intervals."""
     n = found.judged
     if not n or "ssl" not in found.alike:
@@ -148,7 +141,7 @@ def similarity_differences(found: RetrievalStudy, resamples: int, seed: int) -> 
     return {method: difference_of(found.alike["ssl"], found.alike[method], groups, seed) for method in others}
 
 
-def sigma_of_mean_zero(study: Study, found: RetrievalStudy) -> dict[str, Any]:
+def sigma_of_mean_zero(study: Study, found: RetrievalStudy) -> Document:
     """Correlation of query and match in the paper's SIGMA, a normal density of mean zero; `sigma` fits the mean too."""
     from .retrieval import correlate
 
@@ -162,12 +155,12 @@ def sigma_of_mean_zero(study: Study, found: RetrievalStudy) -> dict[str, Any]:
     of = dict(zip(names, values.tolist(), strict=True))
     matched = np.array([of.get(str(found.ids[row]), np.nan) if row >= 0 else np.nan for row in rows])
     asked = measure(study.gauss(found.x), scale, ("sigma_zero",))["sigma_zero"].numpy()
-    return {key: _finite(value) for key, value in correlate(asked, matched).items()}
+    return {key: finite(value) for key, value in correlate(asked, matched).items()}
 
 
-def epoch_choices(lines: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def epoch_choices(lines: Sequence[Entries]) -> Document:
     """The epochs that the paper's rule chooses, on patches of the training and on held-out ones."""
-    out: dict[str, Any] = {}
+    out: Document = {}
     for kind, key, chosen in (
         ("training", "discriminator_accuracy", "chosen_epoch"),
         ("held_out", "held_out_discriminator_accuracy", "held_out_chosen_epoch"),
@@ -176,5 +169,5 @@ def epoch_choices(lines: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         if told:
             epoch = int(told[-1][chosen])
             at = [line for line in told if round(float(line["epoch"])) == epoch]
-            out[kind] = {"epoch": epoch, "accuracy": _finite(at[0][key]) if at else None, "epochs": len(told)}
+            out[kind] = {"epoch": epoch, "accuracy": finite(at[0][key]) if at else None, "epochs": len(told)}
     return out

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from matplotlib.figure import Figure
 
+from ..aliases import Document
 from ..encoder import embed
 from ..errors import SolqueryError
 from ..generator.critic import critic_accuracy
@@ -22,6 +23,7 @@ from ..generator.quality import (
     spectrum_distance,
 )
 from ..physics import get_parameter, measure, unit_of
+from ..protocols import Patches
 from ..steering import render
 from .figures import KIND_COLOURS, prefixed
 from .retrieval import PARAMETERS
@@ -32,14 +34,8 @@ if TYPE_CHECKING:
     from ..steering import EntanglementTable
 
 __all__ = [
-    "HeldOut",
-    "QualityError",
-    "QualityStudy",
-    "figure_leaks",
-    "figure_quality",
-    "read_held_out",
-    "run_quality",
-]
+    "HeldOut", "QualityError", "QualityStudy", "figure_leaks", "figure_quality", "read_held_out", "run_quality",
+]  # fmt: skip
 
 Progress = Callable[[str, float], None]
 #: generated patches whose nearest training patch is looked for
@@ -68,7 +64,7 @@ class QualityStudy:
     made: dict[str, np.ndarray] = field(repr=False)
     held: dict[str, np.ndarray] = field(repr=False)
     spectra: tuple[np.ndarray, np.ndarray] = field(repr=False)
-    document: dict[str, Any] = field(repr=False)
+    document: Document = field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -164,7 +160,7 @@ def run_quality(
     count: int = 2_000,
     seed: int = 0,
     where: str | None = None,
-    train: Any = None,
+    train: Patches | None = None,
     progress: Progress | None = None,
     held: HeldOut | None = None,
     critic_steps: int = 150,

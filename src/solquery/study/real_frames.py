@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..aliases import Document
 from ..archive.prepare import prepare
 from ..encoder import embed
 from ..errors import SolqueryError
@@ -52,7 +53,7 @@ def real_frames(
     where: str | None = "source = 'simulated'",
     copies: int = COPIES,
     seed: int = 0,
-) -> dict[str, Any]:
+) -> Document:
     """Put observed frames among the patches of an archive and look for them.
 
     Parameters
@@ -97,7 +98,7 @@ def real_frames(
     frames, found_first, groups = [], [], []
     for k, patch in enumerate(patches):
         others = [j for j, region in enumerate(regions) if region == patch.region and j != k]
-        entry: dict[str, Any] = {
+        entry: Document = {
             "id": patch.id, "region": patch.region, "t_rec": patch.t_rec or None,
             "copies": ranks[:, k].tolist(), "other": None,
         }  # fmt: skip
@@ -157,7 +158,7 @@ def twins(
     *,
     where: str | None = "source = 'simulated'",
     seed: int = 0,
-) -> dict[str, Any]:
+) -> Document:
     """Line-of-sight frames as queries for the radial frame of the same region and instant.
 
     Parameters
@@ -205,7 +206,7 @@ def neighbours_in_time(
     *,
     hours: float = 3.0,
     where: str | None = "source = 'simulated'",
-) -> dict[str, Any]:
+) -> Document:
     """Each frame as the query among all the others and the patches of an archive; right is one of its region and time.
 
     Parameters

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
+from ..aliases import Document
 from ..archive.prepare import prepare
 from ..archive.view import MARKED_SHARE, flux_outside_view
 from ..steering import render
@@ -52,7 +53,7 @@ class RealismStudy:
     generated: MeasuredPatches = field(repr=False)
     real: MeasuredPatches = field(repr=False)
     held_out: MeasuredPatches | None = field(repr=False)
-    document: dict[str, Any] = field(repr=False)
+    document: Document = field(repr=False)
 
 
 def usable_frames(patches: Iterable[Patch], min_mu: float = 0.4) -> tuple[list[Patch], list[dict[str, str]]]:
@@ -184,12 +185,10 @@ def run_realism(
     return RealismStudy(others["generated"], observed, others.get("held_out"), document)
 
 
-def _held_against(
-    real: MeasuredPatches, others: Mapping[str, MeasuredPatches], seed: int, tell: Progress
-) -> dict[str, Any]:
+def _held_against(real: MeasuredPatches, others: Mapping[str, MeasuredPatches], seed: int, tell: Progress) -> Document:
     """Statistic by statistic, and by a classifier."""
     statistics = _compare(real, others)
-    out: dict[str, Any] = {"statistics": statistics}
+    out: Document = {"statistics": statistics}
     for share in ("outside", "outside_held_out"):
         known = [entry[share] for entry in statistics.values() if share in entry]
         out[f"mean_{share}"] = float(np.mean(known)) if known else None
@@ -212,7 +211,7 @@ def _require_regions(real: MeasuredPatches, left_out: int, least: float | None =
         )
 
 
-def _counts(patches: MeasuredPatches) -> dict[str, Any]:
+def _counts(patches: MeasuredPatches) -> Document:
     return {
         "compared": len(patches),
         "regions": len(np.unique(patches.regions)),
@@ -222,7 +221,7 @@ def _counts(patches: MeasuredPatches) -> dict[str, Any]:
 
 def _selection(
     model: Model, frames: Sequence[Patch], left_out: list[dict[str, str]], least: float, min_mu: float, weakest: bool
-) -> dict[str, Any]:
+) -> Document:
     """What is compared, in words and numbers."""
     preset = model.preset
     cut = [patch.id for patch in frames if flux_outside_view(patch.field, patch.scale_mm, preset) > MARKED_SHARE]
@@ -244,17 +243,17 @@ def _selection(
     }
 
 
-def _compare(real: MeasuredPatches, others: Mapping[str, MeasuredPatches]) -> dict[str, dict[str, Any]]:
+def _compare(real: MeasuredPatches, others: Mapping[str, MeasuredPatches]) -> dict[str, Document]:
     """Ranges of each kind, the real regions, the share of them outside, and the AUC of the statistic alone.
 
     A statistic that fewer than four real regions or 20 generated patches have is left out.
     """
-    out: dict[str, dict[str, Any]] = {}
+    out: dict[str, Document] = {}
     for group in GROUPS:
         for name in (name for name in real.values if group_of(name) == group):
             regions = real.by_region(name)
             regions = regions[np.isfinite(regions)]
-            entry: dict[str, Any] = {"group": group, "real": None, "real_regions": regions.tolist()}
+            entry: Document = {"group": group, "real": None, "real_regions": regions.tolist()}
             for kind, patches in others.items():
                 values = patches.values[name][np.isfinite(patches.values[name])]
                 if len(values) < _FEWEST_PATCHES or len(regions) < _FEWEST_REGIONS:

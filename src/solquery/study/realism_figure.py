@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
 
+from ..aliases import Document, Row
 from .figures import KIND_COLOURS
 from .realism import RealismStudy
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 __all__ = ["figure_realism"]
 
@@ -23,7 +28,7 @@ def figure_realism(study: RealismStudy) -> Figure:
     """
     statistics = study.document["statistics"]
     # groups have a line between them for their name
-    rows: list[tuple[str, dict[str, Any] | None]] = []
+    rows: list[tuple[str, Row | None]] = []
     for name, entry in statistics.items():
         if not any(known is not None and known["group"] == entry["group"] for _, known in rows):
             rows.append((entry["group"], None))
@@ -59,7 +64,7 @@ def figure_realism(study: RealismStudy) -> Figure:
     return figure
 
 
-def _draw(axes: Any, y: float, entry: dict[str, Any]) -> None:
+def _draw(axes: Axes, y: float, entry: Document) -> None:
     """One statistic: the range of held-out patches as a bar, real regions as dots, their median as a line."""
     generated = entry["generated"]
     if "held_out" in entry:
@@ -74,7 +79,7 @@ def _draw(axes: Any, y: float, entry: dict[str, Any]) -> None:
         )  # fmt: skip
 
 
-def _scaled(values: Any, generated: list[float]) -> np.ndarray:
+def _scaled(values: ArrayLike, generated: list[float]) -> np.ndarray:
     """Values so that the 5, 50 and 95 % points of generated patches become -1, 0 and 1."""
     low, middle, high = generated
     off = np.asarray(values, float) - middle
@@ -96,7 +101,7 @@ def _key(figure: Figure, study: RealismStudy) -> None:
     figure.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False, fontsize=8)
 
 
-def _title(document: dict[str, Any]) -> str:
+def _title(document: Document) -> str:
     told = []
     for kind, words in (("generated", "generated"), ("held_out", "held-out")):
         if kind in document["auc"]:

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
+from ..aliases import Document
 from ..encoder import embed
 from ..encoder.augment import augment, seeded_generator
 from ..search import RERANK_DEPTH, load_index
@@ -53,7 +54,7 @@ def changed_copies(x: np.ndarray, change: str, config: AugmentConfig, seed: int)
     return augment(torch.as_tensor(x)[:, None], only, seeded_generator(seed, CHANGES.index(change)))[:, 0].numpy()
 
 
-def same_region(archive: Archive, model: Model, count: int = 1_000, k: int = 10, seed: int = 0) -> dict[str, Any]:
+def same_region(archive: Archive, model: Model, count: int = 1_000, k: int = 10, seed: int = 0) -> Document:
     """How often another frame of the region of an archive's frame is among the first `k` other frames.
 
     Parameters
@@ -93,7 +94,7 @@ def same_region(archive: Archive, model: Model, count: int = 1_000, k: int = 10,
 def copies(
     archive: Archive, model: Model, count: int = 200, seed: int = 0, rerank: int = RERANK_DEPTH,
     among: int | None = None,
-) -> dict[str, Any]:  # fmt: skip
+) -> Document:  # fmt: skip
     """How often the patch that a changed copy was made from is the first answer, and how often a negative is.
 
     Among the whole archive, or `among` so many of its patches, drawn with the seed.

@@ -11,7 +11,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -20,18 +19,8 @@ from ..physics import unit_of
 from .figures import png, tile_png
 
 __all__ = [
-    "Picture",
-    "badge",
-    "caption_of",
-    "figure",
-    "page",
-    "quantity",
-    "row_of_tiles",
-    "section",
-    "table",
-    "tile",
-    "wide",
-]
+    "Picture", "badge", "caption_of", "figure", "page", "quantity", "row_of_tiles", "section", "table", "tile", "wide",
+]  # fmt: skip
 
 _SUPERSCRIPT = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
 
@@ -210,10 +199,10 @@ def wide(parts: Iterable[str]) -> str:
     return f'<div class="plates{four}">{"".join(parts)}</div>'
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[Any]], left: Sequence[int] = ()) -> str:
+def table(head: Sequence[str], rows: Iterable[Sequence[object]], left: Sequence[int] = ()) -> str:
     """A table; cells are HTML already, the columns `left` (beside the first) are set to the left."""
 
-    def cells(tag: str, row: Sequence[Any]) -> str:
+    def cells(tag: str, row: Sequence[object]) -> str:
         return "".join(f"<{tag}{' class=left' if k in left else ''}>{cell}</{tag}>" for k, cell in enumerate(row))
 
     body = "".join(f"<tr>{cells('td', row)}</tr>" for row in rows)

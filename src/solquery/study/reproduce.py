@@ -19,13 +19,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from ..aliases import Array, Document, Entries
 from ..errors import SolqueryError
 from ..io import write_atomically
 from .reproduce_stages import StageResult, Stages, digest, source_digest
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from ..archive.store import Archive
     from ..model import Model
 
@@ -35,7 +38,8 @@ Progress = Callable[[str, float], None]
 
 #: files of this package that decide what a stage gives; a report is rendered anew every time
 _STUDY = ("magnetogram", "figures", "report", "retrieval", "retrieval_report", "reproduce", "reproduce_figures",
-          "reproduce_experiments", "describe_experiments", "paper_experiments", "reproduce_table")  # fmt: skip
+          "reproduce_experiments", "reproduce_retrieval", "describe_experiments", "paper_experiments",
+          "reproduce_table")  # fmt: skip
 #: the paper's experiments, in its order
 PAPER_STAGES = ("training", "figure2", "figure3", "directions", "figure4", "figure5", "conditional", "figure6",
                 "copies", "queries", "figure7", "figure8", "figure9", "table")  # fmt: skip
@@ -96,13 +100,13 @@ class Study:
     #: run folders whose training curves are drawn
     runs: tuple[Path, ...] = ()
 
-    def gauss(self, x: Any) -> Any:
+    def gauss(self, x: Array) -> np.ndarray:
         """Network units to gauss."""
         import numpy as np
 
         return np.asarray(self.model.preset.to_gauss(np.asarray(x, dtype=np.float32)))
 
-    def drawn(self, count: int, seed: int) -> tuple[Any, Any]:
+    def drawn(self, count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
         """Latents (N, D) of the prior, and their patches (N, H, W) in network units."""
         import torch
 
@@ -112,7 +116,7 @@ class Study:
         z = torch.randn(count, int(self.model.generator.latent_dim), generator=source)
         return z.numpy(), render(self.model.generator, z, self.model.preset.shape)[:, 0].numpy()
 
-    def pictures(self, ids: Sequence[str]) -> dict[str, Any]:
+    def pictures(self, ids: Sequence[str]) -> Document:
         """Id to (H, W) gauss, patches of the archive on the grid."""
         import numpy as np
 
@@ -160,11 +164,12 @@ def _version() -> str:
         return "from source"
 
 
-def _stages(study: Study) -> Sequence[tuple[str, Mapping[str, Any], Callable[..., dict[str, Any]]]]:
+def _stages(study: Study) -> Sequence[tuple[str, Entries, Callable[..., Document]]]:
     """Name, what it depends on, and its work, of the stages of the plan, in its order."""
     from . import describe_experiments as beyond
     from . import paper_experiments as paper
     from . import reproduce_experiments as experiments
+    from . import reproduce_retrieval as retrieval
 
     plan, models = study.plan, {"model": _model_key(study.model), "code": _code(), "seed": study.plan.seed}
     data = {**models, "archive": _archive_key(study.archive)}
@@ -181,14 +186,14 @@ def _stages(study: Study) -> Sequence[tuple[str, Mapping[str, Any], Callable[...
         (
             "figure6",
             {**data, **{name: getattr(plan, name) for name in ("inversions", "starts", "steps", "resamples")}},
-            experiments.figure6,
+            retrieval.figure6,
         ),
         ("copies", data, paper.changed_copies),
-        ("queries", {**asked, "resamples": plan.resamples}, experiments.queries),
-        ("figure7", asked, experiments.figure7),
-        ("figure8", asked, experiments.figure8),
-        ("figure9", asked, experiments.figure9),
-        ("table", {**asked, "resamples": plan.resamples}, experiments.table),
+        ("queries", {**asked, "resamples": plan.resamples}, retrieval.queries),
+        ("figure7", asked, retrieval.figure7),
+        ("figure8", asked, retrieval.figure8),
+        ("figure9", asked, retrieval.figure9),
+        ("table", {**asked, "resamples": plan.resamples}, retrieval.table),
         ("sample", data, beyond.sample),
         ("described", {**data, "description": plan.description}, beyond.described),
         ("observed", {**data, "harp": plan.harp}, beyond.observed),
@@ -225,7 +230,7 @@ def _check(archive: Archive, model: Model) -> None:
         )
 
 
-def _about(study: Study) -> dict[str, Any]:
+def _about(study: Study) -> Document:
     rows = study.archive.table(["region", "source"])
     sources, regions = rows["source"].to_pylist(), rows["region"].to_pylist()
     preset = study.model.preset
@@ -268,7 +273,7 @@ def reproduce(
     runs: Sequence[str | Path] = (),
     progress: Progress | None = None,
     again: bool = False,
-) -> dict[str, Any]:
+) -> Document:
     """Run the paper's experiments and write ``report.html`` and ``results.json`` into `out`.
 
     Parameters
@@ -341,8 +346,8 @@ def reproduce(
 def _one(
     stages: Stages,
     name: str,
-    inputs: Mapping[str, Any],
-    work: Callable[..., dict[str, Any]],
+    inputs: Entries,
+    work: Callable[..., Document],
     study: Study,
     done: Mapping[str, StageResult],
     again: bool,

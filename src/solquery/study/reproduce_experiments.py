@@ -1,6 +1,7 @@
-"""The experiments, one function a stage: each writes its pictures into a folder and returns its numbers as JSON.
+"""The experiments on training and steering, one function a stage.
 
-Called with the study, the stage's own folder, and the folders of the stages before it.
+Each writes its pictures into a folder and returns its numbers as JSON. It is called with the study, the stage's own
+folder, and the folders of the stages before it.
 """
 
 from __future__ import annotations
@@ -9,30 +10,24 @@ import json
 import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..encoder import embed
+from ..aliases import Document
 from ..physics import measure
-from ..search import load_index
-from ..steering import invert, latent_traversal, measure_latents
+from ..serialise import finite
+from ..steering import latent_traversal, measure_latents
 from ..steering.projection import plane_axes, project
-from .describe_experiments import embedded
-from .figures import figure_correlations, figure_joint, figure_zoo
-from .paper_experiments import epoch_choices, rank_probability, sigma_of_mean_zero, similarity_differences
+from .figures import figure_zoo
+from .paper_experiments import epoch_choices
 from .reproduce_figures import (
     figure_curves,
-    figure_inversions,
     figure_parameters,
     figure_plane,
-    figure_rows,
     figure_strips,
     write_figure,
 )
-from .reproduce_table import comparison
-from .retrieval import METHODS, PAPER, RetrievalStudy, correlate, run_retrieval
-from .retrieval_report import bipole_of
 
 if TYPE_CHECKING:
     from ..steering import Directions
@@ -50,16 +45,8 @@ STRIPS: tuple[tuple[str, tuple[str, ...]], ...] = (
 )
 _WATCHED = ("tuf", "r", "psep")
 _REACH, _STEPS = 3.0, 25
-#: queries shown beside what each method found (paper, Fig. 8)
-_ROWS = 5
-#: pairs shown in Figure 6
-_PAIRS = 5
 _CURVES = ("loss_g", "loss_d", "discriminator_accuracy", "held_out_discriminator_accuracy", "nats", "kl", "texture",
            "loss", "effective_rank", "embedding_std", "physics")  # fmt: skip
-
-
-def _number(value: Any) -> float | None:
-    return float(value) if math.isfinite(float(value)) else None
 
 
 def _fitted(d: Directions, names: Iterable[str]) -> list[str]:
@@ -67,7 +54,7 @@ def _fitted(d: Directions, names: Iterable[str]) -> list[str]:
     return [name for name in names if name in d.names]
 
 
-def training(study: Study, folder: Path, before: Folders) -> dict[str, Any]:
+def training(study: Study, folder: Path, before: Folders) -> Document:
     """Training curves of the given runs with the chosen checkpoint; what the model tells of its training."""
     runs = []
     for k, run in enumerate(study.runs):
@@ -88,11 +75,11 @@ def training(study: Study, folder: Path, before: Folders) -> dict[str, Any]:
     return {"runs": runs, "provenance": study.model.metadata.get("provenance", {})}
 
 
-def _known(value: Any) -> bool:
+def _known(value: object) -> bool:
     return isinstance(value, int | float) and math.isfinite(value)
 
 
-def _chosen(run: Path, lines: list[dict[str, Any]]) -> tuple[float | None, str]:
+def _chosen(run: Path, lines: list[Document]) -> tuple[float | None, str]:
     """Images at the checkpoint in use, and by what it was chosen."""
     if (run / "choice.json").is_file():
         choice = json.loads((run / "choice.json").read_text())
@@ -108,7 +95,7 @@ def _chosen(run: Path, lines: list[dict[str, Any]]) -> tuple[float | None, str]:
     return None, "the last checkpoint"
 
 
-def figure2(study: Study, folder: Path, before: Folders) -> dict[str, Any]:
+def figure2(study: Study, folder: Path, before: Folders) -> Document:
     """Random patches."""
     _, x = study.drawn(study.plan.zoo, study.plan.seed)
     title = f"{len(x)} random patches, one latent vector each"
@@ -116,7 +103,7 @@ def figure2(study: Study, folder: Path, before: Folders) -> dict[str, Any]:
     return {"file": write_figure(drawn, folder / "zoo.png", 150, 64), "patches": len(x)}
 
 
-def figure3(study: Study, folder: Path, before: Folders) -> dict[str, Any]:
+def figure3(study: Study, folder: Path, before: Folders) -> Document:
     """Centroids, thresholds and the mask of R on the patches of Figure 2."""
     _, x = study.drawn(study.plan.zoo, study.plan.seed)
     gauss = study.gauss(x)
@@ -127,14 +114,14 @@ def figure3(study: Study, folder: Path, before: Folders) -> dict[str, Any]:
     return {
         "file": write_figure(figure_parameters(gauss, shown), folder / "parameters.png", 110, 96),
         "shown": shown,
-        "values": {name: _number(v[shown]) for name, v in values.items()},
+        "values": {name: finite(v[shown]) for name, v in values.items()},
         "without_r": int((values["r"] == 0).sum()),
         "without_psep": int((~np.isfinite(values["psep"])).sum()),
         "patches": len(x),
     }
 
 
-def directions(study: Study, folder: Path, before: Folders) -> dict[str, Any]:
+def directions(study: Study, folder: Path, before: Folders) -> Document:
     """Accuracy of every support vector machine, and how entangled the paper's three are."""
     d = study.model.directions
     assert d is not None
@@ -148,14 +135,14 @@ def directions(study: Study, folder: Path, before: Folders) -> dict[str, Any]:
     return {"accuracies": rows, "cosines": table}
 
 
-def figure4(study: Study, folder: Path, before: Folders) -> dict[str, Any]:
+def figure4(study: Study, folder: Path, before: Folders) -> Document:
     """Latent plane of TUF and of the leading polarity."""
     d = study.model.directions
     assert d is not None
     z, x = study.drawn(study.plan.plane, study.plan.seed + 1)
     gauss = study.gauss(x)
     measured = {k: v.numpy() for k, v in measure(gauss, study.model.preset.scale_mm, ("tuf", "polarity")).items()}
-    out: dict[str, Any] = {"latents": len(z), "planes": {}}
+    out: Document = {"latents": len(z), "planes": {}}
     for name in _fitted(d, ("tuf", "polarity")):
         k = d.index(name)
         axes = plane_axes(d.normals[k], study.model.preset.papers_method)
@@ -167,7 +154,7 @@ def figure4(study: Study, folder: Path, before: Folders) -> dict[str, Any]:
     return out
 
 
-def figure5(study: Study, folder: Path, before: Folders) -> dict[str, Any]:
+def figure5(study: Study, folder: Path, before: Folders) -> Document:
     """Strips from one patch, and what each step does on the average over many."""
     d = study.model.directions
     assert d is not None
@@ -186,7 +173,7 @@ def figure5(study: Study, folder: Path, before: Folders) -> dict[str, Any]:
         one = latent_traversal(study.model, start, name, hold, np.linspace(-_REACH, _REACH, _STEPS))
         percent = {other: np.asarray(d.percentile(other, one.values[other])) for other in watched}
         drawn.append((one, study.gauss(one.x[:, 0]), percent))
-        curves = {other: [_number(v) for v in one.values[other]] for other in _fitted(d, names)}
+        curves = {other: [finite(v) for v in one.values[other]] for other in _fitted(d, names)}
         rows.append({"name": name, "hold": list(hold), "eps": one.eps.tolist(), "values": curves})
         rows[-1]["effect"] = _effect(study, z, name, hold)
     file = write_figure(figure_strips(drawn, physical=physical), folder / "strips.png", 110, 96)
@@ -205,206 +192,8 @@ def _effect(study: Study, z: np.ndarray, name: str, hold: tuple[str, ...]) -> di
         change = values[other][len(z) :] - values[other][: len(z)]
         change = change[np.isfinite(change)]
         spread = d.spread(other) if other in d.names else 0.0
-        out[other] = _number(np.median(change) / spread) if len(change) and spread > 0 else None
+        out[other] = finite(np.median(change) / spread) if len(change) and spread > 0 else None
     first, last = values["polarity"][: len(z)], values["polarity"][len(z) :]
     known = np.isfinite(first) & np.isfinite(last)
     out["flips"] = float((first != last)[known].mean()) if known.any() else None
     return out
-
-
-def _sample(study: Study) -> list[dict[str, Any]]:
-    """Rows of the archive to invert: as many regions as can be, then further frames; the same for the same seed."""
-    rows = study.archive.table(["id", "region", "mu"], "mu IS NOT NULL AND mu > 0").to_pylist()
-    rng = np.random.default_rng(study.plan.seed)
-    rows = [rows[k] for k in rng.permutation(len(rows))]
-    seen: dict[str, int] = {}
-    order = []
-    for row in rows:
-        seen[row["region"]] = seen.get(row["region"], 0) + 1
-        order.append(seen[row["region"]])
-    chosen = [rows[k] for k in np.argsort(order, kind="stable")[: study.plan.inversions]]
-    return sorted(chosen, key=lambda row: (-row["mu"], row["id"]))
-
-
-def figure6(study: Study, folder: Path, before: Folders) -> dict[str, Any]:
-    """Error of the generator's best approximation against heliocentric angle."""
-    from .reproduce_table import bootstrap
-
-    rows = _sample(study)
-    if len(rows) < 3:
-        return {"file": None, "patches": len(rows), "why": "fewer than three patches of the archive have an angle"}
-    names, x = study.archive.prepared(study.model.preset, ids=[row["id"] for row in rows])
-    place = {name: k for k, name in enumerate(names)}
-    x = np.nan_to_num(np.stack([x[place[row["id"]]] for row in rows]).astype(np.float32))
-    found, prior = [], 0.0 if study.model.preset.papers_method else 0.5
-    for k in range(0, len(x), 16):
-        study.progress(f"inverting {len(x)} patches of the archive", k / len(x))
-        part = x[k : k + 16]
-        found += invert(study.model, part, study.plan.starts, study.plan.steps, study.plan.seed, prior=prior)
-    mu = np.array([row["mu"] for row in rows])
-    error = np.array([answer.mse for answer in found])
-    power = np.maximum((x**2).mean((1, 2)), 1e-12)
-    angle = np.degrees(np.arccos(np.clip(mu, 0.0, 1.0)))
-    regions = np.array([row["region"] for row in rows])
-    tests = {}
-    for name, values in (("error", error), ("share", error / power)):
-        interval = bootstrap(angle, values, regions, study.plan.resamples, study.plan.seed)["spearman"]
-        of_regions = [np.array([v[regions == one].mean() for one in np.unique(regions)]) for v in (angle, values)]
-        tests[name] = {
-            "spearman": _number(correlate(angle, values)["spearman"]),
-            "low": _number(interval[0]),
-            "high": _number(interval[1]),
-            "p": rank_probability(*of_regions),
-            "median": float(np.median(values)),
-        }
-    shown = np.unique(np.linspace(0, len(rows) - 1, min(_PAIRS, len(rows))).round().astype(int))
-    made = np.stack([found[k].x.reshape(x.shape[1:]) for k in shown])
-    drawn = figure_inversions(study.gauss(x[shown]), study.gauss(made), mu[shown], mu, error)
-    return {
-        "file": write_figure(drawn, folder / "inversions.png", 120, 96),
-        "patches": len(rows),
-        "regions": len(set(regions)),
-        "beyond_60_degrees": float((angle > 60).mean()),
-        "prior": prior,
-        **tests,
-        "mu": mu.tolist(),
-        "error_values": error.tolist(),
-    }
-
-
-def queries(study: Study, folder: Path, before: Folders) -> dict[str, Any]:
-    """Random queries and the best match of each by every method; kept for the figures that follow."""
-    embedded(study, 0.5)
-    found = run_retrieval(
-        study.archive, study.model, study.plan.queries, study.plan.seed,
-        lambda text, fraction: study.progress(text, 0.5 + 0.5 * fraction), study.plan.judged,
-    )  # fmt: skip
-    columns: dict[str, Any] = {f"query_{name}": v for name, v in found.queries.items()}
-    columns |= {f"population_{name}": v for name, v in found.population.items()}
-    columns |= {f"best_{name}": v for name, v in found.best.items()}
-    np.savez(
-        folder / "study.npz",
-        ids=found.ids,
-        regions=found.regions,
-        sources=found.sources,
-        # what the figures show: the first queries, and the bipole
-        x=found.x[[*range(min(_ROWS, len(found.x))), bipole_of(found)]],
-        **columns,
-    )
-    summary = json.loads(json.dumps(found.summary()), parse_constant=lambda _: None)
-    return {
-        **summary,
-        "judged": found.judged,
-        "visual_similarity_above": similarity_differences(found, study.plan.resamples, study.plan.seed),
-        "sigma_zero": sigma_of_mean_zero(study, found),
-    }
-
-
-def _load(study: Study, folders: Folders) -> RetrievalStudy:
-    """What `queries` kept; `x` has the first queries and the bipole only."""
-    with np.load(folders["queries"] / "study.npz") as kept:
-        arrays = {name: kept[name] for name in kept.files}
-
-    def group(start: str) -> dict[str, np.ndarray]:
-        return {name.removeprefix(start): v for name, v in arrays.items() if name.startswith(start)}
-
-    return RetrievalStudy(
-        arrays["x"], group("query_"), group("best_"), arrays["ids"], arrays["regions"],
-        arrays["sources"], group("population_"), {}, study.plan.seed,
-    )  # fmt: skip
-
-
-def _joints(study: Study, folder: Path, found: RetrievalStudy, names: tuple[str, ...]) -> dict[str, str]:
-    files = {}
-    for name in names:
-        matched = found.matched("ssl", name)
-        drawn = figure_joint(
-            name, found.queries[name], matched, found.population[name], correlate(found.queries[name], matched),
-            physical=study.model.preset.physical,
-        )  # fmt: skip
-        files[name] = write_figure(drawn, folder / f"{name}.png", 95, 64)
-    return files
-
-
-def figure7(study: Study, folder: Path, before: Folders) -> dict[str, Any]:
-    """A bipole and its match, both also with polarities exchanged; histograms of TUF, PSEP, TPF and TNF."""
-    found = _load(study, before)
-    query = found.x[-1]
-    both = np.stack([query, -query])
-    answers = load_index(study.archive, study.model).nearest(embed(study.model.encoder, both), 1, group="none")
-    ids = [matches[0].id if matches else None for matches in answers]
-    shown = study.pictures([name for name in ids if name])
-    source = dict(zip(found.ids.tolist(), found.sources.tolist(), strict=True))
-    region = dict(zip(found.ids.tolist(), found.regions.tolist(), strict=True))
-    rows = [[study.gauss(x), shown.get(name or "")] for x, name in zip(both, ids, strict=True)]
-    heads, labels = ("generated query", "best match"), ("as drawn", "polarities exchanged")
-    drawn = figure_rows(rows, heads, labels, study.model.preset.scale_mm)
-    signs = []
-    for x, name in zip(both, ids, strict=True):
-        pair = [study.gauss(x), shown[name]] if name else [study.gauss(x)]
-        value = measure(np.stack(pair), study.model.preset.scale_mm, ("polarity",))["polarity"]
-        signs.append([_number(v) for v in value])
-    return {
-        "file": write_figure(drawn, folder / "pair.png", 100, 64),
-        "joints": _joints(study, folder, found, ("tuf", "psep", "tpf", "tnf")),
-        "matches": [{"id": i, "region": region.get(i or ""), "source": source.get(i or "")} for i in ids],
-        "leading": signs,
-    }
-
-
-def figure8(study: Study, folder: Path, before: Folders) -> dict[str, Any]:
-    """Queries beside what embedding, Euclidean and Mahalanobis distance found."""
-    found = _load(study, before)
-    x = found.x[:-1]
-    count = len(x)
-    methods = ("ssl", "euclidean", "mahalanobis")
-    ids = [[str(found.ids[r]) if (r := int(found.best[m][k])) >= 0 else "" for m in methods] for k in range(count)]
-    shown = study.pictures([name for row in ids for name in row if name])
-    rows = [[study.gauss(x[k]), *(shown.get(name) for name in ids[k])] for k in range(count)]
-    heads = ("query", "embedding", "Euclidean", "Mahalanobis")
-    drawn = figure_rows(rows, heads, scale_mm=study.model.preset.scale_mm)
-    return {"file": write_figure(drawn, folder / "rows.png", 100, 64), "rows": count}
-
-
-def figure9(study: Study, folder: Path, before: Folders) -> dict[str, Any]:
-    """Histograms of SIGMA, ALPHA and GRAD, and of R, which the paper gives in words."""
-    found = _load(study, before)
-    correlations = found.correlations()
-    drawn = figure_correlations(correlations, PAPER)
-    return {
-        "joints": _joints(study, folder, found, ("sigma", "alpha", "grad", "r")),
-        "file": write_figure(drawn, folder / "correlations.png", 100, 64),
-    }
-
-
-def table(study: Study, folder: Path, before: Folders) -> dict[str, Any]:
-    """The paper's correlations beside ours with intervals; the other methods without."""
-    found = _load(study, before)
-    best = found.best["ssl"]
-    regions = np.where(best >= 0, found.regions[best], "")
-    kinds = sorted(set(found.sources.tolist()))
-    counts = " and ".join(f"{int((found.sources == kind).sum()):,} {kind}" for kind in kinds)
-    data = f"{len(best):,} generated queries, {counts} patches of {len(np.unique(found.regions)):,} regions"
-    matches = {name: found.matched("ssl", name) for name in PAPER}
-    rows = comparison(found.queries, matches, regions, data, study.plan.resamples, study.plan.seed)
-    others = {
-        method: {name: correlate(found.queries[name], found.matched(method, name)) for name in PAPER}
-        for method in METHODS
-    }
-    plain: dict[str, Any] = {
-        method: {n: {k: _number(v) if isinstance(v, float) else v for k, v in row.items()} for n, row in rows_.items()}
-        for method, rows_ in others.items()
-    }
-    population = {name: _beside(found.queries[name], found.population[name]) for name in PAPER}
-    return {"rows": rows, "methods": plain, "data": data, "population": population}
-
-
-def _beside(made: np.ndarray, kept: np.ndarray) -> dict[str, Any]:
-    """P16, P50 and P84 of generated and of archived patches; the share of the former within P5 to P95 of the latter."""
-    made, kept = (v[np.isfinite(v)] for v in (made, kept))
-    out: dict[str, Any] = {
-        kind: [float(v) for v in np.percentile(values, (16, 50, 84))] if len(values) else [None] * 3
-        for kind, values in (("generated", made), ("archive", kept))
-    }
-    low, high = np.percentile(kept, (5, 95)) if len(kept) else (np.nan, np.nan)
-    return out | {"within": float(np.mean((made >= low) & (made <= high))) if len(made) and len(kept) else None}

@@ -26,15 +26,9 @@ if TYPE_CHECKING:
     from ..steering.projection import Projection
 
 __all__ = [
-    "figure_curves",
-    "figure_inversions",
-    "figure_parameters",
-    "figure_plane",
-    "figure_rows",
-    "figure_strips",
-    "near_lines",
-    "write_figure",
-]
+    "figure_curves", "figure_inversions", "figure_parameters", "figure_plane", "figure_rows", "figure_strips",
+    "near_lines", "write_figure",
+]  # fmt: skip
 
 _SMALL = {"fontsize": 8}
 _LINES = {"tuf": "#1f5fa8", "r": "#c2762b", "psep": "#0a7d78"}
@@ -237,8 +231,7 @@ def figure_strips(
             below.plot(one.eps, values, color=_LINES.get(name, _OTHER), linewidth=1.6, label=_symbol(name))[0]
             for name, values in ranks.items()
         ]
-        flips: Any = np.flatnonzero(np.diff(np.sign(one.values["polarity"]))) if "polarity" in one.values else []
-        for k in flips:
+        for k in np.flatnonzero(np.diff(np.sign(one.values.get("polarity", [])))):
             below.axvline((one.eps[k] + one.eps[k + 1]) / 2, color="#d62728", linewidth=1.0, linestyle=":")
         below.set(xlim=(one.eps[0] - half, one.eps[-1] + half), ylim=(-4, 104), xticks=one.eps[shown],
                   yticks=[0, 50, 100])  # fmt: skip

@@ -21,40 +21,58 @@ Folders = Mapping[str, Path]
 
 def differences(about: Results) -> list[str]:
     """What differs from the paper: data, choices, compute; one sentence or two each."""
-    archive, model = about["archive"], about["model"]
+    model = about["model"]
+    threads = about.get("threads", 1)
+    return [
+        _data(about["archive"]),
+        _grid(model),
+        _generator(model["generator"], model["provenance"].get("generator", {})),
+        _encoder(model["encoder"]),
+        *_figures(about["plan"]["stages"], model.get("papers_method")),
+        "Search. By the embedding alone, of single frames: not grouped by region and not ranked again, as in the "
+        "paper.",
+        "Intervals. The paper gives none. Ours resample the matched regions, since frames of one region are not "
+        "independent. Networks trained anew would differ by more than that.",
+        f"Compute. The paper names no hardware. This report was made on {threads} CPU core{'s' * (threads != 1)}; on "
+        "what and for how long the networks were trained is in their model card.",
+    ]
+
+
+def _data(archive: Results) -> str:
     sources = archive["sources"]
     made_of = " and ".join(f"{count:,} {name}" for name, count in sources.items())
-    out = []
     if sources.get("simulated"):
-        out.append(
+        return (
             f"Data. The paper searches 49,552 observed SHARP patches of 1,839 regions. Searched here are "
             f"{archive['patches']:,} patches of {archive['regions']:,} regions ({made_of}). Simulated patches come "
             "from this package's own simulator: their numbers say how the method behaves on them, not how it does on "
             "the Sun."
         )
-    else:
-        out.append(
-            f"Data. The paper searches 49,552 observed SHARP patches of 1,839 regions. Searched here are "
-            f"{archive['patches']:,} observed patches of {archive['regions']:,} regions, a different selection."
-        )
+    return (
+        f"Data. The paper searches 49,552 observed SHARP patches of 1,839 regions. Searched here are "
+        f"{archive['patches']:,} observed patches of {archive['regions']:,} regions, a different selection."
+    )
+
+
+def _grid(model: Results) -> str:
     if model["physical"]:
         y, x = model["scale_mm"]
         height, width = model["shape"]
-        out.append(
+        return (
             f"Grid. The paper stretches every patch to 128 × 128 pixels and clips at ±1,000 G. Here a pixel is {x:.2f} "
             f"Mm for every patch, the view {height * y:.0f} × {width * x:.0f} Mm, and fields reach "
             f"±{model['clip_gauss']:,.0f} G, so that fluxes are in maxwell and lengths in megametres. SIGMA, ALPHA, "
             "GRAD and R depend on the grid: compare them with the paper's with care."
         )
-    else:
-        height, width = model["shape"]
-        same = (height, width, model["clip_gauss"]) == (128, 128, 1000.0)
-        out.append(
-            f"Grid. Every patch is stretched to {height} × {width} pixels and clipped at ±{model['clip_gauss']:,.0f} "
-            f"G{', as in the paper' if same else '; the paper has 128 × 128 and ±1,000 G'}."
-        )
-    generator, encoder = model["generator"], model["encoder"]
-    origin = model["provenance"].get("generator", {})
+    height, width = model["shape"]
+    same = (height, width, model["clip_gauss"]) == (128, 128, 1000.0)
+    return (
+        f"Grid. Every patch is stretched to {height} × {width} pixels and clipped at ±{model['clip_gauss']:,.0f} "
+        f"G{', as in the paper' if same else '; the paper has 128 × 128 and ±1,000 G'}."
+    )
+
+
+def _generator(generator: Results, origin: Results) -> str:
     shown = origin.get("last", {}).get("images")
     if not shown:
         trained = ""
@@ -71,16 +89,18 @@ def differences(about: Results) -> list[str]:
             "epochs are 9.9 million."
         )
     if generator["arch"] == "paper" and generator["loss"] == "bce":
-        out.append("Generator. The paper's architecture and loss." + trained)
-    else:
-        out.append(
-            f"Generator. Not the paper's network but architecture “{generator['arch']}” with loss "
-            f"“{generator['loss']}”, which learns faster for the compute at hand." + trained
-        )
+        return "Generator. The paper's architecture and loss." + trained
+    return (
+        f"Generator. Not the paper's network but architecture “{generator['arch']}” with loss "
+        f"“{generator['loss']}”, which learns faster for the compute at hand." + trained
+    )
+
+
+def _encoder(encoder: Results) -> str:
     taught = (
         f", part of which is taught to follow {len(set(encoder['physics']))} parameters" if encoder["physics"] else ""
     )
-    out.append(
+    return (
         "Encoder. SimSiam, as in the paper."
         if encoder["loss"] == "simsiam" and not taught
         else f"Encoder. Loss “{encoder['loss']}” instead of SimSiam, a narrower network{taught}. Where an embedding "
@@ -88,7 +108,10 @@ def differences(about: Results) -> list[str]:
         if taught
         else f"Encoder. Loss “{encoder['loss']}” instead of SimSiam, a narrower network."
     )
-    stages, papers = about["plan"]["stages"], model.get("papers_method")
+
+
+def _figures(stages: Sequence[str], papers: bool) -> list[str]:
+    out = []
     if "figure4" in stages:
         out.append(
             "Figure 4. Along the first two latent numbers, as in the paper."
@@ -104,18 +127,6 @@ def differences(about: Results) -> list[str]:
             else "Figure 6. The paper lets the latent vector wander freely. Here a mild penalty keeps it where the "
             "generator was trained, and a sample is inverted, not the whole archive."
         )
-    out.append(
-        "Search. By the embedding alone, of single frames: not grouped by region and not ranked again, as in the paper."
-    )
-    out.append(
-        "Intervals. The paper gives none. Ours resample the matched regions, since frames of one region are not "
-        "independent. Networks trained anew would differ by more than that."
-    )
-    threads = about.get("threads", 1)
-    out.append(
-        f"Compute. The paper names no hardware. This report was made on {threads} CPU core{'s' * (threads != 1)}; on "
-        "what and for how long the networks were trained is in their model card."
-    )
     return out
 
 

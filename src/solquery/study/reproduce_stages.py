@@ -10,11 +10,11 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from ..aliases import Document, Entries
 from ..io import write_atomically
 
 __all__ = ["StageResult", "Stages", "digest", "source_digest"]
@@ -22,7 +22,7 @@ __all__ = ["StageResult", "Stages", "digest", "source_digest"]
 _PART = ".part"
 
 
-def digest(document: Any) -> str:
+def digest(document: object) -> str:
     """SHA-256 of anything that JSON can hold, whatever the order of its keys; NaN is refused with ValueError."""
     text = json.dumps(document, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
@@ -41,7 +41,7 @@ class StageResult:
     """
 
     name: str
-    result: dict[str, Any]
+    result: Document
     folder: Path
     skipped: bool
     changed: tuple[str, ...] = ()
@@ -54,7 +54,7 @@ class Stages:
         self.folder = Path(out) / "stages"
         self.folder.mkdir(parents=True, exist_ok=True)
 
-    def _read(self, name: str) -> dict[str, Any] | None:
+    def _read(self, name: str) -> Document | None:
         try:
             record = json.loads((self.folder / f"{name}.json").read_text(encoding="utf-8"))
         except (FileNotFoundError, ValueError):
@@ -62,16 +62,14 @@ class Stages:
         whole = isinstance(record, dict) and {"key", "inputs", "result", "folder", "files"} <= record.keys()
         return record if whole else None
 
-    def _complete(self, record: Mapping[str, Any]) -> bool:
+    def _complete(self, record: Entries) -> bool:
         place = self.folder / record["folder"]
         return all(
             (place / name).is_file() and hashlib.sha256((place / name).read_bytes()).hexdigest() == wanted
             for name, wanted in record["files"].items()
         )
 
-    def run(
-        self, name: str, inputs: Mapping[str, Any], work: Callable[[Path], dict[str, Any]], again: bool = False
-    ) -> StageResult:
+    def run(self, name: str, inputs: Entries, work: Callable[[Path], Document], again: bool = False) -> StageResult:
         """Do a stage, unless it was done with these inputs and all its files are as it left them.
 
         Parameters

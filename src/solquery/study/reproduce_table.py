@@ -7,10 +7,12 @@ another archive of as many regions would have given, not what more frames of the
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
+from ..aliases import Document
+from ..serialise import finite
 from .retrieval import PAPER, correlate
 
 __all__ = ["bootstrap", "comparison"]
@@ -25,7 +27,7 @@ def _pearson(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def bootstrap(
-    a: Any, b: Any, groups: Any, resamples: int = 1_000, seed: int = 0, level: float = 0.95
+    a: ArrayLike, b: ArrayLike, groups: ArrayLike, resamples: int = 1_000, seed: int = 0, level: float = 0.95
 ) -> dict[str, tuple[float, float]]:
     """Intervals of the Pearson and Spearman correlation of two samples, whole groups being drawn with replacement.
 
@@ -46,9 +48,9 @@ def bootstrap(
     """
     from scipy.stats import rankdata
 
-    a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
-    known = np.isfinite(a) & np.isfinite(b)
-    a, b, owner = a[known], b[known], np.asarray(groups)[known]
+    one, other = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
+    known = np.isfinite(one) & np.isfinite(other)
+    one, other, owner = one[known], other[known], np.asarray(groups)[known]
     unknown = dict.fromkeys(_STATISTICS, (float("nan"), float("nan")))
     names, place = np.unique(owner, return_inverse=True)
     if len(names) < 2:
@@ -58,8 +60,8 @@ def bootstrap(
     drawn: dict[str, list[float]] = {name: [] for name in _STATISTICS}
     for _ in range(resamples):
         rows = np.concatenate([members[k] for k in rng.integers(len(names), size=len(names))])
-        drawn["pearson"].append(_pearson(a[rows], b[rows]))
-        drawn["spearman"].append(_pearson(rankdata(a[rows]), rankdata(b[rows])))
+        drawn["pearson"].append(_pearson(one[rows], other[rows]))
+        drawn["spearman"].append(_pearson(rankdata(one[rows]), rankdata(other[rows])))
     tails = (50.0 * (1.0 - level), 50.0 * (1.0 + level))
     out = {}
     for name, values in drawn.items():
@@ -76,7 +78,7 @@ def comparison(
     data: str,
     resamples: int = 1_000,
     seed: int = 0,
-) -> list[dict[str, Any]]:
+) -> list[Document]:
     """One row per number that the paper gives for its retrieval: what it says, what came out here, the difference.
 
     Parameters
@@ -99,8 +101,8 @@ def comparison(
         intervals = bootstrap(queries[name], matches[name], regions, resamples, seed)
         known = np.isfinite(queries[name]) & np.isfinite(matches[name])
         for statistic, paper in zip(_STATISTICS, stated, strict=True):
-            ours = _number(found[statistic])
-            low, high = (_number(v) for v in intervals[statistic])
+            ours = finite(found[statistic])
+            low, high = (finite(v) for v in intervals[statistic])
             rows.append(
                 {
                     "parameter": name,
@@ -116,7 +118,3 @@ def comparison(
                 }
             )
     return rows
-
-
-def _number(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None

@@ -10,8 +10,8 @@ import dataclasses
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from ..aliases import Document
 from ..archive.samples import sample_patches
 from ..archive.store import Archive
 from ..config import Preset
@@ -125,8 +125,8 @@ def trained_model(
     data = archive.prepared_memmap(preset)[1]
     device = "cuda" if torch.cuda.is_available() else "cpu"
 
-    def counting(what: str) -> Callable[[dict[str, Any]], None]:
-        def step(entry: dict[str, Any]) -> None:
+    def counting(what: str) -> Callable[[Document], None]:
+        def step(entry: Document) -> None:
             total = entry.get("of_images") or plan.images or 0
             tell(f"{what}, {int(entry['images']):,} images", entry["images"] / total if total else 0.0)
 

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 
+from ..aliases import Document
 from ..encoder import embed
 from ..physics import measure_on_grid
 from ..search import (
@@ -61,7 +63,7 @@ _CHUNK = 200
 _JUDGED = 48
 
 
-def correlate(a: Any, b: Any) -> dict[str, float | int]:
+def correlate(a: ArrayLike, b: ArrayLike) -> dict[str, float | int]:
     """Pearson and Spearman correlation of two samples (N,), with the number of pairs used and dropped.
 
     Pairs in which either value is NaN are dropped. Both correlations are NaN with fewer than three pairs, or where
@@ -69,15 +71,15 @@ def correlate(a: Any, b: Any) -> dict[str, float | int]:
     """
     from scipy.stats import pearsonr, spearmanr
 
-    a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
-    if a.shape != b.shape or a.ndim != 1:
-        raise ValueError(f"two samples of one length are needed, got shapes {a.shape} and {b.shape}")
-    known = np.isfinite(a) & np.isfinite(b)
-    a, b = a[known], b[known]
+    one, other = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
+    if one.shape != other.shape or one.ndim != 1:
+        raise ValueError(f"two samples of one length are needed, got shapes {one.shape} and {other.shape}")
+    known = np.isfinite(one) & np.isfinite(other)
+    one, other = one[known], other[known]
     out: dict[str, float | int] = {"pearson": float("nan"), "spearman": float("nan")}
-    if len(a) >= 3 and np.ptp(a) > 0 and np.ptp(b) > 0:
-        out = {"pearson": float(pearsonr(a, b)[0]), "spearman": float(spearmanr(a, b)[0])}
-    return {**out, "pairs": len(a), "dropped": int((~known).sum())}
+    if len(one) >= 3 and np.ptp(one) > 0 and np.ptp(other) > 0:
+        out = {"pearson": float(pearsonr(one, other)[0]), "spearman": float(spearmanr(one, other)[0])}
+    return {**out, "pairs": len(one), "dropped": int((~known).sum())}
 
 
 @dataclass(frozen=True)
@@ -135,7 +137,7 @@ class RetrievalStudy:
             for method in self.best
         }
 
-    def summary(self) -> dict[str, Any]:
+    def summary(self) -> Document:
         """What ``solquery study retrieval --json`` prints."""
         found = self.best["ssl"][self.best["ssl"] >= 0]
         return {
@@ -295,6 +297,6 @@ def retrieval_study(
     queries: int = 1_000,
     seed: int = 0,
     progress: Progress | None = None,
-) -> dict[str, Any]:
+) -> Document:
     """`run_retrieval`, summarised: correlations by method and parameter, visual similarity, and counts."""
     return run_retrieval(archive, model, queries, seed, progress).summary()

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..aliases import Document
 from ..encoder import embed
 from ..search import load_index
 from .recall import copies, same_region
@@ -29,9 +30,9 @@ COMPARED = 12
 _TITLES = {"ssl": "embedding", "hybrid": "hybrid", "euclidean": "Euclidean", "mahalanobis": "Mahalanobis"}
 
 
-def correlations_of(found: RetrievalStudy, resamples: int = 1_000) -> dict[str, dict[str, dict[str, Any]]]:
+def correlations_of(found: RetrievalStudy, resamples: int = 1_000) -> dict[str, dict[str, Document]]:
     """Method to parameter to Pearson and Spearman with 95 % intervals, regions of the matches being resampled."""
-    out: dict[str, dict[str, dict[str, Any]]] = {}
+    out: dict[str, dict[str, Document]] = {}
     for method in METHODS:
         best = found.best[method]
         regions = np.where(best >= 0, found.regions[best], "")
@@ -39,13 +40,13 @@ def correlations_of(found: RetrievalStudy, resamples: int = 1_000) -> dict[str, 
         for name in PARAMETERS:
             matched = found.matched(method, name)
             intervals = bootstrap(found.queries[name], matched, regions, resamples, found.seed)
-            entry: dict[str, Any] = dict(correlate(found.queries[name], matched))
+            entry: Document = dict(correlate(found.queries[name], matched))
             entry |= {f"{statistic}_interval": list(interval) for statistic, interval in intervals.items()}
             out[method][name] = entry
     return out
 
 
-def similarity_of(found: RetrievalStudy) -> dict[str, Any]:
+def similarity_of(found: RetrievalStudy) -> Document:
     """Medians of the visual similarity with intervals, and paired differences: the gain over the table searches."""
     # each query is a group of its own: they are drawn one by one
     groups = np.arange(found.judged)
@@ -82,7 +83,7 @@ def study_retrieval(
     changed: int = 200,
     seed: int = 0,
     progress: Progress | None = None,
-) -> tuple[dict[str, Any], RetrievalStudy]:
+) -> tuple[Document, RetrievalStudy]:
     """Correlations, visual similarity, and what search finds of what it should.
 
     Parameters

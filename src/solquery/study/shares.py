@@ -5,15 +5,19 @@ Frames of one region are near copies of each other; an interval that took them f
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
+from numpy.typing import ArrayLike
 
 __all__ = ["difference_of", "interval_of", "share_of"]
 
 
 def interval_of(
-    values: Any, groups: Any, statistic: str = "mean", resamples: int = 1_000, seed: int = 0, level: float = 0.95
+    values: ArrayLike,
+    groups: ArrayLike,
+    statistic: str = "mean",
+    resamples: int = 1_000,
+    seed: int = 0,
+    level: float = 0.95,
 ) -> tuple[float, float] | None:
     """Bootstrap interval of the mean or the median of values (N,) that belong to groups (N,).
 
@@ -43,7 +47,7 @@ def interval_of(
     return float(low), float(high)
 
 
-def share_of(hits: Any, groups: Any, seed: int = 0) -> dict[str, float | None]:
+def share_of(hits: ArrayLike, groups: ArrayLike, seed: int = 0) -> dict[str, float | None]:
     """``share`` of truth values (N,) with the interval ``low`` to ``high``; all None where there are none."""
     hits = np.asarray(hits, bool)
     if not len(hits):
@@ -53,7 +57,7 @@ def share_of(hits: Any, groups: Any, seed: int = 0) -> dict[str, float | None]:
     return {"share": float(hits.mean()), "low": low, "high": high}
 
 
-def difference_of(a: Any, b: Any, groups: Any, seed: int = 0) -> dict[str, float | None]:
+def difference_of(a: ArrayLike, b: ArrayLike, groups: ArrayLike, seed: int = 0) -> dict[str, float | None]:
     """Mean of the paired differences a - b (N,), and its interval."""
     gap = np.asarray(a, np.float64) - np.asarray(b, np.float64)
     interval = interval_of(gap, groups, seed=seed)

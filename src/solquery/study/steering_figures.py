@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
+from ..aliases import Document
 from ..physics import measure
+from ..serialise import finite
 from ..steering import latent_traversal, measure_latents, render
 from ..steering.editing import directions_of
 from ..steering.projection import plane_axes, project
@@ -31,26 +32,23 @@ def _drawn(model: Model, n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Latents (n, D) from the prior and their patches (n, H, W) in gauss."""
     source = torch.Generator().manual_seed(seed)
     z = torch.randn(n, int(model.generator.latent_dim), generator=source)
-    return z.numpy(), model.preset.to_gauss(render(model.generator, z, model.preset.shape)[:, 0]).numpy()
+    made = model.preset.to_gauss(render(model.generator, z, model.preset.shape)[:, 0])
+    return z.numpy(), np.asarray(made)
 
 
-def _number(value: Any) -> float | None:
-    return float(value) if math.isfinite(float(value)) else None
-
-
-def parameters_figure(model: Model, n: int = 60, seed: int = 0) -> tuple[Figure, dict[str, Any]]:
+def parameters_figure(model: Model, n: int = 60, seed: int = 0) -> tuple[Figure, Document]:
     """Masks and centroids of n generated patches; the one with much of everything is taken apart (paper, Fig. 3)."""
     _, gauss = _drawn(model, n, seed)
     values = {k: v.numpy() for k, v in measure(gauss, model.preset.scale_mm, _WATCHED).items()}
     rank = sum(np.nan_to_num(v).argsort().argsort() for v in values.values())
     shown = int(np.argmax(rank))
-    numbers = {"patches": n, "shown": shown, "values": {name: _number(v[shown]) for name, v in values.items()}}
+    numbers = {"patches": n, "shown": shown, "values": {name: finite(v[shown]) for name, v in values.items()}}
     return figure_parameters(gauss, shown), numbers
 
 
 def plane_figure(
     model: Model, name: str, n: int = 1000, seed: int = 0, axes: tuple[int, int] | str | None = None
-) -> tuple[Figure, dict[str, Any]]:
+) -> tuple[Figure, Document]:
     """Patches on the plane in which the boundary of a parameter is a line (paper, Fig. 4).
 
     `axes` are the latent numbers that span it, from 0, or "best" for the two that weigh most in the normal. None: the
@@ -72,7 +70,7 @@ def plane_figure(
     return figure_plane(flat, gauss, directions.position(z, name), name), numbers
 
 
-def strips_figure(model: Model, name: str, hold: tuple[str, ...] = (), seed: int = 0) -> tuple[Figure, dict[str, Any]]:
+def strips_figure(model: Model, name: str, hold: tuple[str, ...] = (), seed: int = 0) -> tuple[Figure, Document]:
     """A patch in the middle of the population, moved along a direction alone and with others held (paper, Fig. 5)."""
     model = model.on_grid()
     directions = directions_of(model)
@@ -89,6 +87,6 @@ def strips_figure(model: Model, name: str, hold: tuple[str, ...] = (), seed: int
         one = latent_traversal(model, start, name, held, np.linspace(-_REACH, _REACH, _STEPS))
         percent = {k: np.asarray(directions.percentile(k, one.values[k])) for k in watched}
         drawn.append((one, model.preset.to_gauss(one.x[:, 0]), percent))
-        curves = {k: [_number(v) for v in one.values[k]] for k in watched}
+        curves = {k: [finite(v) for v in one.values[k]] for k in watched}
         rows.append({"hold": list(held), "eps": one.eps.tolist(), "values": curves})
     return figure_strips(drawn, physical=model.preset.physical), {"param": name, "strips": rows}

@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import warnings
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
+
+from ..protocols import Patches
 
 __all__ = ["COLLAPSED", "COLLAPSE_STEPS", "CollapseWarning", "Diversity", "diversity", "looking"]
 
@@ -62,7 +63,7 @@ def looking(*networks: nn.Module) -> Iterator[None]:
 class Diversity:
     """Follows the diversity of one run; warns when it is lost, once for each time it is lost."""
 
-    def __init__(self, data: Any, seed: int) -> None:
+    def __init__(self, data: Patches, seed: int) -> None:
         rows = np.sort(np.random.default_rng([seed, 64]).permutation(len(data))[:_PATCHES])
         self.real = torch.as_tensor(np.asarray(data[rows], np.float32))[:, None]
         self._warned = False

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+from ..aliases import Entries
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
 
 __all__ = ["Events"]
 
@@ -24,13 +29,13 @@ class Events:
     """
 
     def __init__(self, run: Path, images: int) -> None:
-        self._writer: Any = None
+        self._writer: SummaryWriter | None = None
         with contextlib.suppress(ImportError):
             from torch.utils.tensorboard import SummaryWriter
 
             self._writer = SummaryWriter(str(run / "events"), purge_step=images + 1 if images else None)
 
-    def line(self, entry: Mapping[str, Any]) -> None:
+    def line(self, entry: Entries) -> None:
         """The numbers of a line of statistics, against images shown."""
         self._write(
             lambda writer: [
@@ -49,7 +54,7 @@ class Events:
         self._write(lambda writer: writer.close())
         self._writer = None
 
-    def _write(self, act: Any) -> None:
+    def _write(self, act: Callable[[SummaryWriter], object]) -> None:
         # events are a convenience: a disk that is full stops the run at its checkpoint, with a message, and not here
         if self._writer is not None:
             try:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any
 
 from torch import nn
 
+from ..aliases import Document
 from .diversity import Diversity
 from .run_folder import RunFolder, TrainingError
 
@@ -49,7 +49,7 @@ class TrainingMonitor:
         minutes: float | None = None,
         checkpoint_seconds: float = 120.0,
         picture_steps: int = 500,
-        progress: Callable[[dict[str, Any]], None] | None = None,
+        progress: Callable[[Document], None] | None = None,
     ) -> None:
         self.folder, self.step, self.steps, self.per_epoch = folder, step, steps, per_epoch
         self.variety, self.minutes, self.progress = variety, minutes, progress
@@ -104,7 +104,7 @@ class TrainingMonitor:
             self._saved = time.monotonic()
         return due
 
-    def line(self, network: nn.Module, level: int | None, **more: Any) -> None:
+    def line(self, network: nn.Module, level: int | None, **more: object) -> None:
         """One line of statistics: means since the last one, images a second, time left, now and then the diversity."""
         folder, batch = self.folder, self.folder.config.batch
         spent = max(time.monotonic() - self._began, 1e-9)

@@ -14,31 +14,27 @@ import pickle
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import IO
 
 import numpy as np
 import torch
 from safetensors.torch import save
 from torch import nn
 
+from ..aliases import Document
 from ..config import GeneratorConfig, with_current_names
 from ..errors import SolqueryError
 from ..io import write_atomically
 from ..model_files import is_model, manifest_of
+from ..protocols import Patches
 from .diversity import looking
 from .events import Events
 from .process_group import ProcessGroup
 
 __all__ = [
-    "RunFolder",
-    "TrainingError",
-    "batch_order",
-    "begun_from",
-    "export_weights",
-    "sheet_of",
-    "trim_stats",
+    "RunFolder", "TrainingError", "batch_order", "begun_from", "export_weights", "sheet_of", "trim_stats",
     "write_then_rename",
-]
+]  # fmt: skip
 
 #: snapshots of the weights are kept at multiples of so many steps, later of twice, four times … as many
 KEEP_STEPS = 256
@@ -72,7 +68,7 @@ def _no_room(path: Path, error: OSError) -> TrainingError:
     )
 
 
-def begun_from(start: str | Path, kind: str = "generator") -> dict[str, Any]:
+def begun_from(start: str | Path, kind: str = "generator") -> Document:
     """Where the weights at `start` (a run, its checkpoint, a model) come from, and how many images they have seen.
 
     ``{"from": name, "images": count}``, with the images of the runs that they began with in turn; no ``images`` where
@@ -129,7 +125,7 @@ def sheet_of(network: nn.Module, level: int | None, device: torch.device) -> np.
     return np.round((np.clip(sheet / 0.8, -1, 1) + 1) * 127.5).astype(np.uint8)
 
 
-def _fingerprint(data: Any) -> str:
+def _fingerprint(data: Patches) -> str:
     """Of shape and 16 patches spread over the data: enough to notice that a run goes on with other data."""
     digest = hashlib.sha256(repr((len(data), *data[0].shape)).encode())
     for i in np.linspace(0, len(data) - 1, 16).astype(int):
@@ -137,7 +133,7 @@ def _fingerprint(data: Any) -> str:
     return digest.hexdigest()[:16]
 
 
-def _finite(state: Any) -> bool:
+def _finite(state: object) -> bool:
     """Whether every number in a nest of dictionaries and lists of tensors is finite."""
     if isinstance(state, torch.Tensor):
         return not state.is_floating_point() or bool(torch.isfinite(state).all())
@@ -158,14 +154,14 @@ class RunFolder:
         config: GeneratorConfig,
         shape: tuple[int, int],
         seed: int,
-        data: Any,
+        data: Patches,
         team: ProcessGroup | None = None,
-        provenance: dict[str, Any] | None = None,
+        provenance: Document | None = None,
     ) -> None:
         self.path, self.config, self.team = Path(run), config, team or ProcessGroup()
         self.checkpoint = self.path / "checkpoints" / "last.pt"
         self.stats = self.path / "stats.jsonl"
-        self._lock: Any = None
+        self._lock: IO[str] | None = None
         self._events: Events | None = None
         count = len(data)
         if count < config.batch:
@@ -195,7 +191,7 @@ class RunFolder:
                 write_then_rename(self.path / "config.json", (json.dumps(self._settings, indent=2) + "\n").encode())
         return self
 
-    def __exit__(self, *_: Any) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._events is not None:
             self._events.close()
         if self._lock is not None:
@@ -250,9 +246,9 @@ class RunFolder:
             for kept, new in zip(average.parameters(), network.parameters(), strict=True):
                 kept.lerp_(new, 1 - keep)
 
-    def resume(self, held: dict[str, Any], random: torch.Generator, device: torch.device) -> dict[str, Any]:
+    def resume(self, held: Document, random: torch.Generator, device: torch.device) -> Document:
         """Load the last checkpoint, if any, into everything in `held`; `step` and what else was saved by name."""
-        noted: dict[str, Any] = {"step": 0}
+        noted: Document = {"step": 0}
         if self.checkpoint.exists():
             try:
                 packed = torch.load(self.checkpoint, weights_only=True, map_location=device)
@@ -273,7 +269,7 @@ class RunFolder:
         self.team.wait()  # all have read before one writes
         return noted
 
-    def save(self, held: dict[str, Any], random: torch.Generator, step: int, **noted: Any) -> None:
+    def save(self, held: Document, random: torch.Generator, step: int, **noted: object) -> None:
         """Write a checkpoint of everything in `held`, unless it holds numbers that are not finite."""
         if not self.team.leads:
             return
@@ -298,7 +294,7 @@ class RunFolder:
             f"(--learning-rate {lower:g}) or raise r1, in a new run folder, and see that the patches are finite"
         )
 
-    def line(self, values: dict[str, float], step: int, *, report: Callable | None, **more: Any) -> None:
+    def line(self, values: dict[str, float], step: int, *, report: Callable | None, **more: object) -> None:
         """One line of statistics, and the same to whoever watches."""
         if not self.team.leads:
             return

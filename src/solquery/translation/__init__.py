@@ -20,20 +20,9 @@ if TYPE_CHECKING:
     from .pairs import Pair, pairs_of_archive, pairs_of_table
 
 __all__ = [
-    "KINDS",
-    "Kind",
-    "Pair",
-    "Translation",
-    "TranslationError",
-    "fit_translation",
-    "mdi_like",
-    "pairs_of_archive",
-    "pairs_of_table",
-    "saturated",
-    "shipped_translations",
-    "translate",
-    "with_missing_block",
-]
+    "KINDS", "Kind", "Pair", "Translation", "TranslationError", "fit_translation", "mdi_like", "pairs_of_archive",
+    "pairs_of_table", "saturated", "shipped_translations", "translate", "with_missing_block",
+]  # fmt: skip
 
 __getattr__, __dir__ = lazily(
     __name__,

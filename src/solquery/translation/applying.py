@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..aliases import Document
 from ..patch import Patch
 from ..sharp.as_patch import as_patch
 from ..sharp.header import RSUN_MM
@@ -42,7 +43,7 @@ def translation_of(what: Translation | str | Path) -> Translation:
     return Translation.load(what)
 
 
-def translate(what: Any, translation: Translation | str | Path, *, model: Model | None = None) -> Patch:
+def translate(what: object, translation: Translation | str | Path, *, model: Model | None = None) -> Patch:
     """The patch that a map makes of one.
 
     Parameters
@@ -88,13 +89,13 @@ def translate(what: Any, translation: Translation | str | Path, *, model: Model 
         raise TranslationError(f"{patch.file or patch.id}: no pixel is {what_is}; there is nothing to mend")
     field = np.where(one.valid, found.fields([one], model)[0], np.nan)
     error = found.error.get(found.method, {})
-    record: dict[str, Any] = {
+    record: Document = {
         "name": found.name, "kind": kind.name, "method": found.method, "of": patch.id, "of_source": patch.source,
         "error": error, "model": found.model, **found.provenance,
     }  # fmt: skip
     if kind.where == "saturated":
         record["saturated_at_gauss"] = saturation_level(patch)
-    cards: dict[str, Any] = {
+    cards: Document = {
         "TRANSLAT": found.name,
         "TRMETHOD": found.method,
         "TRFROM": patch.id,

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..aliases import Document
 from .filters import features
 from .grid import Seen, seen, values_on, view_window, whole_window
 from .kinds import KINDS, Kind, TranslationError
@@ -200,7 +201,7 @@ def fit_methods(
     folds = {region: k % min(_FOLDS, len(regions)) for k, region in enumerate(regions)}
     error = {"nothing": scores(samples, [left_as_is(kind, s.one) for s in samples])}
     drawn, z = _drawn(model, samples, tell) if model is not None and tried != ["filters"] else (None, None)
-    fitted: dict[str, Any] = {}
+    fitted: Document = {}
     for one in tried:
         tell(f"fitting {one}")
         if one.startswith("filters"):
@@ -245,7 +246,7 @@ def _refuse(samples: list[Sample], regions: list[str]) -> None:
 
 def _fit_filters(
     kind: Kind, samples: list[Sample], folds: dict[str, int], drawn: np.ndarray | None
-) -> tuple[dict[str, float], dict[str, Any]]:
+) -> tuple[dict[str, float], Document]:
     """Errors on regions left out, and the names and weights of all."""
     sums: dict[int, dict[bool, _Sums]] = {}
     names: tuple[str, ...] = ()
@@ -302,7 +303,7 @@ def _drawn(model: Model, samples: list[Sample], tell: Callable[[str], None]) -> 
 def _fit_latent(
     method: str, kind: Kind, samples: list[Sample], folds: dict[str, int], model: Model, drawn: np.ndarray,
     z: np.ndarray,
-) -> tuple[dict[str, float], dict[str, Any]]:  # fmt: skip
+) -> tuple[dict[str, float], Document]:  # fmt: skip
     """Errors on regions left out, and the arrays of all pairs."""
     from .latent import render_gauss
 

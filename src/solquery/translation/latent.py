@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -15,6 +15,8 @@ from .grid import Seen
 from .kinds import TranslationError
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from ..protocols import Model
 
 __all__ = ["drawn_for", "guess", "render_gauss"]
@@ -34,7 +36,7 @@ def guess(model: Model, fields: np.ndarray) -> np.ndarray:
 
 def render_gauss(model: Model, z: np.ndarray) -> np.ndarray:
     """(N, H, W) G that the generator draws for latents (N, D)."""
-    made: Any = render(model.generator, torch.from_numpy(np.asarray(z, np.float32)), model.preset.shape)
+    made: Tensor = render(model.generator, torch.from_numpy(np.asarray(z, np.float32)), model.preset.shape)
     return np.asarray(model.preset.to_gauss(made[:, 0].numpy()), np.float32)
 
 

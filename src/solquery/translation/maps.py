@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..aliases import Document
 from ..io import first_line, write_atomically
 from .filters import features, interpolated
 from .grid import Seen
@@ -60,8 +61,8 @@ class Translation:
     weights: np.ndarray = field(default_factory=lambda: np.zeros(0))
     latent: dict[str, np.ndarray] = field(default_factory=dict)
     error: dict[str, dict[str, float]] = field(default_factory=dict)
-    provenance: dict[str, Any] = field(default_factory=dict)
-    model: dict[str, Any] | None = None
+    provenance: Document = field(default_factory=dict)
+    model: Document | None = None
 
     def __repr__(self) -> str:
         told = f"{self.kind.given} to {self.kind.wanted}, {self.method}, {self.scale_mm[1]:.3g} Mm per pixel"

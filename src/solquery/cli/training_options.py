@@ -1,0 +1,94 @@
+"""Options of the verbs that train."""
+
+from __future__ import annotations
+
+import enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+class Invariance(enum.StrEnum):
+    """What the two views of a patch may differ in."""
+
+    shift = "shift"
+    zoom = "zoom"
+    rotation = "rotation"
+    flip = "flip"
+
+
+PresetName = Annotated[str, typer.Option(help="Named settings: physical, paper, quick or tiny.")]
+ArchiveOption = Annotated[str | None, typer.Option("--archive", help="Archive to train on.")]
+Where = Annotated[str | None, typer.Option(help="SQL condition: which patches of the archive.")]
+Data = Annotated[Path | None, typer.Option(help="Prepared patches instead: .npy (N, H, W) in preset units.")]
+Run = Annotated[Path | None, typer.Option(help="Run folder; one that holds this run is gone on with.")]
+Images = Annotated[int | None, typer.Option(min=1, help="Images shown in all, instead of the preset's plan.")]
+Epochs = Annotated[int | None, typer.Option(min=1, help="Passes over the data, instead of the preset's plan.")]
+Minutes = Annotated[float | None, typer.Option(min=0.0, help="Stop this call after so long; the plan stays.")]
+Until = Annotated[int | None, typer.Option(min=1, help="Stop this call at so many images; the plan stays.")]
+Seed = Annotated[int, typer.Option(min=0, help="The same seed gives the same run on a CPU.")]
+Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1 …; auto takes a GPU where there is one.")]
+Devices = Annotated[int, typer.Option(min=1, help="Processes that share every batch, one for each GPU (or CPU core).")]
+Precision = Annotated[str | None, typer.Option(help="fp32 or bf16, instead of the preset's.")]
+Rate = Annotated[float | None, typer.Option("--learning-rate", help="Instead of the preset's.")]
+Shared = Annotated[
+    bool | None,
+    typer.Option("--shared-batch/--own-batches", help="One generated batch for both steps of an iteration: faster."),
+]
+Loss = Annotated[
+    str | None, typer.Option(help="simsiam (the paper's), contrastive, vicreg or barlow; else the preset's.")
+]
+Without = Annotated[
+    list[Invariance] | None,
+    typer.Option("--without", help="An invariance to leave out, for matches exact in it; may be repeated."),
+]
+Start = Annotated[Path | None, typer.Option(help="Model, or run of the same networks: the weights to begin with.")]
+WarmupImages = Annotated[
+    int | None,
+    typer.Option(
+        "--discriminator-warmup",
+        "--judge-first",
+        min=0,
+        help="First images, from which the new discriminator beside a model learns alone.",
+    ),
+]
+DecayImages = Annotated[
+    int | None,
+    typer.Option("--decay-images", "--cool", min=0, help="Last images: the learning rate falls to a tenth (vae-gan)."),
+]
+Seen = Annotated[
+    str | None, typer.Option("--encoder", help="Model, or run of an encoder, that is shown what is drawn (vae-gan).")
+]
+RealWeight = Annotated[
+    float | None,
+    typer.Option(min=0.0, max=0.99, help="Share of each batch that is real, where the archive has simulated ones too."),
+]
+LeaveOutHarps = Annotated[
+    list[str] | None,
+    typer.Option("--leave-out-harps", help="HARP numbers, as 377,1449, whose real patches the training must not see."),
+]
+Adapt = Annotated[
+    bool,
+    typer.Option(
+        "--adapt",
+        help="Adapt --start RUN to few real patches: half of each batch real, discriminator augmented and its first "
+        "layers frozen, small steps (vae-gan).",
+    ),
+]
+LinearLayers = Annotated[
+    int | None,
+    typer.Option(
+        min=1, max=2, help="Linear layers of the paper's discriminator: 2 as in its code, or 1 as in its text."
+    ),
+]
+HeldOut = Annotated[
+    str | None,
+    typer.Option(help="Archive of other regions: the discriminator is asked about these too after each epoch (bce)."),
+]
+HeldOutWhere = Annotated[
+    str | None, typer.Option(help="SQL condition: which patches of --held-out, or of --archive without it.")
+]
+PictureEvery = Annotated[int, typer.Option(min=1, help="Steps between pictures of the same 36 latents.")]
+Dry = Annotated[bool, typer.Option("--dry-run", help="Print the resolved configuration and stop.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]

@@ -1,0 +1,106 @@
+"""The discriminator of a VAE-GAN and the terms of its losses; see `vaegan`."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from ..training.process_group import ProcessGroup
+from .inference import InferenceNetwork
+from .levels import levels_of, seed_shape
+from .pyramid import compress, expand, haar_split
+
+__all__ = ["PatchDiscriminator", "divergence", "pairwise", "read_latents", "reconstruction", "unlikeness"]
+
+#: block means at which reconstructions are compared, by blocks a side of each cell of the coarsest feature map (8 to 32
+#: blocks a side of a square), and the standard deviation (preset units) allowed there
+TOLERANCE = {2: 0.03, 4: 0.05, 8: 0.2}
+#: the same for block means of the compressed field, where the network counts as much as the spots
+TOLERANCE_COMPRESSED = {4: 0.16, 8: 0.5}
+
+
+class PatchDiscriminator(nn.Module):
+    """Compressed images (N, 1, H, W) to logits: a map, one for each patch of the image, and one for the whole.
+
+    It is given the compressed field, so that the gradient penalty bears on relative changes: in gauss it would forbid
+    the discriminator to look at the faint parts at all.
+    """
+
+    def __init__(self, shape: tuple[int, int], width: int = 64) -> None:
+        super().__init__()
+        rows, columns = seed_shape(shape)
+        w = [3 * width // 4, 3 * width // 2, 2 * width]
+        self.fine = nn.Sequential(
+            nn.Conv2d(8, w[0], 3, padding=1), nn.LeakyReLU(0.2),
+            nn.Conv2d(w[0], w[1], 4, stride=2, padding=1), nn.LeakyReLU(0.2),
+            nn.Conv2d(w[1], w[2], 4, stride=2, padding=1), nn.LeakyReLU(0.2),
+        )  # fmt: skip
+        self.local = nn.Conv2d(w[2], 1, 3, padding=1)
+        coarse: list[nn.Module] = []
+        for _ in range(levels_of(shape) - 2):
+            coarse += [nn.Conv2d(w[2], w[2], 4, stride=2, padding=1), nn.LeakyReLU(0.2)]
+        self.whole = nn.Sequential(*coarse, nn.Flatten(), nn.Linear(w[2] * rows * columns, 1))
+
+    def forward(self, u: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return self.judge(self.features(u))
+
+    def features(self, u: torch.Tensor) -> torch.Tensor:
+        """(N, C, H / 8, W / 8): what is seen of the field, with its strong part compressed and as it is."""
+        return self.fine(torch.cat([haar_split(4.0 * u), haar_split(4.0 * expand(u))], dim=1))
+
+    def judge(self, features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Logits of features."""
+        return self.local(features).float(), self.whole(features).float()
+
+
+def _block_errors(made: torch.Tensor, real: torch.Tensor, cell: int, blocks: int) -> torch.Tensor | None:
+    """(N,) summed squared differences of block means, `blocks` a side in each cell of `cell` pixels; None if finer."""
+    if cell < blocks:
+        return None
+    step = cell // blocks
+    return (F.avg_pool2d(made, step) - F.avg_pool2d(real, step)).square().sum((1, 2, 3))
+
+
+def reconstruction(made: torch.Tensor, real: torch.Tensor, cells: tuple[int, int]) -> torch.Tensor:
+    """Negative log-likelihood in nats (less constants) of block means, averaged over the batch.
+
+    `cells` are the rows and columns of the coarsest feature map.
+    """
+    cell = made.shape[-1] // cells[1]
+    total = made.new_zeros(())
+    # strong regions may be missed by more: a tolerance in proportion, or they alone would be learned
+    level = F.avg_pool2d(real, cell // 4).square().mean((1, 2, 3)).sqrt() if cell >= 4 else None
+    strength = (level / 0.05).clamp(0.6, 5.0) if level is not None else torch.ones(len(real), device=real.device)
+    for blocks, tolerance in TOLERANCE.items():
+        error = _block_errors(made, real, cell, blocks)
+        if error is not None:
+            total = total + (error / strength**2).mean() / (2 * tolerance**2)
+    made, real = compress(made), compress(real)
+    for blocks, tolerance in TOLERANCE_COMPRESSED.items():
+        error = _block_errors(made, real, cell, blocks)
+        if error is not None:
+            total = total + error.mean() / (2 * tolerance**2)
+    return total
+
+
+def unlikeness(made: torch.Tensor, real: torch.Tensor, cells: tuple[int, int], team: ProcessGroup) -> torch.Tensor:
+    """Squared difference of features averaged over the cells of the coarsest map, in units of the real ones' square."""
+    a, b = (F.adaptive_avg_pool2d(x.float(), cells) for x in (made, real))
+    return (a - b).square().mean() / team.mean(b.square().mean()).clamp_min(1e-8)
+
+
+def divergence(mean: torch.Tensor, log_variance: torch.Tensor) -> torch.Tensor:
+    """KL(q || N(0, 1)) in nats, averaged over the batch."""
+    return 0.5 * (mean.square() + log_variance.exp() - 1.0 - log_variance).sum(1).mean()
+
+
+def pairwise(one: tuple[torch.Tensor, ...], other: tuple[torch.Tensor, ...]) -> torch.Tensor:
+    """Relativistic pairing (Jolicoeur-Martineau 2019, arXiv:1807.00734): `one` should look more real than `other`."""
+    return sum(F.softplus(b - a).mean() for a, b in zip(one, other, strict=True))
+
+
+def read_latents(inference: InferenceNetwork, x: torch.Tensor) -> torch.Tensor:
+    """Mean of q(z | x) with a gradient to `x` but none to the network, which is to judge and not to comply."""
+    weights = {name: value.detach() for name, value in inference.named_parameters()}
+    return torch.func.functional_call(inference, weights, (x,))[0]

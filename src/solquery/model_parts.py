@@ -1,0 +1,136 @@
+"""The networks and the directions of a model, made from its files; see `solquery.Model.load`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .aliases import Document
+from .config import Preset
+from .io import first_line
+from .lazy import deferred
+from .model_files import ModelError, fill, is_model, read_files, read_manifest
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    from .steering.directions import Directions
+else:
+    torch = deferred("torch")
+
+__all__ = [
+    "NAME", "SHIPPED", "built", "in_use", "load_directions", "load_encoder", "name_to_store", "plugged", "sibling",
+]  # fmt: skip
+
+SHIPPED = Path(__file__).parent / "models"
+#: what the name of a model is made of
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+
+
+def plugged(encoder: object) -> bool:
+    """Whether an encoder is the user's own."""
+    from .encoder.plugged import PluggedEncoder
+
+    return isinstance(encoder, PluggedEncoder)
+
+
+def in_use(encoder: nn.Module) -> nn.Module:
+    """In evaluation mode; one of this package in the layout that makes it quick, one of the user's as it is."""
+    encoder.eval()
+    return encoder if plugged(encoder) else encoder.to(memory_format=torch.channels_last)
+
+
+def name_to_store(model: str, encoder: nn.Module, encoder_from: str | None) -> str:
+    """Name by which a loaded model finds its encoder in a plug-in again."""
+    if not encoder.registered:
+        raise ModelError(
+            f"model {model!r} embeds with {encoder.name!r}, which no name finds again; register it "
+            "(solquery.register_encoder) and take it by that name"
+        )
+    if encoder_from is not None:
+        raise ModelError(f"the encoder of {model!r} is a plug-in's and in no other model; save without encoder_from")
+    return str(encoder.name)
+
+
+def _load_registered(folder: Path, record: Document, preset: Preset) -> nn.Module:
+    """The encoder that a model names; ModelError where no plug-in registers it, or another one by its name."""
+    from .encoder.plugged import EncoderError
+    from .encoder.registry import registered_encoder
+
+    name = record["registered"]
+    try:
+        encoder = registered_encoder(name, preset)
+    except EncoderError as error:
+        raise ModelError(f"{folder} embeds with a plug-in: {error}") from None
+    if encoder.identity() != record.get("weights"):
+        raise ModelError(
+            f"{folder} was saved with another encoder {name!r} than the one registered now (its code or weights "
+            "changed); restore the plug-in, or save the model again with `with_encoder`"
+        )
+    return encoder
+
+
+def sibling(folder: Path, name: str) -> Path:
+    """Folder of the model `name` that lies beside `folder`, or that ships with the package."""
+    if isinstance(name, str) and NAME.fullmatch(name):
+        for place in (folder.parent / name, SHIPPED / name):
+            if is_model(place) and place.absolute() != folder.absolute():
+                return place
+    raise ModelError(f"{folder} shares the encoder of model {name!r}, which is neither beside it nor shipped; add it")
+
+
+def built(build: Callable[..., nn.Module], *arguments: object, where: Path) -> nn.Module:
+    """A network that gets its weights afterwards; the global random state stays as it was."""
+    try:
+        with torch.random.fork_rng(devices=[]):
+            return build(*arguments)
+    except (ValueError, RuntimeError) as error:
+        raise ModelError(f"{where}: its network cannot be built: {first_line(error)}") from None
+
+
+def load_encoder(folder: Path, record: Document | None, preset: Preset, files: dict[str, bytes]) -> nn.Module | None:
+    if not record:
+        return None
+    if "registered" in record:
+        return _load_registered(folder, record, preset)
+    data, source = files.get("encoder.safetensors"), folder
+    if "from" in record:
+        source = sibling(folder, record["from"])
+        theirs = read_manifest(source)
+        if (theirs.get("encoder") or {}).get("weights") != record.get("weights"):
+            raise ModelError(f"{folder} needs another encoder than the one {source} holds; restore or train both again")
+        data = read_files(source, theirs).get("encoder.safetensors")
+
+    from .encoder.networks import build_encoder
+
+    encoder = built(build_encoder, preset.encoder, where=folder)
+    fill(encoder, data, source / "encoder.safetensors")
+    return encoder
+
+
+def load_directions(
+    folder: Path, record: Document | None, files: dict[str, bytes], latent_dim: int, physical: bool
+) -> Directions | None:
+    if not record:
+        return None
+    from safetensors import SafetensorError
+    from safetensors.numpy import load as unpack
+
+    from .steering.directions import Directions
+
+    path = folder / "directions.safetensors"
+    try:
+        arrays: dict[str, np.ndarray] = unpack(files[path.name])
+        directions = Directions.from_tensors(record["names"], arrays, physical)
+    except (KeyError, ValueError, SafetensorError) as error:
+        raise ModelError(f"{path} does not hold directions: {first_line(error)}; fit them again") from None
+    if directions.latent_dim != latent_dim:
+        raise ModelError(
+            f"{path} has {directions.latent_dim} latent numbers, the generator {latent_dim}; fit them again"
+        )
+    return directions
