@@ -14,7 +14,7 @@ PACKAGE = Path(solquery.__file__).parent
 #: from the bottom up: each imports those before it; a module of a package may stand lower than the rest of it
 LAYERS = (
     "errors", "aliases", "lazy", "numba_cache", "io", "serialise", "grey", "notebook", "config", "protocols",
-    "model_files", "plugins",
+    "eight_bits", "model_files", "plugins",
     "sharp.unreadable", "sharp.identity", "sharp.wcs_header", "sharp.header", "sharp.cards",
     "patch", "physics", "sharp", "measuring", "simulator", "archive", "jsoc",
     "training", "generator", "encoder", "steering", "translation", "farside", "search", "model_parts", "model",

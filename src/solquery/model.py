@@ -272,15 +272,17 @@ class Model:
         from safetensors.numpy import save as pack_arrays
         from safetensors.torch import save as pack
 
+        from .eight_bits import packed
+
         folder = Path(folder).absolute()
         if folder.exists() and not (folder.is_dir() and (is_model(folder) or not any(folder.iterdir()))):
             raise ModelError(f"{folder} is no model and not empty; nothing was written, choose another folder")
-        contents = {"generator.safetensors": pack(stored_state(self.generator))}
+        contents = {"generator.safetensors": pack(packed(stored_state(self.generator)))}
         encoder = self._encoder_record(folder, encoder_from)
         if encoder is not None and not {"from", "registered"} & set(encoder):
-            contents["encoder.safetensors"] = pack(stored_state(self.encoder))
+            contents["encoder.safetensors"] = pack(packed(stored_state(self.encoder)))
         if self.inference is not None:
-            contents["inference.safetensors"] = pack(stored_state(self.inference))
+            contents["inference.safetensors"] = pack(packed(stored_state(self.inference)))
         directions = None
         if self._directions is not None:
             contents["directions.safetensors"] = pack_arrays(self._directions.tensors())

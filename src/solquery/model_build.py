@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import dataclasses
 import json
 from collections.abc import Callable
@@ -30,6 +31,7 @@ def build_model(
     latents: int = 10_000,
     seed: int = 0,
     directions: bool = True,
+    eight_bits: bool = False,
     progress: Callable[[str], None] = lambda text: None,
 ) -> Model:
     """Put a trained generator and encoder into a model, with directions fitted to them; `Model.save` keeps it.
@@ -49,6 +51,8 @@ def build_model(
         Of the look-up table that the directions are fitted to.
     directions
         Whether to fit them.
+    eight_bits
+        Whether to round the weights of the encoder to eight bits, which halves its file.
     progress
         Called with what is done.
 
@@ -61,6 +65,7 @@ def build_model(
     --------
     ``build_model("mine", "runs/generator", "runs/encoder", preset="tiny").save("models/mine")``
     """
+    from .eight_bits import round_weights
     from .generator.inference import load_inference
     from .generator.training import load_run
 
@@ -79,6 +84,10 @@ def build_model(
     encoder_config, encoder_network = base.encoder, None
     if encoder is not None:
         encoder_config, encoder_network, provenance["encoder"] = _encoder(encoder)
+        if eight_bits:
+            encoder_network = copy.deepcopy(encoder_network)  # it may be that of another model
+            round_weights(encoder_network)
+            provenance["encoder"] = {**provenance["encoder"], "weights": "rounded to eight bits"}
     full = dataclasses.replace(base, generator=config, encoder=encoder_config)
     inference = load_inference(generator, config, (shape[0], shape[1]))
     model = Model(name, full, network, encoder_network, None, {"provenance": provenance}, inference)

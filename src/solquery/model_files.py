@@ -191,10 +191,12 @@ def fill(module: nn.Module, data: bytes | None, path: Path) -> None:
     from safetensors import SafetensorError
     from safetensors.torch import load as unpack
 
+    from .eight_bits import unpacked
+
     if data is None:
         raise ModelError(f"{path.parent} lacks {path.name}; restore the model or train it again")
     try:
-        stored = unpack(data)
+        stored = unpacked(unpack(data))
     except SafetensorError as error:
         raise ModelError(f"{path} is no safetensors file: {first_line(error)}") from None
     wanted = module.state_dict()

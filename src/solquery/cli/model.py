@@ -39,6 +39,9 @@ def build(
     n: Annotated[int, typer.Option("-n", min=100, help="Latents for the directions.")] = 10_000,
     seed: Seed = 0,
     directions: Annotated[bool, typer.Option(help="Fit directions as well.")] = True,
+    eight_bits: Annotated[
+        bool, typer.Option("--eight-bits", help="Round the encoder's weights to eight bits: half the file.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Put a trained generator and encoder, with directions fitted to them, into a model."""
@@ -46,9 +49,10 @@ def build(
 
     with Reporter("fitting directions") as report:
         model = build_model(
-            name, generator, encoder, preset=preset, latents=n, seed=seed, directions=directions, progress=report
-        )
-    shared = None if encoder is None else _shared(encoder, out)
+            name, generator, encoder, preset=preset, latents=n, seed=seed, directions=directions,
+            eight_bits=eight_bits, progress=report,
+        )  # fmt: skip
+    shared = None if encoder is None or eight_bits else _shared(encoder, out)
     model.save(out, encoder_from=shared)
     _built(model, out, shared, json)
 
