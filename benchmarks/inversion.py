@@ -1,6 +1,6 @@
 """Inversion against the plain way, in one run: error and time for each image, and how many generated patches are found.
 
-    python benchmarks/inversion.py --model quick --patches 100 --plain 2
+    python benchmarks/inversion.py --model paper --patches 100 --plain 2
 
 The plain way is the paper's as far as it is told: SGD with momentum 0.9 and learning rate 0.01 on the mean squared
 error, ten random starts of 1,000 steps, one image at a time, gradients cleared at each step. It is run on `--plain` of

@@ -1,6 +1,6 @@
 """What holding by local directions leaves: TUF led with R held, and PSEP with polarity and R held.
 
-    python benchmarks/leaks.py --model quick --latents 24
+    python benchmarks/leaks.py --model paper --latents 24
 
 Each latent is led by 1.5 spreads forth and back; the change of what is held is set against its own spread (half the
 distance between the 16th and 84th percentile of generated patches), beside what it changes by when nothing is held.

@@ -1,6 +1,6 @@
 """Targets of TUF, PSEP and R drawn jointly inside the 5th to 95th percentile box: how well and how fast they are met.
 
-    python benchmarks/targets.py --model quick --targets 200 --answers 8
+    python benchmarks/targets.py --model paper --targets 200 --answers 8
 
 Beside the seconds it prints the work, which does not depend on what else the machine does: patches made and measured,
 with slopes found through the generator counted as five.

@@ -26,7 +26,6 @@ NEEDED = (
     "solquery/py.typed",
     "solquery/models/physical/model.json",
     "solquery/models/paper/model.json",
-    "solquery/models/quick/model.json",
     "solquery/app/page/index.html",
     "solquery/samples/sharp-856-20110915T052400-magnetogram.fits",
 )

@@ -22,7 +22,7 @@ $solquery train choose "$runs/paper-gan" --by "${CHOICE:-paper}" --json > "$out/
 
 # generator, encoder and linear support vector machines: latents drawn, measured, labelled by the median (section 4)
 $solquery model build --preset "$preset" --name paper --generator "$runs/paper-gan" --encoder "$runs/paper-simsiam" \
-    -n "$latents" --out "$out/model" --json > "$out/build.json"
+    -n "$latents" --eight-bits --out "$out/model" --json > "$out/build.json"
 # regression beside the machines, areas under the curves, how far a step stays within the prior: into the same model
 $solquery directions fit "$out/model" -n "$latents" --out "$out/model" --json > "$out/directions.json"
 $solquery entanglement "$out/model" -n 24 --json > "$out/entanglement.json"

@@ -36,7 +36,7 @@ def test_no_large_file_is_committed():
 def test_a_large_file_is_noticed_and_weights_that_ship_are_not():
     sizes = {
         "docs/movie.mp4": 2_000_000,
-        "src/solquery/models/quick/encoder.safetensors": 9_000_000,
+        "src/solquery/models/paper/encoder.safetensors": 9_000_000,
         "README.md": 9_000,
     }
     assert too_large(sizes) == ["docs/movie.mp4"]

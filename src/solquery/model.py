@@ -185,7 +185,7 @@ class Model:
 
         Examples
         --------
-        >>> model = Model.load("quick").with_encoder(lambda x: x[:, 0, ::16, ::16].flatten(1))
+        >>> model = Model.load("paper").with_encoder(lambda x: x[:, 0, ::16, ::16].flatten(1))
         >>> model.encoder(torch.zeros(2, 1, *model.preset.shape)).shape
         torch.Size([2, 64])
         """
@@ -219,7 +219,7 @@ class Model:
 
         Examples
         --------
-        >>> model = Model.load("quick")
+        >>> model = Model.load("paper")
         >>> x = np.zeros(model.preset.shape, np.float32)
         >>> {name: float(value[0]) for name, value in model.measure(x, "tuf").items()}
         {'tuf': 0.0}

@@ -50,7 +50,7 @@ def test_what_is_no_map_or_no_constraint_is_one_line(frame, tmp_path):
     assert "has both polarities" in failure(*command) and "--degrade" in failure(*command)
     assert "no constraint 'sepsep'" in failure(*command, "--degrade", "--set", "sepsep=3")
     assert "is no constraint" in failure(*command, "--degrade", "--set", "tuf")
-    assert "has no scale" in failure(*command, "--degrade", "--model", "quick")
+    assert "has no scale" in failure(*command, "--degrade", "--model", "paper")
     assert not (tmp_path / "out").exists()
 
 

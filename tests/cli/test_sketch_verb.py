@@ -39,7 +39,7 @@ def test_a_sketch_is_drawn_and_searched_with(sketch, tmp_path):
 
 def test_bad_sketches_are_one_line_and_write_nothing(sketch, tmp_path):
     command = ("sketch", sketch, "--out", tmp_path / "out")
-    assert "has no scale" in failure(*command, "--model", "quick")
+    assert "has no scale" in failure(*command, "--model", "paper")
     sketch.write_text('[{"sign": "+", "flux": 1e22, "size": 20, "x": 0, "y": 0}]')
     assert "of both signs" in failure(*command)
     sketch.write_text("no drawing")

@@ -78,7 +78,7 @@ class TestCards:
             assert (cards.CARDS / "notes" / f"{folder.parent.name}.md").exists(), folder.parent.name
 
     def test_a_card_carries_the_numbers_of_its_model(self, cards):
-        document = json.loads((cards.MODELS / "quick" / "model.json").read_text())
+        document = json.loads((cards.MODELS / "paper" / "model.json").read_text())
         document["metrics"]["direction_accuracy"]["tuf"] = 0.1234
         document["preset"]["scale_mm"] = [1.5, 1.5]
         text = cards.card(document, "")

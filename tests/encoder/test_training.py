@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import json
+import math
 import time
 import warnings
 
@@ -16,7 +17,7 @@ from started import processes
 from solquery.config import AugmentConfig, EncoderConfig
 from solquery.encoder.augment import augment, seeded_generator
 from solquery.encoder.losses import LOSSES, contrastive, negative_cosine
-from solquery.encoder.networks import build_encoder
+from solquery.encoder.networks import build_encoder, build_predictor
 from solquery.encoder.supervision import supervision_loss
 from solquery.encoder.training import (
     CollapseWarning,
@@ -176,6 +177,35 @@ def test_what_is_no_run_is_refused(tmp_path, data):
     (tmp_path / "checkpoints" / "last.pt").unlink()
     with pytest.raises(EncoderRunError, match="no checkpoint yet"):
         export_encoder(tmp_path)
+
+
+def test_the_prediction_head_learns_at_its_own_constant_rate(data, tmp_path):
+    """The encoder's rate falls to nothing over the plan, the head's stays (Chen & He 2020, table 1)."""
+    still = {}
+    for name, rate in (("slow", 1e-9), ("fast", 10.0)):
+        cfg = dataclasses.replace(CFG, learning_rate=1e-4, prediction_rate=rate, momentum=0.0, images=4 * CFG.batch)
+        train_encoder(cfg, data, tmp_path / name, device="cpu", seed=3)
+        state = torch.load(tmp_path / name / "checkpoints" / "last.pt", weights_only=False)
+        groups = state["optimizer"]["param_groups"]
+        assert groups[1]["lr"] == pytest.approx(1e-4 * rate)
+        assert groups[0]["lr"] == pytest.approx(1e-4 * 0.5 * (1 + math.cos(0.75 * math.pi)))
+        fresh = build_predictor(cfg, 3).state_dict()["layers.3.weight"]
+        still[name] = float((state["predictor"]["layers.3.weight"] - fresh).abs().max())
+    assert still["slow"] < 1e-9 < still["fast"]
+    with pytest.raises(ValueError, match="prediction_rate must be positive"):
+        dataclasses.replace(CFG, prediction_rate=0.0)
+
+
+def test_weights_of_a_run_on_coarser_pixels_begin_one_on_all(data, tmp_path):
+    """The convolutions are the same: a first part of a training may be shown means of pixels."""
+    coarse = dataclasses.replace(CFG, downsample=2, images=2 * CFG.batch)
+    train_encoder(coarse, data, tmp_path / "coarse", device="cpu", seed=3)
+    full = dataclasses.replace(CFG, learning_rate=1e-12, images=CFG.batch)
+    train_encoder(full, data, tmp_path / "full", device="cpu", seed=4, start=tmp_path / "coarse")
+    a, b = (load_encoder(tmp_path / name) for name in ("coarse", "full"))
+    assert (a.downsample, b.downsample) == (2, 1)
+    for (name, one), two in zip(a.named_parameters(), b.parameters(), strict=True):
+        torch.testing.assert_close(one, two, rtol=0, atol=1e-6, msg=name)
 
 
 def test_equal_patches_are_reported_as_a_collapse(tmp_path):

@@ -25,7 +25,7 @@ from solquery.search.verbs import explain
 
 @pytest.fixture(scope="module")
 def models():
-    return Model.load("quick")
+    return Model.load("paper")
 
 
 @pytest.fixture(scope="module")

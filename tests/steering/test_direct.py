@@ -141,7 +141,7 @@ def test_a_latent_of_another_model_or_without_numbers_is_refused():
         decode_latent(encode_latent(np.full(100, np.nan)), 100)
 
 
-@pytest.mark.parametrize("name", ["physical", "quick", "paper"])
+@pytest.mark.parametrize("name", ["physical", "paper"])
 def test_whatever_has_a_slider_can_be_steered(name):
     """The page has one for each direction: none may answer that it has none."""
     shipped = Model.load(name)

@@ -195,9 +195,9 @@ def test_draws_meet_the_laws_and_differ(model):
 
 def test_the_command_line_refuses_laws_on_a_stretching_model(tmp_path):
     out = tmp_path / "out"
-    assert "preset physical" in failure("generate", "--model", "quick", "--hale", "anti", "--out", out)
+    assert "preset physical" in failure("generate", "--model", "paper", "--hale", "anti", "--out", out)
     assert "holds no class direction" in failure(
-        "generate", "--model", "quick", "--class-direction", __file__, "--out", out
+        "generate", "--model", "paper", "--class-direction", __file__, "--out", out
     )
     assert not out.exists()
 

@@ -81,7 +81,7 @@ def search(
     --------
     >>> import tempfile
     >>> from solquery import Archive, Model, embed_archive, sample_patches, search
-    >>> archive, model = Archive.create(tempfile.mkdtemp() + "/archive"), Model.load("quick")
+    >>> archive, model = Archive.create(tempfile.mkdtemp() + "/archive"), Model.load("paper")
     >>> _ = archive.add(sample_patches()), embed_archive(archive, model)
     >>> patch = sample_patches()[0]
     >>> search(archive, model, patch, k=3)[0].id == patch.id

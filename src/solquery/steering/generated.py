@@ -60,9 +60,9 @@ class Generated:
         Examples
         --------
         >>> from solquery import Model, generate
-        >>> patch = generate(Model.load("quick"), {"tuf": "1e22 Mx"})[0].to_patch()
+        >>> patch = generate(Model.load(), {"tuf": "1e22 Mx"})[0].to_patch()
         >>> patch.source, patch.field.shape
-        ('generated', (128, 128))
+        ('generated', (96, 192))
         """
         if self.origin is None:
             raise SteeringError("this image does not say which model made it, and so in which units it is")
