@@ -75,6 +75,17 @@ def test_images_that_the_weights_had_seen_before_the_last_run_are_told(study):
         assert told in line
 
 
+def test_how_the_encoder_differs_from_the_papers_is_told(study):
+    _, _, results, _, _ = study
+    for more, told in (
+        ({}, "SimSiam, as in the paper."),
+        ({"downsample": 2, "prediction_rate": 10.0}, "means of 2 × 2 pixels and its prediction head learned at 10"),
+    ):
+        about = {**results, "model": {**results["model"], "encoder": {"loss": "simsiam", "physics": [], **more}}}
+        (line,) = [line for line in differences(about) if line.startswith("Encoder.")]
+        assert told in line
+
+
 def test_the_report_holds_all_and_loads_nothing(study):
     _, out, results, _, _ = study
     text = (out / "report.html").read_text()

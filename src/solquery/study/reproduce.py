@@ -258,7 +258,12 @@ def _about(study: Study) -> Document:
                 "loss": preset.generator.loss,
                 "weights": sum(p.numel() for p in study.model.generator.parameters()),
             },
-            "encoder": {"loss": preset.encoder.loss, "physics": list(preset.encoder.physics)},
+            "encoder": {
+                "loss": preset.encoder.loss,
+                "physics": list(preset.encoder.physics),
+                "downsample": preset.encoder.downsample,
+                "prediction_rate": preset.encoder.prediction_rate,
+            },
             "provenance": study.model.metadata.get("provenance", {}),
         },
         "plan": dataclasses.asdict(study.plan),

@@ -96,14 +96,22 @@ def _generator(generator: Results, origin: Results) -> str:
     )
 
 
+def _unlike_the_paper(encoder: Results) -> str:
+    """How its SimSiam differs; results of before have none of these settings."""
+    pixels, rate = encoder.get("downsample", 1), encoder.get("prediction_rate", 1.0)
+    told = [f"it looks at means of {pixels} × {pixels} pixels"] if pixels > 1 else []
+    told += [f"its prediction head learned at {rate:g} times the rate"] if rate != 1 else []
+    return f", but {' and '.join(told)}" if told else ""
+
+
 def _encoder(encoder: Results) -> str:
     taught = (
         f", part of which is taught to follow {len(set(encoder['physics']))} parameters" if encoder["physics"] else ""
     )
+    if encoder["loss"] == "simsiam" and not taught:
+        return "Encoder. SimSiam, as in the paper" + _unlike_the_paper(encoder) + "."
     return (
-        "Encoder. SimSiam, as in the paper."
-        if encoder["loss"] == "simsiam" and not taught
-        else f"Encoder. Loss “{encoder['loss']}” instead of SimSiam, a narrower network{taught}. Where an embedding "
+        f"Encoder. Loss “{encoder['loss']}” instead of SimSiam, a narrower network{taught}. Where an embedding "
         "was taught a parameter, its correlation is higher by design."
         if taught
         else f"Encoder. Loss “{encoder['loss']}” instead of SimSiam, a narrower network."
