@@ -123,4 +123,5 @@ def test_a_dot_of_the_cloud_is_chosen_by_keyboard(opened):
     assert re.search(r"TUF \d.* Mx, PSEP \d.* Mm", said)
     page.keyboard.press("Enter")
     until(page, "document.getElementById('kind').textContent !== 'generated'")
-    assert f"id={said.partition(':')[0]}" in page.url
+    region = re.match(r"(SIM [\d-]+|HARP \d+), ", said)[1]
+    until(page, "region => document.getElementById('title').textContent.startsWith(region)", region)

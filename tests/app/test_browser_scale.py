@@ -40,7 +40,7 @@ def test_an_observation_has_its_measured_values_with_their_errors(opened):
     name = re.search(r"id=([\w-]+)", page.url)[1]
     record = page.evaluate("id => fetch('/api/patch/' + id).then((r) => r.json())", name)
     worth = page.inner_text("[data-name=tuf] .worth")
-    digits = float(re.search(r"observed ([\d.]+)×10²² ±", worth).group(1))
+    digits = float(re.search(r"observed \(([\d.]+) ± [\d.]+\)×10²²", worth).group(1))
     assert digits * 1e22 == pytest.approx(record["parameters"]["tuf"]["value"], rel=5e-3)
     page.click("[data-name=tuf] .symbol")
     told = page.inner_text("#about-param")

@@ -22,6 +22,7 @@ __all__ = ["Asked", "Part", "understand"]
 #: half the width of the box that a place stands for, in degrees
 _AROUND_DEG = 5.0
 _MONTHS = {name.lower(): k for k, name in enumerate(calendar.month_abbr) if name}
+_RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 _NUMBER = r"[-+−]?\d+(?:[.,]\d+)?(?:\s?[×x*]\s?10\^?[-+]?\d+|[eE][-+]?\d+)?"
 
 #: what people call a parameter
@@ -196,6 +197,13 @@ def _named(directions: Directions) -> dict[str, str]:
     return out | called
 
 
+def _written(value: float) -> str:
+    """Four digits at most, with a power of ten as people write it: 3×10²²."""
+    text = f"{value:.4g}"
+    mantissa, _, exponent = text.partition("e")
+    return f"{mantissa}×10{str(int(exponent)).translate(_RAISED)}" if exponent else text
+
+
 def _set(asked: Asked, directions: Directions, text: str, name: str, number: str, unit: str) -> Part:
     """A number for a parameter, in its unit or one of the same kind."""
     own = directions.unit(name)
@@ -207,7 +215,7 @@ def _set(asked: Asked, directions: Directions, text: str, name: str, number: str
             return Part(text, "unknown", f"{get_parameter(name).title} is in {own or 'no unit'}")
         value *= times if given != physical else 1.0
     asked.set[name] = value
-    return Part(text, "number", f"{get_parameter(name).title} {value:.4g} {own}".strip())
+    return Part(text, "number", f"{get_parameter(name).title} {_written(value)} {own}".strip())
 
 
 def _number_part(asked: Asked, directions: Directions, text: str) -> tuple[Part, int] | None:

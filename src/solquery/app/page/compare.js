@@ -1,7 +1,7 @@
 // Two patches side by side, blinked, or differenced; always both on the model's grid, with one range of colours.
 
 import { draw } from "./field.js";
-import { byId, make, number, quantity, unit } from "./format.js";
+import { byId, leading, make, number, quantity, unit } from "./format.js";
 import { marks } from "./marks.js";
 import { valuesOf } from "./numbers.js";
 import { patchOf } from "./matches.js";
@@ -92,11 +92,11 @@ export class Compare {
     const row = (name) => {
       const about = this.parameters[name], u = unit(about.unit), gap = b.got[name] - a.got[name];
       const grid = [a, b].map((one) => (about.native && one.grid?.[name] && one.grid[name].value !== null && !about.binary ? quantity(one.grid[name]) : ""));
-      return make("tr", {}, make("th", { scope: "row" }, about.title), ...[a, b].map((one, k) => make("td", {}, number(one.got[name]), grid[k] && byId("compare-grid").checked ? make("small", {}, grid[k]) : null)),
-        make("td", {}, number(gap)), make("td", { class: "muted" }, u));
+      return make("tr", {}, make("th", { scope: "row" }, about.title, u ? make("span", { class: "muted" }, `, ${u}`) : null), ...[a, b].map((one, k) => make("td", {}, about.binary ? leading(one.got[name]) : number(one.got[name]), grid[k] && byId("compare-grid").checked ? make("small", {}, grid[k]) : null)),
+        make("td", {}, about.binary ? (gap ? "other" : "the same") : `${gap > 0 ? "+" : ""}${number(gap)}`));
     };
     byId("compare-table").replaceChildren(
-      make("thead", {}, make("tr", {}, ...[byId("compare-grid").checked ? "at native scale; below: on the grid" : "at native scale", "A", "B", "B − A", ""].map((text) => make("th", { scope: "col" }, text)))),
+      make("thead", {}, make("tr", {}, ...[byId("compare-grid").checked ? "at native scale; below: on the grid" : "at native scale", "A", "B", "B − A"].map((text) => make("th", { scope: "col" }, text)))),
       make("tbody", {}, ...Object.keys(this.parameters).map(row)));
   }
 }

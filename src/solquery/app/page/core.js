@@ -55,7 +55,7 @@ export function title() {
 export const MADE = () => `drawn by the network of model ${app.health.model.name}`;
 
 /** When and where an observation was made. */
-export const seenAt = (r) => [when(r), place(r.latitude_deg, r.longitude_deg), Number.isFinite(r.mu ?? NaN) ? `μ ${r.mu.toFixed(2)}` : ""].filter(Boolean).join(" · ");
+export const seenAt = (r) => [when(r), place(r.latitude_deg, r.longitude_deg), Number.isFinite(r.mu ?? NaN) ? `μ\u00a0${r.mu.toFixed(2)}` : ""].filter(Boolean).join(" · ");
 
 function verdict() {
   const { now, state } = app, q = state.query;

@@ -46,17 +46,29 @@ export function image(field, limit, palette, stretch = "linear") {
   return canvas;
 }
 
-const THRESHOLD = 150, REACH = 3, EDGE = 100, AROUND = 0.05, LEAST = 0.25;
+const THRESHOLD = 150, REACH = 3, EDGE = 100, AROUND = 0.06, LEAST = 0.25;
+/** Share of the smoothed flux that may lie beyond each side of a crop: the network and noise far from a region. */
+const BEYOND = 0.03;
 
-/** The part of a field around what is strong in it, of the field's own shape and as a field of its own, with the pixel at which it begins; the whole where nothing is. */
+/** The first and the last place between which all but BEYOND at each end of some amounts lie. */
+function middle(amounts) {
+  const least = BEYOND * amounts.reduce((a, b) => a + b, 0);
+  let from = 0, to = amounts.length - 1;
+  for (let sum = amounts[from]; sum < least; sum += amounts[from]) from++;
+  for (let sum = amounts[to]; sum < least; sum += amounts[to]) to--;
+  return [from, to];
+}
+
+/** The part of a field around where its flux lies, smoothed, of the field's own shape and as a field of its own, with the pixel at which it begins; the whole where nothing is. */
 export function cropped(field) {
   const { data, h, w } = field;
-  let x0 = w, x1 = -1, y0 = h, y1 = -1;
+  const smooth = blurred(field), across = new Float64Array(w), up = new Float64Array(h);
   for (let y = 0; y < h; y++) for (let x = 0; x < w; x++) {
-    if (!(Math.abs(data[y * w + x]) > EDGE)) continue;
-    x0 = Math.min(x0, x); x1 = Math.max(x1, x); y0 = Math.min(y0, y); y1 = Math.max(y1, y);
+    const size = Math.abs(smooth[y * w + x]);
+    if (size > EDGE) { across[x] += size; up[y] += size; }
   }
-  if (x1 < 0) return field;
+  if (!across.some(Boolean)) return field;
+  const [x0, x1] = middle(across), [y0, y1] = middle(up);
   // as a share of the field, the same across and up: the picture keeps its shape
   const share = Math.min(1, Math.max(LEAST, (x1 - x0 + 1) / w + 2 * AROUND, (y1 - y0 + 1) / h + 2 * AROUND));
   const wide = Math.round(share * w), high = Math.round(share * h);

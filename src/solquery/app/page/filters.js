@@ -1,6 +1,6 @@
 // The form of the filters: from the state into the fields and back.
 
-import { byId, make, number, parse, unit } from "./format.js";
+import { byId, make, parse, short, unit } from "./format.js";
 
 const NUMBERS = { "f-lat0": ["lat", 0], "f-lat1": ["lat", 1], "f-lon0": ["lon", 0], "f-lon1": ["lon", 1] };
 
@@ -77,7 +77,7 @@ export class FilterForm {
     byId("f-active").replaceChildren(...named, ...limits.map(([name, [low, high], kind]) => {
       const about = this.parameters[name], u = `${unit((kind === "grid" ? about?.unit : about?.native_unit) ?? "")}${kind === "grid" ? " on the grid" : ""}`;
       const symbol = about?.symbol ?? name;
-      const text = `${low === null ? `${symbol} ≤ ${number(high)}` : high === null ? `${symbol} ≥ ${number(low)}` : `${symbol} ${number(low)} to ${number(high)}`} ${u}`;
+      const text = `${low === null ? `${symbol} ≤ ${short(high)}` : high === null ? `${symbol} ≥ ${short(low)}` : `${symbol} ${short(low)} to ${short(high)}`} ${u}`;
       return chip(text, (st) => { delete st.filters[kind][name]; });
     }));
     const n = [f.region, f.noaa, f.quantity !== "any", f.lasso, f.since, f.until, f.mu !== "", f.lat.some((v) => v !== ""), f.lon.some((v) => v !== "")].filter(Boolean).length + Object.keys(f.parameters).length + Object.keys(f.grid).length;

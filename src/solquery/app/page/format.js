@@ -2,7 +2,7 @@
 
 const UP = { "-": "⁻", 0: "⁰", 1: "¹", 2: "²", 3: "³", 4: "⁴", 5: "⁵", 6: "⁶", 7: "⁷", 8: "⁸", 9: "⁹" };
 
-/** 940281 → "9.40×10⁵"; three significant digits. */
+/** 940281 → "9.40×10⁵", 57.03 → "57.0"; three significant digits, of whole numbers as many as they have. */
 export function number(value, digits = 3) {
   if (value === null || value === undefined || !Number.isFinite(value)) return "–";
   const size = Math.abs(value);
@@ -10,8 +10,12 @@ export function number(value, digits = 3) {
     const [mantissa, exponent] = value.toExponential(digits - 1).split("e");
     return `${mantissa.replace("-", "−")}×10${[...String(Number(exponent))].map((c) => UP[c]).join("")}`;
   }
-  return plain(value, digits).replace("-", "−");
+  const text = Number.isInteger(value) || size >= 10 ** digits ? plain(value, digits) : value.toPrecision(digits);
+  return (Number(text) === 0 ? "0" : text).replace("-", "−");
 }
+
+/** The same without zeros at its end, for the ticks of an axis and for limits that were chosen. */
+export const short = (value, digits = 3) => number(value, digits).replace(/^([^.×]*\.\d*?)0+(?=$|×)/, "$1").replace(/\.(?=$|×)/, "");
 
 /** For a box to type in: 940281 → "9.40e5". */
 export function typed(value, digits = 4) {
@@ -46,7 +50,19 @@ export function parse(text, wanted = "") {
 }
 
 export const unit = (text) => text.replace("Mm2", "Mm²").replace(" / ", "/").replace("deg", "°").replace("pix", "px");
-export const quantity = (entry) => (entry ? `${number(entry.value)} ${unit(entry.unit)}`.trim() : "–");
+/** A number as a text, with its unit: 17.3°, 53.3 Mm. */
+export const withUnit = (text, u) => (u === "°" ? `${text}°` : `${text} ${u}`.trim());
+export const quantity = (entry) => (entry ? withUnit(number(entry.value), Number.isFinite(entry.value ?? NaN) ? unit(entry.unit) : "") : "–");
+/** Of the sign that leads, in words. */
+export const leading = (value) => (value > 0 ? "positive" : value < 0 ? "negative" : "–");
+
+/** What a patch is called, by its id: HARP 750, 2011-08-03 22:36 TAI; the id of what is neither a SHARP nor simulated. */
+export function nameOf(id) {
+  const sharp = id.match(/^sharp-(\d+)-(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)/), made = id.match(/^sim-(\d+)-(\d+)-(\d+)$/);
+  if (sharp) return `HARP ${sharp[1]}, ${sharp[2]}-${sharp[3]}-${sharp[4]} ${sharp[5]}:${sharp[6]} TAI`;
+  return made ? `SIM ${made[1]}-${Number(made[2])}, frame ${Number(made[3]) + 1}` : id;
+}
+
 
 /** N16E54 of Stonyhurst latitude and longitude. */
 export function place(latitude, longitude) {

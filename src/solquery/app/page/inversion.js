@@ -1,7 +1,7 @@
 // The inversion of an observation or a sketch: a guess at once, states while it is refined, and what it says of itself.
 
 import { CLIENT, getPacked, postPacked, sendFile } from "./api.js";
-import { byId, make, number, quantity } from "./format.js";
+import { byId, leading, make, number, quantity } from "./format.js";
 
 const PAUSE = 300;
 export const STOPPED = "stopped: this is the closest so far";
@@ -45,7 +45,7 @@ export async function followed(begun, signal, shown) {
 /** What to say beside the picture, where the model cannot draw the region or is still at work. */
 export function said(found, stopped) {
   if (!found) return "";
-  if (found.verdict === "cannot draw") return `the model cannot draw this region: ${found.reason}`;
+  if (found.verdict === "cannot draw") return `the model cannot draw this region: ${found.reason.replace(/(\d)%/g, "$1 %")}`;
   if (found.error) return found.error;
   if (stopped || found.cancelled) return STOPPED;
   if (found.running) return `${STAGES[found.stage]}, ${Math.round((100 * found.done) / Math.max(1, found.total))} % …`;
@@ -62,11 +62,13 @@ export function table(found, about) {
   const rows = Object.entries(about).filter(([name]) => name in found.observed).map(([name, one]) => {
     const [observed, made, gap] = [found.observed[name], found.reconstructed[name], found.difference[name]];
     const share = observed.value && made.value !== null && !one.binary && one.unit !== "deg" && one.reach[0] >= 0 ? ` (${signed(100 * gap.value / observed.value, 2)} %)` : "";
-    return make("tr", {}, make("th", { scope: "row", title: one.title }, one.symbol), make("td", {}, quantity(observed)), make("td", {}, quantity(made)), make("td", {}, gap.value === null ? "–" : `${signed(gap.value)}${share}`));
+    const cell = (entry) => make("td", {}, one.binary ? leading(entry.value) : quantity(entry));
+    const apart = gap.value === null ? "–" : one.binary ? (gap.value ? "other" : "the same") : `${signed(gap.value)}${share}`;
+    return make("tr", {}, make("th", { scope: "row", title: one.title }, one.symbol), cell(observed), cell(made), make("td", {}, apart));
   });
   box.replaceChildren(make("details", open ? { open: "" } : {},
-    make("summary", {}, `The model's reconstruction explains ${shares[0]}, ${shares.at(-1)} of the power`),
-    make("p", { class: "small muted" }, `Share of the power explained when both are averaged over blocks: ${shares.join(", ")}.`),
+    make("summary", {}, `The model's reconstruction explains ${shares[0].replace(" at ", " of the power at ")}, ${shares.at(-1)}`),
+    make("p", { class: "small muted" }, `Share of the power explained when both are averaged over blocks: ${shares.join(", ")}. Below, observed is what the model's grid shows of the observation, told at native scale; what its own pixels give stands beside the sliders.`),
     make("table", { class: "small" },
       make("thead", {}, make("tr", {}, ...["", "observed", "reconstructed", "difference"].map((text) => make("th", { scope: "col" }, text)))),
       make("tbody", {}, ...rows))));

@@ -1,7 +1,7 @@
 // Keeping and judging: matches in named lists, and examples of what is wanted and what is not.
 
 import { cropped, draw } from "./field.js";
-import { byId, make } from "./format.js";
+import { byId, make, nameOf } from "./format.js";
 import { names } from "./marks.js";
 import { patchOf } from "./matches.js";
 
@@ -55,9 +55,9 @@ export class Kept {
       for (const button of box.children) button.setAttribute("aria-pressed", String(on[button.dataset.kind]));
       box.firstChild.textContent = on.star ? "★" : "☆";
     }
-    const chip = (id, text, title, away) => make("span", { class: "chip pair-" }, make("button", { type: "button", title: "Make it the query", onclick: () => this.use(id) }, text), make("button", { type: "button", "aria-label": `${title} ${id}`, title, onclick: away }, "✕"));
-    const judged = ["more", "less"].flatMap((way) => s[way].map((id) => chip(id, `${way} like ${id}`, "Take the example away", () => this.judge(id, way))));
-    const stars = this.ids.map((id) => chip(id, `★ ${id}`, "Take it from the list", () => this.star(id)));
+    const chip = (id, text, title, away) => make("span", { class: "chip pair-" }, make("button", { type: "button", title: "Make it the query", onclick: () => this.use(id) }, text), make("button", { type: "button", "aria-label": `${title}: ${nameOf(id)}`, title, onclick: away }, "✕"));
+    const judged = ["more", "less"].flatMap((way) => s[way].map((id) => chip(id, `${way} like ${nameOf(id)}`, "Take the example away", () => this.judge(id, way))));
+    const stars = this.ids.map((id) => chip(id, `★ ${nameOf(id)}`, "Take it from the list", () => this.star(id)));
     byId("judged").replaceChildren(...judged, ...stars);
     byId("keeping").hidden = !judged.length && !Object.keys(s.kept).length;
   }

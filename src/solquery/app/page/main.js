@@ -73,6 +73,7 @@ async function describe(text) {
   if (makes(asked)) {
     const body = { describe: asked.describe || null, set: { ...app.state.locks, ...asked.set } };
     app.sought_frames = null;
+    parts.time.hide();
     return make_({ ...body, seed: 0, nearest: true }, (s) => { Object.assign(s, { describe: text, goal: body, seed: 1, more: [], less: [] }); intoFilters(s.filters, asked); });
   }
   if (finds(asked)) return findFrames(text, asked);
@@ -233,9 +234,9 @@ function fileName() {
   return q.kind === "z" ? `generated-${q.z.slice(0, 8)}` : q.kind === "upload" ? (q.name || q.id).replace(/\.(fits|fz|gz)$/gi, "").replace(/\.fits$/i, "") : q.id;
 }
 
-/** On a phone the matches come before the maps. */
+/** Where there is no column for them, the matches come before the maps. */
 function arrangeMaps() {
-  const narrow = matchMedia("(max-width: 719px)");
+  const narrow = matchMedia("(max-width: 1239px)");
   const move = () => { if (narrow.matches) byId("found").after(byId("maps")); else byId("stage").append(byId("maps")); };
   narrow.addEventListener("change", move);
   move();

@@ -2,7 +2,7 @@
 
 import { getJson, latent } from "./api.js";
 import { brush, drawLasso } from "./brush.js";
-import { byId, number, quantity, unit } from "./format.js";
+import { byId, nameOf, number, quantity, short, unit } from "./format.js";
 import { compared } from "./numbers.js";
 import { Picking } from "./picking.js";
 
@@ -12,6 +12,16 @@ function ticks(low, high) {
   const rough = (high - low) / 6, ten = 10 ** Math.floor(Math.log10(rough));
   const step = ten * ([1, 2, 5, 10].find((n) => n * ten >= rough) ?? 10), out = [];
   for (let v = Math.ceil(low / step) * step; v <= high + 1e-9 * step; v += step) out.push(Math.abs(v) < 1e-9 * step ? 0 : v);
+  return out;
+}
+
+/** Ticks of an axis of logarithms, each [place, text]: whole powers of ten, with 2 and 5 between where these are few. */
+function powers(low, high) {
+  const out = [], parts = high - low > 2.5 ? [1] : [1, 2, 5];
+  for (let ten = Math.floor(low); ten <= high; ten++) for (const part of parts) {
+    const at = ten + Math.log10(part);
+    if (at >= low && at <= high) out.push([at, short(part * 10 ** ten, 1).replace(/^1×/, "")]);
+  }
   return out;
 }
 
@@ -29,7 +39,7 @@ const scaled = (label, ten) => {
 /** Axes over a box of data; gives the transform to the canvas. `dots` draws what stays while the query moves: its picture
     is kept as long as the box, the size and `data`, a text, are the same. */
 export class Plot {
-  constructor(canvas, [x0, x1], [y0, y1], labels, data, dots) {
+  constructor(canvas, [x0, x1], [y0, y1], labels, data, dots, logs = [false, false]) {
     const ratio = Math.max(1, window.devicePixelRatio || 1), width = canvas.clientWidth || 300, height = Math.round(width * 0.82);
     const key = [ratio, width, x0, x1, y0, y1, labels, data, document.documentElement.dataset.theme].join();
     canvas.width = width * ratio; canvas.height = height * ratio;
@@ -52,15 +62,16 @@ export class Plot {
     g.font = "11px system-ui, sans-serif";
     g.fillStyle = colour("--muted"); g.strokeStyle = colour("--line"); g.lineWidth = 1;
     g.textAlign = "center";
-    const tx = tens(x0, x1), ty = tens(y0, y1);
-    for (const v of ticks(x0, x1)) {
-      const text = number(v / tx, 3), half = g.measureText(text).width / 2;
+    const tx = logs[0] ? 1 : tens(x0, x1), ty = logs[1] ? 1 : tens(y0, y1);
+    const marks = (low, high, ten, log) => (log ? powers(low, high) : ticks(low, high).map((v) => [v, short(v / ten)]));
+    for (const [v, text] of marks(x0, x1, tx, logs[0])) {
+      const half = g.measureText(text).width / 2;
       this.line(this.x(v), top, this.x(v), bottom);
       g.fillText(text, Math.min(this.x(v), right + 6 - half), bottom + 13);
     }
     g.fillText(scaled(labels[0], tx), (left + right) / 2, height - 5);
     g.textAlign = "right";
-    for (const v of ticks(y0, y1)) { this.line(left, this.y(v), right, this.y(v)); g.fillText(number(v / ty, 3), left - 4, this.y(v) + 4); }
+    for (const [v, text] of marks(y0, y1, ty, logs[1])) { this.line(left, this.y(v), right, this.y(v)); g.fillText(text, left - 4, this.y(v) + 4); }
     g.save(); g.translate(10, (top + bottom) / 2); g.rotate(-Math.PI / 2); g.textAlign = "center"; g.fillText(scaled(labels[1], ty), 0, 0); g.restore();
     this.clip();
     dots(this);
@@ -172,14 +183,14 @@ export class Maps {
     this.bent = [0, 1].map((k) => this.log && (this.points?.values ?? []).every((v) => v[k] >= 0) && (this.points?.values ?? []).some((v) => v[k] > 0));
     const at = (v, k) => (this.bent[k] ? (v > 0 ? Math.log10(v) : NaN) : v), got = { [x]: at(known[x], 0), [y]: at(known[y], 1) };
     const values = (this.points?.values ?? []).map(([a, b]) => [at(a, 0), at(b, 1)]);
-    const label = (name, k) => `${this.parameters[name].title}${this.parameters[name].unit ? `, ${this.bent[k] ? "log₁₀ " : ""}${unit(this.parameters[name].unit)}` : ""}`;
+    const label = (name) => `${this.parameters[name].title}${this.parameters[name].unit ? `, ${unit(this.parameters[name].unit)}` : ""}`;
     const soft = colour("--simulated-dot"), real = colour("--real");
     this.spans = [span(values.map((v) => v[0]), [got[x]]), span(values.map((v) => v[1]), [got[y]])];
     this.shown = values;
-    const plot = (this.plot = new Plot(this.cloud, ...this.spans, [label(x, 0), label(y, 1)], `${x} ${y} ${values.length} ${this.bent}`, (p) => {
+    const plot = (this.plot = new Plot(this.cloud, ...this.spans, [label(x), label(y)], `${x} ${y} ${values.length} ${this.bent}`, (p) => {
       values.forEach(([a, b], k) => { if (this.points.source[k] !== "real") p.dot(a, b, 1.8, soft); });
       values.forEach(([a, b], k) => { if (this.points.source[k] === "real") p.dot(a, b, 3, real); });
-    }));
+    }, this.bent));
     const own = (match, name) => compared(this.parameters[name], match, name)?.value;
     for (const match of matches) plot.dot(at(own(match, x), 0), at(own(match, y), 1), 4.5, match.source === "real" ? real : colour("--surface"), colour("--ink"));
     plot.query(got[x], got[y]);
@@ -196,7 +207,7 @@ export class Maps {
     const [x, y] = this.axes.map((name) => this.parameters[name]), { left, right, top, bottom } = this.plot.box;
     return this.points.values.map(([a, b], k) => ({
       x: this.plot.x(this.shown[k][0]), y: this.plot.y(this.shown[k][1]), id: this.points.ids[k],
-      get text() { return `${this.id}: ${x.symbol} ${quantity({ value: a, unit: x.unit })}, ${y.symbol} ${quantity({ value: b, unit: y.unit })}. Click or Enter: the query`; },
+      get text() { return `${nameOf(this.id)}: ${x.symbol} ${quantity({ value: a, unit: x.unit })}, ${y.symbol} ${quantity({ value: b, unit: y.unit })}. Click or Enter: the query`; },
     })).filter((spot) => spot.x >= left && spot.x <= right && spot.y >= top && spot.y <= bottom);
   }
 

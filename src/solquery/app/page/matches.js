@@ -2,7 +2,7 @@
 
 import { getPacked, postJson } from "./api.js";
 import { cropped, draw } from "./field.js";
-import { byId, make, number, place, quantity, unit, when } from "./format.js";
+import { byId, make, number, place, quantity, unit, when, withUnit } from "./format.js";
 import { marks, names } from "./marks.js";
 import { compared } from "./numbers.js";
 
@@ -121,7 +121,7 @@ export class Matches {
     card.marks = make("p", { class: "marks" });
     this.mark(card);
     const noaa = match.noaa?.length ? `NOAA ${match.noaa.join(", ")}` : "";
-    const where = [place(match.latitude_deg, match.longitude_deg), match.mu === null ? "" : `μ ${match.mu.toFixed(2)}`].filter(Boolean).join(" · ");
+    const where = [noaa, place(match.latitude_deg, match.longitude_deg), match.mu === null ? "" : `μ\u00a0${match.mu.toFixed(2)}`].filter(Boolean).join(" · ");
     const box = make("div", { class: "frames", hidden: true });
     const more = match.frames > 1 && this.handlers.grouped()
       ? make("button", { type: "button", "aria-expanded": "false", onclick: (event) => this.frames(card, box, event.currentTarget) }, `${match.frames} frames`) : null;
@@ -135,7 +135,7 @@ export class Matches {
       }, canvas),
       make("div", { class: "who" },
         make("p", { class: "name" }, make("span", { class: "rank" }, String(match.rank)), ` ${match.region} `, make("span", { class: `badge ${match.source}` }, match.source)),
-        make("p", { class: "small muted" }, [noaa, when(match)].filter(Boolean).join(" · ")),
+        make("p", { class: "small muted" }, when(match)),
         make("p", { class: "small muted" }, where),
         make("p", { class: "small muted near", title: judged }, share ? make("span", {}, share) : null, make("span", { class: "far" }, `${share ? " · " : ""}distance ${number(match.distance)}`)),
         card.marks),
@@ -164,7 +164,7 @@ export class Matches {
       draw(canvas, field, { ...this.handlers.look(), scale: this.handlers.scale, cross: null });
       box.querySelector("figcaption").textContent = [`${document.region}, ${document.source}`, when(document), ...names(document, { view: this.handlers.view, beside: this.handlers.quantity() })].filter(Boolean).join(" · ");
       box.style.left = `${over.left + (over.width - box.offsetWidth) / 2}px`;
-      box.style.top = `${Math.max(8, Math.min(innerHeight - box.offsetHeight - 8, level))}px`;
+      box.style.top = `${Math.max(8, over.top, Math.min(innerHeight - box.offsetHeight - 8, level))}px`;
     } catch { /* the small one has to do */ }
   }
 
@@ -173,7 +173,7 @@ export class Matches {
     const about = this.handlers.about(name), own = compared(about, match, name);
     const apart = match.difference[name], sigmas = apart.sigmas;
     const known = Number.isFinite(sigmas);
-    const text = known ? `${signed(sigmas, Math.abs(sigmas).toFixed(1))} σ` : "";
+    const text = known ? `${signed(sigmas, Math.abs(sigmas).toFixed(Math.abs(sigmas) < 9.95 ? 1 : 0))} σ` : "";
     const bar = make("i", { class: "apart" });
     if (known) {
       const size = Math.min(1, Math.abs(sigmas) / 3) * 50, fill = make("b");
@@ -181,8 +181,8 @@ export class Matches {
       fill.style.left = sigmas < 0 ? `${50 - size}%` : "50%";
       bar.append(fill);
     }
-    const shown = numbers === "grid" ? quantity(match.grid[name]) : numbers === "difference" ? (known ? `${signed(apart.value, number(Math.abs(apart.value)))} ${unit(apart.unit)}`.trim() : "–") : quantity(own);
-    const told = `${this.handlers.symbol(name)} ${quantity(own)}, ${number(apart.value)} ${unit(apart.unit)} from the query's${known ? `, ${text}${apart.logarithm ? " of the logarithm" : ""}` : ""}${about.native ? `; on the grid of the model ${quantity(match.grid[name])}` : ""}`;
+    const shown = numbers === "grid" ? quantity(match.grid[name]) : numbers === "difference" ? (known ? withUnit(signed(apart.value, number(Math.abs(apart.value))), unit(apart.unit)) : "–") : quantity(own);
+    const told = `${this.handlers.symbol(name)} ${quantity(own)}, ${withUnit(signed(apart.value, number(Math.abs(apart.value))), unit(apart.unit))} from the query's${known ? `, ${text}${apart.logarithm ? " of the logarithm" : ""}` : ""}${about.native ? `; on the grid of the model ${quantity(match.grid[name])}` : ""}`;
     return [make("dt", { title: told }, this.handlers.symbol(name)), make("dd", { title: told }, make("span", {}, shown), bar, make("small", {}, text))];
   }
 

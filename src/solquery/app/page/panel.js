@@ -2,7 +2,7 @@
 
 import { brush } from "./brush.js";
 import { make, number, parse, typed, unit } from "./format.js";
-import { told, uncertainty } from "./numbers.js";
+import { measured, told, uncertainty } from "./numbers.js";
 
 /** Always in view, where the model has them; the region's own flux stands for that of all pixels where it is known. */
 const FIRST = ["flux", "tuf", "psep", "r", "tilt", "polarity"], IN_VIEW = 5;
@@ -147,11 +147,13 @@ export class Panel {
     row.box.value = row.settled;
   }
 
-  /** A sentence about the value of a parameter that is shown. */
+  /** What there is to say about the value of a parameter that is shown, as paragraphs. */
   told(name) {
     const about = this.parameters[name], { native, seen: own, observed } = this.last ?? {};
-    if (!own) return told(about, native?.[name], observed);
-    return `${told(about, own[name], true, "Observed:")} ${told(about, native?.[name], false, "From the model's grid, where sliders start:")}`;
+    if (!own) return [told(about, native?.[name], observed)].filter(Boolean);
+    // both are of one field on the grid, whose number is told once
+    const measured_ = own[name] && { ...own[name], grid: undefined };
+    return [told(about, measured_, true, "Observed:"), told(about, native?.[name], false, "From the model's grid, where sliders start:")].filter(Boolean);
   }
 
   /** now: {got: {name: value}, native: {name: {value, unit, low, high | error, grid}}, observed, asked, locks, verdict, ready}. The one that the hand is on is left alone. */
@@ -167,8 +169,9 @@ export class Panel {
       row.lock.disabled = !known && !locked;
       row.note.textContent = this.note(row.about, value, asked, held, now);
       const band = row.about.binary ? "" : uncertainty(now.native?.[name]);
-      row.worth.textContent = [band, seen(now.seen?.[name], row.about), made(now.made?.[name], value, row.about)].filter(Boolean).join(" · ");
-      row.worth.title = this.told(name);
+      // each goes to the next line as a whole
+      row.worth.replaceChildren(...[band, seen(now.seen?.[name], row.about), made(now.made?.[name], value, row.about)].filter(Boolean).map((text) => make("span", {}, text)));
+      row.worth.title = this.told(name).join("\n\n");
       row.note.classList.toggle("missed", (asked !== undefined && now.verdict === "nearest") || off(row.about, value, held) !== "");
       if (row.choices) {
         for (const choice of row.choices) {
@@ -213,27 +216,26 @@ function off(about, value, held) {
   return `, is ${number(value)} (${share})`;
 }
 
-/** Of an observation: what the model's reconstruction of it has. */
+/** Of an observation: what the model's reconstruction of it has; the table below the picture says by how much that differs. */
 function made(value, observed, about) {
   if (value !== undefined && !Number.isFinite(value) && Number.isFinite(observed)) return "unknown of the reconstruction";
   if (!Number.isFinite(value) || !Number.isFinite(observed) || about.binary) return "";
-  const gap = value - observed;
-  return `reconstructed ${number(value)} (${gap > 0 ? "+" : ""}${number(gap)})`;
+  return `reconstructed ${number(value)}`;
 }
 
 /** Of an observation: its own value, where the sliders start from what the model's grid shows of it. */
 function seen(entry, about) {
-  return !entry || !Number.isFinite(entry.value) || about.binary ? "" : `observed ${[number(entry.value), uncertainty(entry)].filter(Boolean).join(" ")}`;
+  return !entry || !Number.isFinite(entry.value) || about.binary ? "" : `observed ${measured(entry)}`;
 }
 
 /** What a parameter is, for the popover. */
-export function explanation(name, about, now) {
+export function explanation(name, about, now = []) {
   const [low, high] = about.reach.map((v) => number(v)), u = unit(about.unit);
   const weak = about.accuracy - about.chance < 0.12;
   return [
     make("h3", {}, `${about.title} (${about.symbol})`),
     make("p", {}, about.definition.split("\n\n")[0].replace(/\n/g, " ")),
-    now ? make("p", { class: "now" }, now) : null,
+    ...now.map((text) => make("p", { class: "now" }, text)),
     make("p", { class: "small muted" }, about.binary ? "Takes two values. " : `In ${u || "no unit"}, ${about.native ? "at native (HMI) scale" : "on the grid of the model"}; from ${low} to ${high} in reach. `,
       `Source: ${about.source}.`),
     make("p", { class: "small muted" }, `Its direction puts ${(100 * about.accuracy).toFixed(0)} % of unseen patches on the right side of the boundary (${(100 * about.chance).toFixed(0)} % by guessing).`,

@@ -129,7 +129,7 @@ export class Sketch {
   list() {
     byId("sketch-blobs").replaceChildren(...this.blobs.map((blob, k) => {
       const strength = make("span", { class: "small muted strength" });
-      const tell = () => { strength.textContent = `${number(peak(blob))} G`; };
+      const tell = () => { strength.textContent = `peak ${number(peak(blob))} G`; };
       const changed = () => { tell(); this.choose(k); };
       const sign = make("select", { name: "sign", onchange: (event) => { blob.sign = event.target.value; changed(); } },
         ...["+", "-"].map((value) => make("option", { value, selected: blob.sign === value }, `${value === "+" ? "+" : "−"} ${NAMES[value]}`)));

@@ -69,7 +69,7 @@ export class Space {
   draw() {
     const { data } = this;
     if (!data || !byId("space-box").open || !this.canvas.clientWidth) return;
-    const plot = (this.plot = new Plot(this.canvas, data.xs, data.ys, ["first principal axis", "second"], `${data.column} ${data.content}`, (p) => this.dots(p)));
+    const plot = (this.plot = new Plot(this.canvas, data.xs, data.ys, ["first principal axis", "second principal axis"], `${data.column} ${data.content}`, (p) => this.dots(p)));
     if (!this.cells) this.sort(plot);
     const g = plot.g, wide = this.canvas.clientWidth, high = this.canvas.clientHeight, held = this.lasso();
     const place = (id) => { const k = data.row.get(id); return k === undefined ? null : [plot.x(data.x[k]), plot.y(data.y[k])]; };

@@ -37,7 +37,9 @@ export class Stage {
     badge.className = `badge ${shown.source}`;
     badge.textContent = shown.source;
     byId("title").textContent = byId("title").title = shown.title;
-    byId("limits").replaceChildren(...(shown.record && shown.source !== "generated" ? marks(shown.record) : []));
+    // on the picture, so that nothing moves when it comes
+    const doubt = shown.missed && shown.verdict ? [make("span", { class: "mark- strong-" }, shown.verdict)] : [];
+    byId("limits").replaceChildren(...(shown.record && shown.source !== "generated" ? marks(shown.record) : []), ...doubt);
     byId("verdict").textContent = byId("verdict").title = [shown.seen, shown.verdict].filter(Boolean).join(" · ");
     byId("verdict").classList.toggle("missed", Boolean(shown.missed));
     this.canvas.setAttribute("aria-label", `Magnetic field, ${shown.source}: ${shown.title}`);

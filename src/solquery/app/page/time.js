@@ -7,7 +7,7 @@ import { patchOf } from "./matches.js";
 import { compared } from "./numbers.js";
 
 const SVG = "http://www.w3.org/2000/svg", CURVES = ["flux", "tuf", "r", "psep"], PACE_MS = 250;
-const TALL = 96, WIDE = 300, LEFT = 46, RIGHT = 6, TOP = 8, FOOT = 16;
+const TALL = 92, LEFT = 58, RIGHT = 8, TOP = 8, FOOT = 18, LEAST = 0.2;
 
 const node = (tag, attributes, text) => {
   const out = document.createElementNS(SVG, tag);
@@ -23,6 +23,8 @@ export class Time {
     byId("when").addEventListener("input", () => { this.stop(); this.go(Number(byId("when").value), true); });
     byId("play").addEventListener("click", () => (this.timer ? this.stop() : this.play()));
     byId("time-close").addEventListener("click", () => { this.hide(); handlers.closed(); });
+    // text in them keeps its size: they are drawn as wide as there is room
+    new ResizeObserver(() => { if (this.frames.length && byId("time").clientWidth && byId("time").clientWidth !== this.wide) { this.curves(this.many); this.go(this.at, false); } }).observe(byId("time"));
     byId("strip").addEventListener("keydown", (event) => {
       const by = { ArrowLeft: -1, ArrowRight: 1, Home: -Infinity, End: Infinity }[event.key];
       if (by !== undefined) { event.preventDefault(); this.stop(); this.go(this.at + by, true); }
@@ -36,7 +38,7 @@ export class Time {
     this.frames = found.frames;
     if (found.frames.length < 2) { this.hide(); return; }
     byId("time").hidden = false;
-    const [first, last] = [found.frames[0], found.frames.at(-1)], many = found.regions > 1;
+    const [first, last] = [found.frames[0], found.frames.at(-1)], many = (this.many = found.regions > 1);
     byId("time-of").textContent = `${found.frames.length} ${found.of > found.frames.length ? `of ${found.of.toLocaleString("en")} ` : ""}frames of ${many ? `${found.regions} regions` : first.region}, ${when(first)} to ${when(last)}`;
     byId("when").max = found.frames.length - 1;
     this.cells = found.frames.map((frame, k) => {
@@ -70,6 +72,12 @@ export class Time {
     for (const cell of this.cells) this.watch.observe(cell.node);
   }
 
+  /** Where the values of a curve lie between: no less than a fifth of the largest, so that noise does not look like change. */
+  range(values) {
+    const low = Math.min(...values), high = Math.max(...values), room = Math.max(0, LEAST * Math.max(Math.abs(low), Math.abs(high)) - (high - low)) / 2 + 0.08 * (high - low);
+    return [low >= 0 ? Math.max(0, low - room) : low - room, high + room || 1];
+  }
+
   /** The frame at a place; `seen`: shown in the middle, without being the query. */
   async go(at, seen) {
     if (!this.frames.length) return;
@@ -77,7 +85,7 @@ export class Time {
     const frame = this.frames[this.at];
     byId("when").value = this.at;
     byId("when").setAttribute("aria-valuetext", when(frame) || frame.id);
-    byId("now").textContent = [this.frames.some((one) => one.region !== frame.region) ? frame.region : "", when(frame), place(frame.latitude_deg, frame.longitude_deg), frame.mu === null ? "" : `μ ${frame.mu.toFixed(2)}`, ...names(frame)].filter(Boolean).join(" · ");
+    byId("now").textContent = [this.frames.some((one) => one.region !== frame.region) ? frame.region : "", when(frame), place(frame.latitude_deg, frame.longitude_deg), frame.mu === null ? "" : `μ\u00a0${frame.mu.toFixed(2)}`, ...names(frame)].filter(Boolean).join(" · ");
     this.cells.forEach((cell, k) => { cell.node.setAttribute("aria-selected", String(k === this.at)); });
     const cell = this.cells[this.at].node, strip = byId("strip");
     strip.scrollLeft = cell.offsetLeft - strip.offsetLeft - strip.clientWidth / 2 + cell.offsetWidth / 2;
@@ -109,6 +117,7 @@ export class Time {
   /** Parameters against time, with the query's value as a line, both at the scale of the model. */
   curves(many) {
     this.drawn = [];
+    const WIDE = (this.wide = Math.max(220, byId("time").clientWidth));
     const timed = this.frames.filter((frame) => frame.t_utc);
     byId("curves").hidden = many || timed.length < 2;
     if (many || timed.length < 2) { byId("curves").replaceChildren(); return; }
@@ -120,10 +129,10 @@ export class Time {
       // fields along the line of sight and radial ones are no one curve
       const kinds = [...new Set(points.map((p) => p[2]))].sort((a, b) => points.filter((p) => p[2] === b).length - points.filter((p) => p[2] === a).length);
       const mine = query?.[name], all = points.map(([, v]) => v).concat(Number.isFinite(mine) ? [mine] : []);
-      const low = Math.min(...all, 0), high = Math.max(...all) || 1, y = (v) => TALL - FOOT - ((TALL - FOOT - TOP) * (v - low)) / (high - low || 1);
-      const svg = node("svg", { viewBox: `0 0 ${WIDE} ${TALL}`, role: "img", "aria-label": `${about.title} against time, ${number(Math.min(...points.map((p) => p[1])))} to ${number(Math.max(...points.map((p) => p[1])))} ${u}` });
-      svg.append(node("line", { x1: LEFT, x2: WIDE - RIGHT, y1: y(low), y2: y(low), class: "axis" }), node("text", { x: LEFT - 4, y: y(high) + 4, "text-anchor": "end" }, number(high, 2)), node("text", { x: LEFT - 4, y: y(low), "text-anchor": "end" }, number(low, 2)));
-      svg.append(node("text", { x: LEFT, y: TALL - 3 }, timed[0].t_utc.slice(0, 10)), node("text", { x: WIDE - RIGHT, y: TALL - 3, "text-anchor": "end" }, timed.at(-1).t_utc.slice(0, 10)));
+      const [low, high] = this.range(all), y = (v) => TALL - FOOT - ((TALL - FOOT - TOP) * (v - low)) / (high - low || 1);
+      const svg = node("svg", { viewBox: `0 0 ${WIDE} ${TALL}`, height: TALL, role: "img", "aria-label": `${about.title} against time, ${number(Math.min(...points.map((p) => p[1])))} to ${number(Math.max(...points.map((p) => p[1])))} ${u}` });
+      svg.append(node("line", { x1: LEFT, x2: WIDE - RIGHT, y1: y(low), y2: y(low), class: "axis" }), node("text", { x: LEFT - 4, y: y(high) + 4, "text-anchor": "end" }, number(high)), node("text", { x: LEFT - 4, y: y(low), "text-anchor": "end" }, number(low)));
+      svg.append(node("text", { x: LEFT, y: TALL - 3 }, when(timed[0])), node("text", { x: WIDE - RIGHT, y: TALL - 3, "text-anchor": "end" }, when(timed.at(-1))));
       if (Number.isFinite(mine)) svg.append(node("line", { x1: LEFT, x2: WIDE - RIGHT, y1: y(mine), y2: y(mine), class: "mine" }));
       for (const kind of kinds) svg.append(node("path", { d: points.filter((p) => p[2] === kind).map(([px, v], k) => `${k ? "L" : "M"}${px.toFixed(1)} ${y(v).toFixed(1)}`).join(""), class: "curve" }));
       for (const [px, v, kind] of points) svg.append(node("circle", { cx: px, cy: y(v), r: kind === kinds[0] ? 1.8 : 2.6, class: kind === kinds[0] ? "point" : "point other" }));
