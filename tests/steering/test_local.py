@@ -203,7 +203,7 @@ def test_the_command_line_refuses_laws_on_a_stretching_model(tmp_path):
 
 
 def test_fit_writes_a_model_with_its_study(tmp_path):
-    about = document("directions", "fit", "quick", "--parameters", "tuf", "-n", 100, "--out", tmp_path / "new")
+    about = document("directions", "fit", "paper", "--parameters", "tuf", "-n", 100, "--out", tmp_path / "new")
     again = Model.load(tmp_path / "new")
     assert set(again.directions.names) == set(about["directions"])
     assert again.metadata["direction_study"]["tuf"]["ridge"]["auc"] == about["study"]["tuf"]["ridge"]["auc"]

@@ -21,7 +21,8 @@ from ..farside import Ensemble, FarsideMap, Prior, degraded, draw_prior, farside
 from ..farside.maps import coarse
 from ..physics import measure_on_grid, unit_of
 from ..steering import SteeringWarning
-from .magnetogram import show_field
+from .figures import prefixed
+from .magnetogram import bare, grey_bar, show_field
 
 if TYPE_CHECKING:
     from ..archive.store import Archive
@@ -57,7 +58,7 @@ class FarsideStudy:
     settings
         Members, draws, evaluations, resolution in Mm, noise in gauss.
     first
-        The first ensemble, and the truth (H, W) in preset units.
+        The ensemble of the strongest region, and the truth (H, W) in preset units.
     """
 
     ids: tuple[str, ...]
@@ -167,8 +168,13 @@ def _judged(
     for name in JUDGED:
         values = truth[name]
         ranks[name] = np.array([_rank(one.parameters[name], v) for one, v in zip(made, values, strict=True)])
-        scores[name] = np.array([_score(name, one.parameters[name], v) for one, v in zip(made, values, strict=True)])
-        prior_scores[name] = np.array([_score(name, prior.parameters[name], v) for v in values])
+        known = prior.parameters[name][prior.parameters[name] > 0]
+        # an R of 0 has no logarithm: what is weaker than a thousandth of what is usual counts as that
+        floor = 1e-3 * float(np.median(known)) if len(known) else 1.0
+        scores[name] = np.array(
+            [_score(name, one.parameters[name], v, floor) for one, v in zip(made, values, strict=True)]
+        )
+        prior_scores[name] = np.array([_score(name, prior.parameters[name], v, floor) for v in values])
     preset = prior.model.preset
     fine = coarse(np.asarray(preset.to_gauss(x)), preset, _LIKE_MM)
     drawn = _images(prior, len(made))
@@ -178,7 +184,7 @@ def _judged(
         np.array([_correlation(a, b) for a, b in zip(drawn, fine, strict=True)]),
         np.array([_correlation(one.map.field, b) for one, b in zip(made, fine, strict=True)]),
         np.array([one.temperature for one in made]), np.array([np.median(one.chi2) for one in made]), settings,
-        (made[0], x[0]),
+        (made[strongest := int(np.nanargmax(truth["tuf"]))], x[strongest]),
     )  # fmt: skip
 
 
@@ -218,7 +224,7 @@ def _rank(members: np.ndarray, truth: float) -> float:
     return float((known < truth).mean() + 0.5 * (known == truth).mean())
 
 
-def _score(name: str, members: np.ndarray, truth: float) -> float:
+def _score(name: str, members: np.ndarray, truth: float, floor: float) -> float:
     """Continuous ranked probability score: mean distance to the truth less half that of members from each other."""
     known = members[np.isfinite(members)]
     if not np.isfinite(truth) or not len(known):
@@ -229,7 +235,6 @@ def _score(name: str, members: np.ndarray, truth: float) -> float:
             # an axis has no ends
             return np.abs((a - b + 90.0) % 180.0 - 90.0)
     else:
-        floor = 1e-3 * np.nanmax(members) if np.nanmax(members) > 0 else 1.0
         known, truth = np.log10(np.maximum(known, floor)), float(np.log10(max(truth, floor)))
 
         def apart(a: Any, b: Any) -> Any:
@@ -263,7 +268,7 @@ def figure_ensemble(found: Ensemble, truth: np.ndarray | None = None, shown: int
     if origin is None:
         raise ValueError("the members do not say which model made them")
     preset = origin.preset
-    images: list[tuple[str, np.ndarray | FarsideMap]] = [("the map", found.map)]
+    images: list[tuple[str, np.ndarray | FarsideMap]] = [(f"the map, up to {found.map.field.max():.0f} G", found.map)]
     if truth is not None:
         images.append(("the truth", np.asarray(preset.to_gauss(truth))))
     images += [
@@ -279,12 +284,16 @@ def figure_ensemble(found: Ensemble, truth: np.ndarray | None = None, shown: int
     for axes, (title, image) in zip(figure.axes, images, strict=False):
         if isinstance(image, FarsideMap):
             axes.imshow(image.field, origin="lower", cmap="magma", interpolation="nearest")
-            axes.set_axis_off()
         else:
-            show_field(axes, image)
+            shown_as = show_field(axes, image)
+        bare(axes)
         axes.set_title(title, size=8)
+    grey_bar(figure, shown_as, figure.axes[:])
     middle, low, high = found.interval("tuf")
+    divisor, written = prefixed([middle], unit)
     figure.suptitle(
-        f"total unsigned flux of the ensemble {middle:.2g} {unit}, 68 % within {low:.2g} and {high:.2g}", size=9
+        f"total unsigned flux of the ensemble {middle / divisor:.2g} {written}, 68 % within "
+        f"{low / divisor:.2g} and {high / divisor:.2g}",
+        size=9,
     )
     return figure
