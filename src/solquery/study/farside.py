@@ -291,8 +291,9 @@ def figure_ensemble(found: Ensemble, truth: np.ndarray | None = None, shown: int
     grey_bar(figure, shown_as, figure.axes[:])
     middle, low, high = found.interval("tuf")
     divisor, written = prefixed([middle], unit)
+    times = " × " if divisor != 1 else " "
     figure.suptitle(
-        f"total unsigned flux of the ensemble {middle / divisor:.2g} {written}, 68 % within "
+        f"total unsigned flux of the ensemble {middle / divisor:.2g}{times}{written}, 68 % within "
         f"{low / divisor:.2g} and {high / divisor:.2g}",
         size=9,
     )
