@@ -167,7 +167,7 @@ def study_farside(
     }  # fmt: skip
     write_json(out / "farside.json", document)
     write_file(out / "ranks.png", png(figure_ranks(study)))
-    write_file(out / "ensemble.png", png(figure_ensemble(*study.first)))
+    write_file(out / "ensemble.png", png(figure_ensemble(*study.shown)))
     note(f"written: {out / 'farside.json'}, {out / 'ranks.png'}, {out / 'ensemble.png'}")
     if json:
         emit(document)

@@ -12,6 +12,7 @@ import math
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -199,7 +200,7 @@ def _chi2(found: FarsideMap, weight: np.ndarray, drawn: np.ndarray) -> tuple[np.
     reach = [max(1, round(_REACH_MM / mm)) for mm in found.scale_mm]
     shape = [n + r for n, r in zip(data.shape, reach, strict=True)]
     # what lies beyond the edge of a map is quiet
-    transform = lambda image: np.fft.rfft2(image, shape)  # noqa: E731
+    transform = partial(np.fft.rfft2, s=shape)
     to_map, to_square = np.conj(transform(weight * data)), np.conj(transform(weight))
     constant = float((weight * data**2).sum())
     best = np.empty((len(drawn), 2))

@@ -34,7 +34,9 @@ __all__ = ["FarsideStudy", "figure_ensemble", "figure_ranks", "run_farside"]
 JUDGED = ("tuf", "tpf", "tnf", "area", "psep", "tilt", "r")
 _BINS = 6
 _FEWEST = 10
-_UNIT_SHARE = 0.68
+_CENTRAL = 0.68
+#: full width at which pictures are compared: finer structure has no place in a map of 20 Mm
+_LIKE_MM = 8.0
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ class FarsideStudy:
         (N,) of the ensembles.
     settings
         Members, draws, evaluations, resolution in Mm, noise in gauss.
-    first
+    shown
         The ensemble of the strongest region, and the truth (H, W) in preset units.
     """
 
@@ -72,7 +74,7 @@ class FarsideStudy:
     temperatures: np.ndarray
     chi2: np.ndarray
     settings: dict[str, float]
-    first: tuple[Ensemble, np.ndarray]
+    shown: tuple[Ensemble, np.ndarray]
 
     def summary(self) -> dict[str, Any]:
         """JSON: for each parameter histogram of ranks, its chi² probability, share within 68 %, and skill."""
@@ -87,7 +89,7 @@ class FarsideStudy:
             told[name] = {
                 "patches": int(known.sum()), "histogram": counts.tolist(),
                 "p_uniform": float(chisquare(counts).pvalue) if known.any() else None,
-                "within_68": float((np.abs(ranks[known] - 0.5) < _UNIT_SHARE / 2).mean()) if known.any() else None,
+                "within_68": float((np.abs(ranks[known] - 0.5) < _CENTRAL / 2).mean()) if known.any() else None,
                 "skill": float(worth),
             }  # fmt: skip
         return {
@@ -186,10 +188,6 @@ def _judged(
         np.array([one.temperature for one in made]), np.array([np.median(one.chi2) for one in made]), settings,
         (made[strongest := int(np.nanargmax(truth["tuf"]))], x[strongest]),
     )  # fmt: skip
-
-
-#: full width at which pictures are compared: finer structure has no place in a map of 20 Mm
-_LIKE_MM = 8.0
 
 
 def _images(prior: Prior, n: int) -> np.ndarray:
