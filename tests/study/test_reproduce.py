@@ -89,6 +89,8 @@ def test_how_the_encoder_differs_from_the_papers_is_told(study):
 def test_the_report_holds_all_and_loads_nothing(study):
     _, out, results, _, _ = study
     text = (out / "report.html").read_text()
+    # a wide patch is not squeezed into a square
+    assert ".tile img{display:block;width:100%;height:auto" in text and "aspect-ratio:1" not in text
     parser = References()
     parser.feed(text)
     assert len(parser.found) >= 15

@@ -58,7 +58,7 @@ background:linear-gradient(90deg,#000,#fff)}
 padding:4px 2px 10px;margin:12px 0;scroll-snap-type:x proximity}
 .strip>.tile{scroll-snap-align:start}
 .tile{margin:0;min-width:0}
-.tile img{display:block;width:100%;aspect-ratio:1;border:3px solid var(--rule);border-radius:3px;background:#808080}
+.tile img{display:block;width:100%;height:auto;border:3px solid var(--rule);border-radius:3px;background:#808080}
 .tile.real img{border-color:var(--real)}
 .tile.simulated img{border-color:var(--simulated);border-style:dashed}
 .tile.generated img{border-color:var(--generated);border-style:dotted}
