@@ -29,6 +29,7 @@ from .matches import Matches
 from .patch_list import PatchList
 from .query import Asked
 from .rerank import RERANK_DEPTH, reranked
+from .structure import STRUCTURE, StructureIndex
 
 if TYPE_CHECKING:
     from ..archive.store import Archive
@@ -37,8 +38,9 @@ if TYPE_CHECKING:
 
 __all__ = ["BY", "SearchSession", "compared", "shares"]
 
-#: what a search can compare: embeddings; embedding and parameters; parameters; the paper's distances of (TUF, R, PSEP)
-BY = ("embedding", "hybrid", "physics", "euclidean", "mahalanobis")
+#: what a search can compare: embeddings; embedding and parameters; parameters; coarse structure; the paper's distances
+#: of (TUF, R, PSEP)
+BY = ("embedding", "hybrid", "physics", STRUCTURE, "euclidean", "mahalanobis")
 #: what the first of them was called before
 _SSL = "ssl"
 #: queries and conditions that are remembered
@@ -74,6 +76,7 @@ class SearchSession:
         self._embedded: Embedded | None = None
         self._among: dict[str, Embedded] = {}
         self._indexes: OrderedDict[str | None, EmbeddingIndex] = OrderedDict()
+        self._structures: dict[str | None, StructureIndex] = {}
         self._scored: dict[tuple[str, ...], tuple[pa.Array, ScoredParameters]] = {}
         self._scores: dict[str, NormalScores] = {}
         self._quick: list[ApproximateIndex | None] = []
@@ -131,6 +134,14 @@ class SearchSession:
         # what cannot be found is told as where it is read
         return every.among(rows) if len(rows) == len(ids) and len(rows) else self._read(where)
 
+    def _structure(self, where: str | None) -> StructureIndex:
+        """Signatures of the patches that meet a condition; the whole archive's and those of one condition are kept."""
+        with self._lock:
+            if where not in self._structures:
+                every = {name: index for name, index in self._structures.items() if name is None}
+                self._structures = every | {where: StructureIndex.read(self.archive, self.model, where)}
+            return self._structures[where]
+
     def _approximate(self) -> ApproximateIndex | None:
         """The approximate index, where the archive has one of its version."""
         from .approximate import open_index
@@ -147,7 +158,7 @@ class SearchSession:
         key = x.tobytes()
         with self._lock:
             if key not in self._queries:
-                self._queries[key] = Asked(x, self.model, given.drawn)
+                self._queries[key] = Asked(x, self.model, given.drawn, given.patch)
                 while len(self._queries) > _QUERIES:
                     self._queries.popitem(last=False)
             self._queries.move_to_end(key)
@@ -256,6 +267,9 @@ class SearchSession:
 
             patches, apart = table_distances(self.archive, asked.values, by, where, preset=self.model.preset.name)
             return patches, apart[0]
+        if by == STRUCTURE:
+            structure = self._structure(where or None)
+            return structure.patches, structure.distances(asked)
         if by == EMBEDDING:
             if self._reads_through(asked, where or None):
                 return self._passed(asked, where or None)
