@@ -7,8 +7,8 @@ Every frame of --radial is put among the simulated patches of --archive. Twins: 
 radial frame of the same region and instant is the query; its rank counts radial patches, one by one. Hours: each of
 the frames of --hourly is looked for among all the others and the simulated patches; right is a frame of its region at
 most three hours away. The share is given by the embedding alone and as a search does it, which looks again at the
-nearest pixel by pixel; for twins also by structure, and how often the first answer is a frame of the right region, which
-is what a search grouped by region answers with.
+nearest pixel by pixel; for twins also by structure, and how often the first answer is a frame of the right region,
+which is what a search grouped by region answers with.
 """
 
 from __future__ import annotations

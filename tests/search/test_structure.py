@@ -1,4 +1,4 @@
-"""Search by coarse structure: a signature is what a plain loop says, and a line-of-sight frame finds its radial twin."""
+"""Search by structure: a signature is what a plain loop says, and a line-of-sight frame finds its radial twin."""
 
 from dataclasses import replace
 
