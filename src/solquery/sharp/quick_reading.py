@@ -12,7 +12,7 @@ import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from functools import cache, partial
+from functools import cache, lru_cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -183,7 +183,7 @@ def _of_image(cards: Header) -> Header:
         raise _Unusual
     if cards.get("ZTENSION", "IMAGE").strip() != "IMAGE":
         raise _Unusual
-    rest = {key: v for key, v in cards.items() if not (_OF_TABLE.match(key) or _OF_COMPRESSION.match(key))}
+    rest = {key: value for key, value in cards.items() if _of_image_itself(key)}
     primary = cards.get("ZSIMPLE") is True
     if not primary:
         rest |= {"XTENSION": "IMAGE", "PCOUNT": cards.get("ZPCOUNT", 0), "GCOUNT": cards.get("ZGCOUNT", 1)}
@@ -194,6 +194,12 @@ def _of_image(cards: Header) -> Header:
     if rest.get("EXTNAME") == "COMPRESSED_IMAGE":
         del rest["EXTNAME"]
     return rest
+
+
+@lru_cache(maxsize=4096)
+def _of_image_itself(key: str) -> bool:
+    """Whether a card of the table of a compressed image is one of the image."""
+    return not (_OF_TABLE.match(key) or _OF_COMPRESSION.match(key))
 
 
 def _told(cards: Keywords) -> Header:
