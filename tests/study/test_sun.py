@@ -25,7 +25,7 @@ def models():
 @pytest.fixture(scope="module")
 def simulated(models, tmp_path_factory):
     archive = Archive.create(tmp_path_factory.mktemp("sun") / "archive")
-    archive.add(simulate(12, 3, 4, 1))
+    archive.add(simulate(6, 6, 4, 1))
     embed_archive(archive, models)
     return archive
 
