@@ -78,6 +78,8 @@ class SearchSession:
         self._indexes: OrderedDict[str | None, EmbeddingIndex] = OrderedDict()
         self._structures: dict[str | None, StructureIndex] = {}
         self._scored: dict[tuple[str, ...], tuple[pa.Array, ScoredParameters]] = {}
+        #: of the patches that were asked about last, their rows among the scores
+        self._places: dict[tuple[str, ...], tuple[PatchList, np.ndarray]] = {}
         self._scores: dict[str, NormalScores] = {}
         self._quick: list[ApproximateIndex | None] = []
         self._columns: list[str] = []
@@ -277,7 +279,7 @@ class SearchSession:
             return index, index.distances(asked.vector)[0]
         weights = shares(by) if weights is None else weights
         # the look has the scale of the whole archive: a match is as far away whatever else may be found
-        every = self._index(None).vectors if where and weights.get(EMBEDDING, 0.0) > 0 else None
+        every = self._index(None).look_scale if where and weights.get(EMBEDDING, 0.0) > 0 else None
         index = self._index(where or None)
         names = tuple(name for name, weight in weights.items() if name != EMBEDDING and weight > 0)
         scored, rows = ScoredParameters({}), np.empty(0, np.int64)
@@ -309,7 +311,11 @@ class SearchSession:
     def scored(self, names: tuple[str, ...], patches: PatchList) -> tuple[ScoredParameters, np.ndarray]:
         """Scores of some parameters of the whole archive, and the rows (N,) in them of some patches."""
         ids, scored = self._parameters(names)
-        return scored, np.asarray(pc.index_in(patches.id_array, value_set=ids))
+        with self._lock:
+            known = self._places.get(names)
+            if known is None or known[0] is not patches:
+                known = self._places[names] = patches, np.asarray(pc.index_in(patches.id_array, value_set=ids))
+            return scored, known[1]
 
     def _parameters(self, names: tuple[str, ...]) -> tuple[pa.Array, ScoredParameters]:
         with self._lock:
