@@ -155,11 +155,9 @@ def sheet(store: Archive, models: Model, x: np.ndarray, matches: Sequence[Match]
     """Query and matches in one picture."""
     from ..search.matches import title_of
 
-    ids, fields = store.prepared(models.preset, ids=[match.id for match in matches])
-    by_id = dict(zip(ids, fields, strict=True))
+    fields = store.prepared(models.preset, ids=[match.id for match in matches])[1]
     titles = ["query", *(title_of(match) for match in matches)]
-    tiles = [x, *(by_id[match.id] for match in matches)]
-    return write_file(path, picture(tiles, models.preset, titles))
+    return write_file(path, picture([x, *fields], models.preset, titles))
 
 
 def save_answers(

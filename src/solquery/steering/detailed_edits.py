@@ -16,8 +16,7 @@ import numpy as np
 import torch
 
 from .carried import LayerwiseGenerator
-from .inversion import frozen
-from .latents import render
+from .latents import frozen, render
 from .likeness import MATCHED
 from .native_scale import native_scale_of
 from .refinement import Refinement, lead, rounded

@@ -14,7 +14,7 @@ from ..generator.footprint import footprint_error, seen_sizes
 from ..physics import measure_on_grid
 from .carried import noise_of, with_detail
 from .latent_text import round_noise
-from .latents import render
+from .latents import prior_latents, render
 from .likeness import MATCHED, Likeness, parameter_errors
 from .minimise import BatchedLBFGS
 
@@ -156,7 +156,7 @@ def candidates(model: Model, target: Tensor, starts: int, seed: int, guesses: Te
     if directions is not None and len(directions.table) and more > 0:
         found.append(_alike(model, target, more))
     elif more > 0:
-        pool = torch.randn(max(more, _SCREENED), dim, generator=torch.Generator().manual_seed(seed))
+        pool = prior_latents(max(more, _SCREENED), dim, seed)
         found.append(pool.expand(n, *pool.shape))
     if guesses is not None:
         found.append(guesses.expand(n, *guesses.shape))

@@ -135,10 +135,11 @@ class _Among:
         """(K, H, W) in preset units."""
         first = len(self.index)
         out = np.empty((len(rows), *self.x.shape[1:]), np.float32)
-        ids = [str(self.index.ids[row]) for row in rows if row < first]
-        found = dict(zip(*self.archive.prepared(self.model.preset, ids=ids), strict=True)) if ids else {}
-        for k, row in enumerate(rows):
-            out[k] = np.nan_to_num(found[str(self.index.ids[row])]) if row < first else self.x[row - first]
+        stored = np.asarray(rows) < first
+        if stored.any():
+            ids = [str(name) for name in self.index.ids[rows[stored]]]
+            out[stored] = np.nan_to_num(self.archive.prepared(self.model.preset, ids=ids)[1])
+        out[~stored] = self.x[rows[~stored] - first]
         return out
 
     def first(self, queries: np.ndarray, gaps: np.ndarray) -> np.ndarray:
