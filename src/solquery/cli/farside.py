@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .inputs import Scale, Segment, Unit
+from .options import Json, ModelName, Scale, Seed, Segment, Unit, Where
 from .output import Reporter, emit, note, quantities, readable, table, write_file, write_json
 from .plugins import load_models
-from .steering import Json, ModelName, Seed
 
 if TYPE_CHECKING:
     from ..farside import Ensemble
@@ -138,7 +137,7 @@ def _kept(models: Model, ensemble: Ensemble, truth: Any, out: Path) -> dict[str,
 def study_farside(
     archive: Annotated[str, typer.Option(help="Archive of patches that the model was not trained on.")],
     model: ModelName = None,
-    where: Annotated[str | None, typer.Option(help="Which of its patches, in SQL.")] = None,
+    where: Where = None,
     n: Annotated[int, typer.Option("-n", min=10, help="Regions, at most; one patch of each.")] = 60,
     resolution: Resolution = 20.0,
     noise: Noise = 20.0,

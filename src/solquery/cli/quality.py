@@ -12,8 +12,8 @@ import typer
 from ..aliases import Document
 from ..errors import SolqueryError
 from .inputs import read_npy
+from .options import Json, ModelArgument, Only, Seed, Where
 from .output import Reporter, emit, note, table, write_file, write_json
-from .steering import Json, Seed
 
 if TYPE_CHECKING:
     from ..model import Model
@@ -29,9 +29,9 @@ def register(app: typer.Typer) -> None:
 
 
 def quality(
-    model: Annotated[str | None, typer.Argument(help="Name or folder; the shipped default without it.")] = None,
+    model: ModelArgument = None,
     archive: Annotated[str, typer.Option(help="Archive of regions that the model was not trained on.")] = "archive",
-    where: Annotated[str | None, typer.Option(help="Which of its patches, in SQL.")] = None,
+    where: Where = None,
     n: Annotated[int, typer.Option("-n", min=100, help="Patches of each kind, at most.")] = 2000,
     train: Annotated[
         Path | None,
@@ -162,13 +162,13 @@ def _training_patches(train: Path, models: Model, seed: int) -> np.ndarray:
 
 
 def entanglement(
-    model: Annotated[str | None, typer.Argument(help="Name or folder; the shipped default without it.")] = None,
+    model: ModelArgument = None,
     n: Annotated[int, typer.Option("-n", min=4, help="Latents that are moved.")] = 32,
     step: Annotated[float, typer.Option(min=0.01, help="How far, forth and back, in latent space.")] = 0.75,
     exact: Annotated[
         bool, typer.Option("--exact", help="Also hold by local directions, solved for at each patch; minutes.")
     ] = False,
-    only: Annotated[list[str] | None, typer.Option("--param", help="Only this parameter; may be repeated.")] = None,
+    only: Only = None,
     out: Annotated[Path | None, typer.Option(help="Folder for entanglement.json and entanglement.png.")] = None,
     seed: Seed = 0,
     json: Json = False,
