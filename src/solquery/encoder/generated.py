@@ -2,7 +2,7 @@
 
 Queries made by description are not observations, and an encoder that has seen observations alone reads them a little
 differently: what it takes for strong or rough in an observed patch need not be so in a drawn one. Draws among the
-training patches, with lessons of their own (`lessons`), bring the two readings together.
+training patches, with targets of their own (`supervision`), bring the two readings together.
 """
 
 from __future__ import annotations

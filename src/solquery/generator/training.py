@@ -269,14 +269,18 @@ class _Adversaries:
             watch.pictures(shipped, level)
 
         folder.save(held, self.random, watch.step, **choice.best)
-        level, _ = self.schedule.at(max(watch.step * batch - 1, 0))
+        return self._finish(folder, shipped, watch.step)
+
+    def _finish(self, folder: RunFolder, shipped: nn.Module, step: int) -> Path:
+        """The last picture, and the weights that the run ends with: of the paper's loss those of the epoch chosen."""
+        level, _ = self.schedule.at(max(step * self.config.batch - 1, 0))
         if level is None or level == self.schedule.levels:
-            folder.keep(watch.step, last=True, generator=shipped)
-        folder.picture(shipped, watch.step, level, place)
-        chosen_file = folder.path / "checkpoints" / "chosen.safetensors"
-        if config.loss == "bce" and chosen_file.exists():
-            shipped = build_generator(config, self.shape)
-            shipped.load_state_dict(load_file(chosen_file))
+            folder.keep(step, last=True, generator=shipped)
+        folder.picture(shipped, step, level, self.team.device)
+        chosen = folder.path / "checkpoints" / "chosen.safetensors"
+        if self.config.loss == "bce" and chosen.exists():
+            shipped = build_generator(self.config, self.shape)
+            shipped.load_state_dict(load_file(chosen))
         return folder.export(shipped)
 
     def _draw(self) -> torch.Tensor:
