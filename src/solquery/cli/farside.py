@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..aliases import Document
 from .options import Json, ModelName, Scale, Seed, Segment, Unit, Where
 from .output import Reporter, emit, note, quantities, readable, table, write_file, write_json
 from .plugins import load_models
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from ..farside import Ensemble
     from ..model import Model
 
@@ -104,7 +107,7 @@ def farside(
         note(f"solquery: {line}")
 
 
-def _kept(models: Model, ensemble: Ensemble, truth: Any, out: Path) -> dict[str, Any]:
+def _kept(models: Model, ensemble: Ensemble, truth: np.ndarray | None, out: Path) -> Document:
     """Write the members and the picture; what the document says of them."""
     import dataclasses
     import io

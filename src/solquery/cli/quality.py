@@ -177,7 +177,7 @@ def entanglement(
     from ..model import Model
     from ..steering.entanglement import entanglement_table
     from ..study.figures import png
-    from ..study.quality import figure_leaks
+    from ..study.quality import figure_entanglement
 
     began = time.monotonic()
     models = Model.load(model)
@@ -189,7 +189,7 @@ def entanglement(
     document["seconds"] = time.monotonic() - began
     if out is not None:
         write_json(out / "entanglement.json", document)
-        write_file(out / "entanglement.png", png(figure_leaks(found)))
+        write_file(out / "entanglement.png", png(figure_entanglement(found)))
         note(f"written: {out / 'entanglement.json'}, {out / 'entanglement.png'}")
     if json:
         emit(document)
@@ -205,12 +205,12 @@ def entanglement(
         typer.echo(f"left out, since the direction does not surely move its own parameter: {named}")
     left = document["median_drift_left"]
     typer.echo(
-        f"median leak {document['median_free']:.2f} free, {document['median_held']:.2f} held; "
+        f"median change {document['median_free']:.2f} free, {document['median_held']:.2f} held; "
         f"of the mean drift holding leaves {'–' if left is None else f'{left:.0%}'} in the median"
     )
     if exact:
         typer.echo(
-            f"held by local directions {document['median_exact']:.2f}; down to a third of the free leak: "
+            f"held by local directions {document['median_exact']:.2f}; down to a third of the free change: "
             f"{document['third_by_direction']:.0%} of the pairs by linear directions, "
             f"{document['third_by_local']:.0%} by local ones"
         )

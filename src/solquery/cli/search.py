@@ -197,7 +197,7 @@ def _tell_few(store: Archive, matches: list[Match], k: int, where: str | None, g
 
 
 def _shares(by: By, texts: list[str]) -> dict[str, float] | None:
-    """Weights of a hybrid search; those of a search by physics leave the look out."""
+    """Weights of a hybrid search; those of a search by physics leave the embedding out."""
     from ..physics import parameters
     from ..search.hybrid import EMBEDDING, WEIGHTS, parse_weights
 
@@ -207,7 +207,7 @@ def _shares(by: By, texts: list[str]) -> dict[str, float] | None:
     if by is By.physics:
         given = given or {name: weight for name, weight in WEIGHTS.items() if name != EMBEDDING}
         if given.get(EMBEDDING):
-            raise typer.BadParameter("a search by physics does not look; leave out the weight of look, or use hybrid")
+            raise typer.BadParameter("a search by physics uses no embedding; leave out its weight, or use --by hybrid")
     return given
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -37,7 +36,7 @@ class WithGenerated:
     def __len__(self) -> int:
         return self.shape[0]
 
-    def __getitem__(self, rows: Any) -> np.ndarray:
+    def __getitem__(self, rows: int | slice | np.ndarray) -> np.ndarray:
         """Patch of one row (H, W), or patches (n, H, W) of a slice or an array of rows, float32."""
         if isinstance(rows, int | np.integer):
             row = range(len(self))[rows]

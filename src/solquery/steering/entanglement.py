@@ -1,4 +1,4 @@
-"""What else changes when one thing is moved: the leak of every direction, with and without holding.
+"""Entanglement: what else changes when one parameter is moved, with and without holding.
 
 A direction is stepped along from many latents, as far forth as back, and every parameter is measured at both ends. What
 the parameters change by, in units of their spreads among generated patches, is set against the change of the one moved.
@@ -70,7 +70,7 @@ class EntanglementTable:
     drift_exact: np.ndarray | None = None
 
     def weak(self) -> list[tuple[str, str | None]]:
-        """Parameters (moved, held or None) whose direction does not surely move them: nothing to set a leak against."""
+        """Parameters (moved, held or None) whose direction does not surely move them: no entanglement can be told."""
         names = self.names
         alone: list[tuple[str, str | None]] = [
             (a, None) for a, row in zip(names, self.free, strict=True) if np.isnan(row).all()
@@ -81,7 +81,7 @@ class EntanglementTable:
         return alone + [pair for pair in pairs if (pair[0], None) not in alone]
 
     def summary(self) -> Document:
-        """JSON: a mapping of moved to measured parameter for each table, and what holding leaves of a leak."""
+        """JSON: a mapping of moved to measured parameter for each table, and what holding leaves of it."""
 
         def nested(table: np.ndarray) -> dict[str, dict[str, float | None]]:
             return {
@@ -98,7 +98,7 @@ class EntanglementTable:
                 "exact": nested(self.exact),
                 "drift_exact": nested(self.drift_exact),
                 "median_exact": float(np.median(self.exact[known])) if known.any() else None,
-                # which leaks come down to a third by a linear direction, and which need the local ones
+                # which changes come down to a third by a linear direction, and which need the local ones
                 "third_by_direction": float((self.held[known] <= self.free[known] / 3).mean()) if known.any() else None,
                 "third_by_local": float((self.exact[known] <= self.free[known] / 3).mean()) if known.any() else None,
             }
@@ -162,7 +162,7 @@ def entanglement_table(
     exact: bool = False,
     report: Callable[[int, int], None] = lambda done, total: None,
 ) -> EntanglementTable:
-    """Measure the leak of every direction into every parameter, free and held.
+    """Measure what every direction changes in every parameter, free and held.
 
     Parameters
     ----------

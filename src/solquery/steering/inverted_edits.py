@@ -13,8 +13,8 @@ from .direct import steer
 from .editing import directions_of
 from .inversion import Inversion
 from .latents import SteeringError
-from .likeness import MATCHED
 from .native_scale import native_scale_of
+from .reconstruction_loss import MATCHED
 from .targeting import Answer
 from .vocabulary import DERIVED, Target
 

@@ -28,7 +28,7 @@ from ..steering import (
     refine_layerwise,
     with_layerwise,
 )
-from ..steering.likeness import TOLERANCES, parameter_errors
+from ..steering.reconstruction_loss import TOLERANCES, parameter_errors
 
 if TYPE_CHECKING:
     from ..model import Model

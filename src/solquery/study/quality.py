@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from ..steering import EntanglementTable
 
 __all__ = [
-    "HeldOut", "QualityError", "QualityStudy", "figure_leaks", "figure_quality", "read_held_out", "run_quality",
+    "HeldOut", "QualityError", "QualityStudy", "figure_entanglement", "figure_quality", "read_held_out", "run_quality",
 ]  # fmt: skip
 
 Progress = Callable[[str, float], None]
@@ -259,10 +259,10 @@ def figure_quality(study: QualityStudy) -> Figure:
     return figure
 
 
-def figure_leaks(found: EntanglementTable) -> Figure:
-    """Heat maps of the leak of every direction (row) into every parameter (column), free and held.
+def figure_entanglement(found: EntanglementTable) -> Figure:
+    """Heat maps of what every direction (row) changes in every parameter (column), free and held.
 
-    Grey: a direction that does not surely move its own parameter; there is nothing to set a leak against.
+    Grey: a direction that does not surely move its own parameter; there is nothing to set a change against.
     """
     figure = Figure(figsize=(11.0, 5.2), layout="constrained")
     symbols = [get_parameter(name).symbol for name in found.names]

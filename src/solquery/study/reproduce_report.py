@@ -74,8 +74,8 @@ def _generator(generator: Entries, origin: Entries) -> str:
         trained = ""
     elif origin.get("provenance", {}).get("settled"):
         trained = (
-            f" After its training, {int(shown):,} more images settled what it draws: its amounts of flux, area and "
-            "texture were held to those of the archive."
+            f" It was finetuned on {int(shown):,} images more: flux, area and texture of its draws are distributed as "
+            "in the archive."
         )
     else:
         before = origin.get("start", {}).get("images")

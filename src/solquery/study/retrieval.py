@@ -220,7 +220,7 @@ def run_retrieval(
     Parameters
     ----------
     archive
-        Embedded with this model (`retrieval.embed_archive`).
+        Embedded with this model (`solquery.embed_archive`).
     model
         With generator and encoder.
     queries, seed
