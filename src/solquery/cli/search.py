@@ -12,11 +12,12 @@ import typer
 from ..aliases import Document
 from ..errors import SolqueryError
 from .answers import answer_of, save_answers, sheet, tell_answers
-from .archive import Dask, Workers, on_workers
-from .inputs import Query, Scale, asked_of, read_query
+from .archive import on_workers
+from .inputs import Query, asked_of, read_query
+from .options import Dask, Describe, EncoderName, Json, ModelName, Scale, Seed, Settings, Where, Workers
 from .output import Reporter, emit, note, quantities
 from .plugins import load_models, measured_in
-from .steering import Describe, EncoderName, Json, ModelName, Seed, Settings, answer_record
+from .steering import answer_record
 
 if TYPE_CHECKING:
     from ..archive.store import Archive
@@ -70,7 +71,7 @@ def search(
     settings: Settings = None,
     seed: Seed = 0,
     k: Annotated[int, typer.Option("-k", min=1, help="How many matches.")] = 10,
-    where: Annotated[str | None, typer.Option(help="SQL condition, e.g. \"source = 'real' AND mu > 0.7\".")] = None,
+    where: Where = None,
     group: Annotated[Group, typer.Option(help="One match per region, or every patch for itself.")] = Group.region,
     by: Annotated[
         By,
@@ -198,7 +199,7 @@ def _tell_few(store: Archive, matches: list[Match], k: int, where: str | None, g
 
 
 def _shares(by: By, texts: list[str]) -> dict[str, float] | None:
-    """Weights of a hybrid search; those of a search by physics leave the look out."""
+    """Weights of a hybrid search; those of a search by physics leave the embedding out."""
     from ..physics import parameters
     from ..search.hybrid import EMBEDDING, WEIGHTS, parse_weights
 
@@ -208,7 +209,7 @@ def _shares(by: By, texts: list[str]) -> dict[str, float] | None:
     if by is By.physics:
         given = given or {name: weight for name, weight in WEIGHTS.items() if name != EMBEDDING}
         if given.get(EMBEDDING):
-            raise typer.BadParameter("a search by physics does not look; leave out the weight of look, or use hybrid")
+            raise typer.BadParameter("a search by physics uses no embedding; leave out its weight, or use --by hybrid")
     return given
 
 

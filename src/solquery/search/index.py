@@ -33,7 +33,7 @@ _ONE_BY_ONE = 4
 #: vectors in double precision at a time
 _AT_A_TIME = 65_536
 #: queries from which the principal axes of the embeddings are worth being found
-_WORTH_TURNING = 256
+_WORTH_AXES = 256
 
 
 def look_scale(vectors: np.ndarray) -> float:
@@ -102,14 +102,14 @@ class EmbeddingIndex(PatchList):
         return half_squares(self.vectors)
 
     @cached_property
-    def _turned(self) -> PrincipalAxisBounds:
+    def _principal_axes(self) -> PrincipalAxisBounds:
         return PrincipalAxisBounds(self.vectors, self._halves)
 
     def _bounds(self, queries: int) -> PrincipalAxisBounds | None:
         """What makes many searches quick; None while few were asked for, or where no axis says more than another."""
         self._asked += queries
-        worth = self._asked >= _WORTH_TURNING and self._turned.kept < self.vectors.shape[1]
-        return self._turned if worth else None
+        worth = self._asked >= _WORTH_AXES and self._principal_axes.kept < self.vectors.shape[1]
+        return self._principal_axes if worth else None
 
     def nearest(
         self,

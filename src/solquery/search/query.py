@@ -1,4 +1,4 @@
-"""A query and what is computed of it."""
+"""The query of a search, and what is computed of it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ..patch import Patch
     from ..protocols import Model
 
-__all__ = ["NOISE_GAUSS", "Asked"]
+__all__ = ["NOISE_GAUSS", "Query"]
 
 #: standard deviation of a pixel of the grid: between HMI's line-of-sight and radial noise, averaged onto 1.8 Mm
 NOISE_GAUSS = 10.0
@@ -27,8 +27,8 @@ _NOISE_DRAWS = 8
 _AS_RADIAL = "los-to-radial"
 
 
-class Asked:
-    """A query and what is computed of it, each when it is first needed.
+class Query:
+    """The query of a search; what is computed of it is computed when it is first needed, and kept.
 
     Attributes
     ----------
@@ -50,7 +50,7 @@ class Asked:
 
     @cached_property
     def aligner(self) -> Aligner:
-        """Lays it over other patches."""
+        """Finds the shift, zoom, rotation and flip at which it agrees best with other patches."""
         return Aligner(self.x, self._model.preset.encoder.augment)
 
     @cached_property

@@ -27,7 +27,7 @@ from .index import EmbeddingIndex, SearchError
 if TYPE_CHECKING:
     from ..archive.store import Archive
     from ..protocols import Model
-    from .query import Asked
+    from .query import Query
 
 __all__ = ["STRUCTURE", "StructureIndex", "signatures"]
 
@@ -101,10 +101,10 @@ class StructureIndex:
         patches = EmbeddingIndex(names, whole(table["region"]).take(at), vectors[kept], places[np.asarray(at)])
         return cls(patches, np.asarray(pc.equal(whole(table["quantity"]).take(at), "radial").fill_null(False)))
 
-    def distances(self, asked: Asked) -> np.ndarray:
+    def distances(self, asked: Query) -> np.ndarray:
         """Distances (N,) of a query from every patch.
 
-        A line-of-sight query is compared with radial patches as an estimate of its radial field (`Asked.as_radial`),
+        A line-of-sight query is compared with radial patches as an estimate of its radial field (`Query.as_radial`),
         with all others as it is.
 
         Raises

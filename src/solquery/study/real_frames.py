@@ -17,7 +17,7 @@ from ..archive.prepare import prepare
 from ..encoder import embed
 from ..errors import SolqueryError
 from ..search import RERANK_DEPTH, EmbeddingIndex, load_index
-from ..search.query import Asked
+from ..search.query import Query
 from ..search.structure import StructureIndex, signatures
 from ..sharp.fits import UnreadableFits, read_sharp
 from .recall import changed_copies, looked_again, rank_of
@@ -137,10 +137,11 @@ class _Among:
         """(K, H, W) in preset units."""
         first = len(self.index)
         out = np.empty((len(rows), *self.x.shape[1:]), np.float32)
-        ids = [str(self.index.ids[row]) for row in rows if row < first]
-        found = dict(zip(*self.archive.prepared(self.model.preset, ids=ids), strict=True)) if ids else {}
-        for k, row in enumerate(rows):
-            out[k] = np.nan_to_num(found[str(self.index.ids[row])]) if row < first else self.x[row - first]
+        stored = np.asarray(rows) < first
+        if stored.any():
+            ids = [str(name) for name in self.index.ids[rows[stored]]]
+            out[stored] = np.nan_to_num(self.archive.prepared(self.model.preset, ids=ids)[1])
+        out[~stored] = self.x[rows[~stored] - first]
         return out
 
     def structure(self, queries: Sequence[Patch], x: np.ndarray, where: str | None) -> np.ndarray:
@@ -154,7 +155,7 @@ class _Among:
         )
         out = np.full((len(queries), len(self.vectors)), np.inf)
         for line, query, image in zip(out, queries, x, strict=True):
-            asked = Asked(image, self.model, patch=query)
+            asked = Query(image, self.model, patch=query)
             line[at] = stored.distances(asked)[rows]
             line[len(self.index) :] = own.distances(asked)
         return out
