@@ -279,7 +279,7 @@ class SearchSession:
             return index, index.distances(asked.vector)[0]
         weights = shares(by) if weights is None else weights
         # the embedding has the scale of the whole archive: a match is as far away whatever else may be found
-        every = self._index(None).look_scale if where and weights.get(EMBEDDING, 0.0) > 0 else None
+        every = self._index(None).appearance_scale if where and weights.get(EMBEDDING, 0.0) > 0 else None
         index = self._index(where or None)
         names = tuple(name for name, weight in weights.items() if name != EMBEDDING and weight > 0)
         scored, rows = ScoredParameters({}), np.empty(0, np.int64)
