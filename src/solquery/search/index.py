@@ -22,8 +22,17 @@ if TYPE_CHECKING:
     from ..protocols import Model
 
 __all__ = [
-    "EmbeddingIndex", "Match", "SearchError", "checked_query", "checked_vectors", "appearance_scale", "nearest",
-    "nearest_of_all", "other_length", "region_names", "texts",
+    "EmbeddingIndex",
+    "Match",
+    "SearchError",
+    "appearance_scale",
+    "checked_query",
+    "checked_vectors",
+    "nearest",
+    "nearest_of_all",
+    "other_length",
+    "region_names",
+    "texts",
 ]  # fmt: skip
 
 #: nearest patches among which the regions are sought before all distances are taken

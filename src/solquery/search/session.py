@@ -140,8 +140,9 @@ class SearchSession:
         """Signatures of the patches that meet a condition; the whole archive's and those of one condition are kept."""
         with self._lock:
             if where not in self._structures:
-                every = {name: index for name, index in self._structures.items() if name is None}
-                self._structures = every | {where: StructureIndex.read(self.archive, self.model, where)}
+                for name in [name for name in self._structures if name is not None]:
+                    del self._structures[name]
+                self._structures[where] = StructureIndex.read(self.archive, self.model, where)
             return self._structures[where]
 
     def _approximate(self) -> ApproximateIndex | None:
