@@ -39,7 +39,7 @@ from ..steering import (
     steer,
     vocabulary,
 )
-from ..steering.direct import Been
+from ..steering.direct import Visited
 from .asking import understand
 from .catalogue import Catalogue, why_no_search
 from .filters import where_of
@@ -107,7 +107,7 @@ class Service(Observations):
         self._slopes: Newest[str, dict[str, np.ndarray]] = Newest(_DRAGS)
         # of latents, and of drags where they have been
         self._pictures: Newest[bytes, torch.Tensor] = Newest(_PICTURES)
-        self._drags: Newest[Any, list[Been]] = Newest(_DRAGS)
+        self._drags: Newest[Any, list[Visited]] = Newest(_DRAGS)
         self.catalogue: Catalogue | None = None
         self._store, self._open_lock = archive, threading.Lock()
         self._open(progress)
@@ -209,7 +209,7 @@ class Service(Observations):
         """One change of one patch: what came out, and the field in gauss."""
         model, z, pictures = self._opened(asked.z)
         hold: Mapping[str, float] = asked.hold
-        been: list[Been] | None = None
+        been: list[Visited] | None = None
         slopes: dict[str, np.ndarray] | None = None
         observed = None
         if asked.origin is not None:
@@ -228,7 +228,7 @@ class Service(Observations):
             been = self._drags.get(drag)
             if been is None:
                 been = self._drags[drag] = []
-        answer = steer(model, z, asked.set, hold, exact=asked.exact, pictures=pictures, been=been, slopes=slopes)
+        answer = steer(model, z, asked.set, hold, exact=asked.exact, pictures=pictures, visited=been, gradients=slopes)
         told = {} if observed is None else {"observed": observed}
         return {**self._answer(answer, model), **told}, self._gauss(answer.x)
 
