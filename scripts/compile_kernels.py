@@ -2,8 +2,8 @@
 
 python scripts/compile_kernels.py
 
-It simulates, measures, embeds, searches, reranks and augments a few small patches, as anybody would; what is compiled
-on the way lies where numba keeps it (`solquery.numba_cache`).
+It simulates, measures, embeds, searches, reranks, generates and augments a few small patches, as anybody would; what
+is compiled on the way lies where numba keeps it (`solquery.numba_cache`).
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import torch
 
 from solquery import Archive, Model, SearchSession, embed_archive, simulate_region
 from solquery.encoder.augment import augment
+from solquery.generator.optimized import optimize_for_inference
 
 
 def compile_kernels(folder: Path) -> None:
@@ -23,7 +24,11 @@ def compile_kernels(folder: Path) -> None:
     archive, model = Archive.create(folder), Model.load()
     archive.add(patch for index in range(2) for patch in simulate_region(seed=0, index=index, frames=2))
     embed_archive(archive, model)
-    SearchSession(archive, model).search(next(archive.patches()), k=2, rerank=2)
+    session, patch = SearchSession(archive, model), next(archive.patches())
+    for by in ("embedding", "hybrid"):
+        session.search(patch, k=2, by=by, rerank=2 if by == "embedding" else 0)
+    with torch.no_grad():
+        optimize_for_inference(model.generator)(torch.zeros(1, model.generator.latent_dim))
     fields = torch.zeros(2, 1, *model.preset.shape)
     augment(fields, model.preset.encoder.augment, torch.Generator().manual_seed(0))
 
