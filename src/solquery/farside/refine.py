@@ -20,7 +20,7 @@ from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
 from ..physics.smooth import SMOOTH, smooth_measure
-from ..steering.inversion import frozen
+from ..steering.latents import frozen
 from ..steering.minimise import BatchedLBFGS
 from .maps import WEAKEST_GAUSS, WIDTHS, FarsideMap, smoothing_matrices
 

@@ -5,15 +5,13 @@ Read from the ``results.json`` of reproductions, so that no number is written by
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
 from ..aliases import Entries
 from ..errors import SolqueryError
+from .report import text
 
 __all__ = ["comparison_lines"]
-
-Results = Mapping[str, Any]
 
 _CHANGES = (("shift_px", "shifted"), ("zoom", "zoomed"), ("rotation_deg", "rotated"), ("vertical_flip", "flipped"))
 #: what the paper says of the rest, section 4
@@ -25,29 +23,25 @@ _PAPER_SAYS = {
 }
 
 
-def _text(value: float | None, digits: int = 2) -> str:
-    return "–" if value is None else f"{value:.{digits}f}".replace("-", "−")
-
-
 def _with_interval(row: Entries, key: str) -> str:
     if row[key] is None:
         return "–"
-    return f"{_text(row[key])} [{_text(row['low'])}, {_text(row['high'])}]"
+    return f"{text(row[key])} [{text(row['low'])}, {text(row['high'])}]"
 
 
-def _rows_of(results: Results) -> dict[tuple[str, str], Entries]:
+def _rows_of(results: Entries) -> dict[tuple[str, str], Entries]:
     try:
         return {(row["parameter"], row["statistic"]): row for row in results["table"]}
     except (KeyError, TypeError):
         raise SolqueryError("this is no results.json of `solquery reproduce`; name one") from None
 
 
-def _similarity(results: Results, method: str) -> str:
+def _similarity(results: Entries, method: str) -> str:
     gap = results["stages"].get("queries", {}).get("visual_similarity_above", {}).get(method)
     return "–" if gap is None else _with_interval(gap, "difference")
 
 
-def _limb(results: Results) -> str:
+def _limb(results: Entries) -> str:
     error = results["stages"].get("figure6", {}).get("error")
     if not error:
         return "–"
@@ -55,19 +49,19 @@ def _limb(results: Results) -> str:
     return _with_interval(error, "spearman") + ("" if p is None else f", p = {p:.1g}")
 
 
-def _accuracy(results: Results, name: str) -> str:
+def _accuracy(results: Entries, name: str) -> str:
     row = results["stages"].get("directions", {}).get("accuracies", {}).get(name)
-    return "–" if row is None else _text(row["accuracy"])
+    return "–" if row is None else text(row["accuracy"])
 
 
-def _copies(results: Results) -> str:
+def _copies(results: Entries) -> str:
     found = results["stages"].get("copies")
     if found is None:
         return "–"
     return ", ".join(f"{100 * found[key]['share']:.0f} % {name}" for key, name in _CHANGES)
 
 
-def comparison_lines(columns: Sequence[tuple[str, Results | None]]) -> list[str]:
+def comparison_lines(columns: Sequence[tuple[str, Entries | None]]) -> list[str]:
     """A Markdown table with the paper in the first column and one column for each reproduction.
 
     Parameters
@@ -96,7 +90,7 @@ def comparison_lines(columns: Sequence[tuple[str, Results | None]]) -> list[str]
         p, s = (given[0][1][name, statistic]["paper"] for statistic in ("pearson", "spearman"))
         line(
             name.upper(),
-            f"{_text(p)} / {_text(s)}",
+            f"{text(p)} / {text(s)}",
             lambda results, name=name: " / ".join(
                 _with_interval(_rows_of(results)[name, statistic], "ours") for statistic in ("pearson", "spearman")
             ),
