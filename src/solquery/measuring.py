@@ -42,15 +42,16 @@ def _field_and_scale(what: object, scale_mm: ArrayLike | None) -> tuple[Any, Any
 
     Of arrays and Quantities as given, which say nothing of a region; else of the patch that `what` stands for.
     """
-    window = None
     if not _is_array(what):
-        what = _patch(what)
-        window = region_window(what)
-    elif not (hasattr(what, "to_value") or hasattr(scale_mm, "to_value") or isinstance(scale_mm, str)):
+        patch = _patch(what)
+        if scale_mm is not None:
+            raise ValueError("a Patch has its own scale; do not give another one")
+        return patch.field, patch.scale_mm, region_window(patch)
+    if not (hasattr(what, "to_value") or hasattr(scale_mm, "to_value") or isinstance(scale_mm, str)):
         return what, scale_mm, None
     from .physics.units import bare
 
-    return *bare(what, scale_mm), window
+    return *bare(what, scale_mm), None
 
 
 def _patch(what: object) -> Patch:

@@ -16,12 +16,12 @@ import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from astropy.io import fits
 
 from ..aliases import Header, Keywords
+from ..lazy import deferred
 from ..patch import Patch
 from . import header as hd
 from .checksums import data_fault, sums_fault
@@ -33,6 +33,12 @@ from .quick_reading import Unit, quick_units
 from .units import fill_mask, gauss_per_unit, unit_text
 from .unreadable import UnreadableFits
 from .wcs import Coordinates, Place, coordinates_of, with_scale
+
+if TYPE_CHECKING:
+    from astropy.io import fits
+else:
+    # a plain file is read without astropy
+    fits = deferred("astropy.io.fits")
 
 __all__ = [
     "ReadOptions", "UnreadableFits", "images_of_array", "load_checked", "load_image", "pair", "patch_of_image",
