@@ -306,7 +306,7 @@ class Catalogue:
         asked = {name: self.grid(name)[self._rows[rows]] for name in physical}
         scored, at = self.session.scored(tuple(physical), self.index)
         share = shares(by).get(EMBEDDING, 0.0) / sum(shares(by).values())
-        return combine(look, scored.distances(asked, physical, at), self.index.look_scale, share)
+        return combine(look, scored.distances(asked, physical, at), self.index.appearance_scale, share)
 
     def closeness(self, by: str) -> Closeness:
         """Distances between the patches of the archive, to judge one by; made once for a content and a distance."""

@@ -26,8 +26,8 @@ _WIDE_PX, _EXCEEDS = 15, 2.5
 #: in units of its spread there: from normal noise of Q and U with standard deviations of 0.92 F squared
 _ADDS_AT = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0, 1.2, 1.5)
 _ADDS = (0.87, 0.74, 0.62, 0.51, 0.41, 0.32, 0.25, 0.13, 0.05, 0.02, 0.0)
-#: and its spread, in the same units: Q and U go with the square of the transverse field, so that the same noise of theirs
-#: is the less of it the stronger it is
+#: and its spread, in the same units: Q and U go with the square of the transverse field, so that the same noise of
+#: theirs is the less of it the stronger it is
 _SPREADS_AT = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0, 1.2, 1.5, 2.0, 3.0, 4.0, 6.0, 12.0)
 _SPREADS = (1.0, 0.953, 0.839, 0.71, 0.61, 0.544, 0.491, 0.411, 0.306, 0.202, 0.152, 0.101, 0.05)
 #: noise of the line-of-sight field of a remapped frame, G, which is the same in any field
@@ -183,7 +183,7 @@ def angle_apart(angle: float, other: float) -> float:
 
 
 def _transverse(clean: np.ndarray, model: NoiseModel) -> np.ndarray:
-    """Transverse field (H, W) of a radial field, G: the sine of the heliocentric angle, which the level tells, times it."""
+    """Transverse field (H, W) of a radial field, G: that field times the sine of the angle, which the level tells."""
     return np.abs(np.nan_to_num(clean)) * np.asarray(model.level, dtype=np.float32) / (_KEPT * _FLOOR_GAUSS)
 
 

@@ -22,7 +22,7 @@ from ..archive.places import whole
 from ..archive.rows import table_with_places
 from ..encoder.embedding import embed
 from ..physics import measure
-from .index import EmbeddingIndex, SearchError, look_scale
+from .index import EmbeddingIndex, SearchError, appearance_scale
 
 if TYPE_CHECKING:
     from ..archive.store import Archive
@@ -145,11 +145,11 @@ def combine(appearance: np.ndarray, physics: np.ndarray, vectors: np.ndarray | f
     physics
         (Q, N) from `parameter_distances`.
     vectors
-        (N, D) embeddings of the archive, which give the appearance its scale; or that scale, of `look_scale`.
+        (N, D) embeddings of the archive, which give the appearance its scale; or that scale, of `appearance_scale`.
     share
         Of the appearance, between 0 and 1.
     """
-    scale = vectors if isinstance(vectors, float) else look_scale(vectors)
+    scale = vectors if isinstance(vectors, float) else appearance_scale(vectors)
     return np.sqrt(share * (appearance / scale) ** 2 + (1.0 - share) * physics**2)
 
 
@@ -227,8 +227,8 @@ def mixed_distances(
     vector
         (1, D) embedding of the query, where it is known.
     archive_vectors
-        (N, D) embeddings of the whole archive, where the index is a part of it: they give the appearance its scale; or that
-        scale. None: those of the index.
+        (N, D) embeddings of the whole archive, where the index is a part of it: they give the appearance its scale; or
+        that scale. None: those of the index.
     """
     physical = {name: weight for name, weight in weights.items() if name != EMBEDDING and weight > 0}
     appearance = index.distances(embed(model.encoder, x) if vector is None else vector)
@@ -236,5 +236,5 @@ def mixed_distances(
     if physical:
         asked = measure(model.preset.to_gauss(torch.from_numpy(x)[None]), model.preset.scale_mm, list(physical))
         physics = scored.distances({name: values.numpy() for name, values in asked.items()}, physical, rows)
-    scale_of = index.look_scale if archive_vectors is None else archive_vectors
+    scale_of = index.appearance_scale if archive_vectors is None else archive_vectors
     return combine(appearance, physics, scale_of, weights.get(EMBEDDING, 0.0) / sum(weights.values()))

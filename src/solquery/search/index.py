@@ -22,8 +22,17 @@ if TYPE_CHECKING:
     from ..protocols import Model
 
 __all__ = [
-    "EmbeddingIndex", "Match", "SearchError", "checked_query", "checked_vectors", "look_scale", "nearest",
-    "nearest_of_all", "other_length", "region_names", "texts",
+    "EmbeddingIndex",
+    "Match",
+    "SearchError",
+    "appearance_scale",
+    "checked_query",
+    "checked_vectors",
+    "nearest",
+    "nearest_of_all",
+    "other_length",
+    "region_names",
+    "texts",
 ]  # fmt: skip
 
 #: nearest patches among which the regions are sought before all distances are taken
@@ -36,7 +45,7 @@ _AT_A_TIME = 65_536
 _WORTH_AXES = 256
 
 
-def look_scale(vectors: np.ndarray) -> float:
+def appearance_scale(vectors: np.ndarray) -> float:
     """Root of half the mean square distance between two of some embeddings (N, D)."""
     return max(float(np.sqrt(np.asarray(vectors, np.float64).var(0).sum())), 1e-12)
 
@@ -93,9 +102,9 @@ class EmbeddingIndex(PatchList):
         return out
 
     @cached_property
-    def look_scale(self) -> float:
+    def appearance_scale(self) -> float:
         """What distances of embeddings are divided by, to be mixed with others (`combine`)."""
-        return look_scale(self.vectors)
+        return appearance_scale(self.vectors)
 
     @cached_property
     def _halves(self) -> np.ndarray:

@@ -140,8 +140,9 @@ class SearchSession:
         """Signatures of the patches that meet a condition; the whole archive's and those of one condition are kept."""
         with self._lock:
             if where not in self._structures:
-                every = {name: index for name, index in self._structures.items() if name is None}
-                self._structures = every | {where: StructureIndex.read(self.archive, self.model, where)}
+                for name in [name for name in self._structures if name is not None]:
+                    del self._structures[name]
+                self._structures[where] = StructureIndex.read(self.archive, self.model, where)
             return self._structures[where]
 
     def _approximate(self) -> ApproximateIndex | None:
@@ -279,7 +280,7 @@ class SearchSession:
             return index, index.distances(asked.vector)[0]
         weights = shares(by) if weights is None else weights
         # the embedding has the scale of the whole archive: a match is as far away whatever else may be found
-        every = self._index(None).look_scale if where and weights.get(EMBEDDING, 0.0) > 0 else None
+        every = self._index(None).appearance_scale if where and weights.get(EMBEDDING, 0.0) > 0 else None
         index = self._index(where or None)
         names = tuple(name for name, weight in weights.items() if name != EMBEDDING and weight > 0)
         scored, rows = ScoredParameters({}), np.empty(0, np.int64)

@@ -98,7 +98,8 @@ class StructureIndex:
             raise SearchError(f"no patch with field meets {where!r}" if where else "no patch of the archive has field")
         names = pa.array(ids, pa.string()).take(pa.array(kept))
         at = pc.index_in(names, value_set=whole(table["id"]))
-        patches = EmbeddingIndex(names, whole(table["region"]).take(at), vectors[kept], places[np.asarray(at)])
+        placed = None if places is None else places[np.asarray(at)]
+        patches = EmbeddingIndex(names, whole(table["region"]).take(at), vectors[kept], placed)
         return cls(patches, np.asarray(pc.equal(whole(table["quantity"]).take(at), "radial").fill_null(False)))
 
     def distances(self, asked: Query) -> np.ndarray:

@@ -26,7 +26,7 @@ from .generated import Shown
 from .inversion import invert, refuse_hopeless, targets_of
 from .latents import SteeringError, SteeringWarning, as_latents, clamp_norm, frozen, prior_norm_range
 from .reconstruction import reconstruct
-from .targeting import Answer, answers_of
+from .targeting import Answer, answers_of, measured_both
 
 if TYPE_CHECKING:
     from torch import nn

@@ -149,8 +149,9 @@ class _Among:
         stored = StructureIndex.read(self.archive, self.model, where)
         # both sorted by id; a patch without field has no signature and is infinitely far
         rows, at = stored.patches.rows(self.index.ids), self.index.rows(stored.patches.ids)
+        ids = np.array([patch.id for patch in self.patches])
         own = StructureIndex(
-            EmbeddingIndex(*[np.array([patch.id for patch in self.patches])] * 2, signatures(self.x)),
+            EmbeddingIndex(ids, ids, signatures(self.x)),
             np.array([patch.quantity == "radial" for patch in self.patches]),
         )
         out = np.full((len(queries), len(self.vectors)), np.inf)
