@@ -7,13 +7,14 @@ each takes longer to be called than to be done. Kernels release the interpreter'
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 from numba import njit
 
 __all__ = ["finish_layer"]
 
-_OPTIONS = {"cache": True, "nogil": True, "fastmath": {"contract", "reassoc", "nsz", "arcp"}}
+_OPTIONS: dict[str, Any] = {"cache": True, "nogil": True, "fastmath": {"contract", "reassoc", "nsz", "arcp"}}
 #: neighbours of a pixel, itself among them
 _AROUND = 9
 
