@@ -36,8 +36,7 @@ from .wcs import Coordinates, Place, coordinates_of, with_scale
 
 if TYPE_CHECKING:
     from astropy.io import fits
-else:
-    # a plain file is read without astropy
+else:  # a plain file is read without astropy
     fits = deferred("astropy.io.fits")
 
 __all__ = [
@@ -142,8 +141,7 @@ class ReadOptions(NamedTuple):
 
 def load_checked(path: Path, header: bool = False, segment: str | None = None) -> Image:
     """`load_image` of a file whose image agrees with the sum in its header, and its `header` too, if asked."""
-    quick = None if header else _quick_image(path, segment)
-    if quick is not None:
+    if not header and (quick := _quick_image(path, segment)) is not None:
         return quick
     image = load_image(path, segment)
     fault = sums_fault(path) if header else data_fault(path)
@@ -155,9 +153,7 @@ def load_checked(path: Path, header: bool = False, segment: str | None = None) -
 def _quick_image(path: Path, segment: str | None) -> Image | None:
     """The image of a plain file (`quick_units`); None where astropy has to read it."""
     units = quick_units(path)
-    if units is None:
-        return None
-    found, _ = _images(units)
+    found = [] if units is None else _images(units)[0]
     return choose(found, segment) if found else None
 
 
