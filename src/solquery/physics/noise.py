@@ -28,28 +28,28 @@ SAMPLES = 16
 #: how far a bias is off where the field and the shape of the noise are not quite as estimated, as a share of it
 _OF_BIAS = 0.03
 #: parameters that hang on few pixels about a threshold vary more with the noise than about an estimate of the field:
-#: factor of the spread and share of the bias, between what simulated pairs and analytic regions have, whose noise is of
-#: another make (scripts/check_errors.py; judged on others in docs/numbers.md)
+#: factor of the spread and share of the bias, with which the scatter of 60 simulated pairs (seed 91) and of 60 analytic
+#: frames (seed 31) is that stated, or between the two (scripts/check_errors.py; judged on others in docs/numbers.md)
 _RAGGED = {
-    "imbalance": (1.2, 0.05),
-    "tuf": (1.0, 0.025),
-    "tpf": (0.9, 0.05),
-    "tnf": (0.9, 0.05),
-    "area": (0.9, 0.05),
-    "r": (1.5, 0.12),
-    "pil_length": (1.4, 0.1),
-    "pil_gradient": (1.35, 0.1),
-    "r_schrijver": (1.3, 0.15),
-    "r_value": (1.55, 0.15),
-    "separation": (0.9, 0.05),
-    "psep": (0.92, 0.03),
-    "flux": (0.83, 0.04),
-    "flux_area": (0.88, 0.05),
-    "grad": (1.0, 0.06),
-    "alpha": (1.0, 1.0),
+    "imbalance": (1.05, 0.08),
+    "tuf": (1.0, 0.06),
+    "tpf": (1.25, 0.12),
+    "tnf": (1.25, 0.12),
+    "area": (1.25, 0.25),
+    "r": (1.4, 0.25),
+    "pil_length": (1.1, 0.25),
+    "pil_gradient": (1.2, 0.2),
+    "r_schrijver": (1.45, 0.2),
+    "r_value": (1.4, 0.15),
+    "separation": (0.95, 0.2),
+    "psep": (1.2, 0.2),
+    "flux": (1.1, 0.15),
+    "flux_area": (1.4, 0.12),
+    "grad": (0.8, 0.08),
+    "alpha": (1.9, 0.03),
     "net_flux": (1.0, 0.03),
-    "tilt": (0.81, 0.03),
-    "axis_angle": (0.81, 0.03),
+    "tilt": (0.77, 0.05),
+    "axis_angle": (0.77, 0.05),
 }
 #: what these measure is the noise itself where there is any
 _OF_NOISE = ("sigma", "sigma_zero")
@@ -94,9 +94,9 @@ def parameter_errors(
     (`denoised`); the mean of what is measured, less what is measured without noise, is the bias, its spread the error.
     Weak field that hides under noise which was estimated from quiet pixels (`draw_hidden`) belongs to what is measured
     without noise. The error holds the uncertainty of its strength, that of the noise's own level, as far as the bias
-    follows it, and that of the mean of so few draws. Noise of the transverse field that adds along the region's own
-    field (`NoiseModel.transverse`) is no more than modelled: half of it counts as bias, half as error. So does what
-    stronger noise beside the region would add (`NoiseModel.around`). The error's own relative error is
+    follows it, and that of the mean of so few draws. Noise of the transverse field is less in strong field
+    (`noise_in_field`); what it adds along the region's own field (`NoiseModel.transverse`) is bias, and half of that
+    error. What stronger noise beside the region would add (`NoiseModel.around`) counts half as bias, half as error. The error's own relative error is
     1 / sqrt(2 (samples - 1)): 18 % for 16.
 
     Parameters
@@ -135,7 +135,7 @@ def parameter_errors(
     out = {}
     for name, found in responses(values, scale_mm, model, wanted, samples, seed, window).items():
         factor, share = _RAGGED.get(name, (1.0, _OF_BIAS))
-        bias = found.excess + 0.5 * (found.along + found.around)
+        bias = found.excess + found.along + 0.5 * found.around
         if get_parameter(name).unit == "deg":
             bias = angle_apart(bias, 0.0)
         # two standard errors of so few draws hold what two of many do; their mean is as uncertain as that of so many
