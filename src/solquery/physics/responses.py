@@ -21,9 +21,9 @@ _HIDDEN_SAMPLES = 4
 _AROUND_SAMPLES = 4
 #: elsewhere the mean of a window of this side shows field beyond so many times its own variance
 _WIDE_PX, _EXCEEDS = 15, 2.5
-#: a transverse field t, in units of F, with normal noise of Q and U of standard deviation 0.92 F squared, whose direction
-#: is chosen rightly with the probability that a normal variate of 38 G is below t: by how much its mean exceeds t, and
-#: its spread, both in units of its spread where there is no field
+#: a transverse field t, in units of F, with normal noise of Q and U of standard deviation 0.92 F squared, whose
+#: direction is chosen rightly with the probability that a normal variate of 38 G is below t: by how much its mean
+#: exceeds t, and its spread, both in units of its spread where there is no field
 _FIELDS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0, 1.2, 1.5, 2.0, 3.0, 4.0, 6.0, 12.0)
 _ADDS = (0.0, 0.049, 0.092, 0.123, 0.139, 0.141, 0.13, 0.087, 0.042, 0.014, 0.001, 0.0, 0.0, 0.0, 0.0, 0.0)
 _SPREADS = (1.0, 0.988, 0.953, 0.901, 0.839, 0.773, 0.71, 0.61, 0.544, 0.491, 0.411, 0.306, 0.202, 0.152, 0.101, 0.05)
