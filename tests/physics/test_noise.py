@@ -89,8 +89,9 @@ def test_stated_errors_hold():
     names = [n for n in parameters(on_demand=True) if n not in ("sigma", "sigma_zero", "polarity")]
     for name, pull in pulls(names, frames=7, seed=50, shape=(150, 260)).items():
         scatter, inside = np.sqrt(np.mean(pull**2)), np.mean(np.abs(pull) < 2)
-        # of so few frames the scatter is known to a tenth; the hidden field of these is finer than that of the errors
-        assert 0.65 < scatter < (1.6 if name == "grad" else 1.4), f"{name}: {scatter:.2f}"
+        # of so few frames the scatter is known to a tenth; the hidden field of these is finer than that of the errors,
+        # and inversion lines, which hang on few pixels, vary less than in simulated frames
+        assert 0.5 < scatter < (1.6 if name == "grad" else 1.4), f"{name}: {scatter:.2f}"
         assert inside > (0.75 if name == "grad" else 0.85), f"{name}: {inside:.2f}"
 
 
@@ -226,3 +227,14 @@ def test_flux_of_strong_field_is_known_better_than_the_noise_of_quiet_pixels_tel
     ]
     for name in ("flux", "axis_angle"):
         assert errors[0][name].error < 0.8 * errors[1][name].error
+
+
+def test_a_line_of_sight_patch_has_the_noise_of_its_own_kind():
+    from solquery import uncertainty as of_patch
+    from solquery.patch import Patch
+
+    field = region(1) + hmi_noise((190, 330), 12.0, 4)
+    for quantity in ("radial", "line-of-sight"):
+        patch = Patch(field, SCALE_MM, "a", "A", "real", quantity=quantity)
+        expected = parameter_errors(field, SCALE_MM, None, ["flux"], samples=8, quantity=quantity)["flux"].error
+        assert of_patch(patch, names=["flux"], samples=8)["flux"].item() == pytest.approx(expected)

@@ -35,22 +35,22 @@ _PLAIN = (1.0, 0.03, 1.0)
 _RAGGED = {
     "imbalance": (1.05, 0.03, 1.0),
     "tuf": (0.8, 0.08, 1.0),
-    "tpf": (1.0, 0.03, 0.75),
-    "tnf": (1.0, 0.03, 0.75),
-    "area": (1.4, 0.03, 0.75),
+    "tpf": (1.1, 0.03, 0.75),
+    "tnf": (1.1, 0.03, 0.75),
+    "area": (1.55, 0.03, 0.75),
     "r": (0.9, 0.25, 0.5),
-    "pil_length": (0.9, 0.05, 0.3),
-    "pil_gradient": (0.95, 0.05, 0.3),
-    "r_schrijver": (1.3, 0.1, 0.3),
+    "pil_length": (1.0, 0.05, 0.3),
+    "pil_gradient": (1.05, 0.05, 0.3),
+    "r_schrijver": (1.4, 0.1, 0.3),
     "r_value": (1.45, 0.06, 0.75),
     "separation": (0.7, 0.03, 0.5),
-    "psep": (0.75, 0.03, 0.5),
-    "flux": (1.1, 0.03, 0.85),
-    "flux_area": (1.3, 0.03, 0.85),
+    "psep": (0.8, 0.03, 0.5),
+    "flux": (1.2, 0.03, 0.85),
+    "flux_area": (1.5, 0.03, 0.85),
     "grad": (0.8, 0.05, 0.95),
-    "alpha": (1.55, 0.03, 0.7),
-    "tilt": (0.75, 0.03, 1.0),
-    "axis_angle": (0.75, 0.03, 1.0),
+    "alpha": (1.7, 0.03, 0.7),
+    "tilt": (0.8, 0.03, 1.0),
+    "axis_angle": (0.8, 0.03, 1.0),
 }
 #: what these measure is the noise itself where there is any
 _OF_NOISE = ("sigma", "sigma_zero")
@@ -159,6 +159,7 @@ def uncertainty(
     samples: int = 32,
     seed: int = 0,
     window: Window | None = None,
+    quantity: str = "radial",
 ) -> dict[str, Tensor]:
     """Standard errors of parameters of patches; `parameter_errors` gives the bias too.
 
@@ -178,6 +179,8 @@ def uncertainty(
         How many draws, at least 4, and the seed they are drawn from.
     window
         Rows and columns in which the region lies, in each patch (`region_window`): those of FLUX and its area.
+    quantity
+        ``radial`` or ``line-of-sight``: what kind of field the noise is estimated of.
 
     Returns
     -------
@@ -197,10 +200,9 @@ def uncertainty(
         from .registry import as_scale
 
         scale = as_scale(scale_mm, len(batch), torch.device("cpu"))
+        steps = [None] * len(batch) if scale is None else [tuple(step) for step in scale.tolist()]
         rows = [
-            parameter_errors(
-                field, None if scale is None else tuple(scale[k].tolist()), None, wanted, samples, seed, window
-            )
+            parameter_errors(field, steps[k], None, wanted, samples, seed, window, quantity)
             for k, field in enumerate(batch)
         ]
         return {n: torch.tensor([row[n].error for row in rows], dtype=torch.float64) for n in wanted}
