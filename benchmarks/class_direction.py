@@ -1,7 +1,7 @@
 """A class direction from few labels: does it tell regions left out, and do patches made by it have the label?
 
     python benchmarks/class_direction.py --archive heldout --model physical
-    python benchmarks/class_direction.py --archive heldout --model physical --by guess,picture,closest --regions 64
+    python benchmarks/class_direction.py --archive heldout --by measured,guess,picture,closest --regions 64
 
 The archive holds simulated regions that the model was not trained on (`solquery simulate --archive heldout
 --regions 600 --frames 20 --keep 1 --seed 7`), one frame of each. The label is 1 where the gradient along the polarity
@@ -66,7 +66,9 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--archive", required=True)
     parser.add_argument("--model", default="physical")
-    parser.add_argument("--by", default="guess", help="ways from a patch to its latent vector, comma-separated")
+    parser.add_argument(
+        "--by", default="measured,guess", help="ways from a patch to its latent vector, comma-separated"
+    )
     parser.add_argument("--regions", type=int, help="read so many [all]")
     parser.add_argument("--labelled", type=int, default=60)
     parser.add_argument("--draws", type=int, default=10)

@@ -406,4 +406,18 @@ BREAKAGES = [
         "for k in range(len(chosen)):",
         "simulator/test_region.py",
     ),
+    Breakage(
+        "structure-as-radial",
+        "search/structure.py",
+        "apart = np.where(self.radial, self._from(asked.as_radial), apart)",
+        "apart = np.where(self.radial, self._from(-asked.as_radial), apart)",
+        "search/test_structure.py",
+    ),
+    Breakage(
+        "structure-root",
+        "search/structure.py",
+        "root = np.sign(x) * np.sqrt(np.abs(x))",
+        "root = np.sqrt(np.abs(x))",
+        "search/test_structure.py",
+    ),
 ]

@@ -45,7 +45,7 @@ def cache_folder(package: Path | None = None) -> Path | None:
     import tempfile  # which every start of the package would wait for
 
     package = Path(__file__).parent if package is None else package
-    homes = (package / "physics" / "__pycache__", package / "retrieval" / "__pycache__")
+    homes = [package / name / "__pycache__" for name in ("encoder", "physics", "search", "sharp", "simulator")]
     try:
         if all(map(_writable, homes)) or _writable(_user_folder()):
             return None

@@ -136,7 +136,7 @@ def test_latents_of_a_class_by_guess_picture_and_closest(model):
     network = torch.nn.Linear(1, 1)
     # where the patch lies does not change this one
     network.guess = lambda patches: torch.stack([patches.square().sum((1, 2)) * k for k in range(8)], 1)
-    guessing = SimpleNamespace(**{**vars(model), "inference": network})
+    guessing = SimpleNamespace(**{**vars(model), "inference": network, "directions": None})
     at_rest = network.guess(x).numpy()
     np.testing.assert_allclose(class_latents(guessing, x), at_rest, rtol=1e-3)
     where = torch.zeros(1, *x.shape[1:])
@@ -153,10 +153,31 @@ def test_latents_of_a_class_by_guess_picture_and_closest(model):
     np.testing.assert_array_equal(class_latents(plain, x, None, 4, 30), class_latents(plain, x, "picture", 4, 30))
     with pytest.raises(SteeringError, match="no inference network"):
         class_latents(plain, x, "guess")
-    with pytest.raises(SteeringError, match="there are: guess"):
+    with pytest.raises(SteeringError, match="no directions to place"):
+        class_latents(guessing, x, "measured")
+    with pytest.raises(SteeringError, match="there are: measured, guess"):
         class_latents(plain, x, "dream")
     with pytest.raises(SteeringError, match="no structure"):
         class_latents(guessing, torch.zeros(1, *x.shape[1:]))
+
+
+def test_what_is_measured_moves_a_guess_to_where_the_model_expects_it(model):
+    z = torch.randn(40, 8, generator=torch.Generator().manual_seed(9))
+    with torch.no_grad():
+        x = model.generator(z)[:, 0]
+    network = torch.nn.Linear(1, 1)
+    # knows nothing: what comes is what is measured
+    network.guess = lambda patches: torch.zeros(len(patches), 8)
+    guessing = SimpleNamespace(**{**vars(model), "inference": network})
+    assert not class_latents(guessing, x, "guess").any()
+    found = class_latents(guessing, x)
+    for name in ("tuf", "psep"):
+        truth = model.directions.position(z.numpy(), name)
+        assert np.corrcoef(model.directions.position(found, name), truth)[0, 1] > 0.85, name
+    # and nothing else is told: off the directions all are alike
+    normals = model.directions.normals.astype(float)
+    rest = found - found @ np.linalg.pinv(normals) @ normals
+    np.testing.assert_allclose(rest, 0, atol=1e-4)
 
 
 def test_skill_no_better_than_chance_is_said(model):

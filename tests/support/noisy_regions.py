@@ -61,15 +61,25 @@ def level_of(mu: float) -> float:
     return float(np.interp(mu, [0.35, 0.65, 0.8, 0.9, 0.96, 1.0], [96.0, 57.0, 45.0, 29.0, 15.0, 13.0]))
 
 
-def hmi_noise(shape: tuple[int, int], level_gauss: float, seed: int, uneven: float = 0.2) -> np.ndarray:
-    """Correlated noise in patches of one sign, (H, W) float32, G; the level varies across the patch by `uneven`."""
+def hmi_noise(
+    shape: tuple[int, int],
+    level_gauss: float,
+    seed: int,
+    uneven: float = 0.2,
+    transverse: np.ndarray | None = None,
+) -> np.ndarray:
+    """Correlated noise in patches of one sign, (H, W) float32, G; the level varies across the patch by `uneven`.
+
+    Where a `transverse` field (H, W) in G is given, the noise falls as its inverse beyond 60 G: a root of Q and U.
+    """
     rng = np.random.default_rng([seed, 2])
     grain = gaussian_filter(rng.standard_normal(shape, dtype=np.float32), 0.9)
     sign = gaussian_filter(rng.standard_normal(shape, dtype=np.float32), 2.6)
     sign = gaussian_filter(np.tanh(3.0 * sign / sign.std()), 0.8)
     total = 0.75 * grain / grain.std() + 0.66 * sign / sign.std()
     slope = np.linspace(-1, 1, shape[1], dtype=np.float32)[None]
-    return (level_gauss * (1 + uneven * slope) * total / np.sqrt(0.75**2 + 0.66**2)).astype(np.float32)
+    noise = (level_gauss * (1 + uneven * slope) * total / np.sqrt(0.75**2 + 0.66**2)).astype(np.float32)
+    return noise if transverse is None else (noise / np.hypot(1.0, transverse / 60.0)).astype(np.float32)
 
 
 #: μ and strength of field of the cases that errors are judged on
@@ -93,7 +103,7 @@ def pulls(
             truth = measure(clean, SCALE_MM, names)
             for _ in range(frames):
                 count += 1
-                field = clean + hmi_noise(shape, level, 1000 * seed + count)
+                field = clean + hmi_noise(shape, level, 1000 * seed + count, transverse=np.sqrt(1 - mu**2) * clean)
                 values = measure(field, SCALE_MM, names)
                 errors = parameter_errors(field, SCALE_MM, names=names, seed=count)
                 for name in names:

@@ -35,7 +35,7 @@ def pairs_along(count, first=0):
 
 @pytest.fixture(scope="module")
 def to_radial():
-    return fit_translation(pairs_along(12), "los-to-radial", source="blobs")
+    return fit_translation(pairs_along(12), "los-to-radial", method="filters", source="blobs")
 
 
 def grid_truth(made, patch):
@@ -62,12 +62,49 @@ def test_a_field_that_is_radial_everywhere_is_found_from_the_line_of_sight(to_ra
 def test_the_error_is_that_of_regions_left_out(to_radial):
     told = to_radial.error["filters"]["rms_gauss"]
     assert told < 0.2 * to_radial.error["nothing"]["rms_gauss"]
-    assert to_radial.provenance == {"pairs": 12, "regions": 12, "data": "blobs"}
+    assert to_radial.provenance == {
+        "pairs": 12, "regions": 12, "data": "blobs", "simple": "field / mu",
+    }  # fmt: skip
     off = []
     for pair in pairs_along(6, first=300):
         made = translate(pair.given, to_radial)
         off.append(np.mean((made.field - grid_truth(made, pair.wanted)) ** 2))
     assert np.sqrt(np.mean(off)) < 3 * told
+
+
+def test_what_needs_no_map_is_taken_where_no_map_is_better(to_radial):
+    # these fields are radial everywhere: to divide by mu is all there is to do
+    found = fit_translation(pairs_along(12), "los-to-radial")
+    assert found.method == "simple" and found.names == ("field / mu",)
+    assert found.weights[0] == pytest.approx(1.0, abs=0.01) and not found.shortfall()
+    assert found.error["simple"]["rms_gauss"] <= found.error["filters"]["rms_gauss"]
+    given = line_of_sight(radial(503, 50.0))
+    made = translate(given, found)
+    wanted = grid_truth(made, radial(503, 50.0))
+    assert np.sqrt(np.nanmean((made.field - wanted) ** 2)) < 0.02 * np.abs(wanted).max()
+    # a map that is worse says so
+    told = to_radial.shortfall()
+    assert told.startswith("map 'los-to-radial' is worse than 'field / mu' alone: ") and "in all pixels" in told
+
+
+def test_a_missing_block_in_a_smooth_field_is_filled_by_laplaces_equation():
+    from solquery.translation.filters import harmonic, interpolated
+    from solquery.translation.grid import Seen, Window
+
+    y, x = np.mgrid[:24, :30].astype(np.float32)
+    # harmonic, with a saddle
+    field = (x - 15) * (y - 12) + 3 * x
+    missing = np.zeros_like(field)
+    missing[6:17, 8:22] = 1.0
+    one = Seen(
+        np.where(missing > 0, 0, field), missing, 0 * field, np.ones(field.shape, bool), np.ones_like(field),
+        np.zeros((2, *field.shape), np.float32), Window(field.shape, (1.0, 1.0), (0.0, 0.0)),
+    )  # fmt: skip
+    np.testing.assert_allclose(harmonic(one), field, atol=0.02)
+    assert np.abs(interpolated(one) - field).max() > 5
+    # nothing is known: it comes to an end all the same
+    nothing = dataclasses.replace(one, missing=np.ones_like(field), field=0 * field)
+    assert not harmonic(nothing).any()
 
 
 def test_a_translated_patch_says_so(to_radial, tmp_path):

@@ -49,7 +49,7 @@ from .models_found import FramesIn
 from .observations import Missing, Newest, Observations
 from .overview import map_of, parameters_of
 from .recipe import provenance_code, recipe
-from .records import match_record
+from .records import match_record, spread_of
 from .schemas import EditIn, Filters, GenerateIn, SearchIn, SketchIn
 from .warm import FIRST
 
@@ -112,6 +112,7 @@ class Service(Observations):
         self._store, self._open_lock = archive, threading.Lock()
         self._open(progress)
         self._range = prior_norm_range(self.directions.latent_dim)
+        self._spreads = {name: spread_of(self.directions, name) for name in self.directions.names}
 
     def _open(self, progress: Callable[[int, int], None] | None = None) -> None:
         """The catalogue of the archive, once there is something in it."""
@@ -374,7 +375,7 @@ class Service(Observations):
         mine = {name: math.nan if value["value"] is None else value["value"] for name, value in told.items()}
         return {
             "query": {**about, "parameters": told, "grid": self._on_grid(on_grid)},
-            "matches": [match_record(match, mine, catalogue, self.directions, physical, closeness) for match in found],
+            "matches": [match_record(match, mine, catalogue, self._spreads, physical, closeness) for match in found],
             "close": closeness.close(min(match.distance for match in found)) if found else None,
             "candidates": candidates,
             "where": where,

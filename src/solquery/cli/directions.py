@@ -31,6 +31,7 @@ _BATCH = 32
 class Latent(enum.StrEnum):
     """Ways from a patch to a latent vector, as in solquery.steering.class_direction, which takes long to load."""
 
+    measured = "measured"
     guess = "guess"
     picture = "picture"
     physics = "physics"
@@ -169,8 +170,9 @@ def labels(
     by: Annotated[
         Latent | None,
         typer.Option(
-            help="Latent vector of a patch: guess of the inference network, picture or physics of a reconstruction, "
-            "closest in squared error [guess; picture with a model that has no inference network]."
+            help="Latent vector of a patch: guess of the inference network, measured: the guess moved to what is "
+            "measured, picture or physics of a reconstruction, closest in squared error [measured; with a model that "
+            "has no inference network the picture]."
         ),
     ] = None,
     starts: Annotated[int, typer.Option(min=1, max=256, help="Starts of each inversion; a guess has none.")] = 1,
@@ -190,7 +192,7 @@ def labels(
     from ..archive.labels import read_labels
     from ..archive.store import Archive
     from ..model import Model
-    from ..steering.class_direction import fit_class_direction
+    from ..steering.class_direction import fit_class_direction, latent_way
 
     given = read_labels(table_)
     models, store = Model.load(model), Archive.open(archive)
@@ -210,6 +212,7 @@ def labels(
         zip(*(store.table(columns=["id", "region"])[key].to_pylist() for key in ("id", "region")), strict=True)
     )
     # what the latents depend on: other settings make others
+    by = Latent(latent_way(models, by))
     settings = f"{models.hash} {store.uri} {by} {starts} {steps} {seed}"
     known = _kept(latents, settings) if latents is not None else {}
     missing = [name for name in ids if name not in known]

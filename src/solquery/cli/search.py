@@ -41,6 +41,7 @@ class By(enum.StrEnum):
     ssl = "ssl"
     hybrid = "hybrid"
     physics = "physics"
+    structure = "structure"
     euclidean = "euclidean"
     mahalanobis = "mahalanobis"
 
@@ -75,8 +76,8 @@ def search(
     by: Annotated[
         By,
         typer.Option(
-            help="The embedding (ssl is the same), parameters (physics), both (hybrid), or the paper's distances of "
-            "(TUF, R, PSEP)."
+            help="The embedding (ssl is the same), parameters (physics), both (hybrid), where which polarity lies "
+            "(structure; for a line-of-sight query in a radial archive), or the paper's distances of (TUF, R, PSEP)."
         ),
     ] = By.embedding,
     weights: Annotated[
@@ -135,7 +136,7 @@ def search(
         found.given, k, where, group.value, excluded, by=by.value, weights=shares, rerank=rerank
     )  # fmt: skip
     _tell_few(store, matches, k, where, group)
-    _tell_limits(found.about, matches)
+    _tell_limits(found.about, matches, by)
     told = session.explain(found.given, matches, by=by.value, where=where, weights=shares, observed=found.native)
     physical = models.preset.physical
     document: Document = {
@@ -174,7 +175,7 @@ def _parameters(query: Query, on_grid: dict[str, float], model: Model) -> Docume
     return {"scale": "native", "parameters": both}
 
 
-def _tell_limits(about: Document, matches: list[Match]) -> None:
+def _tell_limits(about: Document, matches: list[Match], by: By) -> None:
     """What limits the query, and that radial and line-of-sight numbers stand beside each other, where they do."""
     for caveat in about.get("caveats", ()):
         note(f"caution: the query is {caveat['text']}" if caveat["name"] == "limb" else f"caution: {caveat['text']}")
@@ -184,6 +185,7 @@ def _tell_limits(about: Document, matches: list[Match]) -> None:
         note(
             f"caution: the query is a {mine} field and {len(other)} of {len(matches)} matches are not: their "
             f"parameters are not comparable; --where \"quantity = '{mine}'\" leaves them out"
+            + ("" if by is By.structure else ", --by structure compares the two kinds")
         )
 
 

@@ -77,6 +77,8 @@ def translate(
     document = {
         "patches": records, "refused": refused, "map": _about(found), "seconds": time.monotonic() - began,
     }  # fmt: skip
+    if found.shortfall():
+        note(f"solquery: {found.shortfall()}")
     if json:
         emit(document)
     elif records:
@@ -106,7 +108,7 @@ def _written(patch: Patch, made: Patch, stem: Path) -> Document:
 def _about(found: Translation) -> Document:
     return {
         "name": found.name, "kind": found.kind.name, "method": found.method, "model": found.model,
-        "error": found.error, "provenance": found.provenance,
+        "error": found.error, "provenance": found.provenance, "shortfall": found.shortfall(),
     }  # fmt: skip
 
 
@@ -130,7 +132,7 @@ def train_translation(
     ] = None,
     method: Annotated[
         str | None,
-        typer.Option(help="filters, filters+generator, direction or latent-map; the best of them without it."),
+        typer.Option(help="simple, filters, filters+generator, direction or latent-map; the best of them without it."),
     ] = None,
     out: Annotated[
         Path | None, typer.Option(help="File of the map [KIND.safetensors]; its name without ending names the map.")
@@ -155,6 +157,8 @@ def train_translation(
     found.save(file)
     if found.provenance["regions"] < _FEW:
         note(f"solquery: {found.provenance['regions']} regions are few; the error is uncertain")
+    if found.shortfall():
+        note(f"solquery: {found.shortfall()}")
     document = {"file": str(file), **_about(found), "seconds": time.monotonic() - began}
     if json:
         emit(document)

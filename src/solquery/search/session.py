@@ -29,6 +29,7 @@ from .matches import Matches
 from .patch_list import PatchList
 from .query import Query
 from .rerank import RERANK_DEPTH, reranked
+from .structure import STRUCTURE, StructureIndex
 
 if TYPE_CHECKING:
     from ..archive.store import Archive
@@ -37,8 +38,9 @@ if TYPE_CHECKING:
 
 __all__ = ["BY", "SearchSession", "compared", "shares"]
 
-#: what a search can compare: embeddings; embedding and parameters; parameters; the paper's distances of (TUF, R, PSEP)
-BY = ("embedding", "hybrid", "physics", "euclidean", "mahalanobis")
+#: what a search can compare: embeddings; embedding and parameters; parameters; coarse structure; the paper's distances
+#: of (TUF, R, PSEP)
+BY = ("embedding", "hybrid", "physics", STRUCTURE, "euclidean", "mahalanobis")
 #: what the first of them was called before
 _SSL = "ssl"
 #: queries and conditions that are remembered
@@ -74,7 +76,10 @@ class SearchSession:
         self._embedded: Embedded | None = None
         self._among: dict[str, Embedded] = {}
         self._indexes: OrderedDict[str | None, EmbeddingIndex] = OrderedDict()
+        self._structures: dict[str | None, StructureIndex] = {}
         self._scored: dict[tuple[str, ...], tuple[pa.Array, ScoredParameters]] = {}
+        #: of the patches that were asked about last, their rows among the scores
+        self._places: dict[tuple[str, ...], tuple[PatchList, np.ndarray]] = {}
         self._scores: dict[str, NormalScores] = {}
         self._quick: list[ApproximateIndex | None] = []
         self._columns: list[str] = []
@@ -131,6 +136,15 @@ class SearchSession:
         # what cannot be found is told as where it is read
         return every.among(rows) if len(rows) == len(ids) and len(rows) else self._read(where)
 
+    def _structure(self, where: str | None) -> StructureIndex:
+        """Signatures of the patches that meet a condition; the whole archive's and those of one condition are kept."""
+        with self._lock:
+            if where not in self._structures:
+                for name in [name for name in self._structures if name is not None]:
+                    del self._structures[name]
+                self._structures[where] = StructureIndex.read(self.archive, self.model, where)
+            return self._structures[where]
+
     def _approximate(self) -> ApproximateIndex | None:
         """The approximate index, where the archive has one of its version."""
         from .approximate import open_index
@@ -147,7 +161,7 @@ class SearchSession:
         key = x.tobytes()
         with self._lock:
             if key not in self._queries:
-                self._queries[key] = Query(x, self.model, given.drawn)
+                self._queries[key] = Query(x, self.model, given.drawn, given.patch)
                 while len(self._queries) > _QUERIES:
                     self._queries.popitem(last=False)
             self._queries.move_to_end(key)
@@ -256,6 +270,9 @@ class SearchSession:
 
             patches, apart = table_distances(self.archive, asked.values, by, where, preset=self.model.preset.name)
             return patches, apart[0]
+        if by == STRUCTURE:
+            structure = self._structure(where or None)
+            return structure.patches, structure.distances(asked)
         if by == EMBEDDING:
             if self._reads_through(asked, where or None):
                 return self._passed(asked, where or None)
@@ -263,7 +280,7 @@ class SearchSession:
             return index, index.distances(asked.vector)[0]
         weights = shares(by) if weights is None else weights
         # the embedding has the scale of the whole archive: a match is as far away whatever else may be found
-        every = self._index(None).vectors if where and weights.get(EMBEDDING, 0.0) > 0 else None
+        every = self._index(None).appearance_scale if where and weights.get(EMBEDDING, 0.0) > 0 else None
         index = self._index(where or None)
         names = tuple(name for name, weight in weights.items() if name != EMBEDDING and weight > 0)
         scored, rows = ScoredParameters({}), np.empty(0, np.int64)
@@ -295,7 +312,11 @@ class SearchSession:
     def scored(self, names: tuple[str, ...], patches: PatchList) -> tuple[ScoredParameters, np.ndarray]:
         """Scores of some parameters of the whole archive, and the rows (N,) in them of some patches."""
         ids, scored = self._parameters(names)
-        return scored, np.asarray(pc.index_in(patches.id_array, value_set=ids))
+        with self._lock:
+            known = self._places.get(names)
+            if known is None or known[0] is not patches:
+                known = self._places[names] = patches, np.asarray(pc.index_in(patches.id_array, value_set=ids))
+            return scored, known[1]
 
     def _parameters(self, names: tuple[str, ...]) -> tuple[pa.Array, ScoredParameters]:
         with self._lock:

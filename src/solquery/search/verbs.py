@@ -60,6 +60,7 @@ def search(
         was drawn by a generator and so is in no archive, and 0 of any other search.
     by
         What is compared: ``"embedding"`` (``"ssl"`` is the same); ``"physics"``, parameters; ``"hybrid"``, both;
+        ``"structure"``, where on the grid which polarity lies, for a query of another kind of field than the archive's;
         ``"euclidean"`` and ``"mahalanobis"``, the paper's distances of (TUF, R, PSEP), as `search_parameters`.
     weights
         Of a search by ``"hybrid"`` or ``"physics"``: of ``"embedding"`` and of parameters by name; what is not named

@@ -215,8 +215,8 @@ def _images(units: Iterable[Unit]) -> tuple[list[Image], list[tuple[int, ...]]]:
     for k, (shape, array, keywords, raw) in enumerate(units):
         if k == 0:
             whole = not shape or 0 in shape
-            common = {key: v for key, v in keywords.items() if not hd.ARRAY.match(key)}
-            lent = common if whole else {key: v for key, v in common.items() if not hd.STRUCTURE.match(key)}
+            common = {key: v for key, v in keywords.items() if not hd.is_of_array(key)}
+            lent = common if whole else {key: v for key, v in common.items() if not hd.is_structure(key)}
         else:
             lent = common if keywords.get("INHERIT") is True else lent
         flat = [n for n in shape if n != 1] if len(shape) > 2 else list(shape)

@@ -26,14 +26,21 @@ from .generated import Shown
 from .inversion import invert, refuse_hopeless, targets_of
 from .latents import SteeringError, SteeringWarning, as_latents, clamp_norm, frozen, prior_norm_range
 from .reconstruction import reconstruct
-from .targeting import Answer, answers_of
+from .targeting import Answer, answers_of, measured_both
 
 if TYPE_CHECKING:
     from torch import nn
 
     from ..protocols import Model
 
-__all__ = ["LATENTS", "ClassDirection", "class_examples", "class_latents", "fit_class_direction"]
+__all__ = [
+    "LATENTS",
+    "ClassDirection",
+    "class_examples",
+    "class_latents",
+    "fit_class_direction",
+    "latent_way",
+]
 
 _FORMAT = "solquery-class-direction"
 #: regions of each class that a cross-validation by region needs at least
@@ -46,7 +53,9 @@ _REST = 0.3
 #: patches are moved by their height over this when they are guessed: three pixels of 96
 _MOVED = 32
 #: ways from a patch to the latent vector that a class is told by
-LATENTS = ("guess", "picture", "physics", "closest")
+LATENTS = ("measured", "guess", "picture", "physics", "closest")
+#: share of the largest singular value of the directions below which no latent vector is moved
+_NEARLY_DEPENDENT = 0.1
 
 
 @dataclass(frozen=True)
@@ -166,27 +175,28 @@ def class_latents(
         (N, H, W) in preset units; NaN pixels count as 0.
     by
         ``"guess"``: what the model's inference network says, on average over small shifts of the patch.
-        ``"picture"`` and ``"physics"``: the latent vector of `reconstruct` without and with the parameters; what that
-        tells layers and local noise is left out. ``"closest"``: that of `invert`. None: the guess, or the picture with
-        a model that has no inference network.
+        ``"measured"``: the guess, moved along the directions of the parameters to where the model expects what is
+        measured on the patch; a guess alone loses much of what fine structure says. ``"picture"`` and ``"physics"``:
+        the latent vector of `reconstruct` without and with the parameters; what that tells layers and local noise is
+        left out. ``"closest"``: that of `invert`. None: `latent_way`.
     starts, steps, seed
         Of the inversion; the guess needs none.
 
     Raises
     ------
     SteeringError
-        For a way that is not known, for the guess of a model without inference network, and as `reconstruct`.
+        For a way that is not known, for the guess of a model without inference network, for what is measured with a
+        model without directions, and as `reconstruct`.
     """
-    inference = getattr(model, "inference", None)
-    by = by or ("guess" if inference is not None else "picture")
-    if by not in LATENTS:
-        raise SteeringError(f"latents by {by!r} are not known; there are: {', '.join(LATENTS)}")
+    by = latent_way(model, by)
     target = targets_of(x, model)
-    if by == "guess":
+    if by in ("guess", "measured"):
+        inference = getattr(model, "inference", None)
         if inference is None:
             raise SteeringError(f"model {model.name!r} has no inference network to guess by; take by='picture'")
         refuse_hopeless(target)
-        return _mean_guess(inference, target)
+        z = _mean_guess(inference, target)
+        return z if by == "guess" else _as_measured(model, target, z)
     with warnings.catch_warnings():
         # one latent vector does not draw an observation, and need not: it is asked on which side it lies
         warnings.simplefilter("ignore", SteeringWarning)
@@ -195,6 +205,33 @@ def class_latents(
         match = by == "physics"
         found = reconstruct(model, target, starts=starts, evaluations=max(steps, 2), seed=seed, match=match)
     return np.stack([one.z for one in found])
+
+
+def latent_way(model: Model, by: str | None = None) -> str:
+    """Which of `LATENTS` is taken: as asked; else what is measured, the guess, or the picture, by what a model has."""
+    if by is not None and by not in LATENTS:
+        raise SteeringError(f"latents by {by!r} are not known; there are: {', '.join(LATENTS)}")
+    if by is not None:
+        return by
+    if getattr(model, "inference", None) is None:
+        return "picture"
+    return "guess" if model.directions is None else "measured"
+
+
+def _as_measured(model: Model, target: torch.Tensor, z: np.ndarray) -> np.ndarray:
+    """Latents (N, D) moved to where the model expects what is measured on patches (N, H, W); least squares.
+
+    Where a patch has not some parameter, its position along that direction stays. Directions that are nearly
+    combinations of others move nothing of their own.
+    """
+    directions = model.directions
+    if directions is None:
+        raise SteeringError(f"model {model.name!r} has no directions to place what is measured by; fit them first")
+    _, got = measured_both(model, target.numpy(), list(directions.names))
+    at = np.stack([directions.position(z, name) for name in directions.names], axis=1)
+    wanted = np.stack([directions.position_for(name, got[name]) for name in directions.names], axis=1)
+    back = np.linalg.pinv(directions.normals.astype(np.float64), rcond=_NEARLY_DEPENDENT)
+    return np.asarray(z + np.where(np.isnan(wanted), 0.0, wanted - at) @ back.T, np.float32)
 
 
 def _mean_guess(inference: nn.Module, target: torch.Tensor) -> np.ndarray:

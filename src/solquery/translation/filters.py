@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
+from scipy import sparse
 from scipy.ndimage import gaussian_filter
+from scipy.sparse.linalg import spsolve
 
 from .grid import Seen
 from .kinds import Kind
 
-__all__ = ["features", "interpolated"]
+__all__ = ["features", "harmonic", "interpolated"]
 
 #: gauss to the unit of the features
 _UNIT = 1000.0
@@ -18,6 +20,8 @@ _UNIT = 1000.0
 _NEAR = (1.0, 2.0, 4.0)
 #: strength in kG, averaged over 2 pixels, above which field counts as that of a region
 _REGION = (0.05, 0.2)
+#: weight of the interpolated field in Laplace's equation, of that of a neighbour
+_TIED = 1e-6
 
 
 def features(kind: Kind, seen: Seen, drawn: np.ndarray | None = None) -> Mapping[str, np.ndarray]:
@@ -91,9 +95,9 @@ def _around_saturated(seen: Seen) -> dict[str, np.ndarray]:
 
 
 def _around_missing(seen: Seen) -> dict[str, np.ndarray]:
-    smooth = interpolated(seen) / _UNIT
-    depth = gaussian_filter(seen.missing, 4.0)
-    found = {"interpolated": smooth, "interpolated deep": smooth * depth, "interpolated deeper": smooth * depth**2}
+    smooth, depth = harmonic(seen) / _UNIT, gaussian_filter(seen.missing, 4.0)
+    found = {"harmonic": smooth, "harmonic deep": smooth * depth, "harmonic deeper": smooth * depth**2}
+    found["interpolated"] = interpolated(seen) / _UNIT
     known = (seen.missing < 0.5).astype(np.float32)
     for sigma in (4.0, 8.0, 16.0):
         share = gaussian_filter(known, sigma)
@@ -117,4 +121,37 @@ def interpolated(seen: Seen) -> np.ndarray:
         out[reached] = mean[reached]
         left &= ~reached
         sigma *= 1.5
+    return out.astype(np.float32)
+
+
+def harmonic(seen: Seen) -> np.ndarray:
+    """The field (H, W) in gauss with missing pixels as the solution of Laplace's equation that their edge has.
+
+    Each missing pixel is the mean of its neighbours; nothing flows through the edge of the patch. The field is as
+    smooth as can be and has no extremes of its own. Where no edge is known it is that of `interpolated`, to which
+    all pixels are tied very weakly.
+    """
+    start = interpolated(seen).astype(np.float64)
+    missing = seen.valid & (seen.missing > 0.5)
+    if not missing.any():
+        return start.astype(np.float32)
+    number = np.full(missing.shape, -1)
+    number[missing] = np.arange(missing.sum())
+    diagonal = np.full(missing.sum(), _TIED)
+    right = _TIED * start[missing]
+    pairs = []
+    for here, there in (
+        (np.s_[1:, :], np.s_[:-1, :]), (np.s_[:-1, :], np.s_[1:, :]),
+        (np.s_[:, 1:], np.s_[:, :-1]), (np.s_[:, :-1], np.s_[:, 1:]),
+    ):  # fmt: skip
+        one, other = number[here], number[there]
+        counts = (one >= 0) & seen.valid[there]
+        diagonal[one[counts]] += 1.0
+        known = counts & (other < 0)
+        np.add.at(right, one[known], start[there][known])
+        pairs.append(np.stack([one[counts & (other >= 0)], other[counts & (other >= 0)]]))
+    row, column = np.concatenate(pairs, axis=1)
+    matrix = sparse.diags(diagonal) - sparse.coo_matrix((np.ones(len(row)), (row, column)), shape=(len(right),) * 2)
+    out = start.copy()
+    out[missing] = spsolve(matrix.tocsc(), right)
     return out.astype(np.float32)

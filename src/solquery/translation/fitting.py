@@ -1,4 +1,4 @@
-"""Fit a map on pairs: ridge regression on neighbourhoods, with or without a generator, and edits in latent space.
+"""Fit a map on pairs: simple factors, ridge regression on neighbourhoods, and edits in the latent space of a generator.
 
 Errors are those on regions that were left out, five groups of them in turn; the method with the least is taken.
 """
@@ -6,17 +6,18 @@ Errors are those on regions that were left out, five groups of them in turn; the
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..aliases import Document
-from .filters import features
-from .grid import Seen, seen, values_on, view_window, whole_window
+from .grid import seen, values_on, view_window, whole_window
 from .kinds import KINDS, Kind, TranslationError
-from .maps import METHODS, Translation, changed, latent_features, left_as_is, mean_angle, moved
+from .maps import METHODS, WITHOUT_MODEL, Translation, changed, latent_features, left_as_is, mean_angle, moved
 from .pairs import Pair
+from .ridge import fit_filters
+from .scores import STRONG_GAUSS, Errors, Sample, scores
+from .simple import fit_simple
 
 if TYPE_CHECKING:
     from ..protocols import Model
@@ -25,79 +26,12 @@ __all__ = ["STRONG_GAUSS", "Sample", "fit_methods", "fit_translation", "samples_
 
 #: Mm per pixel of a map that goes with no model: five pixels of a SHARP
 SCALE_MM = (1.822125, 1.822125)
-#: wanted field beyond this is strong
-STRONG_GAUSS = 200.0
 _FOLDS, _FEWEST = 5, 2
-_RIDGE = (1e-6, 1e-4, 1e-3, 1e-2)
 #: ridge of the map in latent space, in variances of a latent number for each pair
 _LATENT_RIDGE = (0.01, 0.1, 1.0)
 #: a method that needs a model must be better by this factor, and by so many gauss, to be preferred
 _WORTH, _LEAST_GAUSS = 0.98, 0.5
 _BATCH = 8
-
-
-@dataclass(frozen=True)
-class Sample:
-    """A pair on the grid: what the map is told, the wanted field (H, W) in G, and the pixels that count."""
-
-    one: Seen
-    wanted: np.ndarray
-    counts: np.ndarray
-    region: str
-
-
-@dataclass
-class _Sums:
-    """Normal equations of the pixels of one region."""
-
-    gram: np.ndarray
-    product: np.ndarray
-    power: float = 0.0
-    pixels: int = 0
-
-    def add(self, x: np.ndarray, y: np.ndarray) -> None:
-        self.gram += x @ x.T
-        self.product += x @ y
-        self.power += float(y @ y)
-        self.pixels += len(y)
-
-    def error(self, weights: np.ndarray) -> float:
-        return self.power - 2 * float(weights @ self.product) + float(weights @ self.gram @ weights)
-
-
-@dataclass
-class _Errors:
-    """Sums of squared errors, over all pixels that count and over strong ones."""
-
-    square: float = 0.0
-    power: float = 0.0
-    pixels: int = 0
-    strong_square: float = 0.0
-    strong_pixels: int = 0
-
-    def add(self, sample: Sample, made: np.ndarray) -> None:
-        wanted, off = sample.wanted[sample.counts], (made - sample.wanted)[sample.counts]
-        strong = np.abs(wanted) > STRONG_GAUSS
-        self.square += float(off @ off)
-        self.power += float(wanted @ wanted)
-        self.pixels += len(off)
-        self.strong_square += float(off[strong] @ off[strong])
-        self.strong_pixels += int(strong.sum())
-
-    def scores(self) -> dict[str, float]:
-        return {
-            "rms_gauss": float(np.sqrt(max(self.square, 0.0) / max(self.pixels, 1))),
-            "rms_strong_gauss": float(np.sqrt(max(self.strong_square, 0.0) / max(self.strong_pixels, 1))),
-            "unexplained": max(self.square, 0.0) / max(self.power, 1e-9),
-        }
-
-
-def scores(samples: Iterable[Sample], made: Iterable[np.ndarray]) -> dict[str, float]:
-    """``rms_gauss``, ``rms_strong_gauss`` and ``unexplained`` of fields (H, W) in G, over the pixels that count."""
-    errors = _Errors()
-    for sample, values in zip(samples, made, strict=True):
-        errors.add(sample, values)
-    return errors.scores()
 
 
 def samples_of(pairs: Iterable[Pair], kind: Kind, model: Model | None = None) -> list[Sample]:
@@ -150,7 +84,8 @@ def fit_translation(
         Also try its generator, on its grid: what it draws as a feature, a direction and a linear map in latent space.
     method
         Take this one of `solquery.translation.maps.METHODS`; None: the one with the least error on regions left out,
-        those that need a model only where they are better by 2 % and half a gauss.
+        those that need a model only where they are better by 2 % and half a gauss. Among them is ``simple``: what
+        people do without a map.
     source
         What the pairs are of, for the record.
     progress
@@ -171,16 +106,16 @@ def fit_translation(
     chosen = KINDS[kind] if kind in KINDS else _own_kind(kind, list(listed))
     if method is not None and method not in METHODS:
         raise TranslationError(f"there is no method {method!r}; there are: {', '.join(METHODS)}")
-    if method not in (None, "filters") and model is None:
+    if method not in (None, *WITHOUT_MODEL) and model is None:
         raise TranslationError(f"method {method!r} goes through a generator; name a model")
     _checked(model)
     tell = progress or (lambda text: None)
     tell("placing pairs on the grid")
     samples = samples_of(listed, chosen, model)
-    tried = [method] if method is not None else [*METHODS] if model is not None else ["filters"]
+    tried = [method] if method is not None else [*METHODS] if model is not None else [*WITHOUT_MODEL]
     made = fit_methods(samples, chosen, tried, model, name=name, source=source, progress=tell)
     price = {m: one.error[m]["rms_gauss"] for m, one in made.items()}
-    price |= {m: value / _WORTH + _LEAST_GAUSS for m, value in price.items() if m != "filters"}
+    price |= {m: value / _WORTH + _LEAST_GAUSS for m, value in price.items() if m not in WITHOUT_MODEL}
     return made[min(tried, key=price.__getitem__)]
 
 
@@ -200,22 +135,26 @@ def fit_methods(
     _refuse(samples, regions)
     folds = {region: k % min(_FOLDS, len(regions)) for k, region in enumerate(regions)}
     error = {"nothing": scores(samples, [left_as_is(kind, s.one) for s in samples])}
-    drawn, z = _drawn(model, samples, tell) if model is not None and tried != ["filters"] else (None, None)
+    error["simple"], simple = fit_simple(kind, samples, folds)
+    drawn, z = _drawn(model, samples, tell) if model is not None and {*tried} - {*WITHOUT_MODEL} else (None, None)
     fitted: Document = {}
     for one in tried:
         tell(f"fitting {one}")
-        if one.startswith("filters"):
-            error[one], fitted[one] = _fit_filters(kind, samples, folds, drawn if "+" in one else None)
+        if one == "simple":
+            fitted[one] = simple
+        elif one.startswith("filters"):
+            strong = error["simple"]["rms_strong_gauss"]
+            error[one], fitted[one] = fit_filters(kind, samples, folds, drawn if "+" in one else None, strong)
         else:
             assert model is not None and drawn is not None and z is not None
             error[one], fitted[one] = _fit_latent(one, kind, samples, folds, model, drawn, z)
     scale = SCALE_MM if model is None else model.preset.scale_mm
     assert scale is not None
-    told = {"pairs": len(samples), "regions": len(regions), "data": source}
+    told = {"pairs": len(samples), "regions": len(regions), "data": source, "simple": simple["names"][0]}
     return {
         one: Translation(
             name or kind.name, kind, one, scale, error=error, provenance=told, **fitted[one],
-            model=None if one == "filters" or model is None else {"name": model.name, "hash": model.hash},
+            model=None if one in WITHOUT_MODEL or model is None else {"name": model.name, "hash": model.hash},
         )
         for one in tried
     }  # fmt: skip
@@ -242,47 +181,6 @@ def _refuse(samples: list[Sample], regions: list[str]) -> None:
         raise TranslationError(f"the pairs are {what}; the error is measured on regions left out: give two at least")
     if all(np.array_equal(s.one.field[s.counts], s.wanted[s.counts]) for s in samples):
         raise TranslationError("given and wanted fields are the same in all pairs; there is nothing to fit")
-
-
-def _fit_filters(
-    kind: Kind, samples: list[Sample], folds: dict[str, int], drawn: np.ndarray | None
-) -> tuple[dict[str, float], Document]:
-    """Errors on regions left out, and the names and weights of all."""
-    sums: dict[int, dict[bool, _Sums]] = {}
-    names: tuple[str, ...] = ()
-    for k, sample in enumerate(samples):
-        found = features(kind, sample.one, None if drawn is None else drawn[k])
-        names = tuple(found)
-        x = np.stack([f[sample.counts] for f in found.values()]).astype(np.float64)
-        y = sample.wanted[sample.counts].astype(np.float64) / 1000.0
-        group = sums.setdefault(
-            folds[sample.region], {s: _Sums(np.zeros((len(x),) * 2), np.zeros(len(x))) for s in (False, True)}
-        )
-        group[False].add(x, y)
-        strong = np.abs(y) > STRONG_GAUSS / 1000.0
-        group[True].add(x[:, strong], y[strong])
-    best: tuple[float, float, list[np.ndarray]] | None = None
-    for ridge in _RIDGE:
-        weights = [_solved([g[False] for f, g in sums.items() if f != fold], ridge) for fold in sums]
-        square = sum(sums[fold][False].error(w) for fold, w in zip(sums, weights, strict=True))
-        if best is None or square < best[0]:
-            best = square, ridge, weights
-    assert best is not None
-    strong_square = sum(sums[fold][True].error(w) for fold, w in zip(sums, best[2], strict=True))
-    every = [g[False] for g in sums.values()]
-    errors = _Errors(
-        best[0] * 1e6, sum(g.power for g in every) * 1e6, sum(g.pixels for g in every), strong_square * 1e6,
-        sum(g[True].pixels for g in sums.values()),
-    )  # fmt: skip
-    return errors.scores(), {"names": names, "weights": _solved(every, best[1])}
-
-
-def _solved(some: list[_Sums], ridge: float) -> np.ndarray:
-    """Weights of the ridge regression on the sum of normal equations, features scaled to the same power."""
-    gram, product = sum(s.gram for s in some), sum(s.product for s in some)
-    size = np.sqrt(np.maximum(np.diag(gram), 1e-12))
-    scaled = gram / np.outer(size, size) + ridge * np.eye(len(size))
-    return np.linalg.solve(scaled, product / size) / size
 
 
 def _drawn(model: Model, samples: list[Sample], tell: Callable[[str], None]) -> tuple[np.ndarray, np.ndarray]:
@@ -334,7 +232,7 @@ def _fit_latent(
         [float((d * (s.wanted - s.one.field))[s.counts].sum()), float((d * d)[s.counts].sum())]
         for s, d in zip(samples, edited - drawn, strict=True)
     ])  # fmt: skip
-    errors = _Errors()
+    errors = Errors()
     for k, sample in enumerate(samples):
         other = dots[place != place[k]].sum(0)
         errors.add(sample, moved(kind, sample.one, drawn[k], edited[k], other[0] / max(other[1], 1e-9)))

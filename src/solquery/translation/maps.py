@@ -14,14 +14,18 @@ from ..io import first_line, write_atomically
 from .filters import features, interpolated
 from .grid import Seen
 from .kinds import KINDS, Kind, TranslationError
+from .simple import simple_features
 
 if TYPE_CHECKING:
     from ..protocols import Model
 
-__all__ = ["METHODS", "Translation"]
+__all__ = ["METHODS", "WITHOUT_MODEL", "Translation"]
 
-#: how a map is made: linear in neighbourhoods; the same and what the generator draws; edits of the generator's latent
-METHODS = ("filters", "filters+generator", "direction", "latent-map")
+#: how a map is made: a factor, with the angle or interpolation; linear in neighbourhoods; the same and what the
+#: generator draws; edits of the generator's latent
+METHODS = ("simple", "filters", "filters+generator", "direction", "latent-map")
+#: those that need no generator
+WITHOUT_MODEL = METHODS[:2]
 _KEY, _VERSION = "solquery_translation", 1
 
 
@@ -40,13 +44,14 @@ class Translation:
     scale_mm
         (y, x) Mm per pixel of its grid.
     names, weights
-        Features (`solquery.translation.filters`) and their weights (K,), of methods with filters.
+        Features (`solquery.translation.filters`) and their weights (K,), of methods with filters; the simple field
+        (`solquery.translation.simple`) and its factor.
     latent
         Arrays of the methods in latent space: ``direction`` (D,), ``matrix`` (F, D), ``strength`` (1,).
     error
         Method to ``rms_gauss``, ``rms_strong_gauss`` (wanted field over 200 G) and ``unexplained`` (share of the power
         of the wanted field), in each case on regions that were not fitted on, among them ``nothing``: the patch left
-        as it is.
+        as it is, and ``simple``: what people do without a map.
     provenance
         Numbers of pairs and regions, and where they came from.
     model
@@ -85,7 +90,7 @@ class Translation:
 
             assert model is not None
             z, drawn = drawn_for(model, some)
-        if self.method.startswith("filters"):
+        if self.method == "simple" or self.method.startswith("filters"):
             made = [self._filtered(one, None if drawn is None else drawn[k]) for k, one in enumerate(some)]
         else:
             from .latent import render_gauss
@@ -94,6 +99,19 @@ class Translation:
             edited = render_gauss(model, self.edited(z, np.array([mean_angle(one) for one in some])))
             made = [moved(self.kind, one, drawn[k], edited[k], self._strength()) for k, one in enumerate(some)]
         return np.stack([merged(self.kind, one, values) for one, values in zip(some, made, strict=True)])
+
+    def shortfall(self) -> str:
+        """In what the map is worse than what people do without one, in one line; empty where it is not, or not known.
+
+        As measured on regions that it was not fitted on, in all pixels that it changes and in strong ones.
+        """
+        own, simple = self.error.get(self.method), self.error.get("simple")
+        if self.method == "simple" or not own or not simple:
+            return ""
+        told = {"rms_gauss": "in all pixels", "rms_strong_gauss": "over 200 G"}
+        worse = [f"{own[k]:.0f} G against {simple[k]:.0f} G {text}" for k, text in told.items() if own[k] > simple[k]]
+        way = self.provenance.get("simple", "a factor")
+        return f"map {self.name!r} is worse than {way!r} alone: {' and '.join(worse)}" if worse else ""
 
     def _strength(self) -> float:
         return float(self.latent["strength"][0]) if "strength" in self.latent else 1.0
@@ -105,7 +123,9 @@ class Translation:
         return z + latent_features(z, angle) @ self.latent["matrix"]
 
     def _filtered(self, one: Seen, drawn: np.ndarray | None) -> np.ndarray:
-        found = features(self.kind, one, drawn)
+        found = dict(features(self.kind, one, drawn))
+        if self.method == "simple":
+            found = {name: field for name, field in simple_features(self.kind, one).items() if name in self.names}
         if tuple(found) != self.names:
             raise TranslationError(f"map {self.name!r} was fitted with other features than this version has; fit again")
         return 1000.0 * np.einsum("k,kyx->yx", self.weights, np.stack(list(found.values())))
