@@ -129,12 +129,16 @@ def uncertainty(
     -------
     One (N,) float64 tensor per parameter in the parameter's own unit; NaN where it is unknown.
     """
+    quantity = "radial"
+    if not _is_array(what):
+        what = _patch(what)
+        quantity = what.quantity
     fields, scale_mm, window = _field_and_scale(what, scale_mm)
     if isinstance(noise_gauss, str) or hasattr(noise_gauss, "to_value"):
         from .physics.units import in_unit
 
         noise_gauss = float(in_unit(noise_gauss, "G"))
-    return physics.uncertainty(fields, scale_mm, noise_gauss, names, samples, seed, window)
+    return physics.uncertainty(fields, scale_mm, noise_gauss, names, samples, seed, window, quantity)
 
 
 def quantities(
