@@ -420,4 +420,32 @@ BREAKAGES = [
         "root = np.sqrt(np.abs(x))",
         "search/test_structure.py",
     ),
+    Breakage(
+        "native-mean",
+        "steering/native_fit.py",
+        "return np.array([np.interp(half, row, values[order]) for half, row in rows])",
+        "return np.asarray(near @ values[order] / near.sum(1))",
+        "steering/test_native_scale.py",
+    ),
+    Breakage(
+        "native-band-multiplied",
+        "steering/native_fit.py",
+        "np.maximum(np.sqrt(np.square(factor * side) + more), narrowest)",
+        "np.maximum(_quantile(np.abs(left) / width, weight, share) * side, narrowest)",
+        "steering/test_native_scale.py",
+    ),
+    Breakage(
+        "noise-in-field",
+        "physics/responses.py",
+        "    noise *= noise_in_field(clean, model)\n",
+        "",
+        "physics/test_noise.py",
+    ),
+    Breakage(
+        "laws-limb",
+        "physics/bipole_laws.py",
+        "LEAST_MU = 0.5",
+        "LEAST_MU = 0.4",
+        "physics/test_verdicts.py",
+    ),
 ]

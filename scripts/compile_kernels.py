@@ -2,7 +2,7 @@
 
 python scripts/compile_kernels.py
 
-It simulates, measures, embeds, searches, reranks, generates and augments a few small patches, as anybody would; what
+It reads, simulates, measures, generates, embeds, searches, reranks and augments a few patches, as anybody would; what
 is compiled on the way lies where numba keeps it (`solquery.numba_cache`).
 """
 
@@ -12,11 +12,14 @@ import tempfile
 import time
 from pathlib import Path
 
+import numpy as np
 import torch
+from astropy.io import fits
 
 from solquery import Archive, Model, SearchSession, embed_archive, simulate_region
 from solquery.encoder.augment import augment
 from solquery.generator.optimized import optimize_for_inference
+from solquery.sharp.quick_reading import quick_units
 
 
 def compile_kernels(folder: Path) -> None:
@@ -24,13 +27,15 @@ def compile_kernels(folder: Path) -> None:
     archive, model = Archive.create(folder), Model.load()
     archive.add(patch for index in range(2) for patch in simulate_region(seed=0, index=index, frames=2))
     embed_archive(archive, model)
-    session, patch = SearchSession(archive, model), next(archive.patches())
-    for by in ("embedding", "hybrid"):
-        session.search(patch, k=2, by=by, rerank=2 if by == "embedding" else 0)
+    SearchSession(archive, model).search(next(archive.patches()), k=2, rerank=2)
     with torch.no_grad():
         optimize_for_inference(model.generator)(torch.zeros(1, model.generator.latent_dim))
     fields = torch.zeros(2, 1, *model.preset.shape)
     augment(fields, model.preset.encoder.augment, torch.Generator().manual_seed(0))
+    stored = fits.CompImageHDU(np.zeros((4, 4), np.int32))
+    stored.header["BSCALE"] = 0.01
+    fits.HDUList([fits.PrimaryHDU(), stored]).writeto(folder / "as-jsoc.fits", checksum=True)
+    quick_units(folder / "as-jsoc.fits")
 
 
 def main() -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -144,10 +144,12 @@ def compact(
     if json:
         emit({"archive": archive, **found})
         return
-    sizes: list[Any] = [found["bytes_before"], found["bytes_after"]]
-    change = "" if None in sizes else f", {sizes[0] / 1e6:,.1f} MB before, {sizes[1] / 1e6:,.1f} MB now"
+    before, after = found["bytes_before"], found["bytes_after"]
+    change, grew = "", False
+    if before is not None and after is not None:
+        change, grew = f", {before / 1e6:,.1f} MB before, {after / 1e6:,.1f} MB now", after > before
     typer.echo(f"{archive}: {found['orphan_fields']} fields without a row and {found['files']} files removed{change}")
-    if change and sizes[1] > sizes[0]:
+    if grew:
         note(f"versions of the last {keep_days:g} days stay beside what was merged; --keep-days 0 removes them now")
 
 

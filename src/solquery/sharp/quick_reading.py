@@ -130,11 +130,20 @@ def _cards(content: bytes, at: int) -> tuple[Header, int]:
             card = block[start : start + _CARD]
             if card.rstrip() == "END":
                 return found, at
-            plain = _VALUE.fullmatch(card)
-            if plain:
-                found.setdefault(plain[1], _value(plain))
-            elif not _SILENT.match(card) or card.startswith(("CONTINUE", "HIERARCH")):
-                raise _Unusual
+            told = _told_by(card)
+            if told is not None:
+                found.setdefault(*told)
+
+
+@lru_cache(maxsize=8192)
+def _told_by(card: str) -> tuple[str, str | float | None] | None:
+    """Keyword and value of a card, None where it holds neither; frames of a series share most of their cards."""
+    plain = _VALUE.fullmatch(card)
+    if plain:
+        return plain[1], _value(plain)
+    if not _SILENT.match(card) or card.startswith(("CONTINUE", "HIERARCH")):
+        raise _Unusual
+    return None
 
 
 def _value(card: re.Match[str]) -> str | float | None:
