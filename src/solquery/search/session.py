@@ -342,7 +342,9 @@ class SearchSession:
             if all(name in sums for name in ids):
                 keys = pa.table({"id": ids, "checksum": [sums[name] for name in ids]})
                 return self.archive.prepared_few(self.model.preset, keys)
-        return np.asarray(self.archive.prepared(self.model.preset, ids=ids)[1], np.float32)
+        names, x = self.archive.prepared(self.model.preset, ids=ids)
+        place = {name: k for k, name in enumerate(names)}
+        return np.stack([np.asarray(x[place[name]], np.float32) for name in ids])
 
     def _with_rows(self, matches: list[Match]) -> list[Match]:
         """Matches with the rows of their patches."""
