@@ -439,7 +439,7 @@ BREAKAGES = [
         "physics/responses.py",
         "    noise *= noise_in_field(clean, model)\n",
         "",
-        "physics/test_noise.py",
+        "physics/test_noise_in_field.py",
     ),
     Breakage(
         "laws-limb",

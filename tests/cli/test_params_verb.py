@@ -55,6 +55,15 @@ def test_params_takes_the_noise_from_the_patch_and_leaves_errors_out_when_told(o
     assert set(record["parameters"]["tuf"]) == {"value", "unit"}
 
 
+def test_an_error_that_is_an_upper_limit_is_said_to_be_one(observed):
+    (record,) = document("params", observed, "--param", "grad", "--param", "tuf")["patches"]
+    limits = {name for name, entry in record["parameters"].items() if "error_is_upper_limit" in entry}
+    assert limits == {"grad"}
+    assert "error of grad: an upper limit" in call("params", observed, "--param", "grad")[0]
+    stated = call("params", observed, "--param", "grad", "--noise", 50)[0]
+    assert "upper limit" not in stated, "a level that somebody states has no field under it"
+
+
 def test_params_measures_over_a_bitmap(tmp_path):
     from astropy.io import fits
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from noisy_regions import SCALE_MM, hmi_noise, level_of, network, polarised_noise, pulls, region
+from noisy_regions import SCALE_MM, hmi_noise, level_of, network, pulls, region
 from scipy.ndimage import gaussian_filter
 from shared_data import frames
 
@@ -13,7 +13,6 @@ from solquery.errors import SolqueryError
 from solquery.physics import estimate_noise, measure, parameter_errors, parameters, uncertainty
 from solquery.physics.noise import denoised
 from solquery.physics.quiet import HIDDEN_SHARE, NoiseModel, draw_hidden, draw_noise, quiet_pixels, white_noise
-from solquery.physics.responses import noise_in_field
 
 torch.set_num_threads(1)
 
@@ -202,31 +201,6 @@ def test_noise_of_the_transverse_field_adds_along_the_field_of_radial_frames_alo
     assert radial.transverse and not sight.transverse and not radial.at_level(12.0).transverse
     apart = [parameter_errors(field, SCALE_MM, model, ["flux"])["flux"] for model in (radial, sight)]
     assert apart[0].bias > apart[1].bias and apart[0].error > apart[1].error
-
-
-@pytest.mark.parametrize("mu", [0.9, 0.75, 0.6])
-def test_noise_of_radial_fields_is_less_in_strong_field(mu):
-    """Against noise of Q, U and V, smoothed in another way, on fields of known strength."""
-    shape, level = (100, 150), level_of(mu)
-    model = NoiseModel(np.full(shape, level, np.float32), transverse=True)
-    stated = []
-    for gauss in (0.0, 250.0, 500.0, 1200.0):
-        field = np.full(shape, gauss, np.float32)
-        stated.append(float(noise_in_field(field, model).mean()))
-        assert 0.5 < float(polarised_noise(field, mu, 5, uneven=0.0).std()) / (level * stated[-1]) < 1.25, gauss
-    assert stated[0] == 1.0 and stated[-1] < 0.35
-    assert noise_in_field(field, replace(model, transverse=False)).min() == 1.0
-
-
-def test_flux_of_strong_field_is_known_better_than_the_noise_of_quiet_pixels_tells():
-    field = region(1) + polarised_noise(region(1), 0.7, 3)
-    model = estimate_noise(field, SCALE_MM)
-    errors = [
-        parameter_errors(field, SCALE_MM, one, ["flux", "axis_angle"])
-        for one in (model, replace(model, transverse=False))
-    ]
-    for name in ("flux", "axis_angle"):
-        assert errors[0][name].error < 0.8 * errors[1][name].error
 
 
 def test_a_line_of_sight_patch_has_the_noise_of_its_own_kind():

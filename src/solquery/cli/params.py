@@ -121,11 +121,14 @@ def _record(patch: Patch, report: PatchReport) -> Document:
     from ..archive.view import caveats_on_grid, flux_outside_view
     from ..config import get_preset
     from ..physics import unit_of
+    from ..physics.noise import UPPER_LIMITS
 
     physical = patch.scale_mm is not None
     values = quantities(report.values, physical=physical)
     for name, estimate in report.errors.items():
         values[name] |= {"error": estimate.error, "bias": estimate.bias}
+        if name in UPPER_LIMITS and report.noise is not None and report.noise.hidden > 0:
+            values[name]["error_is_upper_limit"] = True
     for name, one in report.systematic.items():
         values[name]["systematic"] = quantity(one.offset, unit_of(name, True), error=one.error, basis=one.basis)
     for name, entry in report.radial.items():
@@ -181,6 +184,8 @@ def _print(record: Document) -> None:
     if shown:
         noise = record["noise"]
         typer.echo(f"noise {noise['gauss']:.1f} G ({noise['source']}); the value less its bias has the error")
+        for name in (name for name, entry in record["parameters"].items() if "error_is_upper_limit" in entry):
+            typer.echo(f"error of {name}: an upper limit, most of it is what is unsure of the field under the noise")
         _tell_systematic(record["parameters"])
     elif record["noise"]["source"]:
         typer.echo(f"no errors: {record['noise']['source']}")

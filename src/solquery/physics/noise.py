@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 else:
     torch = deferred("torch")
 
-__all__ = ["SAMPLES", "ErrorEstimate", "denoised", "parameter_errors", "uncertainty"]
+__all__ = ["SAMPLES", "UPPER_LIMITS", "ErrorEstimate", "denoised", "parameter_errors", "uncertainty"]
 
 #: draws of the noise that a bias and an error are taken from
 SAMPLES = 16
@@ -52,6 +52,8 @@ _RAGGED = {
     "tilt": (0.8, 0.03, 1.0),
     "axis_angle": (0.8, 0.03, 1.0),
 }
+#: most of the error of these is what is unsure of the field under the noise: frames of one make scatter by less
+UPPER_LIMITS = ("grad",)
 #: what these measure is the noise itself where there is any
 _OF_NOISE = ("sigma", "sigma_zero")
 
