@@ -146,7 +146,8 @@ def refined(
         loss = loss + 0.5 * (v - start[which]).square().sum(1)
         if asked:
             for name, values in smooth_measure(fields, model.preset.scale_mm, asked).items():
-                off = asked[name].off(values)
+                # areas are in double precision, and the networks are not
+                off = asked[name].off(values).to(loss.dtype)
                 loss = loss + 0.5 * left * torch.where(torch.isfinite(off), off.square(), 0.0)
         if strengths is not None:
             loss = loss + 0.5 * strengths.off(unsigned, counted, which, scale).square()
