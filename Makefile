@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 export MPLBACKEND := Agg
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-browser test-oldest lint types docs coverage test-random dist check-dist cards figures clean install
+.PHONY: help demo test test-browser test-oldest lint types docs coverage test-random dist check-dist cards figures clean install install-all kernels
 
 help: ## List the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,6 +32,17 @@ $(VENV)/.dev-installed: pyproject.toml $(VENV)/.test-installed
 	$(BIN)/pip install --quiet --disable-pip-version-check $(PIP_FLAGS) '$(TORCH)' -e '.[test,docs,dev]'
 	touch $@
 
+# What all the verbs below need, by one call of pip, which would compile to bytecode on one core alone. Some packages
+# carry files that are no Python of this version; nobody imports those.
+install-all: $(VENV)/bin/python ## Make .venv with all that tests, types, pages and the browser's tests need
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-compile $(PIP_FLAGS) '$(TORCH)' -e '.[test,docs,dev,browser]'
+	-$(BIN)/python -m compileall -qq -j 0 $(VENV)/lib
+	touch $(VENV)/.installed && touch $(VENV)/.test-installed && touch $(VENV)/.dev-installed $(VENV)/.browser-installed
+
+# Two processes that start together would both compile.
+kernels: $(VENV)/.installed ## Compile what numba compiles, for all processes that come later
+	$(BIN)/python scripts/compile_kernels.py
+
 demo: $(VENV)/.installed ## Run the whole chain once; open demo/report.html afterwards
 	$(BIN)/solquery demo --out demo
 
@@ -40,8 +51,8 @@ test: $(VENV)/.test-installed ## Run the tests, on two processes
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -q
 
 # The page in a real browser: Debian's chromium (apt-get install chromium), or the one that CHROMIUM names.
-test-browser: $(VENV)/.browser-installed ## Test the page in a real browser
-	$(BIN)/python -m pytest -q -m browser tests/app
+test-browser: $(VENV)/.browser-installed ## Test the page in a real browser, on two processes
+	$(BIN)/python -m pytest -n 2 --dist loadfile -q -m browser tests/app
 
 $(VENV)/.browser-installed: pyproject.toml $(VENV)/.test-installed
 	$(BIN)/pip install --quiet --disable-pip-version-check $(PIP_FLAGS) '$(TORCH)' -e '.[test,browser]'

@@ -53,7 +53,7 @@ def observed(model: Model, folder: str, alone: int) -> dict[str, object]:
     from solquery import read_sharp
     from solquery.sharp.fits import UnreadableFits
     from solquery.steering import SteeringWarning, first_guess, reconstruct
-    from solquery.steering.likeness import BLOCKS, parameter_errors
+    from solquery.steering.reconstruction_loss import BLOCKS, parameter_errors
 
     patches, place = [], Path(folder)
     for path in sorted(place.rglob("*.fits")) if place.is_dir() else [place]:

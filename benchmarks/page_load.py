@@ -11,14 +11,18 @@ server's memory at the start, in quarters, and at the end.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import http.client
 import json
+import os
 import random
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 STEPS = 30
@@ -102,6 +106,80 @@ def together(netloc: str, n: int, seconds: float, archive: bool) -> list[Client]
     return clients
 
 
+def cpu_seconds(pid: int) -> float:
+    """Seconds of processor that a process has used, of the system's work for it too."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+@contextlib.contextmanager
+def served(archive: str | None) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """`solquery app` on a free port of this machine: the process, and host and port once it is ready."""
+    line = [sys.executable, "-c", "from solquery.cli import main; main()", "app", "--port", "0"]
+    line += ["--archive", archive] if archive else []
+    server = subprocess.Popen(line, stdout=subprocess.PIPE, text=True)
+    try:
+        assert server.stdout is not None
+        netloc = urlsplit(server.stdout.readline().strip()).netloc
+        if not netloc:
+            raise SystemExit("the server did not start")
+        yield server, netloc
+    finally:
+        server.terminate()
+        server.wait(20)
+
+
+class Load(NamedTuple):
+    """What clients saw, and what it cost the server."""
+
+    alone: list[Client]
+    clients: list[Client]
+    memory: list[float]
+    cpu: float
+
+    @property
+    def edits(self) -> list[float]:
+        """Seconds of each edit of the many."""
+        return [value for client in self.clients for value in client.edits]
+
+
+def load(server: subprocess.Popen[str], netloc: str, clients: int, seconds: float, archive: bool) -> Load:
+    """One client alone for a while, then many."""
+    alone = together(netloc, 1, min(5.0, seconds / 4), archive)
+    # the threads and caches of the server are warm from here on
+    together(netloc, clients, min(3.0, seconds / 4), archive)
+    many, memory, before = [], [rss_mb(server.pid)], cpu_seconds(server.pid)
+    for _ in range(4):
+        many += together(netloc, clients, seconds / 4, archive)
+        memory.append(rss_mb(server.pid))
+    return Load(alone, many, memory, cpu_seconds(server.pid) - before)
+
+
+def report(found: Load, clients: int, seconds: float) -> int:
+    """Print it; the exit code is 1 when anything failed."""
+    edits, alone, memory = found.edits, found.alone, found.memory
+    searches = [value for client in found.clients for value in client.searches]
+    failed = [text for client in found.clients + alone for text in client.failed]
+    one, many = percentile(alone[0].edits, 0.95), percentile(edits, 0.95)
+    first, half = len(alone[0].edits), percentile(alone[0].edits, 0.5)
+    print(f"1 client   {first:6d} edits: median {half:.0f} ms, 95 % {one:.0f} ms")
+    print(
+        f"{clients} clients {len(edits):6d} edits: median {percentile(edits, 0.5):.0f} ms, 95 % {many:.0f} ms, "
+        f"99 % {percentile(edits, 0.99):.0f} ms, {len(edits) / seconds:.0f} a second"
+    )
+    if searches:
+        print(f"           {len(searches):6d} searches: median {percentile(searches, 0.5):.0f} ms")
+    print(f"processor of the server {1e3 * found.cpu / max(1, len(edits)):.1f} ms an edit, searches among them")
+    print(f"ratio of the 95th percentiles {many / one:.1f}")
+    print(f"memory at the start {memory[0]:.0f} MB, at the end {memory[-1]:.0f} MB ({memory[-1] / memory[0] - 1:+.1%})")
+    print(f"memory by quarters: {', '.join(f'{mb:.0f}' for mb in memory)} MB")
+    print(f"errors {len(failed)} of {len(edits) + len(searches) + len(failed)}{': ' + failed[0] if failed else ''}")
+    print(f"95th percentile of an edit {many:.0f} ms (aim: at most 300 ms)")
+    if not edits:
+        print("no edit was answered; give more --seconds", file=sys.stderr)
+    return 1 if failed or not edits else 0
+
+
 def main() -> int:
     """Run it; exit code 1 when anything failed."""
     parse = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -109,43 +187,9 @@ def main() -> int:
     parse.add_argument("--clients", type=int, default=20)
     parse.add_argument("--archive")
     given = parse.parse_args()
-    line = [sys.executable, "-c", "from solquery.cli import main; main()", "app", "--port", "0"]
-    line += ["--archive", given.archive] if given.archive else []
-    server = subprocess.Popen(line, stdout=subprocess.PIPE, text=True)
-    try:
-        assert server.stdout is not None
-        netloc = urlsplit(server.stdout.readline().strip()).netloc
-        if not netloc:
-            print("the server did not start", file=sys.stderr)
-            return 1
-        alone = together(netloc, 1, min(5.0, given.seconds / 4), bool(given.archive))
-        # the threads and caches of the server are warm from here on
-        together(netloc, given.clients, min(3.0, given.seconds / 4), bool(given.archive))
-        clients, memory = [], [rss_mb(server.pid)]
-        for _ in range(4):
-            clients += together(netloc, given.clients, given.seconds / 4, bool(given.archive))
-            memory.append(rss_mb(server.pid))
-    finally:
-        server.terminate()
-        server.wait(20)
-    edits = [value for client in clients for value in client.edits]
-    searches = [value for client in clients for value in client.searches]
-    failed = [text for client in clients + alone for text in client.failed]
-    one, many = percentile(alone[0].edits, 0.95), percentile(edits, 0.95)
-    first, half = len(alone[0].edits), percentile(alone[0].edits, 0.5)
-    print(f"1 client   {first:6d} edits: median {half:.0f} ms, 95 % {one:.0f} ms")
-    print(
-        f"{given.clients} clients {len(edits):6d} edits: median {percentile(edits, 0.5):.0f} ms, 95 % {many:.0f} ms, "
-        f"99 % {percentile(edits, 0.99):.0f} ms, {len(edits) / given.seconds:.0f} a second"
-    )
-    if searches:
-        print(f"           {len(searches):6d} searches: median {percentile(searches, 0.5):.0f} ms")
-    print(f"ratio of the 95th percentiles {many / one:.1f}")
-    print(f"memory at the start {memory[0]:.0f} MB, at the end {memory[-1]:.0f} MB ({memory[-1] / memory[0] - 1:+.1%})")
-    print(f"memory by quarters: {', '.join(f'{mb:.0f}' for mb in memory)} MB")
-    print(f"errors {len(failed)} of {len(edits) + len(searches) + len(failed)}{': ' + failed[0] if failed else ''}")
-    print(f"95th percentile of an edit {many:.0f} ms (aim: at most 300 ms)")
-    return 1 if failed else 0
+    with served(given.archive) as (server, netloc):
+        found = load(server, netloc, given.clients, given.seconds, bool(given.archive))
+    return report(found, given.clients, given.seconds)
 
 
 if __name__ == "__main__":

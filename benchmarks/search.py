@@ -52,7 +52,7 @@ def timed(vectors: np.ndarray, queries: np.ndarray, looped: int, repeats: int, r
     index = EmbeddingIndex(np.arange(rows).astype(str), regions, vectors)
     index.nearest_rows(queries[:100], K, "none")
     began = time.perf_counter()
-    kept = index._turned.kept
+    kept = index._principal_axes.kept
     spent = time.perf_counter() - began
     some = queries[:looped]
     rates: dict[str, list[float]] = {"loop": [], "search": [], "by region": [], "one by one": []}

@@ -60,7 +60,8 @@ def synthesise(folder: str | Path, rows: int, seed: int = 0) -> Archive:
     archive._patches.add_columns(
         [pa.field("embedding", kind)]
         + [pa.field(name, pa.string()) for name in ("embedding_model", "embedding_precision", "grid_preset")]
-        + [pa.field(f"grid_{name}", pa.float64()) for name in grid]
+        # without it the grid is taken for one of a former meaning, and every row is embedded anew
+        + [pa.field(name, pa.float64()) for name in ("flux_outside_view", *(f"grid_{name}" for name in grid))]
     )
     began, keys = datetime(2010, 5, 1, tzinfo=UTC), []
     small = encode_field(np.zeros((2, 2), np.float32))
@@ -85,6 +86,7 @@ def synthesise(folder: str | Path, rows: int, seed: int = 0) -> Archive:
         columns |= {"embedding_model": pa.array([model.encoder_hash] * len(at))}
         columns |= {"embedding_precision": pa.array(["fp32"] * len(at))}
         columns |= {"grid_preset": pa.array([model.preset.name] * len(at))}
+        columns |= {"flux_outside_view": pa.array(np.zeros(len(at)))}
         schema = archive._patches.schema
         archive._patches.add(pa.table([columns[f.name].cast(f.type) for f in schema], schema=schema))
         fields = [known[k][1] if w else small for k, w in zip(of, full, strict=True)]

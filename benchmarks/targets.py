@@ -3,7 +3,7 @@
     python benchmarks/targets.py --model paper --targets 200 --answers 8
 
 Beside the seconds it prints the work, which does not depend on what else the machine does: patches made and measured,
-with slopes found through the generator counted as five.
+with gradients found through the generator counted as five.
 
 The targets are what held-out patches measure: of an archive (`--archive`, on the model's grid), or, without one, of
 generated patches that are not in the look-up table. Joint, so each can be had.

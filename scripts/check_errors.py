@@ -75,6 +75,8 @@ def tell_systematic(archives: list[Archive]) -> None:
                     found.append((1.0 - seen.mu**2, np.log(ratio)))
     print("\n| parameter | frames | a | b | stated |\n|---|---|---|---|---|")
     for name, found in rows.items():
+        if not found:
+            continue
         square, log = np.array(found).T
         rate = np.median((log / square)[square > 0.15])
         scatter = np.percentile(np.abs(log - rate * square) / np.sqrt(square), 68)

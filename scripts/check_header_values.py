@@ -6,7 +6,8 @@ Of line-of-sight frames (``…magnetogram.fits``): R_VALUE recomputed less the h
 (``…bitmap.fits`` in any of the folders): separation and direction of the flux-weighted centres of the header against
 PSEP and AXIS over all pixels of the box, over the active pixels of the bitmap, and by the header's own definition
 (`flux_centres`), for the radial field and for that along the line of sight. Values count as within errors where they
-differ by at most two errors of the noise and one pixel.
+differ by at most two errors of the noise and one pixel. AREA_ACR is the area of the active pixels: AREA over these, and
+without a bitmap FAREA, are compared with it at μ > 0.5.
 """
 
 from __future__ import annotations
@@ -19,7 +20,14 @@ from pathlib import Path
 import numpy as np
 
 from solquery import Patch, SolqueryError, read_sharp
-from solquery.physics import flux_centres, header_values, measure, measure_active, parameter_errors
+from solquery.physics import (
+    flux_centres,
+    header_values,
+    measure,
+    measure_active,
+    measure_patch,
+    parameter_errors,
+)
 from solquery.sharp.bitmaps import bitmap_of
 
 NAMES = ("psep", "axis_angle")
@@ -69,7 +77,7 @@ def centres(folders: list[Path], segment: str, each: bool) -> None:
         masks = {"box": measure(patch.field, patch.scale_mm, NAMES)}
         masks["active"] = measure_active(patch.field, masks_at_hand[0], patch.scale_mm, NAMES)
         masks["header"] = flux_centres(patch, masks_at_hand[0]).values()
-        errors = parameter_errors(patch.field, patch.scale_mm, None, NAMES)
+        errors = parameter_errors(patch.field, patch.scale_mm, None, NAMES, quantity=patch.quantity)
         for where, values in masks.items():
             apart = [float(np.squeeze(values[name])) - value for name, value in zip(NAMES, header, strict=True)]
             apart[1] = (apart[1] + 180.0) % 360.0 - 180.0
@@ -95,12 +103,35 @@ def centres(folders: list[Path], segment: str, each: bool) -> None:
         )
 
 
+def areas(folders: list[Path], each: bool) -> None:
+    """Print how AREA over the active pixels of a bitmap, and FAREA without one, compare with AREA_ACR."""
+    homes = {path.parent for folder in folders for path in folder.rglob("*.bitmap.fits")}
+    rows: list[tuple[float, float]] = []
+    for path, patch in frames(folders, "Br"):
+        masks = [mask for home in homes if (mask := bitmap_of(patch, home)) is not None]
+        told = header_values(patch.keywords, patch.quantity).get("area")
+        if not masks or told is None or patch.mu <= 0.5:
+            continue
+        active = float(measure_active(patch.field, masks[0], patch.scale_mm, ["area"])["area"][0])
+        own = measure_patch(patch, "flux_area")["flux_area"]
+        rows.append((active / told.value, own / told.value))
+        if each:
+            print(f"{path.name}: μ {patch.mu:.2f}, AREA_ACR {told.value:.0f} Mm2; AREA {active:.0f}, FAREA {own:.0f}")
+    for what, ratio in zip(("AREA over active pixels", "FAREA"), np.array(rows).reshape(-1, 2).T, strict=True):
+        apart = np.abs(ratio - 1.0)
+        print(
+            f"{what} against AREA_ACR, radial: {len(ratio)} frames, {np.median(apart):.1%} off in the median, "
+            f"{np.mean(apart <= 0.4):.0%} within 40 %"
+        )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folders", nargs="+", type=Path)
     parser.add_argument("--each", action="store_true", help="a line for each frame")
     options = parser.parse_args()
     r_values(options.folders, options.each)
+    areas(options.folders, options.each)
     for segment in ("magnetogram", "Br"):
         centres(options.folders, segment, options.each)
 

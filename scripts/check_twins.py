@@ -7,7 +7,8 @@ Every frame of --radial is put among the simulated patches of --archive. Twins: 
 radial frame of the same region and instant is the query; its rank counts radial patches, one by one. Hours: each of
 the frames of --hourly is looked for among all the others and the simulated patches; right is a frame of its region at
 most three hours away. The share is given by the embedding alone and as a search does it, which looks again at the
-nearest pixel by pixel.
+nearest pixel by pixel; for twins also by structure, and how often the first answer is a frame of the right region,
+which is what a search grouped by region answers with.
 """
 
 from __future__ import annotations
@@ -45,9 +46,20 @@ def main() -> None:
         print(json.dumps(found, indent=1))
         return
     for name, one in found.items():
-        alone, searched = (v if isinstance(v, float) else v["share"] for v in (one["embedding"], one["search"]))
         print(f"{name}: {one['of']} frames among {one['among']}; right at rank 1:")
-        print(f"  {alone:.1%} by the embedding alone, {searched:.1%} as a search does it")
+        print(_shares(one))
+    print(f"twins: {found['twins']['of']} frames; of the right region at rank 1:")
+    print(_shares(found["twins"]["region"]))
+
+
+def _shares(found: dict) -> str:
+    ways = {"embedding": "by the embedding alone", "search": "as a search does it", "structure": "by structure"}
+    told = []
+    for name, words in ways.items():
+        if name in found:
+            share = found[name] if isinstance(found[name], float) else found[name]["share"]
+            told.append(f"{share:.1%} {words}")
+    return "  " + ", ".join(told)
 
 
 if __name__ == "__main__":

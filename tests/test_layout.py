@@ -22,6 +22,8 @@ LAYERS = (
     "study", "app", "cli", "__init__",
 )  # fmt: skip
 PACKAGES = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
+#: lines of a file, and of a function without its signature and its docstring
+LONGEST_FILE, LONGEST_FUNCTION = 404, 60
 
 
 class Import(NamedTuple):
@@ -129,6 +131,22 @@ def circles(sources: dict[str, str]) -> list[list[str]]:
     return out
 
 
+def too_long(sources: dict[str, str]) -> list[str]:
+    """Files and functions that have more lines than can be read at once."""
+    found = []
+    for module, source in sources.items():
+        lines = len(source.splitlines())
+        if lines > LONGEST_FILE:
+            found.append(f"{module} has {lines} lines")
+        for node in ast.walk(ast.parse(source)):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                body = node.body[1:] if ast.get_docstring(node) is not None else node.body
+                lines = (body[-1].end_lineno or 0) - body[0].lineno + 1 if body else 0
+                if lines > LONGEST_FUNCTION:
+                    found.append(f"{module}.{node.name} has {lines} lines")
+    return found
+
+
 @pytest.fixture(scope="module")
 def sources():
     return modules()
@@ -146,6 +164,17 @@ def test_no_module_imports_what_stands_above_it(sources):
 
 def test_no_modules_import_each_other(sources):
     assert circles(sources) == []
+
+
+def test_files_and_functions_can_be_read_at_once(sources):
+    assert too_long(sources) == []
+
+
+def test_a_long_file_and_a_long_function_are_found():
+    lines = ["def long(", "    x,", "):", '    """What it is.', "", '    """', *["    x += 1"] * 61]
+    assert too_long({"a": "\n".join(lines)}) == ["a.long has 61 lines"]
+    assert too_long({"a": "\n".join(lines[:-1])}) == []
+    assert too_long({"a": "x = 1\n" * 405}) == ["a has 405 lines"]
 
 
 def test_private_names_stay_in_their_package(sources):

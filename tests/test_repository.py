@@ -1,5 +1,6 @@
-"""What is in the repository: no large file but those that are named here, with the reason."""
+"""What is in the repository: no large file but those that are named here, and a true table of where things live."""
 
+import re
 import subprocess
 from fnmatch import fnmatch
 from pathlib import Path
@@ -40,3 +41,30 @@ def test_a_large_file_is_noticed_and_weights_that_ship_are_not():
         "README.md": 9_000,
     }
     assert too_large(sizes) == ["docs/movie.mp4"]
+
+
+def things(contributing):
+    """Names in the first column of the table of where things live."""
+    table = contributing.split("## Where things live")[1].split("\n## ")[0]
+    rows = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
+    return {name.removeprefix("src/solquery/").rstrip("/") for row in rows for name in re.findall(r"`([^`]+)`", row)}
+
+
+def test_the_table_of_where_things_live_has_every_module_and_package_and_nothing_else():
+    told = things((ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"))
+    package = ROOT / "src" / "solquery"
+    folders = [
+        path
+        for path in package.iterdir()
+        if path.is_dir() and {inner.name for inner in path.iterdir()} - {"__pycache__"}
+    ]
+    there = {path.name for path in [*package.glob("*.py"), *folders]}
+    assert there - {"__init__.py", "__pycache__"} - told == set()
+    assert [name for name in told if not ((package / name).exists() or (ROOT / name).exists())] == []
+
+
+def test_a_module_that_the_table_lacks_is_noticed():
+    assert things("## Where things live\n\n| | |\n|---|---|\n| `src/solquery/io.py`, `app/` | what |\n\n## Rules") == {
+        "io.py",
+        "app",
+    }

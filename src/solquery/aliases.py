@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
-__all__ = ["Array", "Document", "Entries", "Header", "Keywords", "Row"]
+__all__ = ["Array", "Document", "Embedder", "Entries", "Header", "Keywords", "Row"]
 
 #: Numbers that are used as they are, of numpy or of torch.
 Array: TypeAlias = "np.ndarray | Tensor"
+#: What embeds: patches (N, 1, H, W) to vectors (N, D); a network of torch, or any other callable.
+Embedder: TypeAlias = "Callable[[Tensor], Array]"
 #: A JSON object: text to numbers, texts, lists and further documents.
 Document: TypeAlias = dict[str, Any]
 #: A document or a row that is only read.

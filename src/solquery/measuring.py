@@ -42,15 +42,16 @@ def _field_and_scale(what: object, scale_mm: ArrayLike | None) -> tuple[Any, Any
 
     Of arrays and Quantities as given, which say nothing of a region; else of the patch that `what` stands for.
     """
-    window = None
     if not _is_array(what):
-        what = _patch(what)
-        window = region_window(what)
-    elif not (hasattr(what, "to_value") or hasattr(scale_mm, "to_value") or isinstance(scale_mm, str)):
+        patch = _patch(what)
+        if scale_mm is not None:
+            raise ValueError("a Patch has its own scale; do not give another one")
+        return patch.field, patch.scale_mm, region_window(patch)
+    if not (hasattr(what, "to_value") or hasattr(scale_mm, "to_value") or isinstance(scale_mm, str)):
         return what, scale_mm, None
     from .physics.units import bare
 
-    return *bare(what, scale_mm), window
+    return *bare(what, scale_mm), None
 
 
 def _patch(what: object) -> Patch:
@@ -128,12 +129,16 @@ def uncertainty(
     -------
     One (N,) float64 tensor per parameter in the parameter's own unit; NaN where it is unknown.
     """
+    quantity = "radial"
+    if not _is_array(what):
+        what = _patch(what)
+        quantity = what.quantity
     fields, scale_mm, window = _field_and_scale(what, scale_mm)
     if isinstance(noise_gauss, str) or hasattr(noise_gauss, "to_value"):
         from .physics.units import in_unit
 
         noise_gauss = float(in_unit(noise_gauss, "G"))
-    return physics.uncertainty(fields, scale_mm, noise_gauss, names, samples, seed, window)
+    return physics.uncertainty(fields, scale_mm, noise_gauss, names, samples, seed, window, quantity)
 
 
 def quantities(

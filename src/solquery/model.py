@@ -9,7 +9,7 @@ import json
 from collections.abc import Callable, Iterable
 from copy import copy
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -101,7 +101,7 @@ class Model:
         self.generator = generator.eval().to(memory_format=torch.channels_last)
         self.encoder = None if encoder is None else in_use(encoder)
         self._directions = None if directions is None else directions.on_grid or directions
-        self._scaled: tuple[Any, NativeScale | None, Directions | None] | None = None
+        self._scaled: tuple[Document | None, NativeScale | None, Directions | None] | None = None
         self.inference = inference.eval() if inference is not None else None
         self.metadata = {"provenance": {}, "metrics": {}, **(metadata or {})}
         taken = sorted(set(self.metadata) & set(_OWN_KEYS))

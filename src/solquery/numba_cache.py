@@ -13,6 +13,9 @@ from pathlib import Path
 
 __all__ = ["cache_folder", "ensure_cache"]
 
+#: packages with compiled functions
+_COMPILED = ("encoder", "generator", "physics", "search", "sharp", "simulator")
+
 
 def _writable(folder: Path) -> bool:
     """Whether a folder can be written to; it is made if need be, as numba would."""
@@ -45,7 +48,9 @@ def cache_folder(package: Path | None = None) -> Path | None:
     import tempfile  # which every start of the package would wait for
 
     package = Path(__file__).parent if package is None else package
-    homes = (package / "physics" / "__pycache__", package / "retrieval" / "__pycache__")
+    homes = [
+        package / name / "__pycache__" for name in ("encoder", "generator", "physics", "search", "sharp", "simulator")
+    ]
     try:
         if all(map(_writable, homes)) or _writable(_user_folder()):
             return None

@@ -28,6 +28,11 @@ OLD_NAMES = {
 
 def plain(value: object) -> Any:
     """`value` as JSON can hold it: numbers of numpy and torch unwrapped, NaN and infinity as null, dates as text."""
+    kind = type(value)  # what most of a document is made of, without a look at what else it could be
+    if kind is float:
+        return value if math.isfinite(value) else None  # type: ignore[arg-type]
+    if value is None or kind in (str, int, bool):
+        return value
     if hasattr(value, "tolist") and not isinstance(value, str | bytes):  # numpy array or scalar, torch tensor
         value = value.tolist()
     if is_dataclass(value) and not isinstance(value, type):

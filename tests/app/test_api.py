@@ -8,11 +8,14 @@ import numpy as np
 import pytest
 from answers import field_of, latent, ok, refused
 
-from solquery.app.overview import bend_of, edges_of
+from solquery.app.overview import bend_of, edges_of, parameters_of
 from solquery.app.packed import MEDIA_TYPE, pack, unpack
+from solquery.model import Model
 from solquery.physics import measure
 from solquery.sharp import read_sharp
 from solquery.steering import HOLD_SLACK, decode_latent, encode_latent, render
+from solquery.steering.judge import check_reach
+from solquery.steering.vocabulary import Target
 
 # told in the answer; as an error it would be a fault of the server
 pytestmark = pytest.mark.filterwarnings("ignore::solquery.steering.SteeringWarning")
@@ -51,6 +54,15 @@ def test_a_slider_of_long_tail_is_bent_until_the_median_comes_to_a_third(median)
 def test_a_slider_without_a_tail_is_even(median):
     assert bend_of(-1.0, -1.0 + 2.0 * median, 1.0) is None
     np.testing.assert_allclose(np.diff(edges_of(-1.0, 1.0, None)), 0.05)
+
+
+def test_both_ends_of_a_slider_can_be_asked_for():
+    directions = Model.load().directions
+    for name, about in parameters_of(directions, None)["parameters"].items():
+        low, high = about["reach"]
+        assert low < high
+        for end in (low, high):
+            check_reach({name: Target(name, end)}, directions, "physical")
 
 
 def test_generate_gives_what_it_measures(client, model):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -56,7 +58,10 @@ def test_what_is_found(directions, text, filters):
         ("30 Mm", [], {"psep": 30.0}),
         ("separation of 30000 km", [], {"psep": 30.0}),
         ("tilt −12.5°", [], {"tilt": -12.5}),
-        ("flux 3e22, 30 Mm, delta spot", ["complex"], {"flux": 3e22, "psep": 30.0}),
+        ("flux 3e22, 30 Mm, delta spot", ["bipole"], {"flux": 3e22, "psep": 30.0, "r": 1.5e21}),
+        ("delta region of 3e22 Mx", ["bipole"], {"flux": 3e22, "r": 1.5e21}),
+        ("βγδ, tuf 4e22", ["bipole"], {"tuf": 4e22, "r": 1.2e21}),
+        ("r 1e21 Mx, δ spot, 3e22 Mx, unbalanced", ["unbalanced"], {"flux": 3e22, "r": 1e21}),
     ],
 )
 def test_what_is_made(directions, text, words, numbers):
@@ -78,6 +83,21 @@ def test_words_that_contradict_are_not_both_taken(directions):
     assert asked.words == ["wide", "bipole"]
     assert [(part.text, part.kind) for part in asked.parts][1] == ("compact", "unknown")
     assert "contradicts" in asked.parts[1].meaning
+
+
+def test_a_delta_spot_without_a_flux_is_that_of_a_strong_region(directions):
+    asked = understand("delta spot", directions)
+    assert asked.set["flux"] == directions.quantile("flux", 90)
+    assert asked.set["r"] == pytest.approx(0.05 * asked.set["flux"])
+    (part,) = asked.parts
+    assert (part.text, part.kind) == ("delta spot", "word") and "5 % of FLUX" in part.meaning
+
+
+def test_a_model_that_knows_no_r_is_not_asked_for_a_delta_spot(directions):
+    few = copy.copy(directions)
+    object.__setattr__(few, "names", ("flux", "psep"))
+    asked = understand("delta spot", few)
+    assert [part.kind for part in asked.parts] == ["unknown"] and asked.set == {} and asked.words == []
 
 
 def test_a_unit_of_another_kind_is_refused_with_the_right_one(directions):

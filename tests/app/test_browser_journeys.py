@@ -3,19 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from page_driver import MARKS, SIZES, box, choose, drag, picture, released, rest, state, until
+from page_driver import MARKS, SIZES, box, choose, drag, fits, picture, released, rest, state, until
 
 pytest.importorskip("playwright.sync_api")
 
 pytestmark = [*MARKS, pytest.mark.parametrize("size", list(SIZES))]
-
-
-def fits(page):
-    """Nothing runs out of the side, and no section out of its column."""
-    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-    sections = "[...document.querySelectorAll('main section')]"
-    wide = f"{sections}.filter((s) => s.scrollWidth > s.clientWidth + 1).map((s) => s.id)"
-    assert page.evaluate(wide) == []
 
 
 def test_a_region_is_described_and_changed(opened, size):

@@ -51,6 +51,19 @@ def test_a_page_of_middle_width_has_matches_before_maps_and_no_squeezed_text(ope
     assert page.evaluate("document.getElementById('stage').contains(document.getElementById('maps'))")
 
 
+def test_the_buttons_of_a_match_stand_on_one_line(opened):
+    page = opened()
+    tops = "n => new Set([...n.querySelectorAll('.acts button')].map((b) => b.getBoundingClientRect().top)).size"
+    for width in (390, 768, 1280):
+        page.set_viewport_size({"width": width, "height": 900})
+        page.wait_for_timeout(200)
+        card = page.locator(".match:has(.badge.simulated)").first
+        assert card.locator(".acts button").count() == 6 and card.evaluate(tops) == 1, width
+    page.click("#sketch")
+    remove, north = edges(page, "#sketch-blobs .remove"), edges(page, "#sketch-blobs [name=y]")
+    assert remove == pytest.approx(north, abs=1.5), "as high as what stands beside it"
+
+
 def test_on_a_phone_the_reconstruction_is_told_below_the_picture_and_its_table_is_whole(opened, sample_file):
     page = opened("phone")
     page.set_input_files("#open", {"name": "s.fits", "mimeType": "application/fits", "buffer": sample_file})

@@ -13,7 +13,7 @@ from empty_fits import empty_file
 
 from solquery.app.closeness import closeness_of
 from solquery.app.links import fetch_line, links_of, record_set
-from solquery.app.records import sigmas_apart
+from solquery.app.records import sigmas_apart, spread_of
 from solquery.app.uploads import read_upload
 
 pytestmark = pytest.mark.filterwarnings("ignore::solquery.steering.SteeringWarning")
@@ -162,15 +162,15 @@ def test_matches_say_how_near_they_are_among_pairs(client, service):
 
 def test_fluxes_differ_in_sigmas_of_the_logarithm(shipped_room):
     fitted = shipped_room.directions
-    q = fitted.quantile
-    told = sigmas_apart(fitted, "tuf", q("tuf", 16), q("tuf", 84))
+    q, spread = fitted.quantile, {name: spread_of(fitted, name) for name in fitted.names}
+    told = sigmas_apart(spread["tuf"], q("tuf", 16), q("tuf", 84))
     assert told["logarithm"] and told["sigmas"] == pytest.approx(2.0)
-    twice = sigmas_apart(fitted, "tuf", 1e22, 2e22)["sigmas"]
-    assert twice == pytest.approx(sigmas_apart(fitted, "tuf", 2e21, 4e21)["sigmas"]), "a factor is a factor"
-    tilt = sigmas_apart(fitted, "tilt", q("tilt", 16), q("tilt", 84))
+    twice = sigmas_apart(spread["tuf"], 1e22, 2e22)["sigmas"]
+    assert twice == pytest.approx(sigmas_apart(spread["tuf"], 2e21, 4e21)["sigmas"]), "a factor is a factor"
+    tilt = sigmas_apart(spread["tilt"], q("tilt", 16), q("tilt", 84))
     assert not tilt["logarithm"] and tilt["sigmas"] == pytest.approx(2.0)
-    assert np.isfinite(sigmas_apart(fitted, "r", 0.0, 1e21)["sigmas"]), "no flux at all is finitely far away"
-    assert sigmas_apart(fitted, "psep", float("nan"), 30.0)["sigmas"] is None
+    assert np.isfinite(sigmas_apart(spread["r"], 0.0, 1e21)["sigmas"]), "no flux at all is finitely far away"
+    assert sigmas_apart(spread["psep"], float("nan"), 30.0)["sigmas"] is None
 
 
 def test_a_file_without_a_field_is_told_and_not_inverted(client):

@@ -11,7 +11,7 @@ from answers import ok
 from solquery.app import inversions
 from solquery.app.packed import unpack
 from solquery.steering import SteeringError
-from solquery.steering.likeness import MATCHED
+from solquery.steering.reconstruction_loss import MATCHED
 
 
 @pytest.fixture

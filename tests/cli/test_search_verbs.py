@@ -75,7 +75,7 @@ def test_looking_again_puts_a_changed_copy_before_all_others(room, tmp_path):
     assert drawn["rerank"] == 0 and drawn["matches"][0]["correlation"] is None
 
 
-@pytest.mark.parametrize("by", ["ssl", "euclidean", "mahalanobis"])
+@pytest.mark.parametrize("by", ["ssl", "structure", "euclidean", "mahalanobis"])
 def test_search_with_what_is_asked_for(room, model, by):
     command = ("search", "--archive", room / "archive", "--model", room / "model", "--by", by, "-k", 2)
     about = document(*command, "--set", f"tuf={model.directions.quantile('tuf', 50)}")

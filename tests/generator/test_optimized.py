@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from solquery.config import get_preset
-from solquery.generator import build_generator
+from solquery.generator import build_generator, optimized
 from solquery.generator.optimized import OptimizedPyramid, optimize_for_inference
 
 
@@ -22,8 +22,13 @@ def pair(request):
 
 
 @pytest.mark.parametrize("n", [1, 3])
-def test_the_images_are_the_same_to_rounding(pair, n):
+@pytest.mark.parametrize("numba", [True, False])
+def test_the_images_are_the_same_to_rounding(pair, n, numba, monkeypatch):
     made_of, ready = pair
+    if numba:
+        assert optimized._compiled() is not None, "numba is a dependency"
+    else:
+        monkeypatch.setattr(optimized, "_compiled", lambda: None)
     z = torch.randn(n, made_of.latent_dim, generator=torch.Generator().manual_seed(5))
     with torch.no_grad():
         wanted = made_of(z)

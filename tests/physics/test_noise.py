@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from noisy_regions import SCALE_MM, hmi_noise, level_of, network, pulls, region
+from noisy_regions import SCALE_MM, hmi_noise, level_of, network, polarised_noise, pulls, region
 from scipy.ndimage import gaussian_filter
 from shared_data import frames
 
@@ -13,6 +13,7 @@ from solquery.errors import SolqueryError
 from solquery.physics import estimate_noise, measure, parameter_errors, parameters, uncertainty
 from solquery.physics.noise import denoised
 from solquery.physics.quiet import HIDDEN_SHARE, NoiseModel, draw_hidden, draw_noise, quiet_pixels, white_noise
+from solquery.physics.responses import noise_in_field
 
 torch.set_num_threads(1)
 
@@ -88,11 +89,10 @@ def test_stated_errors_hold():
     names = [n for n in parameters(on_demand=True) if n not in ("sigma", "sigma_zero", "polarity")]
     for name, pull in pulls(names, frames=7, seed=50, shape=(150, 260)).items():
         scatter, inside = np.sqrt(np.mean(pull**2)), np.mean(np.abs(pull) < 2)
-        # of so few frames the scatter is known to a tenth; errors of texture hold for noise of the simulator too, which
-        # is of another make, and are wide
-        least = 0.3 if name in ("alpha", "grad") else 0.6
-        assert least < scatter < 1.4, f"{name}: {scatter:.2f}"
-        assert inside > 0.85, f"{name}: {inside:.2f}"
+        # of so few frames the scatter is known to a tenth; the hidden field of these is finer than that of the errors,
+        # and inversion lines, which hang on few pixels, vary less than in simulated frames
+        assert 0.5 < scatter < (1.6 if name == "grad" else 1.4), f"{name}: {scatter:.2f}"
+        assert inside > (0.75 if name == "grad" else 0.85), f"{name}: {inside:.2f}"
 
 
 def test_errors_that_take_pixels_for_independent_are_too_small():
@@ -202,3 +202,39 @@ def test_noise_of_the_transverse_field_adds_along_the_field_of_radial_frames_alo
     assert radial.transverse and not sight.transverse and not radial.at_level(12.0).transverse
     apart = [parameter_errors(field, SCALE_MM, model, ["flux"])["flux"] for model in (radial, sight)]
     assert apart[0].bias > apart[1].bias and apart[0].error > apart[1].error
+
+
+@pytest.mark.parametrize("mu", [0.9, 0.75, 0.6])
+def test_noise_of_radial_fields_is_less_in_strong_field(mu):
+    """Against noise of Q, U and V, smoothed in another way, on fields of known strength."""
+    shape, level = (100, 150), level_of(mu)
+    model = NoiseModel(np.full(shape, level, np.float32), transverse=True)
+    stated = []
+    for gauss in (0.0, 250.0, 500.0, 1200.0):
+        field = np.full(shape, gauss, np.float32)
+        stated.append(float(noise_in_field(field, model).mean()))
+        assert 0.5 < float(polarised_noise(field, mu, 5, uneven=0.0).std()) / (level * stated[-1]) < 1.25, gauss
+    assert stated[0] == 1.0 and stated[-1] < 0.35
+    assert noise_in_field(field, replace(model, transverse=False)).min() == 1.0
+
+
+def test_flux_of_strong_field_is_known_better_than_the_noise_of_quiet_pixels_tells():
+    field = region(1) + polarised_noise(region(1), 0.7, 3)
+    model = estimate_noise(field, SCALE_MM)
+    errors = [
+        parameter_errors(field, SCALE_MM, one, ["flux", "axis_angle"])
+        for one in (model, replace(model, transverse=False))
+    ]
+    for name in ("flux", "axis_angle"):
+        assert errors[0][name].error < 0.8 * errors[1][name].error
+
+
+def test_a_line_of_sight_patch_has_the_noise_of_its_own_kind():
+    from solquery import uncertainty as of_patch
+    from solquery.patch import Patch
+
+    field = region(1) + hmi_noise((190, 330), 12.0, 4)
+    for quantity in ("radial", "line-of-sight"):
+        patch = Patch(field, SCALE_MM, "a", "A", "real", quantity=quantity)
+        expected = parameter_errors(field, SCALE_MM, None, ["flux"], samples=8, quantity=quantity)["flux"].error
+        assert of_patch(patch, names=["flux"], samples=8)["flux"].item() == pytest.approx(expected)

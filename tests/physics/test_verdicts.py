@@ -47,6 +47,7 @@ def test_a_bipole_keeps_or_breaks_the_laws():
     ("changes", "word"),
     [
         ({"mu": 0.2}, "near the limb"),
+        ({"mu": 0.45}, "near the limb"),
         ({"scale_mm": None}, "no scale"),
         ({"latitude_deg": float("nan")}, "latitude"),
     ],
@@ -85,11 +86,23 @@ def test_harp_1449_breaks_both_laws():
 
 @pytest.mark.parametrize("harp", [1441, 1456, 1460])
 def test_what_flips_within_hours_is_undetermined(harp):
-    found = [laws(patch) for patch in frames(f"{harp}.*Br")]
-    for law in ("joy", "hale"):
-        sure = {getattr(f, law).state for f in found} - {"undetermined"}
-        assert len(sure) <= 1
-    assert {f.joy.state for f in found} == {"undetermined"}
+    for found in map(laws, frames(f"{harp}.*Br")):
+        assert (found.joy.state, found.hale.state) == ("undetermined", "undetermined")
+
+
+def test_a_verdict_is_the_same_in_all_frames_of_a_day():
+    """Frames of one region that lie at most a day apart, of all 16 HARPs."""
+    days: dict[tuple[int, str], set[tuple[str, str]]] = {}
+    last: dict[int, tuple[np.datetime64, str]] = {}
+    for patch in sorted(frames("*Br"), key=lambda p: (p.harpnum, p.t_rec)):
+        time = np.datetime64(patch.t_rec[:19].replace(".", "-").replace("_", "T"))
+        before, name = last.get(patch.harpnum, (time, patch.t_rec))
+        # a stretch without a gap of a day has the name of its first frame
+        name = name if time - before < np.timedelta64(1, "D") else patch.t_rec
+        last[patch.harpnum] = time, name
+        days.setdefault((patch.harpnum, name), set()).add(states(patch))
+    assert len(days) >= 16
+    assert {key: found for key, found in days.items() if len(found) > 1} == {}
 
 
 def test_no_frame_contradicts_another_of_its_region():

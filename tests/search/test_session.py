@@ -137,8 +137,8 @@ def test_what_is_explained_is_the_share_of_patches_that_are_farther_and_the_span
         assert one.span["frames"] == len(near)
         assert one.span["first"] == min(times[name] for name in near).isoformat()
     again = explain(stored, models, x, matches)
-    assert [(e.rank_percentile, e.span, e.likeness) for e in again] == [
-        (e.rank_percentile, e.span, e.likeness) for e in explained
+    assert [(e.rank_percentile, e.span, e.visual_similarity) for e in again] == [
+        (e.rank_percentile, e.span, e.visual_similarity) for e in explained
     ]
 
 

@@ -1,6 +1,8 @@
 """What a header says of orientation, scale and place is honoured or refused, whatever way it says it."""
 
 import math
+import subprocess
+import sys
 import warnings
 from datetime import UTC, datetime
 
@@ -12,8 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from known_patch import SHAPE, STEP, field, header, physics, write
 
+from solquery import measure
 from solquery.sharp.fits import UnreadableFits, read_sharp
 from solquery.sharp.fits_writing import write_fits
+from solquery.sharp.sky import plain_sky, wcslib_sky
 from solquery.sharp.solar import carrington_longitude_of_earth
 from solquery.sharp.wcs import coordinates_of
 
@@ -332,3 +336,61 @@ def test_coordinates_agree_with_astropy_at_the_centre():
         expected = WCS(fits.Header(head)).wcs_pix2world([[(SHAPE[1] + 1) / 2, (SHAPE[0] + 1) / 2]], 1)[0]
     place = coordinates_of(head, SHAPE).place
     assert (place.carrington_deg, place.latitude_deg) == pytest.approx((expected[0] % 360.0, expected[1]))
+
+
+# ------------------------------------------------------- without wcslib
+
+
+@pytest.mark.parametrize("latitude", [-88.0, -21.0769, 0.0, 1e-9, 17.3, 60.0])
+@pytest.mark.parametrize("frame", ["CR", "HG"])
+def test_a_plain_map_lies_where_wcslib_has_it(latitude, frame):
+    """Every pixel of maps near and far from the equator, off the reference, and mirrored ones."""
+    rng = np.random.default_rng(7)
+    for steps in ((0.03, 0.03), (-0.03, 0.03), (0.5, -0.1)):
+        keywords = header(
+            CTYPE1=f"{frame}LN-CEA", CTYPE2=f"{frame}LT-CEA", CDELT1=steps[0], CDELT2=steps[1], CRVAL2=latitude,
+            CRVAL1=float(rng.uniform(-180, 360)), CRPIX1=float(rng.uniform(-50, 99)),
+            CRPIX2=float(rng.uniform(-50, 99)),
+        )  # fmt: skip
+        ours, theirs = plain_sky(dict(keywords)), wcslib_sky(dict(keywords))
+        assert ours is not None
+        pixels = rng.uniform(-100, 200, (50, 2))
+        here, there = ours.world(pixels), theirs.world(pixels)
+        apart = (here - there + 180.0) % 360.0 - 180.0
+        # the direction of a pole says nothing
+        apart[:, 0] *= np.cos(np.radians(there[:, 1]))
+        assert np.abs(apart).max() < 1e-10
+        for name in ("matrix", "crpix", "crval", "stretched"):
+            np.testing.assert_array_equal(getattr(ours, name), getattr(theirs, name))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"CROTA2": 0.01}, {"PC1_2": 0.0}, {"CD1_1": 0.03}, {"PV2_1": 1.0}, {"LONPOLE": 180.0}, {"CTYPE1": "CRLN-CAR"},
+        {"CUNIT1": "rad", "CUNIT2": "rad"}, {"CRVAL2": 89.5}, {"CRPIX1": None}, {"CDELT1": 0.0},
+        {"CTYPE1": "CRLT-CEA", "CTYPE2": "CRLN-CEA"},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_any_other_header_goes_to_wcslib(change):
+    assert plain_sky(dict(header())) is not None
+    assert plain_sky(dict(header(**change))) is None
+
+
+def test_a_plain_shipped_map_needs_no_astropy(tmp_path):
+    """In a process of its own: the file, its place and its unit are read, and the field is measured."""
+    values = np.rint(field() * 100).astype(np.int32)
+    units = fits.HDUList([fits.PrimaryHDU(), fits.CompImageHDU(values, header())])
+    units[1].header["BSCALE"], units[1].header["BZERO"] = 0.01, 0.0
+    path = tmp_path / "hmi.sharp_cea_720s.377.20110215_020000_TAI.Br.fits"
+    units.writeto(path, checksum=True)
+    code = (
+        "import sys, solquery; p = solquery.read_sharp(sys.argv[1]); "
+        "print(float(solquery.measure(p, names='tuf')['tuf'][0]), p.mu, 'astropy' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True, timeout=300, check=True)
+    flux, mu, loaded = done.stdout.split()
+    patch = read_sharp(path)
+    assert loaded == "False"
+    assert float(flux) == pytest.approx(float(measure(patch, names="tuf")["tuf"][0])) and float(mu) == patch.mu

@@ -1,8 +1,9 @@
-"""Plain files are read by fitsio where it is installed, with the same result; all others are left to astropy."""
+"""Plain files are read without astropy, with the same result; all others are left to it."""
 
 from __future__ import annotations
 
 import dataclasses
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +12,11 @@ from astropy.io import fits
 
 import solquery
 from solquery import sample_patches
-from solquery.sharp import quick_reading
-from solquery.sharp.fits import UnreadableFits, load_image, read_sharp
+from solquery.sharp import quick_reading, rice
+from solquery.sharp.fits import UnreadableFits, read_sharp
 from solquery.sharp.fits_writing import write_fits
 
-pytest.importorskip("fitsio")
+needs_fitsio = pytest.mark.skipif(find_spec("fitsio") is None, reason="fitsio is not installed")
 
 
 def outcome(path, **options):
@@ -28,11 +29,12 @@ def outcome(path, **options):
 
 
 def same(path, monkeypatch, **options):
-    """Whether fitsio and astropy agree on a file; returns whether fitsio read it."""
+    """Whether a file is read the same with astropy and without; returns whether it was read without."""
     quick = quick_reading.quick_units(path) is not None
     ours = outcome(path, **options)
     with monkeypatch.context() as m:
-        m.setattr(quick_reading, "_fitsio", lambda: None)
+        m.setenv("SOLQUERY_FITSIO", "0")
+        assert quick_reading.quick_units(path) is None
         theirs = outcome(path, **options)
     if isinstance(theirs, str):
         assert ours == theirs
@@ -60,6 +62,7 @@ def field():
     return values
 
 
+@needs_fitsio
 @pytest.mark.parametrize("quantum", [None, 0.01, 1.0])
 def test_written_patches_are_read_the_same(tmp_path, monkeypatch, field, quantum):
     patch = dataclasses.replace(
@@ -97,6 +100,7 @@ def as_jsoc(path, field, kind, scale, blank=True, compressed=True, cards=CARDS):
     return path
 
 
+@needs_fitsio
 @pytest.mark.parametrize("compressed", [True, False])
 @pytest.mark.parametrize("blank", [True, False])
 @pytest.mark.parametrize(("kind", "scale"), [(np.int16, 0.25), (np.int32, 0.01), (np.int32, 1.0)])
@@ -131,6 +135,7 @@ def test_damaged_and_unusual_files_are_told_of_as_before(tmp_path, monkeypatch, 
     assert same(path, monkeypatch) == (harm == "nan")
 
 
+@needs_fitsio
 def test_a_text_of_several_cards_a_gzipped_file_and_several_images_are_read_the_same(tmp_path, monkeypatch, field):
     import gzip
 
@@ -149,12 +154,62 @@ def test_a_text_of_several_cards_a_gzipped_file_and_several_images_are_read_the_
         assert same(several, monkeypatch, segment=segment)
 
 
-def test_without_fitsio_astropy_reads_all(tmp_path, monkeypatch, field):
-    path = as_jsoc(tmp_path / "plain.fits", field, np.int32, 0.01)
-    quick_reading._fitsio.cache_clear()
-    monkeypatch.setenv("SOLQUERY_FITSIO", "0")
-    try:
-        assert quick_reading.quick_units(path) is None
-        np.testing.assert_array_equal(read_sharp(path).field, np.asarray(load_image(path).array, np.float32))
-    finally:
-        quick_reading._fitsio.cache_clear()
+def test_without_fitsio_only_what_is_stored_as_jsoc_does_is_read_without_astropy(tmp_path, monkeypatch, field):
+    monkeypatch.setattr(quick_reading, "_fitsio", lambda: None)
+    assert same(as_jsoc(tmp_path / NAME, field, np.int32, 0.01), monkeypatch)
+    for k, (kind, scale, compressed) in enumerate([(np.int16, 0.25, True), (np.int32, 0.01, False)]):
+        other = as_jsoc(tmp_path / f"{k}.fits", field, kind, scale, compressed=compressed)
+        assert not same(other, monkeypatch)
+
+
+def stored(path):
+    """Content of a file of one compressed image, where its table begins, and the keywords of the table."""
+    content = path.read_bytes()
+    (cards, start) = list(quick_reading._headers(content))[1]
+    return content, start, cards
+
+
+@pytest.mark.parametrize("spread", [0.0, 0.003, 1.0, 1e3, 1e6])
+@pytest.mark.parametrize("columns", [1, 31, 32, 33, 700])
+def test_whole_numbers_of_any_spread_are_decoded_as_astropy_decodes_them(tmp_path, spread, columns):
+    """Blocks without differences, with few bits, and with all 32 of them; rows shorter than a block, and longer."""
+    rng = np.random.default_rng(columns)
+    values = np.rint(rng.normal(0, 1 + spread, (9, columns)) ** 3).clip(-(2**31) + 1, 2**31 - 1).astype(np.int64)
+    values[4] = rng.integers(-(2**31) + 1, 2**31 - 1, columns)
+    values[5] = 7
+    values[6, ::2] = 2**31 - 1
+    path = as_jsoc(tmp_path / NAME, values * 0.5, np.int32, 0.5)
+    found = rice.scaled_image(*stored(path))
+    with fits.open(path) as units:
+        np.testing.assert_array_equal(found, units[1].data)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_a_broken_code_never_reads_what_is_not_its_own(tmp_path, field, seed):
+    """Whatever the bytes of the code are, all pixels come out or the row is said to break off."""
+    content, start, cards = stored(as_jsoc(tmp_path / NAME, field, np.int32, 0.01))
+    rng, heap = np.random.default_rng(seed), start + cards["NAXIS1"] * cards["NAXIS2"]
+    harmed = bytearray(content)
+    for at in rng.integers(heap, heap + cards["PCOUNT"], 200):
+        harmed[at] = rng.integers(256)
+    found = rice.scaled_image(bytes(harmed), start, cards)
+    assert found is None or found.shape == field.shape
+    # rows that are said to be shorter than their code break off, unless what is lost held no bit
+    places = np.frombuffer(content, ">i4", 2 * len(field), start).reshape(-1, 2).copy()
+    places[:, 0] //= 2
+    harmed[start : start + places.nbytes] = places.tobytes()
+    harmed[heap:] = content[heap:]
+    assert rice.scaled_image(bytes(harmed), start, cards) is None
+    places[:, 1] += cards["PCOUNT"]
+    harmed[start : start + places.nbytes] = places.tobytes()
+    assert rice.scaled_image(bytes(harmed), start, cards) is None
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"ZCMPTYPE": "GZIP_1"}, {"ZBITPIX": 16}, {"ZTILE2": 2}, {"ZNAME1": "NOISEBIT"}, {"TFIELDS": 2}, {"BSCALE": "x"}],
+)
+def test_what_is_stored_otherwise_is_left_to_others(tmp_path, field, change):
+    content, start, cards = stored(as_jsoc(tmp_path / NAME, field, np.int32, 0.01))
+    assert rice.scaled_image(content, start, cards) is not None
+    assert rice.scaled_image(content, start, {**cards, **change}) is None

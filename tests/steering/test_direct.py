@@ -72,7 +72,7 @@ def test_a_drag_that_remembers_where_it_has_been_makes_fewer_patches_and_is_no_f
     def dragged(been):
         made, off = {}, []
         for value in way:
-            answer = steer(model, z, {name: value}, hold, exact=False, pictures=made, been=been)
+            answer = steer(model, z, {name: value}, hold, exact=False, pictures=made, visited=been)
             off.append(abs(answer.measured[name] - value))
             for held, kept in answer.held.items():
                 slack = HOLD_SLACK * model.directions.spread(held)
@@ -88,11 +88,11 @@ def test_a_drag_that_remembers_where_it_has_been_makes_fewer_patches_and_is_no_f
 def test_a_drag_keeps_its_start_and_a_bounded_number_of_places(model, z):
     been = []
     for value in np.linspace(model.directions.quantile("tuf", 20), model.directions.quantile("tuf", 80), 60):
-        steer(model, z, {"tuf": value}, exact=False, been=been)
+        steer(model, z, {"tuf": value}, exact=False, visited=been)
     np.testing.assert_array_equal(been[0][0], z)
     assert len(been) <= 48
     own = steer(model, z).measured["tuf"]
-    back = steer(model, z, {"tuf": own}, exact=False, been=been)
+    back = steer(model, z, {"tuf": own}, exact=False, visited=been)
     np.testing.assert_allclose(back.z, z, atol=0.05)
 
 

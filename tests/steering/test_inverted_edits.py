@@ -34,14 +34,14 @@ def test_what_cannot_move_alone_stays_rather_than_taking_the_others_along(model,
     assert free.measured["psep"] > answer.measured["psep"]
 
 
-def test_slopes_are_kept_and_spare_work(model, found):
-    slopes = {}
-    first = edit_inversion(model, found, {"psep": 1.1 * found.observed["psep"]}, exact=False, slopes=slopes)
-    assert {"psep", "tuf", "r", "tilt"} <= set(slopes)
-    before = {name: value.copy() for name, value in slopes.items()}
-    again = edit_inversion(model, found, {"psep": 1.1 * found.observed["psep"]}, exact=False, slopes=slopes)
+def test_gradients_are_kept_and_spare_work(model, found):
+    gradients = {}
+    first = edit_inversion(model, found, {"psep": 1.1 * found.observed["psep"]}, exact=False, gradients=gradients)
+    assert {"psep", "tuf", "r", "tilt"} <= set(gradients)
+    before = {name: value.copy() for name, value in gradients.items()}
+    again = edit_inversion(model, found, {"psep": 1.1 * found.observed["psep"]}, exact=False, gradients=gradients)
     np.testing.assert_array_equal(first.z, again.z)
-    assert all(np.array_equal(slopes[name], value) for name, value in before.items())
+    assert all(np.array_equal(gradients[name], value) for name, value in before.items())
 
 
 def test_what_is_held_can_be_chosen(model, found):

@@ -12,7 +12,7 @@ from solquery.physics import measure_on_grid
 from solquery.steering import SteeringError, encode_latent, open_latent, reconstruct, with_layerwise
 from solquery.steering.detailed_edits import lead_with_detail
 from solquery.steering.latents import render
-from solquery.steering.likeness import MATCHED
+from solquery.steering.reconstruction_loss import MATCHED
 
 SHAPE = (32, 32)
 

@@ -132,6 +132,33 @@ def test_bands_hold_for_observed_regions_that_were_not_seen():
     }
 
 
+def test_a_few_regions_that_lie_far_off_move_neither_the_curve_nor_the_band():
+    """As other regions in the box of an observed frame do: three of twenty regions have a quarter of their flux."""
+    found = {}
+    for off in (1.0, 0.25):
+        sample = both(scatter=0.03)
+        of_three = np.isin(sample.region, ["HARP 2", "HARP 7", "HARP 12"])
+        sample.native["tuf"][of_three] *= off
+        found[off] = NativeScale(fit_native(sample)).estimate("tuf", 10**21.25)
+    assert found[0.25].value == pytest.approx(10**21.25 / 0.875, rel=0.04)
+    assert found[0.25].high == pytest.approx(found[1.0].high, rel=0.06)
+
+
+def test_what_observed_patches_vary_more_is_added_to_a_band_and_does_not_multiply_it():
+    """Simulated bands of 2 % that widen to 30 % for the strongest; observed patches vary by a tenth more everywhere."""
+    rng = np.random.default_rng(4)
+    grid = 10 ** rng.uniform(20, 22.5, 3060)
+    scatter = np.interp(np.log10(grid), [20, 22.2, 22.5], [0.02, 0.02, 0.3])
+    of_region = np.concatenate([np.zeros(3000), np.repeat(rng.normal(0, 0.1, 30), 2)])
+    native = grid * np.exp(scatter * rng.standard_normal(3060) + of_region)
+    region = [f"SIM {k // 5}" for k in range(3000)] + [f"HARP {k // 2}" for k in range(60)]
+    sample = Pairs({"tuf": grid}, {"tuf": native}, np.array(region), np.repeat(["simulated", "real"], [3000, 60]))
+    scale = NativeScale(fit_native(sample))
+    middle, strong = (scale.estimate("tuf", value) for value in (10**21.0, 10**22.45))
+    assert 0.05 < np.log(middle.high / middle.value) < 0.2
+    assert 0.15 < np.log(strong.high / strong.value) < 0.45
+
+
 def test_without_observed_patches_the_band_is_that_of_the_simulated_ones():
     simulated = both(real=0)
     record = fit_native(simulated)

@@ -9,7 +9,7 @@ import torch
 
 from solquery.physics import measure_on_grid
 from solquery.steering import SteeringError, SteeringWarning, first_guess, reconstruct, reconstruct_in_steps, render
-from solquery.steering.likeness import MATCHED, TOLERANCES, parameter_errors
+from solquery.steering.reconstruction_loss import MATCHED, TOLERANCES, parameter_errors
 
 
 @pytest.fixture

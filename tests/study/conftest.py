@@ -1,16 +1,20 @@
 """A model that needs no training: a generator that draws bipoles from its latent numbers."""
 
 import dataclasses
+import fcntl
+import os
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from solquery.archive import Archive
 from solquery.config import EncoderConfig, get_preset
 from solquery.encoder import build_encoder
 from solquery.model import Model
 from solquery.patch import Patch
+from solquery.simulator import simulate_region
 from solquery.steering import fit_directions, sample_latents
 
 
@@ -49,6 +53,22 @@ def model():
     names = ("tuf", "net_flux", "psep", "tilt", "polarity", "r", "area")
     directions = fit_directions(sample_latents(generator, preset, 1500, seed=1, names=names))
     return Model("bipoles", preset, generator, build_encoder(preset.encoder), directions)
+
+
+@pytest.fixture(scope="session")
+def twelve_regions(tmp_path_factory):
+    """An archive of 12 simulated regions of 10 frames, made once for all processes of the tests: to read from."""
+    root = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        root = root.parent
+    place = root / "twelve-regions"
+    with open(root / "twelve-regions.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        archive = Archive.open_or_create(place)
+        # a worker that was ended in the middle leaves fewer
+        if len(archive) < 120:
+            archive.add(patch for index in range(12) for patch in simulate_region(3, index, 10))
+    return archive
 
 
 def real_patches():

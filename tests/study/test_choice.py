@@ -8,12 +8,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from solquery.archive import Archive
 from solquery.config import get_preset
 from solquery.encoder import build_encoder
 from solquery.generator import register_generator, train_generator
 from solquery.model import Model
-from solquery.simulator import simulate_region
 from solquery.study.choice import MEASURES, ChoiceError, choose_checkpoint, mean_ranks
 from solquery.training import run_folder
 
@@ -34,12 +32,9 @@ class _Replay(torch.nn.Module):
         return self.weight * self.gain * self.patches[(z.sum(1).abs() * 1000).long() % 60]
 
 
-@pytest.fixture(scope="module")
-def archive(tmp_path_factory):
-    store = Archive.create(tmp_path_factory.mktemp("choice") / "archive")
-    for index in range(15):
-        store.add(simulate_region(8, index, 8))
-    return store
+@pytest.fixture
+def archive(twelve_regions):
+    return twelve_regions
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,6 @@ from torch import nn
 
 from solquery.archive import Archive
 from solquery.model import Model
-from solquery.simulator import simulate_region
 from solquery.study.figures import png
 from solquery.study.quality import QualityError, _spread, figure_quality, run_quality
 
@@ -34,12 +33,9 @@ class _Coarse(nn.Module):
         return nn.functional.avg_pool2d(x, 8).flatten(1)
 
 
-@pytest.fixture(scope="module")
-def archive(tmp_path_factory):
-    store = Archive.create(tmp_path_factory.mktemp("quality") / "archive")
-    for index in range(12):
-        store.add(simulate_region(3, index, 10))
-    return store
+@pytest.fixture
+def archive(twelve_regions):
+    return twelve_regions
 
 
 def test_a_replayed_archive_is_real_and_found_out_as_copied(archive):

@@ -25,7 +25,7 @@ def models():
 @pytest.fixture(scope="module")
 def simulated(models, tmp_path_factory):
     archive = Archive.create(tmp_path_factory.mktemp("sun") / "archive")
-    archive.add(simulate(12, 3, 4, 1))
+    archive.add(simulate(6, 6, 4, 1))
     embed_archive(archive, models)
     return archive
 
@@ -59,7 +59,10 @@ def test_twins_and_neighbours_in_time_are_those_of_the_same_region(simulated, mo
     across = [patch for patch in pairs if patch.quantity == "line-of-sight"]
     found = twins(simulated, models, across, radial)
     assert found["of"] == len(across) and found["among"] == len(radial) + len(load_index(simulated, models, SIMULATED))
-    assert found["search"]["share"] >= 0.8
+    assert found["search"]["share"] >= 0.8 and found["structure"]["share"] >= 0.8
+    assert found["region"]["structure"]["share"] >= found["structure"]["share"]
+    ranks = [frame["rank_structure"] for frame in found["frames"]]
+    assert np.mean([rank == 1 for rank in ranks]) == found["structure"]["share"]
     # with the twins of other regions there is nothing that could be right
     moved = [replace(patch, region=f"{patch.region} other") for patch in across]
     with pytest.raises(SolqueryError, match="T_REC"):

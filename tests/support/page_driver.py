@@ -80,6 +80,14 @@ def rest(page):
     )
 
 
+def fits(page):
+    """Nothing runs out of the side, and no section out of its column."""
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    sections = "[...document.querySelectorAll('main section')]"
+    wide = f"{sections}.filter((s) => s.scrollWidth > s.clientWidth + 1).map((s) => s.id)"
+    assert page.evaluate(wide) == []
+
+
 def choose(page, name, value):
     """One of several, by what a person clicks on: its text."""
     page.click(f"label:has([name={name}][value={value}]) span")

@@ -24,6 +24,7 @@ from ..search import EMBEDDING, Match, SearchError, SearchSession, combine, rera
 from ..search.session import shares
 from .closeness import Closeness, closeness_of
 from .examples import by_examples
+from .observations import Newest
 from .space import Layout, stored_layout, within
 
 if TYPE_CHECKING:
@@ -35,6 +36,8 @@ __all__ = ["Catalogue", "why_no_search"]
 
 _LEFT_OUT = ("embedding", "keywords", "truth", "checksum", "embedding_model", "embedding_precision")
 _CLOUD = 3_000
+#: patches whose rows, and what is told of them, are remembered
+_REMEMBERED = 4_096
 _SPACE = 50_000
 
 
@@ -109,6 +112,9 @@ class Catalogue:
                 warnings.simplefilter("ignore", UserWarning)
                 self.index = self.session.index()
             self._rows = np.asarray(pc.index_in(self.index.id_array, value_set=self.ids)).astype(np.int64)
+            #: what is told of a patch whatever is asked, and its row
+            self.told: Newest[str, Document] = Newest(_REMEMBERED)
+            self._read: Newest[str, Document] = Newest(_REMEMBERED)
             self._close: dict[str, Closeness] = {}
             self._layout: Layout | None = None
             self._lasso: tuple[str, np.ndarray] | None = None
@@ -168,16 +174,21 @@ class Catalogue:
 
     def rows(self, ids: Sequence[str]) -> dict[str, Row]:
         """Metadata and parameters of some patches, by id."""
-        if not len(ids):
-            return {}
-        at = [place for patch_id in ids if (place := _place(self.ids, patch_id)) is not None]
-        found: dict[str, Document] = {}
+        read = self._read
+        found = {patch_id: row for patch_id in ids if (row := read.get(patch_id)) is not None}
+        if len(found) == len(ids):
+            return found
+        unread = [patch_id for patch_id in ids if patch_id not in found]
+        at = [place for patch_id in unread if (place := _place(self.ids, patch_id)) is not None]
         if self._places is not None:
-            found = {row["id"]: row for row in rows_at(self.archive, self._places[at].tolist(), self._shown)}
+            found |= {row["id"]: row for row in rows_at(self.archive, self._places[at].tolist(), self._shown)}
         if absent := [patch_id for patch_id in ids if patch_id not in found]:
             # rows that have moved since they were listed
             more = self.archive.table(self._shown, f"id IN ({quoted(absent)})")
             found |= {row["id"]: row for row in more.to_pylist()}
+        for patch_id in unread:
+            if patch_id in found:
+                read[patch_id] = found[patch_id]
         return found
 
     def picture(self, patch_id: str) -> np.ndarray:
@@ -295,7 +306,7 @@ class Catalogue:
         asked = {name: self.grid(name)[self._rows[rows]] for name in physical}
         scored, at = self.session.scored(tuple(physical), self.index)
         share = shares(by).get(EMBEDDING, 0.0) / sum(shares(by).values())
-        return combine(look, scored.distances(asked, physical, at), self.index.vectors, share)
+        return combine(look, scored.distances(asked, physical, at), self.index.appearance_scale, share)
 
     def closeness(self, by: str) -> Closeness:
         """Distances between the patches of the archive, to judge one by; made once for a content and a distance."""

@@ -10,6 +10,7 @@ from ..aliases import Document
 from ..physics import get_parameter
 from ..serialise import plain, quantity
 from ..steering import Directions, best_axes, project
+from ..steering.judge import reach
 
 if TYPE_CHECKING:
     from ..steering.native_scale import NativeScale
@@ -59,12 +60,18 @@ def band_of(scale: NativeScale, name: str) -> Document | None:
     }
 
 
+def reachable(fitted: Directions, name: str) -> tuple[float, float]:
+    """From where to where a slider goes: what was generated, as far as a request for it is taken."""
+    least, most = reach(fitted, name)
+    return max(fitted.quantile(name, 0), least), min(fitted.quantile(name, 100), most)
+
+
 def parameters_of(fitted: Directions, catalogue: Catalogue | None, scale: NativeScale | None = None) -> Document:
     """Every parameter with a direction: what it is, how far it reaches, what the archive holds of it."""
     out = {}
     for k, name in enumerate(fitted.names):
         about = get_parameter(name)
-        low, high = fitted.quantile(name, 0), fitted.quantile(name, 100)
+        low, high = reachable(fitted, name)
         seen = fitted.table.values[name]
         shown = (low, high)
         if catalogue is not None and not fitted.is_binary(name):

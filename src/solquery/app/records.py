@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..aliases import Document, Entries
 from ..archive.view import COLUMNS_TOLD, caveats_of_row
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from .catalogue import Catalogue
     from .closeness import Closeness
 
-__all__ = ["known_of", "match_record", "native_values", "sigmas_apart"]
+__all__ = ["Spread", "known_of", "match_record", "native_values", "sigmas_apart", "spread_of"]
 
 
 def known_of(row: Entries, archive: str | None) -> Document:
@@ -42,28 +42,72 @@ def native_values(patch: Patch) -> dict[str, float | None]:
     return {name: plain(value) for name, value in measure_patch(patch).items()}
 
 
-def sigmas_apart(directions: Directions, name: str, mine: float, theirs: float | None) -> Document:
-    """By how many sigmas of generated patches two values differ, and whether it is the logarithm that is compared.
+class Spread(NamedTuple):
+    """What differences of a parameter are told in: sigmas of generated patches, or of their logarithm.
 
-    Half the width of the central 68 % is one sigma, were the population normal. Of what has a long tail and is never
-    negative, as fluxes are, the logarithm is; what is less than one patch in a hundred has, counts as that.
+    Attributes
+    ----------
+    unit
+        Of the parameter.
+    sigma
+        Half the width of the central 68 %: one sigma, were the population normal.
+    floor
+        Where the logarithm is compared, what is less counts as this; None where it is the value.
     """
-    low, middle, high = (directions.quantile(name, q) for q in (16, 50, 84))
-    floor = directions.quantile(name, 1)
-    long_tail = directions.quantile(name, 0) >= 0 and floor > 0 and high - middle > 1.5 * (middle - low)
-    if theirs is None or not math.isfinite(mine) or not math.isfinite(theirs):
-        return {"sigmas": None, "logarithm": long_tail}
-    if long_tail:
-        low, high, mine, theirs = (math.log(max(value, floor)) for value in (low, high, mine, theirs))
-    width = high - low
-    return {"sigmas": 2.0 * (theirs - mine) / width if width > 0 else None, "logarithm": long_tail}
+
+    unit: str
+    sigma: float
+    floor: float | None
+
+
+def spread_of(directions: Directions, name: str) -> Spread:
+    """The spread of a parameter.
+
+    Of what has a long tail and is never negative, as fluxes are, the logarithm is compared; what is less than one
+    patch in a hundred has, counts as that.
+    """
+    least, floor, low, middle, high = (directions.quantile(name, q) for q in (0, 1, 16, 50, 84))
+    unit = directions.unit(name)
+    if least >= 0 and floor > 0 and high - middle > 1.5 * (middle - low):
+        return Spread(unit, 0.5 * math.log(max(high, floor) / max(low, floor)), floor)
+    return Spread(unit, 0.5 * (high - low), None)
+
+
+def sigmas_apart(spread: Spread, mine: float, theirs: float | None) -> Document:
+    """By how many sigmas two values differ, and whether it is the logarithm that is compared."""
+    told: Document = {"sigmas": None, "logarithm": spread.floor is not None}
+    if theirs is None or not math.isfinite(mine) or not math.isfinite(theirs) or spread.sigma <= 0:
+        return told
+    if spread.floor is not None:
+        mine, theirs = (math.log(max(value, spread.floor)) for value in (mine, theirs))
+    return told | {"sigmas": (theirs - mine) / spread.sigma}
+
+
+def _told(match: Match, catalogue: Catalogue, physical: bool) -> Document:
+    """What is known of a patch whatever was asked; a hand that moves finds the same ones again and again."""
+    known = catalogue.told.get(match.id)
+    if known is None:
+        row = match.row
+        on_grid = {name: row.get(f"grid_{name}") for name in parameters()}
+        known = catalogue.told[match.id] = plain(
+            {
+                "id": match.id,
+                **known_of({**row, "region": match.region}, catalogue.archive.uri),
+                "frames": catalogue.frames(match.region),
+                "parameters": quantities(catalogue.native(row), physical=True),
+                "grid": quantities(on_grid, physical=physical),
+                "native_shape": [row["ny"], row["nx"]],
+                "native_scale_mm": None if row["scale_y_mm"] is None else [row["scale_y_mm"], row["scale_x_mm"]],
+            }
+        )
+    return known
 
 
 def match_record(
     match: Match,
     mine: Mapping[str, float],
     catalogue: Catalogue,
-    directions: Directions,
+    spreads: Mapping[str, Spread],
     physical: bool,
     closeness: Closeness,
 ) -> Document:
@@ -75,31 +119,17 @@ def match_record(
         With the row of the archive.
     mine
         Parameters of the query, at the scale of the model (`Catalogue.column`).
+    spreads
+        Of the parameters that are compared.
     physical
         Whether the grid has a scale.
     closeness
         Of the archive, by the distance that was searched with.
     """
-    row = match.row
-    on_grid = {name: row.get(f"grid_{name}") for name in parameters()}
     apart = {}
-    for name in directions.names:
-        theirs = row.get(catalogue.column(name))
-        gap = None if theirs is None else theirs - mine[name]
-        apart[name] = quantity(gap, directions.unit(name))
-        apart[name] |= sigmas_apart(directions, name, mine[name], theirs)
-    return plain(
-        {
-            "id": match.id,
-            **known_of({**row, "region": match.region}, catalogue.archive.uri),
-            "distance": match.distance,
-            "nearer": closeness.share(match.distance),
-            "rank": match.rank,
-            "frames": catalogue.frames(match.region),
-            "parameters": quantities(catalogue.native(row), physical=True),
-            "grid": quantities(on_grid, physical=physical),
-            "difference": apart,
-            "native_shape": [row["ny"], row["nx"]],
-            "native_scale_mm": None if row["scale_y_mm"] is None else [row["scale_y_mm"], row["scale_x_mm"]],
-        }
-    )
+    for name, spread in spreads.items():
+        theirs = match.row.get(catalogue.column(name))
+        apart[name] = quantity(None if theirs is None else theirs - mine[name], spread.unit)
+        apart[name] |= sigmas_apart(spread, mine[name], theirs)
+    judged = {"distance": match.distance, "nearer": closeness.share(match.distance), "rank": match.rank}
+    return _told(match, catalogue, physical) | plain({**judged, "difference": apart})

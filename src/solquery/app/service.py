@@ -39,7 +39,7 @@ from ..steering import (
     steer,
     vocabulary,
 )
-from ..steering.direct import Been
+from ..steering.direct import Visited
 from .asking import understand
 from .catalogue import Catalogue, why_no_search
 from .filters import where_of
@@ -49,7 +49,7 @@ from .models_found import FramesIn
 from .observations import Missing, Newest, Observations
 from .overview import map_of, parameters_of
 from .recipe import provenance_code, recipe
-from .records import match_record
+from .records import match_record, spread_of
 from .schemas import EditIn, Filters, GenerateIn, SearchIn, SketchIn
 from .warm import FIRST
 
@@ -107,11 +107,12 @@ class Service(Observations):
         self._slopes: Newest[str, dict[str, np.ndarray]] = Newest(_DRAGS)
         # of latents, and of drags where they have been
         self._pictures: Newest[bytes, torch.Tensor] = Newest(_PICTURES)
-        self._drags: Newest[Any, list[Been]] = Newest(_DRAGS)
+        self._drags: Newest[Any, list[Visited]] = Newest(_DRAGS)
         self.catalogue: Catalogue | None = None
         self._store, self._open_lock = archive, threading.Lock()
         self._open(progress)
         self._range = prior_norm_range(self.directions.latent_dim)
+        self._spreads = {name: spread_of(self.directions, name) for name in self.directions.names}
 
     def _open(self, progress: Callable[[int, int], None] | None = None) -> None:
         """The catalogue of the archive, once there is something in it."""
@@ -208,7 +209,7 @@ class Service(Observations):
         """One change of one patch: what came out, and the field in gauss."""
         model, z, pictures = self._opened(asked.z)
         hold: Mapping[str, float] = asked.hold
-        been: list[Been] | None = None
+        been: list[Visited] | None = None
         slopes: dict[str, np.ndarray] | None = None
         observed = None
         if asked.origin is not None:
@@ -227,7 +228,7 @@ class Service(Observations):
             been = self._drags.get(drag)
             if been is None:
                 been = self._drags[drag] = []
-        answer = steer(model, z, asked.set, hold, exact=asked.exact, pictures=pictures, been=been, slopes=slopes)
+        answer = steer(model, z, asked.set, hold, exact=asked.exact, pictures=pictures, visited=been, gradients=slopes)
         told = {} if observed is None else {"observed": observed}
         return {**self._answer(answer, model), **told}, self._gauss(answer.x)
 
@@ -374,7 +375,7 @@ class Service(Observations):
         mine = {name: math.nan if value["value"] is None else value["value"] for name, value in told.items()}
         return {
             "query": {**about, "parameters": told, "grid": self._on_grid(on_grid)},
-            "matches": [match_record(match, mine, catalogue, self.directions, physical, closeness) for match in found],
+            "matches": [match_record(match, mine, catalogue, self._spreads, physical, closeness) for match in found],
             "close": closeness.close(min(match.distance for match in found)) if found else None,
             "candidates": candidates,
             "where": where,

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from ..aliases import Document, Entries, Row
 from ..errors import SolqueryError
@@ -29,9 +29,12 @@ from .store import Archive
 from .writing import add_each
 
 if TYPE_CHECKING:
-    from distributed import Client
+    from distributed import Client, Future
 
 __all__ = ["DistributedReport", "by_region", "cluster", "each", "ingest_files", "rows_of_files"]
+
+_Group = TypeVar("_Group", bound=Sequence[object])
+_Result = TypeVar("_Result")
 
 #: a task that fails by itself (not by a lost worker) is tried again so often
 _RETRIES = 2
@@ -53,7 +56,7 @@ class DistributedReport(NamedTuple):
 
 def by_region(paths: Iterable[Path]) -> list[list[Path]]:
     """Files grouped by the region in their names; those without one by themselves."""
-    groups: dict[Any, list[Path]] = defaultdict(list)
+    groups: dict[int | str, list[Path]] = defaultdict(list)
     for path in paths:
         number = from_name(path.name).number
         groups[number if number is not None else str(path)].append(path)
@@ -119,8 +122,8 @@ def cluster(workers: int | None = None, scheduler: str | None = None) -> Iterato
 
 
 def each(
-    client: Client, task: Callable[..., Any], groups: Iterable[Sequence[Any]], *arguments: Any
-) -> Iterator[tuple[Sequence[Any], Any]]:
+    client: Client, task: Callable[..., _Result], groups: Iterable[_Group], *arguments: object
+) -> Iterator[tuple[_Group, _Result]]:
     """Every group with what ``task(group, *arguments)`` makes of it on some worker, as they come.
 
     A few tasks for each thread are on their way at a time, so that neither they nor their results pile up.
@@ -133,9 +136,9 @@ def each(
     from distributed import as_completed
 
     waiting = iter(groups)
-    asked: dict[str, Sequence[Any]] = {}
+    asked: dict[str, _Group] = {}
 
-    def submit(count: int) -> list[Any]:
+    def submit(count: int) -> list[Future[_Result]]:
         out = []
         for group in islice(waiting, count):
             future = client.submit(task, group, *arguments, pure=False, retries=_RETRIES)
@@ -201,8 +204,8 @@ def ingest_files(
         done += len(group)
         if held and (len(held) >= _ROWS_IN_COMMIT or done == len(paths)):
             store = Archive.open_or_create(archive) if store is None else store
-            report, bad = add_each(store.add_rows, held)
-            refused += [{"file": str(row["file"]), "reason": str(reason)} for (row, _), reason in bad]
+            report, kept_out = add_each(store.add_rows, held)
+            refused += [{"file": str(row["file"]), "reason": str(reason)} for (row, _), reason in kept_out]
             added, duplicates, held = added + report.added, duplicates + report.duplicates, []
         progress(done, len(paths))
     return DistributedReport(added, duplicates, sorted(refused, key=lambda entry: entry["file"]))

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -30,6 +30,8 @@ from .tables import ArchiveError, ArchiveExists
 from .writing import AddReport, Writer
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from lancedb.table import Table
     from sunpy.map import GenericMap
 
@@ -78,7 +80,7 @@ class Archive(PreparedPatches):
     def __len__(self) -> int:
         return self._patches.count_rows()
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> tuple[Callable[[str], Archive], tuple[str]]:
         # worker processes open their own connection
         return Archive.open, (self.uri,)
 

@@ -54,7 +54,7 @@ def answer_of(match: Match, told: Explanation, physical: bool) -> Document:
             for name, d in told.differences.items()
         },
         "agree": [name for name, d in told.differences.items() if d.agrees is not None],
-        "visual_similarity": told.likeness,
+        "visual_similarity": told.visual_similarity,
         "correlation": match.correlation,
         "alignment": told.alignment,
         "why": why(told),
@@ -95,7 +95,7 @@ def why(told: Explanation) -> str:
     if any(abs(v) >= 1 for v in a["shift_px"]):
         done.append(f"shifted by {a['shift_px'][0]:+.0f}, {a['shift_px'][1]:+.0f} px (north, west)")
     moved = ", ".join(done) or "as it is"
-    parts.append(f"the query {moved} has correlation {told.likeness:.2f} with it")
+    parts.append(f"the query {moved} has correlation {told.visual_similarity:.2f} with it")
     return ("; ".join(parts) if len(parts) > 1 else f"no parameter agrees; {parts[0]}").replace("-", "−")
 
 
@@ -155,11 +155,9 @@ def sheet(store: Archive, models: Model, x: np.ndarray, matches: Sequence[Match]
     """Query and matches in one picture."""
     from ..search.matches import title_of
 
-    ids, fields = store.prepared(models.preset, ids=[match.id for match in matches])
-    by_id = dict(zip(ids, fields, strict=True))
+    fields = store.prepared(models.preset, ids=[match.id for match in matches])[1]
     titles = ["query", *(title_of(match) for match in matches)]
-    tiles = [x, *(by_id[match.id] for match in matches)]
-    return write_file(path, picture(tiles, models.preset, titles))
+    return write_file(path, picture([x, *fields], models.preset, titles))
 
 
 def save_answers(

@@ -7,28 +7,23 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ..errors import SolqueryError
+from .options import Dask, EncoderName, Json, ModelName, Seed, Where, Workers
 from .output import Reporter, emit, note, plain, table
-from .steering import EncoderName
 
 if TYPE_CHECKING:
     from distributed import Client
 
-__all__ = ["Dask", "Workers", "on_workers", "register"]
+__all__ = ["on_workers", "register"]
 
 #: how many problems are named on the terminal; all of them are in the JSON document
 _NAMED = 100
 
-Where = Annotated[str | None, typer.Option(help="SQL condition on the columns, e.g. \"source = 'real' AND mu > 0.5\".")]
 Place = Annotated[str, typer.Argument(help="Directory or URI of the archive.")]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
-
-Workers = Annotated[int | None, typer.Option(min=1, help="Embed in so many processes (Dask).")]
-Dask = Annotated[str | None, typer.Option(help="Address of a Dask scheduler whose workers embed.")]
 
 
 class Form(enum.StrEnum):
@@ -149,10 +144,12 @@ def compact(
     if json:
         emit({"archive": archive, **found})
         return
-    sizes: list[Any] = [found["bytes_before"], found["bytes_after"]]
-    change = "" if None in sizes else f", {sizes[0] / 1e6:,.1f} MB before, {sizes[1] / 1e6:,.1f} MB now"
+    before, after = found["bytes_before"], found["bytes_after"]
+    change, grew = "", False
+    if before is not None and after is not None:
+        change, grew = f", {before / 1e6:,.1f} MB before, {after / 1e6:,.1f} MB now", after > before
     typer.echo(f"{archive}: {found['orphan_fields']} fields without a row and {found['files']} files removed{change}")
-    if change and sizes[1] > sizes[0]:
+    if grew:
         note(f"versions of the last {keep_days:g} days stay beside what was merged; --keep-days 0 removes them now")
 
 
@@ -217,7 +214,7 @@ def split(
     train: Annotated[float, typer.Option(min=0.0, max=1.0, help="Share of regions to train on.")] = 0.8,
     validation: Annotated[float, typer.Option(min=0.0, max=1.0, help="Share to choose by.")] = 0.1,
     test: Annotated[float, typer.Option(min=0.0, max=1.0, help="Share to judge by.")] = 0.1,
-    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same parts.")] = 0,
+    seed: Seed = 0,
     json: Json = False,
 ) -> None:
     """Divide an archive by region into train, validation and test, and record it in the column `split`."""
@@ -234,9 +231,7 @@ def split(
 
 def embed(
     archive: Place,
-    model: Annotated[
-        str | None, typer.Option("--model", "--bundle", help="Model to embed with; the shipped one by default.")
-    ] = None,
+    model: ModelName = None,
     encoder: EncoderName = None,
     again: Annotated[bool, typer.Option("--again", help="Also what is embedded with this model already.")] = False,
     precision: Annotated[

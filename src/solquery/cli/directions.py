@@ -13,8 +13,9 @@ import typer
 
 from ..aliases import Document
 from ..errors import SolqueryError
+from .options import Json, ModelName, Seed
 from .output import Reporter, emit, note, readable, table, write_file
-from .steering import Json, ModelName, Seed, direction_rows
+from .steering import direction_rows
 
 if TYPE_CHECKING:
     from ..archive import Archive

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .inputs import Scale, Segment, Unit
+from ..aliases import Document
+from .options import Json, ModelName, Scale, Seed, Segment, Unit, Where
 from .output import Reporter, emit, note, quantities, readable, table, write_file, write_json
 from .plugins import load_models
-from .steering import Json, ModelName, Seed
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from ..farside import Ensemble
     from ..model import Model
 
@@ -105,7 +107,7 @@ def farside(
         note(f"solquery: {line}")
 
 
-def _kept(models: Model, ensemble: Ensemble, truth: Any, out: Path) -> dict[str, Any]:
+def _kept(models: Model, ensemble: Ensemble, truth: np.ndarray | None, out: Path) -> Document:
     """Write the members and the picture; what the document says of them."""
     import dataclasses
     import io
@@ -138,7 +140,7 @@ def _kept(models: Model, ensemble: Ensemble, truth: Any, out: Path) -> dict[str,
 def study_farside(
     archive: Annotated[str, typer.Option(help="Archive of patches that the model was not trained on.")],
     model: ModelName = None,
-    where: Annotated[str | None, typer.Option(help="Which of its patches, in SQL.")] = None,
+    where: Where = None,
     n: Annotated[int, typer.Option("-n", min=10, help="Regions, at most; one patch of each.")] = 60,
     resolution: Resolution = 20.0,
     noise: Noise = 20.0,

@@ -12,6 +12,7 @@ import typer
 from ..aliases import Document
 from ..errors import SolqueryError
 from .archive import on_workers
+from .options import Dask, Json, ModelName, NewArchive, Workers
 from .output import Reporter, emit, note, plain, table
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def register(app: typer.Typer) -> None:
 
 
 def fetch(
-    archive: Annotated[str, typer.Option(help="Directory or URI of the archive; made if need be.")],
+    archive: NewArchive,
     start: Annotated[str, typer.Option(help="First day, or time (TAI).")] = "2010-05-01",
     end: Annotated[str | None, typer.Option(help="Last day, or time (TAI), included; today by default.")] = None,
     harp: Annotated[list[int] | None, typer.Option("--harp", help="Only this HARP; may be repeated.")] = None,
@@ -82,19 +83,13 @@ def fetch(
     pause: Annotated[float, typer.Option(min=0.0, help="Seconds after a first failure; they double.")] = 2.0,
     timeout: Annotated[float, typer.Option(min=0.1, help="Seconds without a byte that end a connection.")] = 60.0,
     tries: Annotated[int, typer.Option(min=1, help="Attempts at a request or file.")] = 6,
-    workers: Annotated[
-        int | None, typer.Option(min=1, help="Read, measure and embed in so many processes (Dask).")
-    ] = None,
-    dask: Annotated[
-        str | None, typer.Option(help="Address of a Dask scheduler whose workers read, measure and embed.")
-    ] = None,
+    workers: Workers = None,
+    dask: Dask = None,
     embed: Annotated[
         bool, typer.Option("--embed", help="Embed what is there in the end, as the first search does.")
     ] = False,
-    model: Annotated[
-        str | None, typer.Option("--model", "--bundle", help="Model to embed with; the shipped one by default.")
-    ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")] = False,
+    model: ModelName = None,
+    json: Json = False,
 ) -> None:
     """Fetch SHARP frames from JSOC; the same command goes on where it was cut short, and fetches nothing twice."""
     from datetime import UTC, datetime

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..aliases import Document
+from .options import Hold, Json, ModelName, Seed
 from .output import Reporter, emit, write_file, write_json
 from .plugins import load_models
 
@@ -16,11 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["register"]
 
-ModelName = Annotated[str | None, typer.Option("--model", "--bundle", help="Name or folder; the shipped default.")]
-Seed = Annotated[int, typer.Option(min=0, help="The same seed gives the same figure.")]
 Out = Annotated[Path, typer.Option(help="Folder for the picture and its numbers.")]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
-Hold = Annotated[list[str] | None, typer.Option(help="Parameter to hold; may be repeated.")]
 
 
 def register(group: typer.Typer) -> None:

@@ -10,10 +10,11 @@ from typing import Annotated
 import typer
 
 from .inputs import started_from
+from .options import Json, Seed, Where
 from .output import Reporter, emit, table
 from .training import trained
 from .training_data import ready
-from .training_options import Data, Json, Seed, Where
+from .training_options import Data
 
 __all__ = ["register"]
 
@@ -35,7 +36,7 @@ def choose(
         ),
     ] = "quality",
     archive: Annotated[str | None, typer.Option(help="Archive of held-out regions.")] = None,
-    where: Annotated[str | None, typer.Option(help="Which of its patches, in SQL.")] = None,
+    where: Where = None,
     encoder: Annotated[
         str | None, typer.Option(help="Model whose encoder compares; the shipped default without it.")
     ] = None,

@@ -9,9 +9,9 @@ import typer
 
 from ..aliases import Document
 from ..errors import SolqueryError
+from .options import EncoderName, Json, ModelName
 from .output import Reporter, emit, table
 from .plugins import load_models
-from .steering import EncoderName, Json, ModelName
 
 if TYPE_CHECKING:
     from ..archive.store import Archive

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..aliases import Document, Entries
+from .options import Json
 from .output import emit, plain, readable, table
-from .steering import Json, model_info
+from .steering import model_info
 
 if TYPE_CHECKING:
     from torch import nn

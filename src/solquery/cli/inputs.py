@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import typer
@@ -30,9 +30,8 @@ if TYPE_CHECKING:
     from ..steering.vocabulary import Target
 
 __all__ = [
-    "Query", "Reproject", "Scale", "Segment", "Unit", "asked_of", "begun_with", "fits_files", "fitting_precision",
-    "gauss_or_units", "read_notes", "read_npy", "read_patches", "read_query", "seen_by", "started_from",
-    "with_draws_of",
+    "Query", "asked_of", "begun_with", "fits_files", "fitting_precision", "gauss_or_units", "read_notes", "read_npy",
+    "read_patches", "read_query", "seen_by", "started_from", "with_draws_of",
 ]  # fmt: skip
 
 _Config = TypeVar("_Config", "GeneratorConfig", "EncoderConfig")
@@ -47,19 +46,6 @@ _SETTING = re.compile(
 _LIBRARY_HINT, _HINT = "read it with strict_quality=False if", "use --any-quality if"
 #: names of FITS files in a folder, in any case; downloads that are not complete (``.part``) are none
 _FITS_NAME = re.compile(r"\.(fits|fts|fit)(\.gz|\.fz)?$", re.IGNORECASE)
-
-Segment = Annotated[
-    str | None,
-    typer.Option("--segment", help="Which image of a file to take, Br or magnetogram, where its header does not say."),
-]
-Unit = Annotated[str | None, typer.Option("--unit", help="Unit of the images in place of BUNIT, e.g. G or mT.")]
-Scale = Annotated[
-    float | None, typer.Option("--scale", min=1e-6, help="Mm per pixel in place of what the header says.")
-]
-Reproject = Annotated[
-    bool,
-    typer.Option("--reproject", help="Bring images that are not upright or not equal-area to CEA (sunpy, reproject)."),
-]
 
 
 def fits_files(given: Sequence[Path]) -> list[Path]:

@@ -11,6 +11,7 @@ import typer
 from ..aliases import Document
 from ..errors import SolqueryError
 from .inputs import fits_files, read_patches
+from .options import Json, ModelName, Seed, Where
 from .output import Reporter, emit, note, quantity, readable, table, write_file, write_json
 
 if TYPE_CHECKING:
@@ -33,11 +34,9 @@ def inversion(
     archive: Annotated[
         str | None, typer.Option(help="Archive whose patches stand beside them; simulated ones without it.")
     ] = None,
-    where: Annotated[str | None, typer.Option(help="Which of its patches, in SQL.")] = None,
+    where: Where = None,
     n: Annotated[int, typer.Option("-n", min=1, help="Patches of the archive, one a region.")] = 12,
-    model: Annotated[
-        str | None, typer.Option("--model", "--bundle", help="Name or folder; the shipped default.")
-    ] = None,
+    model: ModelName = None,
     closest: Annotated[
         bool,
         typer.Option(
@@ -51,9 +50,9 @@ def inversion(
         typer.Option("--detail/--no-detail", help="A latent for each part of the generator [on with --physics]."),
     ] = None,
     edits: Annotated[int, typer.Option(min=0, help="Observed patches, the best explained, that are edited.")] = 3,
-    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same result.")] = 0,
+    seed: Seed = 0,
     out: Annotated[Path, typer.Option(help="Folder for inversion.json and the pictures.")] = Path("inversion"),
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")] = False,
+    json: Json = False,
 ) -> None:
     """Originals and reconstructions side by side, what is lost at which scale, and edits of observed patches."""
     from ..archive.samples import sample_patches
@@ -74,16 +73,8 @@ def inversion(
     starts, steps = starts or (3 if closest else 4), steps or (100 if closest else EVALUATIONS)
     with Reporter("inverting") as report:
         study = run_inversion(models, groups, starts, steps, seed, report.count, detail, physics=not closest)
-    changed = []
-    fitted = models.directions
-    if edits and fitted is not None:
-        rows = study.rows("real")
-        # one frame of a region: its others would show the same
-        best: dict[str, int] = {}
-        for k in sorted(rows, key=lambda k: float(study.unexplained[k, 0])):
-            best.setdefault(study.regions[k], int(k))
-        with Reporter("editing"):
-            changed = edit_inverted(models, study, list(best.values())[:edits])
+    with Reporter("editing"):
+        changed = edit_inverted(models, study, study.best_rows("real")[:edits])
     scale = models.preset.scale_mm[0] if models.preset.scale_mm else None
     pictures = {"inversion": figure_inversions(models, study), "scales": figure_scales(study, scale)}
     if changed:
@@ -98,18 +89,8 @@ def inversion(
         "physics": not closest,
         "refused": refused,
         **summary,
-        "patches": [
-            {"id": i, "region": r, "kind": kind, "unexplained": [float(v) for v in left], "verdict": verdict}
-            for i, r, kind, left, verdict in zip(
-                study.ids,
-                study.regions,
-                study.kinds,
-                study.unexplained,
-                study.verdicts or [""] * len(study.ids),
-                strict=True,
-            )
-        ],
-        "edits": [_edit_record(edit, fitted) for edit in changed if fitted is not None],
+        "patches": study.records(),
+        "edits": [_edit_record(edit, models.directions) for edit in changed if models.directions is not None],
         "pictures": paths,
         "seconds": time.monotonic() - began,
     }
@@ -127,6 +108,7 @@ def _beside(archive: str | None, where: str | None, n: int, seed: int) -> list[P
 
     from ..archive.store import Archive
     from ..simulator import simulate_region
+    from ..study.shares import one_of_each_first
 
     if archive is None:
         return [simulate_region(seed=77 + seed, index=index, frames=1)[0] for index in range(n)]
@@ -136,9 +118,8 @@ def _beside(archive: str | None, where: str | None, n: int, seed: int) -> list[P
     ids, regions = (np.array(found.column(key).to_pylist(), dtype=str) for key in ("id", "region"))
     if len(ids) == 0:
         raise SolqueryError(f"{store.uri} has no patch with {condition}; loosen --where")
-    order = np.random.default_rng(seed).permutation(len(ids))
-    _, first = np.unique(regions[order], return_index=True)
-    return list(store.patches(ids=sorted(ids[order][np.sort(first)[:n]])))
+    rows = one_of_each_first(regions, np.random.default_rng(seed))[: min(n, len(np.unique(regions)))]
+    return list(store.patches(ids=sorted(ids[rows])))
 
 
 def _edit_record(edit: Edit, fitted: Directions) -> Document:

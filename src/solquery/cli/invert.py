@@ -11,7 +11,8 @@ import typer
 
 from ..aliases import Document
 from ..errors import SolqueryError
-from .inputs import Reproject, Scale, Segment, Unit, fits_files, read_patches, refusal
+from .inputs import fits_files, read_patches, refusal
+from .options import Files, Grid, Json, ModelName, Reproject, Scale, Seed, Segment, Unit
 from .output import (
     Reporter,
     emit,
@@ -26,7 +27,7 @@ from .output import (
     write_npy,
 )
 from .plugins import load_models
-from .steering import Grid, Json, ModelName, Seed, measured_on_grid
+from .steering import measured_on_grid
 
 if TYPE_CHECKING:
     import numpy as np
@@ -47,7 +48,7 @@ def register(app: typer.Typer) -> None:
 
 
 def invert(
-    files: Annotated[list[Path], typer.Argument(help="SHARP FITS files, or directories of them.")],
+    files: Files,
     model: ModelName = None,
     closest: Annotated[
         bool | None,

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from .options import Json, Where
 from .output import emit, note
 
 __all__ = ["register"]
@@ -29,11 +30,11 @@ def labels(
         tuple[str, str] | None,
         typer.Option(metavar="FROM TO", help="When the lists are complete (UTC); their first to last day without it."),
     ] = None,
-    where: Annotated[str | None, typer.Option(help="Only patches that meet this SQL condition.")] = None,
+    where: Where = None,
     out: Annotated[Path, typer.Option(help="Table (CSV), as `solquery directions labels` reads it.")] = Path(
         "labels.csv"
     ),
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")] = False,
+    json: Json = False,
 ) -> None:
     """Label observed patches: 1 where their region has a flare of a class soon afterwards, else 0."""
     from ..archive.flare_labels import label_archive

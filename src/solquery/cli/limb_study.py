@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from .options import Json, ModelName, Seed, Where
 from .output import Reporter, emit, note, table, write_file, write_json
 
 __all__ = ["register"]
@@ -20,16 +21,14 @@ def register(group: typer.Typer) -> None:
 
 def limb(
     archive: Annotated[str, typer.Option(help="Archive whose patches are reconstructed.")],
-    model: Annotated[
-        str | None, typer.Option("--model", "--bundle", help="Name or folder; the shipped default.")
-    ] = None,
-    where: Annotated[str | None, typer.Option(help="Which of its patches, in SQL.")] = None,
+    model: ModelName = None,
+    where: Where = None,
     n: Annotated[int, typer.Option("-n", min=8, help="Patches, at most.")] = 200,
     starts: Annotated[int, typer.Option(min=1, max=256, help="Starts per patch.")] = 3,
     steps: Annotated[int, typer.Option(min=1, help="Steps of the optimiser.")] = 100,
-    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same result.")] = 0,
+    seed: Seed = 0,
     out: Annotated[Path, typer.Option(help="Folder for limb.json and limb.png.")] = Path("limb"),
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")] = False,
+    json: Json = False,
 ) -> None:
     """Reconstruction error against heliocentric angle, with its rank correlation (paper, Fig. 6)."""
     from ..archive.store import Archive

@@ -9,8 +9,9 @@ import typer
 
 from ..aliases import Document
 from . import native_scale
+from .options import Json, Seed
 from .output import Reporter, emit, table
-from .training_options import PresetName, Seed
+from .training_options import PresetName
 
 if TYPE_CHECKING:
     from ..model import Model
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
 __all__ = ["register"]
 
 model_app = typer.Typer(help="Models: a trained generator and encoder with directions.")
-
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 
 
 def register(app: typer.Typer) -> None:

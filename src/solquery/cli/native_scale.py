@@ -9,6 +9,7 @@ import typer
 
 from ..aliases import Entries
 from ..errors import SolqueryError
+from .options import Json
 from .output import Reporter, emit, note, table
 
 __all__ = ["register"]
@@ -33,7 +34,7 @@ def native(
     ],
     quantity: Annotated[str, typer.Option(help="radial or line-of-sight: which fields are compared.")] = "radial",
     out: Annotated[Path | None, typer.Option(help="Write the model to this folder and leave the first one.")] = None,
-    json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
+    json: Json = False,
 ) -> None:
     """Calibrate a model from its grid to native scale, with bands whose coverage is counted on unseen regions."""
     from ..archive.store import Archive

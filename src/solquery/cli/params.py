@@ -11,7 +11,8 @@ import typer
 from ..aliases import Document
 from ..errors import SolqueryError
 from ..io import replacing
-from .inputs import Reproject, Scale, Segment, Unit, fits_files, read_notes, read_patches
+from .inputs import fits_files, read_notes, read_patches
+from .options import Files, Json, Only, Reproject, Scale, Segment, Unit
 from .output import emit, note, quantities, quantity, readable, table
 
 if TYPE_CHECKING:
@@ -47,8 +48,8 @@ def register(app: typer.Typer) -> None:
 
 
 def params(
-    files: Annotated[list[Path], typer.Argument(help="SHARP FITS files, or directories of them.")],
-    only: Annotated[list[str] | None, typer.Option("--param", help="Only this parameter; may be repeated.")] = None,
+    files: Files,
+    only: Only = None,
     noise: Annotated[
         float | None,
         typer.Option(min=0.0, help="Noise of a pixel in G; without it the patch's own quiet pixels tell."),
@@ -67,7 +68,7 @@ def params(
     unit: Unit = None,
     scale: Scale = None,
     reproject: Reproject = False,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")] = False,
+    json: Json = False,
 ) -> None:
     """Measure the physical parameters of observations at their native scale."""
     from ..physics import get_parameter, parameters

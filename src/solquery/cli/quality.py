@@ -12,8 +12,8 @@ import typer
 from ..aliases import Document
 from ..errors import SolqueryError
 from .inputs import read_npy
+from .options import Json, ModelArgument, Only, Seed, Where
 from .output import Reporter, emit, note, table, write_file, write_json
-from .steering import Json, Seed
 
 if TYPE_CHECKING:
     from ..model import Model
@@ -29,9 +29,9 @@ def register(app: typer.Typer) -> None:
 
 
 def quality(
-    model: Annotated[str | None, typer.Argument(help="Name or folder; the shipped default without it.")] = None,
+    model: ModelArgument = None,
     archive: Annotated[str, typer.Option(help="Archive of regions that the model was not trained on.")] = "archive",
-    where: Annotated[str | None, typer.Option(help="Which of its patches, in SQL.")] = None,
+    where: Where = None,
     n: Annotated[int, typer.Option("-n", min=100, help="Patches of each kind, at most.")] = 2000,
     train: Annotated[
         Path | None,
@@ -162,13 +162,13 @@ def _training_patches(train: Path, models: Model, seed: int) -> np.ndarray:
 
 
 def entanglement(
-    model: Annotated[str | None, typer.Argument(help="Name or folder; the shipped default without it.")] = None,
+    model: ModelArgument = None,
     n: Annotated[int, typer.Option("-n", min=4, help="Latents that are moved.")] = 32,
     step: Annotated[float, typer.Option(min=0.01, help="How far, forth and back, in latent space.")] = 0.75,
     exact: Annotated[
         bool, typer.Option("--exact", help="Also hold by local directions, solved for at each patch; minutes.")
     ] = False,
-    only: Annotated[list[str] | None, typer.Option("--param", help="Only this parameter; may be repeated.")] = None,
+    only: Only = None,
     out: Annotated[Path | None, typer.Option(help="Folder for entanglement.json and entanglement.png.")] = None,
     seed: Seed = 0,
     json: Json = False,
@@ -177,7 +177,7 @@ def entanglement(
     from ..model import Model
     from ..steering.entanglement import entanglement_table
     from ..study.figures import png
-    from ..study.quality import figure_leaks
+    from ..study.quality import figure_entanglement
 
     began = time.monotonic()
     models = Model.load(model)
@@ -189,7 +189,7 @@ def entanglement(
     document["seconds"] = time.monotonic() - began
     if out is not None:
         write_json(out / "entanglement.json", document)
-        write_file(out / "entanglement.png", png(figure_leaks(found)))
+        write_file(out / "entanglement.png", png(figure_entanglement(found)))
         note(f"written: {out / 'entanglement.json'}, {out / 'entanglement.png'}")
     if json:
         emit(document)
@@ -205,12 +205,12 @@ def entanglement(
         typer.echo(f"left out, since the direction does not surely move its own parameter: {named}")
     left = document["median_drift_left"]
     typer.echo(
-        f"median leak {document['median_free']:.2f} free, {document['median_held']:.2f} held; "
+        f"median change {document['median_free']:.2f} free, {document['median_held']:.2f} held; "
         f"of the mean drift holding leaves {'–' if left is None else f'{left:.0%}'} in the median"
     )
     if exact:
         typer.echo(
-            f"held by local directions {document['median_exact']:.2f}; down to a third of the free leak: "
+            f"held by local directions {document['median_exact']:.2f}; down to a third of the free change: "
             f"{document['third_by_direction']:.0%} of the pairs by linear directions, "
             f"{document['third_by_local']:.0%} by local ones"
         )

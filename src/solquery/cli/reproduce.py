@@ -11,9 +11,9 @@ import typer
 
 from ..aliases import Row
 from .inputs import fitting_precision
+from .options import Json
 from .output import Reporter, emit, note, table
 from .plugins import load_models
-from .steering import Json
 
 if TYPE_CHECKING:
     from ..archive.store import Archive

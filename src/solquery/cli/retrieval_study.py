@@ -10,6 +10,7 @@ import typer
 
 from ..aliases import Document, Row
 from ..errors import SolqueryError
+from .options import Json, ModelName, Seed
 from .output import Reporter, emit, note, table, write_json
 
 if TYPE_CHECKING:
@@ -26,9 +27,7 @@ def register(group: typer.Typer) -> None:
 
 def retrieval(
     archive: Annotated[str, typer.Option(help="Archive that is searched; embedded first where it is not yet.")],
-    model: Annotated[
-        str | None, typer.Option("--model", "--bundle", help="Name or folder; the shipped default.")
-    ] = None,
+    model: ModelName = None,
     queries: Annotated[int, typer.Option(min=3, help="Queries drawn from the generator.")] = 1_000,
     judged: Annotated[int, typer.Option(min=3, help="Of these, compared with their matches pixel by pixel.")] = 500,
     changed: Annotated[int, typer.Option(min=1, help="Patches of which a changed copy is looked for.")] = 200,
@@ -37,9 +36,9 @@ def retrieval(
         typer.Option(help="FITS file of an observed frame to look for, or a folder of them; may be repeated."),
     ] = None,
     samples: Annotated[bool, typer.Option(help="Look for the observed samples of the package as well.")] = True,
-    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same result.")] = 0,
+    seed: Seed = 0,
     out: Annotated[Path, typer.Option(help="Folder for retrieval.json and the pictures.")] = Path("retrieval"),
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")] = False,
+    json: Json = False,
 ) -> None:
     """Queries and their matches: correlations, visual similarity, same region, changed copies (paper, Figs. 7 to 9)."""
     from ..archive.store import Archive

@@ -26,7 +26,8 @@ from ..aliases import Document
 from ..errors import SolqueryError
 from ..lazy import spare
 from . import output
-from .inputs import Reproject, Scale, Segment, Unit, fits_files, read_notes, read_patches, refusal
+from .inputs import fits_files, read_notes, read_patches, refusal
+from .options import Dask, Files, Json, NewArchive, Reproject, Scale, Seed, Segment, Unit, Workers
 from .output import Reporter, emit, note
 from .plugins import hoisted, load_models, load_plugins
 
@@ -39,8 +40,6 @@ if TYPE_CHECKING:
 __all__ = ["app", "main"]
 
 _INGEST_BATCH = 32
-
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 
 
 def _warn(message: object, category: type[Warning], *_: object, **__: object) -> None:
@@ -135,13 +134,13 @@ def demo(
 
 
 def simulate(
-    archive: Annotated[str, typer.Option(help="Directory or URI of the archive; made if need be.")],
+    archive: NewArchive,
     regions: Annotated[int, typer.Option(min=1, help="How many regions.")] = 100,
     frames: Annotated[int, typer.Option(min=1, help="Frames of each region.")] = 20,
     keep: Annotated[
         int | None, typer.Option(min=1, help="Of these so many are made, at random; each is what it is among all.")
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same patches.")] = 0,
+    seed: Seed = 0,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; all cores by default.")] = None,
     quantity: Annotated[
         list[str] | None,
@@ -189,13 +188,11 @@ def _added(store: Archive, what: Document, json: bool) -> None:
 
 
 def ingest(
-    files: Annotated[list[Path], typer.Argument(help="SHARP FITS files, or directories of them.")],
-    archive: Annotated[str, typer.Option(help="Directory or URI of the archive; made if need be.")],
+    files: Files,
+    archive: NewArchive,
     any_quality: Annotated[bool, typer.Option("--any-quality", help="Keep frames whose QUALITY is bad.")] = False,
-    workers: Annotated[int | None, typer.Option(min=1, help="Read and measure in so many processes (Dask).")] = None,
-    dask: Annotated[
-        str | None, typer.Option(help="Address of a Dask scheduler whose workers read and measure.")
-    ] = None,
+    workers: Workers = None,
+    dask: Dask = None,
     segment: Segment = None,
     unit: Unit = None,
     scale: Scale = None,

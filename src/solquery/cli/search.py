@@ -12,11 +12,12 @@ import typer
 from ..aliases import Document
 from ..errors import SolqueryError
 from .answers import answer_of, save_answers, sheet, tell_answers
-from .archive import Dask, Workers, on_workers
-from .inputs import Query, Scale, asked_of, read_query
+from .archive import on_workers
+from .inputs import Query, asked_of, read_query
+from .options import Dask, Describe, EncoderName, Json, ModelName, Scale, Seed, Settings, Where, Workers
 from .output import Reporter, emit, note, quantities
 from .plugins import load_models, measured_in
-from .steering import Describe, EncoderName, Json, ModelName, Seed, Settings, answer_record
+from .steering import answer_record
 
 if TYPE_CHECKING:
     from ..archive.store import Archive
@@ -40,6 +41,7 @@ class By(enum.StrEnum):
     ssl = "ssl"
     hybrid = "hybrid"
     physics = "physics"
+    structure = "structure"
     euclidean = "euclidean"
     mahalanobis = "mahalanobis"
 
@@ -69,13 +71,13 @@ def search(
     settings: Settings = None,
     seed: Seed = 0,
     k: Annotated[int, typer.Option("-k", min=1, help="How many matches.")] = 10,
-    where: Annotated[str | None, typer.Option(help="SQL condition, e.g. \"source = 'real' AND mu > 0.7\".")] = None,
+    where: Where = None,
     group: Annotated[Group, typer.Option(help="One match per region, or every patch for itself.")] = Group.region,
     by: Annotated[
         By,
         typer.Option(
-            help="The embedding (ssl is the same), parameters (physics), both (hybrid), or the paper's distances of "
-            "(TUF, R, PSEP)."
+            help="The embedding (ssl is the same), parameters (physics), both (hybrid), where which polarity lies "
+            "(structure; for a line-of-sight query in a radial archive), or the paper's distances of (TUF, R, PSEP)."
         ),
     ] = By.embedding,
     weights: Annotated[
@@ -134,7 +136,7 @@ def search(
         found.given, k, where, group.value, excluded, by=by.value, weights=shares, rerank=rerank
     )  # fmt: skip
     _tell_few(store, matches, k, where, group)
-    _tell_limits(found.about, matches)
+    _tell_limits(found.about, matches, by)
     told = session.explain(found.given, matches, by=by.value, where=where, weights=shares, observed=found.native)
     physical = models.preset.physical
     document: Document = {
@@ -173,7 +175,7 @@ def _parameters(query: Query, on_grid: dict[str, float], model: Model) -> Docume
     return {"scale": "native", "parameters": both}
 
 
-def _tell_limits(about: Document, matches: list[Match]) -> None:
+def _tell_limits(about: Document, matches: list[Match], by: By) -> None:
     """What limits the query, and that radial and line-of-sight numbers stand beside each other, where they do."""
     for caveat in about.get("caveats", ()):
         note(f"caution: the query is {caveat['text']}" if caveat["name"] == "limb" else f"caution: {caveat['text']}")
@@ -183,6 +185,7 @@ def _tell_limits(about: Document, matches: list[Match]) -> None:
         note(
             f"caution: the query is a {mine} field and {len(other)} of {len(matches)} matches are not: their "
             f"parameters are not comparable; --where \"quantity = '{mine}'\" leaves them out"
+            + ("" if by is By.structure else ", --by structure compares the two kinds")
         )
 
 
@@ -196,7 +199,7 @@ def _tell_few(store: Archive, matches: list[Match], k: int, where: str | None, g
 
 
 def _shares(by: By, texts: list[str]) -> dict[str, float] | None:
-    """Weights of a hybrid search; those of a search by physics leave the look out."""
+    """Weights of a hybrid search; those of a search by physics leave the embedding out."""
     from ..physics import parameters
     from ..search.hybrid import EMBEDDING, WEIGHTS, parse_weights
 
@@ -206,7 +209,7 @@ def _shares(by: By, texts: list[str]) -> dict[str, float] | None:
     if by is By.physics:
         given = given or {name: weight for name, weight in WEIGHTS.items() if name != EMBEDDING}
         if given.get(EMBEDDING):
-            raise typer.BadParameter("a search by physics does not look; leave out the weight of look, or use hybrid")
+            raise typer.BadParameter("a search by physics uses no embedding; leave out its weight, or use --by hybrid")
     return given
 
 

@@ -12,9 +12,9 @@ from urllib.parse import urlsplit
 import typer
 
 from ..errors import SolqueryError
+from .options import ModelName
 from .output import Reporter, note
 from .plugins import load_models, measured_in
-from .steering import ModelName
 
 __all__ = ["register"]
 
@@ -53,16 +53,9 @@ def serve(
     from ..archive.store import Archive
     from ..steering import SteeringWarning
 
-    if token is not None and (len(token) < 16 or not token.isascii() or not token.isalnum()):
-        raise typer.BadParameter("a token is made of 16 or more letters and digits")
+    _check(token, public_url)
     if token is None and not is_loopback(host):
         token = secrets.token_hex(24)
-    if public_url is not None:
-        named = urlsplit(public_url)
-        if named.scheme not in ("http", "https") or not named.netloc or named.query or named.fragment:
-            raise typer.BadParameter(
-                f"--public-url {public_url!r} is no address such as https://sun.example.org/solquery/"
-            )
     models = load_models(model)
     store = Archive.open(archive) if archive is not None else None
     if store is not None:
@@ -99,3 +92,14 @@ def serve(
             application, log_level="warning", access_log=False, server_header=False, lifespan="on"
         )
         uvicorn.Server(settings).run(sockets=[listener])
+
+
+def _check(token: str | None, public_url: str | None) -> None:
+    if token is not None and (len(token) < 16 or not token.isascii() or not token.isalnum()):
+        raise typer.BadParameter("a token is made of 16 or more letters and digits")
+    if public_url is not None:
+        named = urlsplit(public_url)
+        if named.scheme not in ("http", "https") or not named.netloc or named.query or named.fragment:
+            raise typer.BadParameter(
+                f"--public-url {public_url!r} is no address such as https://sun.example.org/solquery/"
+            )

@@ -11,10 +11,11 @@ import typer
 
 from ..aliases import Document
 from .answers import answer_of, sheet, tell_answers
+from .options import Json, ModelName, Seed, Where
 from .output import Reporter, emit, note, picture, quantities, readable, table, write_file, write_npy
 from .plugins import load_models
 from .search import By, embed_missing
-from .steering import Json, ModelName, Seed, measured_on_grid
+from .steering import measured_on_grid
 
 if TYPE_CHECKING:
     from ..model import Model
@@ -34,7 +35,7 @@ def sketch(
     archive: Annotated[str | None, typer.Option(help="Archive to search; without it the region is only drawn.")] = None,
     model: ModelName = None,
     k: Annotated[int, typer.Option("-k", min=1, help="How many matches.")] = 10,
-    where: Annotated[str | None, typer.Option(help="SQL condition, e.g. \"source = 'real'\".")] = None,
+    where: Where = None,
     by: Annotated[By, typer.Option(help="What is compared, as `search` has it.")] = By.hybrid,
     starts: Annotated[int, typer.Option(min=1, max=256, help="Starts of the inversion.")] = 4,
     steps: Annotated[int, typer.Option(min=2, help="Steps of the inversion.")] = 50,

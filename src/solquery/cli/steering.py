@@ -11,6 +11,7 @@ import typer
 
 from ..aliases import Array, Document, Row
 from .inputs import asked_of, read_npy, read_query
+from .options import Describe, Grid, Hold, Json, ModelName, Seed, Settings
 from .output import (
     Reporter,
     emit,
@@ -33,26 +34,11 @@ if TYPE_CHECKING:
     from ..steering.directions import Directions
     from ..steering.targeting import Answer
 
-__all__ = ["Grid", "answer_record", "direction_rows", "measured_on_grid", "model_info", "register"]
+__all__ = ["answer_record", "direction_rows", "measured_on_grid", "model_info", "register"]
 
 
 #: patches that are measured without the compiled kernels
 _SPARED = 48
-
-ModelName = Annotated[
-    str | None, typer.Option("--model", "--bundle", help="Name or folder; the shipped default without it.")
-]
-EncoderName = Annotated[
-    str | None, typer.Option("--encoder", help="Embed with this instead: a name of a plug-in, or an ONNX file.")
-]
-Describe = Annotated[str | None, typer.Option(help='In words, e.g. "strong, compact bipole, leading negative".')]
-Settings = Annotated[
-    list[str] | None, typer.Option("--set", help="name=value[unit] (or <=, >=) at HMI's scale; may be repeated.")
-]
-Hold = Annotated[list[str] | None, typer.Option(help="Parameter to hold; may be repeated.")]
-Seed = Annotated[int, typer.Option(min=0, help="The same seed gives the same result.")]
-Grid = Annotated[bool, typer.Option("--grid", help="Show the values on the model's own grid as well.")]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -195,21 +181,20 @@ def generate(
         emit({"answers": records, "model": models.name, "seed": seed, "seconds": seconds})
         return
     for record in records:
-        names = [*record["requested"], *(name for name in record["measured"] if name not in record["requested"])]
-        lines = [
-            (
-                name,
-                readable(record["requested"].get(name)),
-                readable(record["measured"].get(name)),
-                tell_band(record["measured"].get(name)),
-                readable(record["measured"].get(name, {}).get("grid")),
-            )
-            for name in names
-        ]
-        heads = ["parameter", "requested", "measured", "two thirds within", "on the grid"]
-        shown = [0, 1, 2, *([3] if "native" in record else []), *([4] if grid else [])]
-        table([heads[k] for k in shown], [[line[k] for k in shown] for line in lines],
-              title=f"{record['file']}: {record['verdict']}, {_scale(record['scale'], models)}")  # fmt: skip
+        _tell(record, models, grid)
+
+
+def _tell(record: Document, models: Model, grid: bool) -> None:
+    """The table of one answer."""
+    asked, got, banded = record["requested"], record["measured"], "native" in record
+    rows = []
+    for name in dict.fromkeys([*asked, *got]):
+        entry = got.get(name)
+        row = [name, readable(asked.get(name)), readable(entry)]
+        row += [tell_band(entry)] if banded else []
+        rows.append(row + ([readable((entry or {}).get("grid"))] if grid else []))
+    heads = ["parameter", "requested", "measured", *["two thirds within"] * banded, *["on the grid"] * grid]
+    table(heads, rows, title=f"{record['file']}: {record['verdict']}, {_scale(record['scale'], models)}")
 
 
 def _scale(kind: str, model: Model) -> str:

@@ -18,6 +18,7 @@ from ..aliases import Document
 from ..errors import SolqueryError
 from . import training_options as opt
 from .inputs import begun_with, fitting_precision, seen_by, started_from, with_draws_of
+from .options import Json
 from .output import Reporter, emit, note
 from .training_data import as_numbers, held_out_patches, provenance_of, ready
 
@@ -64,7 +65,7 @@ def train_generator(
     held_out_where: opt.HeldOutWhere = None,
     picture_every: opt.PictureEvery = 500,
     dry_run: opt.Dry = False,
-    json: opt.Json = False,
+    json: Json = False,
 ) -> None:
     """Train a generator on the patches of an archive."""
     start = started_from(start)
@@ -177,7 +178,7 @@ def train_encoder(
         bool, typer.Option("--stop-on-collapse", help="End with an error when all embeddings become the same.")
     ] = False,
     dry_run: opt.Dry = False,
-    json: opt.Json = False,
+    json: Json = False,
 ) -> None:
     """Train the self-supervised encoder on the patches of an archive."""
     if bool(drawn) != (generator is not None):

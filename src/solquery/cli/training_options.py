@@ -91,4 +91,3 @@ HeldOutWhere = Annotated[
 ]
 PictureEvery = Annotated[int, typer.Option(min=1, help="Steps between pictures of the same 36 latents.")]
 Dry = Annotated[bool, typer.Option("--dry-run", help="Print the resolved configuration and stop.")]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]

@@ -10,10 +10,10 @@ import typer
 
 from ..aliases import Document
 from ..errors import SolqueryError
-from .inputs import Reproject, Scale, Segment, Unit, fits_files, read_patches, refusal
+from .inputs import fits_files, read_patches, refusal
+from .options import Json, Reproject, Scale, Segment, Unit, Where
 from .output import Reporter, emit, note, table, write_file
 from .plugins import load_models
-from .steering import Json
 
 if TYPE_CHECKING:
     from ..patch import Patch
@@ -123,7 +123,7 @@ def train_translation(
         str | None,
         typer.Option(help="Archive of pairs instead: `simulate --quantity radial --quantity line-of-sight …`."),
     ] = None,
-    where: Annotated[str | None, typer.Option(help="SQL condition: which patches of the archive.")] = None,
+    where: Where = None,
     model: Annotated[
         str | None,
         typer.Option(

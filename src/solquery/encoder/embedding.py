@@ -6,7 +6,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import pyarrow as pa
@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 import torch
 from torch import nn
 
-from ..aliases import Array, Document
+from ..aliases import Array, Document, Embedder
 from ..archive.grid_names import grid_names
 from ..archive.places import whole
 from ..archive.view import shares_outside_view
@@ -54,13 +54,13 @@ class EmbedReport:
     skipped: int = 0
 
 
-def _device(encoder: Any) -> torch.device:
+def _device(encoder: object) -> torch.device:
     first = next(encoder.parameters(), None) if isinstance(encoder, nn.Module) else None
     return torch.device("cpu") if first is None else first.device
 
 
 @torch.no_grad()
-def embed(encoder: Any, x: Array, batch: int = 64) -> np.ndarray:
+def embed(encoder: Embedder, x: Array, batch: int = 64) -> np.ndarray:
     """Embeddings of patches.
 
     Parameters
@@ -89,12 +89,11 @@ def embed(encoder: Any, x: Array, batch: int = 64) -> np.ndarray:
     if x.ndim != 3:
         raise ValueError(f"patches to embed must have shape (N, H, W) or (H, W), got {tuple(x.shape)}")
     device = _device(encoder)
-    training = isinstance(encoder, nn.Module) and encoder.training
-    if training:
-        encoder.eval()
-    use = encoder
-    if len(x) >= _WORTH_FOLDING and _can_fold(encoder):
-        use = Folded(encoder)
+    training = encoder if isinstance(encoder, nn.Module) and encoder.training else None
+    if training is not None:
+        training.eval()
+    folds = len(x) >= _WORTH_FOLDING and _can_fold(encoder)
+    use: Embedder = Folded(cast(Encoder, encoder)) if folds else encoder
     try:
         parts = []
         for start in range(0, len(x), batch):
@@ -102,10 +101,11 @@ def embed(encoder: Any, x: Array, batch: int = 64) -> np.ndarray:
             if not isinstance(part, torch.Tensor):
                 part = torch.from_numpy(np.array(part, dtype=np.float32))
             part = torch.nan_to_num(part.detach().to(device, torch.float32), nan=0.0).unsqueeze(1)
-            parts.append(use(part.contiguous(memory_format=torch.channels_last)).float().cpu().numpy())
+            found = use(part.contiguous(memory_format=torch.channels_last))
+            parts.append(torch.as_tensor(found).float().cpu().numpy())
     finally:
-        if training:
-            encoder.train()
+        if training is not None:
+            training.train()
     if not parts:
         return np.zeros((0, getattr(encoder, "embedding_dim", 0)), np.float32)
     return np.ascontiguousarray(np.concatenate(parts), dtype=np.float32)
@@ -202,18 +202,18 @@ def _calibrated(model: Model) -> Calibration:
     return calibrate(model.encoder, calibration_patches(model))
 
 
-def _network(model: Model, scales: Calibration | None) -> Any:
+def _network(model: Model, scales: Calibration | None) -> Embedder:
     """The encoder in the form that embeds fastest."""
     if scales is not None:
         return Int8Encoder(cast(Encoder, model.encoder), scales)
     return Folded(cast(Encoder, model.encoder)) if _can_fold(model.encoder) else model.encoder
 
 
-def _can_fold(encoder: Any) -> bool:
+def _can_fold(encoder: object) -> bool:
     return isinstance(encoder, Encoder) and _device(encoder).type == "cpu" and not encoder.training
 
 
-def _columns(model: Model, x: np.ndarray, batch: int, encoder: Any) -> dict[str, np.ndarray]:
+def _columns(model: Model, x: np.ndarray, batch: int, encoder: Embedder) -> dict[str, np.ndarray]:
     """Embedding (N, D) and grid parameters (N,) of prepared patches (N, H, W)."""
     x = np.nan_to_num(np.asarray(x, dtype=np.float32), nan=0.0)
     measured = measure_on_grid(x, model.preset)

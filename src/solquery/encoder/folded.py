@@ -48,7 +48,11 @@ def fold(layer: nn.Conv2d | nn.Linear, norm: nn.BatchNorm1d | nn.BatchNorm2d) ->
     return made.to(layer.weight.device).requires_grad_(False)
 
 
-def layers_of(encoder: Encoder) -> tuple[Any, list[tuple[Any, Any, Any]], list[Any]]:
+#: both convolutions of a block, and that of its shortcut or None
+_BlockLayers = tuple[nn.Module, nn.Module, nn.Module | None]
+
+
+def layers_of(encoder: Encoder) -> tuple[nn.Module, list[_BlockLayers], list[nn.Module]]:
     """Folded layers of `encoder`: the stem; (conv1, conv2, shortcut or None) of every block; the two of the head."""
     stem, head = encoder.backbone.stem, encoder.projection
     blocks = []

@@ -2,14 +2,13 @@
 
 Queries made by description are not observations, and an encoder that has seen observations alone reads them a little
 differently: what it takes for strong or rough in an observed patch need not be so in a drawn one. Draws among the
-training patches, with lessons of their own (`lessons`), bring the two readings together.
+training patches, with targets of their own (`supervision`), bring the two readings together.
 """
 
 from __future__ import annotations
 
 import io
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -37,7 +36,7 @@ class WithGenerated:
     def __len__(self) -> int:
         return self.shape[0]
 
-    def __getitem__(self, rows: Any) -> np.ndarray:
+    def __getitem__(self, rows: int | slice | np.ndarray) -> np.ndarray:
         """Patch of one row (H, W), or patches (n, H, W) of a slice or an array of rows, float32."""
         if isinstance(rows, int | np.integer):
             row = range(len(self))[rows]

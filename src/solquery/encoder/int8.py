@@ -10,7 +10,7 @@ latents, so that they depend on the model alone, and on no archive.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -74,7 +74,7 @@ class _Convolution:
 class _Block:
     """float32 in and out, bytes between; what it is given is overwritten where the shortcut is the identity."""
 
-    def __init__(self, layers: tuple[Any, Any, Any], outer: Tensor, inner: Tensor) -> None:
+    def __init__(self, layers: tuple[nn.Module, nn.Module, nn.Module | None], outer: Tensor, inner: Tensor) -> None:
         conv1, conv2, shortcut = layers
         self.per_step = (1.0 / outer).view(1, -1, 1, 1)
         self.conv1, self.conv2 = _Convolution(conv1, outer, inner), _Convolution(conv2, inner)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ..aliases import Embedder
 from ..errors import SolqueryError
 
 __all__ = ["EncoderError", "PluggedEncoder"]
@@ -34,7 +34,7 @@ class PluggedEncoder(nn.Module):
         Whether `solquery.encoder.registry.registered_encoder` finds it by its name.
     """
 
-    def __init__(self, name: str, network: Any, code: str, registered: bool = False) -> None:
+    def __init__(self, name: str, network: Embedder, code: str, registered: bool = False) -> None:
         super().__init__()
         if not callable(network):
             raise EncoderError(f"encoder {name!r} is a {type(network).__name__}, which cannot be called with patches")

@@ -7,10 +7,11 @@ import inspect
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from torch import nn
 
+from ..aliases import Embedder
 from ..plugins import Registry, add_registry
 from .networks import Encoder
 from .plugged import EncoderError, PluggedEncoder
@@ -24,14 +25,14 @@ __all__ = ["as_encoder", "encoders", "register_encoder", "registered_encoder", "
 class _Registered(NamedTuple):
     """How an encoder is built, and what stands for its code."""
 
-    build: Callable[[Preset], Any]
+    build: Callable[[Preset], Embedder]
     code: str
 
 
 _ENCODERS: dict[str, _Registered] = {}
 
 
-def register_encoder(name: str, build: Callable[[Preset], Any], *, version: str | None = None) -> None:
+def register_encoder(name: str, build: Callable[[Preset], Embedder], *, version: str | None = None) -> None:
     """Make an encoder of your own known as `name`; a name that is known already is replaced.
 
     Parameters
@@ -61,7 +62,7 @@ def register_encoder(name: str, build: Callable[[Preset], Any], *, version: str 
     _ENCODERS[name] = _Registered(build, f"version {version}" if version is not None else _source(name, build))
 
 
-def _source(name: str, build: Any) -> str:
+def _source(name: str, build: Callable[[Preset], Embedder]) -> str:
     """Hash of the file that registers, or of the source of `build` where it was typed in."""
     file = Path(sys._getframe(2).f_code.co_filename)
     if file.is_file():
@@ -115,7 +116,7 @@ def registered_encoder(name: str, preset: Preset) -> PluggedEncoder:
     return PluggedEncoder(name, network, code, registered=True)
 
 
-def as_encoder(encoder: Any, preset: Preset) -> nn.Module:
+def as_encoder(encoder: str | Path | Embedder, preset: Preset) -> nn.Module:
     """What a model takes as its encoder: a registered name, the path of an ONNX file, a module or another callable."""
     if isinstance(encoder, Encoder | PluggedEncoder):
         return encoder

@@ -34,8 +34,8 @@ def supervision_targets(cfg: EncoderConfig, data: Patches) -> Tensor | None:
     return torch.from_numpy(np.repeat(scores, cfg.physics_dims, axis=1))
 
 
-def supervision_loss(z: Tensor, taught: Tensor) -> Tensor:
-    """Mean squared difference of the taught numbers of embeddings (N, D) and lessons (N, T), unknown ones left out."""
-    known = torch.isfinite(taught)
-    difference = torch.where(known, z[:, : taught.shape[1]].float() - torch.nan_to_num(taught), 0.0)
+def supervision_loss(z: Tensor, targets: Tensor) -> Tensor:
+    """Mean squared difference of the taught numbers of embeddings (N, D) and targets (N, T), unknown ones left out."""
+    known = torch.isfinite(targets)
+    difference = torch.where(known, z[:, : targets.shape[1]].float() - torch.nan_to_num(targets), 0.0)
     return difference.square().sum() / known.sum().clamp_min(1)

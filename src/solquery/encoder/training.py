@@ -200,7 +200,6 @@ def train_encoder(
         raise EncoderRunError(
             f"{len(data)} patches are fewer than one batch of {cfg.batch}; add patches to the archive"
         )
-    where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     settings = {
         "kind": "encoder",
         "encoder": dataclasses.asdict(cfg),
@@ -209,105 +208,143 @@ def train_encoder(
         "provenance": provenance or {},
     }
     open_run(run, settings)
-    steps = max(1, (cfg.images or cfg.epochs * len(data)) // cfg.batch)
-    planned = steps * cfg.batch
-    stop = steps if until_images is None else min(steps, math.ceil(until_images / cfg.batch))
+    where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    trainer = _Trainer(cfg, data, run, seed, where, real)
+    trainer.begin(start)
+    return trainer.train(until_images, minutes, checkpoint_seconds, stats_images, progress, stop_on_collapse)
 
-    encoder, predictor = build_encoder(cfg, seed), build_predictor(cfg, seed)
-    encoder = encoder.to(where, memory_format=torch.channels_last).train()
-    predictor = predictor.to(where).train()
-    groups = [{"params": list(encoder.parameters())}, {"params": list(predictor.parameters())}]
-    optimizer = torch.optim.SGD(groups, lr=cfg.learning_rate, momentum=cfg.momentum, weight_decay=cfg.weight_decay)
-    step, seconds = 0, 0.0
-    checkpoint = read_checkpoint(run)
-    if checkpoint is not None:
-        encoder.load_state_dict(checkpoint["encoder"])
-        predictor.load_state_dict(checkpoint["predictor"])
-        optimizer.load_state_dict(checkpoint["optimizer"])
-        step, seconds = checkpoint["step"], checkpoint["seconds"]
-    elif start is not None:
-        _begin_with(Path(start), encoder, predictor)
-        write_then_rename(run / "start.json", json.dumps(begun_from(start, "encoder")).encode())
-    stats = trim_stats(run / "stats.jsonl", step * cfg.batch)
-    batches = _Batches(data, cfg.batch, seed, where, cfg.frames_per_region, real, cfg.real_weight)
 
-    def save() -> None:
-        state = {
-            "step": step,
-            "seconds": seconds,
-            "encoder": encoder.state_dict(),
-            "predictor": predictor.state_dict(),
-            "optimizer": optimizer.state_dict(),
-        }
-        save_checkpoint(run, state)
+class _Trainer:
+    """Encoder and prediction head of a run with their optimiser, the steps done, and the parts of a step."""
 
-    lessons = supervision_targets(cfg, data)
-    # settings of EncoderConfig; one without them is the paper's
-    objective, temperature = LOSSES[cfg.loss], cfg.temperature
-    losses: list[Tensor] = []
-    kept: list[Tensor] = []
-    window = max(1, stats_images // cfg.batch)
-    picture_every = max(window, steps // 10)
-    began = window_began = saved = time.monotonic()
-    while step < stop:
-        for group, rate in zip(optimizer.param_groups, _rates(cfg, step, steps), strict=True):
+    def __init__(
+        self, cfg: EncoderConfig, data: Patches, run: Path, seed: int, device: torch.device, real: np.ndarray | None
+    ) -> None:
+        self.cfg, self.data, self.run, self.seed, self.device = cfg, data, run, seed, device
+        self.steps = max(1, (cfg.images or cfg.epochs * len(data)) // cfg.batch)
+        self.planned = self.steps * cfg.batch
+        self.encoder = build_encoder(cfg, seed).to(device, memory_format=torch.channels_last).train()
+        self.predictor = build_predictor(cfg, seed).to(device).train()
+        groups = [{"params": list(part.parameters())} for part in (self.encoder, self.predictor)]
+        self.optimizer = torch.optim.SGD(
+            groups, lr=cfg.learning_rate, momentum=cfg.momentum, weight_decay=cfg.weight_decay
+        )
+        self.batches = _Batches(data, cfg.batch, seed, device, cfg.frames_per_region, real, cfg.real_weight)
+        self.targets = supervision_targets(cfg, data)
+        self.step, self.seconds = 0, 0.0
+        #: losses since the last line of statistics, and the newest embeddings
+        self.losses: list[Tensor] = []
+        self.embeddings: list[Tensor] = []
+
+    def begin(self, start: str | Path | None) -> None:
+        """Go on from the last checkpoint, or begin with the weights of `start`."""
+        checkpoint = read_checkpoint(self.run)
+        if checkpoint is not None:
+            self.encoder.load_state_dict(checkpoint["encoder"])
+            self.predictor.load_state_dict(checkpoint["predictor"])
+            self.optimizer.load_state_dict(checkpoint["optimizer"])
+            self.step, self.seconds = checkpoint["step"], checkpoint["seconds"]
+        elif start is not None:
+            _begin_with(Path(start), self.encoder, self.predictor)
+            write_then_rename(self.run / "start.json", json.dumps(begun_from(start, "encoder")).encode())
+
+    def save(self) -> None:
+        """Write the checkpoint."""
+        state = {"step": self.step, "seconds": self.seconds, "encoder": self.encoder.state_dict()}
+        state |= {"predictor": self.predictor.state_dict(), "optimizer": self.optimizer.state_dict()}
+        save_checkpoint(self.run, state)
+
+    def train(
+        self, until_images: int | None, minutes: float | None, checkpoint_seconds: float, stats_images: int,
+        progress: Callable[[dict[str, float]], None] | None, stop_on_collapse: bool,
+    ) -> TrainingReport:  # fmt: skip
+        """All steps of this call."""
+        batch, run = self.cfg.batch, self.run
+        stop = self.steps if until_images is None else min(self.steps, math.ceil(until_images / batch))
+        stats = trim_stats(run / "stats.jsonl", self.step * batch)
+        window = max(1, stats_images // batch)
+        picture_every = max(window, self.steps // 10)
+        began = told = saved = time.monotonic()
+        ended = False
+        while self.step < stop and not ended:
+            self._advance()
+            ended = minutes is not None and time.monotonic() - began > 60 * minutes
+            last = ended or self.step == stop
+            if self.step % window and not last:
+                continue
+            now = time.monotonic()
+            stats, told = self._statistics(now - told), now
+            self._write(stats, stop_on_collapse)
+            if progress is not None:
+                progress(stats | {"planned": self.planned})
+            if last or now - saved > checkpoint_seconds:
+                self.save()
+                saved = time.monotonic()
+            if self.step % picture_every < window or self.step == stop:
+                name = f"neighbours_{self.step * batch:09d}.pgm"
+                _picture(self.encoder, self.data, run / "samples" / name, self.device)
+        return TrainingReport(run, self.step * batch, self.planned, stats)
+
+    def _advance(self) -> None:
+        """One step of the optimiser on one batch."""
+        cfg = self.cfg
+        for group, rate in zip(self.optimizer.param_groups, _rates(cfg, self.step, self.steps), strict=True):
             group["lr"] = rate
-        x = batches(step)
-        taught = None if lessons is None else lessons[torch.from_numpy(batches.index(step))].to(where)
-        generator = seeded_generator(seed, _VIEWS, step)
-        one, two = augment(x, cfg.augment, generator), augment(x, cfg.augment, generator)
-        if cfg.augment.plain_share:
-            plain = torch.rand(len(x), generator=generator) < cfg.augment.plain_share
-            two = torch.where(plain[:, None, None, None].to(where), x, two)
-        one, two = (v.contiguous(memory_format=torch.channels_last) for v in (one, two))
-        with torch.autocast(where.type, torch.bfloat16, enabled=cfg.precision == "bf16"):
-            z1, z2 = encoder(one), encoder(two)
-            loss = objective(z1, z2, predictor, temperature)
-        if taught is not None:
-            loss = loss + cfg.physics_weight * 0.5 * (supervision_loss(z1, taught) + supervision_loss(z2, taught))
-        optimizer.zero_grad(set_to_none=True)
+        one, two = self._views(self.batches(self.step))
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=cfg.precision == "bf16"):
+            z1, z2 = self.encoder(one), self.encoder(two)
+            loss = LOSSES[cfg.loss](z1, z2, self.predictor, cfg.temperature)
+        if self.targets is not None:
+            wanted = self.targets[torch.from_numpy(self.batches.index(self.step))].to(self.device)
+            loss = loss + cfg.physics_weight * 0.5 * (supervision_loss(z1, wanted) + supervision_loss(z2, wanted))
+        self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        optimizer.step()
-        step += 1
+        self.optimizer.step()
+        self.step += 1
+        self.losses.append(loss.detach())
+        self.embeddings.append(z1.detach().float())
+        del self.embeddings[: -max(1, -(-_KEPT // cfg.batch))]
 
-        losses.append(loss.detach())
-        kept.append(z1.detach().float())
-        kept = kept[-max(1, -(-_KEPT // cfg.batch)) :]
-        out_of_time = minutes is not None and time.monotonic() - began > 60 * minutes
-        if step % window and step != stop and not out_of_time:
-            continue
-        now = time.monotonic()
-        seconds += now - window_began
-        stats = {
-            "images": step * cfg.batch,
+    def _views(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Two views of each patch (N, 1, H, W), a share of the second ones the patch as it is."""
+        cfg, generator = self.cfg.augment, seeded_generator(self.seed, _VIEWS, self.step)
+        one, two = augment(x, cfg, generator), augment(x, cfg, generator)
+        if cfg.plain_share:
+            plain = torch.rand(len(x), generator=generator) < cfg.plain_share
+            two = torch.where(plain[:, None, None, None].to(self.device), x, two)
+        return tuple(view.contiguous(memory_format=torch.channels_last) for view in (one, two))
+
+    def _statistics(self, seconds: float) -> dict[str, float]:
+        """A line of statistics on the steps of the last `seconds`."""
+        self.seconds += seconds
+        losses, self.losses = self.losses, []
+        seen = torch.cat(self.embeddings)
+        return {
+            "images": self.step * self.cfg.batch,
             "loss": float(torch.stack(losses).mean()),
-            "embedding_std": spread(torch.cat(kept)),
-            "effective_rank": effective_rank(torch.cat(kept)),
-            "images_per_s": len(losses) * cfg.batch / max(now - window_began, 1e-9),
-            "lr": optimizer.param_groups[0]["lr"],
-            "seconds": seconds,
+            "embedding_std": spread(seen),
+            "effective_rank": effective_rank(seen),
+            "images_per_s": len(losses) * self.cfg.batch / max(seconds, 1e-9),
+            "lr": self.optimizer.param_groups[0]["lr"],
+            "seconds": self.seconds,
         }
+
+    def _write(self, stats: dict[str, float], stop_on_collapse: bool) -> None:
+        """Keep a line of statistics; an error or a warning where the training has failed."""
         if not math.isfinite(stats["loss"]):
-            raise EncoderRunError(f"{run}: the loss is no longer a number at image {stats['images']}; lower the rate")
-        with open(run / "stats.jsonl", "a") as file:
+            raise EncoderRunError(
+                f"{self.run}: the loss is no longer a number at image {stats['images']}; lower the rate"
+            )
+        with open(self.run / "stats.jsonl", "a") as file:
             file.write(json.dumps(stats) + "\n")
         trouble = collapse(stats)
         if trouble and stop_on_collapse:
-            save()
-            raise EncoderRunError(f"{run}: {trouble}; lower the learning rate, or choose another loss, in a new folder")
+            self.save()
+            raise EncoderRunError(
+                f"{self.run}: {trouble}; lower the learning rate, or choose another loss, in a new folder"
+            )
         if trouble:
-            warnings.warn(f"{run}: {trouble}; search with it would be arbitrary", CollapseWarning, stacklevel=2)
-        if progress is not None:
-            progress(stats | {"planned": planned})
-        losses, window_began = [], now
-        if step == stop or out_of_time or now - saved > checkpoint_seconds:
-            save()
-            saved = time.monotonic()
-        if step % picture_every < window or step == stop:
-            _picture(encoder, data, run / "samples" / f"neighbours_{step * cfg.batch:09d}.pgm", where)
-        if out_of_time:
-            break
-    return TrainingReport(run, step * cfg.batch, planned, stats)
+            warnings.warn(f"{self.run}: {trouble}; search with it would be arbitrary", CollapseWarning, stacklevel=4)
 
 
 def _begin_with(run: Path, encoder: Encoder, predictor: torch.nn.Module) -> None:

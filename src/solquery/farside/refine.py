@@ -21,7 +21,7 @@ from torch import Tensor
 
 from ..patch import MX_PER_G_MM2
 from ..physics.smooth import SMOOTH, WIDTH_GAUSS, smooth_measure
-from ..steering.inversion import frozen
+from ..steering.latents import frozen
 from ..steering.minimise import BatchedLBFGS
 from .maps import WEAKEST_GAUSS, WIDTHS, FarsideMap, smoothing_matrices
 from .strength import StrengthLaw

@@ -1,4 +1,4 @@
-"""Anchor a few latent coordinates in physics, so that amounts have a direction and not only a radius.
+"""Anchor a few latent coordinates in physics, so that statistics have a direction and not only a radius.
 
 Exchanging the polarities of a patch leaves its unsigned flux as it is. An autoencoder left to itself therefore tends to
 write strength as the length of a signed component: flux grows both ways from the origin, and no hyperplane separates

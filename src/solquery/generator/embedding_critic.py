@@ -71,7 +71,7 @@ class EmbeddingCritic(nn.Module):
         """(N, D) standardised embeddings of images (N, 1, H, W) in preset units."""
         return (self._encoder[0](x.float()) - self.centre) / self.spread
 
-    def learn(self, real: Tensor, made: Tensor, optimiser: torch.optim.Optimizer, team: ProcessGroup) -> float:
+    def learn(self, real: Tensor, made: Tensor, optimiser: torch.optim.Optimizer, processes: ProcessGroup) -> float:
         """One step of the critic on embeddings (N, D): relativistic pairs, and R1 on the real ones; its loss."""
         real = real.detach().requires_grad_(True)
         on_real = self.critic(real)
@@ -79,7 +79,7 @@ class EmbeddingCritic(nn.Module):
         (slope,) = torch.autograd.grad(on_real.sum(), real, create_graph=True)
         optimiser.zero_grad(set_to_none=True)
         (loss + 0.5 * _PENALTY * slope.square().sum(1).mean()).backward()
-        team.average_gradients(self.critic.parameters())
+        processes.average_gradients(self.critic.parameters())
         optimiser.step()
         return float(loss.detach())
 

@@ -18,7 +18,7 @@ from torch import nn
 from ..aliases import Document
 from ..config import GeneratorConfig
 from ..protocols import Patches
-from ..training.diversity import looking
+from ..training.diversity import evaluating
 from ..training.run_folder import batch_order, export_weights
 
 __all__ = ["ACCURACY_PATCHES", "EpochChoice", "discriminator_accuracy"]
@@ -42,7 +42,7 @@ def discriminator_accuracy(discriminator: nn.Module, generator: nn.Module, real:
     draw = torch.Generator().manual_seed(seed)
     z = torch.randn(len(real), generator.latent_dim, generator=draw).to(real.device)
     right = 0
-    with looking(discriminator, generator):
+    with evaluating(discriminator, generator):
         for start in range(0, len(real), 64):
             part = slice(start, start + 64)
             right += int((discriminator(real[part]) > 0).sum()) + int((discriminator(generator(z[part])) <= 0).sum())

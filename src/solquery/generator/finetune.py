@@ -1,11 +1,11 @@
-"""The last minutes of a generator: its amounts put right, and nothing else.
+"""Finetuning: the statistics of a trained generator's draws are moved to those of the archive, and little else.
 
-An adversary holds the look of what is drawn and pushes its amounts about; their average over the last of the training
-keeps a share of that push (fluxes a tenth too high, say). Once training is over the adversary is no longer needed: the
-generator that is to ship is moved, by small steps, to where the amounts of its draws are distributed as the archive's
-(`StatisticsMatching.belong`), and is held to the images that it drew before, latent by latent, so that it cannot buy
-numbers with looks. Some thousands of images are enough, and more do harm: the amounts are ten numbers, an image has
-16,384.
+An adversary shapes what is drawn and moves its statistics about; their average over the last of the training keeps a
+share of that (fluxes a tenth too high, say). Once training is over the adversary is no longer needed: the generator is
+moved, by small steps, to where the statistics of its draws are distributed as the archive's
+(`StatisticsMatching.belong`), and is held to the images that it drew before, latent by latent, so that numbers are not
+paid for with structure. Some thousands of images are enough, and more do harm: the statistics are ten numbers, an image
+has 16,384.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _LINE = 800
 
 @dataclass(frozen=True)
 class FinetuneConfig:
-    """How a trained generator is settled.
+    """How a trained generator is finetuned.
 
     Attributes
     ----------
@@ -74,7 +74,7 @@ class FinetuneConfig:
 
 
 def _network(config: GeneratorConfig, shape: tuple[int, int], weights: Path) -> tuple[nn.Module, bool]:
-    """The generator, and whether it has a window that its weights know nothing of."""
+    """The generator, and whether it has a footprint mask that its weights know nothing of."""
     network = build_generator(config, shape)
     new = load_weights(network, load_file(weights))
     return network.eval().to(memory_format=torch.channels_last), new
@@ -91,7 +91,7 @@ def finetune(
     progress: Callable[[Document], None] | None = None,
     provenance: Document | None = None,
 ) -> Path:
-    """Hold the amounts of a trained generator's draws to the archive's.
+    """Hold the statistics of a trained generator's draws to the archive's.
 
     Parameters
     ----------
@@ -100,9 +100,9 @@ def finetune(
     out
         A new run folder: weights, config, statistics and pictures, from which a model can be built.
     config, shape
-        Of the generator. With `window`, one that was trained without is given the archive's (`fit_footprint`).
+        Of the generator. With `footprint_mask`, one that was trained without is given the archive's (`fit_footprint`).
     data
-        Array-like (N, H, W) in network units: the archive whose amounts are asked for.
+        Array-like (N, H, W) in network units: the archive whose statistics are asked for.
     settings
         See `FinetuneConfig`.
     seed
@@ -128,7 +128,7 @@ def finetune(
     if not weights.exists():
         raise TrainingError(f"{run} has no finished weights ({weights} is missing): let its training end first")
     if Path(out).resolve() == Path(run).resolve():
-        raise TrainingError(f"{out} is the run to settle itself: name a new folder, the old weights stay")
+        raise TrainingError(f"{out} is the run to finetune itself: name a new folder, the old weights stay")
     batch = config.batch
     (teacher, new), (student, _) = (_network(config, shape, weights) for _ in range(2))
     teacher.requires_grad_(False)
@@ -138,13 +138,13 @@ def finetune(
     told = {**(provenance or {}), "settled": {"from": Path(run).name, **settings.__dict__}}
     random = torch.Generator().manual_seed(seed + 7)
     with RunFolder(out, replace(config, images=settings.images), shape, seed, data, provenance=told) as folder:
-        amounts = StatisticsMatching(data, config.unit_gauss, seed, remembered=settings.remembered)
+        statistics = StatisticsMatching(data, config.unit_gauss, seed, remembered=settings.remembered)
         with torch.no_grad():
             for _ in range(math.ceil(settings.remembered / batch)):
                 x = teacher(torch.randn(batch, config.latent_dim, generator=random))
                 if not torch.isfinite(x).all():
                     raise TrainingError(f"what {weights} draws is not finite: choose another checkpoint of the run")
-                amounts.belong(x, ProcessGroup())
+                statistics.belong(x, ProcessGroup())
         average = folder.averaged(student)
         folder.picture(average, 0, None, torch.device("cpu"))
         optimise = torch.optim.Adam(student.parameters(), lr=settings.learning_rate, betas=(0.9, 0.99))
@@ -155,7 +155,7 @@ def finetune(
             with torch.no_grad():
                 before = teacher(z)
             drawn = student(z)
-            missed, moved = amounts.belong(drawn, ProcessGroup()), (compress(drawn) - compress(before)).abs().mean()
+            missed, moved = statistics.belong(drawn, ProcessGroup()), (compress(drawn) - compress(before)).abs().mean()
             optimise.zero_grad(set_to_none=True)
             (missed + settings.near * moved).backward()
             nn.utils.clip_grad_norm_(student.parameters(), 5.0)

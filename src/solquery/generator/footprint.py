@@ -1,4 +1,4 @@
-"""The window of an observation: a rectangle beyond which nothing was seen.
+"""The footprint of an observation: a rectangle beyond which nothing was seen.
 
 On a grid with a scale an observation is a rectangle about the middle, and the rest is empty. A network that is to draw
 that border pixel by pixel draws it ragged, and too large: an average over what it is unsure of is larger than any one
@@ -19,7 +19,7 @@ from ..protocols import Patches
 
 __all__ = ["FootprintMask", "drawn_sizes", "fit_footprint", "footprint_error", "load_weights", "seen_sizes"]
 
-#: a window that reaches beyond the grid by so much has no edge on it
+#: a footprint that reaches beyond the grid by so much has no edge on it
 BEYOND = 1.15
 #: field (preset units) above which a pixel of a drawn patch counts as observed
 _FAINT = 0.002
@@ -96,7 +96,10 @@ def footprint_error(sizes: Tensor, seen: Tensor, shape: tuple[int, int]) -> Tens
 
 
 def load_weights(network: nn.Module, stored: dict[str, Tensor]) -> bool:
-    """Load weights, which may be of a time before the network had these parts; whether a window is to be fitted."""
+    """Load weights, which may be of a time before the network had these parts; whether a footprint is to be fitted.
+
+    Weights know the footprint mask as ``window`` and the pixel noise as ``fine_grain``.
+    """
     young = tuple(f"{name}." for name in ("window", "fine_grain") if getattr(network, name, None) is not None)
     new = {name: value for name, value in network.state_dict().items() if young and name.startswith(young)}
     network.load_state_dict({**new, **stored})
@@ -115,9 +118,9 @@ def fit_footprint(
     Parameters
     ----------
     generator
-        With a `window`, not fitted yet, and weights of one that was trained without.
+        With a footprint mask (`window`), not fitted yet, and weights of one that was trained without.
     refit
-        The window was fitted to other observations: draws keep the rank of its sizes, and no image is made.
+        The mask was fitted to other observations: draws keep the rank of its sizes, and no image is made.
     data
         Array-like (N, H, W) in network units: the archive.
     seed, count, batch, steps

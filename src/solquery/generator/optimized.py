@@ -5,12 +5,16 @@ convolutions' own on pixels that nearest-neighbour doubling has just repeated. S
 
 - a convolution of doubled features is one convolution of 2 x 2 of the features before doubling, with the weights that
   fall on the same pixel added up: 16 products for each where there were 36;
-- normalisation, scale, shift and grain are one multiplication and one matrix product with the frozen noise,
-  whose neighbourhoods are laid out once;
+- normalisation, scale, shift, grain and activation are one compiled pass with the frozen noise, whose neighbourhoods
+  are laid out once; without numba they are a few operations of torch;
 - the latent vector goes through all layers' styles in one product.
 """
 
 from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from functools import cache
 
 import torch
 from torch import nn
@@ -40,6 +44,18 @@ def _conv(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = Non
     return torch.mkldnn_convolution(x, weight, bias, (1, 1), (1, 1), (1, 1), 1)
 
 
+@cache
+def _compiled() -> Callable[..., None] | None:
+    """The compiled pass that follows a convolution, or None without numba or where it is switched off."""
+    if os.environ.get("SOLQUERY_NUMBA", "1") == "0":
+        return None
+    try:
+        from .kernels import finish_layer
+    except ImportError:
+        return None
+    return finish_layer
+
+
 class _Step(nn.Module):
     """What one layer needs, laid out."""
 
@@ -60,26 +76,37 @@ class _Step(nn.Module):
 
     def forward(self, x: torch.Tensor, gain: torch.Tensor, shift: torch.Tensor, shares: torch.Tensor) -> torch.Tensor:
         """x (N, C, h, w), channels last; gain, shift (N, O); shares (N, maps)."""
-        n, (rows, columns), outer = len(x), self.shape, self.outer
+        made = _conv(x, self.weight).permute(0, 2, 3, 1)  # where it doubles (N, h + 1, w + 1, 4 O)
+        noise = (shares @ self.around).view(len(x), *self.shape, 9)
+        finish = _compiled()
+        if finish is None:
+            return self._finished(made, gain, shift, noise)
+        y = x.new_empty(len(x), *self.shape, self.outer)
+        arrays = [part.contiguous().numpy() for part in (gain, shift, noise, self.grain, y)]
+        finish(made.contiguous().numpy(), self.doubles, self.groups, self.eps, *arrays)
+        return y.permute(0, 3, 1, 2)
+
+    def _finished(
+        self, made: torch.Tensor, gain: torch.Tensor, shift: torch.Tensor, noise: torch.Tensor
+    ) -> torch.Tensor:
+        """What `kernels.finish_layer` does, by operations of torch."""
+        n, (rows, columns), outer = len(made), self.shape, self.outer
+        y = made
         if self.doubles:
             high, wide = rows // 2, columns // 2
-            made = _conv(x, self.weight).permute(0, 2, 3, 1)  # (N, h + 1, w + 1, 4 O)
-            y = x.new_empty(n, high, 2, wide, 2, outer)
+            y = made.new_empty(n, high, 2, wide, 2, outer)
             for row in (0, 1):
                 for column in (0, 1):
                     at = (2 * row + column) * outer
                     y[:, :, row, :, column] = made[:, row : row + high, column : column + wide, at : at + outer]
-        else:
-            y = _conv(x, self.weight).permute(0, 2, 3, 1)
         y = y.reshape(n, rows * columns, outer)
         # mean and variance of groups of channels: as products with ones, since sums over rows are slow here
         together, ones = (n, self.groups, outer // self.groups), self.ones.expand(n, -1, -1)
         middle = torch.bmm(ones, y).view(together).mean(2, keepdim=True)
-        wide = torch.bmm(ones, y * y).view(together).mean(2, keepdim=True) - middle.square()
-        scale = (1.0 + gain) * torch.rsqrt(wide + self.eps).expand(together).reshape(n, outer)
+        spread = torch.bmm(ones, y * y).view(together).mean(2, keepdim=True) - middle.square()
+        scale = (1.0 + gain) * torch.rsqrt(spread + self.eps).expand(together).reshape(n, outer)
         offset = shift - middle.expand(together).reshape(n, outer) * scale
-        noise = (shares @ self.around).view(n, rows * columns, 9)
-        z = torch.baddbmm(offset[:, None], noise, self.grain.expand(n, -1, -1))
+        z = torch.baddbmm(offset[:, None], noise.view(n, rows * columns, 9), self.grain.expand(n, -1, -1))
         z = torch.addcmul(z, y, scale[:, None])
         return F.leaky_relu_(z, 0.2).view(n, rows, columns, outer).permute(0, 3, 1, 2)
 

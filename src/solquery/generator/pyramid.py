@@ -193,7 +193,7 @@ class PyramidGenerator(nn.Module):
         return self.finish(bands, each[0])
 
     def finish(self, bands: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
-        """(N, 1, H, W) preset units of what a head made, (N, 4, H/2, W/2), within the window of z (N, D)."""
+        """(N, 1, H, W) preset units of what a head made, (N, 4, H/2, W/2), within the footprint of z (N, D)."""
         u = F.pixel_shuffle(bands, 2)
         x = expand(self.bound * torch.tanh(u.float() / self.bound))
         if self.hush:

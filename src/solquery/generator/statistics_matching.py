@@ -1,15 +1,16 @@
-"""How much of everything: hold what is drawn to the amounts that the archive has, each as often as it is there.
+"""Statistics matching: flux, area and texture of what is drawn are distributed as the archive has them.
 
 An adversarial loss sees whether an image could be real, and hardly whether the hundred images of a minute have strong
-and weak, rough and smooth ones in the right shares: a generator that keeps to the middle of each amount is seldom found
-out. StatisticsMatching are numbers, so they can be asked for as numbers. A reconstruction should have those of its
-original. A draw from the prior has no original; but as the amounts of many draws are to be distributed as those of the
-archive, each draw has its place among the others, and the archive's value at that place is where it belongs: the
-optimal transport of one distribution of numbers into another, one amount at a time (as the sliced Wasserstein distance
-does with projections; Rabin et al. 2011, doi:10.1007/978-3-642-24785-9_37). The places are taken among the last draws.
+and weak, rough and smooth ones in the right shares: a generator that keeps to the middle of each statistic is seldom
+found out. Statistics are numbers, so they can be asked for as numbers. A reconstruction should have those of its
+original. A draw from the prior has no original; but as the statistics of many draws are to be distributed as those of
+the archive, each draw has its place among the others, and the archive's value at that place is where it belongs: the
+optimal transport of one distribution of numbers into another, one statistic at a time (as the sliced Wasserstein
+distance does with projections; Rabin et al. 2011, doi:10.1007/978-3-642-24785-9_37). The places are taken among the
+last draws.
 
-Each amount may be right and two of them wrong together, such as much flux where the texture is that of little. So
-mixtures of all amounts are asked for as well: directions drawn once, at random, among amounts made uncorrelated.
+Each statistic may be right and two of them wrong together, such as much flux where the texture is that of little. So
+mixtures of all statistics are asked for as well: directions drawn once, at random, among statistics made uncorrelated.
 """
 
 from __future__ import annotations
@@ -26,11 +27,11 @@ from .textures import TEXTURES, measure_textures
 
 __all__ = ["STATISTICS", "StatisticsMatching", "measure_statistics"]
 
-#: names of the amounts, in the order of the columns of `measure_statistics`
+#: names of the statistics, in the order of the columns of `measure_statistics`
 STATISTICS = ("tuf", "tpf", "tnf", "r", "psep", "core", "wings", "area", "alpha", "grad", *TEXTURES)
-#: weight of a texture beside an amount of flux or length, and of a mixture
+#: weight of a texture beside a statistic of flux or length, and of a mixture
 TEXTURE_WEIGHT, MIXTURE_WEIGHT = 0.4, 0.1
-#: mixtures for every amount; variance (in spreads squared) below which a combination of amounts counts as none
+#: mixtures for every statistic; variance (in spreads squared) below which a combination of statistics counts as none
 MIXTURES, NO_VARIANCE = 2, 0.02
 #: widths in gauss of the windows about zero that the weak-field core is weighed with
 CORE_GAUSS = {"core": 10.0, "wings": 30.0}
@@ -38,7 +39,7 @@ CORE_GAUSS = {"core": 10.0, "wings": 30.0}
 FAINT = 1000.0
 #: gauss at which a pixel counts half as observed
 OBSERVED_GAUSS = 2.0
-#: spreads from the median beyond which an amount is cut off: two stray patches are not to bend the mixtures
+#: spreads from the median beyond which a statistic is cut off: two stray patches are not to bend the mixtures
 FARTHEST = 6.0
 #: draws that a new one finds its place among, and patches of the archive that are measured
 REMEMBERED = 1024
@@ -52,8 +53,7 @@ def _width(share: Tensor, window: float) -> Tensor:
 
 
 def measure_statistics(gauss: Tensor) -> Tensor:
-    """StatisticsMatching of fields (N, H, W) in G: (N, A), logarithms but for ALPHA and area, through which gradients
-    pass.
+    """Statistics of fields (N, H, W) in G: (N, A), logarithms but for ALPHA and area, through which gradients pass.
 
     Flux and R in gauss times pixels, smooth as in `smooth_measure`; the polarity separation in pixels; the width of the
     weak-field core as seen through two windows (what SIGMA measures, which has no gradient); the share of the grid that
@@ -100,7 +100,7 @@ def _mixtures(scores: Tensor, seed: int) -> Tensor:
 
 
 class StatisticsMatching(nn.Module):
-    """The archive's amounts, and those of the last draws; its state is saved with the checkpoint.
+    """The archive's statistics, and those of the last draws; its state is saved with the checkpoint.
 
     Parameters
     ----------
@@ -144,16 +144,16 @@ class StatisticsMatching(nn.Module):
         self.register_buffer("spread", spread.float())
         self.register_buffer("mixtures", mixtures.float())
         self.register_buffer("weights", weights)
-        #: the archive's quantiles (R, A + M), in spreads from its median, of amounts and of their mixtures
+        #: the archive's quantiles (R, A + M), in spreads from its median, of statistics and of their mixtures
         self.register_buffer("table", table)
         # before there are draws, the archive itself: nothing is then asked of the first ones but what it has
         self.register_buffer("drawn", table.clone())
         self.register_buffer("oldest", torch.zeros((), dtype=torch.int64))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, A + M) of images (N, 1, H, W) in network units: amounts, in spreads from the median, and their mixtures.
+        """(N, A + M) of images (N, 1, H, W) in network units: statistics in spreads from the median, and mixtures.
 
-        An amount that an image has not is 0.
+        A statistic that an image has not is 0.
         """
         scores = torch.nan_to_num((measure_statistics(x[:, 0] * self.unit_gauss) - self.centre) / self.spread)
         return torch.cat([scores, scores @ self.mixtures], 1)
@@ -162,12 +162,12 @@ class StatisticsMatching(nn.Module):
         return (F.smooth_l1_loss(values, wanted, reduction="none") * self.weights).sum(1).mean()
 
     def match(self, made: Tensor, real: Tensor) -> Tensor:
-        """What reconstructions (N, 1, H, W) miss of the amounts and mixtures of their originals, summed."""
+        """What reconstructions (N, 1, H, W) miss of the statistics and mixtures of their originals, summed."""
         with torch.no_grad():
             wanted = self(real)
         return self._gap(self(made), wanted)
 
-    def belong(self, made: Tensor, team: ProcessGroup) -> Tensor:
+    def belong(self, made: Tensor, processes: ProcessGroup) -> Tensor:
         """How far draws (N, 1, H, W) are from where they belong, summed over all; they are remembered."""
         values = self(made)
         with torch.no_grad():
@@ -178,7 +178,7 @@ class StatisticsMatching(nn.Module):
             low = place.floor().long().clamp(max=count - 2)
             share = place - low
             wanted = self.table.gather(0, low) * (1 - share) + self.table.gather(0, low + 1) * share
-            everyone = team.gather(values.detach())
+            everyone = processes.gather(values.detach())
             rows = (self.oldest + torch.arange(len(everyone), device=values.device)) % count
             self.drawn[rows] = everyone
             self.oldest += len(everyone)

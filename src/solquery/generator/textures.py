@@ -1,4 +1,4 @@
-"""How rough at which scale: the part of the amounts that a discriminator is slow to see.
+"""How rough at which scale: the part of the statistics that a discriminator is slow to see.
 
 Weak regions are nearly all noise and network, whose power hardly falls from the finest scale to the coarsest; a
 generator makes its images from coarse to fine, and leaves too much of the coarse in them. Next to the noise of every

@@ -175,22 +175,22 @@ def train_generator(
 
 def _train_adversarial(
     config: GeneratorConfig, data: Patches, run: str | Path, shape: tuple[int, int], *, seed: int, device: str,
-    provenance: Document | None, **watched: Any,
+    provenance: Document | None, **monitored: Any,
 ) -> Path:  # fmt: skip
-    with process_group(device) as team, RunFolder(run, config, shape, seed, data, team, provenance) as folder:
-        if config.batch % team.size:
-            raise TrainingError(f"a batch of {config.batch} has no equal shares for {team.size} devices: take fewer")
-        return _Adversaries(config, data, shape, seed, team).train(folder, **watched)
+    with process_group(device) as group, RunFolder(run, config, shape, seed, data, group, provenance) as folder:
+        if config.batch % group.size:
+            raise TrainingError(f"a batch of {config.batch} has no equal shares for {group.size} devices: take fewer")
+        return _Adversaries(config, data, shape, seed, group).train(folder, **monitored)
 
 
 class _Adversaries:
     """Generator and discriminator of a run with their optimisers, and the two steps of an iteration."""
 
     def __init__(
-        self, config: GeneratorConfig, data: Patches, shape: tuple[int, int], seed: int, team: ProcessGroup
+        self, config: GeneratorConfig, data: Patches, shape: tuple[int, int], seed: int, processes: ProcessGroup
     ) -> None:
-        self.config, self.data, self.shape, self.seed, self.team = config, data, shape, seed, team
-        place = team.device
+        self.config, self.data, self.shape, self.seed, self.processes = config, data, shape, seed, processes
+        place = processes.device
         torch.manual_seed(seed)
         # the same numbers in another order in memory: convolutions run up to three times as fast on a CPU
         self.generator = build_generator(config, shape).to(place, memory_format=torch.channels_last)
@@ -218,7 +218,7 @@ class _Adversaries:
         self, folder: RunFolder, *, until_images: int | None, minutes: float | None, checkpoint_seconds: float,
         picture_steps: int, progress: Callable[[Document], None] | None, held_out: Patches | None = None,
     ) -> Path:  # fmt: skip
-        config, data, seed, team, place = self.config, self.data, self.seed, self.team, self.team.device
+        config, data, seed, processes, place = self.config, self.data, self.seed, self.processes, self.processes.device
         average = folder.averaged(self.generator) if config.ema_halflife_images else None
         held = self.held | ({"average": average} if average is not None else {})
         shipped = average if average is not None else self.generator
@@ -231,19 +231,19 @@ class _Adversaries:
         if until_images is not None:
             steps = min(steps, math.ceil(until_images / batch))
         decay = 0.5 ** (batch / config.ema_halflife_images) if config.ema_halflife_images else 0.0
-        watch = TrainingMonitor(
+        monitor = TrainingMonitor(
             folder, noted["step"], steps, per_epoch, Diversity(data, seed), minutes=minutes,
             checkpoint_seconds=checkpoint_seconds, picture_steps=picture_steps, progress=progress,
         )  # fmt: skip
 
         order_epoch, order = -1, np.empty(0, int)
-        while watch.goes_on:
-            step = watch.step
+        while monitor.goes_on:
+            step = monitor.step
             epoch, within = divmod(step, per_epoch)
             if epoch != order_epoch:
                 order_epoch, order = epoch, batch_order(seed, epoch, count)
             level, fade = self.schedule.at(step * batch)
-            rows = team.share(np.sort(order[within * batch : (within + 1) * batch]))
+            rows = processes.share(np.sort(order[within * batch : (within + 1) * batch]))
             real = torch.as_tensor(np.asarray(data[rows], np.float32))[:, None].to(place)
             if level is not None and self.schedule.levels is not None:
                 real = _shrink(real, self.schedule.levels - level)
@@ -253,36 +253,40 @@ class _Adversaries:
             loss_g = self._step_generator(real, fakes, z, level, fade)
             if average is not None:
                 folder.update(average, self.generator, min(decay, (step + 1) / (step + 10)))
-            watch.after({"loss_g": loss_g, "loss_d": loss_d})
+            monitor.after({"loss_g": loss_g, "loss_d": loss_d})
 
             full = level is None or level == self.schedule.levels
             more: Document = {} if level is None else {"side": image_shape(self.shape, level)[0]}
-            judging = watch.epoch_ended and full and config.loss == "bce" and team.leads
+            judging = monitor.epoch_ended and full and config.loss == "bce" and processes.leads
             if judging:
-                more |= choice.after(watch.step // per_epoch, self.discriminator, self.generator)
-            if watch.line_due:
-                watch.line(shipped, level, **more)
+                more |= choice.after(monitor.step // per_epoch, self.discriminator, self.generator)
+            if monitor.line_due:
+                monitor.line(shipped, level, **more)
             if full:
-                folder.keep(watch.step, generator=shipped)
-            if watch.save_due or judging:
-                folder.save(held, self.random, watch.step, **choice.best)
-            watch.pictures(shipped, level)
+                folder.keep(monitor.step, generator=shipped)
+            if monitor.save_due or judging:
+                folder.save(held, self.random, monitor.step, **choice.best)
+            monitor.pictures(shipped, level)
 
-        folder.save(held, self.random, watch.step, **choice.best)
-        level, _ = self.schedule.at(max(watch.step * batch - 1, 0))
+        folder.save(held, self.random, monitor.step, **choice.best)
+        return self._finish(folder, shipped, monitor.step)
+
+    def _finish(self, folder: RunFolder, shipped: nn.Module, step: int) -> Path:
+        """The last picture, and the weights that the run ends with: of the paper's loss those of the epoch chosen."""
+        level, _ = self.schedule.at(max(step * self.config.batch - 1, 0))
         if level is None or level == self.schedule.levels:
-            folder.keep(watch.step, last=True, generator=shipped)
-        folder.picture(shipped, watch.step, level, place)
-        chosen_file = folder.path / "checkpoints" / "chosen.safetensors"
-        if config.loss == "bce" and chosen_file.exists():
-            shipped = build_generator(config, self.shape)
-            shipped.load_state_dict(load_file(chosen_file))
+            folder.keep(step, last=True, generator=shipped)
+        folder.picture(shipped, step, level, self.processes.device)
+        chosen = folder.path / "checkpoints" / "chosen.safetensors"
+        if self.config.loss == "bce" and chosen.exists():
+            shipped = build_generator(self.config, self.shape)
+            shipped.load_state_dict(load_file(chosen))
         return folder.export(shipped)
 
     def _draw(self) -> torch.Tensor:
         """This process's share of a batch of latents."""
         z = torch.randn(self.config.batch, self.config.latent_dim, generator=self.random)
-        return self.team.share(z).to(self.team.device)
+        return self.processes.share(z).to(self.processes.device)
 
     def _step_discriminator(
         self, real: torch.Tensor, z: torch.Tensor, level: int | None, fade: float, penalty: float
@@ -306,7 +310,7 @@ class _Adversaries:
             total += float(loss.detach())
         if penalty:
             (0.5 * penalty * _gradient_penalty(self.discriminator, real, level, fade)).backward()
-        self.team.average_gradients(self.discriminator.parameters())
+        self.processes.average_gradients(self.discriminator.parameters())
         self.optimise_d.step()
         return total, fakes
 
@@ -333,7 +337,7 @@ class _Adversaries:
             loss.backward()
             total += float(loss.detach())
         self.discriminator.requires_grad_(True)
-        self.team.average_gradients(self.generator.parameters())
+        self.processes.average_gradients(self.generator.parameters())
         self.optimise_g.step()
         return total
 

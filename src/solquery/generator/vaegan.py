@@ -53,8 +53,8 @@ WARMUP_IMAGES = 9_600
 ADAPTING = {"real_weight": 0.5, "discriminator_augment": 0.6, "frozen_discriminator_layers": 2, "learning_rate": 1e-4}
 #: noise on an anchored coordinate, so that the generator stays smooth along it
 ANCHOR_BLUR = 0.1
-#: weight of the squared error of the logarithm of a reconstruction's window
-WINDOW_WEIGHT = 10.0
+#: weight of the squared error of the logarithm of the sides of a reconstruction's footprint
+FOOTPRINT_WEIGHT = 10.0
 
 
 def _parts(config: GeneratorConfig, shape: tuple[int, int], seed: int, device: torch.device) -> dict[str, nn.Module]:
@@ -111,19 +111,19 @@ def train_vaegan(
     The discriminator joins at the finest level, over `fade_images` images. `start` is a model's folder or another run
     (its folder or a checkpoint) of the same networks, whose weights a new run begins with: what faint network and spots
     look like is learned once. A model has no discriminator: a new one learns alone for `discriminator_warmup_images`.
-    `encoder` is the search's, needed where the configuration has a `seeker` (`EmbeddingCritic`).
+    `encoder` is the search's, needed where the configuration has an `embedding_critic` (`EmbeddingCritic`).
     """
-    with process_group(device) as team, RunFolder(run, config, shape, seed, data, team, provenance) as folder:
-        if team.size > 1 and config.batch % (2 * team.size):
-            raise TrainingError(f"half a batch of {config.batch} has no equal shares for {team.size} devices")
+    with process_group(device) as processes, RunFolder(run, config, shape, seed, data, processes, provenance) as folder:
+        if processes.size > 1 and config.batch % (2 * processes.size):
+            raise TrainingError(f"half a batch of {config.batch} has no equal shares for {processes.size} devices")
         if config.frozen_discriminator_layers and (start is None or is_model(start)):
             raise TrainingError(
                 "layers of a discriminator are frozen that has learned: start from a run, whose checkpoint has one "
                 "(--start RUN)"
             )
         if bool(config.embedding_critic) != (encoder is not None):
-            raise TrainingError("an encoder and a weight for it, seeker, go together: give both or neither")
-        trainer = _Autoencoder(config, data, shape, folder, team, seed, encoder, real)
+            raise TrainingError("an encoder and its weight, embedding_critic, go together: give both or neither")
+        trainer = _Autoencoder(config, data, shape, folder, processes, seed, encoder, real)
         return trainer.train(
             start, until_images, minutes=minutes, checkpoint_seconds=checkpoint_seconds, picture_steps=picture_steps,
             progress=progress,
@@ -163,11 +163,12 @@ class _Autoencoder:
     """Generator, inference network and discriminator of a run with their optimisers, and the parts of a step."""
 
     def __init__(
-        self, config: GeneratorConfig, data: Patches, shape: tuple[int, int], folder: RunFolder, team: ProcessGroup,
-        seed: int, encoder: nn.Module | None, real: np.ndarray | None,
+        self, config: GeneratorConfig, data: Patches, shape: tuple[int, int], folder: RunFolder,
+        processes: ProcessGroup, seed: int, encoder: nn.Module | None, real: np.ndarray | None,
     ) -> None:  # fmt: skip
-        self.config, self.data, self.shape, self.folder, self.team, self.seed = config, data, shape, folder, team, seed
-        place = self.place = team.device
+        self.config, self.data, self.shape, self.seed = config, data, shape, seed
+        self.folder, self.processes = folder, processes
+        place = self.place = processes.device
         self.parts = _parts(config, shape, seed, place)
         self.generator, self.inference, self.discriminator = self.parts.values()
         self.average = folder.averaged(self.generator)
@@ -180,13 +181,13 @@ class _Autoencoder:
         self.random = torch.Generator().manual_seed(seed + 1)
         self.held = {**self.parts, "average": self.average}
         self.held |= {"optimise_g": self.optimise_g, "optimise_d": self.optimise_d}
-        self.amounts = self.seeker = None
+        self.statistics = self.embedding_critic = None
         if config.statistics_matching:
-            amounts = StatisticsMatching(data, config.unit_gauss, seed, real=real, weight=config.real_weight)
-            self.amounts = self.held["amounts"] = amounts.to(place)
+            statistics = StatisticsMatching(data, config.unit_gauss, seed, real=real, weight=config.real_weight)
+            self.statistics = self.held["amounts"] = statistics.to(place)  # names of checkpoints stay
         if encoder is not None:
-            self.seeker = self.held["seeker"] = EmbeddingCritic(encoder, data, seed).to(place)
-            self.optimise_s = torch.optim.Adam(self.seeker.critic.parameters(), lr=rate / 2, betas=betas)
+            self.embedding_critic = self.held["seeker"] = EmbeddingCritic(encoder, data, seed).to(place)
+            self.optimise_s = torch.optim.Adam(self.embedding_critic.critic.parameters(), lr=rate / 2, betas=betas)
             self.held["optimise_s"] = self.optimise_s
         self.anchors: torch.Tensor | None = None
         self.free = len(config.anchors)  # coordinates from here on are inferred
@@ -201,42 +202,43 @@ class _Autoencoder:
         step = int(self.folder.resume(self.held, self.random, self.place)["step"])
         if step == 0 and start is not None:
             changed = begin_with(start, {**self.parts, "average": self.average}, self.shape, self.data, self.seed)
-            if self.team.leads:
+            if self.processes.leads:
                 begun = begun_from(start) | ({"of_another_grid": changed} if changed else {})
                 write_then_rename(self.folder.path / "start.json", json.dumps(begun).encode())
         if self.config.anchors:
             self.anchors = torch.as_tensor(anchor_scores(self.data, self.config.anchors, self.config.unit_gauss))
         return step
 
-    def train(self, start: str | Path | None, until_images: int | None, **watched: Any) -> Path:
+    def train(self, start: str | Path | None, until_images: int | None, **monitored: Any) -> Path:
         """All steps of this call; the weights."""
         step, config, folder, batch = self.begin(start), self.config, self.folder, self.config.batch
         steps = self.planned if until_images is None else min(self.planned, math.ceil(until_images / batch))
         decay = 0.5 ** (batch / max(config.ema_halflife_images, 1)) if config.ema_halflife_images else 0.0
-        watch = TrainingMonitor(folder, step, steps, self.rows.per_epoch, Diversity(self.data, self.seed), **watched)
+        diversity = Diversity(self.data, self.seed)
+        monitor = TrainingMonitor(folder, step, steps, self.rows.per_epoch, diversity, **monitored)
         networks, level = {"generator": self.average, "inference": self.inference}, None
-        while watch.goes_on:
-            step = watch.step
+        while monitor.goes_on:
+            step = monitor.step
             stage = self._stage(step)
             level, finest = stage.level, stage.level == self.generator.levels
-            self._cool(step)
+            self._decay(step)
             now = self._draw(step, level)
             values = self._step(now, stage, step)
             if not stage.alone:
                 folder.update(self.average, self.generator, min(decay, (step + 1) / (step + 10)))
-            watch.after(values)
-            if watch.line_due:
-                watch.line(self.average, level, side=now.shown.shape[-2])
+            monitor.after(values)
+            if monitor.line_due:
+                monitor.line(self.average, level, side=now.shown.shape[-2])
             if finest:
-                folder.keep(watch.step, **networks)
-            if watch.save_due:
-                folder.save(self.held, self.random, watch.step)
-            watch.pictures(self.average, level)
-        folder.save(self.held, self.random, watch.step)
+                folder.keep(monitor.step, **networks)
+            if monitor.save_due:
+                folder.save(self.held, self.random, monitor.step)
+            monitor.pictures(self.average, level)
+        folder.save(self.held, self.random, monitor.step)
         if level == self.generator.levels:
-            folder.keep(watch.step, last=True, **networks)
-        folder.picture(self.average, watch.step, None, self.place)
-        if self.team.leads:
+            folder.keep(monitor.step, last=True, **networks)
+        folder.picture(self.average, monitor.step, None, self.place)
+        if self.processes.leads:
             export_weights(self.inference, folder.path / "checkpoints" / "inference.safetensors")
         return folder.export(self.average)
 
@@ -253,28 +255,28 @@ class _Autoencoder:
         adversarial = min(1.0, max(images, config.discriminator_warmup_images) / max(config.fade_images, 1))
         return _Stage(level, adversarial, images < config.discriminator_warmup_images)
 
-    def _cool(self, step: int) -> None:
+    def _decay(self, step: int) -> None:
         """Let the learning rates fall over the last images."""
         planned, batch, config = self.planned, self.config.batch, self.config
         if config.decay_images:
-            cooling = min(1.0, (planned - step) * batch / config.decay_images)
+            share = min(1.0, (planned - step) * batch / config.decay_images)
             for optimiser, rate in ((self.optimise_g, 1.0), (self.optimise_d, 0.5)):
-                optimiser.param_groups[0]["lr"] = rate * config.learning_rate * max(0.1, cooling)
+                optimiser.param_groups[0]["lr"] = rate * config.learning_rate * max(0.1, share)
 
     def _draw(self, step: int, level: int) -> _Batch:
         """This process's share of the batch of a step."""
-        config, team, place = self.config, self.team, self.place
-        rows = team.share(self.rows(step))
+        config, processes, place = self.config, self.processes, self.place
+        rows = processes.share(self.rows(step))
         full = torch.as_tensor(np.asarray(self.data[rows], np.float32))[:, None].to(place)
         coarser = 2 ** (self.generator.levels - level)
         noise, prior = (
-            team.share(torch.randn(count, config.latent_dim, generator=self.random)).to(place)
+            processes.share(torch.randn(count, config.latent_dim, generator=self.random)).to(place)
             for count in (config.batch, config.batch // 2)
         )
         views = None
         if config.discriminator_augment:
             size = image_shape(self.shape, level)
-            views = team.share(draw_views(config.batch, size, config.discriminator_augment, self.random))
+            views = processes.share(draw_views(config.batch, size, config.discriminator_augment, self.random))
         return _Batch(rows, full, F.avg_pool2d(full, coarser) if coarser > 1 else full, noise, prior, views)
 
     def _step(self, now: _Batch, stage: _Stage, step: int) -> dict[str, float]:
@@ -284,23 +286,24 @@ class _Autoencoder:
             loss, made = self._reconstruct(now, stage, values)
         if made.judged is not None:
             loss = loss + stage.adversarial * self._judge(now, made, stage, step, values)
-        if self.seeker is not None and stage.adversarial:
+        critic = self.embedding_critic
+        if critic is not None and stage.adversarial:
             with torch.no_grad():
-                wanted = self.seeker(now.shown)
-            found = self.seeker(made.all)
-            values["seeker"] = self.seeker.learn(wanted, found, self.optimise_s, self.team)
-            unlike, astray = self.seeker.missed(wanted, found, len(made.rebuilt))
+                wanted = critic(now.shown)
+            found = critic(made.all)
+            values["seeker"] = critic.learn(wanted, found, self.optimise_s, self.processes)
+            unlike, astray = critic.missed(wanted, found, len(made.rebuilt))
             loss = loss + self.config.embedding_critic * stage.adversarial * (unlike + astray)
             values |= {"unlike": float(unlike.detach()), "astray": float(astray.detach())}
-        if self.amounts is not None and stage.adversarial:
+        if self.statistics is not None and stage.adversarial:
             shown = now.shown[: len(made.rebuilt)]
-            missed = self.amounts.match(made.rebuilt, shown) + self.amounts.belong(made.drawn, self.team)
+            missed = self.statistics.match(made.rebuilt, shown) + self.statistics.belong(made.drawn, self.processes)
             loss = loss + self.config.statistics_matching * missed
             values["amounts"] = float(missed.detach())
         if not stage.alone:
             self.optimise_g.zero_grad(set_to_none=True)
             loss.backward()
-            self.team.average_gradients(self.both)
+            self.processes.average_gradients(self.both)
             nn.utils.clip_grad_norm_(self.both, 5.0)
             self.optimise_g.step()
         _learn(self.learned, True)
@@ -329,7 +332,7 @@ class _Autoencoder:
                 loss = loss + adversarial * (read[:, :free] - prior[:, :free]).square().mean()
         if self.window is not None:
             told = footprint_error(self.window.sizes(z[:kept]), seen_sizes(now.full[:kept, 0]), self.shape)
-            loss = loss + WINDOW_WEIGHT * told
+            loss = loss + FOOTPRINT_WEIGHT * told
             values["window"] = float(told.detach())
         judged = compress(made) if adversarial else None
         if judged is not None and now.views is not None:
@@ -353,7 +356,7 @@ class _Autoencoder:
             total = total + 0.5 * self.config.r1 * R1_EVERY * slope.square().sum((1, 2, 3)).mean()
         self.optimise_d.zero_grad(set_to_none=True)
         total.backward()
-        self.team.average_gradients(self.learned)
+        self.processes.average_gradients(self.learned)
         self.optimise_d.step()
         _learn(self.learned, False)
         with self.autocast, torch.set_grad_enabled(not stage.alone):
@@ -362,7 +365,7 @@ class _Autoencoder:
                 on_real = discriminator.judge(real_features)
             features = discriminator.features(judged)
             loss_g = pairwise(discriminator.judge(features), on_real)
-        texture = unlikeness(features[:kept], real_features[:kept], self.cells, self.team)
+        texture = unlikeness(features[:kept], real_features[:kept], self.cells, self.processes)
         values |= {"loss_d": float(loss_d.detach()), "loss_g": float(loss_g.detach())}
         values["texture"] = float(texture.detach())
         return loss_g + texture

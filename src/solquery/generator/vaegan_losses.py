@@ -84,10 +84,10 @@ def reconstruction(made: torch.Tensor, real: torch.Tensor, cells: tuple[int, int
     return total
 
 
-def unlikeness(made: torch.Tensor, real: torch.Tensor, cells: tuple[int, int], team: ProcessGroup) -> torch.Tensor:
+def unlikeness(made: torch.Tensor, real: torch.Tensor, cells: tuple[int, int], processes: ProcessGroup) -> torch.Tensor:
     """Squared difference of features averaged over the cells of the coarsest map, in units of the real ones' square."""
     a, b = (F.adaptive_avg_pool2d(x.float(), cells) for x in (made, real))
-    return (a - b).square().mean() / team.mean(b.square().mean()).clamp_min(1e-8)
+    return (a - b).square().mean() / processes.mean(b.square().mean()).clamp_min(1e-8)
 
 
 def divergence(mean: torch.Tensor, log_variance: torch.Tensor) -> torch.Tensor:

@@ -10,7 +10,7 @@ import os
 import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from ..aliases import Header
 from ..archive import records
@@ -21,7 +21,7 @@ from .frames import read_frame
 from .selection import Record
 
 if TYPE_CHECKING:
-    from distributed import Client
+    from distributed import Client, Future
 
 __all__ = ["Alone", "Crew", "Outcome", "Reader", "read_rows"]
 
@@ -98,7 +98,7 @@ class Crew:
         self._client, self._names = client, list(parameters())
         self._group: list[tuple[Record, bytes]] = []
         self._bytes = 0
-        self._pending: list[Any] = []
+        self._pending: list[Future[Sequence[Outcome]]] = []
 
     def add(self, record: Record, path: Path) -> Sequence[Outcome]:
         size = os.path.getsize(path)

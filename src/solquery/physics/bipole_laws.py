@@ -117,8 +117,9 @@ class Laws(NamedTuple):
 
 #: a verdict takes so many standard errors
 SIGNIFICANT = 2.0
-#: nearer to the limb the disambiguation decides, patch by patch, which sign the radial field has
-LEAST_MU = 0.4
+#: nearer to the limb the disambiguation decides, patch by patch, which sign the radial field has; every other number
+#: of such a frame has the caveat ``limb`` too
+LEAST_MU = 0.5
 #: with more of the patch missing its centroids are not the region's
 MOST_MISSING = 0.1
 #: share of the region's own flux that the weaker polarity must have
@@ -133,7 +134,7 @@ def laws(patch: Patch, tilt: ErrorEstimate | None = None) -> Laws:
     """Joy's and Hale's law for a patch, from its own latitude, time, tilt and leading polarity.
 
     Undetermined where the region has no two polarities (the weaker one has under 15 % of the region's own flux, or none
-    beyond 300 G), lies at μ < 0.4, misses more than a tenth of its pixels, has no scale, latitude or cycle, and where
+    beyond 300 G), lies at μ < 0.5, misses more than a tenth of its pixels, has no scale, latitude or cycle, and where
     the angle that decides is smaller than two standard errors: for Joy's law the tilt, for Hale's that between the axis
     and the meridian. The error is that of the noise together with the spread of the tilt over the choice of pixels
     (beyond 150, 300 and 500 G, and those of FLUX).

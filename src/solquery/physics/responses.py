@@ -8,13 +8,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.ndimage import uniform_filter
-from scipy.special import erf
 
 from .observed import Window, measure_within
 from .quiet import HOLDS, NEAR_PX, NoiseModel, draw_hidden, draw_noise
 from .registry import get_parameter
 
-__all__ = ["Response", "angle_apart", "denoised", "moments", "responses"]
+__all__ = ["Response", "angle_apart", "denoised", "moments", "noise_in_field", "responses"]
 
 #: draws of the field that hides under it
 _HIDDEN_SAMPLES = 4
@@ -22,13 +21,15 @@ _HIDDEN_SAMPLES = 4
 _AROUND_SAMPLES = 4
 #: elsewhere the mean of a window of this side shows field beyond so many times its own variance
 _WIDE_PX, _EXCEEDS = 15, 2.5
-#: noise of Q and U adds to a transverse field t, in units F of its level where there is no field, so much on average,
-#: in units of its spread there: from normal noise of Q and U with standard deviations of 0.92 F squared
-_ADDS_AT = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0, 1.2, 1.5)
-_ADDS = (0.87, 0.74, 0.62, 0.51, 0.41, 0.32, 0.25, 0.13, 0.05, 0.02, 0.0)
-#: F in G (Hoeksema et al. 2014), the share of its spread that the map keeps, and how strong, in G, the transverse field
-#: has to be for its direction to be chosen rightly in two of three pixels
-_FLOOR_GAUSS, _KEPT, _CHOSEN_GAUSS = 100.0, 0.72, 38.0
+#: a transverse field t, in units of F, with normal noise of Q and U of standard deviation 0.92 F squared, whose
+#: direction is chosen rightly with the probability that a normal variate of 38 G is below t: by how much its mean
+#: exceeds t, and its spread, both in units of its spread where there is no field
+_FIELDS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0, 1.2, 1.5, 2.0, 3.0, 4.0, 6.0, 12.0)
+_ADDS = (0.0, 0.049, 0.092, 0.123, 0.139, 0.141, 0.13, 0.087, 0.042, 0.014, 0.001, 0.0, 0.0, 0.0, 0.0, 0.0)
+_SPREADS = (1.0, 0.988, 0.953, 0.901, 0.839, 0.773, 0.71, 0.61, 0.544, 0.491, 0.411, 0.306, 0.202, 0.152, 0.101, 0.05)
+#: F in G (Hoeksema et al. 2014: about 100), the share of its spread that the map keeps, and the noise of the
+#: line-of-sight field, G: with them, noise against field is as in simulated frames beside their twins without noise
+_FLOOR_GAUSS, _KEPT, _SIGHT_GAUSS = 126.0, 0.65, 7.5
 
 
 def moments(values: np.ndarray, unit: str) -> tuple[np.ndarray, np.ndarray]:
@@ -115,6 +116,7 @@ def responses(
     if model.hidden > 0:
         weak = draw_hidden(model, values.shape, _HIDDEN_SAMPLES, scale_mm, seed + 1)
     clean, holds = _denoised(values, model)
+    noise *= noise_in_field(clean, model)
     along = clean + np.where(holds, _along(clean, model), np.float32(0.0))
     known = measure_within(np.stack([values, along]), scale_mm, wanted, window)
     first = _draws(clean, holds, noise, weak, scale_mm, wanted, window)
@@ -175,6 +177,37 @@ def angle_apart(angle: float, other: float) -> float:
     return (angle - other + 180.0) % 360.0 - 180.0
 
 
+def _transverse(clean: np.ndarray, model: NoiseModel) -> tuple[np.ndarray, np.ndarray]:
+    """Transverse field (H, W) of a radial field in units of its noise floor, and the sine of the heliocentric angle.
+
+    The level tells the sine: it is that of the floor times the sine.
+    """
+    sine = np.minimum(np.asarray(model.level, dtype=np.float32) / np.float32(_KEPT * _FLOOR_GAUSS), np.float32(1.0))
+    return np.abs(np.nan_to_num(clean)) * sine / np.float32(_FLOOR_GAUSS), sine
+
+
+def noise_in_field(clean: np.ndarray, model: NoiseModel) -> np.ndarray:
+    """Standard deviation of the noise of a radial field as a share of that in quiet pixels, (H, W) float32.
+
+    The transverse field is a root of Q and U: where it is stronger than its noise floor of some 100 G, their noise
+    changes it less. The line-of-sight field has the same noise everywhere.
+
+    Parameters
+    ----------
+    clean
+        (H, W) G, without noise (`denoised`).
+    model
+        Noise of the quiet pixels; that of a line-of-sight field, or as stated by somebody, is the same everywhere.
+    """
+    if not model.transverse:
+        return np.ones(clean.shape, dtype=np.float32)
+    transverse, sine = _transverse(clean, model)
+    part = np.square(np.interp(transverse, _FIELDS, _SPREADS))
+    sight = np.square(_SIGHT_GAUSS / np.asarray(model.level, dtype=np.float32)) * (1.0 - np.square(sine))
+    sight = np.clip(sight, 0.0, 1.0)
+    return np.asarray(np.sqrt(sight + (1.0 - sight) * part), dtype=np.float32)
+
+
 def _along(clean: np.ndarray, model: NoiseModel) -> np.ndarray:
     """What noise of the transverse field adds to a radial field (H, W) on average, with its sign, G.
 
@@ -184,8 +217,5 @@ def _along(clean: np.ndarray, model: NoiseModel) -> np.ndarray:
     """
     if not model.transverse:
         return np.zeros_like(clean)
-    level = np.asarray(model.level, dtype=np.float32)
-    # the sine of the heliocentric angle times the field
-    transverse = np.abs(np.nan_to_num(clean)) * level / (_KEPT * _FLOOR_GAUSS)
-    adds = np.interp(transverse / _FLOOR_GAUSS, _ADDS_AT, _ADDS) * erf(transverse / (_CHOSEN_GAUSS * np.sqrt(2.0)))
-    return np.asarray(np.copysign(level * adds, clean), dtype=np.float32)
+    adds = np.interp(_transverse(clean, model)[0], _FIELDS, _ADDS)
+    return np.asarray(np.copysign(np.asarray(model.level, dtype=np.float32) * adds, clean), dtype=np.float32)

@@ -76,7 +76,7 @@ class ApproximateIndex:
     Parameters
     ----------
     folder
-        Of the index; see `ann_files`.
+        Of the index; see `approximate_files`.
     archive
         That it belongs to.
 

@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -31,6 +31,8 @@ from .index import SearchError
 from .provenance import embed_with, made_with
 
 if TYPE_CHECKING:
+    import faiss as faiss_types
+
     from ..archive.store import Archive
     from ..protocols import Model
 
@@ -209,7 +211,9 @@ def _rows(folder: Path, start: int, stop: int) -> np.ndarray:
     return np.array(np.load(folder / "vectors.npy", mmap_mode="r")[start:stop])
 
 
-def _learned(faiss: ModuleType, folder: Path, shape: tuple[int, int], lists: int, seed: int, tell: Progress) -> Any:
+def _learned(
+    faiss: ModuleType, folder: Path, shape: tuple[int, int], lists: int, seed: int, tell: Progress
+) -> faiss_types.Index:
     """An empty index with its lists and codes, learned from some rows of the (N, D) vectors."""
     tell("learning lists of neighbours", 0.2)
     n, length = shape

@@ -1,7 +1,7 @@
 """The k smallest Euclidean distances, for many queries at once, exactly as a loop over differences gives them.
 
-A matrix product says which few vectors can be among the nearest (`bounds`), allowing for its largest possible rounding
-error. Their distances are taken from differences in double precision, and ranked by them.
+A matrix product says which few vectors can be among the nearest (`lower_bounds`), allowing for its largest possible
+rounding error. Their distances are taken from differences in double precision, and ranked by them.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def smallest(
     halves
         (N,) from `half_squares`; infinite where a vector is no candidate. None: computed here.
     bounds
-        Of these vectors, made before (`bounds.Turned`); None: whole vectors are multiplied.
+        Of these vectors, made before (`PrincipalAxisBounds`); None: whole vectors are multiplied.
 
     Returns
     -------

@@ -28,7 +28,7 @@ from .patch_list import Match, PatchList
 
 if TYPE_CHECKING:
     from ..archive.store import Archive
-    from .query import Asked
+    from .query import Query
     from .session import SearchSession
 
 __all__ = ["Difference", "Explanation", "explained", "links"]
@@ -79,7 +79,7 @@ class Explanation:
         Share in percent of the patches searched that are farther from the query; None in archives too large.
     differences
         Parameter name to `Difference`.
-    likeness
+    visual_similarity
         Largest correlation of the two pictures, averaged over squares of four pixels (`Aligner`).
     alignment
         What the query undergoes to reach it: ``flip``, ``rotation_deg``, ``zoom``, ``shift_px`` (y, x).
@@ -91,7 +91,7 @@ class Explanation:
 
     rank_percentile: float | None
     differences: dict[str, Difference] = field(repr=False)
-    likeness: float
+    visual_similarity: float
     alignment: Document
     span: Document | None
     links: dict[str, str]
@@ -107,7 +107,7 @@ class _Side:
     native: bool
 
 
-def _side(name: str, asked: Asked, scale: NativeScale | None, observed: Entries | None) -> _Side:
+def _side(name: str, asked: Query, scale: NativeScale | None, observed: Entries | None) -> _Side:
     """A parameter of the query at native scale, where it is known there."""
     grid, noise = asked.values.get(name, np.nan), asked.noise.get(name, np.nan)
     seen = None if observed is None else observed.get(name)
@@ -194,7 +194,7 @@ def _spans(
 
 def explained(
     session: SearchSession,
-    asked: Asked,
+    asked: Query,
     matches: Sequence[Match],
     by: str,
     where: str | None,

@@ -22,7 +22,7 @@ from ..archive.places import whole
 from ..archive.rows import table_with_places
 from ..encoder.embedding import embed
 from ..physics import measure
-from .index import EmbeddingIndex, SearchError
+from .index import EmbeddingIndex, SearchError, appearance_scale
 
 if TYPE_CHECKING:
     from ..archive.store import Archive
@@ -37,9 +37,9 @@ __all__ = [
 COMPARED = ("tuf", "r", "psep", "tpf", "tnf", "sigma", "alpha", "grad")
 #: name of the embedding's weight
 EMBEDDING = "embedding"
-#: where none are given: the look counts as much as two parameters, and R, which varies most between patches that look
-#: alike, for one and a half. Which polarity leads is one of them: the eight say nothing of it, and where they weigh
-#: the look is outvoted (`solquery study retrieval`; docs/searching.md)
+#: where none are given: the embedding counts as much as two parameters, and R, which varies most between patches that
+#: look alike, for one and a half. Which polarity leads is one of them: the eight say nothing of it, and where they
+#: weigh the embedding is outvoted (`solquery study retrieval`; docs/searching.md)
 WEIGHTS = {EMBEDDING: 2.0, **dict.fromkeys(COMPARED, 1.0), "r": 1.5, "polarity": 1.0}
 #: difference, in scores, between a value and none
 _ABSENT = 2.0
@@ -92,23 +92,28 @@ class ScoredParameters:
     def __init__(self, archive: Entries) -> None:
         self._scores = {name: NormalScores(values) for name, values in archive.items()}
         self._archive = {name: scores(archive[name]) for name, scores in self._scores.items()}
+        self._absent = {name: np.isnan(values) for name, values in self._archive.items()}
 
     def distances(self, queries: Entries, weights: Mapping[str, float], rows: np.ndarray | None = None) -> np.ndarray:
         """(Q, n) to all patches or to some rows of them, as `parameter_distances` gives them."""
         total: np.ndarray | None = None
         sum_weights: np.ndarray | None = None
         for name, weight in weights.items():
-            a, b = np.atleast_1d(self._scores[name](queries[name])), self._archive[name]
-            b = b if rows is None else b[rows]
-            gap = a[:, None] - b[None, :]
-            gap = np.where(np.isnan(b)[None, :], _ABSENT, gap)
+            a, b, absent = np.atleast_1d(self._scores[name](queries[name])), self._archive[name], self._absent[name]
+            if rows is not None:
+                b, absent = b[rows], absent[rows]
+            part = a[:, None] - b[None, :]
+            part[:, absent] = _ABSENT
+            part *= part
+            part *= weight
             asked = (~np.isnan(a))[:, None] * weight
-            part = np.where(asked > 0, asked * np.nan_to_num(gap) ** 2, 0.0)
-            total = part if total is None else total + part
+            part[np.isnan(a)] = 0.0
+            total = part if total is None else np.add(total, part, out=total)
             sum_weights = asked if sum_weights is None else sum_weights + asked
         if total is None or sum_weights is None:
             raise ValueError("no parameter to compare by")
-        return np.sqrt(total / np.maximum(sum_weights, 1e-12))
+        total /= np.maximum(sum_weights, 1e-12)
+        return np.sqrt(total, out=total)
 
 
 def parameter_distances(queries: Entries, archive: Entries, weights: Mapping[str, float] | None = None) -> np.ndarray:
@@ -130,22 +135,22 @@ def parameter_distances(queries: Entries, archive: Entries, weights: Mapping[str
     return ScoredParameters({name: archive[name] for name in weights}).distances(queries, weights)
 
 
-def combine(look: np.ndarray, physics: np.ndarray, vectors: np.ndarray, share: float) -> np.ndarray:
+def combine(appearance: np.ndarray, physics: np.ndarray, vectors: np.ndarray | float, share: float) -> np.ndarray:
     """Distance that mixes two.
 
     Parameters
     ----------
-    look
+    appearance
         (Q, N) Euclidean distances of embeddings.
     physics
         (Q, N) from `parameter_distances`.
     vectors
-        (N, D) embeddings of the archive, which give the look its scale.
+        (N, D) embeddings of the archive, which give the appearance its scale; or that scale, of `appearance_scale`.
     share
-        Of the look, between 0 and 1.
+        Of the appearance, between 0 and 1.
     """
-    scale = max(float(np.sqrt(np.asarray(vectors, np.float64).var(0).sum())), 1e-12)
-    return np.sqrt(share * (look / scale) ** 2 + (1.0 - share) * physics**2)
+    scale = vectors if isinstance(vectors, float) else appearance_scale(vectors)
+    return np.sqrt(share * (appearance / scale) ** 2 + (1.0 - share) * physics**2)
 
 
 def parse_weights(texts: Sequence[str], known: Collection[str]) -> dict[str, float] | None:
@@ -209,9 +214,9 @@ def mixed_distances(
     weights: Mapping[str, float],
     *,
     vector: np.ndarray | None = None,
-    archive_vectors: np.ndarray | None = None,
+    archive_vectors: np.ndarray | float | None = None,
 ) -> np.ndarray:
-    """Distances (1, N) of a query (H, W), in preset units, from the patches of an index, by look and physics.
+    """Distances (1, N) of a query (H, W), in preset units, from the patches of an index, by embedding and physics.
 
     Parameters
     ----------
@@ -222,14 +227,14 @@ def mixed_distances(
     vector
         (1, D) embedding of the query, where it is known.
     archive_vectors
-        (N, D) embeddings of the whole archive, where the index is a part of it: they give the look its scale. None:
-        those of the index.
+        (N, D) embeddings of the whole archive, where the index is a part of it: they give the appearance its scale; or
+        that scale. None: those of the index.
     """
     physical = {name: weight for name, weight in weights.items() if name != EMBEDDING and weight > 0}
-    look = index.distances(embed(model.encoder, x) if vector is None else vector)
-    physics = np.zeros_like(look)
+    appearance = index.distances(embed(model.encoder, x) if vector is None else vector)
+    physics = np.zeros_like(appearance)
     if physical:
         asked = measure(model.preset.to_gauss(torch.from_numpy(x)[None]), model.preset.scale_mm, list(physical))
         physics = scored.distances({name: values.numpy() for name, values in asked.items()}, physical, rows)
-    scale_of = index.vectors if archive_vectors is None else archive_vectors
-    return combine(look, physics, scale_of, weights.get(EMBEDDING, 0.0) / sum(weights.values()))
+    scale_of = index.appearance_scale if archive_vectors is None else archive_vectors
+    return combine(appearance, physics, scale_of, weights.get(EMBEDDING, 0.0) / sum(weights.values()))

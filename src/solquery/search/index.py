@@ -15,23 +15,39 @@ import pyarrow as pa
 from numpy.typing import ArrayLike
 
 from .exact import all_squares, half_squares, one_per_region, smallest
-from .lower_bounds import PrincipalAxisBounds
+from .lower_bounds import PrincipalAxisBounds, squares_to
 from .patch_list import Match, PatchList, SearchError, nearest, region_names, texts
 
 if TYPE_CHECKING:
     from ..protocols import Model
 
 __all__ = [
-    "EmbeddingIndex", "Match", "SearchError", "checked_query", "checked_vectors", "nearest", "nearest_of_all",
-    "other_length", "region_names", "texts",
+    "EmbeddingIndex",
+    "Match",
+    "SearchError",
+    "appearance_scale",
+    "checked_query",
+    "checked_vectors",
+    "nearest",
+    "nearest_of_all",
+    "other_length",
+    "region_names",
+    "texts",
 ]  # fmt: skip
 
 #: nearest patches among which the regions are sought before all distances are taken
 _DEEPEST = 512
+#: queries up to which differences are quicker than a product of matrices, which wants the vectors in double precision
+_ONE_BY_ONE = 4
 #: vectors in double precision at a time
 _AT_A_TIME = 65_536
 #: queries from which the principal axes of the embeddings are worth being found
-_WORTH_TURNING = 256
+_WORTH_AXES = 256
+
+
+def appearance_scale(vectors: np.ndarray) -> float:
+    """Root of half the mean square distance between two of some embeddings (N, D)."""
+    return max(float(np.sqrt(np.asarray(vectors, np.float64).var(0).sum())), 1e-12)
 
 
 class EmbeddingIndex(PatchList):
@@ -73,6 +89,10 @@ class EmbeddingIndex(PatchList):
         if queries.shape[1] != self.vectors.shape[1]:
             raise SearchError(other_length(queries.shape[1], self.vectors.shape[1]))
         out = np.empty((len(queries), len(self)))
+        if len(queries) <= _ONE_BY_ONE and self.vectors.flags.c_contiguous:
+            for query, apart in zip(queries, out, strict=True):
+                squares_to(query, self.vectors, apart)
+            return np.sqrt(out, out=out)
         own = (queries**2).sum(1)[:, None]
         # in double precision the vectors of a large archive are gigabytes
         for start in range(0, len(self), _AT_A_TIME):
@@ -82,18 +102,23 @@ class EmbeddingIndex(PatchList):
         return out
 
     @cached_property
+    def appearance_scale(self) -> float:
+        """What distances of embeddings are divided by, to be mixed with others (`combine`)."""
+        return appearance_scale(self.vectors)
+
+    @cached_property
     def _halves(self) -> np.ndarray:
         return half_squares(self.vectors)
 
     @cached_property
-    def _turned(self) -> PrincipalAxisBounds:
+    def _principal_axes(self) -> PrincipalAxisBounds:
         return PrincipalAxisBounds(self.vectors, self._halves)
 
     def _bounds(self, queries: int) -> PrincipalAxisBounds | None:
         """What makes many searches quick; None while few were asked for, or where no axis says more than another."""
         self._asked += queries
-        worth = self._asked >= _WORTH_TURNING and self._turned.kept < self.vectors.shape[1]
-        return self._turned if worth else None
+        worth = self._asked >= _WORTH_AXES and self._principal_axes.kept < self.vectors.shape[1]
+        return self._principal_axes if worth else None
 
     def nearest(
         self,

@@ -2,7 +2,7 @@
 
 A distance in product form, |q|² + |v|² - 2 q·v, is one matrix product, and too inexact to rank near-duplicates by; but
 it says which few vectors can be among the nearest at all, and those are measured from differences. The product need not
-even be of whole vectors. Turned to the principal axes of the archive, the first few numbers hold most of what is
+even be of whole vectors. Along the principal axes of the archive, the first few numbers hold most of what is
 different in embeddings, and of all the others only the length is kept as one number more. That a distance cannot be
 less than these numbers say is the triangle inequality: |a'' - b''| ≥ | |a''| - |b''| |, where '' is what is left out.
 """
@@ -84,7 +84,7 @@ class LeadingColumnBounds:
 class PrincipalAxisBounds:
     """Scores of the first numbers along the principal axes and of the length of the rest; made once, for many queries.
 
-    The rows stand as in a deck that was dealt out: any stretch of them is a sample of all, and the first says well
+    Rows are taken at even steps through the vectors: any stretch of them is a sample of all, and the first says well
     how near the nearest are.
 
     Parameters
@@ -113,11 +113,11 @@ class PrincipalAxisBounds:
         self.longest = 0.0
         for start in range(0, len(self.rows), 16384):
             piece = slice(start, start + 16384)
-            turned, square = self._turned(vectors[self.rows[piece]].astype(np.float64))
-            self._packed[piece, :-1], self._packed[piece, -1] = turned, -0.5 * square
+            rotated, square = self._along_axes(vectors[self.rows[piece]].astype(np.float64))
+            self._packed[piece, :-1], self._packed[piece, -1] = rotated, -0.5 * square
             self.longest = max(self.longest, float(np.sqrt(square.max(initial=0.0))))
 
-    def _turned(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _along_axes(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """First numbers of x (N, D) and the length of the rest (N, kept + 1), and squared lengths (N,)."""
         x = x - self._mean
         first, square = x @ self._axes[:, : self.kept], np.einsum("nd,nd->n", x, x)
@@ -125,17 +125,17 @@ class PrincipalAxisBounds:
         return np.concatenate([first, rest[:, None]], 1), square
 
     def asked(self, queries: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        turned, square = self._turned(queries)
-        return np.concatenate([turned, np.ones((len(turned), 1))], 1).astype(np.float32), square
+        rotated, square = self._along_axes(queries)
+        return np.concatenate([rotated, np.ones((len(rotated), 1))], 1).astype(np.float32), square
 
     def scores(self, asked: np.ndarray, start: int, stop: int, out: np.ndarray) -> None:
         np.matmul(asked, self._packed[start:stop].T, out=out)
 
 
-def best_axes(turned: np.ndarray, rows: int) -> int:
+def best_axes(rotated: np.ndarray, rows: int) -> int:
     """How many principal axes make a search among `rows` quickest, from a sample (S, D) along all of them."""
-    dims = turned.shape[1]
-    sample = turned[:: max(len(turned) // _SAMPLE, 1)]
+    dims = rotated.shape[1]
+    sample = rotated[:: max(len(rotated) // _SAMPLE, 1)]
     tried = sample[:: max(len(sample) // _TRIED, 1)]
     true = _gaps(tried, sample)
     # a neighbour that is farther than what a search among all rows asks for: queries are of no region of the archive

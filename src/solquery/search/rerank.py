@@ -1,8 +1,8 @@
-"""Looking again at the first answers of a search: is one of them the query itself, moved.
+"""Reranking the first answers of a search: is one of them the query itself, moved.
 
 An embedding forgets on purpose where in the frame a region lies, how large and how tilted it is, and a little of the
 rest with it: frames of one region, hours apart, come as near as a copy of the query itself. The first answers can
-be compared as the eye would: lay the query over each by shift, zoom, rotation and vertical flip (`Aligner`), and see
+be compared pixel by pixel: lay the query over each by shift, zoom, rotation and vertical flip (`Aligner`), and see
 how much agrees. What agrees nearly everywhere comes first; of all others the embedding knows better.
 """
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ALIKE", "RERANK_DEPTH", "best_correlation", "reranked", "staged_correlations"]
 
-#: first answers that are looked at again where nothing else is said
+#: first answers that are reranked where nothing else is said
 RERANK_DEPTH = 20
 #: correlation from which one patch is the other one, moved, or the same region hours apart: of 100 copies among 10,000
 #: patches none was below 0.89, of 1,086 first answers of other regions one in a hundred above 0.85
@@ -114,7 +114,7 @@ def reranked(
     k, group
         As in `solquery.search.search`.
     first
-        How many patches, whatever their regions, are looked at again.
+        How many patches, whatever their regions, are compared again.
     aligner
         Of the query, where there is one.
     pictures
@@ -123,8 +123,8 @@ def reranked(
     Returns
     -------
     list of Match
-        Those that were looked at on all pixels have `best_correlation`, the correlation; where it is at least `ALIKE`
-        they come first, by it; all others in the order they had. Distances are those of the search.
+        Those that were compared on all pixels have their `correlation` (`best_correlation`); where it is at least
+        `ALIKE` they come first, by it; all others in the order they had. Distances are those of the search.
     """
     near = find(first, "none")
     answers = find(k, group)

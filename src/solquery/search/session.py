@@ -27,8 +27,9 @@ from .index import EmbeddingIndex, Match, checked_query, checked_vectors
 from .loading import Embedded, row_columns, rows_of
 from .matches import Matches
 from .patch_list import PatchList
-from .query import Asked
+from .query import Query
 from .rerank import RERANK_DEPTH, reranked
+from .structure import STRUCTURE, StructureIndex
 
 if TYPE_CHECKING:
     from ..archive.store import Archive
@@ -37,8 +38,9 @@ if TYPE_CHECKING:
 
 __all__ = ["BY", "SearchSession", "compared", "shares"]
 
-#: what a search can compare: embeddings; embedding and parameters; parameters; the paper's distances of (TUF, R, PSEP)
-BY = ("embedding", "hybrid", "physics", "euclidean", "mahalanobis")
+#: what a search can compare: embeddings; embedding and parameters; parameters; coarse structure; the paper's distances
+#: of (TUF, R, PSEP)
+BY = ("embedding", "hybrid", "physics", STRUCTURE, "euclidean", "mahalanobis")
 #: what the first of them was called before
 _SSL = "ssl"
 #: queries and conditions that are remembered
@@ -66,7 +68,7 @@ class SearchSession:
     def __init__(self, archive: Archive, model: Model) -> None:
         self.archive, self.model = archive, model
         self._lock = threading.RLock()
-        self._queries: OrderedDict[bytes, Asked] = OrderedDict()
+        self._queries: OrderedDict[bytes, Query] = OrderedDict()
         self._version: int | None = None
         self._forget()
 
@@ -74,7 +76,10 @@ class SearchSession:
         self._embedded: Embedded | None = None
         self._among: dict[str, Embedded] = {}
         self._indexes: OrderedDict[str | None, EmbeddingIndex] = OrderedDict()
+        self._structures: dict[str | None, StructureIndex] = {}
         self._scored: dict[tuple[str, ...], tuple[pa.Array, ScoredParameters]] = {}
+        #: of the patches that were asked about last, their rows among the scores
+        self._places: dict[tuple[str, ...], tuple[PatchList, np.ndarray]] = {}
         self._scores: dict[str, NormalScores] = {}
         self._quick: list[ApproximateIndex | None] = []
         self._columns: list[str] = []
@@ -131,6 +136,15 @@ class SearchSession:
         # what cannot be found is told as where it is read
         return every.among(rows) if len(rows) == len(ids) and len(rows) else self._read(where)
 
+    def _structure(self, where: str | None) -> StructureIndex:
+        """Signatures of the patches that meet a condition; the whole archive's and those of one condition are kept."""
+        with self._lock:
+            if where not in self._structures:
+                for name in [name for name in self._structures if name is not None]:
+                    del self._structures[name]
+                self._structures[where] = StructureIndex.read(self.archive, self.model, where)
+            return self._structures[where]
+
     def _approximate(self) -> ApproximateIndex | None:
         """The approximate index, where the archive has one of its version."""
         from .approximate import open_index
@@ -140,14 +154,14 @@ class SearchSession:
                 self._quick.append(open_index(self.archive, self.model))
             return self._quick[0]
 
-    def query(self, what: object) -> Asked:
+    def query(self, what: object) -> Query:
         """A query, of whatever `search` takes, checked; SearchError where it is not one of this model."""
         given = grid_input(what, self.model, self.archive)
         x = checked_query(given.x, self.model)
         key = x.tobytes()
         with self._lock:
             if key not in self._queries:
-                self._queries[key] = Asked(x, self.model, given.drawn)
+                self._queries[key] = Query(x, self.model, given.drawn, given.patch)
                 while len(self._queries) > _QUERIES:
                     self._queries.popitem(last=False)
             self._queries.move_to_end(key)
@@ -204,11 +218,11 @@ class SearchSession:
         return found
 
     def rerank_depth(self, query: object, by: str = "embedding") -> int:
-        """How many patches `search` looks at again where nothing is said."""
+        """How many patches `search` compares again, pixel by pixel, where nothing is said."""
         return RERANK_DEPTH if compared(by) == EMBEDDING and not self.query(query).drawn else 0
 
     def _nearest(
-        self, asked: Asked, k: int, where: str | None, group: str, exclude: str | Collection[str] | None, by: str,
+        self, asked: Query, k: int, where: str | None, group: str, exclude: str | Collection[str] | None, by: str,
         weights: Mapping[str, float] | None,
     ) -> list[Match]:  # fmt: skip
         if by == EMBEDDING:
@@ -220,7 +234,7 @@ class SearchSession:
         patches, distances = self.distances(asked, where, by, weights)
         return patches.ranked(distances, k, group, exclude)
 
-    def _reads_through(self, asked: Asked, where: str | None) -> bool:
+    def _reads_through(self, asked: Query, where: str | None) -> bool:
         """Whether a query is answered by one pass over the embeddings: the first of a session in a large archive."""
         with self._lock:
             if where in self._indexes or not in_lance(self.archive):
@@ -237,7 +251,7 @@ class SearchSession:
                 self._among = {where: Embedded(self.archive, self.model, where)}
             return self._among[where]
 
-    def _passed(self, asked: Asked, where: str | None) -> tuple[PatchList, np.ndarray]:
+    def _passed(self, asked: Query, where: str | None) -> tuple[PatchList, np.ndarray]:
         """All patches and their distances from a query, by one pass; the newest are remembered."""
         key = where, asked.x.tobytes()
         with self._lock:
@@ -247,7 +261,7 @@ class SearchSession:
             return self._measured[1:]
 
     def distances(
-        self, asked: Asked, where: str | None = None, by: str = "embedding", weights: Mapping[str, float] | None = None
+        self, asked: Query, where: str | None = None, by: str = "embedding", weights: Mapping[str, float] | None = None
     ) -> tuple[PatchList, np.ndarray]:
         """All patches that meet a condition, and their distances (N,) from a query, as `search` measures them."""
         by = compared(by)
@@ -256,14 +270,17 @@ class SearchSession:
 
             patches, apart = table_distances(self.archive, asked.values, by, where, preset=self.model.preset.name)
             return patches, apart[0]
+        if by == STRUCTURE:
+            structure = self._structure(where or None)
+            return structure.patches, structure.distances(asked)
         if by == EMBEDDING:
             if self._reads_through(asked, where or None):
                 return self._passed(asked, where or None)
             index = self._index(where or None)
             return index, index.distances(asked.vector)[0]
         weights = shares(by) if weights is None else weights
-        # the look has the scale of the whole archive: a match is as far away whatever else may be found
-        every = self._index(None).vectors if where and weights.get(EMBEDDING, 0.0) > 0 else None
+        # the embedding has the scale of the whole archive: a match is as far away whatever else may be found
+        every = self._index(None).appearance_scale if where and weights.get(EMBEDDING, 0.0) > 0 else None
         index = self._index(where or None)
         names = tuple(name for name, weight in weights.items() if name != EMBEDDING and weight > 0)
         scored, rows = ScoredParameters({}), np.empty(0, np.int64)
@@ -295,7 +312,11 @@ class SearchSession:
     def scored(self, names: tuple[str, ...], patches: PatchList) -> tuple[ScoredParameters, np.ndarray]:
         """Scores of some parameters of the whole archive, and the rows (N,) in them of some patches."""
         ids, scored = self._parameters(names)
-        return scored, np.asarray(pc.index_in(patches.id_array, value_set=ids))
+        with self._lock:
+            known = self._places.get(names)
+            if known is None or known[0] is not patches:
+                known = self._places[names] = patches, np.asarray(pc.index_in(patches.id_array, value_set=ids))
+            return scored, known[1]
 
     def _parameters(self, names: tuple[str, ...]) -> tuple[pa.Array, ScoredParameters]:
         with self._lock:
@@ -321,9 +342,7 @@ class SearchSession:
             if all(name in sums for name in ids):
                 keys = pa.table({"id": ids, "checksum": [sums[name] for name in ids]})
                 return self.archive.prepared_few(self.model.preset, keys)
-        names, x = self.archive.prepared(self.model.preset, ids=ids)
-        place = {name: k for k, name in enumerate(names)}
-        return np.stack([np.asarray(x[place[name]], np.float32) for name in ids])
+        return np.asarray(self.archive.prepared(self.model.preset, ids=ids)[1], np.float32)
 
     def _with_rows(self, matches: list[Match]) -> list[Match]:
         """Matches with the rows of their patches."""

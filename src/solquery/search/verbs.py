@@ -55,11 +55,12 @@ def search(
     exclude_region
         Name or names of regions to leave out, e.g. that of the query.
     rerank
-        How many of the nearest patches are looked at again, pixel by pixel (`solquery.search.reranked`): one over
+        How many of the nearest patches are compared again, pixel by pixel (`solquery.search.reranked`): one over
         which the query can be laid comes first. None: `RERANK_DEPTH` of a search by embedding, but 0 where the query
         was drawn by a generator and so is in no archive, and 0 of any other search.
     by
         What is compared: ``"embedding"`` (``"ssl"`` is the same); ``"physics"``, parameters; ``"hybrid"``, both;
+        ``"structure"``, where on the grid which polarity lies, for a query of another kind of field than the archive's;
         ``"euclidean"`` and ``"mahalanobis"``, the paper's distances of (TUF, R, PSEP), as `search_parameters`.
     weights
         Of a search by ``"hybrid"`` or ``"physics"``: of ``"embedding"`` and of parameters by name; what is not named

@@ -11,11 +11,18 @@ import io
 import warnings
 import zlib
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from astropy.io import fits
 
+from ..lazy import deferred
 from . import header as hd
+
+if TYPE_CHECKING:
+    from astropy.io import fits
+else:
+    # a plain file is read without astropy
+    fits = deferred("astropy.io.fits")
 
 __all__ = ["data_fault", "ones_sum", "sums_fault"]
 

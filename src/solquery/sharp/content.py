@@ -180,6 +180,9 @@ def _is_mask(array: np.ndarray) -> bool:
 
 def _is_strength(array: np.ndarray) -> bool:
     """Whether an image of some size is positive all over, as no magnetogram with noise is."""
+    # fmin passes over NaN
+    if array.size and -32767 < np.fmin.reduce(array, axis=None) <= 0:
+        return False
     values = _finite(array)
     return values.size >= _PIXELS_THAT_TELL and values.min() > 0 and float(np.ptp(values)) > 0
 

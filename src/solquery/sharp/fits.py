@@ -16,12 +16,12 @@ import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from astropy.io import fits
 
 from ..aliases import Header, Keywords
+from ..lazy import deferred
 from ..patch import Patch
 from . import header as hd
 from .checksums import data_fault, sums_fault
@@ -33,6 +33,11 @@ from .quick_reading import Unit, quick_units
 from .units import fill_mask, gauss_per_unit, unit_text
 from .unreadable import UnreadableFits
 from .wcs import Coordinates, Place, coordinates_of, with_scale
+
+if TYPE_CHECKING:
+    from astropy.io import fits
+else:  # a plain file is read without astropy
+    fits = deferred("astropy.io.fits")
 
 __all__ = [
     "ReadOptions", "UnreadableFits", "images_of_array", "load_checked", "load_image", "pair", "patch_of_image",
@@ -136,8 +141,7 @@ class ReadOptions(NamedTuple):
 
 def load_checked(path: Path, header: bool = False, segment: str | None = None) -> Image:
     """`load_image` of a file whose image agrees with the sum in its header, and its `header` too, if asked."""
-    quick = None if header else _quick_image(path, segment)
-    if quick is not None:
+    if not header and (quick := _quick_image(path, segment)) is not None:
         return quick
     image = load_image(path, segment)
     fault = sums_fault(path) if header else data_fault(path)
@@ -149,9 +153,7 @@ def load_checked(path: Path, header: bool = False, segment: str | None = None) -
 def _quick_image(path: Path, segment: str | None) -> Image | None:
     """The image of a plain file (`quick_units`); None where astropy has to read it."""
     units = quick_units(path)
-    if units is None:
-        return None
-    found, _ = _images(units)
+    found = [] if units is None else _images(units)[0]
     return choose(found, segment) if found else None
 
 
@@ -215,8 +217,8 @@ def _images(units: Iterable[Unit]) -> tuple[list[Image], list[tuple[int, ...]]]:
     for k, (shape, array, keywords, raw) in enumerate(units):
         if k == 0:
             whole = not shape or 0 in shape
-            common = {key: v for key, v in keywords.items() if not hd.ARRAY.match(key)}
-            lent = common if whole else {key: v for key, v in common.items() if not hd.STRUCTURE.match(key)}
+            common = {key: v for key, v in keywords.items() if not hd.is_of_array(key)}
+            lent = common if whole else {key: v for key, v in common.items() if not hd.is_structure(key)}
         else:
             lent = common if keywords.get("INHERIT") is True else lent
         flat = [n for n in shape if n != 1] if len(shape) > 2 else list(shape)

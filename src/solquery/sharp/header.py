@@ -11,6 +11,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..aliases import Header, Keywords
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ARRAY", "LIMITS", "RSUN_MM", "STRUCTURE", "FromName", "coordinates", "credit_of", "from_name", "identity",
-    "is_told", "kept", "noaa_of", "nominal_of", "number", "readable", "says_something", "stem", "text", "time_of",
-    "whole",
+    "is_of_array", "is_structure", "is_told", "kept", "noaa_of", "nominal_of", "number", "readable", "says_something",
+    "stem", "text", "time_of", "whole",
 ]  # fmt: skip
 
 #: functions that give names and texts of what limits a patch; the package puts `solquery.sharp.caveats` here, which
@@ -159,9 +160,24 @@ def credit_of(keywords: Keywords) -> str:
 def kept(keywords: Keywords) -> Header:
     """The keywords an archive keeps: neither the array's structure nor the record of the pipeline."""
     filled = _FILLED if keywords.get("NOMINAL") else ()
-    return {
-        k: v for k, v in keywords.items() if not STRUCTURE.match(k) and not _PROVENANCE.match(k) and k not in filled
-    }
+    return {k: v for k, v in keywords.items() if _is_kept(k) and k not in filled}
+
+
+@lru_cache(maxsize=4096)
+def _is_kept(key: str) -> bool:
+    return not STRUCTURE.match(key) and not _PROVENANCE.match(key)
+
+
+@lru_cache(maxsize=4096)
+def is_structure(key: str) -> bool:
+    """Whether a keyword belongs to an array and its coordinates (`STRUCTURE`)."""
+    return STRUCTURE.match(key) is not None
+
+
+@lru_cache(maxsize=4096)
+def is_of_array(key: str) -> bool:
+    """Whether a keyword belongs to one array alone (`ARRAY`)."""
+    return ARRAY.match(key) is not None
 
 
 def _known(value: float) -> bool:

@@ -1,24 +1,27 @@
-"""Images and keywords of FITS files that are as the standard has them, by `fitsio`, where that is installed.
+"""Images and keywords of FITS files that are as the standard has them.
 
 astropy reads any file, mends what it can, and takes its time for it. A file whose every card is plain and whose data
-agree with their sum needs none of that: its header is a few lines of text and its image is decompressed by CFITSIO.
-Whatever is unusual is left to astropy, and so is every complaint.
+agree with their sum needs none of that: its header is a few lines of text, and its image is decompressed here where it
+is stored as JSOC's are (`rice`), else by `fitsio` where that is installed. Whatever is unusual is left to astropy, and
+so is every complaint.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
-from functools import cache
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from functools import cache, lru_cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..aliases import Header, Keywords
+from ..aliases import Array, Header, Keywords
 from . import header as hd
 from .checksums import ones_sum
+from .rice import scaled_image
 
 __all__ = ["Unit", "quick_units"]
 
@@ -54,9 +57,7 @@ class _Unusual(Exception):
 
 @cache
 def _fitsio() -> Any:
-    """The module, or None where it is missing or switched off (``SOLQUERY_FITSIO=0``)."""
-    if os.environ.get("SOLQUERY_FITSIO", "1") == "0":
-        return None
+    """The module, or None where it is missing."""
     try:
         import fitsio
     except ImportError:
@@ -65,20 +66,33 @@ def _fitsio() -> Any:
 
 
 def quick_units(path: Path) -> list[Unit] | None:
-    """The units of a plain file; None where astropy has to read it."""
-    if _fitsio() is None:
+    """The units of a plain file; None where astropy has to read it, as all with ``SOLQUERY_FITSIO=0``."""
+    if os.environ.get("SOLQUERY_FITSIO", "1") == "0":
         return None
     try:
         content = path.read_bytes()
-        cards = list(_headers(content))
-        with _fitsio().FITS(str(path)) as file:
-            return [_unit(file[k], one) for k, one in enumerate(cards)]
+        with ExitStack() as stack:
+
+            @cache
+            def opened() -> Any:
+                if _fitsio() is None:
+                    raise _Unusual
+                return stack.enter_context(_fitsio().FITS(str(path)))
+
+            def read(k: int) -> Any:
+                return opened()[k].read()
+
+            headers = list(_headers(content))
+            return [
+                _unit(cards, scaled_image(content, start, cards), partial(read, k))
+                for k, (cards, start) in enumerate(headers)
+            ]
     except (_Unusual, OSError, ValueError, TypeError, KeyError, OverflowError, MemoryError):
         return None
 
 
-def _headers(content: bytes) -> Iterator[Header]:
-    """Cards of each unit, whose data are there and agree with DATASUM."""
+def _headers(content: bytes) -> Iterator[tuple[Header, int]]:
+    """Cards of each unit, whose data are there and agree with DATASUM, and where these begin."""
     at = 0
     if not content.startswith(b"SIMPLE  = "):
         raise _Unusual
@@ -94,7 +108,7 @@ def _headers(content: bytes) -> Iterator[Header]:
         # astropy notices where a compressed image ends too soon; CFITSIO does not
         if ones_sum(content[start:at]) != said if said is not None else "ZIMAGE" in cards:
             raise _Unusual
-        yield cards
+        yield cards, start
 
 
 def _whole(cards: Keywords, key: str) -> int:
@@ -116,11 +130,20 @@ def _cards(content: bytes, at: int) -> tuple[Header, int]:
             card = block[start : start + _CARD]
             if card.rstrip() == "END":
                 return found, at
-            plain = _VALUE.fullmatch(card)
-            if plain:
-                found.setdefault(plain[1], _value(plain))
-            elif not _SILENT.match(card) or card.startswith(("CONTINUE", "HIERARCH")):
-                raise _Unusual
+            told = _told_by(card)
+            if told is not None:
+                found.setdefault(*told)
+
+
+@lru_cache(maxsize=8192)
+def _told_by(card: str) -> tuple[str, str | float | None] | None:
+    """Keyword and value of a card, None where it holds neither; frames of a series share most of their cards."""
+    plain = _VALUE.fullmatch(card)
+    if plain:
+        return plain[1], _value(plain)
+    if not _SILENT.match(card) or card.startswith(("CONTINUE", "HIERARCH")):
+        raise _Unusual
+    return None
 
 
 def _value(card: re.Match[str]) -> str | float | None:
@@ -135,8 +158,8 @@ def _value(card: re.Match[str]) -> str | float | None:
     return int(number) if number is not None else float(real.upper().replace("D", "E")) if real is not None else None
 
 
-def _unit(unit: Any, cards: Header) -> Unit:
-    """One unit of an open file."""
+def _unit(cards: Header, array: Array | None, read: Callable[[], Any]) -> Unit:
+    """One unit of a file, of the array that it holds, or which else is to be read."""
     compressed = cards.get("ZIMAGE") is True
     if compressed:
         cards = _of_image(cards)
@@ -146,9 +169,10 @@ def _unit(unit: Any, cards: Header) -> Unit:
     scaling: Header = {key: cards.get(key) for key in ("BSCALE", "BZERO", "BITPIX")} if shape else {}
     if not shape or 0 in shape:
         return Unit(shape, None, _told(cards), scaling)
-    array = np.asarray(unit.read())
     blank = cards.get("BLANK")
-    if scaling["BITPIX"] > 0:
+    decoded = array is not None
+    array = np.asarray(read()) if array is None else array
+    if scaling["BITPIX"] > 0 and not decoded:
         scale, zero = float(cards.get("BSCALE") or 1.0), float(cards.get("BZERO") or 0.0)
         if zero and scale == 1.0:
             raise _Unusual  # unsigned numbers
@@ -168,7 +192,7 @@ def _of_image(cards: Header) -> Header:
         raise _Unusual
     if cards.get("ZTENSION", "IMAGE").strip() != "IMAGE":
         raise _Unusual
-    rest = {key: v for key, v in cards.items() if not (_OF_TABLE.match(key) or _OF_COMPRESSION.match(key))}
+    rest = {key: value for key, value in cards.items() if _of_image_itself(key)}
     primary = cards.get("ZSIMPLE") is True
     if not primary:
         rest |= {"XTENSION": "IMAGE", "PCOUNT": cards.get("ZPCOUNT", 0), "GCOUNT": cards.get("ZGCOUNT", 1)}
@@ -179,6 +203,12 @@ def _of_image(cards: Header) -> Header:
     if rest.get("EXTNAME") == "COMPRESSED_IMAGE":
         del rest["EXTNAME"]
     return rest
+
+
+@lru_cache(maxsize=4096)
+def _of_image_itself(key: str) -> bool:
+    """Whether a card of the table of a compressed image is one of the image."""
+    return not (_OF_TABLE.match(key) or _OF_COMPRESSION.match(key))
 
 
 def _told(cards: Keywords) -> Header:

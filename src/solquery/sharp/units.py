@@ -33,6 +33,8 @@ _WORD = re.compile(
 )
 _SYMBOL = {"gauss": "G", "tesla": "T", "maxwell": "Mx"}
 _PREFIX = {"nano": "n", "micro": "u", "milli": "m", "centi": "c", "deci": "d", "kilo": "k", "mega": "M"}
+#: how HMI's and MDI's headers write gauss, which are known before astropy is asked
+_GAUSS = ("G", "Gauss", "gauss", "Mx/cm^2")
 _SAYS_NOTHING = ("", "nan", "-nan", "none", "missing", "unknown", "n/a", "null", "undef", "undefined")
 
 
@@ -71,6 +73,8 @@ def _unit(text: str) -> UnitBase | None:
 @lru_cache(maxsize=256)
 def _gauss(text: str) -> float:
     """Gauss in one unit; NaN where `text` is no unit of flux density."""
+    if text in _GAUSS:
+        return 1.0
     from astropy import units
 
     found = _unit(text)

@@ -1,6 +1,6 @@
 """World coordinates of a FITS image: which way is up, how large a pixel is, where on the Sun its centre lies.
 
-The header is interpreted by astropy (CDELT, CD, PC, CROTA, CUNIT, LONPOLE). What can be brought upright by turning and
+The header is interpreted by `sky` (CDELT, CD, PC, CROTA, CUNIT, LONPOLE). What can be brought upright by turning and
 mirroring whole pixels is; everything else about the image that would make lengths, areas or tilts wrong is refused with
 the reason: another rotation, skew, a projection that is not equal-area, an absurd pixel.
 """
@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import math
 import re
-import warnings
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from ..aliases import Header, Keywords
+from .sky import Sky, sky_of
 from .unreadable import UnreadableFits
 from .wcs_header import (
     ANGLES,
@@ -32,9 +32,6 @@ from .wcs_header import (
     text,
 )
 from .wcs_place import Place, place_of, place_without_scale
-
-if TYPE_CHECKING:
-    from astropy.wcs import WCS
 
 __all__ = ["Coordinates", "Place", "Upright", "coordinates_of", "number", "sky_header", "with_scale"]
 
@@ -83,24 +80,6 @@ class Coordinates:
     upright: Upright = _AS_STORED
     scale_mm: tuple[float, float] | None = None
     place: Place = _NOWHERE
-
-
-def _wcs(keywords: Keywords) -> WCS:
-    from astropy.io import fits
-    from astropy.wcs import WCS
-
-    header = fits.Header()
-    for key, value in sky_header(keywords).items():
-        header[key] = value
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            found = WCS(header, naxis=2)
-            found.wcs.set()
-        except Exception as error:  # wcslib raises many kinds for one bad header
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[-1]
-            raise UnreadableFits(f"its world coordinates cannot be read ({reason}); mend the header") from None
-    return found
 
 
 def with_scale(keywords: Keywords, scale_mm: tuple[float, float]) -> Header:
@@ -272,13 +251,11 @@ def _on_the_sky(
     for unit in (axis_unit(keywords, 1), axis_unit(keywords, 2)):
         if unit and unit not in ANGLES.values():
             raise UnreadableFits(f"its coordinates are in {unit}, and {kinds[0]} is an angle; mend CUNIT in the header")
-    wcs = _wcs(keywords)
-    stretch = wcs.wcs.get_pv()
-    if any(axis == 2 and which == 1 and abs(value - 1.0) > 1e-6 for axis, which, value in stretch):
+    sky = sky_of(keywords)
+    if sky.stretched:
         raise UnreadableFits(f"is in CEA stretched by PV2_1 (lambda is not 1); {_REPROJECT}")
-    matrix = wcs.pixel_scale_matrix
-    matrix = matrix[::-1] if lon == 1 else matrix
-    upright, (y, x) = _turned(_north(wcs, lon) @ matrix, keywords)
+    matrix = sky.matrix[::-1] if lon == 1 else sky.matrix
+    upright, (y, x) = _turned(_north(sky, lon) @ matrix, keywords)
     ny, nx = shape
     centre = np.array([[(nx + 1) / 2, (ny + 1) / 2]])
     aside = _native_latitude(
@@ -301,7 +278,7 @@ def _on_the_sky(
     return Coordinates(
         upright,
         scale if trusted else _sane(scale, keywords),
-        place_of(keywords, frame, _world(wcs, centre, lon, keywords, about_centre)),
+        place_of(keywords, frame, _world(sky, centre, lon, keywords, about_centre)),
     )
 
 
@@ -313,16 +290,14 @@ def _is_full_disk(keywords: Keywords, shape: tuple[int, int]) -> bool:
     return float((steps @ np.array([shape[1], shape[0]])).max()) > 1.5 * (960.0 if math.isnan(radius) else radius)
 
 
-def _north(wcs: WCS, lon: int) -> np.ndarray:
+def _north(sky: Sky, lon: int) -> np.ndarray:
     """(2, 2) rotation from the native axes of a projection to west and north at its reference point (LONPOLE)."""
-    at = wcs.wcs.crval
-    here = np.array([at[lon], at[1 - lon]])
+    here = np.array([sky.crval[lon], sky.crval[1 - lon]])
     if not np.isfinite(here).all() or abs(here[1]) > 89.0:
         return np.eye(2)
-    matrix = wcs.pixel_scale_matrix
-    matrix = matrix[::-1] if lon == 1 else matrix
+    matrix = sky.matrix[::-1] if lon == 1 else sky.matrix
     step = np.linalg.solve(matrix, np.array([0.0, 1e-3]))
-    moved = wcs.wcs_pix2world([wcs.wcs.crpix + step], 1)[0]
+    moved = sky.world(np.array([sky.crpix + step]))[0]
     east = ((moved[lon] - here[0] + 180.0) % 360.0 - 180.0) * math.cos(math.radians(here[1]))
     north = moved[1 - lon] - here[1]
     size = math.hypot(east, north)
@@ -340,7 +315,7 @@ def _native_latitude(matrix: np.ndarray, reference: np.ndarray, centre: np.ndarr
     return math.degrees(math.asin(sine)) if abs(sine) <= 1 else math.inf
 
 
-def _world(wcs: WCS, centre: np.ndarray, lon: int, keywords: Keywords, about_centre: bool) -> tuple[float, float]:
+def _world(sky: Sky, centre: np.ndarray, lon: int, keywords: Keywords, about_centre: bool) -> tuple[float, float]:
     """Longitude and latitude of the centre in the image's own frame; NaN where the header does not say.
 
     Without CRPIX the reference is the centre where it is known to be (`about_centre`).
@@ -349,6 +324,6 @@ def _world(wcs: WCS, centre: np.ndarray, lon: int, keywords: Keywords, about_cen
     if any(map(math.isnan, said)):
         return math.nan, math.nan
     if any(math.isnan(number(keywords.get(f"CRPIX{axis}"))) for axis in (1, 2)):
-        return (float(wcs.wcs.crval[lon]), float(wcs.wcs.crval[1 - lon])) if about_centre else (math.nan, math.nan)
-    found = wcs.wcs_pix2world(centre, 1)[0]
+        return (float(sky.crval[lon]), float(sky.crval[1 - lon])) if about_centre else (math.nan, math.nan)
+    found = sky.world(centre)[0]
     return float(found[lon]), float(found[1 - lon])

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
 __all__ = ["draw_spots", "spot_peak_gauss", "spot_width_mm"]
 
-#: radius in units of w at which the penumbra ends
-_EDGE = 1.34
 #: largest horizontal field of a penumbra, G
 _HORIZONTAL_GAUSS = 1000.0
 #: radius w (Mm) below which a spot is a pore, without a penumbra, and above which its penumbra is complete (pores have

@@ -1,6 +1,6 @@
 """Steering: which way in latent space a physical parameter changes, and how to use it.
 
-Look-up table of latents, directions from linear support vector machines, conditional directions, strips of edits,
+Look-up table of latents, directions from linear support vector machines, conditional directions, traversals,
 patches with given properties, and the latent vector of a given patch.
 """
 

@@ -5,7 +5,7 @@ The paper names this as the next step (section 5: calibrate the change to the va
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -20,7 +20,7 @@ def quantile_grid(values: np.ndarray) -> np.ndarray:
     """The 0th, 1st, ... 100th percentile (101,) of the values (N,) that are not NaN."""
     known = values[np.isfinite(values)]
     # between two values there is none of a parameter that takes two: which polarity leads
-    method: Any = "lower" if len(np.unique(known)) <= 2 else "linear"
+    method: Literal["lower", "linear"] = "lower" if len(np.unique(known)) <= 2 else "linear"
     return np.percentile(known, np.arange(101.0), method=method)
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,11 +22,11 @@ from numpy.typing import ArrayLike
 from ..aliases import Document
 from ..io import write_atomically
 from ..physics import parameters
-from .generated import Origin, Shown
-from .inversion import frozen, invert, refuse_hopeless, targets_of
-from .latents import SteeringError, SteeringWarning, as_latents, clamp_norm, prior_norm_range, render
+from .generated import Shown
+from .inversion import invert, refuse_hopeless, targets_of
+from .latents import SteeringError, SteeringWarning, as_latents, clamp_norm, frozen, prior_norm_range
 from .reconstruction import reconstruct
-from .targeting import Answer, measured_both
+from .targeting import Answer, answers_of, measured_both
 
 if TYPE_CHECKING:
     from torch import nn
@@ -156,19 +156,11 @@ def class_examples(model: Model, direction: ClassDirection, n: int, seed: int = 
     z = z + (wanted - (z @ direction.normal + direction.intercept))[:, None] * direction.normal
     low, high = prior_norm_range(z.shape[1])
     latents = clamp_norm(torch.from_numpy(z.astype(np.float32)), low, high)
-    x = render(model.generator, latents, model.preset.shape)[:, 0]
-    grid, got = measured_both(model, x, list(parameters()))
     side = latents.double().numpy() @ direction.normal + direction.intercept > 0
     return Shown(
-        Answer(
-            z=latents[k].numpy().copy(), x=x[k].numpy().copy(), requested={},
-            measured={name: float(v[k]) for name, v in got.items()},
-            verdict="met" if side[k] else "nearest", z_norm=float(latents[k].norm()), held={}, targets={},
-            grid={name: float(v[k]) for name, v in grid.items()}, origin=Origin.of(model),
-            label=int(side[k]),
-        )
-        for k in range(n)
-    )  # fmt: skip
+        replace(answer, verdict="met" if one else "nearest", label=int(one))
+        for answer, one in zip(answers_of(model, latents, {}, list(parameters())), side, strict=True)
+    )
 
 
 def class_latents(

@@ -16,10 +16,9 @@ import numpy as np
 import torch
 
 from .carried import LayerwiseGenerator
-from .inversion import frozen
-from .latents import render
-from .likeness import MATCHED
+from .latents import frozen, render
 from .native_scale import native_scale_of
+from .reconstruction_loss import MATCHED
 from .refinement import Refinement, lead, rounded
 
 if TYPE_CHECKING:
@@ -78,7 +77,7 @@ def lead_with_detail(model: Model, z: np.ndarray, wanted: Mapping[str, float]) -
     target = render(carried, z[None], model.preset.shape)[:, 0]
     with frozen(plain.generator) as device:
         refinement = Refinement(plain, target.to(device), _PRIOR, _APART, layerwise=True)
-        refinement.likeness.aim({name: value for name, value in on_grid.items() if math.isfinite(value)})
+        refinement.distance.aim({name: value for name, value in on_grid.items() if math.isfinite(value)})
         first = torch.from_numpy(np.asarray(z, np.float32)[None]).to(device)
         v = lead(refinement, refinement.variables(first, carried.offsets[None], carried.noise[None]), _EVALUATIONS)
         with torch.no_grad():

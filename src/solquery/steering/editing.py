@@ -1,4 +1,4 @@
-"""Changing a patch along a direction: shifted latents, and strips of patches with what is measured on them."""
+"""Changing a patch along a direction: shifted latents, and latent traversals with what is measured on the way."""
 
 from __future__ import annotations
 

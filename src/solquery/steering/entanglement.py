@@ -1,4 +1,4 @@
-"""What else changes when one thing is moved: the leak of every direction, with and without holding.
+"""Entanglement: what else changes when one parameter is moved, with and without holding.
 
 A direction is stepped along from many latents, as far forth as back, and every parameter is measured at both ends. What
 the parameters change by, in units of their spreads among generated patches, is set against the change of the one moved.
@@ -18,6 +18,7 @@ from .conditional import NothingLeft
 from .directions import Directions
 from .editing import directions_of, shift
 from .exact_traversal import exact_traversals
+from .latents import prior_latents
 from .native_scale import measure_native_latents
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ class EntanglementTable:
     drift_exact: np.ndarray | None = None
 
     def weak(self) -> list[tuple[str, str | None]]:
-        """Parameters (moved, held or None) whose direction does not surely move them: nothing to set a leak against."""
+        """Parameters (moved, held or None) whose direction does not surely move them: no entanglement can be told."""
         names = self.names
         alone: list[tuple[str, str | None]] = [
             (a, None) for a, row in zip(names, self.free, strict=True) if np.isnan(row).all()
@@ -80,7 +81,7 @@ class EntanglementTable:
         return alone + [pair for pair in pairs if (pair[0], None) not in alone]
 
     def summary(self) -> Document:
-        """JSON: a mapping of moved to measured parameter for each table, and what holding leaves of a leak."""
+        """JSON: a mapping of moved to measured parameter for each table, and what holding leaves of it."""
 
         def nested(table: np.ndarray) -> dict[str, dict[str, float | None]]:
             return {
@@ -97,7 +98,7 @@ class EntanglementTable:
                 "exact": nested(self.exact),
                 "drift_exact": nested(self.drift_exact),
                 "median_exact": float(np.median(self.exact[known])) if known.any() else None,
-                # which leaks come down to a third by a linear direction, and which need the local ones
+                # which changes come down to a third by a linear direction, and which need the local ones
                 "third_by_direction": float((self.held[known] <= self.free[known] / 3).mean()) if known.any() else None,
                 "third_by_local": float((self.exact[known] <= self.free[known] / 3).mean()) if known.any() else None,
             }
@@ -125,12 +126,16 @@ def spreads(directions: Directions) -> np.ndarray:
     return np.array([value if value > 0 else 1.0 for value in half])
 
 
-def _changes(model: Model, z: np.ndarray, normal: np.ndarray, step: float, names: tuple[str, ...]) -> np.ndarray:
-    """(N, P) changes of the parameters between both ends of a step, per end."""
-    ends = np.concatenate([shift(z, normal, step), shift(z, normal, -step)])
-    values = measure_native_latents(model, torch.from_numpy(ends), names)
-    table = np.stack([np.asarray(values[name], np.float64) for name in names], axis=1)
-    return 0.5 * (table[: len(z)] - table[len(z) :])
+def _changes(model: Model, ends: torch.Tensor, names: tuple[str, ...]) -> np.ndarray:
+    """(N, P) half the change of the parameters from the second to the first half of latents (2N, D)."""
+    values = measure_native_latents(model, ends, names)
+    first, last = np.split(np.stack([np.asarray(values[name], np.float64) for name in names], axis=1), 2)
+    return np.asarray(0.5 * (first - last))
+
+
+def _linear_changes(model: Model, z: np.ndarray, normal: np.ndarray, step: float, names: tuple[str, ...]) -> np.ndarray:
+    """(N, P) changes of the parameters, per end, latents (N, D) moved forth and back along a normal."""
+    return _changes(model, torch.from_numpy(np.concatenate([shift(z, normal, way * step) for way in (1, -1)])), names)
 
 
 def _mean(values: np.ndarray) -> np.ndarray:
@@ -144,10 +149,8 @@ def local_changes(
     model: Model, z: np.ndarray, name: str, hold: tuple[str, ...], spreads_moved: float, names: tuple[str, ...]
 ) -> np.ndarray:
     """(N, P) changes of the parameters, per end, `name` led forth and back by local directions, others held."""
-    ends = torch.cat([exact_traversals(model, z, name, hold, way * spreads_moved) for way in (1.0, -1.0)])
-    values = measure_native_latents(model, ends, names)
-    table = np.stack([np.asarray(values[key], np.float64) for key in names], axis=1)
-    return 0.5 * (table[: len(z)] - table[len(z) :])
+    ends = [exact_traversals(model, z, name, hold, way * spreads_moved) for way in (1.0, -1.0)]
+    return _changes(model, torch.cat(ends), names)
 
 
 def entanglement_table(
@@ -159,7 +162,7 @@ def entanglement_table(
     exact: bool = False,
     report: Callable[[int, int], None] = lambda done, total: None,
 ) -> EntanglementTable:
-    """Measure the leak of every direction into every parameter, free and held.
+    """Measure what every direction changes in every parameter, free and held.
 
     Parameters
     ----------
@@ -182,7 +185,7 @@ def entanglement_table(
     directions = directions_of(model)
     names = tuple(directions.names) if names is None else tuple(names)
     scale = spreads(directions)[[directions.index(name) for name in names]]
-    z = torch.randn(latents, directions.latent_dim, generator=torch.Generator().manual_seed(seed)).numpy()
+    z = prior_latents(latents, directions.latent_dim, seed).numpy()
     p = len(names)
     free, held, drift_free, drift_held = (np.full((p, p), np.nan) for _ in range(4))
     gain = np.full(p, np.nan)
@@ -196,7 +199,7 @@ def entanglement_table(
         return np.sqrt(_mean(scaled**2)) / safe, _mean(scaled) / safe
 
     for i, name in enumerate(names):
-        changes = _changes(model, z, directions.normal(name), step, names)
+        changes = _linear_changes(model, z, directions.normal(name), step, names)
         free[i], drift_free[i] = against(changes, i)
         gain[i] = _mean(changes)[i] / scale[i] / step
         for j, other in enumerate(names):
@@ -206,7 +209,7 @@ def entanglement_table(
                 normal = directions.normal(name, (other,))
             except NothingLeft:
                 continue
-            rms, drift = against(_changes(model, z, normal, step, names), i)
+            rms, drift = against(_linear_changes(model, z, normal, step, names), i)
             held[i, j], drift_held[i, j] = rms[j], drift[j]
     if not exact:
         return EntanglementTable(names, free, held, drift_free, drift_held, gain, latents, step)

@@ -52,7 +52,7 @@ def _chain(
 def exact_traversals(model: Model, z: ArrayLike, name: str, hold: Sequence[str], spreads: float) -> torch.Tensor:
     """Lead one parameter of many latents at once by so many spreads, others held as they are measured on each.
 
-    In stretches of half a spread, each solved for from the one before with slopes found at the spot: the step is the
+    In stretches of half a spread, each solved for from the one before with gradients computed there: the step is the
     shortest that changes the one and leaves the others, the gradient projected on the complement of the held ones.
 
     Parameters
@@ -107,7 +107,7 @@ def exact_traversal(
 
     Returns
     -------
-    `Traversal`, with the values asked for in `asked`; `eps` are the spreads.
+    `Traversal`, with the values asked for in `requested`; `eps` are the spreads.
 
     Raises
     ------

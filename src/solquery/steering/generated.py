@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
@@ -107,7 +107,7 @@ class Shown(list[Made]):
     def _repr_html_(self) -> str:
         facts = [one._facts() for one in self]
         heads = list(dict.fromkeys(name for row in facts for name in row))
-        rows: list[Sequence[Any]] = [
+        rows: list[Sequence[object]] = [
             (one._thumbnail(), *(row.get(name, "") for name in heads)) for one, row in zip(self, facts, strict=True)
         ]
         return notebook.table(["", *heads], rows, f"{len(self)} generated · {notebook.GREY}")

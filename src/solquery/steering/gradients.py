@@ -10,13 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..config import Preset
 from ..physics import get_parameter, measure, smooth
 from ..physics.integral import integrate
 from ..protocols import Generator
-from .latents import evaluating
+from .latents import evaluating, frozen
 
 __all__ = ["SMOOTH", "latent_gradients", "soft_quantities"]
 
@@ -84,17 +84,10 @@ def latent_gradients(
     -------
     (N, M, D) float32, and the patches (N, H, W) in preset units that the latents give.
     """
-    with evaluating(generator) as device:
-        frozen = [p for p in generator.parameters() if p.requires_grad] if isinstance(generator, nn.Module) else []
-        for p in frozen:
-            p.requires_grad_(False)
-        try:
-            # small batches: the graph of each is kept in memory
-            parts = [_differentiated(generator, preset, part.to(device), names) for part in z.split(_BATCH)]
-            gradients, x = (torch.cat(found) for found in zip(*parts, strict=True))
-        finally:
-            for p in frozen:
-                p.requires_grad_(True)
+    with frozen(generator) as device:
+        # small batches: the graph of each is kept in memory
+        parts = [_differentiated(generator, preset, part.to(device), names) for part in z.split(_BATCH)]
+        gradients, x = (torch.cat(found) for found in zip(*parts, strict=True))
     rest = [name for name in names if name not in SMOOTH and name not in _AS_DEFINED]
     if rest:
         found = _by_trial(generator, preset, z.to(device), rest, x, basis)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -17,7 +16,7 @@ from torch import Tensor, nn
 from .editing import warn_if_far
 from .generated import Generated, Origin, Shown
 from .inputs import grid_input
-from .latents import SteeringError, SteeringWarning, as_latents, evaluating, render
+from .latents import SteeringError, SteeringWarning, as_latents, frozen, prior_latents, render
 
 if TYPE_CHECKING:
     from ..protocols import Model
@@ -116,20 +115,6 @@ def targets_of(x: object, model: Model) -> Tensor:
     if not bool(torch.isfinite(images).flatten(1).any(1).all()):
         raise SteeringError("a patch to invert holds no valid pixel; leave it out")
     return torch.nan_to_num(images, nan=0.0, posinf=0.0, neginf=0.0)
-
-
-@contextlib.contextmanager
-def frozen(generator: Callable[[Tensor], Tensor]) -> Iterator[torch.device]:
-    """Put a network into evaluation mode, its weights without gradients, for a while; yields its device."""
-    with evaluating(generator) as device:
-        held = [p for p in generator.parameters() if p.requires_grad] if isinstance(generator, nn.Module) else []
-        for p in held:
-            p.requires_grad_(False)
-        try:
-            yield device
-        finally:
-            for p in held:
-                p.requires_grad_(True)
 
 
 def _choose_starts(target: Tensor, pool: Tensor, made: Tensor, starts: int) -> Tensor:
@@ -244,7 +229,7 @@ def invert(
     target = targets_of(x, model)
     refuse_hopeless(target)
     generator, dim = model.generator, int(model.generator.latent_dim)
-    pool = torch.randn(_SCREENED, dim, generator=torch.Generator().manual_seed(seed))
+    pool = prior_latents(_SCREENED, dim, seed)
     inference = getattr(model, "inference", None)
     given = None if guesses is None else torch.from_numpy(as_latents(guesses, dim))
     answers: Shown[Inversion] = Shown()

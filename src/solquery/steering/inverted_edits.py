@@ -13,8 +13,8 @@ from .direct import steer
 from .editing import directions_of
 from .inversion import Inversion
 from .latents import SteeringError
-from .likeness import MATCHED
 from .native_scale import native_scale_of
+from .reconstruction_loss import MATCHED
 from .targeting import Answer
 from .vocabulary import DERIVED, Target
 
@@ -59,7 +59,7 @@ def edit_inversion(
     hold: Mapping[str, float] | Sequence[str] | None = None,
     *,
     exact: bool = True,
-    slopes: MutableMapping[str, np.ndarray] | None = None,
+    gradients: MutableMapping[str, np.ndarray] | None = None,
 ) -> Answer:
     """Change one thing of an observation, everything else held where it was observed.
 
@@ -74,7 +74,7 @@ def edit_inversion(
     hold
         What to hold instead of TUF, PSEP, AREA, R, tilt and polarity as observed: parameter to value, or names, which
         are held at the observed values.
-    exact, slopes
+    exact, gradients
         Of `steer`.
 
     Returns
@@ -107,4 +107,4 @@ def edit_inversion(
     elif not isinstance(hold, Mapping):
         hold = _in_numbers_of(model, {name: found.observed[name] for name in hold})
     carried: Any = model if found.offsets is None else with_layerwise(model, found)
-    return steer(carried, found.z, asked, hold, exact=exact, slopes={} if slopes is None else slopes)
+    return steer(carried, found.z, asked, hold, exact=exact, gradients={} if gradients is None else gradients)

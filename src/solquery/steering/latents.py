@@ -25,12 +25,14 @@ from ..protocols import Generator
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
+
+    from ..protocols import Model
 else:
     torch = deferred("torch")
 
 __all__ = [
-    "LatentTable", "SteeringError", "SteeringWarning", "as_latents", "clamp_norm", "measure_latents",
-    "prior_norm_range", "render", "sample_latents",
+    "LatentTable", "SteeringError", "SteeringWarning", "as_latents", "clamp_norm", "draw_patches", "evaluating",
+    "frozen", "measure_latents", "prior_latents", "prior_norm_range", "render", "sample_latents",
 ]  # fmt: skip
 
 #: latents per pass: small batches stay in the cache
@@ -141,6 +143,31 @@ def evaluating(generator: Callable[[Tensor], Tensor]) -> Iterator[torch.device]:
             training.train()
 
 
+@contextlib.contextmanager
+def frozen(generator: Callable[[Tensor], Tensor]) -> Iterator[torch.device]:
+    """Put a network into evaluation mode, its weights without gradients, for a while; yields its device."""
+    with evaluating(generator) as device:
+        held = [p for p in generator.parameters() if p.requires_grad] if isinstance(generator, torch.nn.Module) else []
+        for p in held:
+            p.requires_grad_(False)
+        try:
+            yield device
+        finally:
+            for p in held:
+                p.requires_grad_(True)
+
+
+def prior_latents(n: int, latent_dim: int, seed: int) -> Tensor:
+    """Latents (n, D) float32 of the prior, a standard normal distribution; the same on every machine."""
+    return torch.randn(n, int(latent_dim), generator=torch.Generator().manual_seed(seed))
+
+
+def draw_patches(model: Model, n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Latents (n, D) of the prior and the patches (n, H, W) in preset units that the generator makes of them."""
+    z = prior_latents(n, model.generator.latent_dim, seed)
+    return z.numpy(), render(model.generator, z, model.preset.shape)[:, 0].numpy()
+
+
 def render(generator: Callable[[Tensor], Tensor], z: ArrayLike, shape: tuple[int, int], batch: int = _BATCH) -> Tensor:
     """Patches (N, 1, H, W) float32 in preset units, on the CPU, from latents (N, D).
 
@@ -218,6 +245,5 @@ def sample_latents(
     if isinstance(generator, torch.nn.Module) and not generator.training:
         # the same numbers in another order: convolutions run about three times as fast on a CPU
         generator.to(memory_format=torch.channels_last)
-    source = torch.Generator().manual_seed(seed)
-    z = torch.randn(n, int(generator.latent_dim), generator=source)
+    z = prior_latents(n, generator.latent_dim, seed)
     return LatentTable(z.numpy(), measure_latents(generator, preset, z, names, batch), seed, preset.physical)

@@ -19,7 +19,8 @@ from torch import Tensor
 from .carried import parts_of
 from .editing import warn_if_far
 from .generated import Shown
-from .inversion import Inversion, frozen, targets_of
+from .inversion import Inversion, targets_of
+from .latents import frozen
 
 if TYPE_CHECKING:
     from torch import nn

@@ -188,9 +188,17 @@ def _weights(region: np.ndarray) -> np.ndarray:
 
 
 def _shift(fit: _Fit, at: np.ndarray, x: np.ndarray, rest: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """By how much observed patches lie above a curve at some places, less where they are few."""
+    """By how much observed patches lie above a curve at some places, less where they are few.
+
+    The weighted median of those near each place: a patch whose box other regions share does not move it.
+    """
     near = weight * np.exp(-0.5 * np.square((at[:, None] - x) / (_NEAR * max(float(np.ptp(fit.x)), 1e-12))))
-    return np.asarray(near @ rest / (near.sum(1) + _PRIOR))
+    values = np.append(rest, 0.0)
+    order = np.argsort(values)
+    near = np.column_stack([near, np.full(len(at), _PRIOR)])[:, order]
+    held = np.cumsum(near, axis=1) - 0.5 * near
+    rows = zip(0.5 * near.sum(1), held, strict=True)
+    return np.array([np.interp(half, row, values[order]) for half, row in rows])
 
 
 def _rest(fit: _Fit, x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -207,16 +215,23 @@ def _observed(fit: _Fit, x: np.ndarray, y: np.ndarray, region: np.ndarray) -> _F
         out = region == one
         left[out] = rest[out] - _shift(fit, x[out], x[~out], rest[~out], weight[~out])
     width = np.where(left > 0, np.interp(x, fit.x, fit.up), np.interp(x, fit.x, fit.down))
-    size = np.abs(left) / width
-    order = np.argsort(size)
     # the quantile that holds for the next region: of so few, a little beyond the share
     share = min(_SHARE * (1.0 + 1.0 / len(set(region.tolist()))), 1.0)
-    held = (np.cumsum(weight[order]) - 0.5 * weight[order]) / weight.sum()
-    factor = float(np.interp(share, held, size[order]))
+    factor = min(_quantile(np.abs(left) / width, weight, share), 1.0)
+    # what observed patches vary more than simulated ones adds to the band as independent errors do: multiplied, a band
+    # would become widest where the simulated one is wide already
+    more = max(_quantile(np.square(left) - np.square(width), weight, share), 0.0) if factor == 1.0 else 0.0
     moved = fit.y + _shift(fit, fit.x, x, rest, weight)
     narrowest = _NARROWEST * min(1.0, float(np.ptp(fit.x)))
-    down, up = (np.maximum(factor * side, narrowest) for side in (fit.down, fit.up))
+    down, up = (np.maximum(np.sqrt(np.square(factor * side) + more), narrowest) for side in (fit.down, fit.up))
     return _Fit(fit.x, _rising(fit.x, moved), down, up)
+
+
+def _quantile(values: np.ndarray, weight: np.ndarray, share: float) -> float:
+    """Value below which a share of the weights (N,) lies."""
+    order = np.argsort(values)
+    held = (np.cumsum(weight[order]) - 0.5 * weight[order]) / weight.sum()
+    return float(np.interp(share, held, values[order]))
 
 
 def _curve(fit: _Fit, bend: Entries, grid: np.ndarray, native: np.ndarray) -> Document:

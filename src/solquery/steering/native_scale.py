@@ -277,7 +277,6 @@ def native_quantities(model: Model, on_grid: Mapping[str, float]) -> dict[str, D
     grid.
     """
     scale, physical = native_scale_of(model), model.preset.physical
-    native = {} if scale is None else {name: scale.to_native(name, value) for name, value in on_grid.items()}
     out = {}
     for name, value in on_grid.items():
         grid = quantity(value, unit_of_target(name, physical))
@@ -285,8 +284,9 @@ def native_quantities(model: Model, on_grid: Mapping[str, float]) -> dict[str, D
         if found is not None:
             more = {"coverage": dict(found.coverage)} if found.coverage else {}
             out[name] = quantity(found.value, grid["unit"], low=found.low, high=found.high, **more, grid=grid)
-        elif scale is not None and name in DERIVED and set(DERIVED[name].needs) <= set(native):
+        elif scale is not None and name in DERIVED and set(DERIVED[name].needs) <= set(on_grid):
             # a quantity made of others has no curve of its own
+            native = {need: scale.to_native(need, on_grid[need]) for need in DERIVED[name].needs}
             out[name] = quantity(with_derived(native, [name])[name], grid["unit"], grid=grid)
         else:
             out[name] = grid

@@ -28,9 +28,9 @@ from torch import Tensor
 from ..physics import measure_on_grid
 from .editing import warn_if_far
 from .generated import Origin, Shown
-from .inversion import Inversion, frozen, refuse_hopeless, targets_of
-from .latents import SteeringWarning, as_latents, render
-from .likeness import BLOCKS, MATCHED, explained_by_scale, parameter_errors
+from .inversion import Inversion, refuse_hopeless, targets_of
+from .latents import SteeringWarning, as_latents, frozen, render
+from .reconstruction_loss import BLOCKS, MATCHED, explained_by_scale, parameter_errors
 from .refinement import (
     EVALUATIONS,
     REPORT_EVERY,

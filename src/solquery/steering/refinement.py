@@ -14,9 +14,9 @@ from ..generator.footprint import footprint_error, seen_sizes
 from ..physics import measure_on_grid
 from .carried import noise_of, with_detail
 from .latent_text import round_noise
-from .latents import render
-from .likeness import MATCHED, Likeness, parameter_errors
+from .latents import prior_latents, render
 from .minimise import BatchedLBFGS
+from .reconstruction_loss import MATCHED, ReconstructionLoss, parameter_errors
 
 if TYPE_CHECKING:
     from ..protocols import Model
@@ -32,7 +32,7 @@ __all__ = [
 _NOISE_SCALE = 10.0
 #: weight of the squared logarithm of how much larger or smaller the window is than what was observed: its edge is all
 #: that the picture sees of it, so that the picture alone does not lead a small window to a large observation
-_WINDOW = 2.0
+_FOOTPRINT = 2.0
 #: evaluations in which mostly the picture counts, and those in which the physics does too; most corrections after
 _PICTURE, _PHYSICS, _CORRECTIONS = 60, 30, 8
 EVALUATIONS = _PICTURE + _PHYSICS
@@ -42,7 +42,7 @@ _EARLY, _WEIGHT = 0.0, 1.0
 _STRICTER, _HELD = (4.0, 16.0, 64.0), 1.0 / 6.0
 #: longest correction, by how much it is shortened where it made things worse, and the share at which it is given up
 _LONGEST, _SHORTER, _SMALLEST = 3.0, 0.35, 0.03
-#: at every second correction slopes are found anew, which costs four evaluations; in between they are mended
+#: at every second correction the Jacobian is computed anew, which costs four evaluations; in between it is updated
 _FRESH = 2
 #: a parameter is as observed when its error is less than this share of its tolerance
 _WELL = 0.5
@@ -68,10 +68,10 @@ class Refinement:
         self.dim = int(model.generator.latent_dim)
         self.parts = int(getattr(model.generator, "parts", 0)) if layerwise else 0
         self.noise = noise_of(model.generator) if layerwise else 0
-        self.likeness = Likeness(model.preset, target)
+        self.distance = ReconstructionLoss(model.preset, target)
         self.window: nn.Module = getattr(model.generator, "window", None)
         self.sizes = seen_sizes(target)
-        self.slopes = torch.zeros(0)
+        self.jacobian = torch.zeros(0)
         self._observed: dict[str, Tensor] = {}
 
     def observed(self, names: list[str]) -> dict[str, Tensor]:
@@ -94,7 +94,7 @@ class Refinement:
         return with_detail(self.model.generator, *self.latents(v))[:, 0]
 
     def objective(self, v: Tensor, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Losses, gradients and patches: likeness, length of the latent vector, size of the detail beside it."""
+        """Losses (K,), gradients and patches: distance from the target, length of the latent vector, size of detail."""
         with torch.enable_grad():
             v = v.detach().requires_grad_(True)
             made = self.made(v)
@@ -102,24 +102,24 @@ class Refinement:
             (gradient,) = torch.autograd.grad(loss.sum(), v)
         return loss.detach(), gradient, made.detach()
 
-    def objective_with_slopes(self, v: Tensor, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The same; the slopes (K, 5, D) of the soft errors are left in `slopes`."""
+    def objective_with_jacobian(self, v: Tensor, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The same; the Jacobian (K, 5, D) of the soft errors is left in `jacobian`."""
         with torch.enable_grad():
             v = v.detach().requires_grad_(True)
             made = self.made(v)
-            columns = self.likeness.soft_errors(made, rows)
-            slopes = [torch.autograd.grad(column.sum(), v, retain_graph=True)[0] for column in columns.unbind(1)]
+            columns = self.distance.soft_errors(made, rows)
+            jacobian = [torch.autograd.grad(column.sum(), v, retain_graph=True)[0] for column in columns.unbind(1)]
             loss = self._loss(made, rows, v)
             (gradient,) = torch.autograd.grad(loss.sum(), v)
-        self.slopes = torch.nan_to_num(torch.stack(slopes, 1))
+        self.jacobian = torch.nan_to_num(torch.stack(jacobian, 1))
         return loss.detach(), gradient, made.detach()
 
     def _loss(self, made: Tensor, rows: Tensor, v: Tensor) -> Tensor:
         z, *detail = self.latents(v)
-        loss = self.likeness(made, rows)
+        loss = self.distance(made, rows)
         if self.window is not None:
             first = z if detail[0] is None else z + detail[0][:, 0]
-            loss = loss + _WINDOW * self._window_error(first, rows)
+            loss = loss + _FOOTPRINT * self._footprint_error(first, rows)
         if self.prior:
             loss = loss + self.prior * (z.norm(dim=1) / math.sqrt(self.dim) - 1.0).square()
         for some in detail:
@@ -127,7 +127,7 @@ class Refinement:
                 loss = loss + self.apart * some.square().flatten(1).mean(1)
         return loss
 
-    def _window_error(self, z: Tensor, rows: Tensor) -> Tensor:
+    def _footprint_error(self, z: Tensor, rows: Tensor) -> Tensor:
         """(K,) of latents (K, D): squared errors of the logarithms of height and width."""
         seen, shape = self.sizes[rows], self.target.shape[1:]
         each = [
@@ -156,7 +156,7 @@ def candidates(model: Model, target: Tensor, starts: int, seed: int, guesses: Te
     if directions is not None and len(directions.table) and more > 0:
         found.append(_alike(model, target, more))
     elif more > 0:
-        pool = torch.randn(max(more, _SCREENED), dim, generator=torch.Generator().manual_seed(seed))
+        pool = prior_latents(max(more, _SCREENED), dim, seed)
         found.append(pool.expand(n, *pool.shape))
     if guesses is not None:
         found.append(guesses.expand(n, *guesses.shape))
@@ -190,27 +190,27 @@ def best_start(refinement: Refinement, candidates: Tensor) -> Tensor:
     n, number, _ = candidates.shape
     if number == 1:
         return candidates
-    likeness, shape = refinement.likeness, refinement.model.preset.shape
+    distance, shape = refinement.distance, refinement.model.preset.shape
     rows = torch.arange(n).repeat_interleave(number)
     with torch.no_grad():
         made = render(refinement.model.generator, candidates.flatten(0, 1), shape)[:, 0].to(refinement.target)
-        loss = likeness.picture(made, rows) + _AT_START * likeness.physics(made, rows)
+        loss = distance.picture(made, rows) + _AT_START * distance.physics(made, rows)
     best = loss.view(n, number).topk(2, dim=1, largest=False).indices.cpu()
     return candidates[torch.arange(n)[:, None], best]
 
 
 def _off(refinement: Refinement, made: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
     """(K,) each: squared errors of the parameters that the observed patches have, added up, and the largest error."""
-    observed = {k: v[rows.cpu()] for k, v in refinement.likeness.observed.items()}
-    errors = torch.stack(list(parameter_errors(observed, refinement.likeness.measured(made)).values()), 1)
+    observed = {k: v[rows.cpu()] for k, v in refinement.distance.observed.items()}
+    errors = torch.stack(list(parameter_errors(observed, refinement.distance.measured(made)).values()), 1)
     errors = torch.nan_to_num(errors, nan=0.0, posinf=_WRONG).clamp(max=_WRONG).to(made)
     return errors.square().sum(1), errors.amax(1)
 
 
 def refine(refinement: Refinement, z: Tensor, evaluations: int, match: bool) -> Iterator[tuple[str, Tensor, Tensor]]:
     """Stage, variables and patches after every few evaluations from starts (N, 1 or 2, D); the last are the answer."""
-    likeness = refinement.likeness
-    likeness.weight = _EARLY if match else 0.0
+    distance = refinement.distance
+    distance.weight = _EARLY if match else 0.0
     search = BatchedLBFGS(refinement.objective, refinement.start(z[:, 0]))
     everything = torch.arange(len(search.v), device=search.v.device)
     first = round(evaluations * _PICTURE / (_PICTURE + _PHYSICS)) if match else evaluations
@@ -219,7 +219,7 @@ def refine(refinement: Refinement, z: Tensor, evaluations: int, match: bool) -> 
         if search.evaluations == first and match:
             yield from _second_start(refinement, search, z, first)
             picture = search.v.clone(), search.x.clone()
-            likeness.weight = _WEIGHT
+            distance.weight = _WEIGHT
             search.refresh()
         search.step()
         if search.evaluations % REPORT_EVERY == 0:
@@ -227,20 +227,22 @@ def refine(refinement: Refinement, z: Tensor, evaluations: int, match: bool) -> 
     if not match:
         yield "picture", search.v, search.x
         return
-    yield from _stricter(likeness, search, round(_HELD * evaluations))
+    yield from _stricter(distance, search, round(_HELD * evaluations))
     with torch.no_grad():
-        allowed = likeness.picture(picture[1], everything) + _PAID
-        dear = likeness.picture(search.x, everything) > allowed
+        allowed = distance.picture(picture[1], everything) + _PAID
+        dear = distance.picture(search.x, everything) > allowed
     # where the parameters cost the picture, it comes first
     search.v[dear], search.x[dear] = picture[0][dear], picture[1][dear]
     yield from _corrections(refinement, search, allowed)
 
 
-def _stricter(likeness: Likeness, search: BatchedLBFGS, evaluations: int) -> Iterator[tuple[str, Tensor, Tensor]]:
+def _stricter(
+    distance: ReconstructionLoss, search: BatchedLBFGS, evaluations: int
+) -> Iterator[tuple[str, Tensor, Tensor]]:
     """Go on with more and more weight on the physics, its soft versions set right by what is measured before each."""
     for weight in _STRICTER:
-        likeness.set_gap(search.x)
-        likeness.weight = weight
+        distance.set_gap(search.x)
+        distance.weight = weight
         search.refresh()
         for _ in range(evaluations):
             search.step()
@@ -253,7 +255,7 @@ def _second_start(
 ) -> Iterator[tuple[str, Tensor, Tensor]]:
     """Patches of which the picture is still poor are tried from their second start (N, 2, D), too."""
     with torch.no_grad():
-        poor = (refinement.likeness.picture(search.x, search.active) > _POOR).nonzero()[:, 0]
+        poor = (refinement.distance.picture(search.x, search.active) > _POOR).nonzero()[:, 0]
     if len(poor) == 0 or z.shape[1] < 2:
         return
     other = BatchedLBFGS(lambda v, rows: refinement.objective(v, poor[rows]), refinement.start(z[poor, 1]))
@@ -267,73 +269,73 @@ def _second_start(
 
 def _corrections(refinement: Refinement, search: BatchedLBFGS, allowed: Tensor) -> Iterator[tuple[str, Tensor, Tensor]]:
     """Lead the parameters to those observed, by the changes that cost the picture least, and no more than `allowed`."""
-    likeness = refinement.likeness
+    distance = refinement.distance
     everything = torch.arange(len(search.v), device=search.v.device)
     total, worst = _off(refinement, search.x, everything)
-    search.objective, likeness.weight = refinement.objective_with_slopes, 0.0
+    search.objective, distance.weight = refinement.objective_with_jacobian, 0.0
     search.keep(everything[worst > _WELL])
     share = torch.ones_like(total)
-    slopes = errors = torch.zeros(0)
+    jacobian = errors = torch.zeros(0)
     for turn in range(_CORRECTIONS):
         rows = search.active
         if len(rows) == 0:
             return
         if turn == 0:
             search.refresh()
-            slopes = torch.zeros(len(everything), *refinement.slopes.shape[1:], device=search.v.device)
-            slopes[rows], errors = refinement.slopes, likeness.errors(search.x, everything)
-        step = share[rows, None] * _correction(search, slopes[rows], errors[rows])
+            jacobian = torch.zeros(len(everything), *refinement.jacobian.shape[1:], device=search.v.device)
+            jacobian[rows], errors = refinement.jacobian, distance.errors(search.x, everything)
+        step = share[rows, None] * _correction(search, jacobian[rows], errors[rows])
         step *= (_LONGEST / step.norm(dim=1).clamp(min=_LONGEST))[:, None]
         there: list[Tensor] = []
 
         def nearer(_: Tensor, x: Tensor, rows: Tensor = rows, there: list[Tensor] = there) -> Tensor:
             there[:] = _off(refinement, x, rows)
-            return (there[0] < total[rows]) & (likeness.picture(x, rows) <= allowed[rows])
+            return (there[0] < total[rows]) & (distance.picture(x, rows) <= allowed[rows])
 
         fresh = turn % _FRESH == _FRESH - 1
-        search.objective = refinement.objective_with_slopes if fresh else refinement.objective
+        search.objective = refinement.objective_with_jacobian if fresh else refinement.objective
         taken = search.attempt(step, nearer)
         moved = rows[taken]
-        change = likeness.errors(search.x[moved], moved) - errors[moved]
+        change = distance.errors(search.x[moved], moved) - errors[moved]
         errors[moved] += change
-        slopes[moved] = refinement.slopes[taken] if fresh else _broyden(slopes[moved], step[taken], change)
+        jacobian[moved] = refinement.jacobian[taken] if fresh else _broyden(jacobian[moved], step[taken], change)
         total[moved], worst[moved] = there[0][taken], there[1][taken]
         share[rows] = torch.where(taken, 1.0, _SHORTER * share[rows])
         yield "physics", search.v, search.x
         search.keep(rows[(worst[rows] > _WELL) & (share[rows] > _SMALLEST)])
 
 
-def _broyden(slopes: Tensor, step: Tensor, change: Tensor) -> Tensor:
-    """(K, 5, D) slopes that explain the change (K, 5) which a step (K, D) brought, the least different from before.
+def _broyden(jacobian: Tensor, step: Tensor, change: Tensor) -> Tensor:
+    """Jacobian (K, 5, D) that explains the change (K, 5) which a step (K, D) brought, the least different from before.
 
     Broyden 1965, doi:10.1090/S0025-5718-1965-0198670-6.
     """
-    missed = change - (slopes @ step[:, :, None])[:, :, 0]
-    return slopes + missed[:, :, None] * step[:, None] / step.square().sum(1).clamp(min=1e-12)[:, None, None]
+    missed = change - (jacobian @ step[:, :, None])[:, :, 0]
+    return jacobian + missed[:, :, None] * step[:, None] / step.square().sum(1).clamp(min=1e-12)[:, None, None]
 
 
-def _correction(search: BatchedLBFGS, slopes: Tensor, errors: Tensor) -> Tensor:
-    """(K, D) steps that undo errors (K, 5) by their slopes (K, 5, D) and lower the loss otherwise.
+def _correction(search: BatchedLBFGS, jacobian: Tensor, errors: Tensor) -> Tensor:
+    """(K, D) steps that undo errors (K, 5) by their Jacobian (K, 5, D) and lower the loss otherwise.
 
-    The least of gradient · s + s · B s / 2 with slopes s + errors = 0, B the curvature (Nocedal & Wright 2006, ch. 18).
+    The least of g · s + s · B s / 2 with J s + errors = 0, B the curvature (Nocedal & Wright 2006, ch. 18).
     """
     flat = -search.product(search.gradient[search.active])
-    turned = torch.stack([search.product(column) for column in slopes.unbind(1)], 1)
-    gram = slopes @ turned.transpose(1, 2)
+    turned = torch.stack([search.product(column) for column in jacobian.unbind(1)], 1)
+    gram = jacobian @ turned.transpose(1, 2)
     size = gram.diagonal(dim1=1, dim2=2).amax(1).clamp(min=1e-12)
     gram = gram + 1e-3 * size[:, None, None] * torch.eye(gram.shape[1], device=gram.device)
-    missing = errors + (slopes @ flat[:, :, None])[:, :, 0]
+    missing = errors + (jacobian @ flat[:, :, None])[:, :, 0]
     return flat - (turned.transpose(1, 2) @ torch.linalg.solve(gram, missing)[:, :, None])[:, :, 0]
 
 
 def lead(refinement: Refinement, v: Tensor, evaluations: int) -> Tensor:
-    """Variables (N, …) near those given at which the parameters are those that the likeness aims at, at any cost."""
-    likeness = refinement.likeness
-    likeness.weight = _WEIGHT
+    """Variables (N, …) near those given at which the parameters are those that the loss aims at, at any cost."""
+    distance = refinement.distance
+    distance.weight = _WEIGHT
     search = BatchedLBFGS(refinement.objective, v)
     for _ in range(evaluations):
         search.step()
-    for _ in _stricter(likeness, search, evaluations):
+    for _ in _stricter(distance, search, evaluations):
         pass
     for _ in _corrections(refinement, search, torch.full_like(search.loss, math.inf)):
         pass

@@ -1,10 +1,10 @@
-"""Solve for a latent vector whose patch measures what is asked: Gauss-Newton with slopes from the network itself.
+"""Solve for a latent vector whose patch measures what is asked: Gauss-Newton with gradients from the network itself.
 
-The step is the shortest that the slopes allow in all of latent space, so that a start changes no more than it must and
-different starts stay different answers. Slopes are found once, by going backward through the generator, and kept up to
-date from what each step brings (Broyden 1965, doi:10.1090/S0025-5718-1965-0198670-6): a further step costs one patch,
-while slopes cost five. Where many starts are at hand, all make a first step by the calibration of the directions,
-which costs one patch each, and slopes are found for the most promising only.
+The step is the shortest that the gradients allow in all of latent space, so that a start changes no more than it must
+and different starts stay different answers. Gradients are computed once, by backpropagation through the generator, and
+updated from what each step brings (Broyden 1965, doi:10.1090/S0025-5718-1965-0198670-6): a further step costs one
+patch, while gradients cost five. Where there are many starts, all make a first step by the calibration of the
+directions, which costs one patch each, and gradients are computed for the most promising only.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ GOOD_ENOUGH = 0.06
 _PATIENT = 5
 _RELAXED = 0.03
 _MOST_RELAXED = 0.25
-#: steps from one set of slopes before they are found afresh
+#: steps from one set of gradients before they are found afresh
 _AGE = 8
 
 
@@ -57,11 +57,11 @@ class Search:
         self.hold = list(hold)
         self.names = [*targets, *(name for name in hold if name not in targets)]
         self.measured = measured_names(self.names)
-        # two values have no slope: such a parameter stays the same, or the step is not taken
+        # two values have no gradient: such a parameter stays the same, or the step is not taken
         self.binary = [j for j, name in enumerate(self.hold) if self.directions.is_binary(name)]
         hard = {*self.judge.hard, *(self.hold[j] for j in self.binary)}
-        #: those whose slopes are needed: what is hard is a condition, not a residual
-        self.sloped = [name for name in self.measured if name not in hard]
+        #: those whose gradients are needed: what is hard is a condition, not a residual
+        self.by_gradient = [name for name in self.measured if name not in hard]
         self.low, self.high = prior_norm_range(self.directions.latent_dim)
         self.basis = torch.from_numpy(self._basis()).float()
         spread = [self.directions.spread(name) for name in self.hold]
@@ -70,11 +70,11 @@ class Search:
         self.hold_tolerance[self.binary] = np.inf
 
     def _basis(self) -> np.ndarray:
-        """Orthonormal basis of the normals concerned, for parameters that have no slope but by trial."""
+        """Orthonormal basis of the normals concerned, for parameters that have gradients by trial steps only."""
         moved: list[str] = []
         for name in self.names:
             moved += DERIVED[name].moved_by if name in DERIVED else (name,)
-        soft = [name for name in dict.fromkeys(moved) if name in self.sloped]
+        soft = [name for name in dict.fromkeys(moved) if name in self.by_gradient]
         normals = [self.directions.normals[self.directions.index(name)] for name in soft]
         dim = self.directions.latent_dim
         return span_basis(np.stack(normals, axis=1)) if normals else np.zeros((dim, 0))
@@ -100,15 +100,15 @@ class Search:
 
     def gradients(self, z: torch.Tensor, values: Mapping[str, np.ndarray], held: np.ndarray) -> np.ndarray:
         """(K, M, D) derivatives of the residuals, by those of the parameters that they are made of."""
-        found, _ = latent_gradients(self.model.generator, self.model.preset, z, self.sloped, self.basis)
+        found, _ = latent_gradients(self.model.generator, self.model.preset, z, self.by_gradient, self.basis)
         return self._chained(self._scaled(found.numpy(), values), values, held)
 
     def _scaled(self, by_latent: np.ndarray, values: Mapping[str, np.ndarray]) -> np.ndarray:
-        """Slopes (K, P, D) of parameters on the grid as those of the model's numbers."""
+        """Gradients (K, P, D) of parameters on the grid as those of the model's numbers."""
         scale = native_scale_of(self.model)
-        if scale is None or not self.sloped:
+        if scale is None or not self.by_gradient:
             return by_latent
-        steep = np.stack([scale.slope(name, values[name]) for name in self.sloped], axis=1)
+        steep = np.stack([scale.slope(name, values[name]) for name in self.by_gradient], axis=1)
         return by_latent * np.nan_to_num(steep, nan=1.0)[:, :, None]
 
     def _known_gradients(
@@ -116,20 +116,20 @@ class Search:
         z: torch.Tensor,
         values: Mapping[str, np.ndarray],
         held: np.ndarray,
-        slopes: MutableMapping[str, np.ndarray],
+        gradients: MutableMapping[str, np.ndarray],
     ) -> np.ndarray:
-        """(1, M, D) `gradients` from the slopes of single parameters; those that are not known yet are found."""
-        missing = [name for name in self.sloped if name not in slopes]
+        """(1, M, D) `gradients` from the gradients of single parameters; those that are not known yet are found."""
+        missing = [name for name in self.by_gradient if name not in gradients]
         if missing:
             found, _ = latent_gradients(self.model.generator, self.model.preset, z, missing, self.basis)
-            slopes.update(zip(missing, found[0].numpy(), strict=True))
-        by_latent = np.stack([slopes[name] for name in self.sloped])[None]
+            gradients.update(zip(missing, found[0].numpy(), strict=True))
+        by_latent = np.stack([gradients[name] for name in self.by_gradient])[None]
         return self._chained(self._scaled(by_latent, values), values, held)
 
     def rough_gradients(self, values: Mapping[str, np.ndarray], held: np.ndarray) -> np.ndarray:
         """(K, M, D) the same as the directions' calibration has them: right on average, and free."""
         rows = []
-        for name in self.sloped:
+        for name in self.by_gradient:
             k, ends = self.directions.index(name), self.directions
             at = ends.position_for(name, values[name])[:, None] + np.array([-0.5, 0.5])
             rise = np.diff(ends.expected_value(name, at), axis=1)
@@ -139,12 +139,12 @@ class Search:
         return self._chained(np.stack(rows, axis=1), values, held)
 
     def _chained(self, by_latent: np.ndarray, values: Mapping[str, np.ndarray], held: np.ndarray) -> np.ndarray:
-        """(K, M, D) slopes of the residuals from those of the parameters (K, P, D)."""
+        """(K, M, D) gradients of the residuals from those of the parameters (K, P, D)."""
         here = self.residual(values, held)
         out = np.zeros((*here.shape, by_latent.shape[2]))
         measured = {name: np.asarray(values[name], np.float64) for name in self.measured}
-        for j, name in enumerate(self.sloped):
-            # the residual as a function of measured numbers is plain arithmetic: a small difference gives its slope
+        for j, name in enumerate(self.by_gradient):
+            # residuals of measured numbers are plain arithmetic: a small difference gives their derivatives
             small = 1e-4 * np.maximum(np.abs(measured[name]), max(self.directions.spread(name), 1e-9))
             nudged = {**measured, name: measured[name] + small}
             there = self.residual({**nudged, **with_derived(nudged, self.names)}, held)
@@ -180,80 +180,114 @@ class Search:
         enough: int,
         held: np.ndarray | None = None,
         rough: bool = False,
-        slopes: MutableMapping[str, np.ndarray] | None = None,
+        gradients: MutableMapping[str, np.ndarray] | None = None,
         rounds: int = _ROUNDS,
     ) -> tuple[torch.Tensor, np.ndarray, np.ndarray]:
         """Refined latents (K, D), their costs (K,), and the held values (K, H): those of `z` unless given.
 
         Works on the `enough` most promising candidates and a few more, and stops when so many hit their targets well
-        within tolerance, or nothing improves. With `rough`, all make a first step by the calibration. `slopes` are
+        within tolerance, or nothing improves. With `rough`, all make a first step by the calibration. `gradients` are
         those of single parameters (D,) at the one latent `z`, as far as they are known; what is missing is added.
         """
-        z = clamp_norm(z, self.low, self.high)
-        values = self.values(z)
-        if held is None:
-            held = self.held_values(values)
-        cost = self.cost(values, held)
-        residual = self.residual(values, held)
-        if residual.shape[1] == 0:
-            return z, cost, held
-        gradients = np.zeros((*residual.shape, z.shape[1]))
-        longest = np.full(len(z), _LONGEST)
-        age = np.full(len(z), _AGE)
-        # whether slopes found afresh would be others than those there are
-        moved = np.ones(len(z), dtype=bool)
-        failures = np.zeros(len(z), dtype=int)
-        random = torch.Generator().manual_seed(len(z))
-        if rough and self.sloped:
-            gradients = self.rough_gradients(values, held)
-        elif slopes is not None and len(z) == 1 and self.sloped:
-            gradients, age[:], moved[:] = self._known_gradients(z, values, held, slopes), 0, False
+        some = _Candidates(self, clamp_norm(z, self.low, self.high), held)
+        if some.residual.shape[1] == 0:
+            return some.z, some.cost, some.held
+        if rough and self.by_gradient:
+            some.gradients = self.rough_gradients(some.values, some.held)
+        elif gradients is not None and len(z) == 1 and self.by_gradient:
+            some.begin_with(self._known_gradients(some.z, some.values, some.held, gradients))
         for turn in range(rounds):
-            good = cost <= GOOD_ENOUGH + min(max(0, turn - _PATIENT) * _RELAXED, _MOST_RELAXED)
+            good = some.cost <= GOOD_ENOUGH + min(max(0, turn - _PATIENT) * _RELAXED, _MOST_RELAXED)
             missing = enough - int(good.sum())
-            open_ = np.flatnonzero(np.isfinite(cost) & ~good & (failures < _FAILURES))
-            if len(open_) == 0 or missing <= 0:
+            rows = np.flatnonzero(np.isfinite(some.cost) & ~good & (some.failures < _FAILURES))
+            if len(rows) == 0 or missing <= 0:
                 break
-            if turn > 0 or not rough:
-                # those that come next wait for their turn: it comes when one of these has failed too often
-                promising = np.argsort(cost[open_] * 2.0 ** failures[open_], kind="stable")[: missing + SPARE]
-                open_ = np.sort(open_[promising])
-                stale = open_[(age[open_] >= _AGE) & moved[open_]]
-                if len(stale):
-                    gradients[stale] = self.gradients(z[stale], {n: v[stale] for n, v in values.items()}, held[stale])
-                    age[stale], moved[stale] = 0, False
-            trial = z[open_] + torch.from_numpy(_shortest(gradients[open_], residual[open_], longest[open_])).float()
-            # masks make what is measured rough in the small: beside a place that fails lies one that does
-            noise = torch.randn(trial.shape, generator=random) * _SHAKE / trial.shape[1] ** 0.5
-            near = (failures[open_] > 0) & (cost[open_] < 1.0)
-            trial = clamp_norm(trial + noise * torch.from_numpy(near)[:, None], self.low, self.high)
-            step = (trial - z[open_]).double().numpy()
-            there = self.values(trial)
-            left = self.residual(there, held[open_])
-            costs = self.cost(there, held[open_])
-            gained = costs < cost[open_]
-            rows = open_[gained]
-            z[rows], cost[rows], residual_before = trial[torch.from_numpy(gained)], costs[gained], residual[open_]
-            residual[rows] = left[gained]
-            for name in values:
-                values[name][rows] = there[name][gained]
-            moved[rows] = True
-            if turn == 0 and rough:
-                continue
-            gradients[open_] += _broyden(gradients[open_], step, left - residual_before)
-            age[open_] += 1
-            longest[rows] = np.minimum(2.0 * longest[rows], _LONGEST)
-            failures[rows] = 0
-            lost = open_[~gained]
-            failures[lost] += 1
-            longest[lost] = 0.5 * np.clip(np.linalg.norm(step[~gained], axis=1), 0.05, longest[lost])
-            # a step that failed on slopes no longer fresh: look again before anything else
-            age[lost[age[lost] > 2]] = _AGE
-        return z, cost, held
+            by_calibration = rough and turn == 0
+            some.step(rows if by_calibration else some.promising(rows, missing + SPARE), learn=not by_calibration)
+        return some.z, some.cost, some.held
+
+
+class _Candidates:
+    """Latents (K, D) on their way to what a search asks for, with what is known of each.
+
+    Attributes
+    ----------
+    z, held, values, residual, cost
+        Latents (K, D); held values (K, H); parameters, each (K,); residuals (K, M); sums of squares (K,).
+    gradients
+        (K, M, D) of the residuals.
+    longest, failures
+        (K,) longest step allowed, and failures in a row.
+    age, moved
+        (K,) steps since the gradients were computed, and whether computing them again would change them.
+    """
+
+    def __init__(self, search: Search, z: torch.Tensor, held: np.ndarray | None) -> None:
+        self.search, self.z = search, z
+        self.values = search.values(z)
+        self.held = search.held_values(self.values) if held is None else held
+        self.cost, self.residual = search.cost(self.values, self.held), search.residual(self.values, self.held)
+        self.gradients = np.zeros((*self.residual.shape, z.shape[1]))
+        self.longest = np.full(len(z), _LONGEST)
+        self.failures = np.zeros(len(z), dtype=int)
+        self.age = np.full(len(z), _AGE)
+        self.moved = np.ones(len(z), dtype=bool)
+        self.random = torch.Generator().manual_seed(len(z))
+
+    def begin_with(self, gradients: np.ndarray) -> None:
+        """Take gradients (K, M, D) of the residuals as computed just now."""
+        self.gradients, self.age[:], self.moved[:] = gradients, 0, False
+
+    def promising(self, rows: np.ndarray, most: int) -> np.ndarray:
+        """At most so many of some candidates, those of least cost, with gradients that are not too old.
+
+        The others wait: their turn comes when one of these has failed too often.
+        """
+        first = np.argsort(self.cost[rows] * 2.0 ** self.failures[rows], kind="stable")[:most]
+        rows = np.sort(rows[first])
+        stale = rows[(self.age[rows] >= _AGE) & self.moved[rows]]
+        if len(stale):
+            values = {name: value[stale] for name, value in self.values.items()}
+            self.gradients[stale] = self.search.gradients(self.z[stale], values, self.held[stale])
+            self.age[stale], self.moved[stale] = 0, False
+        return rows
+
+    def step(self, rows: np.ndarray, learn: bool) -> None:
+        """One step of some candidates, kept where the cost falls; with `learn`, gradients and lengths follow."""
+        before = self.residual[rows]
+        trial = self._trial(rows)
+        step = (trial - self.z[rows]).double().numpy()
+        there = self.search.values(trial)
+        residual, cost = self.search.residual(there, self.held[rows]), self.search.cost(there, self.held[rows])
+        gained = cost < self.cost[rows]
+        taken, lost = rows[gained], rows[~gained]
+        self.z[taken], self.cost[taken] = trial[torch.from_numpy(gained)], cost[gained]
+        self.residual[taken], self.moved[taken] = residual[gained], True
+        for name, value in self.values.items():
+            value[taken] = there[name][gained]
+        if not learn:
+            return
+        self.gradients[rows] += _broyden(self.gradients[rows], step, residual - before)
+        self.age[rows] += 1
+        self.longest[taken] = np.minimum(2.0 * self.longest[taken], _LONGEST)
+        self.failures[taken] = 0
+        self.failures[lost] += 1
+        self.longest[lost] = 0.5 * np.clip(np.linalg.norm(step[~gained], axis=1), 0.05, self.longest[lost])
+        # a step failed on gradients that are no longer new: they are computed again before anything else
+        self.age[lost[self.age[lost] > 2]] = _AGE
+
+    def _trial(self, rows: np.ndarray) -> torch.Tensor:
+        """Latents (K, D) to try next: the shortest step, and near the goal after a failure a little at random."""
+        shortest = _shortest(self.gradients[rows], self.residual[rows], self.longest[rows])
+        trial = self.z[rows] + torch.from_numpy(shortest).float()
+        # thresholds make what is measured rough in the small: beside a place that fails lies one that does not
+        noise = torch.randn(trial.shape, generator=self.random) * _SHAKE / trial.shape[1] ** 0.5
+        near = (self.failures[rows] > 0) & (self.cost[rows] < 1.0)
+        return clamp_norm(trial + noise * torch.from_numpy(near)[:, None], self.search.low, self.search.high)
 
 
 def _shortest(gradients: np.ndarray, residual: np.ndarray, longest: np.ndarray) -> np.ndarray:
-    """(K, D) shortest steps that the slopes (K, M, D) say undo the residuals (K, M), no longer than `longest` (K,).
+    """(K, D) shortest steps that the gradients (K, M, D) say undo the residuals (K, M), no longer than `longest` (K,).
 
     Damped a little, so that what can hardly be moved, or only together with another, is not paid for with a leap.
     """
@@ -266,7 +300,7 @@ def _shortest(gradients: np.ndarray, residual: np.ndarray, longest: np.ndarray) 
 
 
 def _broyden(gradients: np.ndarray, step: np.ndarray, change: np.ndarray) -> np.ndarray:
-    """(K, M, D) smallest correction after which the slopes explain the `change` (K, M) that a `step` (K, D) brought."""
+    """(K, M, D) smallest correction after which gradients explain the `change` (K, M) that a `step` (K, D) brought."""
     length = np.square(step).sum(1)
     # beyond a border where something becomes unknown there is nothing to learn
     known = np.isfinite(change).all(1) & (length > 1e-10)

@@ -7,7 +7,7 @@ measured on the generated patch as the judge, so that a number asked for is a nu
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,8 +25,11 @@ from .vocabulary import Target, as_target, measured_names, parse_description, wi
 
 if TYPE_CHECKING:
     from ..protocols import Model
+    from .directions import Directions
 
-__all__ = ["Answer", "OutOfReach", "Target", "generate", "parse_description", "reach"]
+__all__ = [
+    "Answer", "OutOfReach", "Target", "answers_of", "generate", "held_names", "parse_description", "reach",
+]  # fmt: skip
 
 #: starts for each answer wanted, and how many near latents each is drawn from
 _STARTS = 3
@@ -185,28 +188,16 @@ def generate(
     UnknownParameter, NoDirection, UnknownWord, SteeringError
         When what is asked is not understood.
     """
-    directions = directions_of(model)
     if n < 1:
         raise SteeringError(f"n must be at least 1, got {n}")
-    if isinstance(asked, str):
-        asked = parse_description(asked, directions)
-    if not asked:
-        raise SteeringError("nothing is asked for; give at least one parameter")
-    targets = {name: as_target(name, value, directions) for name, value in asked.items()}
-    held = (hold,) if isinstance(hold, str) else tuple(hold)
-    for name in held:
-        if name in targets:
-            raise SteeringError(f"{name!r} is both asked for and held; leave one out")
-        directions.index(name)
+    directions = directions_of(model)
+    targets, held = _understood(asked, hold, directions)
     check_conflicts(targets)
-    aims = dict(targets)
     if nearest:
-        for name, target in targets.items():
-            value = nearest_reachable(target, directions)
-            aims[name] = target if value is None else Target(name, value, "=", target.word)
+        aims = {name: _reachable(target, directions) for name, target in targets.items()}
     else:
+        aims = targets
         check_reach(targets, directions, model.name)
-
     search = Search(model, aims, held)
     if start is None:
         starts = _starts(search, _STARTS * (n + SPARE), seed)
@@ -223,29 +214,69 @@ def generate(
             f"model {model.name!r} found no patch with {wrong} from this start; start from another patch, or leave "
             "the start out"
         )
-
-    everything = list(dict.fromkeys([*directions.names, *search.names]))
-    x = render(model.generator, z, model.preset.shape)[:, 0]
-    grid, got = measured_both(model, x, everything)
-    rows = [{name: float(values[k]) for name, values in got.items()} for k in range(len(z))]
-    met = np.array([Judge(targets, directions).met(row) for row in rows])
-    picked = _pick(z.numpy(), cost, met, n)
-    norms = z.norm(dim=1)
+    answers = answers_of(model, z, targets, list(dict.fromkeys([*directions.names, *search.names])))
+    met = np.array([answer.verdict == "met" for answer in answers])
     return Shown(
-        Answer(
-            z=z[k].numpy().copy(),
-            x=x[k].numpy().copy(),
-            requested={name: target.value for name, target in targets.items()},
-            measured=rows[k],
-            verdict="met" if met[k] else "nearest",
-            z_norm=float(norms[k]),
-            held={name: float(start_values[k, j]) for j, name in enumerate(held)},
-            targets=dict(targets),
-            grid={name: float(values[k]) for name, values in grid.items()},
-            origin=Origin.of(model),
-        )
-        for k in picked
+        replace(answers[k], held={name: float(start_values[k, j]) for j, name in enumerate(held)})
+        for k in _pick(z.numpy(), cost, met, n)
     )
+
+
+def _understood(
+    asked: Mapping[str, float | Target] | str, hold: Mapping[str, float] | Sequence[str] | str, directions: Directions
+) -> tuple[dict[str, Target], tuple[str, ...]]:
+    """What is asked for as targets, and the names of what is held."""
+    if isinstance(asked, str):
+        asked = parse_description(asked, directions)
+    if not asked:
+        raise SteeringError("nothing is asked for; give at least one parameter")
+    targets = {name: as_target(name, value, directions) for name, value in asked.items()}
+    return targets, held_names(hold, targets, directions)
+
+
+def held_names(
+    hold: Mapping[str, float] | Sequence[str] | str, targets: Mapping[str, Target], directions: Directions
+) -> tuple[str, ...]:
+    """Names of the parameters to hold; an error where one has no direction, or is asked for too."""
+    names = (hold,) if isinstance(hold, str) else tuple(hold)
+    for name in names:
+        if name in targets:
+            raise SteeringError(f"{name!r} is both asked for and held; leave one out")
+        directions.index(name)
+    return names
+
+
+def _reachable(target: Target, directions: Directions) -> Target:
+    """The target, or where it lies out of reach the nearest value that does not."""
+    value = nearest_reachable(target, directions)
+    return target if value is None else Target(target.name, value, "=", target.word)
+
+
+def answers_of(
+    model: Model, z: torch.Tensor, targets: Mapping[str, Target], names: Sequence[str], x: torch.Tensor | None = None
+) -> list[Answer]:
+    """Latents (N, D) as answers, with the parameters `names`; `x` are their patches (N, H, W) where they are known."""
+    x = render(model.generator, z, model.preset.shape)[:, 0] if x is None else x
+    grid, native = measured_both(model, x, names)
+    judge, origin = Judge(targets, directions_of(model)) if targets else None, Origin.of(model)
+    answers = []
+    for k, latent in enumerate(z.float().numpy()):
+        measured = {name: float(values[k]) for name, values in native.items()}
+        answers.append(
+            Answer(
+                z=latent.copy(),
+                x=x[k].numpy().copy(),
+                requested={name: target.value for name, target in targets.items()},
+                measured=measured,
+                verdict="met" if judge is None or judge.met(measured) else "nearest",
+                z_norm=float(np.linalg.norm(latent)),
+                held={},
+                targets=dict(targets),
+                grid={name: float(values[k]) for name, values in grid.items()},
+                origin=origin,
+            )
+        )
+    return answers
 
 
 def measured_both(

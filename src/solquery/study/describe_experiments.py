@@ -5,7 +5,6 @@ Stages like those of `reproduce_experiments`; the demo is made of them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,13 +20,12 @@ from ..steering import generate, invert, latent_traversal
 from ..steering.vocabulary import measured_names, quantities, with_derived
 from .figures import figure_patch, figure_zoo, tile_png
 from .reproduce_figures import write_figure
+from .reproduce_stages import Folders
 
 if TYPE_CHECKING:
     from .reproduce import Study
 
 __all__ = ["described", "embedded", "observed", "sample"]
-
-Folders = Mapping[str, Path]
 
 #: answers shown for one description, and patches of the archive shown, of which so many observed
 _ANSWERS, _SAMPLE, _SAMPLE_REAL = 4, 36, 6

@@ -9,8 +9,19 @@ from pathlib import Path
 from ..aliases import Entries
 from ..physics import plugin_names, unit_of
 from ..steering.vocabulary import unit_of_target, vocabulary
-from .report import Picture, badge, parameter_text, quantity, row_of_tiles, section, table
-from .reproduce_sections import Folders, Results, plate, share, symbol
+from .report import (
+    Picture,
+    badge,
+    parameter_text,
+    plate,
+    quantity,
+    row_of_tiles,
+    section,
+    share,
+    symbol,
+    table,
+)  # fmt: skip
+from .reproduce_stages import Folders
 
 __all__ = ["credit", "described", "key", "observed", "population", "sample", "trust"]
 
@@ -28,7 +39,7 @@ def key() -> str:
     )
 
 
-def credit(results: Results) -> str:
+def credit(results: Entries) -> str:
     """Whom to thank for what was observed."""
     more = results["stages"].get("observed", {}).get("credit") or ""
     return f"Observations: courtesy of NASA/SDO and the HMI science team. {more}".strip()
@@ -49,7 +60,7 @@ def _numbers(values: Mapping[str, Entries]) -> dict[str, float]:
     return {name: float("nan") if v["value"] is None else float(v["value"]) for name, v in values.items()}
 
 
-def sample(results: Results, folders: Folders) -> str:
+def sample(results: Entries, folders: Folders) -> str:
     """A look at the archive."""
     found, sources = results["stages"]["sample"], results["archive"]["sources"]
     made = " and ".join(f"{count:,} {name}" for name, count in sources.items())
@@ -80,7 +91,7 @@ def _matches(records: Sequence[Entries], folder: Path, physical: bool) -> list[P
     ]
 
 
-def described(results: Results, folders: Folders) -> str:
+def described(results: Entries, folders: Folders) -> str:
     """Words, the patch that answers them, and its ten matches with a table."""
     found, folder, physical = results["stages"]["described"], folders["described"], results["model"]["physical"]
     words, meanings = "", vocabulary()
@@ -148,7 +159,7 @@ def _compared(found: Entries, measured: Mapping[str, float], physical: bool) -> 
     )
 
 
-def observed(results: Results, folders: Folders) -> str:
+def observed(results: Entries, folders: Folders) -> str:
     """An observed region, its reconstruction, its flux raised, and what both find."""
     found, folder, physical = results["stages"]["observed"], folders["observed"], results["model"]["physical"]
     step = found["edited"]["step"]
@@ -204,7 +215,7 @@ def observed(results: Results, folders: Folders) -> str:
     )
 
 
-def population(results: Results, folders: Folders) -> str:
+def population(results: Entries, folders: Folders) -> str:
     """Parameters of generated patches beside those of the archive."""
     rows, physical = [], results["model"]["physical"]
     for name, found in results["stages"]["table"]["population"].items():
@@ -244,7 +255,7 @@ def _limits(model: Entries) -> list[tuple[str, str]]:
     ]  # fmt: skip
 
 
-def trust(results: Results) -> str:
+def trust(results: Entries) -> str:
     """What the numbers of a report do not say."""
     points = [
         ("The archive is simulated.", "Its regions follow known laws of flux, tilt and dispersal, but correlations "

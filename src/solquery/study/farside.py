@@ -11,11 +11,12 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.figure import Figure
 
+from ..aliases import Document
 from ..errors import SolqueryError
 from ..farside import Ensemble, FarsideMap, Prior, degraded, draw_prior, farside_ensemble
 from ..farside.maps import coarse
@@ -23,6 +24,7 @@ from ..physics import measure_on_grid, unit_of
 from ..steering import SteeringWarning
 from .figures import prefixed
 from .magnetogram import bare, grey_bar, show_field
+from .shares import one_of_each_first
 
 if TYPE_CHECKING:
     from ..archive.store import Archive
@@ -76,11 +78,11 @@ class FarsideStudy:
     settings: dict[str, float]
     shown: tuple[Ensemble, np.ndarray]
 
-    def summary(self) -> dict[str, Any]:
+    def summary(self) -> Document:
         """JSON: for each parameter histogram of ranks, its chi² probability, share within 68 %, and skill."""
         from scipy.stats import chisquare
 
-        told: dict[str, Any] = {}
+        told: Document = {}
         for name, ranks in self.ranks.items():
             known = np.isfinite(ranks)
             counts = np.histogram(ranks[known], _BINS, (0.0, 1.0))[0]
@@ -138,8 +140,7 @@ def run_farside(
 
     table = archive.table(columns=["id", "region"], where=where)
     names = np.array(table.column("region").to_pylist())
-    order = np.random.default_rng(seed).permutation(len(names))
-    rows = order[np.sort(np.unique(names[order], return_index=True)[1])][:n]
+    rows = one_of_each_first(names, np.random.default_rng(seed))[: min(n, len(np.unique(names)))]
     if len(rows) < _FEWEST:
         raise SolqueryError(
             f"{len(rows)} regions of {archive.uri} are too few for ranks, {_FEWEST} are needed; simulate or ingest more"
@@ -229,13 +230,13 @@ def _score(name: str, members: np.ndarray, truth: float, floor: float) -> float:
         return float("nan")
     if name == "tilt":
 
-        def apart(a: Any, b: Any) -> Any:
+        def apart(a: np.ndarray, b: np.ndarray | float) -> np.ndarray:
             # an axis has no ends
             return np.abs((a - b + 90.0) % 180.0 - 90.0)
     else:
         known, truth = np.log10(np.maximum(known, floor)), float(np.log10(max(truth, floor)))
 
-        def apart(a: Any, b: Any) -> Any:
+        def apart(a: np.ndarray, b: np.ndarray | float) -> np.ndarray:
             return np.abs(a - b)
 
     some = known[:: max(1, len(known) // 500)]

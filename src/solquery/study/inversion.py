@@ -28,7 +28,7 @@ from ..steering import (
     refine_layerwise,
     with_layerwise,
 )
-from ..steering.likeness import TOLERANCES, parameter_errors
+from ..steering.reconstruction_loss import TOLERANCES, parameter_errors
 
 if TYPE_CHECKING:
     from ..model import Model
@@ -124,6 +124,19 @@ class InversionStudy:
     def rows(self, kind: str) -> np.ndarray:
         """Indices of the patches of a kind."""
         return np.flatnonzero(np.array(self.kinds) == kind)
+
+    def best_rows(self, kind: str) -> list[int]:
+        """Patches of a kind, the best explained first; one frame of a region, whose others would show the same."""
+        best: dict[str, int] = {}
+        for k in sorted(self.rows(kind), key=lambda k: float(self.unexplained[k, 0])):
+            best.setdefault(self.regions[k], int(k))
+        return list(best.values())
+
+    def records(self) -> list[Document]:
+        """JSON of each patch: what is left unexplained, by block, and the verdict."""
+        verdicts = self.verdicts or ("",) * len(self.ids)
+        columns = zip(self.ids, self.regions, self.kinds, self.unexplained.tolist(), verdicts, strict=True)
+        return [dict(zip(("id", "region", "kind", "unexplained", "verdict"), row, strict=True)) for row in columns]
 
     def of(self, rows: np.ndarray) -> Document:
         """Medians over patches: by block, and of the parameters' relative errors."""
@@ -289,16 +302,6 @@ def edit_inverted(
             assert film.requested is not None
             moved = film.values[name]
             held = float(film.values[hold][1] - film.values[hold][0]) / usual
-            out.append(
-                Edit(
-                    study.ids[k],
-                    name,
-                    hold,
-                    float(film.requested[1]),
-                    float(moved[0]),
-                    float(moved[1]),
-                    held,
-                    film.x[:, 0],
-                )
-            )
+            asked, before, after = (float(value) for value in (film.requested[1], *moved[:2]))
+            out.append(Edit(study.ids[k], name, hold, asked, before, after, held, film.x[:, 0]))
     return out

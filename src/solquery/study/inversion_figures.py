@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -104,7 +104,7 @@ def figure_edits(model: Model, study: InversionStudy, edits: Sequence[Edit]) -> 
         mine = {edit.name: edit for edit in edits if edit.id == patch_id}
         k = study.ids.index(patch_id)
         start = "\n".join(_told(name, edit.before, physical) for name, edit in mine.items())
-        tiles: list[tuple[Any, str] | None] = [
+        tiles: list[tuple[np.ndarray, str] | None] = [
             (study.x[k], f"{study.kinds[k]}: {study.regions[k]}\n"),
             (study.y[k], f"reconstruction\n{start}"),
         ]

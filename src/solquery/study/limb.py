@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from ..aliases import Document
 from ..errors import SolqueryError
 from ..steering import SteeringWarning, invert
+from .shares import rank_correlation
 
 if TYPE_CHECKING:
     from ..archive.store import Archive
@@ -50,14 +51,6 @@ class LimbStudy:
 
     def summary(self) -> Document:
         """JSON: rank correlations with angle over patches, and over regions (their means), and medians by angle."""
-        from scipy.stats import spearmanr
-
-        def rank(a: np.ndarray, b: np.ndarray) -> dict[str, float | int | None]:
-            if len(a) < 3 or np.ptp(a) == 0 or np.ptp(b) == 0:
-                return {"spearman": None, "p": None, "n": len(a)}
-            found = spearmanr(a, b)
-            return {"spearman": float(found.statistic), "p": float(found.pvalue), "n": len(a)}
-
         names = sorted(set(self.regions))
         of = np.array(self.regions)
 
@@ -80,11 +73,11 @@ class LimbStudy:
             "patches": len(self.ids),
             "regions": len(names),
             "sources": {kind: self.sources.count(kind) for kind in sorted(set(self.sources))},
-            "mse": rank(self.angle_deg, self.mse),
-            "unexplained": rank(self.angle_deg, self.unexplained),
+            "mse": rank_correlation(self.angle_deg, self.mse),
+            "unexplained": rank_correlation(self.angle_deg, self.unexplained),
             # frames of one region are not independent
-            "mse_by_region": rank(means(self.angle_deg), means(self.mse)),
-            "unexplained_by_region": rank(means(self.angle_deg), means(self.unexplained)),
+            "mse_by_region": rank_correlation(means(self.angle_deg), means(self.mse)),
+            "unexplained_by_region": rank_correlation(means(self.angle_deg), means(self.unexplained)),
             "bins": bins,
         }
 

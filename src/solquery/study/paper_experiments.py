@@ -5,7 +5,7 @@ Called like those of `reproduce_experiments`, with the study, the stage's own fo
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,21 +17,20 @@ from ..encoder.collapse import effective_rank
 from ..physics import measure
 from ..serialise import finite
 from ..steering import exact_traversals, fit_directions, measure_latents, sample_latents
+from ..steering.editing import directions_of
 from .describe_experiments import embedded
 from .recall import copies
+from .reproduce_stages import Folders
 from .shares import difference_of
+from .steering_figures import WATCHED
 
 if TYPE_CHECKING:
-    from ..steering import Directions
     from .reproduce import Study
     from .retrieval import RetrievalStudy
 
 __all__ = [
-    "changed_copies", "conditional", "epoch_choices", "rank_probability", "sigma_of_mean_zero",
-    "similarity_differences",
+    "changed_copies", "changes_between", "conditional", "epoch_choices", "sigma_of_mean_zero", "similarity_differences",
 ]  # fmt: skip
-
-Folders = Mapping[str, Path]
 
 #: what is changed and what is held (paper, section 4 and Fig. 5)
 _CASES: tuple[tuple[str, tuple[str, ...]], ...] = (
@@ -39,28 +38,28 @@ _CASES: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("psep", ("polarity",)),
     ("psep", ("polarity", "r")),
 )
-_WATCHED = ("tuf", "r", "psep")
 _EPSILON = 3.0
 #: a led parameter is moved to so many spreads on either side
 _SPREADS = 1.5
 
 
-def _row(study: Study, d: Directions, name: str, ends: np.ndarray) -> dict[str, float | None]:
-    """What changed between the first and the second half of latents (2N, D): spreads moved, and polarities flipped."""
-    values = measure_latents(study.model.generator, study.model.preset, ends, [*_WATCHED, "polarity"])
-    half = len(ends) // 2
+def changes_between(study: Study, ends: np.ndarray, led: str | None = None) -> dict[str, float | None]:
+    """What changes from the first to the second half of latents (2N, D): medians in spreads, and polarities flipped.
+
+    Medians have their sign; with `led`, the parameter that is led, those of the others are of the size of the change.
+    """
+    d = directions_of(study.model)
+    values = measure_latents(study.model.generator, study.model.preset, ends, [*WATCHED, "polarity"])
     out: dict[str, float | None] = {}
-    for other in _WATCHED:
-        change = values[other][half:] - values[other][:half]
-        change = change[np.isfinite(change)]
-        spread = d.spread(other) if other in d.names else 0.0
-        known = len(change) > 0 and spread > 0
-        # the led parameter by its median, the others by how far they stray either way
-        middle = np.median(change) if other == name else np.median(np.abs(change)) if known else None
-        out[other] = finite(middle / spread) if known and middle is not None else None
-    first, last = values["polarity"][:half], values["polarity"][half:]
-    known_sign = np.isfinite(first) & np.isfinite(last)
-    out["flips"] = float((first != last)[known_sign].mean()) if known_sign.any() else None
+    for name in WATCHED:
+        first, last = np.split(values[name], 2)
+        change = (last - first)[np.isfinite(last - first)]
+        spread = d.spread(name) if name in d.names else 0.0
+        size = change if led in (None, name) else np.abs(change)
+        out[name] = finite(np.median(size) / spread) if len(change) and spread > 0 else None
+    first, last = np.split(values["polarity"], 2)
+    known = np.isfinite(first) & np.isfinite(last)
+    out["flips"] = float((first != last)[known].mean()) if known.any() else None
     return out
 
 
@@ -71,10 +70,9 @@ def conditional(study: Study, folder: Path, before: Folders) -> Document:
     10,000 latents; here they are fitted to a larger one as well, which says whether more data would hold more. Beside
     them stands `exact_traversals`, which solves for each patch.
     """
-    d = study.model.directions
-    assert d is not None
+    d = directions_of(study.model)
     z, _ = study.drawn(study.plan.effects, study.plan.seed + 3)
-    names = [name for name in (*_WATCHED, "polarity") if name in d.names]
+    names = [name for name in (*WATCHED, "polarity") if name in d.names]
     study.progress(f"fitting directions to {study.plan.lookup:,} latents", 0.0)
     table = sample_latents(study.model.generator, study.model.preset, study.plan.lookup, study.plan.seed + 4, names)
     larger = fit_directions(table, n_train=round(0.7 * study.plan.lookup), seed=study.plan.seed)
@@ -86,9 +84,9 @@ def conditional(study: Study, folder: Path, before: Folders) -> Document:
         found: dict[str, dict[str, float | None]] = {}
         for way, directions, held in (("free", d, ()), ("linear", d, hold), ("larger table", larger, hold)):
             normal = directions.normal(name, held)
-            found[way] = _row(study, d, name, np.concatenate([z - _EPSILON * normal, z + _EPSILON * normal]))
+            found[way] = changes_between(study, np.concatenate([z - _EPSILON * normal, z + _EPSILON * normal]), name)
         solved = [exact_traversals(study.model, z, name, hold, s).numpy() for s in (-_SPREADS, _SPREADS)]
-        found["exact"] = _row(study, d, name, np.concatenate(solved))
+        found["exact"] = changes_between(study, np.concatenate(solved), name)
         rows.append({"name": name, "hold": list(hold), "ways": found})
     accuracy = {
         name: {"model": float(d.accuracies[d.index(name)]), "larger": float(larger.accuracies[larger.index(name)])}
@@ -121,15 +119,6 @@ def _rank(vectors: np.ndarray) -> float:
     return effective_rank(torch.from_numpy(np.asarray(vectors, np.float32)))
 
 
-def rank_probability(a: np.ndarray, b: np.ndarray) -> float | None:
-    """Two-sided probability of so strong a rank correlation of independent pairs; None for fewer than three."""
-    from scipy.stats import spearmanr
-
-    if len(a) < 3 or np.ptp(a) == 0 or np.ptp(b) == 0:
-        return None
-    return finite(spearmanr(a, b).pvalue)
-
-
 def similarity_differences(found: RetrievalStudy, resamples: int, seed: int) -> Document:
     """By how much matches by embedding are visually more similar than those of each other method, with intervals."""
     n = found.judged
@@ -149,10 +138,10 @@ def sigma_of_mean_zero(study: Study, found: RetrievalStudy) -> Document:
     ids = [str(found.ids[row]) for row in np.unique(rows[rows >= 0])]
     if not ids:
         return {}
-    names, x = study.archive.prepared(study.model.preset, ids=ids)
+    x = study.archive.prepared(study.model.preset, ids=ids)[1]
     scale = study.model.preset.scale_mm
     values = measure(study.gauss(np.nan_to_num(x)), scale, ("sigma_zero",))["sigma_zero"].numpy()
-    of = dict(zip(names, values.tolist(), strict=True))
+    of = dict(zip(ids, values.tolist(), strict=True))
     matched = np.array([of.get(str(found.ids[row]), np.nan) if row >= 0 else np.nan for row in rows])
     asked = measure(study.gauss(found.x), scale, ("sigma_zero",))["sigma_zero"].numpy()
     return {key: finite(value) for key, value in correlate(asked, matched).items()}

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from html import escape
-from typing import Any
 
-from ..physics import get_parameter
-from .report import section, table
+from ..aliases import Entries
+from .report import section, share, symbol, table, text
 
 __all__ = ["conditional_section", "copies_section", "epochs_text", "pipeline_section", "similarity_text"]
 
-Results = Mapping[str, Any]
 _WAYS = {
     "free": "nothing held",
     "linear": "linear, the model's directions",
@@ -25,18 +22,6 @@ _CHANGES = {
     "vertical_flip": "flipped",
     "all": "all at once",
 }
-
-
-def _text(value: float | None, digits: int = 2, sign: bool = False) -> str:
-    return "–" if value is None else f"{value:{'+' if sign else ''}.{digits}f}".replace("-", "−")
-
-
-def _share(value: float | None) -> str:
-    return "–" if value is None else f"{100 * value:.0f} %"
-
-
-def _symbol(name: str) -> str:
-    return "leading polarity" if name == "polarity" else get_parameter(name).symbol
 
 
 def pipeline_section() -> str:
@@ -53,23 +38,23 @@ def pipeline_section() -> str:
     )
 
 
-def conditional_section(result: Results) -> str:
+def conditional_section(result: Entries) -> str:
     """What holding a parameter leaves, by linear directions and solved for."""
     rows = []
     for case in result["rows"]:
-        held = ", ".join(_symbol(name) for name in case["hold"])
+        held = ", ".join(symbol(name) for name in case["hold"])
         for way, found in case["ways"].items():
             rows.append(
                 [
-                    escape(f"{_symbol(case['name'])}, {held} held") if way == "free" else "",
+                    escape(f"{symbol(case['name'])}, {held} held") if way == "free" else "",
                     _WAYS[way],
-                    _text(found[case["name"]], sign=True),
-                    *(_text(found[name]) if name != case["name"] else "·" for name in ("tuf", "r", "psep")),
-                    _share(found["flips"]),
+                    text(found[case["name"]], sign=True),
+                    *(text(found[name]) if name != case["name"] else "·" for name in ("tuf", "r", "psep")),
+                    share(found["flips"]),
                 ]
             )
     accuracy = [
-        [escape(_symbol(name)), _share(a["model"]), _share(a["larger"]), f"{result['left_out'][name]:,}"]
+        [escape(symbol(name)), share(a["model"]), share(a["larger"]), f"{result['left_out'][name]:,}"]
         for name, a in result["accuracies"].items()
     ]
     return section(
@@ -89,10 +74,10 @@ def conditional_section(result: Results) -> str:
     )
 
 
-def copies_section(result: Results) -> str:
+def copies_section(result: Entries) -> str:
     """Whether the encoder is invariant to what it was trained to be."""
     rows = [
-        [title, _share(result[name]["share"]), f"{_share(result[name]['low'])} … {_share(result[name]['high'])}"]
+        [title, share(result[name]["share"]), f"{share(result[name]['low'])} … {share(result[name]['high'])}"]
         for name, title in _CHANGES.items()
     ]
     return section(
@@ -100,26 +85,26 @@ def copies_section(result: Results) -> str:
         "Is the embedding invariant?",
         f"<p>{result['patches']} patches, changed within the limits of the training, are asked for among "
         f"{result['among']:,} of the archive. Found first is the patch that the copy was made from, in so many cases; "
-        f"the negative of a patch comes first in {_share(result['negative']['share'])}. Effective rank of the "
-        f"embeddings of generated patches: {_text(result['effective_rank_of_generated'], 1)}.</p>",
+        f"the negative of a patch comes first in {share(result['negative']['share'])}. Effective rank of the "
+        f"embeddings of generated patches: {text(result['effective_rank_of_generated'], 1)}.</p>",
         table(["Copy", "Found first", "95 % interval"], rows),
     )
 
 
-def similarity_text(asked: Results) -> str:
+def similarity_text(asked: Entries) -> str:
     """By how much matches by embedding are visually more similar than those of the baselines."""
     parts = []
     for method, gap in asked.get("visual_similarity_above", {}).items():
-        interval = f"[{_text(gap['low'])}, {_text(gap['high'])}]"
-        parts.append(f"{_text(gap['difference'], sign=True)} {interval} above {method}")
+        interval = f"[{text(gap['low'])}, {text(gap['high'])}]"
+        parts.append(f"{text(gap['difference'], sign=True)} {interval} above {method}")
     return "; ".join(parts)
 
 
-def epochs_text(run: Results) -> str:
+def epochs_text(run: Entries) -> str:
     """The epochs that the paper's rule chooses, on patches of the training and on others."""
     names = {"training": "patches of the training", "held_out": "held-out regions"}
     told = [
-        f"epoch {choice['epoch']} by {names[kind]} (accuracy {_text(choice['accuracy'])} of {choice['epochs']} epochs)"
+        f"epoch {choice['epoch']} by {names[kind]} (accuracy {text(choice['accuracy'])} of {choice['epochs']} epochs)"
         for kind, choice in run.get("epochs", {}).items()
     ]
     return "; ".join(told)

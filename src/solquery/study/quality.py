@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from matplotlib.figure import Figure
 
 from ..aliases import Document
@@ -22,11 +21,12 @@ from ..generator.quality import (
     radial_spectrum,
     spectrum_distance,
 )
-from ..physics import get_parameter, measure, unit_of
+from ..physics import get_parameter, measure_on_grid, unit_of
 from ..protocols import Patches
-from ..steering import render
+from ..steering.latents import draw_patches
 from .figures import KIND_COLOURS, prefixed
 from .retrieval import PARAMETERS
+from .shares import one_of_each_first
 
 if TYPE_CHECKING:
     from ..archive.store import Archive
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from ..steering import EntanglementTable
 
 __all__ = [
-    "HeldOut", "QualityError", "QualityStudy", "figure_leaks", "figure_quality", "read_held_out", "run_quality",
+    "HeldOut", "QualityError", "QualityStudy", "figure_entanglement", "figure_quality", "read_held_out", "run_quality",
 ]  # fmt: skip
 
 Progress = Callable[[str, float], None]
@@ -91,12 +91,8 @@ class HeldOut:
 
 
 def _measured(model: Model, x: np.ndarray) -> dict[str, np.ndarray]:
-    parts: dict[str, list[np.ndarray]] = {name: [] for name in PARAMETERS}
-    for start in range(0, len(x), 256):
-        fields = model.preset.to_gauss(torch.from_numpy(np.asarray(x[start : start + 256], np.float32)))
-        for name, values in measure(fields, model.preset.scale_mm, PARAMETERS).items():
-            parts[name].append(values.numpy())
-    return {name: np.concatenate(values).astype(np.float64) for name, values in parts.items()}
+    found = measure_on_grid(x, model.preset, PARAMETERS)
+    return {name: values.double().numpy() for name, values in found.items()}
 
 
 def read_held_out(
@@ -122,16 +118,14 @@ def read_held_out(
             f"{table.num_rows} patches to compare with are too few: at least {_FEWEST} are needed; "
             "give a larger archive, or a `where` that keeps more"
         )
-    rows = _spread(np.asarray(table["region"].to_pylist()), count, rng)
-    ids = [str(name) for name in np.asarray(table["id"].to_pylist())[rows]]
-    regions = np.asarray(table["region"].to_pylist())[rows]
+    names, of = (np.asarray(table[key].to_pylist(), dtype=str) for key in ("id", "region"))
+    rows = np.sort(one_of_each_first(of, rng)[:count])
+    ids, regions = names[rows].tolist(), of[rows]
     try:
         both = halves(list(regions), seed)
     except ValueError as error:
         raise QualityError(f"{error}; give an archive of more regions") from None
-    names, x = archive.prepared(model.preset, ids=ids)
-    order = {name: k for k, name in enumerate(names)}
-    x = np.asarray(x, np.float32)[[order[name] for name in ids]]
+    x = np.asarray(archive.prepared(model.preset, ids=ids)[1], np.float32)
     return HeldOut(x, regions, _measured(model, x), embed(model.encoder, x), both)
 
 
@@ -139,19 +133,6 @@ def _shown_to(model: Model) -> str | None:
     """Hash of the encoder that the generator was shown to in training (`generator.embedding_critic`), if any."""
     story = model.metadata.get("provenance", {}).get("generator", {})
     return story.get("provenance", {}).get("encoder")
-
-
-def _spread(regions: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
-    """At most `count` rows, in order: blindly one of each region, then a second of each, and so on."""
-    order = rng.permutation(len(regions))
-    shuffled = regions[order]
-    together = np.argsort(shuffled, kind="stable")
-    sorted_regions = shuffled[together]
-    first = np.r_[True, sorted_regions[1:] != sorted_regions[:-1]]
-    start = np.maximum.accumulate(np.where(first, np.arange(len(regions)), 0))
-    turn = np.empty(len(regions), int)
-    turn[together] = np.arange(len(regions)) - start
-    return np.sort(order[np.argsort(turn, kind="stable")[:count]])
 
 
 def run_quality(
@@ -195,8 +176,7 @@ def run_quality(
     one, other = held.halves
     regions = list(held.regions)
     tell("generating", 0.2)
-    z = torch.randn(count, int(model.generator.latent_dim), generator=torch.Generator().manual_seed(seed))
-    made_x = render(model.generator, z, model.preset.shape)[:, 0].numpy()
+    made_x = draw_patches(model, count, seed)[1]
     tell("measuring", 0.3)
     made = _measured(model, made_x)
     tell("embedding", 0.5)
@@ -279,10 +259,10 @@ def figure_quality(study: QualityStudy) -> Figure:
     return figure
 
 
-def figure_leaks(found: EntanglementTable) -> Figure:
-    """Heat maps of the leak of every direction (row) into every parameter (column), free and held.
+def figure_entanglement(found: EntanglementTable) -> Figure:
+    """Heat maps of what every direction (row) changes in every parameter (column), free and held.
 
-    Grey: a direction that does not surely move its own parameter; there is nothing to set a leak against.
+    Grey: a direction that does not surely move its own parameter; there is nothing to set a change against.
     """
     figure = Figure(figsize=(11.0, 5.2), layout="constrained")
     symbols = [get_parameter(name).symbol for name in found.names]

@@ -16,7 +16,9 @@ from ..aliases import Document
 from ..archive.prepare import prepare
 from ..encoder import embed
 from ..errors import SolqueryError
-from ..search import RERANK_DEPTH, load_index
+from ..search import RERANK_DEPTH, EmbeddingIndex, load_index
+from ..search.query import Query
+from ..search.structure import StructureIndex, signatures
 from ..sharp.fits import UnreadableFits, read_sharp
 from .recall import changed_copies, looked_again, rank_of
 from .shares import share_of
@@ -124,7 +126,7 @@ class _Among:
     """Frames put among the patches of an archive: all embeddings, and the pictures of rows."""
 
     def __init__(self, archive: Archive, model: Model, patches: Sequence[Patch], where: str | None) -> None:
-        self.archive, self.model = archive, model
+        self.archive, self.model, self.patches = archive, model, patches
         self.index = load_index(archive, model, where)
         self.x = _on_grid(patches, model)
         self.own = embed(model.encoder, self.x)
@@ -135,10 +137,28 @@ class _Among:
         """(K, H, W) in preset units."""
         first = len(self.index)
         out = np.empty((len(rows), *self.x.shape[1:]), np.float32)
-        ids = [str(self.index.ids[row]) for row in rows if row < first]
-        found = dict(zip(*self.archive.prepared(self.model.preset, ids=ids), strict=True)) if ids else {}
-        for k, row in enumerate(rows):
-            out[k] = np.nan_to_num(found[str(self.index.ids[row])]) if row < first else self.x[row - first]
+        stored = np.asarray(rows) < first
+        if stored.any():
+            ids = [str(name) for name in self.index.ids[rows[stored]]]
+            out[stored] = np.nan_to_num(self.archive.prepared(self.model.preset, ids=ids)[1])
+        out[~stored] = self.x[rows[~stored] - first]
+        return out
+
+    def structure(self, queries: Sequence[Patch], x: np.ndarray, where: str | None) -> np.ndarray:
+        """Distances (Q, N) by structure of queries, whose grid is `x`, from all patches, in the order of `vectors`."""
+        stored = StructureIndex.read(self.archive, self.model, where)
+        # both sorted by id; a patch without field has no signature and is infinitely far
+        rows, at = stored.patches.rows(self.index.ids), self.index.rows(stored.patches.ids)
+        ids = np.array([patch.id for patch in self.patches])
+        own = StructureIndex(
+            EmbeddingIndex(ids, ids, signatures(self.x)),
+            np.array([patch.quantity == "radial" for patch in self.patches]),
+        )
+        out = np.full((len(queries), len(self.vectors)), np.inf)
+        for line, query, image in zip(out, queries, x, strict=True):
+            asked = Query(image, self.model, patch=query)
+            line[at] = stored.distances(asked)[rows]
+            line[len(self.index) :] = own.distances(asked)
         return out
 
     def first(self, queries: np.ndarray, gaps: np.ndarray) -> np.ndarray:
@@ -172,8 +192,10 @@ def twins(
 
     Returns
     -------
-    ``embedding`` and ``search`` (looked at again): share of queries whose twin comes first, with interval over regions;
-    ``frames``: id, region and rank by the embedding of each.
+    ``embedding``, ``search`` (looked at again) and ``structure`` (`solquery.search.structure`): share of queries whose
+    twin comes first, with interval over regions; ``region`` holds the same three for any frame of the twin's region,
+    which is what a search grouped by region answers with; ``frames``: id, region and rank by the embedding and by
+    structure of each.
 
     Raises
     ------
@@ -187,15 +209,21 @@ def twins(
     among = _Among(archive, model, patches, where)
     x = _on_grid([one for one, _ in asked], model)
     gaps = _gaps(embed(model.encoder, x), among.vectors)
+    apart = among.structure([one for one, _ in asked], x, where)
     columns = among.columns[[k for _, k in asked]]
-    ranks, found = rank_of(gaps, columns), among.first(x, gaps)
+    ranks, by_structure = rank_of(gaps, columns), rank_of(apart, columns)
     regions = [one.region for one, _ in asked]
+    first = {"embedding": gaps.argmin(1), "search": among.first(x, gaps), "structure": apart.argmin(1)}
+    names = np.array([*([""] * len(among.index)), *(patch.region for patch in patches)])
     frames = [
-        {"id": one.id, "region": one.region, "rank": int(rank)} for (one, _), rank in zip(asked, ranks, strict=True)
+        {"id": one.id, "region": one.region, "rank": int(rank), "rank_structure": int(other)}
+        for (one, _), rank, other in zip(asked, ranks, by_structure, strict=True)
     ]
     return {
-        "of": len(asked), "among": len(among.vectors), "embedding": share_of(ranks == 1, regions, seed),
-        "search": share_of(found == columns, regions, seed), "frames": frames,
+        "of": len(asked), "among": len(among.vectors),
+        **{name: share_of(found == columns, regions, seed) for name, found in first.items()},
+        "region": {name: share_of(names[found] == regions, regions, seed) for name, found in first.items()},
+        "frames": frames,
     }  # fmt: skip
 
 

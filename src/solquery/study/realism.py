@@ -11,15 +11,15 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from ..aliases import Document
 from ..archive.prepare import prepare
 from ..archive.view import MARKED_SHARE, flux_outside_view
-from ..steering import render
+from ..steering.latents import draw_patches
 from .grid_statistics import GROUPS, group_of
 from .quality import QualityError
 from .region_classifier import MeasuredPatches, distinguish, measure_patches
+from .shares import one_of_each_first
 
 if TYPE_CHECKING:
     from ..archive.store import Archive
@@ -88,8 +88,7 @@ def _on_grid(patches: Iterable[Patch], preset: Preset) -> Iterable[np.ndarray]:
 
 def _generated(model: Model, count: int, seed: int) -> MeasuredPatches:
     preset = model.preset
-    z = torch.randn(count, int(model.generator.latent_dim), generator=torch.Generator().manual_seed(seed))
-    x = render(model.generator, z, preset.shape)[:, 0].numpy()
+    x = draw_patches(model, count, seed)[1]
     assert preset.scale_mm is not None
     return measure_patches(
         (preset.to_gauss(row) for row in x), [f"generated {k}" for k in range(count)], preset.scale_mm
@@ -103,9 +102,7 @@ def _held_out(
     rule = f"source = 'simulated' AND quantity = 'radial' AND mu > {min_mu} AND missing_fraction <= {_MISSING}"
     table = archive.table(["id", "region"], rule if where is None else f"({where}) AND {rule}")
     ids, regions = (np.asarray(table[name].to_pylist(), dtype=str) for name in ("id", "region"))
-    order = np.random.default_rng(seed).permutation(len(ids))
-    _, first = np.unique(regions[order], return_index=True)
-    rows = order[np.sort(first)[:count]]
+    rows = one_of_each_first(regions, np.random.default_rng(seed))[: min(count, len(np.unique(regions)))]
     drawn = list(archive.patches(ids=ids[rows].tolist())) if len(rows) else []
     assert preset.scale_mm is not None
     return measure_patches(_on_grid(drawn, preset), [patch.region for patch in drawn], preset.scale_mm)

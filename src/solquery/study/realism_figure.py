@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -13,6 +13,7 @@ from .figures import KIND_COLOURS
 from .realism import RealismStudy
 
 if TYPE_CHECKING:
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
 
 __all__ = ["figure_realism"]
@@ -90,7 +91,7 @@ def _key(figure: Figure, study: RealismStudy) -> None:
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch as Swatch
 
-    handles: list[Any] = [
+    handles: list[Artist] = [
         Swatch(color=KIND_COLOURS["generated"], alpha=0.2, label="generated, 5 to 95 %"),
         Line2D([], [], color=KIND_COLOURS["real"], marker="o", linestyle="", markersize=4, label="real regions"),
     ]

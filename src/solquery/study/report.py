@@ -13,15 +13,16 @@ from html import escape
 from pathlib import Path
 
 import numpy as np
-from matplotlib.figure import Figure
 
-from ..physics import unit_of
-from .figures import png, tile_png
+from ..physics import get_parameter, unit_of
+from .figures import tile_png
 
 __all__ = [
-    "Picture", "badge", "caption_of", "figure", "page", "quantity", "row_of_tiles", "section", "table", "tile", "wide",
+    "Picture", "badge", "caption_of", "page", "parameter_text", "plate", "quantity", "row_of_tiles", "section", "share",
+    "symbol", "table", "text", "tile", "wide",
 ]  # fmt: skip
 
+_SYMBOLS = {"polarity": "leading polarity", "imbalance": "|net| / TUF", "tilt_size": "|TILT|"}
 _SUPERSCRIPT = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
 
 _STYLE = """
@@ -123,6 +124,21 @@ class Picture:
     physical: bool = False
 
 
+def symbol(name: str) -> str:
+    """A parameter or a quantity derived from some as a table heads it."""
+    return _SYMBOLS.get(name) or get_parameter(name).symbol
+
+
+def text(value: float | None, digits: int = 2, sign: bool = False) -> str:
+    """A number without a unit; a dash where unknown."""
+    return "–" if value is None else f"{value:{'+' if sign else ''}.{digits}f}".replace("-", "−")
+
+
+def share(value: float | None) -> str:
+    """A share of one, in percent; a dash where unknown."""
+    return "–" if value is None else f"{100 * value:.0f} %"
+
+
 def quantity(value: float | None, unit: str = "", digits: int = 3) -> str:
     """A number with its unit as a person writes it: ``1.83 MG pix``, ``3.2 × 10²¹ Mx``; a dash where unknown."""
     if value is None or not math.isfinite(value):
@@ -185,11 +201,13 @@ def row_of_tiles(pictures: Iterable[Picture], strip: bool = False) -> str:
     return f'<div class="{"strip" if strip else "tiles"}">{"".join(tile(p) for p in pictures)}</div>'
 
 
-def figure(drawn: Figure, alt: str, caption: str = "", dpi: int = 150, width: str = "") -> str:
-    """A figure; `alt` says what it shows to who cannot see it, `caption` is HTML, `width` ``single`` or ``small``."""
-    text = f"<figcaption>{caption}</figcaption>" if caption else ""
-    image = f'<img alt="{escape(alt, quote=True)}" src="{_source(png(drawn, dpi))}">'
-    return f'<figure class="{f"plate {width}".strip()}">{image}{text}</figure>'
+def plate(folder: Path, file: str | None, alt: str, caption: str = "", width: str = "single") -> str:
+    """A figure of a stage, from its file; `alt` says what it shows to who cannot see it, `caption` is HTML."""
+    if file is None:
+        return ""
+    under = f"<figcaption>{caption}</figcaption>" if caption else ""
+    image = f'<img alt="{escape(alt, quote=True)}" src="{_source((folder / file).read_bytes())}">'
+    return f'<figure class="plate {width}">{image}{under}</figure>'
 
 
 def wide(parts: Iterable[str]) -> str:

@@ -39,7 +39,7 @@ Progress = Callable[[str, float], None]
 #: files of this package that decide what a stage gives; a report is rendered anew every time
 _STUDY = ("magnetogram", "figures", "report", "retrieval", "retrieval_report", "reproduce", "reproduce_figures",
           "reproduce_experiments", "reproduce_retrieval", "describe_experiments", "paper_experiments",
-          "reproduce_table")  # fmt: skip
+          "reproduce_table", "shares", "steering_figures")  # fmt: skip
 #: the paper's experiments, in its order
 PAPER_STAGES = ("training", "figure2", "figure3", "directions", "figure4", "figure5", "conditional", "figure6",
                 "copies", "queries", "figure7", "figure8", "figure9", "table")  # fmt: skip
@@ -108,20 +108,15 @@ class Study:
 
     def drawn(self, count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
         """Latents (N, D) of the prior, and their patches (N, H, W) in network units."""
-        import torch
+        from ..steering.latents import draw_patches
 
-        from ..steering import render
+        return draw_patches(self.model, count, seed)
 
-        source = torch.Generator().manual_seed(seed)
-        z = torch.randn(count, int(self.model.generator.latent_dim), generator=source)
-        return z.numpy(), render(self.model.generator, z, self.model.preset.shape)[:, 0].numpy()
-
-    def pictures(self, ids: Sequence[str]) -> Document:
+    def pictures(self, ids: Sequence[str]) -> dict[str, np.ndarray]:
         """Id to (H, W) gauss, patches of the archive on the grid."""
-        import numpy as np
+        from .retrieval_report import pictures_of
 
-        names, x = self.archive.prepared(self.model.preset, ids=sorted(set(ids)))
-        return {name: self.gauss(np.nan_to_num(x[k])) for k, name in enumerate(names)}
+        return pictures_of(self.archive, self.model, ids)
 
 
 def _code() -> str:

@@ -8,32 +8,23 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..aliases import Document
-from ..physics import measure
-from ..serialise import finite
-from ..steering import latent_traversal, measure_latents
-from ..steering.projection import plane_axes, project
+from ..steering.editing import directions_of
 from .figures import figure_zoo
-from .paper_experiments import epoch_choices
-from .reproduce_figures import (
-    figure_curves,
-    figure_parameters,
-    figure_plane,
-    figure_strips,
-    write_figure,
-)
+from .paper_experiments import changes_between, epoch_choices
+from .reproduce_figures import figure_curves, write_figure
+from .reproduce_stages import Folders
+from .steering_figures import WATCHED, middle_latent, parameters_figure, plane_figure, traversals_figure
 
 if TYPE_CHECKING:
     from ..steering import Directions
     from .reproduce import Study
-
-Folders = Mapping[str, Path]
 
 #: what changes, and what is held (paper, Fig. 5: its five rows)
 STRIPS: tuple[tuple[str, tuple[str, ...]], ...] = (
@@ -43,8 +34,7 @@ STRIPS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("psep", ("polarity",)),
     ("psep", ("polarity", "r")),
 )
-_WATCHED = ("tuf", "r", "psep")
-_REACH, _STEPS = 3.0, 25
+_REACH = 3.0
 _CURVES = ("loss_g", "loss_d", "discriminator_accuracy", "held_out_discriminator_accuracy", "nats", "kl", "texture",
            "loss", "effective_rank", "embedding_std", "physics")  # fmt: skip
 
@@ -105,95 +95,41 @@ def figure2(study: Study, folder: Path, before: Folders) -> Document:
 
 def figure3(study: Study, folder: Path, before: Folders) -> Document:
     """Centroids, thresholds and the mask of R on the patches of Figure 2."""
-    _, x = study.drawn(study.plan.zoo, study.plan.seed)
-    gauss = study.gauss(x)
-    values = {k: v.numpy() for k, v in measure(gauss, study.model.preset.scale_mm, _WATCHED).items()}
-    # the patch taken apart is one with much of everything, as in the paper
-    rank = sum(np.nan_to_num(v).argsort().argsort() for v in values.values())
-    shown = int(np.argmax(rank))
-    return {
-        "file": write_figure(figure_parameters(gauss, shown), folder / "parameters.png", 110, 96),
-        "shown": shown,
-        "values": {name: finite(v[shown]) for name, v in values.items()},
-        "without_r": int((values["r"] == 0).sum()),
-        "without_psep": int((~np.isfinite(values["psep"])).sum()),
-        "patches": len(x),
-    }
+    drawn, numbers = parameters_figure(study.model, study.plan.zoo, study.plan.seed)
+    return {"file": write_figure(drawn, folder / "parameters.png", 110, 96), **numbers}
 
 
 def directions(study: Study, folder: Path, before: Folders) -> Document:
     """Accuracy of every support vector machine, and how entangled the paper's three are."""
-    d = study.model.directions
-    assert d is not None
+    d = directions_of(study.model)
     rows = {
         name: {"accuracy": float(d.accuracies[k]), "chance": float(d.chances[k]), "left_out": int(d.dropped[k])}
         for k, name in enumerate(d.names)
     }
     cosines = d.cosines()
-    names = _fitted(d, (*_WATCHED, "polarity"))
+    names = _fitted(d, (*WATCHED, "polarity"))
     table = {a: {b: float(cosines[d.index(a), d.index(b)]) for b in names} for a in names}
     return {"accuracies": rows, "cosines": table}
 
 
 def figure4(study: Study, folder: Path, before: Folders) -> Document:
     """Latent plane of TUF and of the leading polarity."""
-    d = study.model.directions
-    assert d is not None
     z, x = study.drawn(study.plan.plane, study.plan.seed + 1)
-    gauss = study.gauss(x)
-    measured = {k: v.numpy() for k, v in measure(gauss, study.model.preset.scale_mm, ("tuf", "polarity")).items()}
-    out: Document = {"latents": len(z), "planes": {}}
-    for name in _fitted(d, ("tuf", "polarity")):
-        k = d.index(name)
-        axes = plane_axes(d.normals[k], study.model.preset.papers_method)
-        flat = project(z, d.normals[k], float(d.intercepts[k]), axes)
-        known = np.isfinite(measured[name])
-        right = flat.side()[known] == (measured[name][known] > d.medians[k])
-        file = write_figure(figure_plane(flat, gauss, d.position(z, name), name), folder / f"{name}.png", 105, 64)
-        out["planes"][name] = {"file": file, "axes": list(flat.axes), "right_side": float(right.mean())}
-    return out
+    planes: Document = {}
+    for name in _fitted(directions_of(study.model), ("tuf", "polarity")):
+        drawn, numbers = plane_figure(study.model, name, drawn=(z, x))
+        planes[name] = {"file": write_figure(drawn, folder / f"{name}.png", 105, 64), **numbers}
+    return {"latents": len(z), "planes": planes}
 
 
 def figure5(study: Study, folder: Path, before: Folders) -> Document:
-    """Strips from one patch, and what each step does on the average over many."""
-    d = study.model.directions
-    assert d is not None
+    """Traversals from one patch, and what each does on the average over many."""
+    d = directions_of(study.model)
     z, _ = study.drawn(study.plan.effects, study.plan.seed + 2)
-    physical = study.model.preset.physical
-    names = [*_WATCHED, "polarity"]
-    values = measure_latents(study.model.generator, study.model.preset, z, names)
-    # begins in the middle of what the generator makes, so that both ends stay near the prior
-    watched = _fitted(d, _WATCHED)
-    ranks = np.stack([np.abs(d.percentile(name, values[name]) - 50.0) for name in watched])
-    start = z[int(np.argmin(np.nan_to_num(ranks, nan=100.0).max(0)))]
-    drawn, rows = [], []
-    for name, hold in STRIPS:
-        if len(_fitted(d, (name, *hold))) < 1 + len(hold):
-            continue
-        one = latent_traversal(study.model, start, name, hold, np.linspace(-_REACH, _REACH, _STEPS))
-        percent = {other: np.asarray(d.percentile(other, one.values[other])) for other in watched}
-        drawn.append((one, study.gauss(one.x[:, 0]), percent))
-        curves = {other: [finite(v) for v in one.values[other]] for other in _fitted(d, names)}
-        rows.append({"name": name, "hold": list(hold), "eps": one.eps.tolist(), "values": curves})
-        rows[-1]["effect"] = _effect(study, z, name, hold)
-    file = write_figure(figure_strips(drawn, physical=physical), folder / "strips.png", 110, 96)
-    return {"file": file, "strips": rows, "latents": len(z)}
-
-
-def _effect(study: Study, z: np.ndarray, name: str, hold: tuple[str, ...]) -> dict[str, float | None]:
-    """Median change from -3 to +3, in spreads (`Directions.spread`) of the population; share of polarity flips."""
-    d = study.model.directions
-    assert d is not None
-    normal = d.normal(name, hold)
-    ends = np.concatenate([z - _REACH * normal, z + _REACH * normal])
-    values = measure_latents(study.model.generator, study.model.preset, ends, [*_WATCHED, "polarity"])
-    out: dict[str, float | None] = {}
-    for other in _WATCHED:
-        change = values[other][len(z) :] - values[other][: len(z)]
-        change = change[np.isfinite(change)]
-        spread = d.spread(other) if other in d.names else 0.0
-        out[other] = finite(np.median(change) / spread) if len(change) and spread > 0 else None
-    first, last = values["polarity"][: len(z)], values["polarity"][len(z) :]
-    known = np.isfinite(first) & np.isfinite(last)
-    out["flips"] = float((first != last)[known].mean()) if known.any() else None
-    return out
+    watched = _fitted(d, WATCHED)
+    cases = [(name, hold) for name, hold in STRIPS if {name, *hold} <= set(d.names)]
+    drawn, rows = traversals_figure(study.model, middle_latent(study.model, z, watched), cases, watched)
+    for row, (name, hold) in zip(rows, cases, strict=True):
+        normal = d.normal(name, hold)
+        row["effect"] = changes_between(study, np.concatenate([z - _REACH * normal, z + _REACH * normal]))
+    return {"file": write_figure(drawn, folder / "strips.png", 110, 96), "strips": rows, "latents": len(z)}

@@ -6,7 +6,7 @@ import io
 import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -22,6 +22,8 @@ from .magnetogram import bare, grey_bar, show_field
 from .report import parameter_text
 
 if TYPE_CHECKING:
+    from matplotlib.image import AxesImage
+
     from ..steering import Traversal
     from ..steering.projection import Projection
 
@@ -318,7 +320,7 @@ def figure_rows(
     high = 1.75 * max((height / width for height, width in shapes), default=1.0)
     figure = Figure(figsize=(1.75 * len(heads) + 0.3, high * len(rows) + 0.85), layout="constrained")
     grid = figure.subplots(len(rows), len(heads), squeeze=False)
-    image: Any = None
+    image: AxesImage | None = None
     for k, row in enumerate(rows):
         for axes, field, head in zip(grid[k], row, heads, strict=True):
             if field is None:

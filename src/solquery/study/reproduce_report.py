@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from html import escape
-from pathlib import Path
-from typing import Any
 
+from ..aliases import Entries
 from . import describe_sections as beyond
 from . import reproduce_sections as paper
 from .paper_sections import conditional_section, copies_section, pipeline_section
-from .report import page, section, table
-from .reproduce_sections import share, symbol, text
+from .report import page, section, share, symbol, table, text
+from .reproduce_stages import Folders
 
 __all__ = ["differences", "render"]
 
-Results = Mapping[str, Any]
-Folders = Mapping[str, Path]
 
-
-def differences(about: Results) -> list[str]:
+def differences(about: Entries) -> list[str]:
     """What differs from the paper: data, choices, compute; one sentence or two each."""
     model = about["model"]
     threads = about.get("threads", 1)
@@ -38,7 +34,7 @@ def differences(about: Results) -> list[str]:
     ]
 
 
-def _data(archive: Results) -> str:
+def _data(archive: Entries) -> str:
     sources = archive["sources"]
     made_of = " and ".join(f"{count:,} {name}" for name, count in sources.items())
     if sources.get("simulated"):
@@ -54,7 +50,7 @@ def _data(archive: Results) -> str:
     )
 
 
-def _grid(model: Results) -> str:
+def _grid(model: Entries) -> str:
     if model["physical"]:
         y, x = model["scale_mm"]
         height, width = model["shape"]
@@ -72,14 +68,14 @@ def _grid(model: Results) -> str:
     )
 
 
-def _generator(generator: Results, origin: Results) -> str:
+def _generator(generator: Entries, origin: Entries) -> str:
     shown = origin.get("last", {}).get("images")
     if not shown:
         trained = ""
     elif origin.get("provenance", {}).get("settled"):
         trained = (
-            f" After its training, {int(shown):,} more images settled what it draws: its amounts of flux, area and "
-            "texture were held to those of the archive."
+            f" It was finetuned on {int(shown):,} images more: flux, area and texture of its draws are distributed as "
+            "in the archive."
         )
     else:
         before = origin.get("start", {}).get("images")
@@ -96,7 +92,7 @@ def _generator(generator: Results, origin: Results) -> str:
     )
 
 
-def _unlike_the_paper(encoder: Results) -> str:
+def _unlike_the_paper(encoder: Entries) -> str:
     """How its SimSiam differs; results of before have none of these settings."""
     pixels, rate = encoder.get("downsample", 1), encoder.get("prediction_rate", 1.0)
     told = [f"it looks at means of {pixels} × {pixels} pixels"] if pixels > 1 else []
@@ -104,7 +100,7 @@ def _unlike_the_paper(encoder: Results) -> str:
     return f", but {' and '.join(told)}" if told else ""
 
 
-def _encoder(encoder: Results) -> str:
+def _encoder(encoder: Entries) -> str:
     taught = (
         f", part of which is taught to follow {len(set(encoder['physics']))} parameters" if encoder["physics"] else ""
     )
@@ -138,7 +134,7 @@ def _figures(stages: Sequence[str], papers: bool) -> list[str]:
     return out
 
 
-def _table(results: Results) -> str:
+def _table(results: Entries) -> str:
     rows = []
     for row in results["table"]:
         inside = row["low"] is not None and row["low"] <= row["paper"] <= row["high"]
@@ -166,7 +162,7 @@ def _table(results: Results) -> str:
     )
 
 
-def _facts(results: Results) -> str:
+def _facts(results: Entries) -> str:
     tuf = next(row for row in results["table"] if (row["parameter"], row["statistic"]) == ("tuf", "pearson"))
     archive, accuracies = results["archive"], results["stages"]["directions"]["accuracies"]
     facts: Sequence[tuple[str, str]] = (
@@ -180,7 +176,7 @@ def _facts(results: Results) -> str:
 
 
 #: a section stands where the stage was done
-_SECTIONS: tuple[tuple[str, Callable[[Results, Folders], str]], ...] = (
+_SECTIONS: tuple[tuple[str, Callable[[Entries, Folders], str]], ...] = (
     ("sample", beyond.sample),
     ("described", beyond.described),
     ("training", lambda results, folders: pipeline_section()),
@@ -199,7 +195,7 @@ _SECTIONS: tuple[tuple[str, Callable[[Results, Folders], str]], ...] = (
 )
 
 
-def render(results: Results, folders: Folders) -> str:
+def render(results: Entries, folders: Folders) -> str:
     """The report as one HTML document; pictures are read from the stages' folders and put inside."""
     # who reads what was asked for comes to the paper last
     model, demo = results["model"], "described" in results["stages"]

@@ -9,19 +9,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..aliases import Document
-from ..encoder import embed
 from ..physics import measure
-from ..search import load_index
 from ..serialise import finite
 from ..steering import invert
 from .describe_experiments import embedded
-from .figures import figure_correlations, figure_joint
-from .paper_experiments import rank_probability, sigma_of_mean_zero, similarity_differences
-from .reproduce_experiments import Folders
-from .reproduce_figures import figure_inversions, figure_rows, write_figure
-from .reproduce_table import comparison
+from .figures import figure_correlations
+from .paper_experiments import sigma_of_mean_zero, similarity_differences
+from .reproduce_figures import figure_inversions, write_figure
+from .reproduce_stages import Folders
+from .reproduce_table import bootstrap, comparison
 from .retrieval import METHODS, PAPER, RetrievalStudy, correlate, run_retrieval
-from .retrieval_report import bipole_of
+from .retrieval_report import PAPERS_METHODS, bipole_of, joint_figure, pair_figure, rows_figure
+from .shares import one_of_each_first, rank_correlation
 
 if TYPE_CHECKING:
     from .reproduce import Study
@@ -35,27 +34,16 @@ _PAIRS = 5
 def _sample(study: Study) -> list[Document]:
     """Rows of the archive to invert: as many regions as can be, then further frames; the same for the same seed."""
     rows = study.archive.table(["id", "region", "mu"], "mu IS NOT NULL AND mu > 0").to_pylist()
-    rng = np.random.default_rng(study.plan.seed)
-    rows = [rows[k] for k in rng.permutation(len(rows))]
-    seen: dict[str, int] = {}
-    order = []
-    for row in rows:
-        seen[row["region"]] = seen.get(row["region"], 0) + 1
-        order.append(seen[row["region"]])
-    chosen = [rows[k] for k in np.argsort(order, kind="stable")[: study.plan.inversions]]
-    return sorted(chosen, key=lambda row: (-row["mu"], row["id"]))
+    order = one_of_each_first([row["region"] for row in rows], np.random.default_rng(study.plan.seed))
+    return sorted((rows[k] for k in order[: study.plan.inversions]), key=lambda row: (-row["mu"], row["id"]))
 
 
 def figure6(study: Study, folder: Path, before: Folders) -> Document:
     """Error of the generator's best approximation against heliocentric angle."""
-    from .reproduce_table import bootstrap
-
     rows = _sample(study)
     if len(rows) < 3:
         return {"file": None, "patches": len(rows), "why": "fewer than three patches of the archive have an angle"}
-    names, x = study.archive.prepared(study.model.preset, ids=[row["id"] for row in rows])
-    place = {name: k for k, name in enumerate(names)}
-    x = np.nan_to_num(np.stack([x[place[row["id"]]] for row in rows]).astype(np.float32))
+    x = np.nan_to_num(study.archive.prepared(study.model.preset, ids=[row["id"] for row in rows])[1])
     found, prior = [], 0.0 if study.model.preset.papers_method else 0.5
     for k in range(0, len(x), 16):
         study.progress(f"inverting {len(x)} patches of the archive", k / len(x))
@@ -74,7 +62,7 @@ def figure6(study: Study, folder: Path, before: Folders) -> Document:
             "spearman": finite(correlate(angle, values)["spearman"]),
             "low": finite(interval[0]),
             "high": finite(interval[1]),
-            "p": rank_probability(*of_regions),
+            "p": rank_correlation(*of_regions)["p"],
             "median": float(np.median(values)),
         }
     shown = np.unique(np.linspace(0, len(rows) - 1, min(_PAIRS, len(rows))).round().astype(int))
@@ -135,39 +123,30 @@ def _load(study: Study, folders: Folders) -> RetrievalStudy:
 
 
 def _joints(study: Study, folder: Path, found: RetrievalStudy, names: tuple[str, ...]) -> dict[str, str]:
-    files = {}
-    for name in names:
-        matched = found.matched("ssl", name)
-        drawn = figure_joint(
-            name, found.queries[name], matched, found.population[name], correlate(found.queries[name], matched),
-            physical=study.model.preset.physical,
-        )  # fmt: skip
-        files[name] = write_figure(drawn, folder / f"{name}.png", 95, 64)
-    return files
+    physical = study.model.preset.physical
+    return {name: write_figure(joint_figure(found, name, physical), folder / f"{name}.png", 95, 64) for name in names}
 
 
 def figure7(study: Study, folder: Path, before: Folders) -> Document:
     """A bipole and its match, both also with polarities exchanged; histograms of TUF, PSEP, TPF and TNF."""
-    found = _load(study, before)
-    query = found.x[-1]
-    both = np.stack([query, -query])
-    answers = load_index(study.archive, study.model).nearest(embed(study.model.encoder, both), 1, group="none")
-    ids = [matches[0].id if matches else None for matches in answers]
-    shown = study.pictures([name for name in ids if name])
-    source = dict(zip(found.ids.tolist(), found.sources.tolist(), strict=True))
-    region = dict(zip(found.ids.tolist(), found.regions.tolist(), strict=True))
-    rows = [[study.gauss(x), shown.get(name or "")] for x, name in zip(both, ids, strict=True)]
-    heads, labels = ("generated query", "best match"), ("as drawn", "polarities exchanged")
-    drawn = figure_rows(rows, heads, labels, study.model.preset.scale_mm)
+    found, preset = _load(study, before), study.model.preset
+    drawn, pairs, ids = pair_figure(study.archive, study.model, found.x[-1])
+    rows = [int(np.flatnonzero(found.ids == name)[0]) if name else None for name in ids]
     signs = []
-    for x, name in zip(both, ids, strict=True):
-        pair = [study.gauss(x), shown[name]] if name else [study.gauss(x)]
-        value = measure(np.stack(pair), study.model.preset.scale_mm, ("polarity",))["polarity"]
-        signs.append([finite(v) for v in value])
+    for pair in pairs:
+        fields = np.stack([field for field in pair if field is not None])
+        signs.append([finite(v) for v in measure(fields, preset.scale_mm, ("polarity",))["polarity"]])
     return {
         "file": write_figure(drawn, folder / "pair.png", 100, 64),
         "joints": _joints(study, folder, found, ("tuf", "psep", "tpf", "tnf")),
-        "matches": [{"id": i, "region": region.get(i or ""), "source": source.get(i or "")} for i in ids],
+        "matches": [
+            {
+                "id": name,
+                "region": None if row is None else str(found.regions[row]),
+                "source": None if row is None else str(found.sources[row]),
+            }
+            for name, row in zip(ids, rows, strict=True)
+        ],
         "leading": signs,
     }
 
@@ -175,14 +154,8 @@ def figure7(study: Study, folder: Path, before: Folders) -> Document:
 def figure8(study: Study, folder: Path, before: Folders) -> Document:
     """Queries beside what embedding, Euclidean and Mahalanobis distance found."""
     found = _load(study, before)
-    x = found.x[:-1]
-    count = len(x)
-    methods = ("ssl", "euclidean", "mahalanobis")
-    ids = [[str(found.ids[r]) if (r := int(found.best[m][k])) >= 0 else "" for m in methods] for k in range(count)]
-    shown = study.pictures([name for row in ids for name in row if name])
-    rows = [[study.gauss(x[k]), *(shown.get(name) for name in ids[k])] for k in range(count)]
-    heads = ("query", "embedding", "Euclidean", "Mahalanobis")
-    drawn = figure_rows(rows, heads, scale_mm=study.model.preset.scale_mm)
+    count = len(found.x) - 1
+    drawn = rows_figure(study.archive, study.model, found, PAPERS_METHODS, range(count))
     return {"file": write_figure(drawn, folder / "rows.png", 100, 64), "rows": count}
 
 

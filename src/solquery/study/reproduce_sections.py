@@ -2,51 +2,23 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping
 from html import escape
 from pathlib import Path
-from typing import Any
 
+from ..aliases import Entries
 from ..physics import get_parameter, unit_of
 from .figures import METHOD_LABELS
 from .magnetogram import GREY_TEXT
 from .paper_sections import epochs_text, similarity_text
-from .report import quantity, section, table, wide
+from .report import plate, quantity, section, share, symbol, table, text, wide
+from .reproduce_stages import Folders
 from .retrieval import METHODS
 
-__all__ = ["directions", "inversions", "parameters", "planes", "plate", "retrieval", "share", "strips", "symbol",
-           "text", "training", "zoo"]  # fmt: skip
-
-Results = Mapping[str, Any]
-Folders = Mapping[str, Path]
-_SYMBOLS = {"polarity": "leading polarity", "imbalance": "|net| / TUF", "tilt_size": "|TILT|"}
+__all__ = ["directions", "inversions", "parameters", "planes", "retrieval", "strips", "training", "zoo"]
 
 
-def symbol(name: str) -> str:
-    return _SYMBOLS.get(name) or get_parameter(name).symbol
-
-
-def text(value: float | None, digits: int = 2, sign: bool = False) -> str:
-    return "–" if value is None else f"{value:{'+' if sign else ''}.{digits}f}".replace("-", "−")
-
-
-def share(value: float | None) -> str:
-    return "–" if value is None else f"{100 * value:.0f} %"
-
-
-def plate(folder: Path, file: str | None, alt: str, caption: str = "", width: str = "single") -> str:
-    if file is None:
-        return ""
-    data = base64.b64encode((folder / file).read_bytes()).decode("ascii")
-    under = f"<figcaption>{caption}</figcaption>" if caption else ""
-    return (
-        f'<figure class="plate {width}"><img alt="{escape(alt, quote=True)}" src="data:image/png;base64,{data}">'
-        f"{under}</figure>"
-    )
-
-
-def training(results: Results, folders: Folders) -> str:
+def training(results: Entries, folders: Folders) -> str:
     result, folder = results["stages"]["training"], folders["training"]
     parts = []
     for run in result["runs"]:
@@ -81,7 +53,7 @@ def training(results: Results, folders: Folders) -> str:
     return section("", "Training", rule, *parts)
 
 
-def zoo(results: Results, folders: Folders) -> str:
+def zoo(results: Entries, folders: Folders) -> str:
     two = results["stages"]["figure2"]
     return section(
         "Fig. 2",
@@ -91,7 +63,7 @@ def zoo(results: Results, folders: Folders) -> str:
     )
 
 
-def parameters(results: Results, folders: Folders) -> str:
+def parameters(results: Entries, folders: Folders) -> str:
     three, physical = results["stages"]["figure3"], results["model"]["physical"]
     measured = ", ".join(f"{symbol(n)} {quantity(v, unit_of(n, physical))}" for n, v in three["values"].items())
     return section(
@@ -106,7 +78,7 @@ def parameters(results: Results, folders: Folders) -> str:
     )
 
 
-def directions(results: Results, folders: Folders) -> str:
+def directions(results: Entries, folders: Folders) -> str:
     result = results["stages"]["directions"]
     rows = [
         [
@@ -133,7 +105,7 @@ def directions(results: Results, folders: Folders) -> str:
     )
 
 
-def planes(results: Results, folders: Folders) -> str:
+def planes(results: Entries, folders: Folders) -> str:
     result, folder = results["stages"]["figure4"], folders["figure4"]
     plates = [
         plate(
@@ -152,7 +124,7 @@ def planes(results: Results, folders: Folders) -> str:
     )
 
 
-def strips(results: Results, folders: Folders) -> str:
+def strips(results: Entries, folders: Folders) -> str:
     result, folder = results["stages"]["figure5"], folders["figure5"]
     rows = []
     for one in result["strips"]:
@@ -179,7 +151,7 @@ def strips(results: Results, folders: Folders) -> str:
     )
 
 
-def inversions(results: Results, folders: Folders) -> str:
+def inversions(results: Entries, folders: Folders) -> str:
     result, folder = results["stages"]["figure6"], folders["figure6"]
     if result["file"] is None:
         return section("Fig. 6", "Error and place on the disk", f"<p>Not drawn: {escape(result['why'])}.</p>")
@@ -205,29 +177,64 @@ def inversions(results: Results, folders: Folders) -> str:
     )
 
 
-def retrieval(results: Results, folders: Folders) -> str:
+_COLOURS = (
+    "<p>A darker cell holds more pairs (logarithmic). Margins: queries in blue, matches in pink, outlined in black the "
+    "whole archive. Dashed: equality.</p>"
+)
+
+
+def retrieval(results: Entries, folders: Folders) -> str:
     stages = results["stages"]
-    seven, eight, nine, asked = (stages[name] for name in ("figure7", "figure8", "figure9", "queries"))
+    return (
+        _query_and_match(stages["figure7"], folders)
+        + _methods(stages["figure8"], stages["queries"], folders)
+        + _texture(stages["figure9"], stages["queries"], folders)
+    )
+
+
+def _joints(found: Entries, folder: Path) -> str:
+    files = found["joints"].items()
+    return wide(plate(folder, file, f"{name} of query and match", "", "") for name, file in files)
+
+
+def _query_and_match(seven: Entries, folders: Folders) -> str:
     words = {1.0: "positive leading", -1.0: "negative leading", None: "polarity unknown"}
     told = []
     for title, match, signs in zip(("As drawn", "Exchanged"), seven["matches"], seven["leading"], strict=True):
         if match["id"] is None:
             told.append(f"{title}: nothing found.")
             continue
-        told.append(
-            f"{title}: {words.get(signs[0], '')}; match {match['region']} ({match['source']}), "
-            f"{words.get(signs[1], '')}."
-        )
-    joints = {
-        k: wide(
-            plate(folders[k], file, f"{name} of query and match", "", "") for name, file in stages[k]["joints"].items()
-        )
-        for k in ("figure7", "figure9")
-    }
+        found = f"match {match['region']} ({match['source']})"
+        told.append(f"{title}: {words.get(signs[0], '')}; {found}, {words.get(signs[1], '')}.")
+    folder = folders["figure7"]
+    return section(
+        "Fig. 7",
+        "Query and match",
+        f"<p>{escape(' '.join(told))}</p>",
+        plate(folder, seven["file"], "query and match, and with polarities exchanged", "", "small"),
+        _COLOURS,
+        _joints(seven, folder),
+    )
+
+
+def _methods(eight: Entries, asked: Entries, folders: Folders) -> str:
     alike = asked["visual_similarity"]
     similarity = ", ".join(f"{METHOD_LABELS[m].split(' (')[0]} {text(alike[m])}" for m in METHODS if m in alike)
     above = similarity_text(asked)
-    zero = asked.get("sigma_zero") or {}
+    return section(
+        "Fig. 8",
+        "Beside search by numbers",
+        f"<p>The first {eight['rows']} queries, not chosen. Visual similarity of query and match, from a measure "
+        "that knows neither parameters nor networks (best correlation over small shifts, zooms, rotations and "
+        f"flips), mean over {asked['judged']} queries: {escape(similarity)}; blind draw "
+        f"{text(alike.get('random'))}."
+        f"{' Paired, the embedding is ' + escape(above) + ' (95 %).' if above else ''}</p>",
+        plate(folders["figure8"], eight["file"], "queries and matches of three methods"),
+    )
+
+
+def _texture(nine: Entries, asked: Entries, folders: Folders) -> str:
+    zero = asked.get("sigma_zero")
     zero_text = (
         "<p>With SIGMA as the paper writes it, a normal density of mean zero, the correlation is "
         f"{text(zero.get('pearson'))} (Pearson), {text(zero.get('spearman'))} (Spearman); the histogram shows the "
@@ -235,35 +242,12 @@ def retrieval(results: Results, folders: Folders) -> str:
         if zero
         else ""
     )
-    colours = (
-        "<p>A darker cell holds more pairs (logarithmic). Margins: queries in blue, matches in pink, outlined in black "
-        "the whole archive. Dashed: equality.</p>"
-    )
-    return (
-        section(
-            "Fig. 7",
-            "Query and match",
-            f"<p>{escape(' '.join(told))}</p>",
-            plate(folders["figure7"], seven["file"], "query and match, and with polarities exchanged", "", "small"),
-            colours,
-            joints["figure7"],
-        )
-        + section(
-            "Fig. 8",
-            "Beside search by numbers",
-            f"<p>The first {eight['rows']} queries, not chosen. Visual similarity of query and match, from a measure "
-            "that knows neither parameters nor networks (best correlation over small shifts, zooms, rotations and "
-            f"flips), mean over {asked['judged']} queries: {escape(similarity)}; blind draw "
-            f"{text(alike.get('random'))}."
-            f"{' Paired, the embedding is ' + escape(above) + ' (95 %).' if above else ''}</p>",
-            plate(folders["figure8"], eight["file"], "queries and matches of three methods"),
-        )
-        + section(
-            "Fig. 9",
-            "Texture, and R",
-            colours,
-            zero_text,
-            joints["figure9"],
-            plate(folders["figure9"], nine["file"], "correlations by parameter and method beside the paper's"),
-        )
+    folder = folders["figure9"]
+    return section(
+        "Fig. 9",
+        "Texture, and R",
+        _COLOURS,
+        zero_text,
+        _joints(nine, folder),
+        plate(folder, nine["file"], "correlations by parameter and method beside the paper's"),
     )

@@ -10,14 +10,17 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..aliases import Document, Entries
 from ..io import write_atomically
 
-__all__ = ["StageResult", "Stages", "digest", "source_digest"]
+__all__ = ["Folders", "StageResult", "Stages", "digest", "source_digest"]
+
+#: stage to the folder of its files
+Folders = Mapping[str, Path]
 
 _PART = ".part"
 

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike
 
 from ..aliases import Document
@@ -29,7 +28,7 @@ from ..search import (
     visual_similarity,
 )
 from ..search.hybrid import EMBEDDING, WEIGHTS
-from ..steering import render
+from ..steering.latents import draw_patches
 
 if TYPE_CHECKING:
     from ..archive.store import Archive
@@ -154,13 +153,6 @@ class RetrievalStudy:
         }
 
 
-def _draw(model: Model, queries: int, seed: int) -> np.ndarray:
-    """(Q, H, W) patches of latents from the prior."""
-    source = torch.Generator().manual_seed(seed)
-    z = torch.randn(queries, int(model.generator.latent_dim), generator=source)
-    return render(model.generator, z, model.preset.shape)[:, 0].numpy()
-
-
 def _best_by_parameters(queries: dict[str, np.ndarray], population: dict[str, np.ndarray], method: str) -> np.ndarray:
     distance = {"euclidean": euclidean, "mahalanobis": mahalanobis}[method]
     asked, stored = features(queries), features(population)
@@ -206,12 +198,8 @@ def _judge(
     rows = {method: np.where(found[:n] >= 0, found[:n], 0) for method, found in best.items()}
     rows["random"] = rng.integers(0, len(ids), n)
     wanted = np.unique(np.concatenate(list(rows.values())))
-    names, pictures = archive.prepared(model.preset, ids=[str(ids[row]) for row in wanted])
-    place = {name: k for k, name in enumerate(names)}
-    others = [
-        np.stack([np.asarray(pictures[place[str(ids[row])]], dtype=np.float32) for row in found])
-        for found in rows.values()
-    ]
+    pictures = archive.prepared(model.preset, ids=[str(ids[row]) for row in wanted])[1]
+    others = [pictures[np.searchsorted(wanted, found)] for found in rows.values()]
     # one call for all: most of its cost is per step of the search, not per pair
     values = visual_similarity(
         np.tile(x[:n], (len(rows), 1, 1)), np.concatenate(others), model.preset.encoder.augment, pool=4
@@ -232,7 +220,7 @@ def run_retrieval(
     Parameters
     ----------
     archive
-        Embedded with this model (`retrieval.embed_archive`).
+        Embedded with this model (`solquery.embed_archive`).
     model
         With generator and encoder.
     queries, seed
@@ -261,11 +249,9 @@ def run_retrieval(
     ids = np.asarray(table.column("id").to_pylist(), dtype=str)
 
     tell(f"drawing {queries} random queries", 0.0)
-    x = _draw(model, queries, seed)
+    x = draw_patches(model, queries, seed)[1]
     tell("measuring the queries", 0.3)
-    measured = {
-        name: value.numpy() for name, value in measure_on_grid(torch.from_numpy(x), model.preset, names).items()
-    }
+    measured = {name: value.numpy() for name, value in measure_on_grid(x, model.preset, names).items()}
     tell("embedding the queries", 0.4)
     embedded = embed(model.encoder, x)
     found = index.nearest(embedded, 1, group="none")

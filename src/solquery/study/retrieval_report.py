@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +11,7 @@ import numpy as np
 from ..aliases import Document
 from ..encoder import embed
 from ..search import load_index
+from .figures import figure_correlations, figure_joint
 from .recall import copies, same_region
 from .reproduce_figures import figure_rows, write_figure
 from .reproduce_table import bootstrap
@@ -18,15 +19,22 @@ from .retrieval import METHODS, PAPER, PARAMETERS, RetrievalStudy, correlate, ru
 from .shares import difference_of, interval_of
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from ..archive.store import Archive
     from ..model import Model
 
-__all__ = ["bipole_of", "correlations_of", "similarity_of", "study_retrieval", "write_pictures"]
+__all__ = [
+    "PAPERS_METHODS", "bipole_of", "correlations_of", "joint_figure", "pair_figure", "pictures_of", "rows_figure",
+    "similarity_of", "study_retrieval", "write_pictures",
+]  # fmt: skip
 
 Progress = Callable[[str, float], None]
 
 #: queries of the comparison picture
 COMPARED = 12
+#: methods that the paper compares, in its order
+PAPERS_METHODS = ("ssl", "euclidean", "mahalanobis")
 _TITLES = {"ssl": "embedding", "hybrid": "hybrid", "euclidean": "Euclidean", "mahalanobis": "Mahalanobis"}
 
 
@@ -128,57 +136,60 @@ def study_retrieval(
     return document, found
 
 
-def write_pictures(archive: Archive, model: Model, found: RetrievalStudy, out: Path) -> list[str]:
-    """The paper's Figures 7, 8 and 9, and twelve queries beside what every method found; names of the files."""
-    from .figures import figure_correlations, figure_joint
-
-    out.mkdir(parents=True, exist_ok=True)
-    files = [_pair(archive, model, found, out)]
-    for figure, names in (("7", ("tuf", "psep", "tpf", "tnf")), ("9", ("sigma", "alpha", "grad", "r"))):
-        for name in names:
-            matched = found.matched("ssl", name)
-            drawn = figure_joint(
-                name, found.queries[name], matched, found.population[name], correlate(found.queries[name], matched),
-                physical=model.preset.physical,
-            )  # fmt: skip
-            files.append(write_figure(drawn, out / f"figure{figure}-{name}.png", 110, 128))
-    files.append(write_figure(figure_correlations(found.correlations(), PAPER), out / "correlations.png", 110, 64))
-    files.append(_rows(archive, model, found, ("ssl", "euclidean", "mahalanobis"), 6, out / "figure8.png"))
-    files.append(
-        _rows(archive, model, found, ("ssl", "hybrid", "euclidean", "mahalanobis"), COMPARED, out / "comparison.png")
-    )
-    return files
+def pictures_of(archive: Archive, model: Model, ids: Iterable[str]) -> dict[str, np.ndarray]:
+    """Id to (H, W) in gauss on the grid, missing pixels 0, of some patches of an archive."""
+    names, x = archive.prepared(model.preset, ids=sorted(set(ids)))
+    return {name: np.asarray(model.preset.to_gauss(np.nan_to_num(x[k]))) for k, name in enumerate(names)}
 
 
-def _pair(archive: Archive, model: Model, found: RetrievalStudy, out: Path) -> str:
-    """A bipole and its best match, and both again with the polarities of the query exchanged (Fig. 7, left)."""
-    query = found.x[bipole_of(found)]
+def joint_figure(found: RetrievalStudy, name: str, physical: bool) -> Figure:
+    """A parameter of query and match by embedding (paper, Figs. 7 and 9)."""
+    asked, matched = found.queries[name], found.matched("ssl", name)
+    return figure_joint(name, asked, matched, found.population[name], correlate(asked, matched), physical=physical)
+
+
+def pair_figure(
+    archive: Archive, model: Model, query: np.ndarray
+) -> tuple[Figure, list[list[np.ndarray | None]], list[str | None]]:
+    """A query (H, W) in preset units and its best match, and both again with its polarities exchanged (Fig. 7, left).
+
+    With the figure the two pairs in gauss, and the ids of the two matches; None where nothing was found.
+    """
     both = np.stack([query, -query])
     answers = load_index(archive, model).nearest(embed(model.encoder, both), 1, group="none")
     ids = [matches[0].id if matches else None for matches in answers]
-    shown = _pictures(archive, model, [name for name in ids if name])
-    rows = [[model.preset.to_gauss(x), shown.get(name or "")] for x, name in zip(both, ids, strict=True)]
+    shown = pictures_of(archive, model, [name for name in ids if name])
+    pairs = [[np.asarray(model.preset.to_gauss(x)), shown.get(name or "")] for x, name in zip(both, ids, strict=True)]
     heads, labels = ("generated query", "best match"), ("as drawn", "polarities exchanged")
-    drawn = figure_rows(rows, heads, labels, model.preset.scale_mm)
-    return write_figure(drawn, out / "figure7-pair.png", 110, 128)
+    return figure_rows(pairs, heads, labels, model.preset.scale_mm), pairs, ids
 
 
-def _rows(
-    archive: Archive, model: Model, found: RetrievalStudy, methods: tuple[str, ...], count: int, path: Path
-) -> str:
-    count = min(count, len(found.x))
-    # any queries, not the first: those are the ones that everybody looks at
-    chosen = np.sort(np.random.default_rng(found.seed + 1).choice(len(found.x), count, replace=False))
-    ids = [[str(found.ids[r]) if (r := int(found.best[m][k])) >= 0 else "" for m in methods] for k in chosen]
-    shown = _pictures(archive, model, [name for row in ids for name in row if name])
+def rows_figure(
+    archive: Archive, model: Model, found: RetrievalStudy, methods: Sequence[str], queries: Iterable[int]
+) -> Figure:
+    """Some of the queries beside what each method found (paper, Fig. 8)."""
+    queries = list(queries)
+    ids = [[str(found.ids[r]) if (r := int(found.best[m][k])) >= 0 else "" for m in methods] for k in queries]
+    shown = pictures_of(archive, model, [name for row in ids for name in row if name])
     rows = [
         [model.preset.to_gauss(found.x[k]), *(shown.get(name) for name in names)]
-        for k, names in zip(chosen, ids, strict=True)
+        for k, names in zip(queries, ids, strict=True)
     ]
-    heads = ("query", *(_TITLES[m] for m in methods))
-    return write_figure(figure_rows(rows, heads, scale_mm=model.preset.scale_mm), path, 110, 128)
+    return figure_rows(rows, ("query", *(_TITLES[m] for m in methods)), scale_mm=model.preset.scale_mm)
 
 
-def _pictures(archive: Archive, model: Model, ids: list[str]) -> dict[str, np.ndarray]:
-    names, x = archive.prepared(model.preset, ids=sorted(set(ids)))
-    return {name: model.preset.to_gauss(np.nan_to_num(x[k])) for k, name in enumerate(names)}
+def write_pictures(archive: Archive, model: Model, found: RetrievalStudy, out: Path) -> list[str]:
+    """The paper's Figures 7, 8 and 9, and twelve queries beside what every method found; names of the files."""
+    out.mkdir(parents=True, exist_ok=True)
+    drawn = {"figure7-pair": pair_figure(archive, model, found.x[bipole_of(found)])[0]}
+    for figure, names in (("7", ("tuf", "psep", "tpf", "tnf")), ("9", ("sigma", "alpha", "grad", "r"))):
+        drawn |= {f"figure{figure}-{name}": joint_figure(found, name, model.preset.physical) for name in names}
+    files = [write_figure(one, out / f"{name}.png", 110, 128) for name, one in drawn.items()]
+    files.append(write_figure(figure_correlations(found.correlations(), PAPER), out / "correlations.png", 110, 64))
+    for name, methods, count in (("figure8", PAPERS_METHODS, 6), ("comparison", METHODS, COMPARED)):
+        # any queries, not the first: those are the ones that everybody looks at
+        rng = np.random.default_rng(found.seed + 1)
+        chosen = np.sort(rng.choice(len(found.x), min(count, len(found.x)), replace=False))
+        one = rows_figure(archive, model, found, methods, chosen.tolist())
+        files.append(write_figure(one, out / f"{name}.png", 110, 128))
+    return files

@@ -1,4 +1,4 @@
-"""Shares and paired differences with intervals, whole regions being drawn with replacement.
+"""Shares, paired differences and rank correlations; in intervals whole regions are drawn with replacement.
 
 Frames of one region are near copies of each other; an interval that took them for independent would be too narrow.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-__all__ = ["difference_of", "interval_of", "share_of"]
+__all__ = ["difference_of", "interval_of", "one_of_each_first", "rank_correlation", "share_of"]
 
 
 def interval_of(
@@ -63,3 +63,26 @@ def difference_of(a: ArrayLike, b: ArrayLike, groups: ArrayLike, seed: int = 0) 
     interval = interval_of(gap, groups, seed=seed)
     low, high = interval if interval is not None else (None, None)
     return {"difference": float(gap.mean()), "low": low, "high": high}
+
+
+def rank_correlation(a: np.ndarray, b: np.ndarray) -> dict[str, float | int | None]:
+    """``spearman`` of pairs (N,), its two-sided probability ``p`` of independent ones, and ``n``; None without any."""
+    from scipy.stats import spearmanr
+
+    if len(a) < 3 or np.ptp(a) == 0 or np.ptp(b) == 0:
+        return {"spearman": None, "p": None, "n": len(a)}
+    found = spearmanr(a, b)
+    return {"spearman": float(found.statistic), "p": float(found.pvalue), "n": len(a)}
+
+
+def one_of_each_first(groups: ArrayLike, rng: np.random.Generator) -> np.ndarray:
+    """(N,) all rows, blindly one of each group (a region), then a second of each, and so on."""
+    groups = np.asarray(groups)
+    order = rng.permutation(len(groups))
+    shuffled = groups[order]
+    together = np.argsort(shuffled, kind="stable")
+    first = np.r_[True, shuffled[together][1:] != shuffled[together][:-1]]
+    start = np.maximum.accumulate(np.where(first, np.arange(len(groups)), 0))
+    turn = np.empty(len(groups), int)
+    turn[together] = np.arange(len(groups)) - start
+    return np.asarray(order[np.argsort(turn, kind="stable")])

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from ..protocols import Patches
 
-__all__ = ["COLLAPSED", "COLLAPSE_STEPS", "CollapseWarning", "Diversity", "diversity", "looking"]
+__all__ = ["COLLAPSED", "COLLAPSE_STEPS", "CollapseWarning", "Diversity", "diversity", "evaluating"]
 
 #: a generator younger than this has not had the time to vary
 COLLAPSE_STEPS = 500
@@ -47,7 +47,7 @@ def diversity(made: torch.Tensor, real: torch.Tensor) -> float:
 
 
 @contextlib.contextmanager
-def looking(*networks: nn.Module) -> Iterator[None]:
+def evaluating(*networks: nn.Module) -> Iterator[None]:
     """Evaluation mode, no gradients, and torch's random state as it was: what is looked at does not change the run."""
     modes = [network.training for network in networks]
     for network in networks:
@@ -77,7 +77,7 @@ class Diversity:
             Where it is below a tenth of the real patches' after the first steps.
         """
         z = torch.randn(_PATCHES, network.latent_dim, generator=torch.Generator().manual_seed(64)).to(device)
-        with looking(network):
+        with evaluating(network):
             made = torch.cat([network(part) if level is None else network(part, level=level) for part in z.split(16)])
         value = diversity(made, self.real)
         collapsed = step >= COLLAPSE_STEPS and value < COLLAPSED

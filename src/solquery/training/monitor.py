@@ -73,11 +73,11 @@ class TrainingMonitor:
         TrainingError
             When a loss is not finite, or the process that started this one is gone.
         """
-        team = self.folder.team
+        processes = self.folder.processes
         spent = time.monotonic() - self._began
         # the clock of one process decides for all, or they would wait for each other for ever
-        late = team.leads and self.minutes is not None and spent > 60 * self.minutes
-        *means, late_share, deserted = team.average([*values.values(), float(late), float(team.deserted())])
+        late = processes.leads and self.minutes is not None and spent > 60 * self.minutes
+        *means, late_share, deserted = processes.average([*values.values(), float(late), float(processes.deserted())])
         if deserted:
             raise TrainingError(f"the process that started this one is gone; {self.folder.path} can be gone on with")
         self._late = late_share > 0
@@ -111,8 +111,8 @@ class TrainingMonitor:
         rate = (self.step - self._first) * batch / spent
         means = {name: total / max(self._summed, 1) for name, total in self._sums.items()}
         self._sums, self._summed = {}, 0
-        if folder.team.leads and (self.step % DIVERSITY_STEPS == 0 or self.step == self.steps):
-            more["diversity"] = round(self.variety.look(network, self.step, level, folder.team.device), 4)
+        if folder.processes.leads and (self.step % DIVERSITY_STEPS == 0 or self.step == self.steps):
+            more["diversity"] = round(self.variety.look(network, self.step, level, folder.processes.device), 4)
         more |= {"epoch": self.step / self.per_epoch, "images_per_s": round(rate, 2), "of_images": self.steps * batch}
         more["seconds_left"] = round((self.steps - self.step) * batch / max(rate, 1e-9))
         folder.line(means, self.step, report=self.progress, **more)
@@ -120,4 +120,4 @@ class TrainingMonitor:
     def pictures(self, network: nn.Module, level: int | None) -> None:
         """The sheet of samples, where it is due."""
         if self.step % self.picture_steps == 0:
-            self.folder.picture(network, self.step, level, self.folder.team.device)
+            self.folder.picture(network, self.step, level, self.folder.processes.device)

@@ -27,7 +27,7 @@ from ..errors import SolqueryError
 from ..io import write_atomically
 from ..model_files import is_model, manifest_of
 from ..protocols import Patches
-from .diversity import looking
+from .diversity import evaluating
 from .events import Events
 from .process_group import ProcessGroup
 
@@ -118,7 +118,7 @@ def export_weights(network: nn.Module, path: Path) -> None:
 def sheet_of(network: nn.Module, level: int | None, device: torch.device) -> np.ndarray:
     """The same 36 latents, six by six, north up, as grey values (6 H, 6 W)."""
     z = torch.randn(36, network.latent_dim, generator=torch.Generator().manual_seed(36)).to(device)
-    with looking(network):
+    with evaluating(network):
         x = (network(z) if level is None else network(z, level=level))[:, 0].float().cpu().numpy()
     h, w = x.shape[1:]
     sheet = x.reshape(6, 6, h, w)[:, :, ::-1].transpose(0, 2, 1, 3).reshape(6 * h, 6 * w)
@@ -145,7 +145,7 @@ def _finite(state: object) -> bool:
 class RunFolder:
     """One run on disk; refuses a folder that holds other settings or data, or that another process trains in.
 
-    A context: the folder is this process's until it ends. In a team only the first process writes.
+    A context: the folder is this process's until it ends. In a processes only the first process writes.
     """
 
     def __init__(
@@ -155,10 +155,10 @@ class RunFolder:
         shape: tuple[int, int],
         seed: int,
         data: Patches,
-        team: ProcessGroup | None = None,
+        processes: ProcessGroup | None = None,
         provenance: Document | None = None,
     ) -> None:
-        self.path, self.config, self.team = Path(run), config, team or ProcessGroup()
+        self.path, self.config, self.processes = Path(run), config, processes or ProcessGroup()
         self.checkpoint = self.path / "checkpoints" / "last.pt"
         self.stats = self.path / "stats.jsonl"
         self._lock: IO[str] | None = None
@@ -184,8 +184,8 @@ class RunFolder:
         self._check_settings()
 
     def __enter__(self) -> RunFolder:
-        self.team.wait()  # all have looked at the folder before one writes
-        if self.team.leads:
+        self.processes.wait()  # all have looked at the folder before one writes
+        if self.processes.leads:
             self._take()
             if not (self.path / "config.json").exists():
                 write_then_rename(self.path / "config.json", (json.dumps(self._settings, indent=2) + "\n").encode())
@@ -263,15 +263,15 @@ class RunFolder:
             if "torch_random" in packed:  # of layers that draw for themselves, such as dropout
                 torch.set_rng_state(packed.pop("torch_random").cpu())
             noted |= packed
-        if self.team.leads:
+        if self.processes.leads:
             trim_stats(self.stats, noted["step"] * self.config.batch)
             self._events = Events(self.path, noted["step"] * self.config.batch)
-        self.team.wait()  # all have read before one writes
+        self.processes.wait()  # all have read before one writes
         return noted
 
     def save(self, held: Document, random: torch.Generator, step: int, **noted: object) -> None:
         """Write a checkpoint of everything in `held`, unless it holds numbers that are not finite."""
-        if not self.team.leads:
+        if not self.processes.leads:
             return
         packed = {name: part.state_dict() for name, part in held.items()}
         if not _finite(packed):
@@ -296,7 +296,7 @@ class RunFolder:
 
     def line(self, values: dict[str, float], step: int, *, report: Callable | None, **more: object) -> None:
         """One line of statistics, and the same to whoever watches."""
-        if not self.team.leads:
+        if not self.processes.leads:
             return
         entry = {"images": step * self.config.batch} | {k: round(v, 5) for k, v in values.items()} | more
         try:
@@ -311,7 +311,7 @@ class RunFolder:
 
     def picture(self, network: nn.Module, step: int, level: int | None, device: torch.device) -> None:
         """A sheet of samples under `samples/`, named by the images shown so far (a PNG; skipped without Pillow)."""
-        if not self.team.leads:
+        if not self.processes.leads:
             return
         images = step * self.config.batch
         grey = sheet_of(network, level, device)
@@ -334,7 +334,7 @@ class RunFolder:
         apart = KEEP_STEPS
         while step > KEEP_AT_MOST * apart:
             apart *= 2
-        if not self.team.leads or (step % apart and not last):
+        if not self.processes.leads or (step % apart and not last):
             return
         folder = self.path / "checkpoints" / "kept"
         for name, network in networks.items():
@@ -347,7 +347,7 @@ class RunFolder:
     def export(self, network: nn.Module) -> Path:
         """The weights to use, as `checkpoints/generator.safetensors`."""
         path = self.path / "checkpoints" / "generator.safetensors"
-        if self.team.leads:
+        if self.processes.leads:
             export_weights(network, path)
             (self.path / "choice.json").unlink(missing_ok=True)  # it told of other weights
         return path

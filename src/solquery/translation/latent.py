@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from ..steering.inversion import frozen
-from ..steering.latents import render
+from ..steering.latents import frozen, render
 from ..steering.refinement import candidates
 from .filters import interpolated
 from .grid import Seen

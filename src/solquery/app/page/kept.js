@@ -42,8 +42,8 @@ export class Kept {
     const button = (kind, text, label, work) => make("button", { type: "button", class: `judge ${kind}`, "aria-pressed": "false", "aria-label": label, title: label, "data-kind": kind, onclick: work }, text);
     return make("span", { class: "judges", "data-of": id },
       button("star", "☆", "Keep it in the list", () => this.star(id)),
-      button("more", "more", "More like this", () => this.judge(id, "more")),
-      button("less", "less", "Less like this", () => this.judge(id, "less")));
+      button("more", "+", "More like this", () => this.judge(id, "more")),
+      button("less", "−", "Less like this", () => this.judge(id, "less")));
   }
 
   show() {

@@ -142,7 +142,7 @@ export class Matches {
       card.values,
       make("div", { class: "row acts" },
         make("button", { type: "button", class: "use", onclick: () => this.handlers.use(match.id) }, "Use as query"),
-        make("button", { type: "button", onclick: () => this.handlers.compare(match.id) }, "Compare"), more, time, this.handlers.judges(match.id),
+        make("button", { type: "button", onclick: () => this.handlers.compare(match.id) }, "Compare"), this.handlers.judges(match.id), more, time,
         match.links?.length ? make("span", { class: "links small" }, ...match.links.map(({ title, url }) => make("a", { href: url, target: "_blank", rel: "noreferrer noopener", title: `${match.region} at ${title}` }, title))) : null),
       box);
     return card;

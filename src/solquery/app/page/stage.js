@@ -38,7 +38,9 @@ export class Stage {
     badge.textContent = shown.source;
     byId("title").textContent = byId("title").title = shown.title;
     // on the picture, so that nothing moves when it comes
-    const doubt = shown.missed && shown.verdict ? [make("span", { class: "mark- strong-" }, shown.verdict)] : [];
+    const [said, ...why] = (shown.missed && shown.verdict ? shown.verdict : "").split(": ");
+    // the reason is told when it is pointed at or tapped: what is shown leaves the region in sight
+    const doubt = said ? [make("span", { class: "mark- strong-", title: why.join(": ") || null }, said, why.length ? make("span", { class: "sr" }, `: ${why.join(": ")}`) : null)] : [];
     byId("limits").replaceChildren(...(shown.record && shown.source !== "generated" ? marks(shown.record) : []), ...doubt);
     byId("verdict").textContent = byId("verdict").title = [shown.seen, shown.verdict].filter(Boolean).join(" · ");
     byId("verdict").classList.toggle("missed", Boolean(shown.missed));

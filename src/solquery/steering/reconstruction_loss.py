@@ -20,7 +20,7 @@ from ..generator.pyramid import compress
 from ..physics import measure_on_grid
 from .gradients import soft_quantities
 
-__all__ = ["BLOCKS", "MATCHED", "TOLERANCES", "Likeness", "explained_by_scale", "parameter_errors"]
+__all__ = ["BLOCKS", "MATCHED", "TOLERANCES", "ReconstructionLoss", "explained_by_scale", "parameter_errors"]
 
 #: sides of the blocks, in pixels, at which the power explained is told: 1.8, 3.6, 7.3 and 14.6 Mm on 1.82 Mm pixels
 BLOCKS = (1, 2, 4, 8)
@@ -83,7 +83,7 @@ def parameter_errors(observed: Entries, made: Entries) -> dict[str, Tensor]:
     return out
 
 
-class Likeness:
+class ReconstructionLoss:
     """Distances of patches made of latents (N, D) or (N, parts, D) from N observed ones.
 
     Attributes
