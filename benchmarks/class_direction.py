@@ -4,7 +4,7 @@
     python benchmarks/class_direction.py --archive heldout --by measured,guess,picture,closest --regions 64
 
 The archive holds simulated regions that the model was not trained on (`solquery simulate --archive heldout
---regions 600 --frames 20 --keep 1 --seed 7`), one frame of each. The label is 1 where the gradient along the polarity
+--regions 600 --frames 20 --keep 1 --seed 12`), one frame of each. The label is 1 where the gradient along the polarity
 inversion line, or R, is above the archive's median (`--above 75`: its third quartile). Of all regions read, 60 at a
 time are labelled, and the direction is fitted as `solquery directions labels` does: along the directions of the model's
 parameters ("model"), along those that are about neither lines nor R ("others"), and from the latent numbers alone

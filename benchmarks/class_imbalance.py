@@ -3,7 +3,7 @@
     python benchmarks/class_imbalance.py --archive heldout --model physical --out imbalance
 
 The archive holds simulated regions that the model was not trained on (`solquery simulate --archive heldout
---regions 600 --frames 20 --keep 1 --seed 7`). The rare class are the strongest 5 % in R, and in the gradient along the
+--regions 600 --frames 20 --keep 1 --seed 12`). The rare class are the strongest 5 % in R, and in the gradient along the
 polarity inversion line. A logistic regression on the embeddings is trained with 5, 10 or all of the rare regions among
 four fifths of all regions, and judged on the other fifth; every region is judged once in each repetition. Its training
 set is

@@ -101,6 +101,12 @@ def error_of(network: UNet, data: list[torch.Tensor]) -> float:
     return 1000 * float(torch.stack([a for a, _ in parts]).sum() / torch.stack([b for _, b in parts]).sum()) ** 0.5
 
 
+def divided(samples: Sequence[Sample], rng: np.random.Generator) -> tuple[set[str], list[str]]:
+    """Regions that are not trained on, and all."""
+    regions = rng.permutation(sorted({s.region for s in samples})).tolist()
+    return set(regions[: max(1, round(SHARE * len(regions)))]), regions
+
+
 def trained(kind: Kind, samples: Sequence[Sample], most: int, seed: int) -> tuple[Maker, dict[str, Any]]:
     """A network as a way from a sample to a field in gauss, and what is to be told of its training.
 
@@ -110,8 +116,7 @@ def trained(kind: Kind, samples: Sequence[Sample], most: int, seed: int) -> tupl
     rng = np.random.default_rng(seed)
     network, best = UNet(6), (np.inf, 0)
     kept = copy.deepcopy(network.state_dict())
-    regions = rng.permutation(sorted({s.region for s in samples}))
-    apart = set(regions[: max(1, round(SHARE * len(regions)))].tolist())
+    apart, regions = divided(samples, rng)
     data: dict[bool, list[torch.Tensor]] = {True: [], False: []}
     for s in samples:
         more = np.stack([s.wanted / 1000, s.counts]).astype(np.float32)

@@ -26,13 +26,13 @@ from typing import Any
 import numpy as np
 import torch
 from astropy.io import fits
-from small_unet import Maker, trained
+from small_unet import MOST, Maker, divided, trained
 
 from solquery import Archive, Model, Patch, SolqueryError, read_sharp
 from solquery.sharp.header import RSUN_MM
 from solquery.translation import KINDS, Kind, Pair, pairs_of_archive, translate
 from solquery.translation.filters import harmonic
-from solquery.translation.fitting import STRONG_GAUSS, Sample, fit_methods, samples_of
+from solquery.translation.fitting import STRONG_GAUSS, Sample, fit_methods, samples_of, scores
 from solquery.translation.grid import values_on, whole_window
 from solquery.translation.maps import METHODS, WITHOUT_MODEL, left_as_is, smoothly_filled
 
@@ -106,6 +106,10 @@ def table_of(
     training: dict[str, Any] = {}
     if steps:
         ways["U-Net"], training = trained(kind, samples, steps, seed)
+        apart = divided(samples, np.random.default_rng(seed))[0]
+        checked = [s for s in samples if s.region in apart][:MOST]
+        other = filtered([s for s in samples if s.region not in apart], kind)
+        training["filters_validation_gauss"] = scores(checked, [other(s) for s in checked])["rms_gauss"]
     rows = {name: judged(asked, [make(s) for s in asked], seed) for name, make in ways.items()}
     numbers = [[len(some), len({s.region for s in some})] for some in (samples, asked)]
     return {"fitted_on": numbers[0], "asked": numbers[1], "rows": rows, "unet": training}, ways.get("U-Net")
@@ -139,7 +143,9 @@ def shown(title: str, found: dict[str, Any]) -> None:
         u = found["unet"]
         print(
             f"the U-Net: {u['parameters']} weights, {u['steps']} steps in {u['cpu_minutes']:.1f} minutes of one core, "
-            f"best at {u['best_step']}" + ("" if u["ended"] else "; stopped before it ended by itself"), flush=True,
+            f"best at {u['best_step']}; on the regions that it was checked on {u['validation_gauss']:.1f} G, filters "
+            f"{u['filters_validation_gauss']:.1f} G" + ("" if u["ended"] else "; stopped before it ended by itself"),
+            flush=True,
         )  # fmt: skip
 
 

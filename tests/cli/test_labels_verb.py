@@ -51,6 +51,16 @@ def test_inversions_are_made_once_for_many_labels(room, labels, tmp_path):
     assert "holds no latents" in failure(*command, "--latents", tmp_path / "no.npz")
 
 
+def test_labels_of_one_class_are_refused_before_anything_is_inverted(room, labels, tmp_path):
+    ones = tmp_path / "ones.csv"
+    ones.write_text("\n".join(line.rsplit(",", 1)[0] + ",1" for line in labels.read_text().splitlines()[1:]) + "\n")
+    kept, out = tmp_path / "kept.npz", tmp_path / "d.json"
+    command = ("directions", "labels", "--labels", ones, "--archive", room / "archive", "--model", room / "model")
+    told = failure(*command, "--latents", kept, "--out", out)
+    assert "labels 1 come from 8 regions and labels 0 from 0" in told and "inverting" not in told
+    assert not kept.exists() and not out.exists()
+
+
 def test_more_of_a_class_lie_on_its_side(room, labels, tmp_path):
     labelled(room, labels, tmp_path / "strong.json")
     common = ("--model", room / "model", "--class-direction", tmp_path / "strong.json", "-n", 5)

@@ -76,11 +76,12 @@ def test_a_map_in_latent_space_is_found(model):
 
 def test_the_method_with_the_least_error_is_taken_and_all_are_told(model):
     found = fit_translation(pairs(lambda a: a[::-1], 40), "swapped", model=model)
-    assert set(found.error) == {"nothing", "filters", "filters+generator", "direction", "latent-map"}
+    assert set(found.error) == {"nothing", "simple", "filters", "filters+generator", "direction", "latent-map"}
     # blobs that change places are nothing that a neighbourhood knows of
-    assert found.method != "filters" and found.model == {"name": "blobs", "hash": "one"}
+    assert found.method not in ("simple", "filters") and found.model == {"name": "blobs", "hash": "one"}
     doubled = fit_translation(pairs(lambda a: 1.5 * a), "stronger", model=model)
-    assert doubled.method == "filters" and doubled.model is None
+    assert doubled.method == "simple" and doubled.model is None
+    np.testing.assert_allclose(doubled.weights, 1.5, rtol=1e-4)
 
 
 def test_a_missing_block_is_drawn(model):

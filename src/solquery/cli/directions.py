@@ -192,7 +192,7 @@ def labels(
     from ..archive.labels import read_labels
     from ..archive.store import Archive
     from ..model import Model
-    from ..steering.class_direction import fit_class_direction, latent_way
+    from ..steering.class_direction import fit_class_direction, latent_way, refuse_one_sided
 
     given = read_labels(table_)
     models, store = Model.load(model), Archive.open(archive)
@@ -211,6 +211,8 @@ def labels(
     regions = dict(
         zip(*(store.table(columns=["id", "region"])[key].to_pylist() for key in ("id", "region")), strict=True)
     )
+    of = [regions[name] for name in ids]
+    refuse_one_sided([given[name] for name in ids], of)
     # what the latents depend on: other settings make others
     by = Latent(latent_way(models, by))
     settings = f"{models.hash} {store.uri} {by} {starts} {steps} {seed}"
@@ -223,7 +225,7 @@ def labels(
             _keep(latents, settings, known)
     z = np.stack([known[name] for name in ids])
     along = models.directions.normals if models.directions is not None else None
-    found = fit_class_direction(z, [given[name] for name in ids], [regions[name] for name in ids], folds, seed, along)
+    found = fit_class_direction(z, [given[name] for name in ids], of, folds, seed, along)
     found.save(out, models)
     document = {"file": str(out), "model": models.name, "absent": len(absent), "inverted": len(missing),
                 **found.summary(), "seconds": time.monotonic() - began}  # fmt: skip

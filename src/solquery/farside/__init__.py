@@ -15,12 +15,14 @@ if TYPE_CHECKING:
     from .ensemble import Ensemble, farside_ensemble
     from .maps import FarsideError, FarsideMap, degraded, read_map
     from .prior import Prior, draw_prior
+    from .strength import StrengthLaw
 
 __all__ = [
     "Ensemble",
     "FarsideError",
     "FarsideMap",
     "Prior",
+    "StrengthLaw",
     "degraded",
     "draw_prior",
     "farside_ensemble",
@@ -33,5 +35,6 @@ __getattr__, __dir__ = lazily(
         "ensemble": "Ensemble farside_ensemble",
         "maps": "FarsideError FarsideMap degraded read_map",
         "prior": "Prior draw_prior",
+        "strength": "StrengthLaw",
     },
 )

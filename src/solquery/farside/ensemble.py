@@ -24,7 +24,8 @@ from ..steering.latents import render
 from ..steering.vocabulary import in_grid_unit, number_or_quantity
 from .maps import FarsideError, FarsideMap, coarse
 from .prior import PARAMETERS, Prior
-from .refine import Asked, refined
+from .refine import Asked, Strengths, refined
+from .strength import mean_strength
 
 __all__ = ["Ensemble", "Member", "farside_ensemble", "parse_constraints"]
 
@@ -174,7 +175,9 @@ def farside_ensemble(
     rows = np.minimum(rows, len(prior) - 1)
     model = prior.model
     smooth = {name: one for name, one in asked.items() if name != "polarity"}
-    z = refined(found, model, prior.z[rows], shifts[rows], weight, smooth, temperature, seed, evaluations)
+    # an area that is asked for says how strong the field is
+    strengths = None if "area" in asked else _strengths(prior, rows)
+    z = refined(found, model, prior.z[rows], shifts[rows], weight, smooth, temperature, seed, evaluations, strengths)
     images = render(model.generator, z, model.preset.shape)[:, 0].numpy()
     maps = coarse(np.asarray(model.preset.to_gauss(images)), model.preset, found.resolution_mm)
     distance, shifts = _chi2(found, weight, maps)
@@ -189,6 +192,15 @@ def farside_ensemble(
         ],
         measured, shifts * np.asarray(found.scale_mm), temperature, distance, found,
     )  # fmt: skip
+
+
+def _strengths(prior: Prior, rows: np.ndarray) -> Strengths | None:
+    """What mean strengths the draws of these rows are led to, by the law of the prior."""
+    if prior.strength is None:
+        return None
+    preset = prior.model.preset
+    drawn = render(prior.model.generator, prior.z[rows], preset.shape)[:, 0].numpy()
+    return Strengths.of(prior.strength, *mean_strength(np.asarray(preset.to_gauss(drawn)), preset))
 
 
 def _chi2(found: FarsideMap, weight: np.ndarray, drawn: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -17,9 +17,18 @@ from scipy.ndimage import gaussian_filter, map_coordinates
 
 from ..config import Preset
 from ..errors import SolqueryError
-from ..patch import Patch
+from ..patch import MX_PER_G_MM2, Patch
 
-__all__ = ["FarsideError", "FarsideMap", "coarse", "degraded", "map_scale", "read_map", "smoothing_matrices"]
+__all__ = [
+    "FarsideError",
+    "FarsideMap",
+    "coarse",
+    "degraded",
+    "map_scale",
+    "read_map",
+    "smoothing_matrices",
+    "strong_flux",
+]
 
 #: pixels of the model's grid to a side of one of a map
 STRIDE = 4
@@ -91,8 +100,18 @@ def coarse(fields: np.ndarray, preset: Preset, resolution_mm: float) -> np.ndarr
     Missing pixels count as 0 G.
     """
     rows, columns = smoothing_matrices(preset, resolution_mm)
+    return np.asarray(rows @ _counted(fields) @ columns.T, np.float64)
+
+
+def _counted(fields: np.ndarray) -> np.ndarray:
     unsigned = np.abs(np.nan_to_num(np.asarray(fields, np.float32)))
-    return np.asarray(rows @ (unsigned * (unsigned > WEAKEST_GAUSS)) @ columns.T, np.float64)
+    return unsigned * (unsigned > WEAKEST_GAUSS)
+
+
+def strong_flux(fields: np.ndarray, preset: Preset) -> np.ndarray:
+    """(N,) Mx: unsigned flux beyond 30 G, which a map shows, of fields (N, H, W) in gauss on the grid of a preset."""
+    y, x = map_scale(preset)
+    return _counted(fields).sum((1, 2), dtype=np.float64) * (x * y / STRIDE**2) * MX_PER_G_MM2
 
 
 def smoothing_matrices(preset: Preset, resolution_mm: float) -> tuple[np.ndarray, np.ndarray]:

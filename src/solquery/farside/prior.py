@@ -11,6 +11,7 @@ import numpy as np
 from ..physics import measure_on_grid
 from ..steering.latents import render
 from .maps import coarse, map_scale
+from .strength import StrengthLaw, shipped_strength
 
 if TYPE_CHECKING:
     from ..protocols import Model
@@ -38,6 +39,9 @@ class Prior:
         Name to (N,), in the units of the model's grid.
     resolution_mm
         Of the maps.
+    strength
+        The law by which members are as strong as regions of their flux; None leaves that to the generator.
+        ``dataclasses.replace(prior, strength=...)`` takes another.
     """
 
     model: Model
@@ -45,6 +49,7 @@ class Prior:
     maps: np.ndarray
     parameters: dict[str, np.ndarray]
     resolution_mm: float
+    strength: StrengthLaw | None = None
 
     def __len__(self) -> int:
         return len(self.z)
@@ -86,4 +91,4 @@ def draw_prior(
         found = measure_on_grid(x, model.preset, PARAMETERS)
         parameters.append({name: np.asarray(values) for name, values in found.items()})
     joined = {name: np.concatenate([part[name] for part in parameters]) for name in PARAMETERS}
-    return Prior(model, z, np.concatenate(maps), joined, resolution_mm)
+    return Prior(model, z, np.concatenate(maps), joined, resolution_mm, shipped_strength(model.preset))

@@ -40,6 +40,7 @@ __all__ = [
     "class_latents",
     "fit_class_direction",
     "latent_way",
+    "refuse_one_sided",
 ]
 
 _FORMAT = "solquery-class-direction"
@@ -292,6 +293,29 @@ def _skill(position: np.ndarray, label: np.ndarray) -> float:
     return float(said[label == 1].mean() - said[label == 0].mean())
 
 
+def _classes(label: np.ndarray, of: np.ndarray) -> tuple[np.ndarray, int, int]:
+    """(R,) share of ones of each region, and how many regions have ones and zeros; refuses too few."""
+    share = np.array([label[of == k].mean() for k in np.unique(of)])
+    with_one, with_zero = int((share > 0).sum()), int((share < 1).sum())
+    if min(with_one, with_zero) < _FEWEST:
+        raise SteeringError(
+            f"labels 1 come from {with_one} regions and labels 0 from {with_zero}; at least {_FEWEST} of each are "
+            "needed to tell skill from luck, label more"
+        )
+    return share, with_one, with_zero
+
+
+def refuse_one_sided(labels: Sequence[int], regions: Sequence[str]) -> None:
+    """Raise what `fit_class_direction` would for labels (N,) of patches of regions (N,), before latents are made.
+
+    Raises
+    ------
+    SteeringError
+        When a class has fewer than three regions.
+    """
+    _classes(np.asarray(labels, dtype=int), np.unique(np.asarray(regions, dtype=str), return_inverse=True)[1])
+
+
 def fit_class_direction(
     z: ArrayLike,
     labels: Sequence[int],
@@ -335,13 +359,7 @@ def fit_class_direction(
     coordinates = _Coordinates(along, z.shape[1])
     label = np.asarray(labels, dtype=int)
     names, of = np.unique(np.asarray(regions, dtype=str), return_inverse=True)
-    share = np.array([label[of == k].mean() for k in range(len(names))])
-    with_one, with_zero = int((share > 0).sum()), int((share < 1).sum())
-    if min(with_one, with_zero) < _FEWEST:
-        raise SteeringError(
-            f"labels 1 come from {with_one} regions and labels 0 from {with_zero}; at least {_FEWEST} of each are "
-            "needed to tell skill from luck, label more"
-        )
+    share, with_one, with_zero = _classes(label, of)
     rng = np.random.default_rng(seed)
     folds = min(folds, with_one, with_zero)
     # regions in the order of their share of ones, dealt out: every fold has some of both
