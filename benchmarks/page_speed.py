@@ -55,7 +55,7 @@ SLIDERS = ("flux", "psep", "r", "tilt")
 def searches(netloc: str, pid: int, count: int) -> None:
     """Searches of generated patches, each asked for once, by look and physics together and by the look."""
     client = Client(netloc, 0, True)
-    made = []
+    made: list[list[float]] = []
     while len(made) < 2 * count:
         answer = client.ask("POST", "/api/generate", {"n": 8, "seed": len(made) + 1})[0]
         made += [one["z"] for one in json.loads(answer)["answers"]]

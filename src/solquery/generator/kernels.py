@@ -11,9 +11,11 @@ import math
 import numpy as np
 from numba import njit
 
+from ..aliases import Entries
+
 __all__ = ["finish_layer"]
 
-_OPTIONS = {"cache": True, "nogil": True, "fastmath": {"contract", "reassoc", "nsz", "arcp"}}
+_OPTIONS: Entries = {"cache": True, "nogil": True, "fastmath": {"contract", "reassoc", "nsz", "arcp"}}
 #: neighbours of a pixel, itself among them
 _AROUND = 9
 
