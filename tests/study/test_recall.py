@@ -66,7 +66,7 @@ class _Archive:
         return data if columns is None else data.select([c for c in columns if c in data.column_names])
 
     def prepared(self, preset, where=None, ids=None):
-        chosen = [k for k, name in enumerate(self.id) if ids is None or name in ids]
+        chosen = list(range(len(self.id))) if ids is None else [list(self.id).index(name) for name in ids]
         return [self.id[k] for k in chosen], self.x[chosen]
 
 

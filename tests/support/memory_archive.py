@@ -49,7 +49,7 @@ class MemoryArchive:
         raise AssertionError(f"condition not known to this archive: {where}")
 
     def prepared(self, preset, where=None, ids=None):
-        chosen = [i for i in self.ids if ids is None or i in set(ids)]
+        chosen = list(self.ids if ids is None else ids)
         return chosen, self.x[[self.ids.index(i) for i in chosen]]
 
     def without_scale(self, preset=None):
