@@ -346,8 +346,8 @@ BREAKAGES = [
     Breakage(
         "cooling",
         "generator/vaegan.py",
-        "cooling = min(1.0, (planned - step) * batch / config.decay_images)",
-        "cooling = 1.0",
+        "share = min(1.0, (planned - step) * batch / config.decay_images)",
+        "share = 1.0",
         "generator/test_textures.py",
     ),
     Breakage(

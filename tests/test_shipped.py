@@ -60,8 +60,8 @@ def test_flux_rises_along_its_direction(model):
 
 @pytest.fixture(scope="module")
 def unseen(model):
-    """200 patches of 25 regions that no network has seen, and their embeddings; frames of a region are alike."""
-    patches = [p for index in range(25) for p in simulate_region(99, index, 8)]
+    """200 patches of 50 regions that no network has seen, and their embeddings; frames of a region are alike."""
+    patches = [p for index in range(50) for p in simulate_region(99, index, 4)]
     x = np.stack([prepare(patch, model.preset) for patch in patches])
     return x, embed(model.encoder, x)
 

@@ -11,7 +11,8 @@ from torch import nn
 from solquery.archive import Archive
 from solquery.model import Model
 from solquery.study.figures import png
-from solquery.study.quality import QualityError, _spread, figure_quality, run_quality
+from solquery.study.quality import QualityError, figure_quality, run_quality
+from solquery.study.shares import one_of_each_first
 
 
 class _Replay(nn.Module):
@@ -65,7 +66,7 @@ def test_held_out_patches_are_of_as_many_regions_as_there_are(archive):
     names = np.array(["a"] * 50 + ["b"] * 3 + ["c", "d"])
 
     def drawn(count, seed=0):
-        return _spread(names, count, np.random.default_rng(seed))
+        return one_of_each_first(names, np.random.default_rng(seed))[:count]
 
     assert sorted(names[drawn(4)]) == ["a", "b", "c", "d"]
     assert sorted(names[drawn(8)]) == ["a", "a", "a", "b", "b", "b", "c", "d"]
