@@ -5,8 +5,9 @@
 Beside the seconds it prints the work, which does not depend on what else the machine does: patches made and measured,
 with gradients found through the generator counted as five.
 
-The targets are what held-out patches measure: of an archive (`--archive`, on the model's grid), or, without one, of
-generated patches that are not in the look-up table. Joint, so each can be had.
+The targets are what held-out patches measure, in the numbers of the model (at native scale where it is calibrated):
+of an archive (`--archive`), or, without one, of generated patches that are not in the look-up table. Joint, so that
+each can be had.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from solquery import Archive, Model, embed, generate, measure, prepare_many
-from solquery.steering import measure_latents
+from solquery import Archive, Model, embed, generate, prepare_many
+from solquery.steering.native_scale import measure_native, measure_native_latents
 from solquery.steering.solving import Search
 
 NAMES = ["tuf", "psep", "r"]
@@ -30,12 +31,11 @@ def drawn(model: Model, archive: str | None, number: int, seed: int) -> dict[str
     """Targets (T,) of each parameter."""
     if archive is None:
         z = torch.randn(3 * number, int(model.generator.latent_dim), generator=torch.Generator().manual_seed(seed))
-        values = measure_latents(model.generator, model.preset, z, NAMES)
+        values = {k: np.asarray(v) for k, v in measure_native_latents(model, z, NAMES).items()}
     else:
         store = Archive.open(archive)
         ids = np.random.default_rng(seed).permutation(sorted(store.ids()))[: 3 * number]
-        grid = model.preset.to_gauss(prepare_many(store.patches(ids=list(ids)), model.preset))
-        values = {k: v.numpy() for k, v in measure(grid, model.preset.scale_mm, NAMES).items()}
+        values = measure_native(model, prepare_many(store.patches(ids=list(ids)), model.preset), NAMES)
     inside = np.ones(len(values["tuf"]), bool)
     for v in values.values():
         low, high = np.nanpercentile(v, [5, 95])
