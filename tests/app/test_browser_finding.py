@@ -7,20 +7,13 @@ import io
 import re
 
 import pytest
-from page_driver import CONTRAST, MARKS, box, choose, drag, picture, released, rest, state, until
+from page_driver import CONTRAST, MARKS, box, choose, drag, picture, released, rest, say, state, until
 
 from solquery.model import Model
 
 pytest.importorskip("playwright.sync_api")
 
 pytestmark = MARKS
-
-
-def say(page, text):
-    page.fill("#describe", text)
-    with page.expect_response(lambda r: "/api/understand" in r.url):
-        page.press("#describe", "Enter")
-    rest(page)
 
 
 def pieces(page, kind):

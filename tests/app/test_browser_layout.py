@@ -6,18 +6,11 @@ import re
 
 import pytest
 from empty_fits import empty_file
-from page_driver import MARKS, rest, until
+from page_driver import MARKS, rest, say, until
 
 pytest.importorskip("playwright.sync_api")
 
 pytestmark = MARKS
-
-
-def say(page, text):
-    page.fill("#describe", text)
-    with page.expect_response(lambda r: "/api/understand" in r.url):
-        page.press("#describe", "Enter")
-    rest(page)
 
 
 def edges(page, selector):

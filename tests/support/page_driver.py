@@ -80,6 +80,14 @@ def rest(page):
     )
 
 
+def say(page, text):
+    """Type a sentence into the box, and wait until it is understood and the page is at rest."""
+    page.fill("#describe", text)
+    with page.expect_response(lambda r: "/api/understand" in r.url):
+        page.press("#describe", "Enter")
+    rest(page)
+
+
 def fits(page):
     """Nothing runs out of the side, and no section out of its column."""
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
