@@ -28,17 +28,18 @@ export const shade = (value, limit, stretch) => (stretch === "asinh" ? Math.asin
 
 /** The field as an image of its own size: north up, black to white (or the table's colours) from -limit to limit. */
 export function image(field, limit, palette, stretch = "linear") {
-  const { data, h, w } = field, colours = PALETTES[palette];
+  const { data, h, w } = field, colours = PALETTES[palette], bent = stretch === "asinh", whole = bent ? Math.asinh(limit / SOFT) : limit;
   const canvas = new OffscreenCanvas(w, h), pixels = new ImageData(w, h), out = pixels.data;
-  for (let y = 0; y < h; y++) {
-    for (let x = 0; x < w; x++) {
-      const value = data[(h - 1 - y) * w + x], at = 4 * (y * w + x);
-      const k = Number.isNaN(value) ? 128 : Math.max(0, Math.min(255, Math.round((shade(value, limit, stretch) * 0.5 + 0.5) * 255)));
+  for (let y = 0, at = 0; y < h; y++) {
+    for (let x = 0, from = (h - 1 - y) * w; x < w; x++, at += 4) {
+      // as `shade` has it, with what is the same for all pixels found once
+      const value = data[from + x], share = (bent ? Math.asinh(value / SOFT) : value) / whole;
+      const k = 3 * Math.max(0, Math.min(255, Math.round((share * 0.5 + 0.5) * 255)));
       // what is missing is grey in any palette
       const missing = Number.isNaN(value);
-      out[at] = missing ? 128 : colours[3 * k];
-      out[at + 1] = missing ? 128 : colours[3 * k + 1];
-      out[at + 2] = missing ? 128 : colours[3 * k + 2];
+      out[at] = missing ? 128 : colours[k];
+      out[at + 1] = missing ? 128 : colours[k + 1];
+      out[at + 2] = missing ? 128 : colours[k + 2];
       out[at + 3] = 255;
     }
   }
@@ -78,14 +79,15 @@ export function cropped(field) {
   return { data: out, h: high, w: wide, left, bottom };
 }
 
-/** Of the ranges, the least beyond which at most one pixel in 100 of those with any field lies. */
-export function contrast({ data }, ranges) {
-  const sizes = Float32Array.from(data, Math.abs).filter((v) => v > 10).sort();
-  if (!sizes.length) return ranges[0];
-  const top = sizes[Math.min(sizes.length - 1, Math.floor(0.99 * sizes.length))];
-  return ranges.find((range) => range >= top) ?? ranges.at(-1);
+const contrasts = new WeakMap();
+/** Of the ranges, the least beyond which at most one pixel in 100 of those with any field lies; found once for a field. */
+export function contrast(field, ranges) {
+  if (!contrasts.has(field)) {
+    const sizes = Float32Array.from(field.data, Math.abs).filter((v) => v > 10).sort();
+    contrasts.set(field, sizes[Math.min(sizes.length - 1, Math.floor(0.99 * sizes.length))] ?? 0);
+  }
+  return ranges.find((range) => range >= contrasts.get(field)) ?? ranges.at(-1);
 }
-
 
 function blurred({ data, h, w }, times = 2) {
   let out = Float32Array.from(data, (v) => (Number.isNaN(v) ? 0 : v));

@@ -25,6 +25,13 @@ const meanwhile = new Latest(async (mine, z) => {
   } catch { /* the search at the end tells */ }
 });
 
+/** Once the picture has been painted; of several works that wait the newest is done. */
+let waiting = null;
+function painted(work) {
+  if (!waiting) requestAnimationFrame(() => setTimeout(() => { const newest = waiting; waiting = null; newest(); }));
+  waiting = work;
+}
+
 const follow = new Latest(async (mine, z, name, value) => {
   try {
     const { document, fields } = await postPacked("/api/edit?format=packed", moving(z, name, value, false));
@@ -32,8 +39,12 @@ const follow = new Latest(async (mine, z, name, value) => {
     app.now.got = values(document.measured);
     app.now.verdict = "";
     parts.stage.show({ field: fields[0], scale: app.health.model.scale_mm, source: "generated", title: origin() ? `from ${origin()}, changed` : "no observation", seen: MADE() }, look());
-    parts.panel.update({ got: app.now.got, native: document.measured, asked: { [name]: value }, locks: app.state.locks, verdict: "", ready: true });
-    parts.maps.update({ got: app.now.got, matches: app.now.matches, z: document.z, trail: app.history.trail() });
+    const { got } = app.now;
+    painted(() => {
+      if (mine !== app.turn || !app.hand) return;
+      parts.panel.update({ got, native: document.measured, asked: { [name]: value }, locks: app.state.locks, verdict: "", ready: true });
+      parts.maps.update({ got, matches: app.now.matches, z: document.z, trail: app.history.trail() });
+    });
     if (app.health.archive) meanwhile.ask(mine, document.z);
   } catch (error) { if (mine === app.turn && error.kind !== "out of reach") complain(error, back); }
 });

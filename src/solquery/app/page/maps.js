@@ -107,14 +107,23 @@ export class Plot {
   }
 }
 
-export const span = (values, extra = []) => {
-  const all = Float64Array.from([...values, ...extra].filter(Number.isFinite)).sort();
-  if (!all.length) return [0, 1];
-  let low = Math.min(all[Math.floor(0.005 * all.length)], ...extra.filter(Number.isFinite)), high = Math.max(all[Math.ceil(0.995 * all.length) - 1], ...extra.filter(Number.isFinite));
+/** The ends of a range that has all but half a per cent of `values` at each side; null where there are none. */
+const middle = (values) => {
+  const all = Float64Array.from(values).filter(Number.isFinite).sort();
+  return all.length ? [all[Math.floor(0.005 * all.length)], all[Math.ceil(0.995 * all.length) - 1]] : null;
+};
+/** The range of an axis: the ends of `middle`, and what else has to be seen. It widens in steps, so that a query on its way out has the dots drawn anew a few times only. */
+const around = (ends, extra) => {
+  const seen = extra.filter(Number.isFinite);
+  if (!ends && !seen.length) return [0, 1];
+  let [low, high] = ends ?? [Math.min(...seen), Math.max(...seen)];
   if (low === high) { low -= 1; high += 1; }
+  const step = (high - low) / 8, out = (gap) => Math.max(0, Math.ceil(gap / step)) * step;
+  [low, high] = [low - out(low - Math.min(low, ...seen)), high + out(Math.max(high, ...seen) - high)];
   const margin = 0.06 * (high - low);
   return [low - margin, high + margin];
 };
+export const span = (values) => around(middle(values), []);
 
 export class Maps {
   constructor(cloud, map, parameters, { use, brushed, lassoed, lasso }) {
@@ -179,13 +188,18 @@ export class Maps {
 
   drawCloud() {
     const { got: known, matches } = this.now, [x, y] = this.axes;
-    // logarithms where all that is shown can have one
-    this.bent = [0, 1].map((k) => this.log && (this.points?.values ?? []).every((v) => v[k] >= 0) && (this.points?.values ?? []).some((v) => v[k] > 0));
-    const at = (v, k) => (this.bent[k] ? (v > 0 ? Math.log10(v) : NaN) : v), got = { [x]: at(known[x], 0), [y]: at(known[y], 1) };
-    const values = (this.points?.values ?? []).map(([a, b]) => [at(a, 0), at(b, 1)]);
+    const at = (v, k) => (this.bent[k] ? (v > 0 ? Math.log10(v) : NaN) : v);
+    if (this.drawn?.points !== this.points || this.drawn.log !== this.log) {
+      const all = this.points?.values ?? [];
+      // logarithms where all that is shown can have one
+      this.bent = [0, 1].map((k) => this.log && all.every((v) => v[k] >= 0) && all.some((v) => v[k] > 0));
+      const values = all.map(([a, b]) => [at(a, 0), at(b, 1)]);
+      this.drawn = { points: this.points, log: this.log, values, ends: [0, 1].map((k) => middle(values.map((v) => v[k]))) };
+    }
+    const got = { [x]: at(known[x], 0), [y]: at(known[y], 1) }, { values, ends } = this.drawn;
     const label = (name) => `${this.parameters[name].title}${this.parameters[name].unit ? `, ${unit(this.parameters[name].unit)}` : ""}`;
     const soft = colour("--simulated-dot"), real = colour("--real");
-    this.spans = [span(values.map((v) => v[0]), [got[x]]), span(values.map((v) => v[1]), [got[y]])];
+    this.spans = [around(ends[0], [got[x]]), around(ends[1], [got[y]])];
     this.shown = values;
     const plot = (this.plot = new Plot(this.cloud, ...this.spans, [label(x), label(y)], `${x} ${y} ${values.length} ${this.bent}`, (p) => {
       values.forEach(([a, b], k) => { if (this.points.source[k] !== "real") p.dot(a, b, 1.8, soft); });
@@ -222,8 +236,8 @@ export class Maps {
     const { z, trail } = this.now, { points, above, slope, offset, axes } = this.space;
     const here = z ? this.flat(z) : [NaN, NaN];
     const found = this.now.matches.filter((match) => this.placed?.has(match.id)).map((match) => [match, this.flat(this.placed.get(match.id))]);
-    const seen = (k) => [here[k], ...found.map(([, at]) => at[k])];
-    const plot = new Plot(this.map, span(points.map((p) => p[0]), seen(0)), span(points.map((p) => p[1]), seen(1)), [`latent z${axes[0] + 1}′, σ of the prior`, `latent z${axes[1] + 1}′, σ`], this.space.parameter, (p) => {
+    const seen = (k) => [here[k], ...found.map(([, at]) => at[k])], ends = (this.space.ends ??= [0, 1].map((k) => middle(points.map((p) => p[k]))));
+    const plot = new Plot(this.map, around(ends[0], seen(0)), around(ends[1], seen(1)), [`latent z${axes[0] + 1}′, σ of the prior`, `latent z${axes[1] + 1}′, σ`], this.space.parameter, (p) => {
       const high = colour("--high"), low = colour("--low");
       points.forEach(([a, b], k) => p.dot(a, b, 1.8, above[k] ? high : low));
       p.g.strokeStyle = colour("--ink"); p.g.lineWidth = 1.5; p.g.setLineDash([6, 4]);

@@ -9,10 +9,18 @@ import { compared } from "./numbers.js";
 const SHOWN = ["tuf", "psep", "r", "tilt"];
 const kept = new Map();
 
+/** A browser has six connections to a server: with two for pictures, what the hand asks for finds one free. */
+let free = 2;
+const line = [];
+async function inTurn(work) {
+  if (free) free--; else await new Promise((go) => line.push(go));
+  try { return await work(); } finally { if (line.length) line.shift()(); else free++; }
+}
+
 /** The patch of an id on the model's grid: {document, field}; remembered. */
 export async function patchOf(id) {
   if (!kept.has(id)) {
-    const loading = getPacked(`/api/patch/${encodeURIComponent(id)}?format=packed`).then(({ document, fields }) => ({ document, field: fields[0] }));
+    const loading = inTurn(() => getPacked(`/api/patch/${encodeURIComponent(id)}?format=packed`)).then(({ document, fields }) => ({ document, field: fields[0] }));
     kept.set(id, loading);
     loading.catch(() => kept.delete(id));
     if (kept.size > 300) kept.delete(kept.keys().next().value);

@@ -23,7 +23,7 @@ export class Stage {
     this.canvas.addEventListener("pointerleave", () => { if (document.activeElement !== this.canvas) this.forget(); });
     this.canvas.addEventListener("blur", () => this.forget());
     this.canvas.addEventListener("keydown", (event) => this.step(event));
-    new ResizeObserver(() => this.redraw()).observe(this.canvas.parentElement);
+    new ResizeObserver(() => { this.redraw(); if (this.look) this.ends(this.look); }).observe(this.canvas.parentElement);
   }
 
   /** shown: {field, scale, source, title, verdict, missed, record}; look: how to draw. */
@@ -33,6 +33,16 @@ export class Stage {
     this.shown = look.close ? { ...shown, field: cropped(whole) } : shown;
     this.whole = [whole.w, whole.h];
     this.look = look;
+    // while a slider moves the words stay as they are, and need not be laid out again
+    const words = JSON.stringify([shown.source, shown.title, shown.seen, shown.verdict, shown.missed, shown.record, look.limit, look.stretch, look.palette]);
+    if (words !== this.words) this.tellOf(shown, look);
+    this.words = words;
+    if (this.cross && (this.cross[0] >= this.shown.field.w || this.cross[1] >= this.shown.field.h)) this.cross = null;
+    this.redraw();
+  }
+
+  /** What stands on and below the picture. */
+  tellOf(shown, look) {
     const badge = byId("kind");
     badge.className = `badge ${shown.source}`;
     badge.textContent = shown.source;
@@ -47,8 +57,6 @@ export class Stage {
     this.canvas.setAttribute("aria-label", `Magnetic field, ${shown.source}: ${shown.title}`);
     this.ends(look);
     colourBar(byId("bar"), look.palette);
-    if (this.cross && (this.cross[0] >= this.shown.field.w || this.cross[1] >= this.shown.field.h)) this.cross = null;
-    this.redraw();
   }
 
   /** Numbers below the strip of colours; stretched, one in between tells how. */
