@@ -19,16 +19,16 @@ def shipped(shipped_room):
         yield client
 
 
-@pytest.mark.parametrize("kind", ["generated", "archive", "filtered", "hybrid", "physics"])
+@pytest.mark.parametrize("kind", ["generated", "archive", "filtered", "hybrid", "physics", "structure"])
 def test_python_and_command_line_give_the_matches_on_the_screen(shipped, shipped_room, kind):
     body = {"k": 4}
-    if kind == "archive":
+    if kind in ("archive", "structure"):
         body |= {"patch": str(shipped_room.catalogue.ids[5]), "exclude_own": True}
     else:
         body["z"] = shipped.post("/api/generate", json={"seed": 3}).json()["answers"][0]["z"]
     if kind == "filtered":
         body |= {"group": "none", "filters": {"source": "simulated", "mu_min": 0.3, "since": "2010-01-01"}}
-    if kind in ("hybrid", "physics"):
+    if kind in ("hybrid", "physics", "structure"):
         body |= {"by": kind, "filters": {"mu_min": 0.3}}
     shown = shipped.post("/api/search", json=body).json()
     assert len(shown["matches"]) == 4

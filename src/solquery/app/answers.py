@@ -298,7 +298,10 @@ class MatchOut(KnownOut):
 
 
 class SearchOut(BaseModel):
-    query: dict[str, Any] = Field(description="What was searched with, its `parameters`, and those on the `grid`.")
+    query: dict[str, Any] = Field(
+        description="What was searched with, its `parameters`, and those on the `grid`; of a line-of-sight query by "
+        "`structure`, `as_radial`: whether radial patches were compared with an estimate of its radial field."
+    )
     matches: list[MatchOut]
     candidates: int = Field(description="Patches that meet the filters.")
     close: bool | None = Field(

@@ -22,6 +22,7 @@ from ..errors import SolqueryError
 from ..physics import get_parameter, parameters
 from ..search import EMBEDDING, Match, SearchError, SearchSession, combine, reranked
 from ..search.session import shares
+from ..search.structure import STRUCTURE
 from .closeness import Closeness, closeness_of
 from .examples import by_examples
 from .observations import Newest
@@ -30,6 +31,7 @@ from .space import Layout, stored_layout, within
 if TYPE_CHECKING:
     from ..archive.store import Archive
     from ..model import Model
+    from ..steering.inputs import GridInput
     from .schemas import Lasso
 
 __all__ = ["Catalogue", "why_no_search"]
@@ -245,7 +247,7 @@ class Catalogue:
 
     def search(
         self,
-        x: np.ndarray,
+        x: np.ndarray | GridInput,
         k: int,
         where: str | None,
         group: str,
@@ -266,6 +268,9 @@ class Catalogue:
             return [], 0
         if self.model.encoder is None:
             raise SearchError(f"model {self.model.name!r} has no encoder to search with; choose one that has")
+        if by == STRUCTURE:
+            # read whole, and conditions are taken out of that
+            self.session.structure()
         if lasso is not None or more or less:
             found, candidates = self._among(x, k, where, group, exclude_region, by, rerank, more, less, lasso)
         else:
@@ -274,14 +279,15 @@ class Catalogue:
         return [replace(match, row=rows[match.id]) for match in found], candidates
 
     def _among(
-        self, x: np.ndarray, k: int, where: str | None, group: str, exclude: str | None, by: str, rerank: int,
-        more: Sequence[str], less: Sequence[str], lasso: Lasso | None,
+        self, x: np.ndarray | GridInput, k: int, where: str | None, group: str, exclude: str | None, by: str,
+        rerank: int, more: Sequence[str], less: Sequence[str], lasso: Lasso | None,
     ) -> tuple[list[Match], int]:  # fmt: skip
         """The nearest patches in a lasso, to a query and to examples, and how many there are to search."""
         asked = self.session.query(x)
         patches, apart = self.session.distances(asked, where, by)
-        rows = np.asarray(pc.index_in(patches.id_array, value_set=self.index.id_array)).astype(np.int64)
-        inside = np.ones(len(rows), bool) if lasso is None else self._enclosed(lasso)[rows]
+        rows = pc.fill_null(pc.index_in(patches.id_array, value_set=self.index.id_array), -1).to_numpy()
+        # what has no embedding is in no scatter plot, and cannot be compared with examples
+        inside = rows >= 0 if lasso is None else self._enclosed(lasso)[rows] & (rows >= 0)
         if more or less:
             wanted, unwanted = (self._from(self.index.rows(list(ids)), by)[:, rows] for ids in (more, less))
             apart = by_examples(apart, wanted, unwanted)
@@ -298,7 +304,12 @@ class Catalogue:
         return found, int(inside.sum())
 
     def _from(self, rows: np.ndarray, by: str) -> np.ndarray:
-        """(Q, N) distances of patches of the index, by their rows, from all of them."""
+        """(Q, N) distances of patches of the index, by their rows, from all of them; infinite without field."""
+        if by == STRUCTURE:
+            every = self.session.structure().patches
+            place = pc.fill_null(pc.index_in(self.index.id_array, value_set=every.id_array), -1).to_numpy()
+            apart = every.distances(every.vectors[place[rows]])[:, place]
+            return np.where((place < 0) | (place[rows] < 0)[:, None], np.inf, apart)
         look = self.index.distances(self.index.vectors[rows])
         if by == "embedding" or not len(rows):
             return look

@@ -76,10 +76,14 @@ def recipe(
             lines.insert(1, "from solquery.search import WEIGHTS")
             lines.append('weights = {name: weight for name, weight in WEIGHTS.items() if name != "embedding"}')
             options.append("weights=weights")
-        search = "search" if by == "embedding" else "search_hybrid"
+        if by == "structure":
+            options.append("by='structure'")
+        search = "search" if by in ("embedding", "structure") else "search_hybrid"
+        # by structure the kind of field of an observation counts, which its pixels alone do not tell
+        sought = "patch" if by == "structure" and kind != "z" else "x"
         lines += [_EXAMPLES] if examples else []
         lines += [_LASSO] if lasso else []
-        lines.append(f"matches = solquery.{search}(archive, model, x, {', '.join(options)})")
+        lines.append(f"matches = solquery.{search}(archive, model, {sought}, {', '.join(options)})")
 
     text = f"latent:{value}" if kind == "z" else value
     line: list[str] = []

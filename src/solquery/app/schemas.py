@@ -142,10 +142,11 @@ class SearchIn(Strict):
     upload: Identifier | None = None
     k: int = Field(12, ge=1, le=100)
     group: Literal["region", "none"] = Field("region", description="One match per region, or every frame.")
-    by: Annotated[Literal["embedding", "hybrid", "physics", "ssl"], AfterValidator(_renamed)] = Field(
+    by: Annotated[Literal["embedding", "hybrid", "physics", "structure", "ssl"], AfterValidator(_renamed)] = Field(
         "embedding",
-        description="By the embedding, by embedding and physical parameters together, or by parameters alone; `ssl` is "
-        "the former name of `embedding`.",
+        description="By the embedding, by embedding and physical parameters together, by parameters alone, or by where "
+        "which polarity lies, whatever the strength: for a line-of-sight query among radial fields. `ssl` is the "
+        "former name of `embedding`.",
     )
     more: list[Identifier] = Field(
         default_factory=list, max_length=20, description="Patches of the archive that matches should be like, too."

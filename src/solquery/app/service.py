@@ -24,6 +24,7 @@ from ..model import Model
 from ..patch import Patch
 from ..physics import get_parameter
 from ..search import RERANK_DEPTH
+from ..search.structure import STRUCTURE
 from ..sharp.fits_writing import write_fits
 from ..steering import (
     Answer,
@@ -40,6 +41,7 @@ from ..steering import (
     vocabulary,
 )
 from ..steering.direct import Visited
+from ..steering.inputs import GridInput
 from .asking import understand
 from .catalogue import Catalogue, why_no_search
 from .filters import where_of
@@ -341,7 +343,8 @@ class Service(Observations):
     def search(self, asked: SearchIn) -> Document:
         """The patches of the archive that look most like the query."""
         began = time.monotonic()
-        catalogue, region, about = self._archive(), None, {}
+        catalogue, region = self._archive(), None
+        about: Document = {}
         where, lasso = where_of(asked.filters), asked.filters.lasso
         record: Document | None = None
         if asked.z is not None:
@@ -365,12 +368,16 @@ class Service(Observations):
         excluded = region if asked.exclude_own else None
         # what was drawn is no observation, and cannot be in the archive
         rerank = RERANK_DEPTH if asked.z is None and asked.by == "embedding" else 0
-        for name in (*asked.more, *asked.less):
-            if name not in catalogue:
-                raise Missing(f"no patch {name!r} in the archive; take the example away")
+        for example in (*asked.more, *asked.less):
+            if example not in catalogue:
+                raise Missing(f"no patch {example!r} in the archive; take the example away")
+        # a line-of-sight patch is compared with radial ones as an estimate of its radial field, which needs all of it
+        sought = x if asked.by != STRUCTURE or record is None else GridInput(x, "patch", self.patch(name))
         found, candidates = catalogue.search(
-            x, asked.k, where, asked.group, excluded, asked.by, rerank, asked.more, asked.less, lasso
+            sought, asked.k, where, asked.group, excluded, asked.by, rerank, asked.more, asked.less, lasso
         )
+        if asked.by == STRUCTURE and about.get("quantity") == "line-of-sight":
+            about["as_radial"] = catalogue.session.query(sought).as_radial is not None
         closeness, physical = catalogue.closeness(asked.by), self.model.preset.physical
         mine = {name: math.nan if value["value"] is None else value["value"] for name, value in told.items()}
         return {

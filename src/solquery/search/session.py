@@ -68,7 +68,7 @@ class SearchSession:
     def __init__(self, archive: Archive, model: Model) -> None:
         self.archive, self.model = archive, model
         self._lock = threading.RLock()
-        self._queries: OrderedDict[bytes, Query] = OrderedDict()
+        self._queries: OrderedDict[tuple[bytes, str], Query] = OrderedDict()
         self._version: int | None = None
         self._forget()
 
@@ -136,13 +136,20 @@ class SearchSession:
         # what cannot be found is told as where it is read
         return every.among(rows) if len(rows) == len(ids) and len(rows) else self._read(where)
 
-    def _structure(self, where: str | None) -> StructureIndex:
+    def structure(self, where: str | None = None) -> StructureIndex:
         """Signatures of the patches that meet a condition; the whole archive's and those of one condition are kept."""
         with self._lock:
+            self._refresh()
+            where = where or None
             if where not in self._structures:
-                for name in [name for name in self._structures if name is not None]:
-                    del self._structures[name]
-                self._structures[where] = StructureIndex.read(self.archive, self.model, where)
+                every = self._structures.get(None)
+                self._structures = {} if every is None else {None: every}
+                if every is None:
+                    self._structures[where] = StructureIndex.read(self.archive, self.model, where)
+                else:
+                    self._structures[where] = every.among(
+                        whole(table_with_places(self.archive, ["id"], where)[1]["id"]), where
+                    )
             return self._structures[where]
 
     def _approximate(self) -> ApproximateIndex | None:
@@ -158,7 +165,10 @@ class SearchSession:
         """A query, of whatever `search` takes, checked; SearchError where it is not one of this model."""
         given = grid_input(what, self.model, self.archive)
         x = checked_query(given.x, self.model)
-        key = x.tobytes()
+        # of the same pixels, an observation tells more than an image, and one with its place more than one without
+        patch = given.patch
+        seen = patch and (patch.quantity, patch.scale_mm, patch.mu, patch.latitude_deg, patch.longitude_deg)
+        key = x.tobytes(), repr(seen)
         with self._lock:
             if key not in self._queries:
                 self._queries[key] = Query(x, self.model, given.drawn, given.patch)
@@ -271,7 +281,7 @@ class SearchSession:
             patches, apart = table_distances(self.archive, asked.values, by, where, preset=self.model.preset.name)
             return patches, apart[0]
         if by == STRUCTURE:
-            structure = self._structure(where or None)
+            structure = self.structure(where)
             return structure.patches, structure.distances(asked)
         if by == EMBEDDING:
             if self._reads_through(asked, where or None):

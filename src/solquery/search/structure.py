@@ -102,6 +102,13 @@ class StructureIndex:
         patches = EmbeddingIndex(names, whole(table["region"]).take(at), vectors[kept], placed)
         return cls(patches, np.asarray(pc.equal(whole(table["quantity"]).take(at), "radial").fill_null(False)))
 
+    def among(self, ids: pa.Array, where: str | None) -> StructureIndex:
+        """Those of some ids, which are of the patches that meet a condition; SearchError where there are none."""
+        rows = np.flatnonzero(np.asarray(pc.is_in(self.patches.id_array, value_set=ids)))
+        if not len(rows):
+            raise SearchError(f"no patch with field meets {where!r}")
+        return StructureIndex(self.patches.among(rows), self.radial[rows])
+
     def distances(self, asked: Query) -> np.ndarray:
         """Distances (N,) of a query from every patch.
 

@@ -291,6 +291,18 @@ export function queryBody() {
   return { ...body, more: state.more, less: state.less, k: state.k, by: state.by, group: state.perRegion ? "region" : "none", exclude_own: q.kind !== "z" && state.notOwn, filters: filtersOf(state) };
 }
 
+/** Which way of searching suits a query of another kind of field than its matches. */
+function kinds({ query, matches }) {
+  const { by } = app.state, own = query.quantity, others = matches.filter((m) => own && m.quantity && m.quantity !== own).length;
+  const other = own === "radial" ? "line-of-sight" : "radial";
+  const text = by === "structure" && query.as_radial !== undefined
+    ? `A line-of-sight field: compared with radial ones ${query.as_radial ? "as an estimate of its own radial field." : "as it is, since its scale or its place on the disk is not known."}`
+    : others && by !== "structure" ? `This is a ${own} field, and ${others} of ${matches.length} matches are ${other}. By look they are different regions; by structure the ${other} frame of the same region comes first most often.` : "";
+  byId("by-said").hidden = !text;
+  byId("by-said").firstElementChild.textContent = text;
+  byId("by-structure").hidden = by === "structure";
+}
+
 /** The matches of the state; of several searches under way the newest is shown, whichever answers last. */
 export async function search() {
   const { health } = app, { matches } = parts, mine = ++app.sought;
@@ -301,6 +313,7 @@ export async function search() {
     const found = await postJson("/api/search", queryBody());
     if (mine !== app.sought) return;
     doubt(found.close === false ? FAR : "", "hint");
+    kinds(found);
     Object.assign(app.now, { matches: found.matches, recipe: found.recipe });
     byId("count").textContent = `among ${found.candidates.toLocaleString("en")}${found.where ? " that pass" : " patches"}`;
     byId("compare").disabled = !found.matches.length;

@@ -15,6 +15,7 @@ export class FilterForm {
     named();
     for (const input of document.querySelectorAll("[name=source]")) input.addEventListener("change", () => this.set((s) => { s.filters.source = input.value; }));
     for (const input of document.querySelectorAll("[name=by]")) input.addEventListener("change", () => this.set((s) => { s.by = input.value; }));
+    byId("by-structure").addEventListener("click", () => { this.set((s) => { Object.assign(s, { by: "structure", notOwn: false }); }); document.querySelector("[name=by]:checked").focus(); });
     byId("f-quantity").addEventListener("change", (e) => this.set((s) => { s.filters.quantity = e.target.value; }));
     byId("group").addEventListener("change", (e) => this.set((s) => { s.perRegion = e.target.checked; }));
     byId("own").addEventListener("change", (e) => this.set((s) => { s.notOwn = e.target.checked; }));

@@ -110,7 +110,7 @@ export function fromHash(hash) {
   s.list = (p.get("list") || "kept").slice(0, 40);
   s.perRegion = p.get("frames") !== "1"; s.notOwn = p.get("own") !== "1";
   // a link of before says ssl
-  s.by = p.get("by") === "ssl" ? "embedding" : choose("by", ["embedding", "physics"], "hybrid");
+  s.by = p.get("by") === "ssl" ? "embedding" : choose("by", ["embedding", "physics", "structure"], "hybrid");
   s.k = Math.min(100, Math.max(1, Math.trunc(Number(p.get("k") ?? 12)) || 12));
   const l = s.look, drawn = (p.get("draw") || "").split(",");
   l.palette = choose("colour", ["grey", "hmi"], l.palette);
