@@ -53,13 +53,14 @@ SLIDERS = ("flux", "psep", "r", "tilt")
 
 
 def searches(netloc: str, pid: int, count: int) -> None:
-    """Searches of generated patches, each asked for once, by look and physics together and by the look."""
+    """Searches of generated patches, each asked for once, by look and physics, by the look and by structure."""
     client = Client(netloc, 0, True)
     made: list[str] = []
-    while len(made) < 2 * count:
+    ways = ("hybrid", "embedding", "structure")
+    while len(made) < len(ways) * count:
         answer = client.ask("POST", "/api/generate", {"n": 8, "seed": len(made) + 1})[0]
         made += [one["z"] for one in json.loads(answer)["answers"]]
-    for k, by in enumerate(("hybrid", "embedding")):
+    for k, by in enumerate(ways):
         for z in made[:3]:  # what is read once for a kind of search is read
             client.ask("POST", "/api/search", {"z": z, "by": by})
         before, seconds = cpu_seconds(pid), []

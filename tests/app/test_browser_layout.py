@@ -44,6 +44,30 @@ def test_a_page_of_middle_width_has_matches_before_maps_and_no_squeezed_text(ope
     assert page.evaluate("document.getElementById('stage').contains(document.getElementById('maps'))")
 
 
+def test_heads_keep_to_one_line_on_a_phone_and_at_middle_width(opened):
+    page = opened()
+    with page.expect_response(lambda r: "/api/search" in r.url and '"source":"real"' in (r.request.post_data or "")):
+        page.click("label:has([name=source][value=real]) span")
+    rest(page)
+    middle = {}
+    for width in (390, 768, 1280):
+        page.set_viewport_size({"width": width, "height": 900})
+        page.wait_for_timeout(200)
+        for selector in (
+            "#found-h",
+            "#compare",
+            "[name=by][value=embedding] + span",
+            "[name=by][value=structure] + span",
+        ):
+            middle[selector] = sum(edges(page, selector)) / 2
+        assert "that pass" in page.inner_text("#count")
+        assert middle["#found-h"] == pytest.approx(middle["#compare"], abs=3), width
+        ways = [middle[f"[name=by][value={by}] + span"] for by in ("embedding", "structure")]
+        assert ways[0] == pytest.approx(ways[1], abs=1), width
+        about = page.eval_on_selector("#about", "n => n.offsetHeight / parseFloat(getComputedStyle(n).lineHeight)")
+        assert about < (2.1 if width == 390 else 1.1), "what archive it is"
+
+
 def test_the_buttons_of_a_match_stand_on_one_line(opened):
     page = opened()
     # in one line their middles are as high, but for what rounding leaves

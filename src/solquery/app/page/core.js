@@ -291,16 +291,15 @@ export function queryBody() {
   return { ...body, more: state.more, less: state.less, k: state.k, by: state.by, group: state.perRegion ? "region" : "none", exclude_own: q.kind !== "z" && state.notOwn, filters: filtersOf(state) };
 }
 
-/** Which way of searching suits a query of another kind of field than its matches. */
+/** Which way of searching suits a line-of-sight query, and how it was compared with radial fields. */
 function kinds({ query, matches }) {
-  const { by } = app.state, own = query.quantity, others = matches.filter((m) => own && m.quantity && m.quantity !== own).length;
-  const other = own === "radial" ? "line-of-sight" : "radial";
-  const text = by === "structure" && query.as_radial !== undefined
+  const structure = app.state.by === "structure", radial = query.quantity === "line-of-sight" ? matches.filter((m) => m.quantity === "radial").length : 0;
+  const text = query.as_radial !== undefined
     ? `A line-of-sight field: compared with radial ones ${query.as_radial ? "as an estimate of its own radial field." : "as it is, since its scale or its place on the disk is not known."}`
-    : others && by !== "structure" ? `This is a ${own} field, and ${others} of ${matches.length} matches are ${other}. By look they are different regions; by structure the ${other} frame of the same region comes first most often.` : "";
+    : radial && !structure ? `This is a line-of-sight field, and ${radial} of ${matches.length} matches are radial fields. To find the radial frame of the same region, search by structure.` : "";
   byId("by-said").hidden = !text;
   byId("by-said").firstElementChild.textContent = text;
-  byId("by-structure").hidden = by === "structure";
+  byId("by-structure").hidden = structure;
 }
 
 /** The matches of the state; of several searches under way the newest is shown, whichever answers last. */
