@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 import pytest
-from page_driver import MARKS, choose, rest, until
+from page_driver import MARKS, box, choose, picture, rest, until
 
 from solquery.steering.latent_text import encode_latent
 
@@ -39,6 +39,25 @@ def test_a_guess_is_shown_at_once_and_the_table_says_what_came_of_it(opened, sam
     assert {"TUF", "PSEP", "R"} <= set(rows)
     said = page.inner_text("#verdict")
     assert said == "" or "cannot draw this region" in said
+
+
+def test_a_number_out_of_reach_of_an_observation_stays_to_be_mended(opened, sample_file):
+    page = opened()
+    put(page, sample_file)
+    until(page, "!document.getElementById('inverted').hidden && document.getElementById('stop').hidden")
+    rest(page)
+    told, drawn = page.inner_text("#inverted summary"), picture(page)
+    page.fill("[data-name=flux] .value", "9e23 Mx")
+    page.press("[data-name=flux] .value", "Enter")
+    page.wait_for_selector("[data-name=flux] .wrong:not([hidden])")
+    rest(page)
+    page.wait_for_timeout(1_500)
+    assert box(page, "flux") == 9e23 and page.is_visible("[data-name=flux] .nearest")
+    assert page.inner_text("#inverted summary") == told and picture(page) == drawn, "nothing else has changed"
+    page.click("[data-name=flux] .nearest")
+    until(page, "document.getElementById('kind').textContent === 'generated'")
+    rest(page)
+    assert page.is_hidden("[data-name=flux] .wrong") and box(page, "flux") < 9e23
 
 
 @pytest.fixture

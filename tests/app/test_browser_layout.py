@@ -44,6 +44,18 @@ def test_a_page_of_middle_width_has_matches_before_maps_and_no_squeezed_text(ope
     assert page.evaluate("document.getElementById('stage').contains(document.getElementById('maps'))")
 
 
+def test_close_stays_in_reach_in_a_dialog_that_is_longer_than_the_screen(opened):
+    page = opened("phone")
+    page.click("#compare")
+    page.wait_for_selector("#compare-table tbody tr")
+    page.eval_on_selector("#compare-box", "n => { n.scrollTop = n.scrollHeight; }")
+    assert page.eval_on_selector("#compare-box", "n => n.scrollTop > 100")
+    top, bottom = edges(page, "#compare-box form[method=dialog] button")
+    assert 0 <= top < bottom < 150
+    page.locator("#compare-box form[method=dialog] button").click()
+    assert page.is_hidden("#compare-box")
+
+
 def test_heads_keep_to_one_line_on_a_phone_and_at_middle_width(opened):
     page = opened()
     with page.expect_response(lambda r: "/api/search" in r.url and '"source":"real"' in (r.request.post_data or "")):

@@ -82,6 +82,7 @@ class TestOnThePage:
         file = {"name": "los.fits", "mimeType": "application/fits", "buffer": Service.fits_bytes(twins[0])}
         page.set_input_files("#open", file)
         until(page, "!document.getElementById('by-said').hidden")
+        assert "line of sight" in page.inner_text("#limits"), "of a simulated one too"
         assert "line-of-sight field" in page.inner_text("#by-said")
         with page.expect_response(
             lambda r: "/api/search" in r.url and '"by":"structure"' in (r.request.post_data or "")

@@ -51,13 +51,13 @@ const follow = new Latest(async (mine, z, name, value) => {
 
 export function drag(name, value) {
   // all of one drag starts from where the hand took hold, so that going back goes back
-  if (app.hand?.name !== name) { app.hand = { name, z: app.state.query.z }; app.turn++; }
+  if (app.hand?.name !== name) { app.hand = { name, z: app.state.query.z, before: { got: app.now.got, verdict: app.now.verdict } }; app.turn++; }
   document.documentElement.dataset.hand = name;
   follow.ask(app.turn, app.hand.z, name, value);
 }
 
 export async function release(name, value) {
-  const z = app.hand?.name === name ? app.hand.z : app.state.query.z, from = origin();
+  const z = app.hand?.name === name ? app.hand.z : app.state.query.z, from = origin(), before = app.hand?.before, refining = Boolean(app.stop);
   app.hand = null;
   delete document.documentElement.dataset.hand;
   follow.drop();
@@ -81,8 +81,9 @@ export async function release(name, value) {
   } catch (error) {
     if (mine !== app.turn) return;
     if (error.nearest?.[name] !== undefined) {
-      // what was typed stays to be seen, beside what can be had
-      await load().catch(() => {});
+      // what was typed stays to be seen, beside what can be had; nothing else has changed, but for a look for the latent vector that ended
+      if (refining) await load().catch(() => {});
+      else { Object.assign(app.now, before); show(); if (before) await search(); }
       parts.panel.refuse(name, value, error.nearest[name]);
       return;
     }

@@ -9,7 +9,7 @@ const SHORT = { limb: "near the limb", offlimb: "beyond the limb", missing: "mis
 /** [text, why, strong] of each mark of a record. view: Mm (y, x) of the model's view; beside: the kind of field of what it is compared with. */
 function found(record, { view, beside } = {}) {
   const out = [], kind = record.quantity, other = beside && kind && kind !== beside;
-  if (record.source === "real" || other) out.push([KINDS[kind] ?? kind ?? "", other ? `A field of another kind than the query\u2019s, which is ${KINDS[beside] ?? beside}: their parameters differ for that alone` : WHY[kind] ?? "Kind of field", other]);
+  if (record.source === "real" || kind === "line-of-sight" || other) out.push([KINDS[kind] ?? kind ?? "", other ? `A field of another kind than the query\u2019s, which is ${KINDS[beside] ?? beside}: their parameters differ for that alone` : WHY[kind] ?? "Kind of field", other]);
   for (const { name, text } of record.caveats ?? []) {
     const code = name === "quality" && record.quality ? ` 0x${(record.quality >>> 0).toString(16).padStart(8, "0")}` : "";
     out.push([`${SHORT[name] ?? name}${code}`, text, true]);
