@@ -44,6 +44,59 @@ def test_the_patch_follows_the_hand_and_the_exact_solve_comes_after(opened):
     assert box(page, "tuf") != value
 
 
+def test_the_picture_is_painted_before_the_numbers_and_both_are_of_the_last_move(opened):
+    page = opened()
+    events, number = page.evaluate("""async () => {
+      const slider = document.getElementById('p-flux'), worth = document.querySelector('[data-name=psep] .worth');
+      const g = document.getElementById('patch').getContext('2d'), draw = g.drawImage.bind(g), events = [];
+      let going = true;
+      const frame = () => { events.push('frame'); if (going) requestAnimationFrame(frame); };
+      new MutationObserver(() => events.push('numbers')).observe(worth, { childList: true });
+      g.drawImage = (...all) => { draw(...all); events.push('drawn'); };
+      requestAnimationFrame(frame);
+      for (let k = 1; k <= 3; k++) {
+        slider.value = Number(slider.value) - 60;
+        slider.dispatchEvent(new Event('input', { bubbles: true }));
+        const end = performance.now() + 60000, drawn = events.filter((e) => e === 'drawn').length;
+        const behind = () => !events.slice(events.lastIndexOf('drawn')).includes('numbers');
+        while (behind() || events.filter((e) => e === 'drawn').length === drawn) {
+          if (performance.now() > end) throw new Error(events.join());
+          await new Promise((done) => setTimeout(done, 20));
+        }
+      }
+      going = false;
+      delete g.drawImage;
+      const said = worth.textContent;
+      slider.dispatchEvent(new Event('change', { bubbles: true }));
+      return [events, said];
+    }""")
+    first = events.index("drawn")
+    assert "frame" in events[first : first + events[first:].index("numbers")], "the picture is on the screen by then"
+    assert number
+    rest(page)
+
+
+def test_pictures_of_matches_leave_connections_free(opened):
+    page = opened()
+    page.evaluate("""() => {
+      const real = window.fetch.bind(window);
+      window.most = window.asked = 0;
+      let now = 0;
+      window.fetch = async (path, options) => {
+        if (!String(path).startsWith('/api/patch/')) return real(path, options);
+        window.asked++;
+        window.most = Math.max(window.most, ++now);
+        try { return await real(path, options); } finally { now--; }
+      };
+    }""")
+    page.click("label:has([name=by][value=physics]) span")
+    page.click("label:has([name=source][value=simulated]) span")
+    page.uncheck("#group")
+    rest(page)
+    until(page, "[...document.querySelectorAll('.match canvas')].every((c) => c.width > 1)")
+    assert page.evaluate("window.asked") > 3 and page.evaluate("window.most") <= 2
+
+
 def test_a_locked_value_stays_within_a_fifth_of_its_spread(opened):
     page = opened()
     spread = page.evaluate("fetch('/api/parameters').then((r) => r.json()).then((d) => d.parameters.r.spread)")
