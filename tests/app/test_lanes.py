@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import sys
 import threading
 
 import pytest
@@ -89,17 +87,3 @@ def test_what_takes_too_long_is_answered_and_its_place_is_free_only_when_it_ends
 
     asyncio.run(work())
     lane.close()
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="no priorities of threads")
-def test_a_lane_stands_back_and_no_other_thread_does():
-    def mine():
-        return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
-
-    before = mine()
-    lane = Lane("back", workers=1, queue=1, seconds=5.0, nice=3)
-    try:
-        assert asyncio.run(lane.run(mine)) == before + 3 or before + 3 > 19
-    finally:
-        lane.close()
-    assert mine() == before

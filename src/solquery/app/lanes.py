@@ -8,8 +8,6 @@ free only when it has really ended, so that a lane never holds more than its thr
 from __future__ import annotations
 
 import asyncio
-import os
-import sys
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
@@ -47,12 +45,10 @@ class Lane:
         How many run at once, and how many may wait.
     seconds
         Time limit, waiting included.
-    nice
-        By how much its threads stand back behind those of other lanes, where the system has priorities of threads.
     """
 
-    def __init__(self, name: str, workers: int, queue: int, seconds: float, nice: int = 0) -> None:
-        self.name, self.seconds, self.limit, self.nice = name, seconds, workers + queue, nice
+    def __init__(self, name: str, workers: int, queue: int, seconds: float) -> None:
+        self.name, self.seconds, self.limit = name, seconds, workers + queue
         self._workers = workers
         self._pool: ThreadPoolExecutor | None = None
         self._lock = threading.Lock()
@@ -122,13 +118,8 @@ class Lane:
     def _submit(self, work: Callable[[], T]) -> Future[T]:
         with self._lock:
             if self._pool is None:
-                named = f"solquery-{self.name}"
-                self._pool = ThreadPoolExecutor(self._workers, thread_name_prefix=named, initializer=self._stand_back)
+                self._pool = ThreadPoolExecutor(self._workers, thread_name_prefix=f"solquery-{self.name}")
             return self._pool.submit(work)
-
-    def _stand_back(self) -> None:
-        if self.nice and sys.platform == "linux":
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), self.nice)
 
     def close(self) -> None:
         """Give up what waits and leave what runs to end; the next request begins anew."""

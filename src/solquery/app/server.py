@@ -197,12 +197,12 @@ def create_app(service: Service, *, token: str | None = None) -> Guard:
         What every request must carry, for a server that other machines reach; None for this machine alone.
     """
     cores = os.cpu_count() or 2
-    # a slider, a search, an inversion, errors; the slider's picture comes before the search that follows it
+    # a slider, a search, an inversion, errors
     lanes = _Lanes(
         Lane("hand", max(2, cores), 64, 15.0),
-        Lane("work", max(2, cores), 32, 45.0, nice=5),
-        Lane("long", 1, 6, 240.0, nice=5),
-        Lane("errors", 1, 16, 60.0, nice=5),
+        Lane("work", max(2, cores), 32, 45.0),
+        Lane("long", 1, 6, 240.0),
+        Lane("errors", 1, 16, 60.0),
     )
 
     @asynccontextmanager
