@@ -10,6 +10,7 @@ from astropy.io import fits
 from astropy.wcs import WCS
 from typer.testing import CliRunner
 
+from solquery.archive import locks
 from solquery.archive.store import AddReport, Archive, ArchiveError
 from solquery.archive.verify import verify
 from solquery.cli.root import app
@@ -34,7 +35,8 @@ def archive(tmp_path):
 
 @pytest.mark.parametrize("blind_for", [1, 99], ids=["before the field", "until the row"])
 def test_the_first_of_two_writers_keeps_row_and_field(archive, monkeypatch, blind_for):
-    """The second does not see the row of the first while it writes the same id with another field."""
+    """Without a lock the second does not see the row of the first while it writes the same id with another field."""
+    monkeypatch.setattr(locks, "_of_one_kernel", lambda folder: False)
     second = Archive.open(archive.uri)
     looks, there = [], second._writer._there
 
@@ -48,9 +50,11 @@ def test_the_first_of_two_writers_keeps_row_and_field(archive, monkeypatch, blin
     assert verify(archive) == [] and len(archive) == 7
 
 
-def test_a_field_that_a_killed_writer_left_is_replaced(archive):
+@pytest.mark.parametrize("locked", [True, False])
+def test_a_field_that_a_killed_writer_left_is_replaced(archive, monkeypatch, locked):
+    monkeypatch.setattr(locks, "_of_one_kernel", lambda folder: locked)
     row, data = _row(patch(20, seed=1))
-    archive._writer._write_fields({row["id"]: data})
+    archive._writer._write_fields({row["id"]: data}, locked)
     assert archive.add([patch(20)]) == AddReport(1, 0)
     assert verify(archive) == []
 

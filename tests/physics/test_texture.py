@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from solquery.physics import measure
-from solquery.physics.texture import fit_gaussian, radial_power, without_empty
+from solquery.physics.texture import basis_arrays, fit_gaussian, radial_power, without_empty
 
 torch.set_num_threads(1)
 
@@ -186,3 +186,15 @@ def test_gaps_are_closed_and_borders_are_not_widened():
     assert known.nonzero().tolist() == [[4, 3], [4, 4], [4, 5], [4, 6]]
     assert torch.isnan(without_empty(torch.zeros(1, 9, 9))).all()
     assert torch.isfinite(without_empty(torch.full((1, 9, 9), 3.0))).all()
+
+
+@pytest.mark.parametrize("shape", [(2, 3), (3, 2), (4, 4), (7, 9), (8, 5), (13, 40), (41, 6), (96, 193), (97, 192)])
+def test_the_compiled_waves_are_the_products_with_cosines_and_sines(shape):
+    kernels = pytest.importorskip("solquery.physics.kernels_alpha")
+    rows, columns = (waves.astype(np.float32) for waves in basis_arrays(*shape, 1.0, 25)[:2])
+    field = np.random.default_rng(0).normal(5, 200, shape).astype(np.float32)
+    even, odd = np.full((2, 4, shape[1]), np.nan, np.float32)
+    half, out = np.empty((rows.shape[1], shape[1]), np.float32), np.empty((rows.shape[1], columns.shape[1]), np.float32)
+    kernels._waves(field, np.float32(5.0), rows, columns, even, odd, half, out)
+    expected = rows.T.astype(float) @ (field - 5.0).astype(float) @ columns.astype(float)
+    np.testing.assert_allclose(out, expected, atol=3e-6 * np.abs(expected).max())

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from solquery import simulate
-from solquery.archive import Archive
+from solquery.archive import Archive, rows
+from solquery.archive.rows import rows_at
 from solquery.encoder import embed, embed_archive
 from solquery.model import Model
 from solquery.search import (
@@ -120,6 +121,26 @@ def test_answers_are_those_of_a_loop_over_all_rows(stored, models, x):
     np.testing.assert_allclose([m.distance for m in got], apart[order[:7]], rtol=1e-6, atol=1e-6)
     rows = {row["id"]: row for row in stored.table().drop_columns(["embedding"]).to_pylist()}
     assert [m.row for m in got] == [rows[m.id] for m in got]
+
+
+def test_rows_are_the_same_whether_numbers_are_held_or_not(stored, monkeypatch):
+    places, table = rows.table_with_places(stored, ["id"])
+    named = dict(zip(table["id"].to_pylist(), places.tolist(), strict=True))
+    wanted = {name: named[name] for name in stored.ids()[7:2:-1]}
+    columns = [name for name in stored.columns if name != "embedding"]
+    expected = {row["id"]: row for row in stored.table(columns).to_pylist()}
+    reader, read = rows.RowReader(stored, columns), []
+    monkeypatch.setattr(rows, "rows_at", lambda *asked: read.append(len(asked[2])) or rows_at(*asked))
+    for _ in range(3):
+        found = reader.rows(wanted)
+        assert found == {name: expected[name] for name in wanted}
+        assert all(list(row) == columns for row in found.values())
+    assert read[0] == len(columns) and read[1] == read[2] < len(columns) / 2
+    # an id whose row is not at its place any more is left out
+    assert reader.rows({"nobody": named[stored.ids()[0]]}) == {}
+    monkeypatch.setattr(rows, "_HELD_BYTES", 0)
+    reader = rows.RowReader(stored, columns)
+    assert [reader.rows(wanted) for _ in range(2)] == [found, found] and read[-1] == len(columns)
 
 
 def test_what_is_explained_is_the_share_of_patches_that_are_farther_and_the_span_of_the_region(stored, models, x):

@@ -39,7 +39,7 @@ def remove(archive: Archive, ids: Iterable[str] | None = None, where: str | None
     else:
         chosen = archive.ids(where)
     version = int(archive._patches.version)
-    with tables.writing(archive.uri):
+    with tables.writing(archive.uri), tables.committing(archive.uri):
         # the row first: a field without a row is no patch, a row without a field would be damage
         for table in (archive._patches, archive._fields):
             for start in range(0, len(chosen), _IDS_AT_A_TIME):
@@ -54,7 +54,7 @@ def restore(archive: Archive, version: int) -> int:
         raise ArchiveError(
             f"the archive at {archive.uri} has no version {version}; it has {min(there)} to {max(there)}"
         )
-    with tables.writing(archive.uri):
+    with tables.writing(archive.uri), tables.committing(archive.uri):
         archive._patches.restore(version)
         archive._patches.checkout_latest()
         _bring_fields(archive)

@@ -24,7 +24,8 @@ def compact(archive: Archive, keep: timedelta = timedelta(days=7)) -> dict[str, 
     Parameters
     ----------
     archive
-        Must not be written to meanwhile: a field that another process has just written looks as if it had no row.
+        In an object store, and where several machines share a file system, it must not be written to meanwhile: a
+        field that another process has just written looks as if it had no row. Elsewhere writers wait.
     keep
         Versions younger than that stay.
 
@@ -33,10 +34,11 @@ def compact(archive: Archive, keep: timedelta = timedelta(days=7)) -> dict[str, 
     ``orphan_fields`` and ``files`` removed, ``bytes_before`` and ``bytes_after`` (None in an object store).
     """
     before = archive.size_bytes()
-    stored = archive._fields.search().select(["id"]).to_arrow()["id"]
-    orphans = stored.filter(pc.invert(pc.is_in(stored, value_set=archive._ids()))).to_pylist()
-    for start in range(0, len(orphans), _IDS_AT_A_TIME):
-        archive._fields.delete(f"id IN ({tables.quoted(orphans[start : start + _IDS_AT_A_TIME])})")
+    with tables.writing(archive.uri), tables.committing(archive.uri):
+        stored = archive._fields.search().select(["id"]).to_arrow()["id"]
+        orphans = stored.filter(pc.invert(pc.is_in(stored, value_set=archive._ids()))).to_pylist()
+        for start in range(0, len(orphans), _IDS_AT_A_TIME):
+            archive._fields.delete(f"id IN ({tables.quoted(orphans[start : start + _IDS_AT_A_TIME])})")
     with tables.writing(archive.uri):
         for table in (archive._patches, archive._fields):
             table.optimize(cleanup_older_than=keep)

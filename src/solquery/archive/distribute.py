@@ -44,6 +44,8 @@ _FILES_IN_TASK = 64
 _ROWS_IN_COMMIT = 64
 #: tasks on their way for each thread of the workers, so that results do not pile up
 _AHEAD = 2
+#: Dask has a worker give each freed array back to the system; to be given its pages anew takes longer than to decode it
+_MEMORY = {"MALLOC_MMAP_THRESHOLD_": 32 * 2**20, "MALLOC_TRIM_THRESHOLD_": 128 * 2**20}
 
 
 class DistributedReport(NamedTuple):
@@ -112,11 +114,15 @@ def cluster(workers: int | None = None, scheduler: str | None = None) -> Iterato
         with client:
             yield client
         return
+    import dask
+
     refuse_inside_workers()
+    spawned = "distributed.nanny.pre-spawn-environ"
     with (
+        dask.config.set({spawned: {**dask.config.get(spawned, {}), **_MEMORY}}),
         told_of_workers(),
         LocalCluster(n_workers=workers or 1, threads_per_worker=1, processes=True, dashboard_address=None) as local,
-        Client(local) as client,
+        Client(local, direct_to_workers=True) as client,
     ):
         yield client
 

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from ..aliases import Document, Row
 from ..patch import Patch
 from . import records
+from .places import marks
 from .tables import ArchiveError, quoted
 
 if TYPE_CHECKING:
@@ -23,6 +23,8 @@ __all__ = ["READ_AHEAD", "Rows", "read_patches"]
 READ_AHEAD = 64
 #: and how many rows of metadata, some kilobytes each
 ROWS_AHEAD = 1024
+#: ids of a table that pass by together
+_IDS_AHEAD = 65536
 
 
 def read_patches(patches: Table, fields: Table, ids: pa.Array, uri: str) -> Iterator[Patch]:
@@ -91,9 +93,14 @@ class Rows:
 
 def _row_numbers(table: Table, ids: pa.Array) -> np.ndarray:
     """Lance's number of the row of every id, -1 where there is none; finding rows by number needs no scan."""
-    found = table.search().select(["id"]).with_row_id(True).to_arrow()
-    place = pc.index_in(ids, value_set=found["id"].combine_chunks())
-    return np.asarray(pc.fill_null(found["_rowid"].cast(pa.int64()).take(place), -1))
+    known, place = np.unique(marks(ids), return_inverse=True)
+    numbers = np.full(len(known), -1)
+    for batch in table.search().select(["id"]).with_row_id(True).to_batches(batch_size=_IDS_AHEAD):
+        here = marks(batch["id"])
+        at = np.minimum(np.searchsorted(known, here), len(known) - 1)
+        same = known[at] == here
+        numbers[at[same]] = batch["_rowid"].to_numpy()[same]
+    return numbers[place]
 
 
 def _patch(row: Row | None, field: Document | None, patch_id: str, uri: str) -> Patch:

@@ -7,7 +7,7 @@ import os
 import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
 from functools import lru_cache
 from pathlib import Path
@@ -20,7 +20,7 @@ import pyarrow as pa
 from ..aliases import Entries
 from ..errors import SolqueryError
 from ..lazy import without_spared
-from . import records
+from . import locks, records
 
 if TYPE_CHECKING:
     import lancedb
@@ -29,12 +29,12 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
 __all__ = [
-    "FIELDS_SCHEMA", "ArchiveError", "ArchiveExists", "as_column", "check_process", "columns_table", "create_tables",
-    "local_path", "open_tables", "quoted", "reason", "table_exists", "vector_length", "writing",
+    "FIELDS_SCHEMA", "ArchiveError", "ArchiveExists", "as_column", "check_process", "columns_table", "committing",
+    "create_tables", "local_path", "open_tables", "quoted", "reason", "table_exists", "vector_length", "writing",
 ]  # fmt: skip
 
 PATCHES, FIELDS = "patches", "fields"
-_CACHE_BYTES = 64 * 2**20
+_CACHE_BYTES = 8 * 2**20
 FIELDS_SCHEMA = pa.schema([pa.field("id", pa.string(), nullable=False), pa.field("field", pa.large_binary())])
 
 
@@ -138,26 +138,13 @@ def _cause(error: Exception) -> str:
     return reason(error)
 
 
-@contextmanager
-def _alone(uri: str, shared: bool = False) -> Iterator[None]:
-    """Hold the lock of a local archive while it is made; whoever opens it (`shared`) waits for that."""
-    path = local_path(uri)
-    try:
-        import fcntl
+def committing(uri: str) -> AbstractContextManager[bool]:
+    """Hold the lock under which ids come and go; yields whether no other process can write any (`locks.held`).
 
-        handle = None if path is None else os.open(path, os.O_RDONLY)
-    except (ImportError, OSError):
-        handle = None
-    if handle is None:
-        yield
-        return
-    try:
-        # a file system without locks has no second writer either, as far as anyone can tell
-        with suppress(OSError):
-            fcntl.flock(handle, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)
+    Of what is written at the same time only columns are filled in without it.
+    """
+    path = local_path(uri)
+    return locks.held(None if path is None else path / f"{PATCHES}.lance")
 
 
 _HOME_PROCESS: list[int] = []
@@ -189,7 +176,7 @@ def open_tables(uri: str | Path) -> tuple[str, Table, Table]:
     """Address, metadata table and table of fields of an archive that exists."""
     uri, database, _ = _connect(uri)
     try:
-        with _alone(uri, shared=True):
+        with locks.held(local_path(uri), shared=True):
             return uri, database.open_table(PATCHES), database.open_table(FIELDS)
     except (ValueError, OSError, RuntimeError) as error:
         first = str(error).splitlines()[0]
@@ -210,7 +197,7 @@ def create_tables(uri: str | Path) -> tuple[str, Table, Table]:
     with writing(str(uri)):
         if path is not None:
             path.mkdir(parents=True, exist_ok=True)
-        with _alone(str(uri)):
+        with locks.held(path):
             uri, database, present = _connect(uri)
             if PATCHES in present:
                 raise ArchiveExists(f"there is an archive at {uri} already; open it, or choose another place")

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import math
 import sqlite3
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from ..aliases import Row
 from ..patch import observation_time
 from ..sharp.names import file_name_of, patch_id_of
 from . import records
 from .cache import is_prepared_file
+from .places import marks
 
 if TYPE_CHECKING:
+    from lancedb.table import Table
+
     from .store import Archive
 
 __all__ = ["Problem", "verify"]
@@ -40,10 +43,9 @@ _RANGES = {
     "ny": (2, 1e5),
     "nx": (2, 1e5),
 }
-_FIELDS_AT_A_TIME, _ROWS_AT_A_TIME = 64, 2000
-_KEPT = pa.schema([(name, records.METADATA[name]) for name in ("id", "ny", "nx", "checksum", "missing_fraction")])
-#: as they are held of all rows: the sum as bytes, which takes half of its text
-_HELD = _KEPT.set(3, pa.field("checksum", pa.binary()))
+_FIELDS_AT_A_TIME, _ROWS_AT_A_TIME, _IDS_AT_A_TIME = 64, 2000, 65536
+#: what is held of all rows: a mark of the id, what the field is checked with, of the sum eight bytes
+_HELD = np.dtype([("mark", "<i8"), ("ny", "<i4"), ("nx", "<i4"), ("sum", "<u8"), ("missing", "<f8")])
 
 
 class Problem(NamedTuple):
@@ -69,41 +71,55 @@ def verify(archive: Archive, progress: Progress = lambda done, total: None) -> l
     """
     present = set(archive.columns)
     columns = [name for name in records.METADATA if name in present and name not in ("keywords", "truth")]
-    found, kept = [], [_HELD.empty_table()]
-    # rows come a few at a time, and what is held of all of them is what their fields are checked with
+    found: list[Problem] = []
+    kept = [np.empty(0, _HELD)]
+    # rows come a few at a time
     for part in archive._patches.search().select(columns).to_batches(batch_size=_ROWS_AT_A_TIME):
-        for row in part.to_pylist():
+        rows = part.to_pylist()
+        for row in rows:
             found += [Problem(row["id"], what) for what in _faults_of(row)]
-        some = pa.Table.from_batches([part]).select(_KEPT.names).cast(_KEPT)
-        kept.append(some.set_column(3, _HELD.field(3), _as_bytes(some["checksum"])))
-    rows = pa.concat_tables(kept).combine_chunks()
+        about = [
+            (row["ny"] or 0, row["nx"] or 0, _begin(row["checksum"]), _known(row["missing_fraction"])) for row in rows
+        ]
+        kept.append(np.array([(0, *one) for one in about], _HELD))
+        kept[-1]["mark"] = marks(part["id"])
+    held = np.concatenate(kept)
     del kept
-    found += [Problem(patch_id, f"is there {count} times") for patch_id, count in _repeated(rows["id"])]
-    found += _field_problems(archive, rows, progress)
+    held = held[np.argsort(held["mark"], kind="stable")]
+    found += [Problem(i, f"is there {count} times") for i, count in _repeated(archive._patches, held["mark"])]
+    found += _field_problems(archive, held, progress)
     if archive.path is not None:
         found += _orphan_files(archive.path)
-        found += _manifest_problems(archive.path / "fetch", rows["id"])
+        found += _manifest_problems(archive.path / "fetch", held["mark"])
     return sorted(set(found))
 
 
-def _as_bytes(sums: pa.ChunkedArray) -> pa.Array:
-    """Sums as bytes; a text that is none is kept as it is, which agrees with no sum."""
-    out: list[bytes | None] = []
-    for text in sums.to_pylist():
-        try:
-            out.append(bytes.fromhex(text))
-        except (TypeError, ValueError):
-            out.append(None if text is None else text.encode())
-    return pa.array(out, pa.binary())
+def _begin(checksum: str | None) -> int:
+    """The first eight bytes of a sum; of what is none, a number that agrees with hardly any sum."""
+    try:
+        return int.from_bytes(bytes.fromhex(checksum or "")[:8], "little")
+    except ValueError:
+        return 0
 
 
-def _repeated(ids: pa.ChunkedArray) -> list[tuple[str, int]]:
-    """Ids that are there more than once, and how often."""
-    if pc.count_distinct(ids).as_py() == len(ids):
+def _known(value: float | None) -> float:
+    return math.nan if value is None else value
+
+
+def _named(table: Table, wanted: np.ndarray) -> list[str]:
+    """Ids of a table with one of some marks, as often as they are there."""
+    if not len(wanted):
         return []
-    counts = pc.value_counts(ids)
-    several = counts.filter(pc.greater(counts.field("counts"), 1))
-    return [(entry["values"], entry["counts"]) for entry in several.to_pylist()]
+    found: list[str] = []
+    for batch in table.search().select(["id"]).to_batches(batch_size=_IDS_AT_A_TIME):
+        found += batch["id"].filter(pa.array(np.isin(marks(batch["id"]), wanted))).to_pylist()
+    return found
+
+
+def _repeated(table: Table, ordered: np.ndarray) -> list[tuple[str, int]]:
+    """Ids that are there more than once, and how often, of the sorted marks of a table."""
+    again = ordered[1:][ordered[1:] == ordered[:-1]]
+    return [(patch_id, count) for patch_id, count in Counter(_named(table, again)).items() if count > 1]
 
 
 def _faults_of(row: Row) -> Iterator[str]:
@@ -117,52 +133,49 @@ def _faults_of(row: Row) -> Iterator[str]:
         yield "has no region"
     if row["ny"] is None or row["nx"] is None:
         yield "its size is missing"
-    if row["t_rec"] and observation_time(row["t_rec"]) is None:
+    observed = observation_time(row["t_rec"]) if row["t_rec"] else row["t_utc"]
+    if row["t_rec"] and observed is None:
         yield f"time {row['t_rec']!r} cannot be read"
-    elif row["t_rec"] and row["t_utc"] != observation_time(row["t_rec"]):
+    elif row["t_utc"] != observed:
         yield f"t_utc {row['t_utc']} is not {row['t_rec']}"
 
 
-def _field_problems(archive: Archive, rows: pa.Table, progress: Progress) -> list[Problem]:
-    fields = archive._fields
-    stored = fields.search().select(["id"]).to_arrow()["id"]
-    found = [Problem(i, f"has {count} fields") for i, count in _repeated(stored)]
-    bare = rows["id"].filter(pc.invert(pc.is_in(rows["id"], value_set=stored.combine_chunks())))
-    found += [Problem(i, "has a row and no field") for i in bare.to_pylist()]
-    place = pc.index_in(stored, value_set=rows["id"].combine_chunks()).combine_chunks()
+def _field_problems(archive: Archive, rows: np.ndarray, progress: Progress) -> list[Problem]:
+    # of one piece, or each search would copy it
+    fields, known = archive._fields, np.ascontiguousarray(rows["mark"])
+    batches = fields.search().select(["id"]).to_batches(batch_size=_IDS_AT_A_TIME)
+    stored = np.sort(np.concatenate([np.empty(0, np.int64), *(marks(batch["id"]) for batch in batches)]))
+    found = [Problem(i, f"has {count} fields") for i, count in _repeated(fields, stored)]
+    bare = known[~np.isin(known, stored)]
+    found += [Problem(i, "has a row and no field") for i in _named(archive._patches, bare)]
     total, done = len(stored), 0
-    query = fields.search().select(["id", "field"])
-    for batch in query.to_batches(batch_size=_FIELDS_AT_A_TIME):
-        named = batch["id"].to_pylist()
-        here = place.slice(done, len(named))
-        if not stored.slice(done, len(named)).combine_chunks().equals(batch["id"]):
-            # somebody has added or compacted since the ids were read
-            here = pc.index_in(batch["id"], value_set=rows["id"].combine_chunks())
-        about = rows.take(pc.fill_null(here, 0)).drop_columns("id").to_pylist() if len(rows) else [{}] * len(named)
-        for patch_id, data, at, row in zip(named, batch["field"], here.to_pylist(), about, strict=True):
-            orphan = "has a field and no row; `solquery archive compact` removes it"
-            what = orphan if at is None else _bad(data.as_py(), *row.values())
-            if what:
+    del stored
+    for batch in fields.search().select(["id", "field"]).to_batches(batch_size=_FIELDS_AT_A_TIME):
+        here = marks(batch["id"])
+        places = np.searchsorted(known, here)
+        for patch_id, data, mark, at in zip(batch["id"].to_pylist(), batch["field"], here, places, strict=True):
+            if at == len(rows) or known[at] != mark:
+                found.append(Problem(patch_id, "has a field and no row; `solquery archive compact` removes it"))
+            elif what := _bad(data.as_py(), *rows[at].tolist()[1:]):
                 found.append(Problem(patch_id, what))
-        done += len(named)
+        done += len(here)
         progress(min(done, total), total)
     return found
 
 
-def _bad(
-    data: bytes | None, ny: int | None, nx: int | None, checksum: bytes | None, missing: float | None
-) -> str | None:
+def _bad(data: bytes | None, ny: int, nx: int, begin: int, missing: float) -> str | None:
     if data is None:
         return "its field is null"
-    if ny is None or nx is None or len(data) != 2 * ny * nx:
-        return f"its field has {len(data)} bytes where {ny} x {nx} pixels need {2 * (ny or 0) * (nx or 0)}"
-    if bytes.fromhex(records.checksum(data, (ny, nx))) != checksum:
+    if not ny or not nx or len(data) != 2 * ny * nx:
+        return f"its field has {len(data)} bytes where {ny} x {nx} pixels need {2 * ny * nx}"
+    if _begin(records.checksum(data, (ny, nx))) != begin:
         return "its field does not agree with its checksum"
     field = np.frombuffer(data, dtype="<f2")
     if np.isinf(field).any():
         return "its field holds infinities"
-    if missing is not None and not math.isclose(float(np.isnan(field).mean()), missing, abs_tol=1e-9):
-        return f"missing_fraction is {missing}, and {np.isnan(field).mean():.6f} of its pixels are missing"
+    lacking = float(np.isnan(field).mean())
+    if not math.isnan(missing) and not math.isclose(lacking, missing, abs_tol=1e-9):
+        return f"missing_fraction is {missing}, and {lacking:.6f} of its pixels are missing"
     return None
 
 
@@ -207,11 +220,11 @@ def _staged_names(folder: Path) -> set[str] | None:
     return None if rows is None else {file_name_of(*row) for row in rows}
 
 
-def _manifest_problems(folder: Path, ids: pa.ChunkedArray) -> Iterator[Problem]:
+def _manifest_problems(folder: Path, known: np.ndarray) -> Iterator[Problem]:
     rows = _read(folder, "SELECT harpnum, t_rec, segment FROM frames WHERE state = 'done'")
     if rows is None:
         yield Problem("fetch/manifest.sqlite", "cannot be read: a fetch is running, or it is damaged")
         return
     done = pa.array([patch_id_of(*row) for row in rows], pa.string())
-    for patch_id in done.filter(pc.invert(pc.is_in(done, value_set=ids.combine_chunks()))).to_pylist():
+    for patch_id in done.filter(pa.array(~np.isin(marks(done), known))).to_pylist():
         yield Problem(patch_id, "was fetched and is not in the archive; fetch it again")

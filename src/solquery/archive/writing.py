@@ -1,7 +1,9 @@
 """What goes into the two tables of an archive: rows with their fields, and columns that are filled in later.
 
 The field is committed before its row. Two processes may add the same patch at the same moment, even with different
-fields: the row that comes first counts, and its own field stays with it.
+fields: the row that comes first counts, and its own field stays with it. Where a lock keeps all others out, ids are
+compared and new rows appended under it. Elsewhere rows are merged by id, for which Lance holds the ids of the whole
+table in memory, and notices at the commit that another has inserted one of them meanwhile.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from ..aliases import Row
 from ..patch import Patch
@@ -27,6 +30,8 @@ if TYPE_CHECKING:
 __all__ = ["AddReport", "Writer", "add_each"]
 
 _Item = TypeVar("_Item")
+#: ids of a table that pass by together
+_IDS_AHEAD = 65536
 
 
 class AddReport(NamedTuple):
@@ -69,7 +74,7 @@ class Writer:
         for row, data in pairs:
             first.setdefault(row["id"], (row, data))
         real = [row for row, _ in pairs if row["source"] == "real"]
-        same = self._checksums(row["id"] for row in real)
+        same = self._checksums(self._there(row["id"] for row in real))
         for row in real:
             _refuse_other_pixels(row["id"], row["checksum"], same.get(row["id"]) or first[row["id"]][0]["checksum"])
         new = self.commit(list(first.values()))
@@ -84,7 +89,8 @@ class Writer:
         wanted = {**records.METADATA, **dict.fromkeys(parameters(), pa.float64())}
         new = [pa.field(name, kind) for name, kind in wanted.items() if name not in present]
         if new:
-            with tables.writing(self._uri):
+            # an append fails when columns come in between
+            with tables.writing(self._uri), tables.committing(self._uri):
                 try:
                     self._patches.add_columns(new)
                 except (ValueError, RuntimeError):
@@ -104,27 +110,27 @@ class Writer:
         ValueError
             For a near-real-time frame whose definitive one is there.
         """
-        with tables.writing(self._uri):
-            return self._commit(pairs)
+        with tables.writing(self._uri), tables.committing(self._uri) as alone:
+            return self._commit(pairs, alone)
 
-    def _commit(self, pairs: Sequence[tuple[Row, bytes]]) -> int:
+    def _commit(self, pairs: Sequence[tuple[Row, bytes]], alone: bool) -> int:
         # what another process has added meanwhile keeps its own field
         there = self._there(row["id"] for row, _ in pairs)
         fresh = {row["id"]: (row, data) for row, data in pairs if row["id"] not in there}
         if not fresh:
             return 0
         self._refuse_superseded(fresh)
-        displaced = self._write_fields({patch_id: data for patch_id, (_, data) in fresh.items()})
+        displaced = self._write_fields({patch_id: data for patch_id, (_, data) in fresh.items()}, alone)
         rows = [row for row, _ in fresh.values()]
         present = self._patches.schema
         kinds = pa.schema([present.field(name) for name in rows[0]])
         table = pa.Table.from_pylist(rows, schema=kinds)
         # columns that are filled in later start as null
-        result = self._patches.merge_insert("id").when_not_matched_insert_all().execute(table)
-        if result.num_inserted_rows < len(rows) and displaced:
+        inserted = _insert(self._patches, table, alone)
+        if inserted < len(rows) and displaced:
             self._give_back(displaced)
         self._replace_near_real_time(fresh)
-        return int(result.num_inserted_rows)
+        return inserted
 
     def _refuse_superseded(self, ids: Iterable[str]) -> None:
         """Refuse near-real-time frames whose definitive one is there or comes in the same commit."""
@@ -163,29 +169,28 @@ class Writer:
         if any(tables.vector_length(there.field(n).type) != tables.vector_length(table[n].type) for n in known):
             # a writer killed here leaves no row that claims an embedding it has lost
             begun = [name for name in known if name not in parameters()]
-            self._patches.drop_columns(begun)
+            with tables.writing(self._uri), tables.committing(self._uri):
+                self._patches.drop_columns(begun)
             known = [name for name in known if name not in begun]
         new = [pa.field(name, table[name].type) for name in columns if name not in known]
         with tables.writing(self._uri):
             if new:
-                self._patches.add_columns(new)
+                with tables.committing(self._uri):
+                    self._patches.add_columns(new)
             self._patches.merge_insert("id").when_matched_update_all().execute(table)
 
     def _there(self, ids: Iterable[str]) -> set[str]:
         """Those of `ids` that have a row."""
-        asked = list(dict.fromkeys(ids))
-        if not asked:
-            return set()
-        found = self._patches.search().where(f"id IN ({tables.quoted(asked)})").select(["id"]).to_arrow()
-        return set(found["id"].to_pylist())
+        return _present(self._patches, ids)
 
-    def _write_fields(self, data: Mapping[str, bytes]) -> dict[str, bytes]:
+    def _write_fields(self, data: Mapping[str, bytes], alone: bool) -> dict[str, bytes]:
         """Write fields of ids without a row; the different ones that lay there before, by id.
 
         Such a one was left behind by a writer that was killed, or its row is just about to be written.
         """
-        result = self._fields.merge_insert("id").when_not_matched_insert_all().execute(_fields(data))
-        if result.num_inserted_rows == len(data):
+        left = _present(self._fields, data) if alone else set()
+        new = {patch_id: field for patch_id, field in data.items() if patch_id not in left}
+        if new and _insert(self._fields, _fields(new), alone) == len(data):
             return {}
         query = self._fields.search().where(f"id IN ({tables.quoted(data)})").select(["id", "field"])
         found = query.to_arrow()
@@ -241,6 +246,33 @@ def add_each(
         else:
             done = AddReport(done.added + report.added, done.duplicates + report.duplicates)
     return done, refused
+
+
+def _present(table: Table, ids: Iterable[str]) -> set[str]:
+    """Those of `ids` that a table has.
+
+    Its ids pass by a helping at a time: a condition that names the ids is copied by Lance for each of its files.
+    """
+    asked, found = pa.array(list(dict.fromkeys(ids)), pa.string()), set()
+    for batch in table.search().select(["id"]).to_batches(batch_size=_IDS_AHEAD) if len(asked) else ():
+        found.update(batch["id"].filter(pc.is_in(batch["id"], value_set=asked)).to_pylist())
+    return found
+
+
+def _insert(table: Table, rows: pa.Table, alone: bool) -> int:
+    """Write those of some rows whose ids a table has not; how many.
+
+    Parameters
+    ----------
+    alone
+        No other process can write ids now, and none of these is there.
+    """
+    if alone:
+        table.add(rows)
+        return len(rows)
+    # an index of the ids would do away with the notice that Lance takes of another's insertion
+    result = table.merge_insert("id").use_index(False).when_not_matched_insert_all().execute(rows)
+    return int(result.num_inserted_rows)
 
 
 def _refuse_other_pixels(patch_id: str, new: str, old: str) -> None:

@@ -17,38 +17,51 @@ _NET, _SLOPE = NAMES.index("net_flux"), NAMES.index("alpha")
 
 
 @njit(**FAST)
-def _waves(field, mean, rows, columns, half, out):
-    """rows.T @ (field - mean) @ columns, four lines at a time: half (H, 2 Kx), out (2 Ky, 2 Kx), all float32."""
+def _waves(field, mean, rows, columns, even, odd, half, out):
+    """rows.T @ (field - mean) @ columns into out (2 Ky, 2 Kx); even, odd (4, W) and half (2 Ky, W) are overwritten.
+
+    Cosines are equal at y and height - y, sines opposite: sum and difference of two lines take half the products.
+    """
     height, width = field.shape
+    n_y = rows.shape[1] // 2
+    middle = height // 2 if height % 2 == 0 else 0
+    for j in range(n_y):
+        cosine, sine, sign = half[j], half[n_y + j], rows[middle, j] if middle else np.float32(0.0)
+        for x in range(width):
+            cosine[x] = field[0, x] - mean + sign * (field[middle, x] - mean)
+            sine[x] = np.float32(0.0)
+    pairs = (height - 1) // 2
+    for first in range(1, pairs + 1, 4):
+        for i in range(4):
+            y, plus, minus = first + i, even[i], odd[i]
+            if y > pairs:
+                plus[:] = np.float32(0.0)
+                minus[:] = np.float32(0.0)
+                continue
+            for x in range(width):
+                plus[x] = field[y, x] + field[height - y, x] - np.float32(2.0) * mean
+                minus[x] = field[y, x] - field[height - y, x]
+        # lines beyond the last pair are 0, whatever they are multiplied with
+        y1, y2, y3 = min(first + 1, pairs), min(first + 2, pairs), min(first + 3, pairs)
+        for j in range(2 * n_y):
+            a, b, c, d = rows[first, j], rows[y1, j], rows[y2, j], rows[y3, j]
+            lines, sums = even if j < n_y else odd, half[j]
+            l0, l1, l2, l3 = lines[0], lines[1], lines[2], lines[3]
+            for x in range(width):
+                sums[x] += a * l0[x] + b * l1[x] + c * l2[x] + d * l3[x]
     many = columns.shape[1]
-    half[:] = np.float32(0.0)
     out[:] = np.float32(0.0)
-    whole = height // 4 * 4
-    for y in range(0, whole, 4):
-        h0, h1, h2, h3 = half[y], half[y + 1], half[y + 2], half[y + 3]
-        for x in range(width):
-            a, b, c, d = field[y, x] - mean, field[y + 1, x] - mean, field[y + 2, x] - mean, field[y + 3, x] - mean
-            wave = columns[x]
+    whole = width // 4 * 4
+    for j in range(2 * n_y):
+        line, sums = half[j], out[j]
+        for x in range(0, whole, 4):
+            a, b, c, d = line[x], line[x + 1], line[x + 2], line[x + 3]
+            w0, w1, w2, w3 = columns[x], columns[x + 1], columns[x + 2], columns[x + 3]
             for k in range(many):
-                h0[k] += a * wave[k]
-                h1[k] += b * wave[k]
-                h2[k] += c * wave[k]
-                h3[k] += d * wave[k]
-        for j in range(len(out)):
-            a, b, c, d = rows[y, j], rows[y + 1, j], rows[y + 2, j], rows[y + 3, j]
-            sums = out[j]
+                sums[k] += a * w0[k] + b * w1[k] + c * w2[k] + d * w3[k]
+        for x in range(whole, width):
             for k in range(many):
-                sums[k] += a * h0[k] + b * h1[k] + c * h2[k] + d * h3[k]
-    for y in range(whole, height):
-        h0 = half[y]
-        for x in range(width):
-            a, wave = field[y, x] - mean, columns[x]
-            for k in range(many):
-                h0[k] += a * wave[k]
-        for j in range(len(out)):
-            a, sums = rows[y, j], out[j]
-            for k in range(many):
-                sums[k] += a * h0[k]
+                sums[k] += line[x] * columns[x, k]
 
 
 @njit(**EXACT)
@@ -60,7 +73,8 @@ def slopes(clean, which, rows, columns, ring_of, weight, frequency, out):
     """
     _, height, width = clean.shape
     (n_y, n_x), rings = weight.shape, len(frequency)
-    half = np.empty((height, columns.shape[1]), np.float32)
+    even, odd = np.empty((4, width), np.float32), np.empty((4, width), np.float32)
+    half = np.empty((rows.shape[1], width), np.float32)
     waves = np.empty((rows.shape[1], columns.shape[1]), np.float32)
     power = np.empty(rings)
     for i in which:
@@ -68,7 +82,7 @@ def slopes(clean, which, rows, columns, ring_of, weight, frequency, out):
         squares = 0.0
         for y in range(height):
             squares += _squares(field[y])
-        _waves(field, np.float32(out[i, _NET] / (height * width)), rows, columns, half, waves)
+        _waves(field, np.float32(out[i, _NET] / (height * width)), rows, columns, even, odd, half, waves)
         power[:] = 0.0
         for j in range(n_y):
             for k in range(n_x):

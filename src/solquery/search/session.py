@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 
 from ..aliases import Document
 from ..archive.places import whole
-from ..archive.rows import in_lance, rows_at, table_with_places, version_of
+from ..archive.rows import RowReader, in_lance, rows_at, table_with_places, version_of
 from ..physics import measure_patch
 from ..steering.inputs import grid_input
 from .explanation import Explanation, explained
@@ -82,7 +82,7 @@ class SearchSession:
         self._places: dict[tuple[str, ...], tuple[PatchList, np.ndarray]] = {}
         self._scores: dict[str, NormalScores] = {}
         self._quick: list[ApproximateIndex | None] = []
-        self._columns: list[str] = []
+        self._rows: RowReader | None = None
         #: distances of the newest query, and to which condition and query they belong
         self._measured: tuple[tuple[str | None, bytes], PatchList, np.ndarray] | None = None
         self._first: bytes | None = None
@@ -358,11 +358,12 @@ class SearchSession:
 
     def _with_rows(self, matches: list[Match]) -> list[Match]:
         """Matches with the rows of their patches."""
-        places = [match.place for match in matches if match.place is not None]
+        named = {match.id: match.place for match in matches if match.place is not None}
         found: dict[str, Document] = {}
-        if places and in_lance(self.archive):
-            self._columns = self._columns or row_columns(self.archive)
-            found = {row["id"]: row for row in rows_at(self.archive, places, self._columns)}
+        if named and in_lance(self.archive):
+            with self._lock:
+                self._rows = self._rows or RowReader(self.archive, row_columns(self.archive))
+                found = self._rows.rows(named)
         absent = [match.id for match in matches if match.id not in found]
         found |= rows_of(self.archive, absent)
         return [replace(match, row=found.get(match.id, {})) for match in matches]

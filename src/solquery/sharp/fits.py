@@ -30,7 +30,7 @@ from .header import DEFAULT_DEG
 from .identity import Identity, id_of_file, identify
 from .quality import quality_fault
 from .quick_reading import Unit, quick_units
-from .units import fill_mask, gauss_per_unit, unit_text
+from .units import fill_mask, gauss_per_unit, largest_of, unit_text
 from .unreadable import UnreadableFits
 from .wcs import Coordinates, Place, coordinates_of, with_scale
 
@@ -320,8 +320,7 @@ def _field(image: Image, unit: str | None, by_series: bool, notes: list[str]) ->
     """
     missing = fill_mask(image.array, image.keywords)
     values = np.where(missing, np.nan, image.array) if missing.any() else image.array
-    # fmax passes over NaN, unless there is nothing else
-    largest = float(np.fmax.reduce(np.abs(values), axis=None))
+    largest = largest_of(values)
     if math.isinf(largest):
         raise UnreadableFits("holds infinite values")
     if math.isnan(largest):

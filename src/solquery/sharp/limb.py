@@ -67,4 +67,4 @@ def offlimb_fraction(
         axes.append(((np.arange(points) + 0.5) / points - 0.5) * n * step / RSUN_MM)
     mu = mu_of_pixels(axes[1][None], axes[0][:, None], latitude_deg, longitude_deg, b0_deg)
     # a comparison with NaN is false: what is nowhere on the Sun is not seen either
-    return float(1.0 - (mu > 0).mean())
+    return 1.0 - np.count_nonzero(mu > 0) / mu.size

@@ -19,7 +19,7 @@ from .unreadable import UnreadableFits
 if TYPE_CHECKING:
     from astropy.units import UnitBase
 
-__all__ = ["FILL_KEYWORDS", "fill_mask", "gauss_per_unit", "is_flux_density", "unit_text"]
+__all__ = ["FILL_KEYWORDS", "fill_mask", "gauss_per_unit", "is_flux_density", "largest_of", "unit_text"]
 
 #: values that data systems write where a pixel is missing, and that no field has by chance
 FILL_VALUES = (-32768.0, -32767.0, 32767.0, -2147483648.0, -2147483647.0, 2147483647.0, -9999.0, -99999.0, -999999.0)
@@ -152,5 +152,10 @@ def _number(value: object) -> bool:
 
 
 def _may_hold(image: np.ndarray, values: list[float]) -> bool:
-    least = min(abs(value) for value in values)
-    return bool(np.fmax.reduce(np.abs(image), axis=None) >= least)
+    return largest_of(image) >= min(abs(value) for value in values)
+
+
+def largest_of(image: np.ndarray) -> float:
+    """The largest number of an image, unsigned; NaN where there is none."""
+    # fmax and fmin pass over NaN, unless there is nothing else
+    return max(float(np.fmax.reduce(image, axis=None)), -float(np.fmin.reduce(image, axis=None)))
