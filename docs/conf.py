@@ -11,6 +11,8 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE / "_ext"))
 os.environ["MPLBACKEND"] = "Agg"
 
+from sphinx.ext.autosummary import autosummary_toc  # noqa: E402
+
 from solquery import __version__  # noqa: E402
 
 project = "Solquery"
@@ -97,6 +99,14 @@ def _pages_without_a_place(app, docname, source) -> None:
     source[0] = source[0].replace("<!-- other pages -->", "\n".join(others))
 
 
+def _modules_are_not_in_the_sidebar(app, doctree) -> None:
+    """The tables of the API reference lead to its 300 pages; a sidebar with all of them took most of the build."""
+    for node in list(doctree.findall(autosummary_toc)):
+        node.parent.remove(node)
+
+
 def setup(app) -> None:
+    # before the entries of a page are collected
+    app.connect("doctree-read", _modules_are_not_in_the_sidebar, priority=100)
     app.connect("source-read", _pages_without_a_place)
     app.connect("autodoc-process-docstring", _bars_are_text)
