@@ -63,6 +63,10 @@ def test_the_options_reach_the_configuration(tmp_path):
     assert taught["encoder"]["physics"] and taught["encoder"]["precision"] == "bf16"
     about = document("train", "generator", "--preset", "physical", "--real-weight", 0.3, "--dry-run")
     assert about["generator"]["real_weight"] == 0.3 and about["shape"] == [96, 192]
+    about = document("train", "generator", "--preset", "paper", "--beta1", 0.5, "--epsilon", 1e-4, "--dry-run")
+    assert about["generator"]["betas"] == [0.5, 0.999] and about["generator"]["epsilon"] == 1e-4
+    call("train", "generator", "--preset", "paper", "--beta1", 1.0, "--dry-run", code=2)
+    call("train", "generator", "--preset", "paper", "--epsilon", 0.0, "--dry-run", code=2)
     for wrong in (1.0, -0.1):
         call("train", "generator", "--preset", "physical", "--real-weight", wrong, "--dry-run", code=2)
     # a loss that knows no such share

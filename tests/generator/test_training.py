@@ -117,6 +117,20 @@ def test_epoch_with_the_worst_discriminator_is_chosen(tmp_path, blobs):
     assert lines[-1]["chosen_epoch"] == 1 + int(np.argmin(accuracy[:3]))
 
 
+@pytest.mark.parametrize("arch, loss", [("tiny", "bce"), ("pyramid", "vae-gan")])
+def test_gradients_far_below_epsilon_move_no_weight(tmp_path, blobs, arch, loss):
+    moved = {}
+    for epsilon in (1e-8, 1e9):
+        config = dataclasses.replace(TINY, arch=arch, loss=loss, epsilon=epsilon, images=64)
+        run = tmp_path / f"{epsilon:g}"
+        train_generator(config, blobs, run, SHAPE, until_images=32, device="cpu")
+        before = torch.load(run / "checkpoints" / "last.pt", weights_only=False)["generator"]
+        train_generator(config, blobs, run, SHAPE, device="cpu")
+        after = torch.load(run / "checkpoints" / "last.pt", weights_only=False)["generator"]
+        moved[epsilon] = max(float((after[name] - before[name]).abs().max()) for name in before)
+    assert moved[1e-8] > 1e-4 and moved[1e9] < 1e-7
+
+
 def test_accuracy_of_a_perfect_judge_is_one(blobs):
     class Judge(torch.nn.Module):
         def forward(self, x):

@@ -52,6 +52,8 @@ def train_generator(
     devices: opt.Devices = 1,
     precision: opt.Precision = None,
     learning_rate: opt.Rate = None,
+    beta1: opt.Beta1 = None,
+    epsilon: opt.Epsilon = None,
     shared_batch: opt.Shared = None,
     discriminator_linear_layers: opt.LinearLayers = None,
     start: opt.Start = None,
@@ -68,9 +70,12 @@ def train_generator(
     json: Json = False,
 ) -> None:
     """Train a generator on the patches of an archive."""
+    from ..config import get_preset
+
     start = started_from(start)
     changes = _adapting(start) if adapt else {}
-    given = {"precision": precision, "learning_rate": learning_rate, "shared_batch": shared_batch}
+    given: Document = {"precision": precision, "learning_rate": learning_rate, "shared_batch": shared_batch}
+    given |= {"epsilon": epsilon, "betas": None if beta1 is None else (beta1, get_preset(preset).generator.betas[1])}
     given |= {"real_weight": real_weight, "discriminator_linear_layers": discriminator_linear_layers}
     changes |= {name: value for name, value in given.items() if value is not None}
     changes |= {"decay_images": decay_images, "embedding_critic": encoder and 1.0, **begun_with(start, warmup)}

@@ -31,6 +31,11 @@ Seed = Annotated[int, typer.Option(min=0, help="The same seed gives the same run
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1 …; auto takes a GPU where there is one.")]
 Devices = Annotated[int, typer.Option(min=1, help="Processes that share every batch, one for each GPU (or CPU core).")]
 Precision = Annotated[str | None, typer.Option(help="fp32 or bf16, instead of the preset's.")]
+Beta1 = Annotated[float | None, typer.Option("--beta1", help="Decay of Adam's first moment, instead of the preset's.")]
+Epsilon = Annotated[
+    float | None,
+    typer.Option("--epsilon", help="What Adam adds to the root of the second moment, instead of the preset's."),
+]
 Rate = Annotated[float | None, typer.Option("--learning-rate", help="Instead of the preset's.")]
 Shared = Annotated[
     bool | None,

@@ -22,6 +22,8 @@ class GeneratorConfig:
     images: int | None = None
     learning_rate: float = 5e-4
     betas: tuple[float, float] = (0.9, 0.999)
+    #: what Adam adds to the root of its second moment: gradients well below it move the weights little
+    epsilon: float = 1e-8
     #: weight of the zero-centred gradient penalty on real (R1) patches; 0 switches it off
     r1: float = 0.0
     #: half-life, in images, of the exponential moving average of the weights; 0 switches it off
@@ -78,6 +80,8 @@ class GeneratorConfig:
         _require(self.batch >= 2, f"batch must be at least 2, got {self.batch}")
         _require(self.epochs >= 1, f"epochs must be at least 1, got {self.epochs}")
         _require(self.learning_rate > 0, f"learning_rate must be positive, got {self.learning_rate}")
+        _require(all(0 <= beta < 1 for beta in self.betas), f"betas must lie within 0 and 1, got {self.betas}")
+        _require(self.epsilon > 0, f"epsilon must be positive, got {self.epsilon}")
         _require(
             self.discriminator_warmup_images >= 0,
             f"discriminator_warmup_images must not be negative, got {self.discriminator_warmup_images}",

@@ -195,7 +195,7 @@ class _Adversaries:
         # the same numbers in another order in memory: convolutions run up to three times as fast on a CPU
         self.generator = build_generator(config, shape).to(place, memory_format=torch.channels_last)
         self.discriminator = build_discriminator(config, shape).to(place, memory_format=torch.channels_last)
-        adam = {"lr": config.learning_rate, "betas": tuple(config.betas), "fused": True}
+        adam = {"lr": config.learning_rate, "betas": tuple(config.betas), "eps": config.epsilon, "fused": True}
         self.optimise_g = torch.optim.Adam(self.generator.parameters(), **adam)
         self.optimise_d = torch.optim.Adam(self.discriminator.parameters(), **adam)
         self.held = {

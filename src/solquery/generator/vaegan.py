@@ -174,10 +174,10 @@ class _Autoencoder:
         self.average = folder.averaged(self.generator)
         self.window = getattr(self.generator, "window", None)
         self.both = [*self.generator.parameters(), *self.inference.parameters()]
-        rate, betas = config.learning_rate, tuple(config.betas)
-        self.optimise_g = torch.optim.Adam(self.both, lr=rate, betas=betas)
+        rate, adam = config.learning_rate, {"betas": tuple(config.betas), "eps": config.epsilon}
+        self.optimise_g = torch.optim.Adam(self.both, lr=rate, **adam)
         self.learned = _learned(self.discriminator, config.frozen_discriminator_layers)
-        self.optimise_d = torch.optim.Adam(self.learned, lr=rate / 2, betas=betas)
+        self.optimise_d = torch.optim.Adam(self.learned, lr=rate / 2, **adam)
         self.random = torch.Generator().manual_seed(seed + 1)
         self.held = {**self.parts, "average": self.average}
         self.held |= {"optimise_g": self.optimise_g, "optimise_d": self.optimise_d}
@@ -187,7 +187,7 @@ class _Autoencoder:
             self.statistics = self.held["amounts"] = statistics.to(place)  # names of checkpoints stay
         if encoder is not None:
             self.embedding_critic = self.held["seeker"] = EmbeddingCritic(encoder, data, seed).to(place)
-            self.optimise_s = torch.optim.Adam(self.embedding_critic.critic.parameters(), lr=rate / 2, betas=betas)
+            self.optimise_s = torch.optim.Adam(self.embedding_critic.critic.parameters(), lr=rate / 2, **adam)
             self.held["optimise_s"] = self.optimise_s
         self.anchors: torch.Tensor | None = None
         self.free = len(config.anchors)  # coordinates from here on are inferred

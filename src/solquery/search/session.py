@@ -129,9 +129,12 @@ class SearchSession:
     def _read(self, where: str) -> EmbeddingIndex:
         return self._embedded_among(where).index()
 
+    def _ids(self, where: str | None) -> pa.Array:
+        return whole(table_with_places(self.archive, ["id"], where)[1]["id"])
+
     def _selected(self, where: str) -> EmbeddingIndex:
         every = self._index(None)
-        ids = whole(table_with_places(self.archive, ["id"], where)[1]["id"])
+        ids = self._ids(where)
         rows = every.rows(ids)
         # what cannot be found is told as where it is read
         return every.among(rows) if len(rows) == len(ids) and len(rows) else self._read(where)
@@ -147,9 +150,7 @@ class SearchSession:
                 if every is None:
                     self._structures[where] = StructureIndex.read(self.archive, self.model, where)
                 else:
-                    self._structures[where] = every.among(
-                        whole(table_with_places(self.archive, ["id"], where)[1]["id"]), where
-                    )
+                    self._structures[where] = every.among(self._ids(where), where)
             return self._structures[where]
 
     def _approximate(self) -> ApproximateIndex | None:
@@ -220,12 +221,10 @@ class SearchSession:
         def find(k: int, group: str) -> list[Match]:
             return self._nearest(asked, k, where, group, exclude_region, by, weights)
 
-        if rerank:
-            checked_vectors(np.zeros((1, 1)), k, group, 1)
-            found = reranked(self.archive, self.model, asked.x, find, k, group, rerank, asked.aligner, self.pictures)
-        else:
-            found = find(k, group)
-        return found
+        if not rerank:
+            return find(k, group)
+        checked_vectors(np.zeros((1, 1)), k, group, 1)
+        return reranked(self.archive, self.model, asked.x, find, k, group, rerank, asked.aligner, self.pictures)
 
     def rerank_depth(self, query: object, by: str = "embedding") -> int:
         """How many patches `search` compares again, pixel by pixel, where nothing is said."""
