@@ -49,7 +49,8 @@ def round_weights(module: nn.Module) -> None:
         rows = _rows(value)
         for k, row in enumerate(rows):
             scale = max(_up(float(row.abs().max()) / _LARGEST), _SMALLEST)
-            rows[k] = torch.round(row / scale) * scale
+            # a small negative weight is 0, and not -0, which a whole number cannot be
+            rows[k] = torch.round(row / scale) * scale + 0.0
         value.copy_(rows.reshape(value.shape).to(value.dtype))
 
 

@@ -81,9 +81,9 @@ def build_model(
     trained_as = provenance["generator"].get("provenance", {}).get("preset", base.name)
     if trained_as not in PRESETS or preset_of_run(trained_as, shape) != base:
         raise SolqueryError(f"{generator} was trained with preset {trained_as!r}; build with --preset {trained_as}")
-    encoder_config, encoder_network = base.encoder, None
+    encoder_config, encoder_network, known = base.encoder, None, None
     if encoder is not None:
-        encoder_config, encoder_network, provenance["encoder"] = _encoder(encoder)
+        encoder_config, encoder_network, provenance["encoder"], known = _encoder(encoder)
         if eight_bits:
             encoder_network = copy.deepcopy(encoder_network)  # it may be that of another model
             round_weights(encoder_network)
@@ -91,6 +91,7 @@ def build_model(
     full = dataclasses.replace(base, generator=config, encoder=encoder_config)
     inference = load_inference(generator, config, (shape[0], shape[1]))
     model = Model(name, full, network, encoder_network, None, {"provenance": provenance}, inference)
+    model._encoder_hash = known
     if directions:
         from .steering.directions import fit_directions, sample_latents
 
@@ -101,19 +102,22 @@ def build_model(
     return model
 
 
-def _encoder(source: str | Path | Model) -> tuple[EncoderConfig, nn.Module, Document]:
-    """Settings and encoder of a run or a model, and where it comes from."""
+def _encoder(
+    source: str | Path | Model,
+) -> tuple[EncoderConfig, nn.Module, Document, tuple[str, list[tuple[int, int]]] | None]:
+    """Settings and encoder of a run or a model, where it comes from, and the hash that a model has of it."""
     from .encoder.training import load_encoder
 
     if isinstance(source, Model) or str(source) in Model.list() or is_model(Path(source)):
         other = source if isinstance(source, Model) else Model.load(source)
         if other.encoder is None:
             raise SolqueryError(f"model {other.name} has no encoder; name a run of `train encoder`")
-        return other.preset.encoder, other.encoder, other.metadata["provenance"].get("encoder", {})
+        story = other.metadata["provenance"].get("encoder", {})
+        return other.preset.encoder, other.encoder, story, other._encoder_hash
     folder = Path(source)
     story = run_story(folder)
     config = validated(EncoderConfig, json.loads((folder / "config.json").read_text())["encoder"])
-    return config, load_encoder(folder), story
+    return config, load_encoder(folder), story, None
 
 
 def run_story(run: Path) -> Document:
