@@ -19,7 +19,7 @@ from .conditional import span_basis
 from .editing import directions_of
 from .gradients import latent_gradients
 from .judge import Judge
-from .latents import clamp_norm, prior_norm_range
+from .latents import clamp_norm, in_use, prior_norm_range
 from .native_scale import measure_native_latents, native_scale_of
 from .vocabulary import DERIVED, Target, measured_names, with_derived
 
@@ -51,7 +51,9 @@ class Search:
     """Refines candidates until what is measured on their patches is what is asked, and what is held stays."""
 
     def __init__(self, model: Model, targets: Mapping[str, Target], hold: Sequence[str]) -> None:
-        self.model = model
+        self.model = in_use(model)
+        #: measured on what was refined last, each (K,)
+        self.found: dict[str, np.ndarray] = {}
         self.directions = directions_of(model)
         self.judge = Judge(targets, self.directions)
         self.hold = list(hold)
@@ -190,6 +192,7 @@ class Search:
         those of single parameters (D,) at the one latent `z`, as far as they are known; what is missing is added.
         """
         some = _Candidates(self, clamp_norm(z, self.low, self.high), held)
+        self.found = some.values
         if some.residual.shape[1] == 0:
             return some.z, some.cost, some.held
         if rough and self.by_gradient:

@@ -214,11 +214,13 @@ def generate(
             f"model {model.name!r} found no patch with {wrong} from this start; start from another patch, or leave "
             "the start out"
         )
-    answers = answers_of(model, z, targets, list(dict.fromkeys([*directions.names, *search.names])))
-    met = np.array([answer.verdict == "met" for answer in answers])
+    judge = Judge(targets, directions)
+    met = np.array([judge.met({name: v[k] for name, v in search.found.items()}) for k in range(len(z))])
+    chosen = _pick(z.numpy(), cost, met, n)
+    answers = answers_of(search.model, z[chosen], targets, list(dict.fromkeys([*directions.names, *search.names])))
     return Shown(
-        replace(answers[k], held={name: float(start_values[k, j]) for j, name in enumerate(held)})
-        for k in _pick(z.numpy(), cost, met, n)
+        replace(answer, held={name: float(start_values[k, j]) for j, name in enumerate(held)})
+        for k, answer in zip(chosen, answers, strict=True)
     )
 
 
