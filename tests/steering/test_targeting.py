@@ -16,6 +16,7 @@ from solquery.steering import (
     parse_description,
     reach,
     solving,
+    targeting,
 )
 from solquery.steering.gradients import latent_gradients
 from solquery.steering.judge import check_conflicts
@@ -281,3 +282,17 @@ def test_the_generator_made_ready_gives_the_answers_of_the_plain_one(monkeypatch
         np.testing.assert_allclose(one.z, plain.z, atol=1e-4)
         for name in asked:
             assert one.measured[name] == pytest.approx(plain.measured[name], rel=1e-4)
+
+
+def test_starts_are_those_of_the_table_only_where_the_generator_is():
+    model, asked = Model.load("physical"), {"tuf": 2e22}
+    targets = {"tuf": as_target("tuf", 2e22, model.directions)}
+    z, known = targeting._starts(solving.Search(model, targets, ()), 6, 0)
+    measured = solving.Search(model, targets, ()).values(z)
+    np.testing.assert_allclose(known["tuf"], measured["tuf"], rtol=0.02)
+    assert generate(model, asked, 2, seed=0)[0].verdict == "met"
+    # another generator of the same latents
+    other = solving.Search(model, targets, ())
+    inner = other.model.generator
+    other.model.generator = lambda z: 0.5 * inner(z)
+    assert targeting._starts(other, 6, 0)[1] is None

@@ -184,14 +184,16 @@ class Search:
         rough: bool = False,
         gradients: MutableMapping[str, np.ndarray] | None = None,
         rounds: int = _ROUNDS,
+        known: Mapping[str, np.ndarray] | None = None,
     ) -> tuple[torch.Tensor, np.ndarray, np.ndarray]:
         """Refined latents (K, D), their costs (K,), and the held values (K, H): those of `z` unless given.
 
         Works on the `enough` most promising candidates and a few more, and stops when so many hit their targets well
         within tolerance, or nothing improves. With `rough`, all make a first step by the calibration. `gradients` are
         those of single parameters (D,) at the one latent `z`, as far as they are known; what is missing is added.
+        `known` is what the patches of `z` measure, each (K,), where that is known.
         """
-        some = _Candidates(self, clamp_norm(z, self.low, self.high), held)
+        some = _Candidates(self, clamp_norm(z, self.low, self.high), held, known)
         self.found = some.values
         if some.residual.shape[1] == 0:
             return some.z, some.cost, some.held
@@ -225,9 +227,11 @@ class _Candidates:
         (K,) steps since the gradients were computed, and whether computing them again would change them.
     """
 
-    def __init__(self, search: Search, z: torch.Tensor, held: np.ndarray | None) -> None:
+    def __init__(
+        self, search: Search, z: torch.Tensor, held: np.ndarray | None, known: Mapping[str, np.ndarray] | None = None
+    ) -> None:
         self.search, self.z = search, z
-        self.values = search.values(z)
+        self.values = search.values(z) if known is None else dict(known)
         self.held = search.held_values(self.values) if held is None else held
         self.cost, self.residual = search.cost(self.values, self.held), search.residual(self.values, self.held)
         self.gradients = np.zeros((*self.residual.shape, z.shape[1]))
