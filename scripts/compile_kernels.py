@@ -20,6 +20,7 @@ from solquery import Archive, Model, SearchSession, embed_archive, simulate_regi
 from solquery.encoder.augment import augment
 from solquery.generator.optimized import optimize_for_inference
 from solquery.sharp.quick_reading import quick_units
+from solquery.steering.latents import frozen
 
 
 def compile_kernels(folder: Path) -> None:
@@ -28,8 +29,8 @@ def compile_kernels(folder: Path) -> None:
     archive.add(patch for index in range(2) for patch in simulate_region(seed=0, index=index, frames=2))
     embed_archive(archive, model)
     SearchSession(archive, model).search(next(archive.patches()), k=2, rerank=2)
-    with torch.no_grad():
-        optimize_for_inference(model.generator)(torch.zeros(1, model.generator.latent_dim))
+    with frozen(ready := optimize_for_inference(model.generator)):
+        ready(torch.zeros(1, ready.latent_dim, requires_grad=True)).sum().backward()
     fields = torch.zeros(2, 1, *model.preset.shape)
     augment(fields, model.preset.encoder.augment, torch.Generator().manual_seed(0))
     stored = fits.CompImageHDU(np.zeros((4, 4), np.int32))

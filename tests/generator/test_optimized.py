@@ -8,6 +8,7 @@ import torch
 from solquery.config import get_preset
 from solquery.generator import build_generator, optimized
 from solquery.generator.optimized import OptimizedPyramid, optimize_for_inference
+from solquery.steering.latents import frozen
 
 
 @pytest.fixture(scope="module", params=[(16, 16), (32, 64)], ids=str)
@@ -57,6 +58,45 @@ def test_gradients_are_those_of_the_generator(pair):
         slopes.append(z.grad)
     assert torch.equal(*slopes)
     assert float(slopes[0].abs().max()) > 0
+
+
+@pytest.mark.parametrize("parts", [False, True])
+@pytest.mark.parametrize("noise", [False, True])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_slopes_of_latents_and_local_noise_are_those_of_the_generator(pair, parts, noise, threads):
+    made_of, ready = pair
+    source = torch.Generator().manual_seed(9)
+    n, dim = 3, made_of.latent_dim
+    z = torch.randn((n, made_of.parts, dim) if parts else (n, dim), generator=source)
+    local = torch.randn(n, made_of.local_noise, generator=source)
+    weights, found, before = torch.randn(n, 1, *made_of.shape, generator=source), [], torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        with frozen(made_of):
+            for network in pair:
+                told = [z.clone().requires_grad_(), local.clone().requires_grad_()][: 1 + noise]
+                x = network(told[0], noise=told[1] if noise else None)
+                found.append([x.detach(), *torch.autograd.grad((x * weights).sum(), told, retain_graph=True)])
+                # a second time through the same graph, as gradients of several parameters are found
+                (again,) = torch.autograd.grad((x * weights).sum(), told[:1])
+                torch.testing.assert_close(again, found[-1][1], rtol=1e-5, atol=1e-6)
+    finally:
+        torch.set_num_threads(before)
+    assert ready.local_noise == made_of.local_noise
+    assert ready.window is made_of.window
+    for wanted, got in zip(*found, strict=True):
+        torch.testing.assert_close(got, wanted, atol=1e-4 * float(wanted.abs().max()), rtol=0)
+        assert float(wanted.abs().max()) > 0
+
+
+def test_without_numba_slopes_are_the_generators(pair, monkeypatch):
+    monkeypatch.setattr(optimized, "_compiled", lambda: None)
+    slopes = []
+    with frozen(pair[0]):
+        for network in pair:
+            z = torch.ones(1, network.latent_dim, requires_grad=True)
+            slopes += torch.autograd.grad(network(z).square().sum(), z)
+    assert torch.equal(*slopes)
 
 
 def test_a_coarser_level_is_that_of_the_generator(pair):

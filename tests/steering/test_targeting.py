@@ -7,7 +7,17 @@ from scipy.stats import chi
 from solquery.errors import SolqueryError
 from solquery.model import Model
 from solquery.physics import UnknownParameter, measure
-from solquery.steering import OutOfReach, SteeringError, Target, UnknownWord, generate, parse_description, reach
+from solquery.steering import (
+    OutOfReach,
+    SteeringError,
+    Target,
+    UnknownWord,
+    generate,
+    parse_description,
+    reach,
+    solving,
+    targeting,
+)
 from solquery.steering.gradients import latent_gradients
 from solquery.steering.judge import check_conflicts
 from solquery.steering.latents import measure_latents, prior_norm_range
@@ -261,3 +271,28 @@ def test_a_number_with_its_unit_may_be_written_as_text():
         as_target("tuf", "40 Mm", directions)
     with pytest.raises(SteeringError, match=r'write e\.g\. "2e22 Mx"'):
         as_target("tuf", "a lot", directions)
+
+
+def test_the_generator_made_ready_gives_the_answers_of_the_plain_one(monkeypatch):
+    model, asked = Model.load("physical"), {"tuf": 2e22, "psep": 60.0}
+    ready = generate(model, asked, 2, seed=0)
+    monkeypatch.setattr(solving, "in_use", lambda model: model)
+    for one, plain in zip(ready, generate(model, asked, 2, seed=0), strict=True):
+        assert one.verdict == plain.verdict == "met"
+        np.testing.assert_allclose(one.z, plain.z, atol=1e-4)
+        for name in asked:
+            assert one.measured[name] == pytest.approx(plain.measured[name], rel=1e-4)
+
+
+def test_starts_are_those_of_the_table_only_where_the_generator_is():
+    model, asked = Model.load("physical"), {"tuf": 2e22}
+    targets = {"tuf": as_target("tuf", 2e22, model.directions)}
+    z, known = targeting._starts(solving.Search(model, targets, ()), 6, 0)
+    measured = solving.Search(model, targets, ()).values(z)
+    np.testing.assert_allclose(known["tuf"], measured["tuf"], rtol=0.02)
+    assert generate(model, asked, 2, seed=0)[0].verdict == "met"
+    # another generator of the same latents
+    other = solving.Search(model, targets, ())
+    inner = other.model.generator
+    other.model.generator = lambda z: 0.5 * inner(z)
+    assert targeting._starts(other, 6, 0)[1] is None

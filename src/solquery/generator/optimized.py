@@ -1,20 +1,22 @@
-"""The pyramid generator made ready for one image at a time: the same images, to rounding, in less of a core.
+"""The pyramid generator made ready for use, one image or a few at a time: the same to rounding, in less of a core.
 
-On a CPU half the time of a forward pass of one latent is spent around the convolutions, and more than a third of the
-convolutions' own on pixels that nearest-neighbour doubling has just repeated. So here
+On a CPU half the time of a forward pass of one latent is spent around the convolutions, more on the way back, and more
+than a third of the convolutions' own on pixels that nearest-neighbour doubling has just repeated. So here
 
 - a convolution of doubled features is one convolution of 2 x 2 of the features before doubling, with the weights that
-  fall on the same pixel added up: 16 products for each where there were 36;
-- normalisation, scale, shift, grain and activation are one compiled pass with the frozen noise, whose neighbourhoods
-  are laid out once; without numba they are a few operations of torch;
+  fall on the same pixel added up: 16 products for each where there were 36; so are its slopes;
+- normalisation, scale, shift, grain and activation are one compiled pass, and two on the way back; without numba they
+  are a few operations of torch, and slopes are the generator's own;
 - the latent vector goes through all layers' styles in one product.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
+from typing import Any
 
 import torch
 from torch import nn
@@ -39,21 +41,80 @@ def _doubling(weight: torch.Tensor) -> torch.Tensor:
     return torch.cat(phases).contiguous(memory_format=torch.channels_last)
 
 
-def _conv(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
+def _conv(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None, padding: int = 1) -> torch.Tensor:
     # by itself torch takes a slower convolution for one small image
-    return torch.mkldnn_convolution(x, weight, bias, (1, 1), (1, 1), (1, 1), 1)
+    return torch.mkldnn_convolution(x, weight, bias, (padding, padding), (1, 1), (1, 1), 1)
 
 
 @cache
-def _compiled() -> Callable[..., None] | None:
-    """The compiled pass that follows a convolution, or None without numba or where it is switched off."""
+def _compiled() -> tuple[Callable[..., None], Callable[..., None]] | None:
+    """The compiled passes after a convolution, there and back, or None without numba or where it is switched off."""
     if os.environ.get("SOLQUERY_NUMBA", "1") == "0":
         return None
     try:
-        from .kernels import finish_layer
+        from .kernels import finish_layer, finish_layer_back
     except ImportError:
         return None
-    return finish_layer
+    return finish_layer, finish_layer_back
+
+
+@cache
+def _workers() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(os.cpu_count(), "solquery-layers")
+
+
+def _each(kernel: Callable[..., None], tensors: Sequence[torch.Tensor], *rest: object) -> None:
+    """Call a kernel with arrays of N patches (they are filled in place), in as many parts as torch may use threads."""
+    arrays = [one.numpy() for one in tensors]
+    n, parts = len(arrays[0]), min(len(arrays[0]), torch.get_num_threads())
+    ends = [(k * n // parts, (k + 1) * n // parts) for k in range(parts)]
+
+    def part(start: int, end: int) -> None:
+        kernel(*(one[start:end] for one in arrays), *rest)
+
+    others = [_workers().submit(part, *end) for end in ends[1:]]
+    part(*ends[0])
+    for other in others:
+        other.result()
+
+
+class _LayerFunction(torch.autograd.Function):
+    """A layer with its slopes: features (N, C, h, w), channels last, gain, shift (N, O), noise (N, h + 2, w + 2)."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: torch.Tensor, gain: torch.Tensor, shift: torch.Tensor, noise: torch.Tensor, step: _Step
+    ) -> torch.Tensor:
+        kernels = _compiled()
+        assert kernels is not None
+        made = _conv(x, step.weight).permute(0, 2, 3, 1).contiguous()  # where it doubles (N, h + 1, w + 1, 4 O)
+        out = made.new_empty(len(x), *step.shape, step.outer)
+        moments = made.new_empty(2, len(x), step.groups, dtype=torch.float64)
+        gain = gain.contiguous()
+        told = (made, gain, shift.contiguous(), noise.contiguous(), out, *moments)
+        _each(kernels[0], told, step.doubles, step.eps, step.grain.numpy())
+        ctx.save_for_backward(out, made, gain, *moments)
+        ctx.step = step
+        return out.permute(0, 3, 1, 2)
+
+    @staticmethod
+    def backward(ctx: Any, *slopes: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        kernels, step = _compiled(), ctx.step
+        assert kernels is not None
+        out, made, gain, *moments = ctx.saved_tensors
+        behind = slopes[0].permute(0, 2, 3, 1).contiguous()
+        before, to_made, to_gain, to_shift = map(torch.empty_like, (out, made, gain, gain))
+        told = (behind, out, made, gain, *moments, before, to_made, to_gain, to_shift)
+        _each(kernels[1], told, step.doubles)
+        to_noise = None
+        if ctx.needs_input_grad[3]:
+            around = (before.flatten(1, 2) @ step.grain.T).transpose(1, 2)
+            rows, columns = step.shape
+            to_noise = F.fold(around, (rows + 2, columns + 2), 3)[:, 0]
+        to_x = None
+        if ctx.needs_input_grad[0]:
+            to_x = _conv(to_made.permute(0, 3, 1, 2), step.back, padding=0 if step.doubles else 1)
+        return to_x, to_gain, to_shift, to_noise, None
 
 
 class _Step(nn.Module):
@@ -62,29 +123,33 @@ class _Step(nn.Module):
     def __init__(self, layer: _Layer, doubles: bool) -> None:
         super().__init__()
         weight = layer.conv.weight.detach()
-        self.doubles, self.shape, self.outer = doubles, layer.shape, weight.shape[0]
-        pixels = layer.shape[0] * layer.shape[1]
+        weight = _doubling(weight) if doubles else weight.contiguous(memory_format=torch.channels_last)
+        self.doubles, self.shape, self.outer = doubles, layer.shape, layer.conv.out_channels
         self.groups, self.eps = layer.norm.num_groups, layer.norm.eps
-        self.register_buffer(
-            "weight", _doubling(weight) if doubles else weight.contiguous(memory_format=torch.channels_last)
-        )
-        self.register_buffer("ones", torch.full((1, 1, pixels), 1.0 / pixels))
-        maps = layer.noise.view(NOISE_MAPS, 1, *layer.shape)
-        # (maps, h * w * 9): the neighbourhood of each pixel
-        self.register_buffer("around", F.unfold(maps, 3, padding=1).transpose(1, 2).reshape(NOISE_MAPS, -1))
+        self.register_buffer("weight", weight)
+        #: the convolution that leads slopes back
+        self.register_buffer("back", weight.flip(2, 3).transpose(0, 1).contiguous(memory_format=torch.channels_last))
+        # each map with a border of zeros, and each a row
+        maps = F.pad(layer.noise.view(NOISE_MAPS, *layer.shape), (1, 1, 1, 1))
+        self.register_buffer("noise", maps.flatten(1))
         self.register_buffer("grain", layer.grain.weight.detach().reshape(self.outer, 9).T.contiguous())
 
-    def forward(self, x: torch.Tensor, gain: torch.Tensor, shift: torch.Tensor, shares: torch.Tensor) -> torch.Tensor:
-        """x (N, C, h, w), channels last; gain, shift (N, O); shares (N, maps)."""
-        made = _conv(x, self.weight).permute(0, 2, 3, 1)  # where it doubles (N, h + 1, w + 1, 4 O)
-        noise = (shares @ self.around).view(len(x), *self.shape, 9)
-        finish = _compiled()
-        if finish is None:
-            return self._finished(made, gain, shift, noise)
-        y = x.new_empty(len(x), *self.shape, self.outer)
-        arrays = [part.contiguous().numpy() for part in (gain, shift, noise, self.grain, y)]
-        finish(made.contiguous().numpy(), self.doubles, self.groups, self.eps, *arrays)
-        return y.permute(0, 3, 1, 2)
+    def forward(
+        self,
+        x: torch.Tensor,
+        gain: torch.Tensor,
+        shift: torch.Tensor,
+        shares: torch.Tensor,
+        local: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """x (N, C, h, w), channels last; gain, shift (N, O); shares (N, maps); local noise (N, h * w)."""
+        rows, columns = self.shape
+        noise = (shares @ self.noise).view(-1, rows + 2, columns + 2)
+        if local is not None:
+            noise = noise + F.pad(local.view(-1, rows, columns), (1, 1, 1, 1))
+        if _compiled() is None:
+            return self._finished(_conv(x, self.weight).permute(0, 2, 3, 1), gain, shift, noise)
+        return _LayerFunction.apply(x, gain, shift, noise, self)
 
     def _finished(
         self, made: torch.Tensor, gain: torch.Tensor, shift: torch.Tensor, noise: torch.Tensor
@@ -101,12 +166,13 @@ class _Step(nn.Module):
                     y[:, :, row, :, column] = made[:, row : row + high, column : column + wide, at : at + outer]
         y = y.reshape(n, rows * columns, outer)
         # mean and variance of groups of channels: as products with ones, since sums over rows are slow here
-        together, ones = (n, self.groups, outer // self.groups), self.ones.expand(n, -1, -1)
+        together, ones = (n, self.groups, outer // self.groups), y.new_full((n, 1, rows * columns), 1 / rows / columns)
         middle = torch.bmm(ones, y).view(together).mean(2, keepdim=True)
         spread = torch.bmm(ones, y * y).view(together).mean(2, keepdim=True) - middle.square()
         scale = (1.0 + gain) * torch.rsqrt(spread + self.eps).expand(together).reshape(n, outer)
         offset = shift - middle.expand(together).reshape(n, outer) * scale
-        z = torch.baddbmm(offset[:, None], noise.view(n, rows * columns, 9), self.grain.expand(n, -1, -1))
+        around = F.unfold(noise[:, None], 3).transpose(1, 2)
+        z = torch.baddbmm(offset[:, None], around, self.grain.expand(n, -1, -1))
         z = torch.addcmul(z, y, scale[:, None])
         return F.leaky_relu_(z, 0.2).view(n, rows, columns, outer).permute(0, 3, 1, 2)
 
@@ -114,14 +180,15 @@ class _Step(nn.Module):
 class OptimizedPyramid(nn.Module):
     """A trained `PyramidGenerator` for use: called as it is, for images of the finest level.
 
-    Holds the weights as they are now. Where gradients are wanted the generator itself answers, and its parameters are
-    found here.
+    Holds the weights as they are now. Slopes of latents and local noise are its own where the weights want none
+    (`steering.latents.frozen`); where they do the generator itself answers, and its parameters are found here.
     """
 
     def __init__(self, generator: PyramidGenerator) -> None:
         super().__init__()
         self.generator = generator
         self.latent_dim, self.shape, self.parts = generator.latent_dim, generator.shape, generator.parts
+        self.local_noise = generator.local_noise
         #: which part of the generator each layer belongs to: what it is told of latents (N, parts, D)
         self.told = [k + 1 for k, block in enumerate(generator.blocks) for _ in block.layers]
         layers = [(layer, k == 0) for block in generator.blocks for k, layer in enumerate(block.layers)]
@@ -132,20 +199,32 @@ class OptimizedPyramid(nn.Module):
             self.register_buffer("mixing", torch.cat([layer.mixing for layer, _ in layers], 1))
         self.eval()
 
-    def forward(self, z: torch.Tensor, level: int | None = None) -> torch.Tensor:
+    @property
+    def window(self) -> nn.Module | None:
+        """The footprint mask of the generator."""
+        return self.generator.window
+
+    def forward(self, z: torch.Tensor, level: int | None = None, noise: torch.Tensor | None = None) -> torch.Tensor:
         made_of = self.generator
-        if torch.is_grad_enabled() or level not in (None, made_of.levels):
-            return made_of(z, level)
+        learns = torch.is_grad_enabled() and (_compiled() is None or any(p.requires_grad for p in self.parameters()))
+        if learns or level not in (None, made_of.levels):
+            return made_of(z, level, noise)
         first, last = (z[:, 0], z[:, -1]) if z.ndim == 3 else (z, z)
         styles, shares = self._styles(z)
+        local = [None] * len(self.steps) if noise is None else self._local(noise)
         x = F.leaky_relu(made_of.linear(first), 0.2).view(-1, made_of.first, *made_of.seed)
         x = x.contiguous(memory_format=torch.channels_last)
         for k, step in enumerate(self.steps):
-            x = step(x, *styles[k].chunk(2, 1), shares[:, k])
+            x = step(x, *styles[k].chunk(2, 1), shares[:, k], local[k])
         bands = _conv(x, made_of.heads[-1].weight, made_of.heads[-1].bias)
         if made_of.fine_grain is not None:
             bands = bands + made_of.fine_grain(x, last)
         return made_of.finish(bands, first)
+
+    def _local(self, noise: torch.Tensor) -> list[torch.Tensor | None]:
+        """What each layer is told of local noise (N, L): the first of each block its part, the others nothing."""
+        parts = iter(noise.split([step.shape[0] * step.shape[1] for step in self.steps if step.doubles], 1))
+        return [next(parts) if step.doubles else None for step in self.steps]
 
     def _styles(self, z: torch.Tensor) -> tuple[tuple[torch.Tensor, ...], torch.Tensor]:
         """Gain and shift of each layer (N, 2 O), and the shares of its noise maps (N, layers, maps)."""
@@ -163,9 +242,8 @@ class OptimizedPyramid(nn.Module):
 
 
 def optimize_for_inference(generator: nn.Module) -> nn.Module:
-    """The generator made ready for one image at a time, or itself where there is no such form of it."""
-    first = next(generator.parameters(), None)
-    ready = first is not None and first.device.type == "cpu" and first.dtype == torch.float32
-    if type(generator) is PyramidGenerator and ready and torch.backends.mkldnn.is_available():
-        return OptimizedPyramid(generator)
-    return generator
+    """The generator made ready for use, its weights as they are now, or itself where there is no such form of it."""
+    if type(generator) is not PyramidGenerator or not torch.backends.mkldnn.is_available():
+        return generator
+    first = next(generator.parameters())
+    return OptimizedPyramid(generator) if first.device.type == "cpu" and first.dtype == torch.float32 else generator

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ..protocols import Generator
-from .latents import SteeringError
+from .latents import SteeringError, in_use
 
 if TYPE_CHECKING:
     from ..protocols import Model
@@ -93,7 +93,9 @@ def with_layerwise(model: _M, offsets: Inversion | np.ndarray, noise: np.ndarray
             raise SteeringError(f"local noise of this generator has shape {wanted}, got {noise.shape}")
         fixed = torch.from_numpy(noise)
     out: Any = copy.copy(model)
-    out.generator = LayerwiseGenerator(model.generator, torch.from_numpy(np.array(array, np.float32)), fixed).eval()
+    out.generator = LayerwiseGenerator(
+        in_use(model).generator, torch.from_numpy(np.array(array, np.float32)), fixed
+    ).eval()
     # it is no longer what the hash stands for
     out.hash = None
     return cast("_M", out)

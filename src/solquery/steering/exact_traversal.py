@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike
 
 from .editing import Traversal, directions_of, warn_if_far
 from .judge import reach
-from .latents import SteeringError, as_latents, render
+from .latents import SteeringError, as_latents, in_use, render
 from .native_scale import measure_both
 from .solving import Search
 from .vocabulary import as_target
@@ -40,7 +40,7 @@ def _chain(
     values: Sequence[float] | np.ndarray,
 ) -> list[torch.Tensor]:
     """Latents for one value after the other, each solved for from the one before."""
-    directions = directions_of(model)
+    directions, model = directions_of(model), in_use(model)
     z, found = start, []
     for value in values:
         search = Search(model, {name: as_target(name, float(value), directions)}, hold)

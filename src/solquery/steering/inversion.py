@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from .editing import warn_if_far
 from .generated import Generated, Origin, Shown
 from .inputs import grid_input
-from .latents import SteeringError, SteeringWarning, as_latents, frozen, prior_latents, render
+from .latents import SteeringError, SteeringWarning, as_latents, frozen, in_use, prior_latents, render
 
 if TYPE_CHECKING:
     from ..protocols import Model
@@ -228,7 +228,7 @@ def invert(
         raise ValueError(f"prior must not be negative, got {prior}")
     target = targets_of(x, model)
     refuse_hopeless(target)
-    generator, dim = model.generator, int(model.generator.latent_dim)
+    generator, dim = in_use(model).generator, int(model.generator.latent_dim)
     pool = prior_latents(_SCREENED, dim, seed)
     inference = getattr(model, "inference", None)
     given = None if guesses is None else torch.from_numpy(as_latents(guesses, dim))

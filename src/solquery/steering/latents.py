@@ -7,11 +7,12 @@ gauss and pixels where it stretches.
 from __future__ import annotations
 
 import contextlib
+import copy
 import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -30,9 +31,11 @@ if TYPE_CHECKING:
 else:
     torch = deferred("torch")
 
+_M = TypeVar("_M", bound="Model")
+
 __all__ = [
     "LatentTable", "SteeringError", "SteeringWarning", "as_latents", "clamp_norm", "draw_patches", "evaluating",
-    "frozen", "measure_latents", "prior_latents", "prior_norm_range", "render", "sample_latents",
+    "frozen", "in_use", "measure_latents", "prior_latents", "prior_norm_range", "render", "sample_latents",
 ]  # fmt: skip
 
 #: latents per pass: small batches stay in the cache
@@ -128,6 +131,15 @@ def as_latents(z: ArrayLike, latent_dim: int) -> np.ndarray:
 def _device(generator: Callable[[Tensor], Tensor]) -> torch.device:
     first = next(generator.parameters(), None) if isinstance(generator, torch.nn.Module) else None
     return torch.device("cpu") if first is None else first.device
+
+
+def in_use(model: _M) -> _M:
+    """The model with its generator made ready for many patches and slopes, where there is such a form of it."""
+    from ..generator.optimized import optimize_for_inference  # which loads torch
+
+    out: Any = copy.copy(model)
+    out.generator = optimize_for_inference(model.generator)
+    return cast("_M", out)
 
 
 @contextlib.contextmanager

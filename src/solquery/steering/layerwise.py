@@ -20,7 +20,7 @@ from .carried import parts_of
 from .editing import warn_if_far
 from .generated import Shown
 from .inversion import Inversion, targets_of
-from .latents import frozen
+from .latents import frozen, in_use
 
 if TYPE_CHECKING:
     from torch import nn
@@ -73,12 +73,13 @@ def refine_layerwise(
     if len(target) != len(found):
         raise ValueError(f"{len(found)} inversions for {len(target)} patches")
     out: Shown[Inversion] = Shown()
-    with frozen(model.generator) as device:
+    generator = in_use(model).generator
+    with frozen(generator) as device:
         for first in range(0, len(found), _PATCHES):
             some = found[first : first + _PATCHES]
             z = torch.from_numpy(np.stack([one.z for one in some])).to(device)
             part = target[first : first + _PATCHES].to(device)
-            out += _refined(model.generator, part, z, some, parts, steps, weight, prior, learning_rate)
+            out += _refined(generator, part, z, some, parts, steps, weight, prior, learning_rate)
     warn_if_far(np.stack([one.z for one in out]), "the latent vector found")
     return out
 

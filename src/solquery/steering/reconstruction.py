@@ -171,7 +171,7 @@ def first_guess(model: Model, x: object) -> list[Inversion]:
     with frozen(model.generator), torch.no_grad():
         refinement = Refinement(model, target, 0.0, 0.0, layerwise=False)
         z = candidates(model, target, 1, 0, None)[:, 0]
-        made = render(model.generator, z, model.preset.shape)[:, 0]
+        made = render(refinement.model.generator, z, model.preset.shape)[:, 0]
         mse = (made - target).square().mean((1, 2)).numpy()
         return _described(refinement, z, made, mse, judged=False)
 

@@ -14,7 +14,7 @@ from ..generator.footprint import footprint_error, seen_sizes
 from ..physics import measure_on_grid
 from .carried import noise_of, with_detail
 from .latent_text import round_noise
-from .latents import prior_latents, render
+from .latents import in_use, prior_latents, render
 from .minimise import BatchedLBFGS
 from .reconstruction_loss import MATCHED, ReconstructionLoss, parameter_errors
 
@@ -64,7 +64,7 @@ class Refinement:
     """Some patches refined together."""
 
     def __init__(self, model: Model, target: Tensor, prior: float, apart: float, layerwise: bool) -> None:
-        self.model, self.target, self.prior, self.apart = model, target, prior, apart
+        self.model, self.target, self.prior, self.apart = in_use(model), target, prior, apart
         self.dim = int(model.generator.latent_dim)
         self.parts = int(getattr(model.generator, "parts", 0)) if layerwise else 0
         self.noise = noise_of(model.generator) if layerwise else 0

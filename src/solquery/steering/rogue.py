@@ -114,7 +114,7 @@ def draw_latents(
     for _ in range(30 * (n // _BATCH + 1)):
         z = torch.randn(_BATCH, search.directions.latent_dim, generator=source)
         z, _, _ = search.refine(z, len(z))
-        values = search.values(z)
+        values = search.found
         met = [search.judge.met({name: float(v[k]) for name, v in values.items()}) for k in range(len(z))]
         found += list(z[torch.tensor(met)])
         report(min(len(found), n), n)

@@ -19,7 +19,7 @@ from .conditional import span_basis
 from .editing import directions_of
 from .gradients import latent_gradients
 from .judge import Judge
-from .latents import clamp_norm, prior_norm_range
+from .latents import clamp_norm, in_use, prior_norm_range
 from .native_scale import measure_native_latents, native_scale_of
 from .vocabulary import DERIVED, Target, measured_names, with_derived
 
@@ -51,7 +51,9 @@ class Search:
     """Refines candidates until what is measured on their patches is what is asked, and what is held stays."""
 
     def __init__(self, model: Model, targets: Mapping[str, Target], hold: Sequence[str]) -> None:
-        self.model = model
+        self.model = in_use(model)
+        #: measured on what was refined last, each (K,)
+        self.found: dict[str, np.ndarray] = {}
         self.directions = directions_of(model)
         self.judge = Judge(targets, self.directions)
         self.hold = list(hold)
@@ -182,14 +184,17 @@ class Search:
         rough: bool = False,
         gradients: MutableMapping[str, np.ndarray] | None = None,
         rounds: int = _ROUNDS,
+        known: Mapping[str, np.ndarray] | None = None,
     ) -> tuple[torch.Tensor, np.ndarray, np.ndarray]:
         """Refined latents (K, D), their costs (K,), and the held values (K, H): those of `z` unless given.
 
         Works on the `enough` most promising candidates and a few more, and stops when so many hit their targets well
         within tolerance, or nothing improves. With `rough`, all make a first step by the calibration. `gradients` are
         those of single parameters (D,) at the one latent `z`, as far as they are known; what is missing is added.
+        `known` is what the patches of `z` measure, each (K,), where that is known.
         """
-        some = _Candidates(self, clamp_norm(z, self.low, self.high), held)
+        some = _Candidates(self, clamp_norm(z, self.low, self.high), held, known)
+        self.found = some.values
         if some.residual.shape[1] == 0:
             return some.z, some.cost, some.held
         if rough and self.by_gradient:
@@ -222,9 +227,11 @@ class _Candidates:
         (K,) steps since the gradients were computed, and whether computing them again would change them.
     """
 
-    def __init__(self, search: Search, z: torch.Tensor, held: np.ndarray | None) -> None:
+    def __init__(
+        self, search: Search, z: torch.Tensor, held: np.ndarray | None, known: Mapping[str, np.ndarray] | None = None
+    ) -> None:
         self.search, self.z = search, z
-        self.values = search.values(z)
+        self.values = search.values(z) if known is None else dict(known)
         self.held = search.held_values(self.values) if held is None else held
         self.cost, self.residual = search.cost(self.values, self.held), search.residual(self.values, self.held)
         self.gradients = np.zeros((*self.residual.shape, z.shape[1]))

@@ -36,6 +36,8 @@ _STARTS = 3
 _DRAWN_FROM = 1.5
 #: cost up to which answers are equally good, and the least alike of them are chosen
 _CLOSE = 3 * GOOD_ENOUGH
+#: relative difference from the table up to which a patch is the one that the table was measured on
+_SAME = 0.03
 
 
 @dataclass(frozen=True)
@@ -104,8 +106,14 @@ class Answer(Generated):
         return {"verdict": self.verdict, **({name: both[name] for name in shown} or got)}
 
 
-def _starts(search: Search, number: int, seed: int) -> torch.Tensor:
-    """(K, D): at most `number` of the latents of the look-up table close to what is asked, drawn by the seed."""
+def _starts(search: Search, number: int, seed: int) -> tuple[torch.Tensor, dict[str, np.ndarray] | None]:
+    """At most `number` of the latents of the look-up table close to what is asked, drawn by the seed.
+
+    Returns
+    -------
+    (K, D), and the parameters (K,) that the table has of them; None where the generator is not that of the table, as
+    one that carries the detail of a patch is not: the first of them measures something else.
+    """
     table = search.directions.table
     values = with_derived(table.values, search.names)
     asked = search.judge.residual(values)
@@ -121,7 +129,11 @@ def _starts(search: Search, number: int, seed: int) -> torch.Tensor:
             f"no patch of model {search.model.name!r} comes near {names}; ask for less at once, or train a generator "
             "on such regions"
         )
-    return torch.from_numpy(table.z[np.random.default_rng(seed).permutation(pool)[:number]].copy())
+    rows = np.random.default_rng(seed).permutation(pool)[:number]
+    z, known = torch.from_numpy(table.z[rows].copy()), {name: table.values[name][rows] for name in search.measured}
+    first = search.values(z[:1])
+    same = all(np.allclose(first[name], known[name][:1], _SAME, equal_nan=True) for name in known)
+    return z, {**known, **with_derived(known, search.names)} if same else None
 
 
 def _pick(z: np.ndarray, cost: np.ndarray, met: np.ndarray, n: int) -> list[int]:
@@ -200,8 +212,8 @@ def generate(
         check_reach(targets, directions, model.name)
     search = Search(model, aims, held)
     if start is None:
-        starts = _starts(search, _STARTS * (n + SPARE), seed)
-        z, cost, start_values = search.refine(starts, n, rough=True)
+        starts, known = _starts(search, _STARTS * (n + SPARE), seed)
+        z, cost, start_values = search.refine(starts, n, rough=True, known=known)
     else:
         one = torch.from_numpy(as_latents(start, directions.latent_dim)[:1].copy())
         z0, before = search.across(one)
@@ -214,11 +226,13 @@ def generate(
             f"model {model.name!r} found no patch with {wrong} from this start; start from another patch, or leave "
             "the start out"
         )
-    answers = answers_of(model, z, targets, list(dict.fromkeys([*directions.names, *search.names])))
-    met = np.array([answer.verdict == "met" for answer in answers])
+    judge = Judge(targets, directions)
+    met = np.array([judge.met({name: v[k] for name, v in search.found.items()}) for k in range(len(z))])
+    chosen = _pick(z.numpy(), cost, met, n)
+    answers = answers_of(search.model, z[chosen], targets, list(dict.fromkeys([*directions.names, *search.names])))
     return Shown(
-        replace(answers[k], held={name: float(start_values[k, j]) for j, name in enumerate(held)})
-        for k in _pick(z.numpy(), cost, met, n)
+        replace(answer, held={name: float(start_values[k, j]) for j, name in enumerate(held)})
+        for k, answer in zip(chosen, answers, strict=True)
     )
 
 
