@@ -45,6 +45,9 @@ def test_frames_play_and_the_query_stays(opened):
     page = opened()
     say(page, "SIM 3-2")
     until(page, "document.querySelectorAll('#strip button').length === 3")
+    # the link holds the latent vector once it is found
+    until(page, "document.getElementById('stop').hidden && location.hash.includes('z=')")
+    rest(page)
     query = page.url
     page.focus("#strip")
     page.keyboard.press("Home")

@@ -42,9 +42,9 @@ Latent = Annotated[
     Field(
         min_length=4,
         max_length=16_384,
-        pattern=r"^[A-Za-z0-9_-]+$",
-        description="Latent vector: URL-safe base64, without padding, of little-endian float32 numbers "
-        "(`solquery.encode_latent`); standard deviations of the prior.",
+        pattern=r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)?$",
+        description="Latent vector: URL-safe base64, without padding, of little-endian float32 numbers, and local noise "
+        "after a dot where an inversion gave some (`solquery.encode_latent`); standard deviations of the prior.",
     ),
 ]
 Values = Annotated[

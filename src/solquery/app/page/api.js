@@ -83,8 +83,9 @@ export class Latest {
   drop() { this.waiting = null; }
 }
 
-/** Latent vector from its text, as Float32Array. */
-export function latent(text) {
+/** Latent vector from its text, as Float32Array; what is local to an inversion follows after a dot. */
+export function latent(whole) {
+  const [text] = whole.split(".");
   const raw = atob(text.replace(/-/g, "+").replace(/_/g, "/").padEnd(Math.ceil(text.length / 4) * 4, "="));
   const bytes = Uint8Array.from(raw, (c) => c.charCodeAt(0));
   return new Float32Array(bytes.buffer, 0, bytes.length >> 2);
