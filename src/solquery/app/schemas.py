@@ -43,7 +43,7 @@ Latent = Annotated[
         min_length=4,
         max_length=16_384,
         pattern=r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)?$",
-        description="Latent vector: URL-safe base64, without padding, of little-endian float32 numbers, and local noise "
+        description="Latent vector: URL-safe base64, without padding, of little-endian float32 numbers; local noise "
         "after a dot where an inversion gave some (`solquery.encode_latent`); standard deviations of the prior.",
     ),
 ]
