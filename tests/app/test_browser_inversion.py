@@ -109,7 +109,7 @@ def test_stop_ends_the_work_at_the_server_and_keeps_the_closest_so_far(opened, s
     # what was reached stays, and is of the states that the server has made
     assert page.is_visible("#inverted") and "z=" in page.evaluate("location.hash")
     z = page.evaluate("new URLSearchParams(location.hash.slice(1)).get('z')")
-    assert z in [encode_latent(one.z, one.offsets) for state in unending[-1] for one in state.found]
+    assert z in [encode_latent(one.z, one.offsets, one.noise) for state in unending[-1] for one in state.found]
     choose(page, "view", "made")
     assert "the model's closest" in page.inner_text("#title")
     # and is where a slider starts from

@@ -60,6 +60,7 @@ def test_blobs_are_moved_and_added_by_mouse_and_the_region_is_searched_with(open
     page.fill("#sketch-blobs fieldset:first-child [name=flux]", "10")
     before = state(page)["matches"]
     drawn(page, lambda: page.click("#sketch-draw"))
+    until(page, "document.querySelector('.match')")
     told = state(page)
     assert told["kind"] == "generated" and told["matches"] and told["matches"] != before
     # two fluxes of 1e22 and 0.9e22 Mx; the region has noise beside them, and is told at native scale
