@@ -6,6 +6,9 @@ python benchmarks/simsiam.py [--threads 2] [--steps 6] [--batch 32] [--downsampl
 views of each patch made for one image after the other with one interpolation each. `ours` is the step of `solquery
 train encoder --preset paper`. Both begin with the same weights, see the same patches in the same views, in turns of one
 process; printed is also how far their weights are apart after the first step, by the largest change.
+
+The convolutions and matrix products of a step have a number of operations that equal arithmetic cannot lower. What
+share they are of what one large matrix product reaches in the same time says how much faster a step could be at most.
 """
 
 from __future__ import annotations
@@ -13,12 +16,14 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from augment import single
+from torch.utils.flop_counter import FlopCounterMode
 
 from solquery.config import EncoderConfig, get_preset
 from solquery.encoder.augment import draw_views, seeded_generator
@@ -58,6 +63,19 @@ def apart(plain: Plain, ours: _Trainer, before: dict[str, torch.Tensor]) -> floa
     return max(float((one[name] - other[name]).abs().max()) for name in learned) / change
 
 
+def rate_of_a_product(size: int = 2048, times: int = 5) -> float:
+    """Operations a second of a large matrix product in float32: what the threads can reach."""
+    one, other = torch.randn(size, size), torch.randn(size, size)
+    best = min(_seconds(lambda: one @ other) for _ in range(times))
+    return 2 * size**3 / best
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--threads", type=int, default=2)
@@ -74,18 +92,21 @@ def main() -> None:
         ours = _Trainer(cfg, data, Path(folder), 0, torch.device("cpu"), None)
         plain = Plain(cfg, ours)
         before = {name: value.clone() for name, value in plain.encoder.state_dict().items()}
-        plain.step(0)
+        with FlopCounterMode(display=False) as counted:
+            plain.step(0)
+        operations = counted.get_total_flops()
         ours._advance()
         difference = apart(plain, ours, before)
         spent: dict[str, list[float]] = {"plain": [], "ours": []}
         for number in range(1, options.steps + 1):
             for name, step in (("plain", lambda n=number: plain.step(n)), ("ours", ours._advance)):
-                began = time.perf_counter()
-                step()
-                spent[name].append(time.perf_counter() - began)
+                spent[name].append(_seconds(step))
     best = {name: options.batch / min(times) for name, times in spent.items()}
     for name, rate in best.items():
         print(f"{name:6} {rate:6.1f} images/s on {options.threads} thread(s), {rate / best['plain']:.2f} times plain")
+    reached = rate_of_a_product()
+    share = operations / min(spent["ours"]) / reached
+    print(f"{operations / options.batch / 1e9:.2f} billion operations an image, {share:.0%} of a matrix product's rate")
     print(f"weights after the first step: {difference:.1e} of the largest change apart")
 
 

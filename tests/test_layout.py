@@ -19,7 +19,7 @@ LAYERS = (
     "patch", "physics", "sharp", "measuring", "simulator", "archive", "jsoc",
     "training", "generator", "encoder", "steering", "translation", "farside", "search", "model_parts", "model",
     "model_build", "extension",
-    "study", "app", "cli", "__init__",
+    "study", "app", "cli", "__main__", "__init__",
 )  # fmt: skip
 PACKAGES = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
 #: lines of a file, and of a function without its signature and its docstring

@@ -8,6 +8,7 @@ import sys
 import pytest
 import typer
 
+import solquery
 from solquery.cli import root
 
 OWN = {"demo", "simulate", "ingest"}
@@ -52,3 +53,8 @@ def test_a_verb_that_is_alone_loads_no_other():
         "assert 'solquery.cli.params' in sys.modules and 'solquery.cli.training' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, timeout=120)
+
+
+def test_the_package_runs_as_the_command_does():
+    told = subprocess.run([sys.executable, "-m", "solquery", "--version"], check=True, capture_output=True, text=True)
+    assert told.stdout == f"solquery {solquery.__version__}\n"

@@ -6,8 +6,10 @@ import contextlib
 import os
 import shutil
 import socket
+import sys
 import threading
 import time
+import traceback
 
 import pytest
 
@@ -30,8 +32,24 @@ def until(page, expression, arg=None):
     # an inversion takes seconds, and minutes on a machine that does ten things at once
     end = time.monotonic() + 240
     while not page.evaluate(expression, arg):
-        assert time.monotonic() < end, f"still not: {expression}"
+        assert time.monotonic() < end, f"still not: {expression}; {told(page)}"
         page.wait_for_timeout(25)
+
+
+def told(page):
+    """What the page says of itself, for a failure to be understood by."""
+    said = "ids => Object.fromEntries(ids.map((id) => [id, document.getElementById(id)?.innerText.slice(0, 300)]))"
+    waits = "[...document.querySelectorAll('[aria-busy], #busy:not([hidden])')].map((node) => node.id)"
+    ids = ["notice", "found-said", "count", "matches", "title"]
+    return {**page.evaluate(said, ids), "waits": page.evaluate(waits), "server": working()}
+
+
+def working():
+    """Where the threads of the server are, which runs in this process."""
+    frames = sys._current_frames()
+    threads = [one for one in threading.enumerate() if one.name.startswith("solquery") and one.ident in frames]
+    stacks = {one.name: traceback.extract_stack(frames[one.ident])[-8:] for one in threads}
+    return {name: [f"{at.filename}:{at.lineno}" for at in stack] for name, stack in stacks.items()}
 
 
 @contextlib.contextmanager
