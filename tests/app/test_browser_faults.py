@@ -48,6 +48,42 @@ def test_an_older_search_that_answers_last_changes_nothing(opened):
     assert set(kinds) == {"real"}
 
 
+@pytest.mark.parametrize(("status", "kind"), [(409, "superseded"), (503, "busy"), (504, "too slow")])
+def test_a_search_that_passing_trouble_refused_is_asked_for_again(opened, status, kind):
+    """An older search may reach the server after the newest, which is then taken for the older one."""
+    page = opened()
+    refused = []
+
+    def once(route):
+        if refused:
+            route.continue_()
+        else:
+            refused.append(kind)
+            route.fulfill(status=status, json={"error": {"kind": kind, "message": "not now"}})
+
+    page.route("**/api/search", once)
+    choose(page, "source", "real")
+    rest(page)
+    assert refused and page.inner_text("#count") == "among 3 that pass"
+    assert len(state(page)["matches"]) == 3 and "not now" not in page.inner_text("#found-said")
+
+
+def test_a_search_that_is_refused_again_and_again_says_so(opened):
+    page = opened()
+    before, asked = state(page)["matches"], []
+
+    def never(route):
+        asked.append(route.request.url)
+        route.fulfill(status=503, json={"error": {"kind": "busy", "message": "too much to do"}})
+
+    page.route("**/api/search", never)
+    choose(page, "source", "real")
+    until(page, "!document.getElementById('found-said').hidden")
+    rest(page)
+    assert page.inner_text("#found-said") == "These are the matches of before: too much to do"
+    assert state(page)["matches"] == before and len(asked) == 3
+
+
 def test_another_like_it_is_a_new_one_each_time_and_does_not_drift(opened):
     page = opened()
     page.fill("#describe", "strong, leading positive")

@@ -302,6 +302,18 @@ function kinds({ query, matches }) {
   byId("by-structure").hidden = structure;
 }
 
+/** Errors that pass, after which the newest search is asked for again: an older one may have reached the server after it. */
+const PASSING = new Set(["superseded", "busy", "too slow"]), TRIES = 3, PAUSE_MS = 500;
+
+async function found_(mine) {
+  for (let tried = 1; ; tried++) {
+    try { return await postJson("/api/search", queryBody()); } catch (error) {
+      if (mine !== app.sought || tried === TRIES || !PASSING.has(error.kind)) throw error;
+      await new Promise((go) => { setTimeout(go, PAUSE_MS); });
+    }
+  }
+}
+
 /** The matches of the state; of several searches under way the newest is shown, whichever answers last. */
 export async function search() {
   const { health } = app, { matches } = parts, mine = ++app.sought;
@@ -309,7 +321,7 @@ export async function search() {
   byId("found").setAttribute("aria-busy", "true");
   const doubt = (text, kind = "error") => { const box = byId("found-said"); box.textContent = text; box.hidden = !text; box.classList.toggle("hint", kind === "hint"); };
   try {
-    const found = await postJson("/api/search", queryBody());
+    const found = await found_(mine);
     if (mine !== app.sought) return;
     doubt(found.close === false ? FAR : "", "hint");
     kinds(found);
@@ -323,7 +335,7 @@ export async function search() {
     parts.space.update(found.matches, app.state.query.id);
     placeMatches();
   } catch (error) {
-    if (mine !== app.sought || error.kind === "superseded") return;
+    if (mine !== app.sought) return;
     // what was found before is worth more than an empty list
     if (app.now.matches.length) doubt(`These are the matches of before: ${error.message}`);
     else matches.say(error.message);
