@@ -77,6 +77,22 @@ def test_the_checkpoint_most_like_held_out_patches_is_chosen(tmp_path, monkeypat
     assert not (run / "choice.json").exists()
 
 
+def test_the_checkpoint_whose_patches_find_their_like_is_chosen(tmp_path, monkeypatch, archive, judge):
+    # the archive as it is finds itself; a tenth of its field is another region, if any
+    run = _run(tmp_path, monkeypatch, archive, (0.1, 0.0, 1.0))
+    told = choose_checkpoint(run, archive, judge, "search", count=120)
+    assert told["by"] == "search" and told["chosen"]["images"] == 96 and told["queries"] == 120
+    faint, nothing, itself = told["table"]
+    assert itself["mean_correlation"] == pytest.approx(1.0) and itself["tuf"] == pytest.approx(1.0)
+    assert faint["mean_correlation"] < 0.9
+    # all queries are one, and so is the match
+    assert nothing["mean_correlation"] == 0.0 and nothing["matches"] == 1
+    assert float(load_file(run / "checkpoints" / "generator.safetensors")["gain"]) == 1.0
+    # of some of the archive's patches alone
+    part = choose_checkpoint(run, archive, judge, "search", count=120, where="id LIKE '%1%'")
+    assert part["table"][2]["matches"] < itself["matches"]
+
+
 def test_the_papers_rule_takes_the_epoch_of_the_worst_discriminator(tmp_path, archive):
     run, x = tmp_path / "run", np.asarray(archive.prepared("tiny")[1])
     config = dataclasses.replace(TINY.generator, epochs=4, choose_within_epochs=3)

@@ -31,26 +31,27 @@ def choose(
     by: Annotated[
         str,
         typer.Option(
-            help="quality: held-out regions; paper: the discriminator's accuracy; paper-held-out: that on the patches "
-            "of --held-out."
+            help="quality: how like held-out regions it draws; search: how well a best match keeps the parameters of "
+            "its query; paper: the discriminator's accuracy; paper-held-out: that on the patches of --held-out."
         ),
     ] = "quality",
     archive: Annotated[str | None, typer.Option(help="Archive of held-out regions.")] = None,
     where: Where = None,
     encoder: Annotated[
-        str | None, typer.Option(help="Model whose encoder compares; the shipped default without it.")
+        str | None, typer.Option(help="Model whose encoder compares or searches; the shipped default without it.")
     ] = None,
-    n: Annotated[int, typer.Option("-n", min=100, help="Patches of each kind, for each checkpoint.")] = 500,
+    n: Annotated[int, typer.Option("-n", min=100, help="Patches of each kind, or queries, for each checkpoint.")] = 500,
     preset: Annotated[str | None, typer.Option(help="Of the run, where its folder does not say.")] = None,
     seed: Seed = 0,
     json: Json = False,
 ) -> None:
     """Choose which checkpoint of a run is used, and write down why."""
-    if by not in ("quality", "paper", "paper-held-out"):
-        raise typer.BadParameter(f"--by takes quality, paper or paper-held-out, not {by!r}")
-    if by == "quality" and archive is None:
-        raise typer.BadParameter("choosing by quality needs --archive DIR, of regions that the run has not seen")
-    from ..study.choice import choose_checkpoint
+    from ..study.choice import RULES, choose_checkpoint
+
+    if by not in RULES:
+        raise typer.BadParameter(f"--by takes {', '.join(RULES[:-1])} or {RULES[-1]}, not {by!r}")
+    if by in ("quality", "search") and archive is None:
+        raise typer.BadParameter(f"choosing by {by} needs --archive DIR, of regions that the run has not seen")
 
     store, models = None, None
     if archive is not None:

@@ -1,9 +1,10 @@
 """Which checkpoint of a run to use: chosen by held-out regions, or by the paper's rule; with the reasons written down.
 
 By quality, every kept checkpoint is held beside the same held-out patches and ranked in each of six measures; the
-smallest mean rank wins, and of equal ones the later. By the paper's rule it is the epoch, among the first 100, for
-which the run's own discriminator tells generated from real least well (paper, section 4), on patches of the training or
-on held-out ones.
+smallest mean rank wins, and of equal ones the later. By search, each draws the same queries, and the largest mean
+correlation of eight parameters between query and best match wins (paper, section 4). By the paper's rule it is the
+epoch, among the first 100, for which the run's own discriminator tells generated from real least well (same place), on
+patches of the training or on held-out ones.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,17 +21,22 @@ from safetensors.torch import load_file
 
 from ..aliases import Document
 from ..config import preset_of_run
+from ..encoder import embed_archive
 from ..errors import SolqueryError
 from ..generator.registry import build_generator
 from ..generator.training import read_settings
 from ..model import Model
 from ..training.run_folder import write_then_rename
 from .quality import read_held_out, run_quality
+from .retrieval import PARAMETERS, run_retrieval
 
 if TYPE_CHECKING:
     from ..archive.store import Archive
 
-__all__ = ["MEASURES", "ChoiceError", "choose_checkpoint", "mean_ranks"]
+__all__ = ["MEASURES", "RULES", "ChoiceError", "choose_checkpoint", "mean_ranks"]
+
+#: what a checkpoint can be chosen by
+RULES = ("quality", "search", "paper", "paper-held-out")
 
 #: measures a checkpoint is ranked in, and whether more is better
 MEASURES = {
@@ -88,16 +94,16 @@ def choose_checkpoint(
     run
         Run folder of a generator.
     archive, where
-        Held-out patches, of regions that the run was not trained on; by quality only.
+        Held-out patches, of regions that the run was not trained on; by quality or search only.
     encoder
-        A model whose encoder gives the space of comparison; by quality only.
+        A model whose encoder gives the space of comparison, or searches; by quality or search only.
     by
-        ``quality``; ``paper``, on patches of the training; ``paper-held-out``, on the held-out patches that the run was
-        given.
+        One of `RULES`: ``quality``; ``search``, whose patches find what is most like them in the archive; ``paper``, on
+        patches of the training; ``paper-held-out``, on the held-out patches that the run was given.
     preset
         Of the run, where its folder does not say.
     count, seed
-        Patches of each kind; of the draw.
+        Patches of each kind, or queries; of the draw.
 
     Returns
     -------
@@ -109,53 +115,90 @@ def choose_checkpoint(
         When the run kept nothing to choose from, or what the choice needs was not given.
     """
     run = Path(run)
-    if by not in ("quality", "paper", "paper-held-out"):
-        raise ChoiceError(f"checkpoints are chosen by quality, paper or paper-held-out, not by {by!r}")
+    if by not in RULES:
+        raise ChoiceError(f"checkpoints are chosen by {', '.join(RULES[:-1])} or {RULES[-1]}, not by {by!r}")
     config, shape, resolved = read_settings(run)
-    if by != "quality":
+    if by in ("paper", "paper-held-out"):
         document = _by_paper(run, config.choose_within_epochs, by)
     else:
         if archive is None or encoder is None:
-            raise ChoiceError("choosing by quality needs an archive of held-out regions and a model with an encoder")
+            raise ChoiceError(f"choosing by {by} needs an archive of held-out regions and a model with an encoder")
         files = _kept(run)
         if not files:
             raise ChoiceError(f"{run} has kept no checkpoints to choose from: train it for longer")
         named = preset or resolved.get("provenance", {}).get("preset") or encoder.preset.name
         base = preset_of_run(named, shape)
         full = dataclasses.replace(base, generator=config, encoder=encoder.preset.encoder)
-        held, table = None, []
-        for k, (images, file) in enumerate(files.items()):
-            if progress is not None:
-                progress(f"checkpoint {k + 1} of {len(files)}", k / len(files))
-            network = build_generator(config, shape)
-            network.load_state_dict(load_file(file))
-            model = Model("candidate", full, network, encoder.encoder)
-            held = held or read_held_out(archive, model, count, seed, where)
-            got = run_quality(archive, model, len(held.x), seed, where, held=held, critic_steps=0).document
-            row = {name: got[name] for name in MEASURES if name in got}
-            table.append({"images": images, **row, "tuf_reached": got["parameters"]["tuf"]["reached"]})
-            floor = {"median_ks": got["median_ks_floor"], "spectrum_dex": got["spectrum_dex_floor"], **got["floor"]}
-        assert held is not None  # a run without checkpoints was refused above
-        for row, rank in zip(table, mean_ranks(table), strict=True):
-            row["mean_rank"] = round(rank, 3)
-        best = min(table, key=lambda row: (row["mean_rank"], -row["images"]))
+
+        def candidates() -> Iterator[tuple[int, Model]]:
+            for k, (images, file) in enumerate(files.items()):
+                if progress is not None:
+                    progress(f"checkpoint {k + 1} of {len(files)}", k / len(files))
+                network = build_generator(config, shape)
+                network.load_state_dict(load_file(file))
+                yield images, Model("candidate", full, network, encoder.encoder)
+
+        rule = _by_quality if by == "quality" else _by_search
+        best, why, table, more = rule(archive, candidates(), count, seed, where)
         document = {
-            "by": "quality",
+            "by": by,
             "chosen": {"images": best["images"], "file": str(files[best["images"]].relative_to(run))},
-            "why": f"of {len(table)} checkpoints the one after {best['images']:,} images has the smallest mean rank, "
-            f"{best['mean_rank']:.2f}, in {', '.join(MEASURES)}, beside {len(held.x)} held-out patches of "
-            f"{len(np.unique(held.regions))} regions",
+            "why": f"of {len(table)} checkpoints the one after {best['images']:,} images has {why}",
             "archive": archive.uri,
             "where": where,
             "encoder": {"model": encoder.name, "hash": encoder.encoder_hash},
             "seed": seed,
-            "floor": {name: floor[name] for name in MEASURES if name in floor},
+            **more,
             "table": table,
         }
     _install(run, run / document["chosen"]["file"])
     text = json.dumps(document, indent=1, ensure_ascii=False) + "\n"
     write_then_rename(run / "choice.json", text.encode())
     return document
+
+
+#: the best row, why it is, all rows, and what else is written down
+_Chosen = tuple[Document, str, list[Document], Document]
+
+
+def _by_quality(
+    archive: Archive, candidates: Iterable[tuple[int, Model]], count: int, seed: int, where: str | None
+) -> _Chosen:
+    held, table, floor = None, [], {}
+    for images, model in candidates:
+        held = held or read_held_out(archive, model, count, seed, where)
+        got = run_quality(archive, model, len(held.x), seed, where, held=held, critic_steps=0).document
+        row = {name: got[name] for name in MEASURES if name in got}
+        table.append({"images": images, **row, "tuf_reached": got["parameters"]["tuf"]["reached"]})
+        floor = {"median_ks": got["median_ks_floor"], "spectrum_dex": got["spectrum_dex_floor"], **got["floor"]}
+    assert held is not None  # a run without checkpoints was refused
+    for row, rank in zip(table, mean_ranks(table), strict=True):
+        row["mean_rank"] = round(rank, 3)
+    best = min(table, key=lambda row: (row["mean_rank"], -row["images"]))
+    why = f"the smallest mean rank, {best['mean_rank']:.2f}, in {', '.join(MEASURES)}, beside {len(held.x)} held-out "
+    why += f"patches of {len(np.unique(held.regions))} regions"
+    return best, why, table, {"floor": {name: floor[name] for name in MEASURES if name in floor}}
+
+
+def _by_search(
+    archive: Archive, candidates: Iterable[tuple[int, Model]], count: int, seed: int, where: str | None
+) -> _Chosen:
+    table, patches = [], 0
+    for k, (images, model) in enumerate(candidates):
+        if not k:
+            embed_archive(archive, model)
+        found = run_retrieval(archive, model, count, seed, judged=0, where=where, methods=("ssl",))
+        alike = {name: one["pearson"] for name, one in found.correlations()["ssl"].items()}
+        # patches that are all one find one match, which agrees with nothing
+        row = {name: round(value, 4) if np.isfinite(value) else 0.0 for name, value in alike.items()}
+        matches = len(np.unique(found.best["ssl"]))
+        mean = float(np.mean(list(row.values())))
+        table.append({"images": images, **row, "mean_correlation": round(mean, 4), "matches": matches})
+        patches = len(found.ids)
+    best = max(table, key=lambda row: (row["mean_correlation"], row["images"]))
+    why = f"the largest mean correlation of query and best match in {', '.join(PARAMETERS)}, "
+    why += f"{best['mean_correlation']:.3f}, of {count:,} queries among {patches:,} held-out patches"
+    return best, why, table, {"queries": count}
 
 
 def _by_paper(run: Path, within: int, by: str) -> Document:

@@ -6,7 +6,7 @@ correlation of eight parameters between the two, for the embedding and for two b
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -214,6 +214,8 @@ def run_retrieval(
     seed: int = 0,
     progress: Progress | None = None,
     judged: int = _JUDGED,
+    where: str | None = None,
+    methods: Collection[str] = METHODS,
 ) -> RetrievalStudy:
     """Draw random queries, find the best match of each by every method, and keep what is needed for figures.
 
@@ -230,6 +232,10 @@ def run_retrieval(
     judged
         How many of the queries are held beside their matches by eye's measure (`visual_similarity`), which takes its
         time.
+    where
+        SQL condition: which patches of the archive are searched.
+    methods
+        Some of `METHODS`; that by the embedding is always among them.
 
     Raises
     ------
@@ -239,9 +245,9 @@ def run_retrieval(
     if queries < 3:
         raise ValueError(f"at least 3 queries are needed for a correlation, got {queries}")
     tell = progress or (lambda text, fraction: None)
-    index = load_index(archive, model)
+    index = load_index(archive, model, where)
     names = list(dict.fromkeys((*PARAMETERS, *FEATURES, *(name for name in WEIGHTS if name != EMBEDDING))))
-    table = archive.table(columns=["id", "region", "source", *(f"grid_{name}" for name in names)])
+    table = archive.table(columns=["id", "region", "source", *(f"grid_{name}" for name in names)], where=where)
     population = {
         name: np.asarray(table.column(f"grid_{name}").to_numpy(zero_copy_only=False), dtype=np.float64)
         for name in names
@@ -258,11 +264,13 @@ def run_retrieval(
     row_of = {name: row for row, name in enumerate(ids)}
     best = {"ssl": np.array([row_of[matches[0].id] if matches else -1 for matches in found], dtype=int)}
     tell("searching by parameters", 0.8)
-    best["hybrid"] = _best_by_both(index, embedded, measured, population, row_of)
+    if "hybrid" in methods:
+        best["hybrid"] = _best_by_both(index, embedded, measured, population, row_of)
     for method in _TABLE_ONLY:
-        best[method] = _best_by_parameters(measured, population, method)
+        if method in methods:
+            best[method] = _best_by_parameters(measured, population, method)
     tell("comparing the looks of the matches", 0.85)
-    alike = _judge(archive, model, x, best, ids, judged, seed)
+    alike = _judge(archive, model, x, best, ids, judged, seed) if judged else {}
     tell("queries done", 1.0)
     return RetrievalStudy(
         x=x,
