@@ -14,7 +14,6 @@ import argparse
 import tempfile
 import time
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -71,7 +70,7 @@ def main() -> None:
     )
     data = (0.1 * np.random.default_rng(0).standard_normal((4 * options.batch, *SHAPE))).astype(np.float16)
     with tempfile.TemporaryDirectory() as folder:
-        ours = _Trainer(cfg, data, Path(folder), 0, torch.device("cpu"), None)
+        ours = _Trainer(cfg, data, EncoderRun(folder, cfg, 0, data), 0, torch.device("cpu"), None)
         plain = Plain(cfg, ours)
         before = {name: value.clone() for name, value in plain.encoder.state_dict().items()}
         plain.step(0)

@@ -25,10 +25,11 @@ from ..aliases import Document
 from ..model_files import is_model
 from ..protocols import Patches
 from ..training.process_group import ProcessGroup
-from ..training.run_folder import RunFolder, TrainingError
+from ..training.run_folder import TrainingError
 from .footprint import fit_footprint, load_weights
 from .pyramid import compress
 from .registry import build_generator
+from .run_folder import GeneratorRun
 from .statistics_matching import StatisticsMatching
 
 if TYPE_CHECKING:
@@ -137,7 +138,7 @@ def finetune(
         student.window.load_state_dict(teacher.window.state_dict())
     told = {**(provenance or {}), "settled": {"from": Path(run).name, **settings.__dict__}}
     random = torch.Generator().manual_seed(seed + 7)
-    with RunFolder(out, replace(config, images=settings.images), shape, seed, data, provenance=told) as folder:
+    with GeneratorRun(out, replace(config, images=settings.images), shape, seed, data, provenance=told) as folder:
         statistics = StatisticsMatching(data, config.unit_gauss, seed, remembered=settings.remembered)
         with torch.no_grad():
             for _ in range(math.ceil(settings.remembered / batch)):

@@ -25,12 +25,13 @@ from ..aliases import Document
 from ..config import GeneratorConfig, with_current_names
 from ..protocols import Patches
 from ..training.diversity import CollapseWarning, Diversity
-from ..training.monitor import TrainingMonitor
 from ..training.process_group import ProcessGroup, process_group
-from ..training.run_folder import RunFolder, TrainingError, batch_order
+from ..training.run_folder import TrainingError, batch_order
 from .epoch_choice import EpochChoice, discriminator_accuracy
 from .levels import image_shape
+from .monitor import GeneratorMonitor
 from .registry import build_discriminator, build_generator
+from .run_folder import GeneratorRun
 from .vaegan import train_vaegan
 
 __all__ = ["CollapseWarning", "TrainingError", "discriminator_accuracy", "load_run", "read_settings", "train_generator"]
@@ -177,7 +178,7 @@ def _train_adversarial(
     config: GeneratorConfig, data: Patches, run: str | Path, shape: tuple[int, int], *, seed: int, device: str,
     provenance: Document | None, **monitored: Any,
 ) -> Path:  # fmt: skip
-    with process_group(device) as group, RunFolder(run, config, shape, seed, data, group, provenance) as folder:
+    with process_group(device) as group, GeneratorRun(run, config, shape, seed, data, group, provenance) as folder:
         if config.batch % group.size:
             raise TrainingError(f"a batch of {config.batch} has no equal shares for {group.size} devices: take fewer")
         return _Adversaries(config, data, shape, seed, group).train(folder, **monitored)
@@ -215,7 +216,7 @@ class _Adversaries:
         )  # fmt: skip
 
     def train(
-        self, folder: RunFolder, *, until_images: int | None, minutes: float | None, checkpoint_seconds: float,
+        self, folder: GeneratorRun, *, until_images: int | None, minutes: float | None, checkpoint_seconds: float,
         picture_steps: int, progress: Callable[[Document], None] | None, held_out: Patches | None = None,
     ) -> Path:  # fmt: skip
         config, data, seed, processes, place = self.config, self.data, self.seed, self.processes, self.processes.device
@@ -231,7 +232,7 @@ class _Adversaries:
         if until_images is not None:
             steps = min(steps, math.ceil(until_images / batch))
         decay = 0.5 ** (batch / config.ema_halflife_images) if config.ema_halflife_images else 0.0
-        monitor = TrainingMonitor(
+        monitor = GeneratorMonitor(
             folder, noted["step"], steps, per_epoch, Diversity(data, seed), minutes=minutes,
             checkpoint_seconds=checkpoint_seconds, picture_steps=picture_steps, progress=progress,
         )  # fmt: skip
@@ -261,7 +262,7 @@ class _Adversaries:
             if judging:
                 more |= choice.after(monitor.step // per_epoch, self.discriminator, self.generator)
             if monitor.line_due:
-                monitor.line(shipped, level, **more)
+                monitor.network_line(shipped, level, **more)
             if full:
                 folder.keep(monitor.step, generator=shipped)
             if monitor.save_due or judging:
@@ -271,7 +272,7 @@ class _Adversaries:
         folder.save(held, self.random, monitor.step, **choice.best)
         return self._finish(folder, shipped, monitor.step)
 
-    def _finish(self, folder: RunFolder, shipped: nn.Module, step: int) -> Path:
+    def _finish(self, folder: GeneratorRun, shipped: nn.Module, step: int) -> Path:
         """The last picture, and the weights that the run ends with: of the paper's loss those of the epoch chosen."""
         level, _ = self.schedule.at(max(step * self.config.batch - 1, 0))
         if level is None or level == self.schedule.levels:

@@ -29,17 +29,18 @@ from ..model_files import is_model
 from ..protocols import Patches
 from ..training.diversity import Diversity
 from ..training.mixing import BatchRows
-from ..training.monitor import TrainingMonitor
 from ..training.process_group import ProcessGroup, process_group
-from ..training.run_folder import RunFolder, TrainingError, begun_from, export_weights, write_then_rename
+from ..training.run_folder import TrainingError, begun_from, export_weights, write_then_rename
 from .anchors import anchor_scores
 from .discriminator_augment import apply_views, draw_views
 from .embedding_critic import EmbeddingCritic
 from .footprint import footprint_error, seen_sizes
 from .inference import build_inference
 from .levels import image_shape, seed_shape
+from .monitor import GeneratorMonitor
 from .pyramid import compress
 from .registry import build_generator
+from .run_folder import GeneratorRun
 from .statistics_matching import StatisticsMatching
 from .vaegan_losses import PatchDiscriminator, divergence, pairwise, read_latents, reconstruction, unlikeness
 from .warm_start import begin_with
@@ -113,7 +114,10 @@ def train_vaegan(
     look like is learned once. A model has no discriminator: a new one learns alone for `discriminator_warmup_images`.
     `encoder` is the search's, needed where the configuration has an `embedding_critic` (`EmbeddingCritic`).
     """
-    with process_group(device) as processes, RunFolder(run, config, shape, seed, data, processes, provenance) as folder:
+    with (
+        process_group(device) as processes,
+        GeneratorRun(run, config, shape, seed, data, processes, provenance) as folder,
+    ):
         if processes.size > 1 and config.batch % (2 * processes.size):
             raise TrainingError(f"half a batch of {config.batch} has no equal shares for {processes.size} devices")
         if config.frozen_discriminator_layers and (start is None or is_model(start)):
@@ -163,7 +167,7 @@ class _Autoencoder:
     """Generator, inference network and discriminator of a run with their optimisers, and the parts of a step."""
 
     def __init__(
-        self, config: GeneratorConfig, data: Patches, shape: tuple[int, int], folder: RunFolder,
+        self, config: GeneratorConfig, data: Patches, shape: tuple[int, int], folder: GeneratorRun,
         processes: ProcessGroup, seed: int, encoder: nn.Module | None, real: np.ndarray | None,
     ) -> None:  # fmt: skip
         self.config, self.data, self.shape, self.seed = config, data, shape, seed
@@ -215,7 +219,7 @@ class _Autoencoder:
         steps = self.planned if until_images is None else min(self.planned, math.ceil(until_images / batch))
         decay = 0.5 ** (batch / max(config.ema_halflife_images, 1)) if config.ema_halflife_images else 0.0
         diversity = Diversity(self.data, self.seed)
-        monitor = TrainingMonitor(folder, step, steps, self.rows.per_epoch, diversity, **monitored)
+        monitor = GeneratorMonitor(folder, step, steps, self.rows.per_epoch, diversity, **monitored)
         networks, level = {"generator": self.average, "inference": self.inference}, None
         while monitor.goes_on:
             step = monitor.step
@@ -228,7 +232,7 @@ class _Autoencoder:
                 folder.update(self.average, self.generator, min(decay, (step + 1) / (step + 10)))
             monitor.after(values)
             if monitor.line_due:
-                monitor.line(self.average, level, side=now.shown.shape[-2])
+                monitor.network_line(self.average, level, side=now.shown.shape[-2])
             if finest:
                 folder.keep(monitor.step, **networks)
             if monitor.save_due:
