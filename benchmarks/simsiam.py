@@ -23,6 +23,7 @@ from solquery.config import EncoderConfig, get_preset
 from solquery.encoder.augment import draw_views, seeded_generator
 from solquery.encoder.losses import LOSSES
 from solquery.encoder.networks import build_encoder, build_predictor
+from solquery.encoder.run_folder import EncoderRun
 from solquery.encoder.training import _VIEWS, _rates, _Trainer
 
 SHAPE = (128, 128)

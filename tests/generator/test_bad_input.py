@@ -155,12 +155,13 @@ class _Few(torch.nn.Module):
 
 @pytest.mark.parametrize("patches", [1, 2])
 def test_collapse_is_warned_about_within_the_run(tmp_path, monkeypatch, patches):
+    from solquery.generator import monitor as generator_monitor
     from solquery.training import diversity as variety
     from solquery.training import monitor
 
     register_generator(f"test-few-{patches}", lambda config, shape: _Few(config, shape, patches), PaperDiscriminator)
     monkeypatch.setattr(variety, "COLLAPSE_STEPS", 20)
-    monkeypatch.setattr(monitor, "DIVERSITY_STEPS", 10)
+    monkeypatch.setattr(generator_monitor, "DIVERSITY_STEPS", 10)
     monkeypatch.setattr(monitor, "LINE_STEPS", 10)
     config = dataclasses.replace(CONFIGS["bce"], arch=f"test-few-{patches}", learning_rate=1e-6)
     seen = []

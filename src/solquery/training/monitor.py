@@ -23,7 +23,7 @@ class TrainingMonitor:
     step, steps
         Where it goes on, and where this call ends at the latest.
     line_steps
-        Between lines of statistics.
+        Between lines of statistics; None: 100.
     per_epoch
         Steps of an epoch, at whose end there is a line too; None: epochs do not matter.
     minutes
@@ -42,7 +42,7 @@ class TrainingMonitor:
         step: int,
         steps: int,
         *,
-        line_steps: int = LINE_STEPS,
+        line_steps: int | None = None,
         per_epoch: int | None = None,
         minutes: float | None = None,
         checkpoint_seconds: float = 120.0,
@@ -50,7 +50,7 @@ class TrainingMonitor:
         progress: Callable[[Document], None] | None = None,
     ) -> None:
         self.folder, self.step, self.steps, self.per_epoch = folder, step, steps, per_epoch
-        self.line_steps, self.minutes, self.progress = line_steps, minutes, progress
+        self.line_steps, self.minutes, self.progress = line_steps or LINE_STEPS, minutes, progress
         self.checkpoint_seconds, self.picture_steps = checkpoint_seconds, max(picture_steps, 1)
         self._began = self._saved = time.monotonic()
         self._first = step
