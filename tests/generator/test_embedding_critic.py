@@ -9,14 +9,14 @@ import pytest
 import torch
 from torch import nn
 
-from solquery.config import GeneratorConfig
+from solquery.config import GeneratorConfig, VaeGanConfig
 from solquery.generator.embedding_critic import EmbeddingCritic
 from solquery.generator.training import train_generator
 from solquery.training.process_group import ProcessGroup
 from solquery.training.run_folder import TrainingError
 
 SIDE = 32
-CONFIG = GeneratorConfig(
+CONFIG = VaeGanConfig(
     arch="pyramid", loss="vae-gan", latent_dim=8, width=16, batch=16, images=64, limit=4.0, precision="fp32",
     fade_images=1, embedding_critic=1.0,
 )  # fmt: skip

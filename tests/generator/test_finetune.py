@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from solquery.config import GeneratorConfig, get_preset
+from solquery.config import VaeGanConfig, get_preset
 from solquery.generator import TrainingError, train_generator
 from solquery.generator.finetune import FinetuneConfig, finetune
 from solquery.generator.registry import build_generator
@@ -131,7 +131,7 @@ def test_weights_that_are_not_finite_are_refused(run, data, tmp_path):
 def test_footprints_are_refitted_to_the_archive_by_rank(tmp_path):
     """A generator whose observations are too small takes the sizes of the archive; large ones stay the larger ones."""
     torch.manual_seed(2)
-    config = GeneratorConfig(arch="pyramid", latent_dim=8, width=16, loss="vae-gan", batch=8, footprint_mask=True)
+    config = VaeGanConfig(arch="pyramid", latent_dim=8, width=16, loss="vae-gan", batch=8, footprint_mask=True)
     network = build_generator(config, PRESET.shape)
     with torch.no_grad():
         network.window.net[2].weight.normal_(std=0.05)

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 
-from solquery.config import GeneratorConfig, get_preset
+from solquery.config import PaperGanConfig, VaeGanConfig, get_preset
 from solquery.generator.inference import load_inference
 from solquery.generator.pyramid import compress, expand, haar_split
 from solquery.generator.registry import build_discriminator, build_generator, register_generator
@@ -64,7 +64,7 @@ def test_compressed_field_comes_back(value):
 
 
 def test_pyramid_has_an_image_of_every_side_and_grain_of_its_own_for_every_latent():
-    network = build_generator(GeneratorConfig(arch="pyramid", width=16), (64, 64)).eval()
+    network = build_generator(PaperGanConfig(arch="pyramid", width=16), (64, 64)).eval()
     z = torch.randn(3, 100, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
         assert [network(z, level).shape[-1] for level in (1, 2, 3)] == [16, 32, 64]
@@ -79,7 +79,7 @@ def test_pyramid_has_an_image_of_every_side_and_grain_of_its_own_for_every_laten
 
 def test_unknown_architecture_names_those_there_are():
     with pytest.raises(ValueError, match=r"paper.*pyramid"):
-        build_generator(GeneratorConfig(arch="nosuch"))
+        build_generator(PaperGanConfig(arch="nosuch"))
 
 
 def _weights(path):
@@ -90,12 +90,12 @@ def _weights(path):
 def test_stopped_and_resumed_equals_uninterrupted(tmp_path, blobs, arch):
     config = TINY
     if arch == "pyramid":
-        config = GeneratorConfig(
+        config = PaperGanConfig(
             arch="pyramid", latent_dim=8, width=8, batch=16, images=320, loss="relativistic", r1=1.0,
             ema_halflife_images=100, grow_images=(96,), fade_images=64,
         )  # fmt: skip
     if arch == "vae-gan":
-        config = GeneratorConfig(
+        config = VaeGanConfig(
             arch="pyramid", latent_dim=8, width=8, batch=16, images=320, loss="vae-gan", r1=1.0,
             ema_halflife_images=100, grow_images=(96,), fade_images=64, anchors=("tuf", "psep"),
         )  # fmt: skip
@@ -185,7 +185,7 @@ def test_own_architecture_needs_no_list_edited(tmp_path, blobs):
 
 def test_reconstruction_learns_the_layout_of_its_patches(tmp_path, blobs):
     """After a short run, rebuilt blobs lie where the originals do: the nats fall to a fraction."""
-    config = GeneratorConfig(
+    config = VaeGanConfig(
         arch="pyramid", latent_dim=8, width=16, batch=16, images=6_000, learning_rate=1e-3, loss="vae-gan",
         ema_halflife_images=200, grow_images=(6_000,),
     )  # fmt: skip

@@ -78,7 +78,8 @@ def train_generator(
     given |= {"epsilon": epsilon, "betas": None if beta1 is None else (beta1, get_preset(preset).generator.betas[1])}
     given |= {"real_weight": real_weight, "discriminator_linear_layers": discriminator_linear_layers}
     changes |= {name: value for name, value in given.items() if value is not None}
-    changes |= {"decay_images": decay_images, "embedding_critic": encoder and 1.0, **begun_with(start, warmup)}
+    changes |= {"decay_images": decay_images, "embedding_critic": encoder and 1.0}
+    changes |= begun_with(start, get_preset(preset).generator.loss, warmup)
     chosen, config = _plan(preset, "generator", images, epochs, changes)
     place = _device(device, devices)
     if precision is None:
@@ -192,7 +193,7 @@ def train_encoder(
     changes: Document = {"loss": loss, "batch": batch, "learning_rate": learning_rate}
     changes |= {"precision": precision, "real_weight": real_weight}
     changes |= {"prediction_rate": prediction_rate, "downsample": downsample}
-    changes["physics"] = () if self_supervised else None
+    changes["physics"] = {} if self_supervised else None
     chosen, config = _plan(preset, "encoder", images, epochs, changes)
     place = _device(device)
     config = dataclasses.replace(config, augment=config.augment.without(*(kind.value for kind in without or [])))
@@ -228,7 +229,7 @@ def _plan(
     name: str, kind: str, images: int | None, epochs: int | None, changes: Document | None = None
 ) -> tuple[Preset, Any]:
     """The preset and its settings for one trainer, with what the command line changes (None: nothing)."""
-    from ..config import get_preset
+    from ..config import changed, get_preset
 
     if images is not None and epochs is not None:
         raise typer.BadParameter("--images and --epochs exclude each other")
@@ -238,9 +239,9 @@ def _plan(
         config = dataclasses.replace(config, epochs=epochs, images=None)
     if images is not None:
         config = dataclasses.replace(config, images=images)
-    changed = {key: value for key, value in (changes or {}).items() if value is not None}
+    changes = {key: value for key, value in (changes or {}).items() if value is not None}
     try:
-        return preset, dataclasses.replace(config, **changed)
+        return preset, changed(config, **changes)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
 

@@ -15,7 +15,14 @@ from ..protocols import Patches
 from ..training.run_folder import RunFolder, TrainingError, fingerprint
 from .networks import Encoder, build_encoder
 
-__all__ = ["EncoderRun", "EncoderRunError", "export_encoder", "load_encoder", "read_checkpoint"]
+__all__ = [
+    "EncoderRun",
+    "EncoderRunError",
+    "export_encoder",
+    "load_encoder",
+    "read_checkpoint",
+    "read_encoder_settings",
+]
 
 
 class EncoderRunError(TrainingError, ValueError):
@@ -66,10 +73,10 @@ def read_checkpoint(run: Path) -> Document | None:
         raise EncoderRunError(f"{path} cannot be read ({type(error).__name__}); remove it to start again") from error
 
 
-def _config(run: Path) -> EncoderConfig:
-    values = with_current_names(read_config(run)["encoder"])
+def read_encoder_settings(run: str | Path) -> EncoderConfig:
+    """Settings of a run folder, those from before a setting existed or was renamed included."""
+    values = with_current_names(read_config(Path(run))["encoder"])
     views = dict(values.pop("augment"))
-    values["physics"] = tuple(values.get("physics", ()))
     return EncoderConfig(**values, augment=AugmentConfig(**(views | {"zoom": tuple(views["zoom"])})))
 
 
@@ -91,6 +98,6 @@ def export_encoder(run: str | Path) -> dict[str, Tensor]:
 
 def load_encoder(run: str | Path) -> Encoder:
     """The encoder of `run` as of its last checkpoint, in evaluation mode."""
-    encoder = build_encoder(_config(Path(run)))
+    encoder = build_encoder(read_encoder_settings(run))
     encoder.load_state_dict(export_encoder(run))
     return encoder.eval()

@@ -206,9 +206,7 @@ class _Trainer:
         self.encoder = build_encoder(cfg, seed).to(device, memory_format=torch.channels_last).train()
         self.predictor = build_predictor(cfg, seed).to(device).train()
         groups = [{"params": list(part.parameters())} for part in (self.encoder, self.predictor)]
-        self.optimizer = torch.optim.SGD(
-            groups, lr=cfg.learning_rate, momentum=cfg.momentum, weight_decay=cfg.weight_decay
-        )
+        self.optimizer = torch.optim.SGD(groups, lr=cfg.learning_rate, momentum=cfg.momentum)
         self.held = {"encoder": self.encoder, "predictor": self.predictor, "optimizer": self.optimizer}
         self.batches = _Batches(data, cfg.batch, seed, device, cfg.frames_per_region, real, cfg.real_weight)
         self.targets = supervision_targets(cfg, data)

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from ..aliases import Document
-from ..config import GeneratorConfig, with_current_names
+from ..config import GeneratorConfig, PaperGanConfig, for_its_method
 from ..protocols import Patches
 from ..training.diversity import evaluating
 from ..training.process_group import ProcessGroup
@@ -68,10 +68,11 @@ class GeneratorRun(RunFolder):
         super().__init__(run, settings, batch=config.batch, learning_rate=config.learning_rate, processes=processes)
 
     def brought_up(self, there: Document) -> Document:
-        stored = there["generator"]
-        known = json.loads(json.dumps(dataclasses.asdict(GeneratorConfig())))
-        known["shared_batch"] = stored.get("loss") != "vae-gan"  # before `shared_batch`, one batch served both steps
-        return there | {"generator": known | with_current_names(stored)}
+        kind, stored = for_its_method(there["generator"])
+        known = json.loads(json.dumps(dataclasses.asdict(kind())))
+        if kind is PaperGanConfig:
+            known["shared_batch"] = True  # before there was a choice, one batch served both steps
+        return there | {"generator": known | stored}
 
     def averaged(self, network: nn.Module) -> nn.Module:
         """A copy that follows the network as a moving average (or exactly, without a half-life)."""

@@ -22,7 +22,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from ..aliases import Document
-from ..config import GeneratorConfig, with_current_names
+from ..config import GeneratorConfig, PaperGanConfig, VaeGanConfig, for_its_method, of_its_method
 from ..protocols import Patches
 from ..training.diversity import CollapseWarning, Diversity
 from ..training.process_group import ProcessGroup, process_group
@@ -162,20 +162,20 @@ def train_generator(
         )
     if held_out is not None and config.loss != "bce":
         raise TrainingError(f"loss {config.loss!r} chooses no epoch by a discriminator; only 'bce' takes held_out")
-    given = {"start": start, "encoder": encoder, "held_out": held_out}
-    more: Document = {name: value for name, value in given.items() if value is not None}
-    if config.loss == "vae-gan":
-        more["real"] = real
-    train = train_vaegan if config.loss == "vae-gan" else _train_adversarial
-    return train(
-        config, data, run, shape, seed=seed, device=device, until_images=until_images, minutes=minutes,
-        checkpoint_seconds=checkpoint_seconds, picture_steps=picture_steps, progress=progress, provenance=provenance,
-        **more,
-    )  # fmt: skip
+    config = of_its_method(config)
+    common: Document = {
+        "seed": seed, "device": device, "until_images": until_images, "minutes": minutes,
+        "checkpoint_seconds": checkpoint_seconds, "picture_steps": picture_steps, "progress": progress,
+        "provenance": provenance,
+    }  # fmt: skip
+    if isinstance(config, VaeGanConfig):
+        return train_vaegan(config, data, run, shape, start=start, encoder=encoder, real=real, **common)
+    assert isinstance(config, PaperGanConfig)
+    return _train_adversarial(config, data, run, shape, held_out=held_out, **common)
 
 
 def _train_adversarial(
-    config: GeneratorConfig, data: Patches, run: str | Path, shape: tuple[int, int], *, seed: int, device: str,
+    config: PaperGanConfig, data: Patches, run: str | Path, shape: tuple[int, int], *, seed: int, device: str,
     provenance: Document | None, **monitored: Any,
 ) -> Path:  # fmt: skip
     with process_group(device) as group, GeneratorRun(run, config, shape, seed, data, group, provenance) as folder:
@@ -188,7 +188,7 @@ class _Adversaries:
     """Generator and discriminator of a run with their optimisers, and the two steps of an iteration."""
 
     def __init__(
-        self, config: GeneratorConfig, data: Patches, shape: tuple[int, int], seed: int, processes: ProcessGroup
+        self, config: PaperGanConfig, data: Patches, shape: tuple[int, int], seed: int, processes: ProcessGroup
     ) -> None:
         self.config, self.data, self.shape, self.seed, self.processes = config, data, shape, seed, processes
         place = processes.device
@@ -348,12 +348,11 @@ def read_settings(run: str | Path) -> tuple[GeneratorConfig, tuple[int, int], Do
     path = Path(run) / "config.json"
     try:
         resolved = json.loads(path.read_text())
-        values = with_current_names(resolved["generator"])
-        for name in ("betas", "grow_images", "anchors"):
-            values[name] = tuple(values[name])
-        # before there was a choice, one batch served both steps
-        values.setdefault("shared_batch", values["loss"] != "vae-gan")
-        return GeneratorConfig(**values), tuple(resolved["shape"]), resolved
+        kind, values = for_its_method(resolved["generator"])
+        values |= {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
+        if kind is PaperGanConfig:  # before there was a choice, one batch served both steps
+            values.setdefault("shared_batch", True)
+        return kind(**values), tuple(resolved["shape"]), resolved
     except (OSError, ValueError, KeyError, TypeError):
         raise TrainingError(
             f"{run} is no run folder of a generator: its config.json cannot be read; name the --run of a training"

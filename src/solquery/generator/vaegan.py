@@ -24,7 +24,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from ..aliases import Document
-from ..config import GeneratorConfig
+from ..config import VaeGanConfig
 from ..model_files import is_model
 from ..protocols import Patches
 from ..training.diversity import Diversity
@@ -58,7 +58,7 @@ ANCHOR_BLUR = 0.1
 FOOTPRINT_WEIGHT = 10.0
 
 
-def _parts(config: GeneratorConfig, shape: tuple[int, int], seed: int, device: torch.device) -> dict[str, nn.Module]:
+def _parts(config: VaeGanConfig, shape: tuple[int, int], seed: int, device: torch.device) -> dict[str, nn.Module]:
     torch.manual_seed(seed)
     layout = torch.channels_last if config.precision == "bf16" else torch.contiguous_format
     generator = build_generator(config, shape)
@@ -90,7 +90,7 @@ def _learn(parameters: list[nn.Parameter], whether: bool) -> None:
 
 
 def train_vaegan(
-    config: GeneratorConfig,
+    config: VaeGanConfig,
     data: Patches,
     run: str | Path,
     shape: tuple[int, int],
@@ -167,7 +167,7 @@ class _Autoencoder:
     """Generator, inference network and discriminator of a run with their optimisers, and the parts of a step."""
 
     def __init__(
-        self, config: GeneratorConfig, data: Patches, shape: tuple[int, int], folder: GeneratorRun,
+        self, config: VaeGanConfig, data: Patches, shape: tuple[int, int], folder: GeneratorRun,
         processes: ProcessGroup, seed: int, encoder: nn.Module | None, real: np.ndarray | None,
     ) -> None:  # fmt: skip
         self.config, self.data, self.shape, self.seed = config, data, shape, seed

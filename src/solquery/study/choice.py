@@ -19,7 +19,7 @@ import numpy as np
 from safetensors.torch import load_file
 
 from ..aliases import Document
-from ..config import preset_of_run
+from ..config import PaperGanConfig, preset_of_run
 from ..errors import SolqueryError
 from ..generator.registry import build_generator
 from ..generator.training import read_settings
@@ -113,7 +113,8 @@ def choose_checkpoint(
         raise ChoiceError(f"checkpoints are chosen by quality, paper or paper-held-out, not by {by!r}")
     config, shape, resolved = read_settings(run)
     if by != "quality":
-        document = _by_paper(run, config.choose_within_epochs, by)
+        within = config.choose_within_epochs if isinstance(config, PaperGanConfig) else 0
+        document = _by_paper(run, within, by)
     else:
         if archive is None or encoder is None:
             raise ChoiceError("choosing by quality needs an archive of held-out regions and a model with an encoder")
