@@ -136,7 +136,7 @@ def test_training_learns_the_windows_of_what_it_is_shown(tmp_path):
     data, _ = windows(256)
     config = dataclasses.replace(CONFIG, images=4_000, learning_rate=2e-3, grow_images=(100_000,))
     train_vaegan(config, data, tmp_path / "run", (SIDE, SIDE), seed=2)
-    lines = [json.loads(line)["window"] for line in (tmp_path / "run" / "stats.jsonl").read_text().splitlines()]
+    lines = [json.loads(line)["footprint"] for line in (tmp_path / "run" / "stats.jsonl").read_text().splitlines()]
     assert lines[-1] < 0.4 * lines[0], lines
 
 

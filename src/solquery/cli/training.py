@@ -25,7 +25,7 @@ from .training_data import as_numbers, held_out_patches, provenance_of, ready
 if TYPE_CHECKING:
     from ..config import EncoderConfig, GeneratorConfig, Preset
 
-__all__ = ["last_line", "register", "trained"]
+__all__ = ["register", "trained"]
 
 train_app = typer.Typer(help="Train a generator or an encoder in a run folder; the same command resumes.")
 
@@ -293,14 +293,10 @@ def _resumable(title: str, folder: Path) -> Iterator[Reporter]:
         raise SolqueryError(f"stopped; the same command goes on from the last checkpoint in {folder}") from None
 
 
-def last_line(folder: Path) -> Document:
-    """The last statistics of a run folder; empty where there are none."""
-    lines = (folder / "stats.jsonl").read_text().splitlines() if (folder / "stats.jsonl").exists() else []
-    return json_.loads(lines[-1]) if lines else {}
-
-
 def trained(folder: Path, more: Document, seconds: float, json: bool) -> None:
-    document = {"run": str(folder), **more, "stats": last_line(folder), "seconds": seconds}
+    from ..training.statistics import last_statistics
+
+    document = {"run": str(folder), **more, "stats": last_statistics(folder), "seconds": seconds}
     if json:
         emit(document)
     else:

@@ -28,6 +28,7 @@ from ..protocols import Patches
 from ..training.mixing import real_share
 from ..training.monitor import TrainingMonitor
 from ..training.run_folder import begun_from, write_then_rename
+from ..training.statistics import last_statistics
 from .augment import augment, seeded_generator
 from .collapse import CollapseWarning, collapse, effective_rank, spread
 from .losses import LOSSES
@@ -236,7 +237,7 @@ class _Trainer:
             picture_steps=max(line_steps, self.steps // 10),
             progress=None if progress is None else lambda line: progress(line | {"planned": self.planned}),
         )  # fmt: skip
-        stats, before = folder.last_line(), self.seconds
+        stats, before = last_statistics(folder.path), self.seconds
         while monitor.goes_on:
             self._advance()
             monitor.after({})  # the loss stays on its device until there is a line

@@ -162,7 +162,7 @@ def finetune(
             nn.utils.clip_grad_norm_(student.parameters(), 5.0)
             optimise.step()
             folder.update(average, student, min(0.98, (step + 1) / (step + 10)))
-            values = {"amounts": float(missed.detach()), "moved": float(moved.detach())}
+            values = {"statistics_matching": float(missed.detach()), "moved": float(moved.detach())}
             folder.check(values, step)
             if (step + 1) % max(_LINE // batch, 1) == 0 or step + 1 == steps:
                 folder.line(values, step + 1, report=progress, of_images=steps * batch)

@@ -84,8 +84,8 @@ def _gradient_penalty(network: nn.Module, x: torch.Tensor, level: int | None, fa
     """Mean squared gradient of the logit on real patches (R1, Mescheder et al. 2018, arXiv:1801.04406)."""
     x = x.detach().requires_grad_(True)
     logits = network(x) if level is None else network(x, level=level, fade=fade)
-    (slope,) = torch.autograd.grad(logits.sum(), x, create_graph=True)
-    return slope.square().sum((1, 2, 3)).mean()
+    (gradient,) = torch.autograd.grad(logits.sum(), x, create_graph=True)
+    return gradient.square().sum((1, 2, 3)).mean()
 
 
 def train_generator(

@@ -42,7 +42,7 @@ from .pyramid import compress
 from .registry import build_generator
 from .run_folder import GeneratorRun
 from .statistics_matching import StatisticsMatching
-from .vaegan_losses import PatchDiscriminator, divergence, pairwise, read_latents, reconstruction, unlikeness
+from .vaegan_losses import PatchDiscriminator, divergence, pairwise, read_latents, reconstruction, texture_distance
 from .warm_start import begin_with
 
 __all__ = ["ADAPTING", "WARMUP_IMAGES", "PatchDiscriminator", "train_vaegan"]
@@ -285,25 +285,26 @@ class _Autoencoder:
 
     def _step(self, now: _Batch, stage: _Stage, step: int) -> dict[str, float]:
         """Discriminator and critic, then generator and inference network; the terms of their losses."""
-        values = dict.fromkeys(("nats", "kl", "loss_d", "loss_g", "texture", "amounts"), 0.0)
+        values = dict.fromkeys(("nats", "kl", "loss_d", "loss_g", "texture", "statistics_matching"), 0.0)
         with self.autocast, torch.set_grad_enabled(not stage.alone):
             loss, made = self._reconstruct(now, stage, values)
         if made.judged is not None:
-            loss = loss + stage.adversarial * self._judge(now, made, stage, step, values)
+            loss = loss + stage.adversarial * self._adversarial(now, made, stage, step, values)
         critic = self.embedding_critic
         if critic is not None and stage.adversarial:
             with torch.no_grad():
                 wanted = critic(now.shown)
             found = critic(made.all)
-            values["seeker"] = critic.learn(wanted, found, self.optimise_s, self.processes)
-            unlike, astray = critic.missed(wanted, found, len(made.rebuilt))
-            loss = loss + self.config.embedding_critic * stage.adversarial * (unlike + astray)
-            values |= {"unlike": float(unlike.detach()), "astray": float(astray.detach())}
+            values["embedding_critic"] = critic.learn(wanted, found, self.optimise_s, self.processes)
+            adversarial, distance = critic.losses(wanted, found, len(made.rebuilt))
+            loss = loss + self.config.embedding_critic * stage.adversarial * (adversarial + distance)
+            values["embedding_adversarial"] = float(adversarial.detach())
+            values["embedding_distance"] = float(distance.detach())
         if self.statistics is not None and stage.adversarial:
             shown = now.shown[: len(made.rebuilt)]
             missed = self.statistics.match(made.rebuilt, shown) + self.statistics.belong(made.drawn, self.processes)
             loss = loss + self.config.statistics_matching * missed
-            values["amounts"] = float(missed.detach())
+            values["statistics_matching"] = float(missed.detach())
         if not stage.alone:
             self.optimise_g.zero_grad(set_to_none=True)
             loss.backward()
@@ -335,15 +336,17 @@ class _Autoencoder:
                 read = read_latents(inference, F.avg_pool2d(drawn, drawn.shape[-1] // inference.shape[-1]))
                 loss = loss + adversarial * (read[:, :free] - prior[:, :free]).square().mean()
         if self.window is not None:
-            told = footprint_error(self.window.sizes(z[:kept]), seen_sizes(now.full[:kept, 0]), self.shape)
-            loss = loss + FOOTPRINT_WEIGHT * told
-            values["window"] = float(told.detach())
+            missed = footprint_error(self.window.sizes(z[:kept]), seen_sizes(now.full[:kept, 0]), self.shape)
+            loss = loss + FOOTPRINT_WEIGHT * missed
+            values["footprint"] = float(missed.detach())
         judged = compress(made) if adversarial else None
         if judged is not None and now.views is not None:
             judged = apply_views(judged, now.views)
         return loss, _Made(made, rebuilt, drawn, judged)
 
-    def _judge(self, now: _Batch, made: _Made, stage: _Stage, step: int, values: dict[str, float]) -> torch.Tensor:
+    def _adversarial(
+        self, now: _Batch, made: _Made, stage: _Stage, step: int, values: dict[str, float]
+    ) -> torch.Tensor:
         """One step of the discriminator; then how far what was made is from real to it, and in texture."""
         discriminator, judged, kept = self.discriminator, made.judged, len(made.rebuilt)
         assert judged is not None
@@ -356,8 +359,8 @@ class _Autoencoder:
         if self.config.r1 and step % R1_EVERY == 0:
             x = versus.detach().requires_grad_(True)
             local, whole = discriminator(x)
-            (slope,) = torch.autograd.grad(local.mean((1, 2, 3)).sum() + whole.sum(), x, create_graph=True)
-            total = total + 0.5 * self.config.r1 * R1_EVERY * slope.square().sum((1, 2, 3)).mean()
+            (gradient,) = torch.autograd.grad(local.mean((1, 2, 3)).sum() + whole.sum(), x, create_graph=True)
+            total = total + 0.5 * self.config.r1 * R1_EVERY * gradient.square().sum((1, 2, 3)).mean()
         self.optimise_d.zero_grad(set_to_none=True)
         total.backward()
         self.processes.average_gradients(self.learned)
@@ -366,10 +369,10 @@ class _Autoencoder:
         with self.autocast, torch.set_grad_enabled(not stage.alone):
             with torch.no_grad():
                 real_features = discriminator.features(versus)
-                on_real = discriminator.judge(real_features)
+                on_real = discriminator.score(real_features)
             features = discriminator.features(judged)
-            loss_g = pairwise(discriminator.judge(features), on_real)
-        texture = unlikeness(features[:kept], real_features[:kept], self.cells, self.processes)
+            loss_g = pairwise(discriminator.score(features), on_real)
+        texture = texture_distance(features[:kept], real_features[:kept], self.cells, self.processes)
         values |= {"loss_d": float(loss_d.detach()), "loss_g": float(loss_g.detach())}
         values["texture"] = float(texture.detach())
         return loss_g + texture

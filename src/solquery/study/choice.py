@@ -25,6 +25,7 @@ from ..generator.registry import build_generator
 from ..generator.training import read_settings
 from ..model import Model
 from ..training.run_folder import write_then_rename
+from ..training.statistics import read_statistics
 from .quality import read_held_out, run_quality
 
 if TYPE_CHECKING:
@@ -62,11 +63,6 @@ def _kept(run: Path) -> dict[int, Path]:
     """Images shown to the generator's weights at that point."""
     files = sorted((run / "checkpoints" / "kept").glob("*-generator.safetensors"))
     return {int(file.name.split("-")[0]): file for file in files}
-
-
-def _lines(run: Path) -> list[Document]:
-    path = run / "stats.jsonl"
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
 def choose_checkpoint(
@@ -163,7 +159,7 @@ def _by_paper(run: Path, within: int, by: str) -> Document:
     keys = ("discriminator_accuracy", "held_out_discriminator_accuracy")
     table = [
         {"images": line["images"], "epoch": round(line["epoch"]), **{key: line[key] for key in keys if key in line}}
-        for line in _lines(run)
+        for line in read_statistics(run)
         if line.get(keys[0]) is not None
     ]
     held_out = by == "paper-held-out"

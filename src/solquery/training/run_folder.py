@@ -26,6 +26,7 @@ from ..model_files import is_model, manifest_of
 from ..protocols import Patches
 from .events import Events
 from .process_group import ProcessGroup
+from .statistics import last_statistics
 
 __all__ = [
     "RunFolder", "TrainingError", "batch_order", "begun_from", "export_weights", "fingerprint", "trim_stats",
@@ -75,7 +76,7 @@ def begun_from(start: str | Path, kind: str = "generator") -> Document:
             name, story = document["name"], document["provenance"][kind]
             last, before = story["last"], story.get("start")
         else:
-            name, last = folder.name, json.loads((folder / "stats.jsonl").read_text().splitlines()[-1])
+            name, last = folder.name, last_statistics(folder)
             told = folder / "start.json"
             before = json.loads(told.read_text()) if told.is_file() else None
         return {"from": name, "images": int(last["images"]) + (0 if before is None else int(before["images"]))}
@@ -283,8 +284,3 @@ class RunFolder:
         if report is not None:
             report(entry)
         return entry
-
-    def last_line(self) -> Document:
-        """The last statistics; empty where there are none."""
-        lines = self.stats.read_text().splitlines() if self.stats.exists() else []
-        return json.loads(lines[-1]) if lines else {}
