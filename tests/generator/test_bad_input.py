@@ -45,7 +45,7 @@ class _Spoilt:
 @pytest.mark.parametrize("loss", LOSSES)
 def test_loss_that_is_not_finite_keeps_the_last_good_checkpoint(tmp_path, loss):
     run = tmp_path / "run"
-    config = dataclasses.replace(CONFIGS[loss], anchors=())
+    config = dataclasses.replace(CONFIGS[loss], anchors=()) if loss == "vae-gan" else CONFIGS[loss]
     train_generator(config, DATA, run, SHAPE, until_images=48)
     spoilt = _Spoilt(DATA, 4, lambda x: np.full_like(x, np.nan))
     with pytest.raises(TrainingError, match=r"no longer finite after.*last good state.*--learning-rate 0\.00025"):

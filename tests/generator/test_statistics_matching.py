@@ -90,12 +90,12 @@ def test_what_already_has_the_archives_statistics_is_left_alone():
     matching = StatisticsMatching(_archive(), 1000.0, seed=0)
     other = torch.as_tensor(_archive(count=1200, seed=5))[:, None]
 
-    def settled(strength):
+    def left_over(strength):
         for part in (strength * other[:1024]).split(64):  # the memory is now of draws
             matching.belong(part, ProcessGroup())
         return float(matching.belong(strength * other[1024:], ProcessGroup()))
 
-    assert settled(1.0) < 0.1 * settled(3.0)
+    assert left_over(1.0) < 0.1 * left_over(3.0)
     assert float(matching.match(other, other)) == 0.0 < float(matching.match(other * 1.5, other))
 
 

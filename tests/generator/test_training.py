@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 
-from solquery.config import PaperGanConfig, VaeGanConfig, get_preset
+from solquery.config import GeneratorConfig, PaperGanConfig, VaeGanConfig, config_class, get_preset
 from solquery.generator.inference import load_inference
 from solquery.generator.pyramid import compress, expand, haar_split
 from solquery.generator.registry import build_discriminator, build_generator, register_generator
@@ -117,11 +117,17 @@ def test_epoch_with_the_worst_discriminator_is_chosen(tmp_path, blobs):
     assert lines[-1]["chosen_epoch"] == 1 + int(np.argmin(accuracy[:3]))
 
 
+def of_loss(loss):
+    """The tiny preset's settings for another loss."""
+    common = {field.name: getattr(TINY, field.name) for field in dataclasses.fields(GeneratorConfig)}
+    return config_class(loss)(**common | {"loss": loss})
+
+
 @pytest.mark.parametrize("arch, loss", [("tiny", "bce"), ("pyramid", "vae-gan")])
 def test_gradients_far_below_epsilon_move_no_weight(tmp_path, blobs, arch, loss):
     moved = {}
     for epsilon in (1e-8, 1e9):
-        config = dataclasses.replace(TINY, arch=arch, loss=loss, epsilon=epsilon, images=64)
+        config = dataclasses.replace(of_loss(loss), arch=arch, epsilon=epsilon, images=64)
         run = tmp_path / f"{epsilon:g}"
         train_generator(config, blobs, run, SHAPE, until_images=32, device="cpu")
         before = torch.load(run / "checkpoints" / "last.pt", weights_only=False)["generator"]
@@ -225,7 +231,7 @@ def test_anchors_are_uncorrelated_normal_scores_of_what_they_name(blobs):
 
 def test_vaegan_wants_an_architecture_with_levels(tmp_path, blobs):
     with pytest.raises(TrainingError, match="architecture with levels"):
-        train_generator(dataclasses.replace(TINY, loss="vae-gan"), blobs, tmp_path / "run", SHAPE)
+        train_generator(of_loss("vae-gan"), blobs, tmp_path / "run", SHAPE)
 
 
 def test_events_for_tensorboard_where_it_is_installed(tmp_path, blobs, monkeypatch):

@@ -185,7 +185,7 @@ def study_farside(
         for name, told in document["parameters"].items()
     ]
     table(["parameter", "patches", "ranks, lowest to highest", "within 68 %", "skill"], rows)
-    like = document["likeness"]
+    like = document["visual_similarity"]
     typer.echo(
         f"correlation of |B| with the truth: members {like['members']:.2f}, draws without a map "
         f"{like['draws']:.2f}, the map itself {like['map']:.2f}"

@@ -136,7 +136,7 @@ def finetune(
     if new or (settings.refit_footprint and teacher.window is not None):
         fit_footprint(teacher, data, seed, refit=not new)
         student.window.load_state_dict(teacher.window.state_dict())
-    told = {**(provenance or {}), "settled": {"from": Path(run).name, **settings.__dict__}}
+    told = {**(provenance or {}), "finetuned": {"from": Path(run).name, **settings.__dict__}}
     random = torch.Generator().manual_seed(seed + 7)
     with GeneratorRun(out, replace(config, images=settings.images), shape, seed, data, provenance=told) as folder:
         statistics = StatisticsMatching(data, config.unit_gauss, seed, remembered=settings.remembered)

@@ -117,7 +117,7 @@ def fingerprint(data: Patches) -> str:
 
 
 def _finite(state: object) -> bool:
-    """Whether every number in a nest of dictionaries and lists of tensors is finite."""
+    """Whether every number in nested dictionaries and lists of tensors is finite."""
     if isinstance(state, torch.Tensor):
         return not state.is_floating_point() or bool(torch.isfinite(state).all())
     if isinstance(state, dict):
