@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DOMAINS", "NATIVE_KEY", "NativeEstimate", "NativeScale", "measure_both", "measure_native",
-    "measure_native_latents", "native_estimates", "native_quantities", "native_scale_of",
+    "measure_native_latents", "native_quantities", "native_scale_of",
 ]  # fmt: skip
 
 #: where a model's metadata holds the curves
@@ -234,38 +234,6 @@ def measure_native_latents(model: Model, z: ArrayLike, names: Iterable[str]) -> 
 def _native(model: Model, found: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     scale = native_scale_of(model)
     return found if scale is None else {name: scale.to_native(name, values) for name, values in found.items()}
-
-
-def native_estimates(record: Entries | None, values: Mapping[str, float]) -> dict[str, dict[str, float]]:
-    """What values on the grid are worth at native scale.
-
-    Parameters
-    ----------
-    record
-        Of `fit_native`; None or empty gives nothing.
-    values
-        Parameter to number on the grid, in Mx, Mm and what follows from them.
-
-    Returns
-    -------
-    Parameter to ``value``, ``low`` and ``high`` (two thirds of the patches lie between), same unit; and
-    ``coverage_real``, the share of observed patches that were found in the band, where it was measured.
-
-    Warns
-    -----
-    SteeringWarning
-        For a value outside the range that the curve was measured on by more than a tenth; the end's ratio is used.
-    """
-    scale = NativeScale(record or {})
-    scale.warn_beyond(values)
-    out = {}
-    for name in scale.names:
-        found = scale.estimate(name, values.get(name, np.nan))
-        if found is not None:
-            out[name] = {"value": found.value, "low": found.low, "high": found.high}
-            if "real" in found.coverage:
-                out[name]["coverage_real"] = found.coverage["real"]
-    return out
 
 
 def native_quantities(model: Model, on_grid: Mapping[str, float]) -> dict[str, Document]:
