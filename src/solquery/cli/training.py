@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from ..config import EncoderConfig, GeneratorConfig, Preset
 
 __all__ = ["register", "trained"]
+
+_Config = TypeVar("_Config", "GeneratorConfig", "EncoderConfig")
 
 train_app = typer.Typer(help="Train a generator or an encoder in a run folder; the same command resumes.")
 
@@ -80,7 +82,8 @@ def train_generator(
     changes |= {name: value for name, value in given.items() if value is not None}
     changes |= {"decay_images": decay_images, "embedding_critic": encoder and 1.0}
     changes |= begun_with(start, get_preset(preset).generator.loss, warmup)
-    chosen, config = _plan(preset, "generator", images, epochs, changes)
+    chosen = get_preset(preset)
+    config = _planned(chosen.generator, images, epochs, changes)
     place = _device(device, devices)
     if precision is None:
         config = fitting_precision(config, "generator", place, run)
@@ -187,6 +190,8 @@ def train_encoder(
     json: Json = False,
 ) -> None:
     """Train the self-supervised encoder on the patches of an archive."""
+    from ..config import get_preset
+
     if bool(drawn) != (generator is not None):
         raise typer.BadParameter("--drawn N and --generator RUN go together")
     start = started_from(start)
@@ -194,7 +199,8 @@ def train_encoder(
     changes |= {"precision": precision, "real_weight": real_weight}
     changes |= {"prediction_rate": prediction_rate, "downsample": downsample}
     changes["physics"] = {} if self_supervised else None
-    chosen, config = _plan(preset, "encoder", images, epochs, changes)
+    chosen = get_preset(preset)
+    config = _planned(chosen.encoder, images, epochs, changes)
     place = _device(device)
     config = dataclasses.replace(config, augment=config.augment.without(*(kind.value for kind in without or [])))
     if precision is None:
@@ -225,23 +231,19 @@ def train_encoder(
     trained(folder, more, time.monotonic() - began, json)
 
 
-def _plan(
-    name: str, kind: str, images: int | None, epochs: int | None, changes: Document | None = None
-) -> tuple[Preset, Any]:
-    """The preset and its settings for one trainer, with what the command line changes (None: nothing)."""
-    from ..config import changed, get_preset
+def _planned(config: _Config, images: int | None, epochs: int | None, changes: Document) -> _Config:
+    """The settings of a preset for one trainer, with what the command line changes (None: nothing)."""
+    from ..config import changed
 
     if images is not None and epochs is not None:
         raise typer.BadParameter("--images and --epochs exclude each other")
-    preset = get_preset(name)
-    config: GeneratorConfig | EncoderConfig = getattr(preset, kind)
     if epochs is not None:
         config = dataclasses.replace(config, epochs=epochs, images=None)
     if images is not None:
         config = dataclasses.replace(config, images=images)
-    changes = {key: value for key, value in (changes or {}).items() if value is not None}
+    changes = {key: value for key, value in changes.items() if value is not None}
     try:
-        return preset, changed(config, **changes)
+        return changed(config, **changes)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
 
