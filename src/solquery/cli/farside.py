@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["register", "register_study"]
 
-Draws = Annotated[int, typer.Option(min=50, help="Regions that are drawn before the map is looked at.")]
+Draws = Annotated[int, typer.Option(min=50, help="Regions that are generated before they are compared with the map.")]
 Members = Annotated[int, typer.Option(min=4, max=1000, help="Regions of the ensemble.")]
 Steps = Annotated[int, typer.Option(min=0, help="Steps by which the members are led to the map.")]
 Resolution = Annotated[float, typer.Option(min=1.0, help="Of the map: full width at half maximum, in Mm.")]

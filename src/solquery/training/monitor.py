@@ -76,7 +76,9 @@ class TrainingMonitor:
         late = processes.leads and self.minutes is not None and self.spent > 60 * self.minutes
         *means, late_share, deserted = processes.average([*values.values(), float(late), float(processes.deserted())])
         if deserted:
-            raise TrainingError(f"the process that started this one is gone; {self.folder.path} can be gone on with")
+            raise TrainingError(
+                f"the process that started this one is gone; the same command resumes {self.folder.path}"
+            )
         self._late = late_share > 0
         self.step += 1
         averaged = dict(zip(values, means, strict=True))
