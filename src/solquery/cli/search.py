@@ -89,7 +89,7 @@ def search(
             "--rerank",
             "--verify",
             min=0,
-            help="Compare so many of the first matches again, pixel by pixel; those that align with the query come first. "
+            help="Compare the first matches again, pixel by pixel; those that align with the query come first. "
             "20 for an observation and --by embedding, else 0.",
         ),
     ] = None,
