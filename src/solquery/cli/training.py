@@ -80,9 +80,11 @@ def train_generator(
     given |= {"epsilon": epsilon, "betas": None if beta1 is None else (beta1, get_preset(preset).generator.betas[1])}
     given |= {"real_weight": real_weight, "discriminator_linear_layers": discriminator_linear_layers}
     changes |= {name: value for name, value in given.items() if value is not None}
-    changes |= {"decay_images": decay_images, "embedding_critic": encoder and 1.0}
-    changes |= begun_with(start, get_preset(preset).generator.loss, warmup)
     chosen = get_preset(preset)
+    changes["decay_images"] = decay_images
+    if chosen.generator.loss == "vae-gan":  # the training of another loss says that it takes no encoder
+        changes["embedding_critic"] = None if encoder is None else 1.0
+    changes |= begun_with(start, chosen.generator.loss, warmup)
     config = _planned(chosen.generator, images, epochs, changes)
     place = _device(device, devices)
     if precision is None:
