@@ -18,7 +18,6 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -29,6 +28,7 @@ from solquery.config import EncoderConfig, get_preset
 from solquery.encoder.augment import draw_views, seeded_generator
 from solquery.encoder.losses import LOSSES
 from solquery.encoder.networks import build_encoder, build_predictor
+from solquery.encoder.run_folder import EncoderRun
 from solquery.encoder.training import _VIEWS, _rates, _Trainer
 
 SHAPE = (128, 128)
@@ -89,7 +89,7 @@ def main() -> None:
     )
     data = (0.1 * np.random.default_rng(0).standard_normal((4 * options.batch, *SHAPE))).astype(np.float16)
     with tempfile.TemporaryDirectory() as folder:
-        ours = _Trainer(cfg, data, Path(folder), 0, torch.device("cpu"), None)
+        ours = _Trainer(cfg, data, EncoderRun(folder, cfg, 0, data), 0, torch.device("cpu"), None)
         plain = Plain(cfg, ours)
         before = {name: value.clone() for name, value in plain.encoder.state_dict().items()}
         with FlopCounterMode(display=False) as counted:

@@ -20,7 +20,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from solquery.config import GeneratorConfig
+from solquery.config import PaperGanConfig
 from solquery.generator import networks
 from solquery.generator.strided import double
 from solquery.generator.training import _Adversaries
@@ -87,7 +87,7 @@ class Ours:
     """The two steps of `solquery train generator --preset paper`."""
 
     def __init__(self, device: torch.device, shared: bool, precision: str = "fp32") -> None:
-        config = GeneratorConfig(shared_batch=shared, precision=precision)
+        config = PaperGanConfig(shared_batch=shared, precision=precision)
         self.state = _Adversaries(config, np.empty((0, *SHAPE), np.float32), SHAPE, 0, ProcessGroup(device=device))
 
     def step(self, real: torch.Tensor) -> None:
@@ -140,7 +140,7 @@ def gradient_errors(kind: torch.dtype = torch.float32) -> dict[str, tuple[float,
 
 def _gradient_errors(kind: torch.dtype) -> dict[str, tuple[float, float]]:
     torch.manual_seed(0)
-    ours = _Adversaries(GeneratorConfig(), np.empty((0, *SHAPE), np.float32), SHAPE, 0, ProcessGroup())
+    ours = _Adversaries(PaperGanConfig(), np.empty((0, *SHAPE), np.float32), SHAPE, 0, ProcessGroup())
     # spots, and not noise: between noise and the faint output of fresh weights a gradient is a small difference of
     # large numbers in any precision
     real = F.interpolate(torch.randn(BATCH, 1, 8, 8), size=SHAPE, mode="bicubic").clamp(-1, 1)

@@ -83,8 +83,8 @@ def card(document: dict[str, Any], notes: str) -> str:
     preset = document["preset"]
     scale = preset.get("scale_mm")
     top, knee = number(preset["clip_gauss"]), preset.get("knee_gauss")
-    # with a knee nothing is cut off: what is beyond is bent toward the top, and bent back
-    range_ = f"bent from {number(knee)} G toward {top} G" if knee else f"clipped at {top} G"
+    # with a knee nothing is cut off: what is beyond is soft-clipped, and the way back undoes it
+    range_ = f"soft-clipped from {number(knee)} G toward {top} G" if knee else f"clipped at {top} G"
     grid = f"{preset['shape'][0]} × {preset['shape'][1]} pixels, {range_}"
     grid += (
         f", {scale[0]:g} × {scale[1]:g} Mm a pixel" if scale else "; every patch stretched to fit, so without a scale"

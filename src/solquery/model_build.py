@@ -15,11 +15,12 @@ from .config import PRESETS, EncoderConfig, Preset, preset_of_run, validated
 from .errors import SolqueryError
 from .model import Model
 from .model_files import is_model
+from .training.statistics import last_statistics
 
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["build_model", "last_line", "run_story"]
+__all__ = ["build_model", "run_story"]
 
 
 def build_model(
@@ -131,11 +132,4 @@ def run_story(run: Path) -> Document:
     more = {key: resolved[key] for key in ("seed", "patches", "data", "provenance") if key in resolved}
     with contextlib.suppress(OSError, ValueError):
         more["start"] = json.loads((run / "start.json").read_text())
-    return {"run": run.resolve().name, **more, "last": last_line(run)}
-
-
-def last_line(run: Path) -> Document:
-    """The last statistics of a run folder; empty where there are none."""
-    lines = (run / "stats.jsonl").read_text().splitlines() if (run / "stats.jsonl").exists() else []
-    found: Document = json.loads(lines[-1]) if lines else {}
-    return found
+    return {"run": run.resolve().name, **more, "last": last_statistics(run)}

@@ -41,6 +41,9 @@ def test_a_link_opens_to_the_same(opened):
 
 def test_what_is_compared_can_be_chosen_and_is_in_the_link(opened):
     page = opened()
+    assert page.is_checked("[name=by][value=embedding]")  # as in Python and on the command line
+    choose(page, "by", "hybrid")
+    rest(page)
     both = state(page)["matches"]
     with page.expect_response(lambda r: "/api/search" in r.url) as answer:
         choose(page, "by", "embedding")

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import inspect
 import json
+import re
 import shutil
 import subprocess
 from importlib.resources import files
 
 import numpy as np
 import pytest
+
+from solquery.app.schemas import SearchIn
+from solquery.cli.search import search as search_verb
+from solquery.search import search
 
 pytestmark = pytest.mark.skipif(shutil.which("node") is None, reason="needs node, which runs the page's modules")
 
@@ -68,3 +74,31 @@ def test_a_close_up_leaves_out_noise_and_small_elements_far_from_the_region(tmp_
     assert width < 0.5 * 192 and width / height == pytest.approx(2, rel=0.03)
     # the region itself is in it
     assert left <= 61 and left + width >= 103 and bottom <= 41 and bottom + height >= 59
+
+
+def test_python_command_line_api_and_page_agree(tmp_path):
+    library = {name: p.default for name, p in inspect.signature(search).parameters.items()}
+    command = {name: p.default for name, p in inspect.signature(search_verb).parameters.items()}
+    asked = SearchIn(patch="x")
+    page = run(tmp_path, {"state.js": "fresh"}, "fresh()")
+    assert library["k"] == command["k"] == asked.k == page["k"]
+    assert library["by"] == command["by"].value == asked.by == page["by"]
+    assert library["group"] == command["group"].value == asked.group == ("region" if page["perRegion"] else "none")
+    html = files("solquery").joinpath("app/page/index.html").read_text()
+    assert re.findall(r'name="by" value="(\w+)" checked', html) == [page["by"]]
+    assert re.search(r'id="f-k"[^>]*value="(\d+)"', html)[1] == str(page["k"])
+
+
+def test_links_from_before_mean_what_they_meant(tmp_path):
+    links = ["#id=a", "#id=a&k=5", "#id=a&by=ssl", "#id=a&by=hybrid", "", "#id=a&by=embedding"]
+    found = run(
+        tmp_path, {"state.js": "fromHash"}, f"{links}.map((link) => fromHash(link).state).map((s) => [s.by, s.k])"
+    )
+    assert found == [
+        ["hybrid", 12],
+        ["hybrid", 5],
+        ["embedding", 10],
+        ["hybrid", 10],
+        ["embedding", 10],
+        ["embedding", 10],
+    ]

@@ -64,7 +64,8 @@ def test_the_study_ranks_the_truth(tmp_path):
         assert 0 <= values["within_68"] <= 1
     # even 50 draws and a blurred map know more of the flux than none
     assert told["parameters"]["tuf"]["skill"] > 0.2
-    assert told["likeness"]["members"] > told["likeness"]["draws"]
+    assert told["visual_similarity"]["members"] > told["visual_similarity"]["draws"]
+    assert told["likeness"] == told["visual_similarity"]  # its name before
     for name in ("ranks.png", "ensemble.png"):
         assert (tmp_path / "out" / name).stat().st_size > 5_000
     few = Archive.create(tmp_path / "few")

@@ -58,7 +58,7 @@ def test_an_encoder_learns_of_both_and_its_run_says_which_regions(mixed, tmp_pat
 
 def test_the_options_reach_the_configuration(tmp_path):
     about = document("train", "encoder", "--preset", "physical", "--device", "cpu", "--self-supervised", "--dry-run")
-    assert about["encoder"]["physics"] == [] and about["encoder"]["real_weight"] == 0
+    assert about["encoder"]["physics"] == {} and about["encoder"]["real_weight"] == 0
     taught = document("train", "encoder", "--preset", "physical", "--precision", "bf16", "--dry-run")
     assert taught["encoder"]["physics"] and taught["encoder"]["precision"] == "bf16"
     about = document("train", "generator", "--preset", "physical", "--real-weight", 0.3, "--dry-run")

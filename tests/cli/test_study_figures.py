@@ -11,7 +11,8 @@ from command_line import PNG, call, document, failure
     [
         ("parameters", ("-n", 12), "parameters"),
         ("plane", ("--param", "tuf", "-n", 60, "--axes", "1,2"), "plane-tuf"),
-        ("strips", ("--param", "tuf", "--hold", "alpha"), "strips-tuf-hold-alpha"),
+        ("traversals", ("--param", "tuf", "--hold", "alpha"), "traversals-tuf-hold-alpha"),
+        ("strips", ("--param", "tuf"), "traversals-tuf"),  # the name of the verb before
     ],
 )
 def test_a_figure_is_one_command(room, tmp_path, verb, options, name):

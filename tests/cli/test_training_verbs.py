@@ -193,9 +193,9 @@ def test_an_encoder_also_learns_from_draws(room, tmp_path):
 
 def test_settling_writes_a_run_of_its_own(room, tmp_path):
     command = ("train", "finetune", room / "run-g", "--preset", "tiny", "--archive", room / "archive", "--images", 64)
-    told = document(*command, "--run", tmp_path / "settled")
+    told = document(*command, "--run", tmp_path / "finetuned")
     assert told["stats"]["images"] == 64 and told["stats"]["moved"] >= 0
-    assert (tmp_path / "settled" / "checkpoints" / "generator.safetensors").exists()
+    assert (tmp_path / "finetuned" / "checkpoints" / "generator.safetensors").exists()
     assert "name a new folder" in failure(*command, "--run", room / "run-g")
     assert "no run folder" in failure("train", "settle", tmp_path, *command[3:], "--run", tmp_path / "other")
 

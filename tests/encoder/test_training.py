@@ -18,6 +18,7 @@ from solquery.config import AugmentConfig, EncoderConfig
 from solquery.encoder.augment import augment, seeded_generator
 from solquery.encoder.losses import LOSSES, contrastive, negative_cosine
 from solquery.encoder.networks import build_encoder, build_predictor
+from solquery.encoder.run_folder import EncoderRun
 from solquery.encoder.supervision import supervision_loss
 from solquery.encoder.training import (
     CollapseWarning,
@@ -28,6 +29,7 @@ from solquery.encoder.training import (
     spread,
     train_encoder,
 )
+from solquery.training.run_folder import fingerprint
 
 CFG = EncoderConfig(
     width=2,
@@ -157,14 +159,34 @@ def test_killed_at_any_moment_it_goes_on(data, tmp_path):
 
 def test_other_settings_or_data_are_refused(data, tmp_path):
     train_encoder(CFG, data, tmp_path, until_images=8, device="cpu")
-    with pytest.raises(EncoderRunError, match=r"another encoder; repeat its settings"):
+    with pytest.raises(EncoderRunError, match=r"other settings or data \(encoder\): repeat those"):
         train_encoder(dataclasses.replace(CFG, learning_rate=0.1), data, tmp_path, device="cpu")
-    with pytest.raises(EncoderRunError, match=r"another seed"):
+    with pytest.raises(EncoderRunError, match=r"other settings or data \(seed\)"):
         train_encoder(CFG, data, tmp_path, seed=1, device="cpu")
-    with pytest.raises(EncoderRunError, match=r"another data"):
+    with pytest.raises(EncoderRunError, match=r"other settings or data \(data\)"):
         train_encoder(CFG, -data, tmp_path, device="cpu")
-    with pytest.raises(EncoderRunError, match=r"fewer than one batch of 8"):
+    with pytest.raises(EncoderRunError, match=r"cannot fill a batch of 8"):
         train_encoder(CFG, data[:4], tmp_path / "few", device="cpu")
+
+
+def test_a_folder_that_another_process_trains_in_is_refused(data, tmp_path):
+    with EncoderRun(tmp_path, CFG, 0, data), pytest.raises(EncoderRunError, match="another process is training"):
+        train_encoder(CFG, data, tmp_path, device="cpu")
+    assert train_encoder(CFG, data, tmp_path, until_images=8, device="cpu").images == 8
+
+
+@pytest.mark.parametrize("at", [4, 40])
+def test_a_loss_that_is_not_finite_keeps_the_last_good_checkpoint(data, tmp_path, at):
+    """Whether the line of statistics notices it first or the checkpoint does."""
+    train_encoder(CFG, data, tmp_path, until_images=24, device="cpu")
+    config = json.loads((tmp_path / "config.json").read_text())
+    spoilt = np.where(np.arange(20)[:, None, None] % 2, data, np.nan).astype(np.float16)
+    config["data"]["fingerprint"] = fingerprint(spoilt)
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(EncoderRunError, match=r"no longer finite.*last good state.*--learning-rate 0\.00625"):
+        train_encoder(CFG, spoilt, tmp_path, stats_images=at * 8, checkpoint_seconds=0, device="cpu")
+    good = torch.load(tmp_path / "checkpoints" / "last.pt", weights_only=True)
+    assert good["step"] == 3 and all(torch.isfinite(t).all() for t in good["encoder"].values() if t.is_floating_point())
 
 
 def test_what_is_no_run_is_refused(tmp_path, data):

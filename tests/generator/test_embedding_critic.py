@@ -9,14 +9,14 @@ import pytest
 import torch
 from torch import nn
 
-from solquery.config import GeneratorConfig
+from solquery.config import GeneratorConfig, VaeGanConfig
 from solquery.generator.embedding_critic import EmbeddingCritic
 from solquery.generator.training import train_generator
 from solquery.training.process_group import ProcessGroup
 from solquery.training.run_folder import TrainingError
 
 SIDE = 32
-CONFIG = GeneratorConfig(
+CONFIG = VaeGanConfig(
     arch="pyramid", loss="vae-gan", latent_dim=8, width=16, batch=16, images=64, limit=4.0, precision="fp32",
     fade_images=1, embedding_critic=1.0,
 )  # fmt: skip
@@ -43,28 +43,28 @@ def _data(count=64, seed=0):
 
 def test_embeddings_of_the_archive_have_mean_zero_and_spread_one():
     data = _data(300)
-    seeker = EmbeddingCritic(Eye(), data, seed=0)
-    seen = seeker(torch.from_numpy(data)[:, None])
+    critic = EmbeddingCritic(Eye(), data, seed=0)
+    seen = critic(torch.from_numpy(data)[:, None])
     assert seen.mean(0).abs().max() < 1e-4 and torch.allclose(seen.std(0), torch.ones(5), atol=1e-3)
 
 
 def test_the_encoder_is_not_trained_and_not_saved_and_lets_gradients_through():
     eye = Eye()
-    seeker = EmbeddingCritic(eye, _data(), seed=0)
-    assert not eye.gain.requires_grad and not any("gain" in name for name in seeker.state_dict())
+    critic = EmbeddingCritic(eye, _data(), seed=0)
+    assert not eye.gain.requires_grad and not any("gain" in name for name in critic.state_dict())
     x = torch.from_numpy(_data(4, 1))[:, None].requires_grad_(True)
-    unlike, astray = seeker.missed(seeker(torch.from_numpy(_data(4, 2))[:, None]), seeker(x), 2)
-    (unlike + astray).backward()
+    adversarial, distance = critic.losses(critic(torch.from_numpy(_data(4, 2))[:, None]), critic(x), 2)
+    (adversarial + distance).backward()
     assert x.grad.abs().sum() > 0 and eye.gain.grad is None
-    assert all(part.grad is None for part in seeker.critic.parameters())  # it is to judge, not to comply
-    assert float(seeker.missed(torch.zeros(4, 5), torch.zeros(4, 5), 4)[1]) == 0.0
+    assert all(part.grad is None for part in critic.critic.parameters())  # it is to judge, not to comply
+    assert float(critic.losses(torch.zeros(4, 5), torch.zeros(4, 5), 4)[1]) == 0.0
 
 
 def test_draws_apart_from_the_archive_are_found_out_and_moved_to_it():
     """A generator of two numbers, level and strength of its images, learns them from the critic alone."""
     data = _data(512)
-    seeker = EmbeddingCritic(Eye(), data, seed=0)
-    optimise_s = torch.optim.Adam(seeker.critic.parameters(), lr=2e-3, betas=(0.5, 0.99))
+    critic = EmbeddingCritic(Eye(), data, seed=0)
+    optimise_s = torch.optim.Adam(critic.critic.parameters(), lr=2e-3, betas=(0.5, 0.99))
     level, strength = (torch.tensor(value, requires_grad=True) for value in (-0.2, 0.3))
     optimise = torch.optim.Adam([level, strength], lr=5e-3, betas=(0.5, 0.99))
     random = torch.Generator().manual_seed(3)
@@ -72,14 +72,14 @@ def test_draws_apart_from_the_archive_are_found_out_and_moved_to_it():
     for step in range(400):
         rows = torch.randint(0, 512, (32,), generator=random)
         with torch.no_grad():
-            real = seeker(torch.from_numpy(data)[rows][:, None])
+            real = critic(torch.from_numpy(data)[rows][:, None])
         shift = 0.1 * torch.randn(32, 1, 1, 1, generator=random)
-        made = seeker(level + shift + strength.abs() * torch.randn(32, 1, SIDE, SIDE, generator=random))
-        gaps.append(seeker.learn(real, made, optimise_s, ProcessGroup()))
+        made = critic(level + shift + strength.abs() * torch.randn(32, 1, SIDE, SIDE, generator=random))
+        gaps.append(critic.learn(real, made, optimise_s, ProcessGroup()))
         if step >= 50:  # first it learns alone
-            unlike, _ = seeker.missed(real, made, 0)
+            adversarial, _ = critic.losses(real, made, 0)
             optimise.zero_grad()
-            unlike.backward()
+            adversarial.backward()
             optimise.step()
     assert np.mean(gaps[40:50]) < 0.3 < 0.5 < np.mean(gaps[-50:])  # told apart at first, hardly at the end
     assert float(level.detach()) == pytest.approx(0.2, abs=0.08)
@@ -90,7 +90,7 @@ def test_a_training_shows_its_draws_to_the_encoder_and_goes_on_from_a_checkpoint
     data = _data()
     lines: list[dict] = []
     train_generator(CONFIG, data, tmp_path / "whole", (SIDE, SIDE), seed=1, encoder=Eye(), progress=lines.append)
-    assert {"seeker", "unlike", "astray"} <= set(lines[-1])
+    assert {"embedding_critic", "embedding_adversarial", "embedding_distance"} <= set(lines[-1])
     train_generator(CONFIG, data, tmp_path / "halves", (SIDE, SIDE), seed=1, encoder=Eye(), until_images=32)
     train_generator(CONFIG, data, tmp_path / "halves", (SIDE, SIDE), seed=1, encoder=Eye())
     ends = [(tmp_path / name / "checkpoints" / "generator.safetensors").read_bytes() for name in ("whole", "halves")]

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from solquery.config import GeneratorConfig
+from solquery.config import PaperGanConfig
 from solquery.generator import TrainingError, train_generator
 from solquery.generator.epoch_choice import EpochChoice, discriminator_accuracy
 from solquery.study.choice import choose_checkpoint
@@ -50,7 +50,7 @@ def test_accuracy_is_the_share_told_right():
 
 
 def test_training_and_held_out_patches_choose_epochs_of_their_own(tmp_path):
-    config = GeneratorConfig(choose_within_epochs=3)
+    config = PaperGanConfig(choose_within_epochs=3)
     choice = EpochChoice(config, patches(1, 1, -1, -1), patches(2, 2, 2, 0.2), 0, tmp_path, {})
     lines = [choice.after(k + 1, Above(t), Made(v)) for k, (t, v) in enumerate([(0, -1), (0, 1), (1.5, 3), (9, 10)])]
     assert [line["discriminator_accuracy"] for line in lines] == [0.75, 0.25, 0.0, 0.0]
@@ -61,7 +61,7 @@ def test_training_and_held_out_patches_choose_epochs_of_their_own(tmp_path):
 
 
 def test_what_was_best_before_a_stop_stays_the_best(tmp_path):
-    config = GeneratorConfig()
+    config = PaperGanConfig()
     first = EpochChoice(config, patches(1, -1), None, 0, tmp_path, {})
     first.after(1, Above(0), Made(1))
     again = EpochChoice(config, patches(1, -1), None, 0, tmp_path, first.best)
@@ -74,7 +74,7 @@ def test_what_was_best_before_a_stop_stays_the_best(tmp_path):
 def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("run")
     data = np.random.default_rng(0).normal(0, 0.2, (96, 32, 32)).clip(-1, 1).astype(np.float16)
-    config = GeneratorConfig(arch="tiny", latent_dim=8, batch=16, epochs=3, width=8)
+    config = PaperGanConfig(arch="tiny", latent_dim=8, batch=16, epochs=3, width=8)
     train_generator(config, data, folder, (32, 32), held_out=data[:20] * 0.5)
     return folder
 
@@ -95,6 +95,6 @@ def test_a_training_tells_both_accuracies_and_keeps_both_generators(run):
 
 
 def test_only_the_papers_loss_takes_held_out_patches(tmp_path):
-    config = GeneratorConfig(arch="tiny", latent_dim=8, batch=16, epochs=1, width=8, loss="relativistic")
+    config = PaperGanConfig(arch="tiny", latent_dim=8, batch=16, epochs=1, width=8, loss="relativistic")
     with pytest.raises(TrainingError, match="only 'bce' takes held_out"):
         train_generator(config, np.zeros((32, 32, 32)), tmp_path, (32, 32), held_out=np.zeros((4, 32, 32)))

@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from solquery.config import GeneratorConfig, get_preset
+from solquery.config import VaeGanConfig, get_preset
 from solquery.generator import TrainingError, train_generator
 from solquery.generator.finetune import FinetuneConfig, finetune
 from solquery.generator.registry import build_generator
@@ -82,8 +82,8 @@ def test_amounts_come_right_and_the_images_stay(run, data, tmp_path):
     there = load_file(run / "checkpoints" / "generator.safetensors")
     assert all(torch.equal(there[name], weights[name]) for name in weights)
     about = json.loads((tmp_path / "out" / "config.json").read_text())
-    assert about["provenance"]["settled"]["from"] == "run"
-    assert about["provenance"]["settled"]["images"] == 2400
+    assert about["provenance"]["finetuned"]["from"] == "run"
+    assert about["provenance"]["finetuned"]["images"] == 2400
     assert [line["images"] for line in lines] == [800, 1600, 2400]
     assert len(list((tmp_path / "out" / "samples").glob("*.png"))) == 2
 
@@ -104,7 +104,7 @@ def test_the_same_seed_gives_the_same_weights(run, data, tmp_path):
     assert all(torch.equal(a[name], b[name]) for name in a)
 
 
-def test_what_cannot_be_settled(run, data, tmp_path):
+def test_what_cannot_be_finetuned(run, data, tmp_path):
     with pytest.raises(TrainingError, match="no finished weights"):
         finetune(tmp_path / "none", tmp_path / "out", CONFIG, data, PRESET.shape)
     with pytest.raises(TrainingError, match="name a new folder"):
@@ -131,7 +131,7 @@ def test_weights_that_are_not_finite_are_refused(run, data, tmp_path):
 def test_footprints_are_refitted_to_the_archive_by_rank(tmp_path):
     """A generator whose observations are too small takes the sizes of the archive; large ones stay the larger ones."""
     torch.manual_seed(2)
-    config = GeneratorConfig(arch="pyramid", latent_dim=8, width=16, loss="vae-gan", batch=8, footprint_mask=True)
+    config = VaeGanConfig(arch="pyramid", latent_dim=8, width=16, loss="vae-gan", batch=8, footprint_mask=True)
     network = build_generator(config, PRESET.shape)
     with torch.no_grad():
         network.window.net[2].weight.normal_(std=0.05)

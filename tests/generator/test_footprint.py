@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file
 from scipy.stats import ks_2samp, spearmanr
 
-from solquery.config import GeneratorConfig, get_preset
+from solquery.config import GeneratorConfig, VaeGanConfig, get_preset
 from solquery.generator import build_generator
 from solquery.generator.finetune import FinetuneConfig, finetune
 from solquery.generator.footprint import FootprintMask, drawn_sizes, fit_footprint, footprint_error, seen_sizes
@@ -22,7 +22,7 @@ from solquery.generator.vaegan import train_vaegan
 from solquery.training.run_folder import export_weights
 
 SIDE = 32
-CONFIG = GeneratorConfig(
+CONFIG = VaeGanConfig(
     arch="pyramid", loss="vae-gan", latent_dim=8, width=16, batch=16, images=32, limit=4.0, footprint_mask=True
 )
 
@@ -136,7 +136,7 @@ def test_training_learns_the_windows_of_what_it_is_shown(tmp_path):
     data, _ = windows(256)
     config = dataclasses.replace(CONFIG, images=4_000, learning_rate=2e-3, grow_images=(100_000,))
     train_vaegan(config, data, tmp_path / "run", (SIDE, SIDE), seed=2)
-    lines = [json.loads(line)["window"] for line in (tmp_path / "run" / "stats.jsonl").read_text().splitlines()]
+    lines = [json.loads(line)["footprint"] for line in (tmp_path / "run" / "stats.jsonl").read_text().splitlines()]
     assert lines[-1] < 0.4 * lines[0], lines
 
 

@@ -63,7 +63,7 @@ def test_gradients_are_those_of_the_generator(pair):
 @pytest.mark.parametrize("parts", [False, True])
 @pytest.mark.parametrize("noise", [False, True])
 @pytest.mark.parametrize("threads", [1, 2])
-def test_slopes_of_latents_and_local_noise_are_those_of_the_generator(pair, parts, noise, threads):
+def test_gradients_of_latents_and_local_noise_are_those_of_the_generator(pair, parts, noise, threads):
     made_of, ready = pair
     source = torch.Generator().manual_seed(9)
     n, dim = 3, made_of.latent_dim
@@ -89,7 +89,7 @@ def test_slopes_of_latents_and_local_noise_are_those_of_the_generator(pair, part
         assert float(wanted.abs().max()) > 0
 
 
-def test_without_numba_slopes_are_the_generators(pair, monkeypatch):
+def test_without_numba_gradients_are_the_generators(pair, monkeypatch):
     monkeypatch.setattr(optimized, "_compiled", lambda: None)
     slopes = []
     with frozen(pair[0]):

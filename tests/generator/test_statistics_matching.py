@@ -28,7 +28,7 @@ def _bipoles(count=6, side=64):
     return torch.stack(out) + _noise(count, 8.0)
 
 
-def test_amounts_are_the_logarithms_of_what_is_measured():
+def test_statistics_are_the_logarithms_of_what_is_measured():
     fields = _bipoles()
     values, exact = measure_statistics(fields), measure(fields, names=["tuf", "tpf", "tnf", "psep", "alpha", "grad"])
     for name in ("tuf", "tpf", "tnf"):
@@ -69,7 +69,7 @@ def _archive(count=600, spread=0.8, seed=1):
 
 def test_draws_that_keep_to_the_middle_are_sent_to_both_ends():
     """A generator of one number, the spread of its strengths, learns the archive's from draws alone."""
-    amounts = StatisticsMatching(_archive(), 1000.0, seed=0)
+    matching = StatisticsMatching(_archive(), 1000.0, seed=0)
     spread = torch.tensor(0.2, requires_grad=True)
     optimise = torch.optim.Adam([spread], lr=0.01)
     random = torch.Generator().manual_seed(2)
@@ -78,7 +78,7 @@ def test_draws_that_keep_to_the_middle_are_sent_to_both_ends():
         made = torch.randn(32, 1, 1, 1, generator=random)
         grain = _noise(32, 0.05, side=32, seed=100 + step)[:, None]
         optimise.zero_grad()
-        amounts.belong(grain * torch.exp(spread * made), ProcessGroup()).backward()
+        matching.belong(grain * torch.exp(spread * made), ProcessGroup()).backward()
         optimise.step()
         there.append(float(spread.detach()))
     # it swings about where it belongs: what it is told of is a memory of earlier draws
@@ -86,26 +86,26 @@ def test_draws_that_keep_to_the_middle_are_sent_to_both_ends():
     assert min(there[70:]) > 0.5
 
 
-def test_what_already_has_the_archives_amounts_is_left_alone():
-    amounts = StatisticsMatching(_archive(), 1000.0, seed=0)
+def test_what_already_has_the_archives_statistics_is_left_alone():
+    matching = StatisticsMatching(_archive(), 1000.0, seed=0)
     other = torch.as_tensor(_archive(count=1200, seed=5))[:, None]
 
-    def settled(strength):
+    def left_over(strength):
         for part in (strength * other[:1024]).split(64):  # the memory is now of draws
-            amounts.belong(part, ProcessGroup())
-        return float(amounts.belong(strength * other[1024:], ProcessGroup()))
+            matching.belong(part, ProcessGroup())
+        return float(matching.belong(strength * other[1024:], ProcessGroup()))
 
-    assert settled(1.0) < 0.1 * settled(3.0)
-    assert float(amounts.match(other, other)) == 0.0 < float(amounts.match(other * 1.5, other))
+    assert left_over(1.0) < 0.1 * left_over(3.0)
+    assert float(matching.match(other, other)) == 0.0 < float(matching.match(other * 1.5, other))
 
 
 def test_the_memory_is_a_ring_and_part_of_the_state():
-    amounts = StatisticsMatching(_archive(), 1000.0, seed=0)
+    matching = StatisticsMatching(_archive(), 1000.0, seed=0)
     made = torch.as_tensor(_archive(count=600, seed=7))[:, None]
     for _ in range(2):
-        amounts.belong(made, ProcessGroup())
-    assert int(amounts.oldest) == 1200
-    assert torch.equal(amounts.drawn[:176], amounts(made)[424:])  # the second time around
+        matching.belong(made, ProcessGroup())
+    assert int(matching.oldest) == 1200
+    assert torch.equal(matching.drawn[:176], matching(made)[424:])  # the second time around
     copy = StatisticsMatching(_archive(seed=9), 1000.0, seed=0)
-    copy.load_state_dict(amounts.state_dict())
-    assert torch.equal(copy(made), amounts(made)) and torch.equal(copy.drawn, amounts.drawn)
+    copy.load_state_dict(matching.state_dict())
+    assert torch.equal(copy(made), matching(made)) and torch.equal(copy.drawn, matching.drawn)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from solquery.config import GeneratorConfig
+from solquery.config import GeneratorConfig, VaeGanConfig
 from solquery.generator import build_generator
 from solquery.generator.footprint import load_weights
 from solquery.generator.pyramid import KNEE, compress, expand
@@ -18,7 +18,7 @@ from solquery.generator.textures import TEXTURES, measure_textures
 from solquery.generator.vaegan import train_vaegan
 from solquery.training.process_group import ProcessGroup
 
-CONFIG = GeneratorConfig(
+CONFIG = VaeGanConfig(
     arch="pyramid", loss="vae-gan", latent_dim=8, width=16, batch=16, images=32, limit=4.0, precision="fp32"
 )
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 
-from solquery.config import GeneratorConfig, get_preset
+from solquery.config import GeneratorConfig, PaperGanConfig, VaeGanConfig, config_class, get_preset
 from solquery.generator.inference import load_inference
 from solquery.generator.pyramid import compress, expand, haar_split
 from solquery.generator.registry import build_discriminator, build_generator, register_generator
@@ -64,7 +64,7 @@ def test_compressed_field_comes_back(value):
 
 
 def test_pyramid_has_an_image_of_every_side_and_grain_of_its_own_for_every_latent():
-    network = build_generator(GeneratorConfig(arch="pyramid", width=16), (64, 64)).eval()
+    network = build_generator(PaperGanConfig(arch="pyramid", width=16), (64, 64)).eval()
     z = torch.randn(3, 100, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
         assert [network(z, level).shape[-1] for level in (1, 2, 3)] == [16, 32, 64]
@@ -79,7 +79,7 @@ def test_pyramid_has_an_image_of_every_side_and_grain_of_its_own_for_every_laten
 
 def test_unknown_architecture_names_those_there_are():
     with pytest.raises(ValueError, match=r"paper.*pyramid"):
-        build_generator(GeneratorConfig(arch="nosuch"))
+        build_generator(PaperGanConfig(arch="nosuch"))
 
 
 def _weights(path):
@@ -90,12 +90,12 @@ def _weights(path):
 def test_stopped_and_resumed_equals_uninterrupted(tmp_path, blobs, arch):
     config = TINY
     if arch == "pyramid":
-        config = GeneratorConfig(
+        config = PaperGanConfig(
             arch="pyramid", latent_dim=8, width=8, batch=16, images=320, loss="relativistic", r1=1.0,
             ema_halflife_images=100, grow_images=(96,), fade_images=64,
         )  # fmt: skip
     if arch == "vae-gan":
-        config = GeneratorConfig(
+        config = VaeGanConfig(
             arch="pyramid", latent_dim=8, width=8, batch=16, images=320, loss="vae-gan", r1=1.0,
             ema_halflife_images=100, grow_images=(96,), fade_images=64, anchors=("tuf", "psep"),
         )  # fmt: skip
@@ -117,11 +117,17 @@ def test_epoch_with_the_worst_discriminator_is_chosen(tmp_path, blobs):
     assert lines[-1]["chosen_epoch"] == 1 + int(np.argmin(accuracy[:3]))
 
 
+def of_loss(loss):
+    """The tiny preset's settings for another loss."""
+    common = {field.name: getattr(TINY, field.name) for field in dataclasses.fields(GeneratorConfig)}
+    return config_class(loss)(**common | {"loss": loss})
+
+
 @pytest.mark.parametrize("arch, loss", [("tiny", "bce"), ("pyramid", "vae-gan")])
 def test_gradients_far_below_epsilon_move_no_weight(tmp_path, blobs, arch, loss):
     moved = {}
     for epsilon in (1e-8, 1e9):
-        config = dataclasses.replace(TINY, arch=arch, loss=loss, epsilon=epsilon, images=64)
+        config = dataclasses.replace(of_loss(loss), arch=arch, epsilon=epsilon, images=64)
         run = tmp_path / f"{epsilon:g}"
         train_generator(config, blobs, run, SHAPE, until_images=32, device="cpu")
         before = torch.load(run / "checkpoints" / "last.pt", weights_only=False)["generator"]
@@ -185,7 +191,7 @@ def test_own_architecture_needs_no_list_edited(tmp_path, blobs):
 
 def test_reconstruction_learns_the_layout_of_its_patches(tmp_path, blobs):
     """After a short run, rebuilt blobs lie where the originals do: the nats fall to a fraction."""
-    config = GeneratorConfig(
+    config = VaeGanConfig(
         arch="pyramid", latent_dim=8, width=16, batch=16, images=6_000, learning_rate=1e-3, loss="vae-gan",
         ema_halflife_images=200, grow_images=(6_000,),
     )  # fmt: skip
@@ -225,7 +231,7 @@ def test_anchors_are_uncorrelated_normal_scores_of_what_they_name(blobs):
 
 def test_vaegan_wants_an_architecture_with_levels(tmp_path, blobs):
     with pytest.raises(TrainingError, match="architecture with levels"):
-        train_generator(dataclasses.replace(TINY, loss="vae-gan"), blobs, tmp_path / "run", SHAPE)
+        train_generator(of_loss("vae-gan"), blobs, tmp_path / "run", SHAPE)
 
 
 def test_events_for_tensorboard_where_it_is_installed(tmp_path, blobs, monkeypatch):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from solquery.config import GeneratorConfig, get_preset
+from solquery.config import VaeGanConfig, get_preset
 from solquery.generator.pyramid import PyramidGenerator
 from solquery.physics import measure_on_grid
 from solquery.steering import SteeringError, encode_latent, open_latent, reconstruct, with_layerwise
@@ -21,7 +21,7 @@ SHAPE = (32, 32)
 def own():
     """A model without anything but a small pyramid of random weights, whose fields are as strong as the Sun's."""
     torch.manual_seed(7)
-    config = GeneratorConfig(arch="pyramid", latent_dim=8, width=16, loss="vae-gan")
+    config = VaeGanConfig(arch="pyramid", latent_dim=8, width=16, loss="vae-gan")
     generator = PyramidGenerator(config, SHAPE).eval()
     with torch.no_grad():
         for head in generator.heads:

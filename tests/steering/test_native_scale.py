@@ -9,7 +9,7 @@ import pytest
 from solquery.errors import SolqueryError
 from solquery.steering.latents import SteeringWarning
 from solquery.steering.native_fit import Pairs, band_coverage, fit_native, fit_pairs
-from solquery.steering.native_scale import NATIVE_KEY, NativeScale, native_estimates, native_quantities
+from solquery.steering.native_scale import NATIVE_KEY, NativeScale, native_quantities
 
 
 def pairs(n=4000, seed=0, extra=0.0):
@@ -35,12 +35,12 @@ def both(simulated=2000, real=60, off=0.0, scatter=0.1, seed=3):
 
 
 def test_the_known_loss_is_found_with_its_scatter():
-    record = {"curves": {"tuf": fit_pairs(*pairs())}}
+    scale = NativeScale({"curves": {"tuf": fit_pairs(*pairs())}})
     for value, loss in ((10**20.25, 0.815), (10**21.25, 0.875), (10**22.25, 0.935)):
-        found = native_estimates(record, {"tuf": value})["tuf"]
-        assert found["value"] == pytest.approx(value / loss, rel=0.02)
-        assert found["low"] == pytest.approx(value / loss * np.exp(-0.097), rel=0.03)
-        assert found["high"] == pytest.approx(value / loss * np.exp(0.097), rel=0.03)
+        found = scale.estimate("tuf", value)
+        assert found.value == pytest.approx(value / loss, rel=0.02)
+        assert found.low == pytest.approx(value / loss * np.exp(-0.097), rel=0.03)
+        assert found.high == pytest.approx(value / loss * np.exp(0.097), rel=0.03)
 
 
 def test_two_thirds_of_unseen_patches_lie_in_the_band():
@@ -54,23 +54,23 @@ def test_unknown_and_empty_values_make_no_curve():
     grid[:70] = np.nan
     assert fit_pairs(grid, native) is None
     assert fit_pairs(np.zeros(100), native) is None
-    record = {"curves": {"tuf": fit_pairs(*pairs())}}
-    assert native_estimates(record, {"tuf": np.nan, "psep": 4.0}) == {}
-    assert native_estimates(None, {"tuf": 1e21}) == {}
+    scale = NativeScale({"curves": {"tuf": fit_pairs(*pairs())}})
+    assert scale.estimate("tuf", np.nan) is None and scale.estimate("psep", 4.0) is None
+    assert NativeScale({}).estimate("tuf", 1e21) is None
 
 
 def test_outside_its_range_it_says_so():
-    record = {"curves": {"tuf": fit_pairs(*pairs())}}
+    scale = NativeScale({"curves": {"tuf": fit_pairs(*pairs())}})
     with pytest.warns(SteeringWarning, match="lies outside"):
-        found = native_estimates(record, {"tuf": 1e25})["tuf"]
-    assert found["value"] == pytest.approx(1e25 / 0.95, rel=0.05)
+        scale.warn_beyond({"tuf": 1e25})
+    assert scale.estimate("tuf", 1e25).value == pytest.approx(1e25 / 0.95, rel=0.05)
 
 
 def test_equal_values_on_the_grid_do_not_fold_the_curve():
     grid = np.repeat([1.0, 2.0], 100)
     curve = fit_pairs(grid, grid * 1.5)
     assert np.all(np.diff(curve["grid"]) > 0)
-    assert native_estimates({"curves": {"tuf": curve}}, {"tuf": 1.5})["tuf"]["value"] == pytest.approx(2.25)
+    assert NativeScale({"curves": {"tuf": curve}}).estimate("tuf", 1.5).value == pytest.approx(2.25)
     json.dumps(curve)
 
 

@@ -251,7 +251,7 @@ def test_reach_of_the_tilt_ends_at_a_right_angle(model):
     assert -90.0 <= low < high <= 90.0
 
 
-def test_slopes_of_smooth_parameters_point_where_the_measured_ones_rise(model):
+def test_gradients_of_smooth_parameters_point_where_the_measured_ones_rise(model):
     z = torch.tensor([[0.5, 0.2, 1.0, 0.4, 0.1, 0.3, -0.2, 0.5]])
     names = ["tuf", "psep", "tilt", "tpf", "net_flux"]
     slopes, _ = latent_gradients(model.generator, model.preset, z, names)

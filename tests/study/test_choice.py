@@ -10,10 +10,9 @@ from safetensors.torch import load_file
 
 from solquery.config import get_preset
 from solquery.encoder import build_encoder
-from solquery.generator import register_generator, train_generator
+from solquery.generator import register_generator, run_folder, train_generator
 from solquery.model import Model
 from solquery.study.choice import MEASURES, ChoiceError, choose_checkpoint, mean_ranks
-from solquery.training import run_folder
 
 TINY = get_preset("tiny")
 

@@ -12,14 +12,14 @@ SHAPE = (32, 32)
 
 def configurations() -> dict:
     """A small configuration of every loss, by the loss's name."""
-    from solquery.config import GeneratorConfig
+    from solquery.config import PaperGanConfig, VaeGanConfig
 
     common = {"latent_dim": 8, "width": 8, "batch": 16, "images": 480}
     grown = {**common, "arch": "pyramid", "ema_halflife_images": 100, "grow_images": (320,), "fade_images": 64}
     return {
-        "bce": GeneratorConfig(arch="tiny", **common),
-        "relativistic": GeneratorConfig(loss="relativistic", r1=1.0, **grown),
-        "vae-gan": GeneratorConfig(loss="vae-gan", r1=1.0, anchors=("tuf", "psep"), statistics_matching=0.5, **grown),
+        "bce": PaperGanConfig(arch="tiny", **common),
+        "relativistic": PaperGanConfig(loss="relativistic", r1=1.0, **grown),
+        "vae-gan": VaeGanConfig(r1=1.0, anchors=("tuf", "psep"), statistics_matching=0.5, **grown),
     }
 
 

@@ -140,7 +140,7 @@ class SearchIn(Strict):
     z: Latent | None = None
     patch: Identifier | None = None
     upload: Identifier | None = None
-    k: int = Field(12, ge=1, le=100)
+    k: int = Field(10, ge=1, le=100)
     group: Literal["region", "none"] = Field("region", description="One match per region, or every frame.")
     by: Annotated[Literal["embedding", "hybrid", "physics", "structure", "ssl"], AfterValidator(_renamed)] = Field(
         "embedding",

@@ -104,9 +104,9 @@ class Service(Observations):
         self.model.generator = optimize_for_inference(model.generator)
         self.public_url = public_url
         self.inversions = InversionJobs()
-        # models that carry the layer-wise latents of an inversion, and their pictures; slopes at latents
+        # models that carry the layer-wise latents of an inversion, and their pictures; gradients at latents
         self._carried: Newest[str, tuple[ProtocolModel, Newest[bytes, torch.Tensor]]] = Newest(_CARRIED)
-        self._slopes: Newest[str, dict[str, np.ndarray]] = Newest(_DRAGS)
+        self._gradients: Newest[str, dict[str, np.ndarray]] = Newest(_DRAGS)
         # of latents, and of drags where they have been
         self._pictures: Newest[bytes, torch.Tensor] = Newest(_PICTURES)
         self._drags: Newest[Any, list[Visited]] = Newest(_DRAGS)
@@ -212,7 +212,7 @@ class Service(Observations):
         model, z, pictures = self._opened(asked.z)
         hold: Mapping[str, float] = asked.hold
         been: list[Visited] | None = None
-        slopes: dict[str, np.ndarray] | None = None
+        gradients: dict[str, np.ndarray] | None = None
         observed = None
         if asked.origin is not None:
             _, original = self.describe(asked.origin, "preset")
@@ -222,15 +222,17 @@ class Service(Observations):
             # away from an observation: all else stays as it was observed, what is locked where it is locked
             seen = {name: one["value"] for name, one in observed.items() if one["value"] is not None}
             hold = {**observed_holds(model, seen, list(asked.set)), **asked.hold}
-            slopes = self._slopes.get(asked.z)
-            if slopes is None:
-                slopes = self._slopes[asked.z] = {}
+            gradients = self._gradients.get(asked.z)
+            if gradients is None:
+                gradients = self._gradients[asked.z] = {}
         elif asked.set and not asked.exact:
             drag = (asked.z, frozenset(asked.set), frozenset(asked.hold.items()))
             been = self._drags.get(drag)
             if been is None:
                 been = self._drags[drag] = []
-        answer = steer(model, z, asked.set, hold, exact=asked.exact, pictures=pictures, visited=been, gradients=slopes)
+        answer = steer(
+            model, z, asked.set, hold, exact=asked.exact, pictures=pictures, visited=been, gradients=gradients
+        )
         told = {} if observed is None else {"observed": observed}
         return {**self._answer(answer, model), **told}, self._gauss(answer.x)
 

@@ -19,35 +19,35 @@ __all__ = ["FIRST", "warm"]
 FIRST = "strong, wide bipole"
 
 
-def warm(room: Service, progress: Callable[[int, int], None] | None = None) -> None:
+def warm(service: Service, progress: Callable[[int, int], None] | None = None) -> None:
     """Make every kind of request once, so that the first user does not wait for it.
 
     Parameters
     ----------
-    room
+    service
         Of the server that is about to start.
     progress
         Called with the number of requests made and of all.
     """
-    names = [name for name in room.directions.names if not room.directions.is_binary(name)]
+    names = [name for name in service.directions.names if not service.directions.is_binary(name)]
     try:
-        made = room.generate(GenerateIn.model_validate({"describe": FIRST}))[0][0]
+        made = service.generate(GenerateIn.model_validate({"describe": FIRST}))[0][0]
     except SolqueryError:
         # a model without directions for these words
-        made = room.generate(GenerateIn.model_validate({"seed": 1}))[0][0]
+        made = service.generate(GenerateIn.model_validate({"seed": 1}))[0][0]
     z, value = made["z"], made["measured"][names[0]]["value"]
     asked = {"z": z, "set": {names[0]: value}}
     steps: list[Callable[[], object]] = [
-        room.parameters,
-        lambda: room.map(names[0]),
-        lambda: room.edit(EditIn.model_validate({**asked, "exact": False})),
-        lambda: room.edit(EditIn.model_validate(asked)),
+        service.parameters,
+        lambda: service.map(names[0]),
+        lambda: service.edit(EditIn.model_validate({**asked, "exact": False})),
+        lambda: service.edit(EditIn.model_validate(asked)),
     ]
-    if room.catalogue is not None:
-        steps += [lambda: room.cloud(names[0], names[-1])]
-        for by in ("hybrid", "embedding", "physics"):
-            steps.append(partial(room.search, SearchIn.model_validate({"z": z, "by": by})))
-        steps += [lambda: room.describe(str(room.catalogue.ids[0]), "native")]  # type: ignore[union-attr]
+    if service.catalogue is not None:
+        steps += [lambda: service.cloud(names[0], names[-1])]
+        for by in ("embedding", "hybrid", "physics"):
+            steps.append(partial(service.search, SearchIn.model_validate({"z": z, "by": by})))
+        steps += [lambda: service.describe(str(service.catalogue.ids[0]), "native")]  # type: ignore[union-attr]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for k, step in enumerate(steps, start=1):

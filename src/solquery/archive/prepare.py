@@ -212,7 +212,7 @@ def to_grid(patch: Patch | np.ndarray, preset: Preset, scale_mm: tuple[float, fl
 def prepare(patch: Patch | np.ndarray, preset: Preset, scale_mm: tuple[float, float] | None = None) -> np.ndarray:
     """Network input of one patch, or of one field in gauss with its scale: (H, W) float32 in units of `preset`.
 
-    Resampled first, then clipped or bent, so that a strong pixel weighs in its neighbourhood with its full flux.
+    Resampled first, then clipped or soft-clipped, so that a strong pixel counts in its neighbourhood with all its flux.
     An array without scale on the very grid of a preset with one is taken to be of that scale; a `Patch` never is.
 
     Raises

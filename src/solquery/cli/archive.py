@@ -233,7 +233,9 @@ def embed(
     archive: Place,
     model: ModelName = None,
     encoder: EncoderName = None,
-    again: Annotated[bool, typer.Option("--again", help="Also what is embedded with this model already.")] = False,
+    again: Annotated[
+        bool, typer.Option("--again", help="Embed again the patches that are embedded with this model already.")
+    ] = False,
     precision: Annotated[
         Precision | None, typer.Option(help="int8 is faster and nearly the same; without it fp32, and nothing twice.")
     ] = None,

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["register", "register_study"]
 
-Draws = Annotated[int, typer.Option(min=50, help="Regions that are drawn before the map is looked at.")]
+Draws = Annotated[int, typer.Option(min=50, help="Regions that are generated before they are compared with the map.")]
 Members = Annotated[int, typer.Option(min=4, max=1000, help="Regions of the ensemble.")]
 Steps = Annotated[int, typer.Option(min=0, help="Steps by which the members are led to the map.")]
 Resolution = Annotated[float, typer.Option(min=1.0, help="Of the map: full width at half maximum, in Mm.")]
@@ -185,7 +185,7 @@ def study_farside(
         for name, told in document["parameters"].items()
     ]
     table(["parameter", "patches", "ranks, lowest to highest", "within 68 %", "skill"], rows)
-    like = document["likeness"]
+    like = document["visual_similarity"]
     typer.echo(
         f"correlation of |B| with the truth: members {like['members']:.2f}, draws without a map "
         f"{like['draws']:.2f}, the map itself {like['map']:.2f}"

@@ -68,7 +68,7 @@ def fetch(
     email: Annotated[
         str | None, typer.Option(envvar="JSOC_EMAIL", help="Address registered with JSOC; needed for files.")
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be fetched, and fetch nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="List what would be fetched, and fetch nothing.")] = False,
     method: Annotated[
         Method, typer.Option(help="url_quick: files as they lie at JSOC; url: made anew with keywords, slower.")
     ] = Method.url_quick,
@@ -86,7 +86,7 @@ def fetch(
     workers: Workers = None,
     dask: Dask = None,
     embed: Annotated[
-        bool, typer.Option("--embed", help="Embed what is there in the end, as the first search does.")
+        bool, typer.Option("--embed", help="Embed all patches at the end, as the first search would.")
     ] = False,
     model: ModelName = None,
     json: Json = False,

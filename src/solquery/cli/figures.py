@@ -1,4 +1,4 @@
-"""``solquery study parameters``, ``plane`` and ``strips``: Figures 3, 4 and 5 of the paper, for any model."""
+"""``solquery study parameters``, ``plane`` and ``traversals``: Figures 3, 4 and 5 of the paper, for any model."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ def register(group: typer.Typer) -> None:
     """Add the verbs of this file."""
     group.command("parameters")(parameters)
     group.command("plane")(plane)
-    group.command("strips")(strips)
+    group.command("traversals")(traversals)
+    group.command("strips", hidden=True)(traversals)  # its name before
 
 
 def parameters(
@@ -78,7 +79,7 @@ def _axes(text: str | None) -> tuple[int, int] | str | None:
     return first, second
 
 
-def strips(
+def traversals(
     param: Annotated[str, typer.Option(help="Parameter to change.")] = "tuf",
     hold: Hold = None,
     model: ModelName = None,
@@ -92,7 +93,7 @@ def strips(
     models, held = load_models(model), tuple(hold or ())
     with Reporter("drawing"):
         figure, numbers = strips_figure(models, param, held, seed)
-    _written(figure, numbers, out / "-".join([f"strips-{param}", *(f"hold-{name}" for name in held)]), json)
+    _written(figure, numbers, out / "-".join([f"traversals-{param}", *(f"hold-{name}" for name in held)]), json)
 
 
 def _written(figure: Figure, numbers: Document, stem: Path, json: bool) -> None:

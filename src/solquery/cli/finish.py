@@ -80,7 +80,9 @@ def finetune(
     data: Data = None,
     preset: Annotated[str | None, typer.Option(help="Of the run, where its folder does not say.")] = None,
     images: Annotated[int, typer.Option(min=1, help="Drawn in all.")] = 6400,
-    near: Annotated[float, typer.Option(min=0.0, help="Weight of the distance from what was drawn before.")] = 3.0,
+    near: Annotated[
+        float, typer.Option(min=0.0, help="Weight of the distance from the images generated before.")
+    ] = 3.0,
     learning_rate: Annotated[float, typer.Option("--learning-rate", help="Of the small steps.")] = 1e-5,
     footprint_mask: Annotated[
         bool,

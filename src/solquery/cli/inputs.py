@@ -295,9 +295,9 @@ def started_from(start: Path | None) -> Path | None:
     )
 
 
-def begun_with(start: Path | None, warmup: int | None = None) -> Document:
+def begun_with(start: Path | None, loss: str, warmup: int | None = None) -> Document:
     """What a generator that begins with weights leaves out: the coarse levels, and trust in a new discriminator."""
-    if start is None:
+    if start is None or loss != "vae-gan":
         return {} if warmup is None else {"discriminator_warmup_images": warmup}
     from ..generator.vaegan import WARMUP_IMAGES
     from ..model_files import is_model

@@ -29,7 +29,7 @@ Grid = Annotated[bool, typer.Option("--grid", help="Show the values on the model
 # ---------------------------------------------------------------- archives
 NewArchive = Annotated[str, typer.Option(help="Directory or URI of the archive; made if need be.")]
 Where = Annotated[str | None, typer.Option(help="SQL condition on the columns, e.g. \"source = 'real' AND mu > 0.5\".")]
-Workers = Annotated[int | None, typer.Option(min=1, help="Work in so many processes (Dask).")]
+Workers = Annotated[int | None, typer.Option(min=1, help="Number of worker processes (Dask).")]
 Dask = Annotated[str | None, typer.Option(help="Address of a Dask scheduler whose workers do it.")]
 
 # -------------------------------------------------------------- FITS files
@@ -39,9 +39,7 @@ Segment = Annotated[
     typer.Option("--segment", help="Which image of a file to take, Br or magnetogram, where its header does not say."),
 ]
 Unit = Annotated[str | None, typer.Option("--unit", help="Unit of the images in place of BUNIT, e.g. G or mT.")]
-Scale = Annotated[
-    float | None, typer.Option("--scale", min=1e-6, help="Mm per pixel in place of what the header says.")
-]
+Scale = Annotated[float | None, typer.Option("--scale", min=1e-6, help="Mm per pixel, instead of the header's.")]
 Reproject = Annotated[
     bool,
     typer.Option("--reproject", help="Bring images that are not upright or not equal-area to CEA (sunpy, reproject)."),

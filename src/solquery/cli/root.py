@@ -138,7 +138,11 @@ def simulate(
     regions: Annotated[int, typer.Option(min=1, help="How many regions.")] = 100,
     frames: Annotated[int, typer.Option(min=1, help="Frames of each region.")] = 20,
     keep: Annotated[
-        int | None, typer.Option(min=1, help="Of these so many are made, at random; each is what it is among all.")
+        int | None,
+        typer.Option(
+            min=1,
+            help="Make only this many of these frames, at random; each is the same as if all were made.",
+        ),
     ] = None,
     seed: Seed = 0,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; all cores by default.")] = None,

@@ -89,7 +89,7 @@ def search(
             "--rerank",
             "--verify",
             min=0,
-            help="Look again at so many first patches, pixel by pixel: what the query can be laid over comes first. "
+            help="Compare the first matches again, pixel by pixel; those that align with the query come first. "
             "20 for an observation and --by embedding, else 0.",
         ),
     ] = None,

@@ -64,8 +64,8 @@ def serve(
     torch.set_num_threads(1)
     warnings.simplefilter("ignore", SteeringWarning)
     with Reporter("embedding the archive") as report:
-        room = Service(models, store, model_name=model, public_url=public_url, progress=report.count)
-    application = create_app(room, token=token)
+        service = Service(models, store, model_name=model, public_url=public_url, progress=report.count)
+    application = create_app(service, token=token)
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     # asyncio switches Nagle's algorithm off only where the protocol is named: with it each answer waits 40 ms
     with contextlib.closing(socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)) as listener:
@@ -78,7 +78,7 @@ def serve(
                 f"port {port} of {host} cannot be used ({error.strerror}); choose another --port"
             ) from None
         with Reporter("preparing the page") as report:
-            warm(room, report.count)
+            warm(service, report.count)
         # whoever reads the address below may ask at once, and waits for the server to come up
         listener.listen(128)
         shown = f"[{host}]" if family == socket.AF_INET6 else host
@@ -86,8 +86,8 @@ def serve(
         typer.echo(address + (f"?token={token}" if token else ""))
         if store is None:
             note("no archive: patches can be made and changed, not searched for; give one with --archive DIR")
-        elif room.why_no_search:
-            note(room.why_no_search)
+        elif service.why_no_search:
+            note(service.why_no_search)
         settings = uvicorn.Config(
             application, log_level="warning", access_log=False, server_header=False, lifespan="on"
         )

@@ -36,7 +36,7 @@ def sketch(
     model: ModelName = None,
     k: Annotated[int, typer.Option("-k", min=1, help="How many matches.")] = 10,
     where: Where = None,
-    by: Annotated[By, typer.Option(help="What is compared, as `search` has it.")] = By.hybrid,
+    by: Annotated[By, typer.Option(help="What is compared, as for `search --by`.")] = By.hybrid,
     starts: Annotated[int, typer.Option(min=1, max=256, help="Starts of the inversion.")] = 4,
     steps: Annotated[int, typer.Option(min=2, help="Steps of the inversion.")] = 50,
     seed: Seed = 0,

@@ -117,7 +117,7 @@ def generate(
     hold: Hold = None,
     n: Annotated[int, typer.Option("-n", min=1, help="How many different patches.")] = 1,
     nearest: Annotated[
-        bool, typer.Option("--nearest", help="Out of reach: give what comes nearest instead of an error.")
+        bool, typer.Option("--nearest", help="Give the nearest instead of an error where a value is out of reach.")
     ] = False,
     hale: Annotated[str | None, typer.Option(help="normal or anti: which polarity leads, by Hale's law.")] = None,
     joy: Annotated[str | None, typer.Option(help="normal or anti: the sense of the tilt, by Joy's law.")] = None,
@@ -259,10 +259,12 @@ def edit(
     steps: Annotated[int, typer.Option(min=2, max=49, help="Patches in the strip.")] = 7,
     range_: Annotated[
         float | None,
-        typer.Option("--range", min=0.01, help="From minus to plus so many sigma (3), or spreads (1.5)."),
+        typer.Option(
+            "--range", min=0.01, help="From minus to plus this many sigma (default 3) or spreads (default 1.5)."
+        ),
     ] = None,
     exact: Annotated[
-        bool, typer.Option("--exact", help="Solve for each frame, so that what is held stays put as measured.")
+        bool, typer.Option("--exact", help="Solve for each frame, so that held parameters keep their measured values.")
     ] = False,
     seed: Seed = 0,
     describe: Describe = None,

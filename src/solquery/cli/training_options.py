@@ -20,13 +20,17 @@ class Invariance(enum.StrEnum):
 
 PresetName = Annotated[str, typer.Option(help="Named settings: physical, paper, quick or tiny.")]
 ArchiveOption = Annotated[str | None, typer.Option("--archive", help="Archive to train on.")]
-Where = Annotated[str | None, typer.Option(help="SQL condition: which patches of the archive.")]
+Where = Annotated[str | None, typer.Option(help="SQL condition that selects patches of the archive.")]
 Data = Annotated[Path | None, typer.Option(help="Prepared patches instead: .npy (N, H, W) in preset units.")]
-Run = Annotated[Path | None, typer.Option(help="Run folder; one that holds this run is gone on with.")]
+Run = Annotated[Path | None, typer.Option(help="Run folder; a run that it already holds is resumed.")]
 Images = Annotated[int | None, typer.Option(min=1, help="Images shown in all, instead of the preset's plan.")]
 Epochs = Annotated[int | None, typer.Option(min=1, help="Passes over the data, instead of the preset's plan.")]
-Minutes = Annotated[float | None, typer.Option(min=0.0, help="Stop this call after so long; the plan stays.")]
-Until = Annotated[int | None, typer.Option(min=1, help="Stop this call at so many images; the plan stays.")]
+Minutes = Annotated[
+    float | None, typer.Option(min=0.0, help="Stop this call after this many minutes; the same command resumes.")
+]
+Until = Annotated[
+    int | None, typer.Option(min=1, help="Stop this call at this number of images; the same command resumes.")
+]
 Seed = Annotated[int, typer.Option(min=0, help="The same seed gives the same run on a CPU.")]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1 …; auto takes a GPU where there is one.")]
 Devices = Annotated[int, typer.Option(min=1, help="Processes that share every batch, one for each GPU (or CPU core).")]
@@ -34,7 +38,7 @@ Precision = Annotated[str | None, typer.Option(help="fp32 or bf16, instead of th
 Beta1 = Annotated[float | None, typer.Option("--beta1", help="Decay of Adam's first moment, instead of the preset's.")]
 Epsilon = Annotated[
     float | None,
-    typer.Option("--epsilon", help="What Adam adds to the root of the second moment, instead of the preset's."),
+    typer.Option("--epsilon", help="Epsilon of Adam, instead of the preset's."),
 ]
 Rate = Annotated[float | None, typer.Option("--learning-rate", help="Instead of the preset's.")]
 Shared = Annotated[
@@ -63,7 +67,10 @@ DecayImages = Annotated[
     typer.Option("--decay-images", "--cool", min=0, help="Last images: the learning rate falls to a tenth (vae-gan)."),
 ]
 Seen = Annotated[
-    str | None, typer.Option("--encoder", help="Model, or run of an encoder, that is shown what is drawn (vae-gan).")
+    str | None,
+    typer.Option(
+        "--encoder", help="Model, or run of an encoder, whose embeddings of generated images are matched (vae-gan)."
+    ),
 ]
 RealWeight = Annotated[
     float | None,
@@ -92,7 +99,7 @@ HeldOut = Annotated[
     typer.Option(help="Archive of other regions: the discriminator is asked about these too after each epoch (bce)."),
 ]
 HeldOutWhere = Annotated[
-    str | None, typer.Option(help="SQL condition: which patches of --held-out, or of --archive without it.")
+    str | None, typer.Option(help="SQL condition that selects patches of --held-out, or of --archive without it.")
 ]
 PictureEvery = Annotated[int, typer.Option(min=1, help="Steps between pictures of the same 36 latents.")]
 Dry = Annotated[bool, typer.Option("--dry-run", help="Print the resolved configuration and stop.")]

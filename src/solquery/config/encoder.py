@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..aliases import Document
 from .checks import _require
+from .renamed import weights_of
 
 __all__ = ["AugmentConfig", "EncoderConfig"]
 
@@ -82,7 +84,6 @@ class EncoderConfig:
     #: the embedding from losing dimensions (Tian et al. 2021, arXiv:2102.06810)
     prediction_rate: float = 1.0
     momentum: float = 0.9
-    weight_decay: float = 0.0
     precision: str = "fp32"
     #: what the two views are asked to agree on: `simsiam` (the paper's), `contrastive`, `vicreg` or `barlow`
     loss: str = "simsiam"
@@ -92,11 +93,12 @@ class EncoderConfig:
     downsample: int = 1
     #: the network looks at block means of the field and of its logarithm, and at how much texture lies within a block
     bands: bool = False
-    #: parameters that some numbers of the embedding are taught to follow, so that a search keeps them
-    physics: tuple[str, ...] = ()
-    #: numbers of the embedding for each of them
+    #: supervised parameters and their weights, as ``{"tuf": 1, "r": 6}``: numbers of the embedding are trained to
+    #: follow them, so that a search keeps them
+    physics: Mapping[str, int] = field(default_factory=dict)
+    #: numbers of the embedding for each of them, times its weight
     physics_dims: int = 3
-    #: weight of that lesson beside the loss
+    #: weight of their supervision beside the loss
     physics_weight: float = 1.0
     #: patches that follow each other in the archive and are shown in one batch: frames of a region, a few hours apart,
     #: which a loss that tells the patches of a batch apart ('contrastive') thereby learns to tell apart
@@ -123,7 +125,8 @@ class EncoderConfig:
         _require(self.temperature > 0, f"temperature must be positive, got {self.temperature}")
         _require(self.downsample >= 1, f"downsample must be at least 1, got {self.downsample}")
         _require(self.downsample == 1 or not self.bands, "bands and downsample exclude each other")
-        taught = len(self.physics) * self.physics_dims
+        object.__setattr__(self, "physics", weights_of(self.physics))
+        taught = sum(self.physics.values()) * self.physics_dims
         _require(
             taught <= self.embedding_dim, f"physics takes {taught} numbers of {self.embedding_dim}; lower physics_dims"
         )

@@ -1,17 +1,28 @@
-"""Settings of the generator and its training."""
+"""Settings of the generator and its training: what all have, and what each method has besides."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
+from typing import Any, TypeVar
 
+from ..aliases import Document, Entries
 from .checks import _require
+from .renamed import with_current_names
 
-__all__ = ["GeneratorConfig"]
+__all__ = [
+    "GeneratorConfig",
+    "PaperGanConfig",
+    "VaeGanConfig",
+    "changed",
+    "config_class",
+    "for_its_method",
+    "of_its_method",
+]
 
 
 @dataclass(frozen=True)
 class GeneratorConfig:
-    """How a generator is built and trained (paper, section 4, "Training Generative Model")."""
+    """Networks and schedule, whatever the method; a training takes a `PaperGanConfig` or a `VaeGanConfig`."""
 
     arch: str = "paper"
     latent_dim: int = 100
@@ -28,52 +39,26 @@ class GeneratorConfig:
     r1: float = 0.0
     #: half-life, in images, of the exponential moving average of the weights; 0 switches it off
     ema_halflife_images: int = 0
-    #: the checkpoint is chosen among this many first epochs
-    choose_within_epochs: int = 100
     width: int = 64
-    #: linear layers at the end of the paper's discriminator: 2, as in its code (of 100 numbers between them), or 1, as
-    #: in its text
-    discriminator_linear_layers: int = 2
     precision: str = "fp32"
     #: images spent at each coarser level before the next is grown, coarsest first; empty: no growing
     grow_images: tuple[int, ...] = ()
     #: images over which a new level of the discriminator is faded in
     fade_images: int = 20_000
-    #: first images from which the discriminator learns alone (loss `vae-gan` only): one that is new beside a generator
-    #: that is not would lead it astray
-    discriminator_warmup_images: int = 0
-    #: parameters that the first latent coordinates carry in training (loss `vae-gan` only; see generator/anchors.py)
-    anchors: tuple[str, ...] = ()
-    #: gauss of one network unit, for measuring the anchors
+    #: gauss of one network unit, and the largest network unit that the generator can make; a `Preset` sets both
     unit_gauss: float = 1000.0
-    #: largest network unit that the generator can make
     limit: float = 1.0
-    #: network units below which what is made fades to nothing, for grids that reach beyond the observation
-    hush: float = 0.0
-    #: what is drawn is cut to a rectangle, whose size is read off the latent vector (architecture `pyramid` only; see
-    #: generator/footprint.py), for the same grids
+    #: linear layers at the end of the discriminator of architecture `paper`: 2, as in the paper's code (of 100 numbers
+    #: between them), or 1, as in its text
+    discriminator_linear_layers: int = 2
+    #: generated images are multiplied by a rectangle whose size follows from the latent vector (architecture `pyramid`
+    #: only; see generator/footprint.py), for grids that reach beyond the observation
     footprint_mask: bool = False
     #: every pixel of the finest image has noise of its own (architecture `pyramid` only)
     pixel_noise: bool = False
-    #: last images of the training, over which the learning rate falls to a tenth (loss `vae-gan` only); 0: it stays
-    decay_images: int = 0
-    #: weight of the amounts that images are held to (loss `vae-gan` only; see generator/statistics_matching.py); 0
-    #: switches it off
-    statistics_matching: float = 0.0
-    #: weight of how the encoder of the search sees what is drawn (loss `vae-gan` only; see
-    #: generator/embedding_critic.py); it is given to the training. 0 switches it off
-    embedding_critic: float = 0.0
-    #: share of each batch that is real observations, where the archive has simulated ones beside (loss `vae-gan` only);
-    #: 0: every patch as often as any other
-    real_weight: float = 0.0
-    #: probability that what the discriminator is shown is shifted, mirrored, turned or zoomed (loss `vae-gan` only; see
-    #: generator/discriminator_augment.py), so that it cannot learn few patches by heart; 0 switches it off
-    discriminator_augment: float = 0.0
-    #: first convolutions of the discriminator that stay as the training begins with them (loss `vae-gan` only)
-    frozen_discriminator_layers: int = 0
-    #: one generated batch serves both steps of an iteration (faster), instead of one each (losses but `vae-gan`, whose
-    #: two steps always share)
-    shared_batch: bool = False
+    #: network units below which generated values shrink toward 0 (architecture `pyramid` only): models from before
+    #: `footprint_mask` have it; 0 switches it off
+    shrinkage: float = 0.0
 
     def __post_init__(self) -> None:
         _require(self.latent_dim >= 1, f"latent_dim must be at least 1, got {self.latent_dim}")
@@ -82,31 +67,122 @@ class GeneratorConfig:
         _require(self.learning_rate > 0, f"learning_rate must be positive, got {self.learning_rate}")
         _require(all(0 <= beta < 1 for beta in self.betas), f"betas must lie within 0 and 1, got {self.betas}")
         _require(self.epsilon > 0, f"epsilon must be positive, got {self.epsilon}")
-        _require(
-            self.discriminator_warmup_images >= 0,
-            f"discriminator_warmup_images must not be negative, got {self.discriminator_warmup_images}",
-        )
-        _require(
-            self.statistics_matching >= 0, f"statistics_matching must not be negative, got {self.statistics_matching}"
-        )
-        _require(self.embedding_critic >= 0, f"embedding_critic must not be negative, got {self.embedding_critic}")
-        _require(
-            not self.footprint_mask or self.arch == "pyramid",
-            f"architecture {self.arch!r} has no footprint_mask, only 'pyramid'",
-        )
-        fine = not self.pixel_noise or self.arch == "pyramid"
-        _require(fine, f"architecture {self.arch!r} has no pixel_noise, only 'pyramid'")
-        _require(self.decay_images >= 0, f"decay_images must not be negative, got {self.decay_images}")
+        for name in ("footprint_mask", "pixel_noise"):
+            fits = not getattr(self, name) or self.arch == "pyramid"
+            _require(fits, f"architecture {self.arch!r} has no {name}, only 'pyramid'")
+        layers = self.discriminator_linear_layers
+        _require(layers in (1, 2), f"discriminator_linear_layers must be 1 or 2, got {layers}")
+        _require(self.precision in ("fp32", "bf16"), f"precision must be 'fp32' or 'bf16', got {self.precision!r}")
+        losses = _losses(type(self))
+        _require(self.loss in losses, f"loss must be one of {', '.join(losses)}, got {self.loss!r}")
+
+
+@dataclass(frozen=True)
+class PaperGanConfig(GeneratorConfig):
+    """A generator against a discriminator, alternately (paper, section 4, "Training Generative Model").
+
+    Losses `bce`, the paper's, and `relativistic`.
+    """
+
+    #: the checkpoint is chosen among this many first epochs (loss `bce` only)
+    choose_within_epochs: int = 100
+    #: one generated batch serves both steps of an iteration (faster), instead of one each
+    shared_batch: bool = False
+
+
+@dataclass(frozen=True)
+class VaeGanConfig(GeneratorConfig):
+    """A variational autoencoder whose decoder is the generator, with a discriminator (loss `vae-gan`).
+
+    Larsen et al. 2016, arXiv:1512.09300; see generator/vaegan.py.
+    """
+
+    loss: str = "vae-gan"
+    #: parameters that the first latent coordinates carry in training (see generator/anchors.py)
+    anchors: tuple[str, ...] = ()
+    #: weight of statistics matching (see generator/statistics_matching.py); 0 switches it off
+    statistics_matching: float = 0.0
+    #: weight of how differently the encoder of the search sees generated and real images (see
+    #: generator/embedding_critic.py); that encoder is given to the training. 0 switches it off
+    embedding_critic: float = 0.0
+    #: first images, from which the discriminator alone learns: beside a trained generator, a new discriminator would
+    #: give wrong gradients
+    discriminator_warmup_images: int = 0
+    #: last images of the training, over which the learning rate falls to a tenth; 0: it stays
+    decay_images: int = 0
+    #: share of each batch that is real observations, where the archive has simulated ones beside; 0: every patch as
+    #: often as any other
+    real_weight: float = 0.0
+    #: probability that what the discriminator is shown is shifted, mirrored, turned or zoomed (see
+    #: generator/discriminator_augment.py), so that it cannot learn few patches by heart; 0 switches it off
+    discriminator_augment: float = 0.0
+    #: first convolutions of the discriminator that stay as the training begins with them
+    frozen_discriminator_layers: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("discriminator_warmup_images", "decay_images", "statistics_matching", "embedding_critic"):
+            _require(getattr(self, name) >= 0, f"{name} must not be negative, got {getattr(self, name)}")
         _require(0 <= self.real_weight < 1, f"real_weight must be at least 0 and below 1, got {self.real_weight}")
         augment = self.discriminator_augment
         _require(0 <= augment <= 1, f"discriminator_augment is a probability, got {augment}")
         frozen = self.frozen_discriminator_layers
         _require(0 <= frozen <= 3, f"frozen_discriminator_layers must lie within 0 and 3, got {frozen}")
-        special = ("real_weight", "discriminator_augment", "frozen_discriminator_layers")
-        used = [name for name in special if getattr(self, name)]
-        _require(not used or self.loss == "vae-gan", f"loss {self.loss!r} has no {', '.join(used)}, only 'vae-gan'")
-        layers = self.discriminator_linear_layers
-        _require(layers in (1, 2), f"discriminator_linear_layers must be 1 or 2, got {layers}")
-        losses = ("bce", "relativistic", "vae-gan")
-        _require(self.loss in losses, f"loss must be one of {', '.join(losses)}, got {self.loss!r}")
-        _require(self.precision in ("fp32", "bf16"), f"precision must be 'fp32' or 'bf16', got {self.precision!r}")
+
+
+_METHODS: dict[str, type[GeneratorConfig]] = {
+    "bce": PaperGanConfig, "relativistic": PaperGanConfig, "vae-gan": VaeGanConfig,
+}  # fmt: skip
+_Config = TypeVar("_Config")
+
+
+def _losses(kind: type[GeneratorConfig]) -> list[str]:
+    """Names of the losses whose settings are of class `kind`."""
+    return [loss for loss, method in _METHODS.items() if issubclass(method, kind)] or list(_METHODS)
+
+
+def config_class(loss: str) -> type[GeneratorConfig]:
+    """The class of the settings of a loss.
+
+    >>> config_class("vae-gan").__name__
+    'VaeGanConfig'
+    """
+    _require(loss in _METHODS, f"loss must be one of {', '.join(_METHODS)}, got {loss!r}")
+    return _METHODS[loss]
+
+
+def for_its_method(values: Entries) -> tuple[type[GeneratorConfig], Document]:
+    """Stored settings of a generator under the names of today, without those of other methods; and their class.
+
+    Until each method had a class of its own, every file held the settings of all of them.
+
+    >>> kind, values = for_its_method({"loss": "bce", "amounts": 0.0, "batch": 32})
+    >>> kind.__name__, values
+    ('PaperGanConfig', {'loss': 'bce', 'batch': 32})
+    """
+    kind = config_class(values.get("loss", "bce"))
+    all_names = {field.name for one in _METHODS.values() for field in fields(one)}
+    foreign = all_names - {field.name for field in fields(kind)}
+    return kind, {name: value for name, value in with_current_names(values).items() if name not in foreign}
+
+
+def of_its_method(config: GeneratorConfig) -> GeneratorConfig:
+    """Settings with those of the method that their loss names, at their defaults where `config` has none."""
+    kind = config_class(config.loss)
+    return config if isinstance(config, kind) else kind(**{f.name: getattr(config, f.name) for f in fields(config)})
+
+
+def changed(config: _Config, **changes: Any) -> _Config:
+    """`config` with other values of some settings.
+
+    Raises
+    ------
+    ValueError
+        When its method has no such setting, or the value does not fit.
+    """
+    if isinstance(config, GeneratorConfig):
+        for name in sorted(set(changes) - {field.name for field in fields(config)}):
+            having = [repr(loss) for loss, kind in _METHODS.items() if name in {field.name for field in fields(kind)}]
+            only = f", only {' and '.join(having)}" if having else ""
+            raise ValueError(f"loss {config.loss!r} has no {name}{only}")
+    return replace(config, **changes)  # type: ignore[type-var]

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from ..aliases import Array
 from .checks import _require
 from .encoder import EncoderConfig
-from .generator import GeneratorConfig
+from .generator import GeneratorConfig, PaperGanConfig
 
 __all__ = ["Preset"]
 
@@ -20,7 +20,7 @@ class Preset:
 
     `paper` stretches every patch to `shape`, clips at `clip_gauss` and divides by `unit_gauss` (paper, section 2).
     With a `scale_mm` nothing is stretched: a grid of that scale is laid around the region (archive/prepare.py). With a
-    `knee_gauss` nothing is clipped: fields beyond it are bent smoothly toward `clip_gauss`, and `to_gauss` bends back.
+    `knee_gauss` nothing is clipped: fields beyond it are soft-clipped at `clip_gauss`, and `to_gauss` undoes it.
     """
 
     name: str
@@ -32,7 +32,7 @@ class Preset:
     scale_mm: tuple[float, float] | None = None
     #: below it the field stays as it is; None: a hard clip
     knee_gauss: float | None = None
-    generator: GeneratorConfig = field(default_factory=GeneratorConfig)
+    generator: GeneratorConfig = field(default_factory=PaperGanConfig)
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
 
     def __post_init__(self) -> None:
@@ -40,6 +40,8 @@ class Preset:
         knee = self.knee_gauss
         _require(knee is None or 0 < knee < self.clip_gauss, f"knee_gauss must lie below clip_gauss, got {knee}")
         _require(self.scale_mm is None or min(self.scale_mm) > 0, f"scale_mm must be positive, got {self.scale_mm}")
+        generator = replace(self.generator, unit_gauss=self.unit_gauss, limit=self.limit)
+        object.__setattr__(self, "generator", generator)
 
     @property
     def physical(self) -> bool:
@@ -74,9 +76,9 @@ class Preset:
         if self.knee_gauss is None:
             return grid.clip(-self.clip_gauss, self.clip_gauss) / self.unit_gauss
         core = grid.clip(-self.knee_gauss, self.knee_gauss)
-        room = self.clip_gauss - self.knee_gauss
+        headroom = self.clip_gauss - self.knee_gauss
         # slope one at the knee, so that field and its gradient are continuous there
-        return (core + room * _tanh((grid - core) / room)) / self.unit_gauss
+        return (core + headroom * _tanh((grid - core) / headroom)) / self.unit_gauss
 
     def to_gauss(self, x: Array) -> Array:
         """Network units back to G (what was clipped stays clipped)."""
@@ -84,9 +86,9 @@ class Preset:
         if self.knee_gauss is None:
             return gauss
         core = gauss.clip(-self.knee_gauss, self.knee_gauss)
-        room = self.clip_gauss - self.knee_gauss
-        # beyond 3.8 times `room` above the knee float32 cannot tell the bent values apart
-        return core + room * _atanh(((gauss - core) / room).clip(-0.999, 0.999))
+        headroom = self.clip_gauss - self.knee_gauss
+        # beyond 3.8 times `headroom` above the knee float32 cannot tell soft-clipped values apart
+        return core + headroom * _atanh(((gauss - core) / headroom).clip(-0.999, 0.999))
 
 
 def _tanh(x: Array) -> Array:

@@ -6,15 +6,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from .encoder import AugmentConfig, EncoderConfig
-from .generator import GeneratorConfig
+from .generator import PaperGanConfig, VaeGanConfig
 from .preset import Preset
 
 __all__ = ["FORMER_MEANINGS", "PRESETS", "get_preset", "preset_of_run"]
 
 
-_QUICK_GENERATOR = GeneratorConfig(
+_QUICK_GENERATOR = VaeGanConfig(
     arch="pyramid",
-    loss="vae-gan",
     images=400_000,
     learning_rate=5e-4,
     betas=(0.5, 0.99),
@@ -45,8 +44,8 @@ _PHYSICAL_ENCODER = replace(
     _QUICK_ENCODER,
     downsample=1,
     bands=True,
-    # R six times, PSEP and SIGMA twice: they are what a search by look alone loses
-    physics=("tuf", *("r",) * 6, "psep", "psep", "tpf", "tnf", "sigma", "sigma", "alpha", "grad"),
+    # R, PSEP and SIGMA weigh more: they are what a search by appearance alone loses
+    physics={"tuf": 1, "r": 6, "psep": 2, "tpf": 1, "tnf": 1, "sigma": 2, "alpha": 1, "grad": 1},
     physics_dims=4,
     physics_weight=3.0,
     augment=AugmentConfig.physical(_PHYSICAL_SCALE, shift_mm=18.22125, plain_share=0.5),
@@ -64,7 +63,6 @@ _PHYSICAL = Preset(
     scale_mm=_PHYSICAL_SCALE,
     generator=replace(
         _QUICK_GENERATOR,
-        limit=4.0,
         footprint_mask=True,
         pixel_noise=True,
         anchors=("tuf", "r", "psep", "sigma", "tilt", "net_flux"),
@@ -89,7 +87,7 @@ PRESETS: dict[str, Preset] = {
     "tiny": Preset(
         "tiny",
         shape=(32, 32),
-        generator=GeneratorConfig(arch="tiny", latent_dim=16, batch=16, epochs=2, width=8),
+        generator=PaperGanConfig(arch="tiny", latent_dim=16, batch=16, epochs=2, width=8),
         encoder=EncoderConfig(
             width=4,
             embedding_dim=16,

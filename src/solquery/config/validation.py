@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from ..aliases import Document
+from .generator import GeneratorConfig, for_its_method
 from .renamed import with_current_names
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ _T = TypeVar("_T", bound="DataclassInstance")
 def validated(kind: type[_T], values: Document) -> _T:
     """An instance of the settings class `kind` from untrusted `values`, checked and converted by pydantic.
 
-    Names that settings had before are understood (`RENAMED`).
+    Names that settings had before are understood (`RENAMED`). A `GeneratorConfig` becomes one of its loss's class.
 
     Raises
     ------
@@ -29,6 +30,9 @@ def validated(kind: type[_T], values: Document) -> _T:
     """
     from pydantic import TypeAdapter, ValidationError
 
+    if issubclass(kind, GeneratorConfig):
+        of_method, values = for_its_method(values)
+        kind = cast("type[_T]", of_method)
     values = with_current_names(values)
     known = {f.name for f in dataclasses.fields(kind)}
     unknown = sorted(set(values) - known)

@@ -8,10 +8,8 @@ had not been.
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import math
-import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -28,22 +26,14 @@ from ..config import EncoderConfig
 from ..model_files import is_model
 from ..protocols import Patches
 from ..training.mixing import real_share
+from ..training.monitor import TrainingMonitor
 from ..training.run_folder import begun_from, write_then_rename
+from ..training.statistics import last_statistics
 from .augment import augment, seeded_generator
 from .collapse import CollapseWarning, collapse, effective_rank, spread
 from .losses import LOSSES
 from .networks import Encoder, build_encoder, build_predictor
-from .run_folder import (
-    EncoderRunError,
-    export_encoder,
-    fingerprint,
-    load_encoder,
-    open_run,
-    read_checkpoint,
-    save_checkpoint,
-    trim_stats,
-    write_file,
-)
+from .run_folder import EncoderRun, EncoderRunError, export_encoder, load_encoder, read_checkpoint
 from .supervision import supervision_loss, supervision_targets
 
 __all__ = [
@@ -195,40 +185,30 @@ def train_encoder(
     CollapseWarning
         When the embeddings stop to differ from patch to patch.
     """
-    run = Path(run)
-    if len(data) < cfg.batch:
-        raise EncoderRunError(
-            f"{len(data)} patches are fewer than one batch of {cfg.batch}; add patches to the archive"
-        )
-    settings = {
-        "kind": "encoder",
-        "encoder": dataclasses.asdict(cfg),
-        "seed": seed,
-        "data": {"shape": list(data.shape), "fingerprint": fingerprint(data)},
-        "provenance": provenance or {},
-    }
-    open_run(run, settings)
     where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    trainer = _Trainer(cfg, data, run, seed, where, real)
-    trainer.begin(start)
-    return trainer.train(until_images, minutes, checkpoint_seconds, stats_images, progress, stop_on_collapse)
+    with EncoderRun(run, cfg, seed, data, provenance) as folder:
+        trainer = _Trainer(cfg, data, folder, seed, where, real)
+        trainer.begin(start)
+        if minutes is not None:
+            minutes = max(minutes, 1e-9)  # one step at least, so that there is a checkpoint
+        return trainer.train(until_images, minutes, checkpoint_seconds, stats_images, progress, stop_on_collapse)
 
 
 class _Trainer:
     """Encoder and prediction head of a run with their optimiser, the steps done, and the parts of a step."""
 
     def __init__(
-        self, cfg: EncoderConfig, data: Patches, run: Path, seed: int, device: torch.device, real: np.ndarray | None
-    ) -> None:
-        self.cfg, self.data, self.run, self.seed, self.device = cfg, data, run, seed, device
+        self, cfg: EncoderConfig, data: Patches, folder: EncoderRun, seed: int, device: torch.device,
+        real: np.ndarray | None,
+    ) -> None:  # fmt: skip
+        self.cfg, self.data, self.folder, self.seed, self.device = cfg, data, folder, seed, device
         self.steps = max(1, (cfg.images or cfg.epochs * len(data)) // cfg.batch)
         self.planned = self.steps * cfg.batch
         self.encoder = build_encoder(cfg, seed).to(device, memory_format=torch.channels_last).train()
         self.predictor = build_predictor(cfg, seed).to(device).train()
         groups = [{"params": list(part.parameters())} for part in (self.encoder, self.predictor)]
-        self.optimizer = torch.optim.SGD(
-            groups, lr=cfg.learning_rate, momentum=cfg.momentum, weight_decay=cfg.weight_decay
-        )
+        self.optimizer = torch.optim.SGD(groups, lr=cfg.learning_rate, momentum=cfg.momentum)
+        self.held = {"encoder": self.encoder, "predictor": self.predictor, "optimizer": self.optimizer}
         self.batches = _Batches(data, cfg.batch, seed, device, cfg.frames_per_region, real, cfg.real_weight)
         self.targets = supervision_targets(cfg, data)
         self.step, self.seconds = 0, 0.0
@@ -238,52 +218,43 @@ class _Trainer:
 
     def begin(self, start: str | Path | None) -> None:
         """Go on from the last checkpoint, or begin with the weights of `start`."""
-        checkpoint = read_checkpoint(self.run)
-        if checkpoint is not None:
-            self.encoder.load_state_dict(checkpoint["encoder"])
-            self.predictor.load_state_dict(checkpoint["predictor"])
-            self.optimizer.load_state_dict(checkpoint["optimizer"])
-            self.step, self.seconds = checkpoint["step"], checkpoint["seconds"]
-        elif start is not None:
+        noted = self.folder.resume(self.held, None, self.device)
+        self.step, self.seconds = int(noted["step"]), float(noted.get("seconds", 0.0))
+        if self.step == 0 and start is not None:
             _begin_with(Path(start), self.encoder, self.predictor)
-            write_then_rename(self.run / "start.json", json.dumps(begun_from(start, "encoder")).encode())
-
-    def save(self) -> None:
-        """Write the checkpoint."""
-        state = {"step": self.step, "seconds": self.seconds, "encoder": self.encoder.state_dict()}
-        state |= {"predictor": self.predictor.state_dict(), "optimizer": self.optimizer.state_dict()}
-        save_checkpoint(self.run, state)
+            write_then_rename(self.folder.path / "start.json", json.dumps(begun_from(start, "encoder")).encode())
 
     def train(
         self, until_images: int | None, minutes: float | None, checkpoint_seconds: float, stats_images: int,
         progress: Callable[[dict[str, float]], None] | None, stop_on_collapse: bool,
     ) -> TrainingReport:  # fmt: skip
         """All steps of this call."""
-        batch, run = self.cfg.batch, self.run
+        batch, folder = self.cfg.batch, self.folder
         stop = self.steps if until_images is None else min(self.steps, math.ceil(until_images / batch))
-        stats = trim_stats(run / "stats.jsonl", self.step * batch)
-        window = max(1, stats_images // batch)
-        picture_every = max(window, self.steps // 10)
-        began = told = saved = time.monotonic()
-        ended = False
-        while self.step < stop and not ended:
+        line_steps = max(1, stats_images // batch)
+        monitor = TrainingMonitor(
+            folder, self.step, stop, line_steps=line_steps, minutes=minutes, checkpoint_seconds=checkpoint_seconds,
+            picture_steps=max(line_steps, self.steps // 10),
+            progress=None if progress is None else lambda line: progress(line | {"planned": self.planned}),
+        )  # fmt: skip
+        stats, before = last_statistics(folder.path), self.seconds
+        while monitor.goes_on:
             self._advance()
-            ended = minutes is not None and time.monotonic() - began > 60 * minutes
-            last = ended or self.step == stop
-            if self.step % window and not last:
-                continue
-            now = time.monotonic()
-            stats, told = self._statistics(now - told), now
-            self._write(stats, stop_on_collapse)
-            if progress is not None:
-                progress(stats | {"planned": self.planned})
-            if last or now - saved > checkpoint_seconds:
+            monitor.after({})  # the loss stays on its device until there is a line
+            self.seconds = before + monitor.spent
+            last = not monitor.goes_on
+            if monitor.line_due or last:
+                stats = self._line(monitor, stop_on_collapse)
+            if monitor.save_due or last:
                 self.save()
-                saved = time.monotonic()
-            if self.step % picture_every < window or self.step == stop:
-                name = f"neighbours_{self.step * batch:09d}.pgm"
-                _picture(self.encoder, self.data, run / "samples" / name, self.device)
-        return TrainingReport(run, self.step * batch, self.planned, stats)
+            if monitor.picture_due or last:
+                path = folder.path / "samples" / f"neighbours_{self.step * batch:09d}.pgm"
+                _picture(self.encoder, self.data, path, self.device)
+        return TrainingReport(folder.path, self.step * batch, self.planned, stats)
+
+    def save(self) -> None:
+        """Write the checkpoint."""
+        self.folder.save(self.held, None, self.step, seconds=self.seconds)
 
     def _advance(self) -> None:
         """One step of the optimiser on one batch."""
@@ -314,37 +285,22 @@ class _Trainer:
             two = torch.where(plain[:, None, None, None].to(self.device), x, two)
         return tuple(view.contiguous(memory_format=torch.channels_last) for view in (one, two))
 
-    def _statistics(self, seconds: float) -> dict[str, float]:
-        """A line of statistics on the steps of the last `seconds`."""
-        self.seconds += seconds
+    def _line(self, monitor: TrainingMonitor, stop_on_collapse: bool) -> dict[str, float]:
+        """A line of statistics on the steps since the last one; an error or a warning where the training has failed."""
         losses, self.losses = self.losses, []
-        seen = torch.cat(self.embeddings)
-        return {
-            "images": self.step * self.cfg.batch,
-            "loss": float(torch.stack(losses).mean()),
-            "embedding_std": spread(seen),
-            "effective_rank": effective_rank(seen),
-            "images_per_s": len(losses) * self.cfg.batch / max(seconds, 1e-9),
-            "lr": self.optimizer.param_groups[0]["lr"],
-            "seconds": self.seconds,
-        }
-
-    def _write(self, stats: dict[str, float], stop_on_collapse: bool) -> None:
-        """Keep a line of statistics; an error or a warning where the training has failed."""
-        if not math.isfinite(stats["loss"]):
-            raise EncoderRunError(
-                f"{self.run}: the loss is no longer a number at image {stats['images']}; lower the rate"
-            )
-        with open(self.run / "stats.jsonl", "a") as file:
-            file.write(json.dumps(stats) + "\n")
-        trouble = collapse(stats)
+        loss, seen = float(torch.stack(losses).mean()), torch.cat(self.embeddings)
+        self.folder.check({"loss": loss}, self.step)
+        stats = monitor.line(
+            loss=loss, embedding_std=spread(seen), effective_rank=effective_rank(seen),
+            lr=self.optimizer.param_groups[0]["lr"], seconds=self.seconds,
+        )  # fmt: skip
+        trouble, run = collapse(stats), self.folder.path
         if trouble and stop_on_collapse:
             self.save()
-            raise EncoderRunError(
-                f"{self.run}: {trouble}; lower the learning rate, or choose another loss, in a new folder"
-            )
+            raise EncoderRunError(f"{run}: {trouble}; lower the learning rate, or choose another loss, in a new folder")
         if trouble:
-            warnings.warn(f"{self.run}: {trouble}; search with it would be arbitrary", CollapseWarning, stacklevel=4)
+            warnings.warn(f"{run}: {trouble}; search with it would be arbitrary", CollapseWarning, stacklevel=4)
+        return stats
 
 
 def _begin_with(run: Path, encoder: Encoder, predictor: torch.nn.Module) -> None:
@@ -386,4 +342,4 @@ def _picture(
     nearest = torch.cdist(z[queries], z).topk(min(columns, len(x)), largest=False).indices.cpu().numpy()
     sheet = np.concatenate([np.concatenate(list(x[line][:, ::-1]), axis=1) for line in nearest], axis=0)
     grey = np.clip(127.5 * (1 + sheet), 0, 255).astype(np.uint8)
-    write_file(path, b"P5\n%d %d\n255\n" % (grey.shape[1], grey.shape[0]) + grey.tobytes())
+    write_then_rename(path, b"P5\n%d %d\n255\n" % (grey.shape[1], grey.shape[0]) + grey.tobytes())

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from ..aliases import Document, Entries
 from ..physics import measure_on_grid
 from ..steering import SteeringWarning
 from ..steering.generated import Generated, Origin
@@ -85,9 +86,9 @@ class Ensemble:
         middle, low, high = np.quantile(known, [0.5, 0.5 - share / 2, 0.5 + share / 2])
         return float(middle), float(low), float(high)
 
-    def summary(self) -> dict[str, Any]:
+    def summary(self) -> Document:
         """JSON: each parameter with its interval of 68 %, the share of leading positive polarity, and the quality."""
-        told: dict[str, Any] = {}
+        told: Document = {}
         for name in PARAMETERS:
             if name != "polarity":
                 middle, low, high = self.interval(name)
@@ -105,7 +106,7 @@ def farside_ensemble(
     prior: Prior,
     *,
     members: int = 24,
-    constraints: Mapping[str, Any] | None = None,
+    constraints: Entries | None = None,
     seed: int = 0,
     evaluations: int = 40,
 ) -> Ensemble:
@@ -233,7 +234,7 @@ def _chi2(found: FarsideMap, weight: np.ndarray, drawn: np.ndarray) -> tuple[np.
     return chi2, best
 
 
-def parse_constraints(texts: Sequence[str]) -> dict[str, Any]:
+def parse_constraints(texts: Sequence[str]) -> Document:
     """Constraints from texts such as ``tuf=2e22Mx±20%``, ``tilt=8±10``, ``polarity=1`` (also with ``+-``).
 
     Raises
@@ -241,7 +242,7 @@ def parse_constraints(texts: Sequence[str]) -> dict[str, Any]:
     FarsideError
         Naming the text that is none.
     """
-    out: dict[str, Any] = {}
+    out: Document = {}
     for text in texts:
         name, _, rest = text.partition("=")
         value, _, tolerance = rest.replace("+-", "±").partition("±")
@@ -258,7 +259,7 @@ def parse_constraints(texts: Sequence[str]) -> dict[str, Any]:
     return out
 
 
-def _asked(constraints: Mapping[str, Any], prior: Prior) -> dict[str, Asked]:
+def _asked(constraints: Entries, prior: Prior) -> dict[str, Asked]:
     """Constraints as they were given, checked."""
     out = {}
     for name, given in constraints.items():

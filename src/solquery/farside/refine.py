@@ -33,7 +33,7 @@ __all__ = ["Asked", "Strengths", "moved", "refined"]
 
 #: of the part of the likelihood that is left: below it nothing is led
 _LEAST_LEFT = 0.02
-#: gauss over which the cut of weak field is soft, so that there is a slope
+#: gauss over which the cut of weak field is soft, so that there is a gradient
 _SOFT_GAUSS = 5.0
 #: how near a member is led to its quantile of the mean strength, as a standard deviation of log10
 _STRENGTH_TOLERANCE = 0.02

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from ..config import GeneratorConfig
+from ..config import PaperGanConfig
 from .networks import PaperDiscriminator
 
 __all__ = ["critic_accuracy"]
@@ -23,7 +23,7 @@ _BATCH = 32
 def _taught(real: np.ndarray, made: np.ndarray, steps: int, seed: int) -> PaperDiscriminator:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        critic = PaperDiscriminator(GeneratorConfig(), real.shape[1:]).to(memory_format=torch.channels_last)
+        critic = PaperDiscriminator(PaperGanConfig(), real.shape[1:]).to(memory_format=torch.channels_last)
     optimiser = torch.optim.Adam(critic.parameters(), lr=5e-4, fused=True)
     rng = np.random.default_rng([seed, 7])
     for _ in range(steps):

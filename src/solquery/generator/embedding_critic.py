@@ -1,4 +1,4 @@
-"""What is drawn as the search will see it: a small adversary that judges embeddings.
+"""Generated images as the search will see them: an adversarial critic of their embeddings.
 
 A generated patch is a query. What is asked with it is an encoder, whose embedding can place generated patches apart
 from observed ones by traits that a discriminator of pixels is slow to weigh. So the frozen encoder of the search is
@@ -76,17 +76,19 @@ class EmbeddingCritic(nn.Module):
         real = real.detach().requires_grad_(True)
         on_real = self.critic(real)
         loss = F.softplus(self.critic(made.detach()) - on_real).mean()
-        (slope,) = torch.autograd.grad(on_real.sum(), real, create_graph=True)
+        (gradient,) = torch.autograd.grad(on_real.sum(), real, create_graph=True)
         optimiser.zero_grad(set_to_none=True)
-        (loss + 0.5 * _PENALTY * slope.square().sum(1).mean()).backward()
+        (loss + 0.5 * _PENALTY * gradient.square().sum(1).mean()).backward()
         processes.average_gradients(self.critic.parameters())
         optimiser.step()
         return float(loss.detach())
 
-    def missed(self, real: Tensor, made: Tensor, rebuilt: int) -> tuple[Tensor, Tensor]:
-        """For the generator: how unlike the archive embeddings `made` (N, D) are, and how far the first ones, which are
-        reconstructions, are from their originals."""
+    def losses(self, real: Tensor, made: Tensor, rebuilt: int) -> tuple[Tensor, Tensor]:
+        """Losses of the generator on embeddings `made` (N, D): adversarial, and reconstructions against originals.
+
+        The first `rebuilt` of `made` are reconstructions of the first of `real` (N, D).
+        """
         self.critic.requires_grad_(False)
-        unlike = F.softplus(self.critic(real) - self.critic(made)).mean()
+        adversarial = F.softplus(self.critic(real) - self.critic(made)).mean()
         self.critic.requires_grad_(True)
-        return unlike, F.smooth_l1_loss(made[:rebuilt], real[:rebuilt])
+        return adversarial, F.smooth_l1_loss(made[:rebuilt], real[:rebuilt])

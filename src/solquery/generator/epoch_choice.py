@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from ..aliases import Document
-from ..config import GeneratorConfig
+from ..config import PaperGanConfig
 from ..protocols import Patches
 from ..training.diversity import evaluating
 from ..training.run_folder import batch_order, export_weights
@@ -73,7 +73,7 @@ class EpochChoice:
     """
 
     def __init__(
-        self, config: GeneratorConfig, data: Patches, held_out: Patches | None, seed: int, folder: Path, noted: Document
+        self, config: PaperGanConfig, data: Patches, held_out: Patches | None, seed: int, folder: Path, noted: Document
     ) -> None:
         self.within, self.seed, self.folder = config.choose_within_epochs, seed, folder
         judged = {"": data} if held_out is None else {"": data, "held_out_": held_out}

@@ -25,10 +25,11 @@ from ..aliases import Document
 from ..model_files import is_model
 from ..protocols import Patches
 from ..training.process_group import ProcessGroup
-from ..training.run_folder import RunFolder, TrainingError
+from ..training.run_folder import TrainingError
 from .footprint import fit_footprint, load_weights
 from .pyramid import compress
 from .registry import build_generator
+from .run_folder import GeneratorRun
 from .statistics_matching import StatisticsMatching
 
 if TYPE_CHECKING:
@@ -135,9 +136,9 @@ def finetune(
     if new or (settings.refit_footprint and teacher.window is not None):
         fit_footprint(teacher, data, seed, refit=not new)
         student.window.load_state_dict(teacher.window.state_dict())
-    told = {**(provenance or {}), "settled": {"from": Path(run).name, **settings.__dict__}}
+    told = {**(provenance or {}), "finetuned": {"from": Path(run).name, **settings.__dict__}}
     random = torch.Generator().manual_seed(seed + 7)
-    with RunFolder(out, replace(config, images=settings.images), shape, seed, data, provenance=told) as folder:
+    with GeneratorRun(out, replace(config, images=settings.images), shape, seed, data, provenance=told) as folder:
         statistics = StatisticsMatching(data, config.unit_gauss, seed, remembered=settings.remembered)
         with torch.no_grad():
             for _ in range(math.ceil(settings.remembered / batch)):
@@ -161,7 +162,7 @@ def finetune(
             nn.utils.clip_grad_norm_(student.parameters(), 5.0)
             optimise.step()
             folder.update(average, student, min(0.98, (step + 1) / (step + 10)))
-            values = {"amounts": float(missed.detach()), "moved": float(moved.detach())}
+            values = {"statistics_matching": float(missed.detach()), "moved": float(moved.detach())}
             folder.check(values, step)
             if (step + 1) % max(_LINE // batch, 1) == 0 or step + 1 == steps:
                 folder.line(values, step + 1, report=progress, of_images=steps * batch)

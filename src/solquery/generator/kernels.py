@@ -60,7 +60,7 @@ def _moments(pixels, groups, eps, middle, rate):
 
 @njit(**_OPTIONS)
 def _activated(pixels, scale, offset, noise, grain):
-    """Normalise (h, w, O) in place, add the noise (h + 2, w + 2) of each pixel's neighbourhood, and let it leak."""
+    """Normalise (h, w, O) in place, add the noise (h + 2, w + 2) about each pixel, and apply a leaky ReLU."""
     rows, columns, outer = pixels.shape
     slope = np.float32(0.2)
     for y in range(rows):
@@ -112,23 +112,23 @@ def finish_layer(made, gain, shift, noise, out, middle, rate, doubles, eps, grai
 
 
 @njit(**_OPTIONS)
-def _through_activation(slopes, out, made, doubles, before, first, second):
-    """From slopes (h, w, O) of features to those before the activation, and their sums (O,) with 1 and with `made`."""
+def _through_activation(gradients, out, made, doubles, before, first, second):
+    """From gradients (h, w, O) of features to those before the activation; their sums (O,) with 1 and with `made`."""
     rows, columns, outer = out.shape
-    leak = np.float32(0.2)
+    negative_slope = np.float32(0.2)
     a, b = np.empty(outer, np.float32), np.empty(outer, np.float32)
     for y in range(rows):
         # whole rows at once: the compiler makes vectors of long loops over few arrays only
-        row, here, there = slopes[y].reshape(-1), out[y].reshape(-1), before[y].reshape(-1)
+        row, here, there = gradients[y].reshape(-1), out[y].reshape(-1), before[y].reshape(-1)
         for i in range(columns * outer):
-            there[i] = row[i] * (np.float32(1.0) if here[i] > 0 else leak)
+            there[i] = row[i] * (np.float32(1.0) if here[i] > 0 else negative_slope)
         a[:] = np.float32(0.0)
         b[:] = np.float32(0.0)
         for x in range(columns):
-            slope, source = before[y, x], _pixel(made, y, x, outer, doubles)
+            gradient, source = before[y, x], _pixel(made, y, x, outer, doubles)
             for o in range(outer):
-                a[o] += slope[o]
-                b[o] += slope[o] * source[o]
+                a[o] += gradient[o]
+                b[o] += gradient[o] * source[o]
         for o in range(outer):
             first[o] += a[o]
             second[o] += b[o]
@@ -145,26 +145,26 @@ def _pixel(made, y, x, outer, doubles):
 
 
 @njit(**_OPTIONS)
-def _through_norm(slopes, made, doubles, a, b, c, to_made):
-    """Fill `to_made` (like `made`) with a · slopes + b · made + c by channel: normalisation has no more to it."""
-    rows, columns, outer = slopes.shape
+def _through_norm(gradients, made, doubles, a, b, c, to_made):
+    """Fill `to_made` (like `made`) with a · gradients + b · made + c by channel: normalisation has no more to it."""
+    rows, columns, outer = gradients.shape
     if doubles:
         # on its border some phases belong to no pixel
         to_made[0], to_made[-1] = np.float32(0.0), np.float32(0.0)
         to_made[:, 0], to_made[:, -1] = np.float32(0.0), np.float32(0.0)
     for y in range(rows):
         for x in range(columns):
-            slope, source = slopes[y, x], _pixel(made, y, x, outer, doubles)
+            gradient, source = gradients[y, x], _pixel(made, y, x, outer, doubles)
             target = _pixel(to_made, y, x, outer, doubles)
             for o in range(outer):
-                target[o] = a[o] * slope[o] + b[o] * source[o] + c[o]
+                target[o] = a[o] * gradient[o] + b[o] * source[o] + c[o]
 
 
 @njit(**_OPTIONS)
-def finish_layer_back(slopes, out, made, gain, middle, rate, before, to_made, to_gain, to_shift, doubles):
-    """From the slopes (N, h, w, O) of features to those `before` the activation, of `made`, `gain` and `shift`.
+def finish_layer_back(gradients, out, made, gain, middle, rate, before, to_made, to_gain, to_shift, doubles):
+    """From the gradients (N, h, w, O) of features to those `before` the activation, of `made`, `gain` and `shift`.
 
-    The others as `finish_layer` left them; shapes as there, each slope that of what it belongs to.
+    The others as `finish_layer` left them; shapes as there, each gradient that of what it belongs to.
     """
     outer, groups = out.shape[3], middle.shape[1]
     each = outer // groups
@@ -172,7 +172,7 @@ def finish_layer_back(slopes, out, made, gain, middle, rate, before, to_made, to
     a, b, c = np.empty(outer, np.float32), np.empty(outer, np.float32), np.empty(outer, np.float32)
     for n in range(len(out)):
         first, second = np.zeros(outer), np.zeros(outer)
-        _through_activation(slopes[n], out[n], made[n], doubles, before[n], first, second)
+        _through_activation(gradients[n], out[n], made[n], doubles, before[n], first, second)
         for group in range(groups):
             mean, steep = middle[n, group], rate[n, group]
             one = two = 0.0

@@ -4,9 +4,9 @@ On a CPU half the time of a forward pass of one latent is spent around the convo
 than a third of the convolutions' own on pixels that nearest-neighbour doubling has just repeated. So here
 
 - a convolution of doubled features is one convolution of 2 x 2 of the features before doubling, with the weights that
-  fall on the same pixel added up: 16 products for each where there were 36; so are its slopes;
+  fall on the same pixel added up: 16 products for each where there were 36; so are its gradients;
 - normalisation, scale, shift, grain and activation are one compiled pass, and two on the way back; without numba they
-  are a few operations of torch, and slopes are the generator's own;
+  are a few operations of torch, and gradients are the generator's own;
 - the latent vector goes through all layers' styles in one product.
 """
 
@@ -79,7 +79,7 @@ def _each(kernel: Callable[..., None], tensors: Sequence[torch.Tensor], *rest: o
 
 
 class _LayerFunction(torch.autograd.Function):
-    """A layer with its slopes: features (N, C, h, w), channels last, gain, shift (N, O), noise (N, h + 2, w + 2)."""
+    """A layer with its gradients: features (N, C, h, w), channels last, gain, shift (N, O), noise (N, h + 2, w + 2)."""
 
     @staticmethod
     def forward(
@@ -98,11 +98,11 @@ class _LayerFunction(torch.autograd.Function):
         return out.permute(0, 3, 1, 2)
 
     @staticmethod
-    def backward(ctx: Any, *slopes: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         kernels, step = _compiled(), ctx.step
         assert kernels is not None
         out, made, gain, *moments = ctx.saved_tensors
-        behind = slopes[0].permute(0, 2, 3, 1).contiguous()
+        behind = gradients[0].permute(0, 2, 3, 1).contiguous()
         before, to_made, to_gain, to_shift = map(torch.empty_like, (out, made, gain, gain))
         told = (behind, out, made, gain, *moments, before, to_made, to_gain, to_shift)
         _each(kernels[1], told, step.doubles)
@@ -127,7 +127,7 @@ class _Step(nn.Module):
         self.doubles, self.shape, self.outer = doubles, layer.shape, layer.conv.out_channels
         self.groups, self.eps = layer.norm.num_groups, layer.norm.eps
         self.register_buffer("weight", weight)
-        #: the convolution that leads slopes back
+        #: the convolution that leads gradients back
         self.register_buffer("back", weight.flip(2, 3).transpose(0, 1).contiguous(memory_format=torch.channels_last))
         # each map with a border of zeros, and each a row
         maps = F.pad(layer.noise.view(NOISE_MAPS, *layer.shape), (1, 1, 1, 1))

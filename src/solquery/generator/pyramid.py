@@ -150,7 +150,7 @@ class PyramidGenerator(nn.Module):
         self.shape = (int(shape[0]), int(shape[1]))
         self.seed = seed_shape(self.shape)
         self.parts = self.levels + 1
-        self.hush = config.hush
+        self.shrinkage = config.shrinkage
         #: the strongest field that can be made, compressed
         self.bound = math.asinh(config.limit / KNEE) / _SPAN
         widths = _widths(config.width, self.levels + 1)
@@ -196,10 +196,10 @@ class PyramidGenerator(nn.Module):
         """(N, 1, H, W) preset units of what a head made, (N, 4, H/2, W/2), within the footprint of z (N, D)."""
         u = F.pixel_shuffle(bands, 2)
         x = expand(self.bound * torch.tanh(u.float() / self.bound))
-        if self.hush:
+        if self.shrinkage:
             # a network cannot draw nothing: half a gauss everywhere would add up to the flux of a small region
             square = x * x
-            x = x * square / (square + self.hush**2)
+            x = x * square / (square + self.shrinkage**2)
         return x if self.window is None else x * self.window(z, (x.shape[-2], x.shape[-1]))
 
 

@@ -22,15 +22,16 @@ from torch import nn
 from torch.nn import functional as F
 
 from ..aliases import Document
-from ..config import GeneratorConfig, with_current_names
+from ..config import GeneratorConfig, PaperGanConfig, VaeGanConfig, for_its_method, of_its_method
 from ..protocols import Patches
 from ..training.diversity import CollapseWarning, Diversity
-from ..training.monitor import TrainingMonitor
 from ..training.process_group import ProcessGroup, process_group
-from ..training.run_folder import RunFolder, TrainingError, batch_order
+from ..training.run_folder import TrainingError, batch_order
 from .epoch_choice import EpochChoice, discriminator_accuracy
 from .levels import image_shape
+from .monitor import GeneratorMonitor
 from .registry import build_discriminator, build_generator
+from .run_folder import GeneratorRun
 from .vaegan import train_vaegan
 
 __all__ = ["CollapseWarning", "TrainingError", "discriminator_accuracy", "load_run", "read_settings", "train_generator"]
@@ -83,8 +84,8 @@ def _gradient_penalty(network: nn.Module, x: torch.Tensor, level: int | None, fa
     """Mean squared gradient of the logit on real patches (R1, Mescheder et al. 2018, arXiv:1801.04406)."""
     x = x.detach().requires_grad_(True)
     logits = network(x) if level is None else network(x, level=level, fade=fade)
-    (slope,) = torch.autograd.grad(logits.sum(), x, create_graph=True)
-    return slope.square().sum((1, 2, 3)).mean()
+    (gradient,) = torch.autograd.grad(logits.sum(), x, create_graph=True)
+    return gradient.square().sum((1, 2, 3)).mean()
 
 
 def train_generator(
@@ -161,23 +162,23 @@ def train_generator(
         )
     if held_out is not None and config.loss != "bce":
         raise TrainingError(f"loss {config.loss!r} chooses no epoch by a discriminator; only 'bce' takes held_out")
-    given = {"start": start, "encoder": encoder, "held_out": held_out}
-    more: Document = {name: value for name, value in given.items() if value is not None}
-    if config.loss == "vae-gan":
-        more["real"] = real
-    train = train_vaegan if config.loss == "vae-gan" else _train_adversarial
-    return train(
-        config, data, run, shape, seed=seed, device=device, until_images=until_images, minutes=minutes,
-        checkpoint_seconds=checkpoint_seconds, picture_steps=picture_steps, progress=progress, provenance=provenance,
-        **more,
-    )  # fmt: skip
+    config = of_its_method(config)
+    common: Document = {
+        "seed": seed, "device": device, "until_images": until_images, "minutes": minutes,
+        "checkpoint_seconds": checkpoint_seconds, "picture_steps": picture_steps, "progress": progress,
+        "provenance": provenance,
+    }  # fmt: skip
+    if isinstance(config, VaeGanConfig):
+        return train_vaegan(config, data, run, shape, start=start, encoder=encoder, real=real, **common)
+    assert isinstance(config, PaperGanConfig)
+    return _train_adversarial(config, data, run, shape, held_out=held_out, **common)
 
 
 def _train_adversarial(
-    config: GeneratorConfig, data: Patches, run: str | Path, shape: tuple[int, int], *, seed: int, device: str,
+    config: PaperGanConfig, data: Patches, run: str | Path, shape: tuple[int, int], *, seed: int, device: str,
     provenance: Document | None, **monitored: Any,
 ) -> Path:  # fmt: skip
-    with process_group(device) as group, RunFolder(run, config, shape, seed, data, group, provenance) as folder:
+    with process_group(device) as group, GeneratorRun(run, config, shape, seed, data, group, provenance) as folder:
         if config.batch % group.size:
             raise TrainingError(f"a batch of {config.batch} has no equal shares for {group.size} devices: take fewer")
         return _Adversaries(config, data, shape, seed, group).train(folder, **monitored)
@@ -187,7 +188,7 @@ class _Adversaries:
     """Generator and discriminator of a run with their optimisers, and the two steps of an iteration."""
 
     def __init__(
-        self, config: GeneratorConfig, data: Patches, shape: tuple[int, int], seed: int, processes: ProcessGroup
+        self, config: PaperGanConfig, data: Patches, shape: tuple[int, int], seed: int, processes: ProcessGroup
     ) -> None:
         self.config, self.data, self.shape, self.seed, self.processes = config, data, shape, seed, processes
         place = processes.device
@@ -215,7 +216,7 @@ class _Adversaries:
         )  # fmt: skip
 
     def train(
-        self, folder: RunFolder, *, until_images: int | None, minutes: float | None, checkpoint_seconds: float,
+        self, folder: GeneratorRun, *, until_images: int | None, minutes: float | None, checkpoint_seconds: float,
         picture_steps: int, progress: Callable[[Document], None] | None, held_out: Patches | None = None,
     ) -> Path:  # fmt: skip
         config, data, seed, processes, place = self.config, self.data, self.seed, self.processes, self.processes.device
@@ -231,7 +232,7 @@ class _Adversaries:
         if until_images is not None:
             steps = min(steps, math.ceil(until_images / batch))
         decay = 0.5 ** (batch / config.ema_halflife_images) if config.ema_halflife_images else 0.0
-        monitor = TrainingMonitor(
+        monitor = GeneratorMonitor(
             folder, noted["step"], steps, per_epoch, Diversity(data, seed), minutes=minutes,
             checkpoint_seconds=checkpoint_seconds, picture_steps=picture_steps, progress=progress,
         )  # fmt: skip
@@ -261,7 +262,7 @@ class _Adversaries:
             if judging:
                 more |= choice.after(monitor.step // per_epoch, self.discriminator, self.generator)
             if monitor.line_due:
-                monitor.line(shipped, level, **more)
+                monitor.network_line(shipped, level, **more)
             if full:
                 folder.keep(monitor.step, generator=shipped)
             if monitor.save_due or judging:
@@ -271,7 +272,7 @@ class _Adversaries:
         folder.save(held, self.random, monitor.step, **choice.best)
         return self._finish(folder, shipped, monitor.step)
 
-    def _finish(self, folder: RunFolder, shipped: nn.Module, step: int) -> Path:
+    def _finish(self, folder: GeneratorRun, shipped: nn.Module, step: int) -> Path:
         """The last picture, and the weights that the run ends with: of the paper's loss those of the epoch chosen."""
         level, _ = self.schedule.at(max(step * self.config.batch - 1, 0))
         if level is None or level == self.schedule.levels:
@@ -347,12 +348,11 @@ def read_settings(run: str | Path) -> tuple[GeneratorConfig, tuple[int, int], Do
     path = Path(run) / "config.json"
     try:
         resolved = json.loads(path.read_text())
-        values = with_current_names(resolved["generator"])
-        for name in ("betas", "grow_images", "anchors"):
-            values[name] = tuple(values[name])
-        # before there was a choice, one batch served both steps
-        values.setdefault("shared_batch", values["loss"] != "vae-gan")
-        return GeneratorConfig(**values), tuple(resolved["shape"]), resolved
+        kind, values = for_its_method(resolved["generator"])
+        values |= {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
+        if kind is PaperGanConfig:  # before there was a choice, one batch served both steps
+            values.setdefault("shared_batch", True)
+        return kind(**values), tuple(resolved["shape"]), resolved
     except (OSError, ValueError, KeyError, TypeError):
         raise TrainingError(
             f"{run} is no run folder of a generator: its config.json cannot be read; name the --run of a training"

@@ -24,24 +24,25 @@ from torch import nn
 from torch.nn import functional as F
 
 from ..aliases import Document
-from ..config import GeneratorConfig
+from ..config import VaeGanConfig
 from ..model_files import is_model
 from ..protocols import Patches
 from ..training.diversity import Diversity
 from ..training.mixing import BatchRows
-from ..training.monitor import TrainingMonitor
 from ..training.process_group import ProcessGroup, process_group
-from ..training.run_folder import RunFolder, TrainingError, begun_from, export_weights, write_then_rename
+from ..training.run_folder import TrainingError, begun_from, export_weights, write_then_rename
 from .anchors import anchor_scores
 from .discriminator_augment import apply_views, draw_views
 from .embedding_critic import EmbeddingCritic
 from .footprint import footprint_error, seen_sizes
 from .inference import build_inference
 from .levels import image_shape, seed_shape
+from .monitor import GeneratorMonitor
 from .pyramid import compress
 from .registry import build_generator
+from .run_folder import GeneratorRun
 from .statistics_matching import StatisticsMatching
-from .vaegan_losses import PatchDiscriminator, divergence, pairwise, read_latents, reconstruction, unlikeness
+from .vaegan_losses import PatchDiscriminator, divergence, pairwise, read_latents, reconstruction, texture_distance
 from .warm_start import begin_with
 
 __all__ = ["ADAPTING", "WARMUP_IMAGES", "PatchDiscriminator", "train_vaegan"]
@@ -57,7 +58,7 @@ ANCHOR_BLUR = 0.1
 FOOTPRINT_WEIGHT = 10.0
 
 
-def _parts(config: GeneratorConfig, shape: tuple[int, int], seed: int, device: torch.device) -> dict[str, nn.Module]:
+def _parts(config: VaeGanConfig, shape: tuple[int, int], seed: int, device: torch.device) -> dict[str, nn.Module]:
     torch.manual_seed(seed)
     layout = torch.channels_last if config.precision == "bf16" else torch.contiguous_format
     generator = build_generator(config, shape)
@@ -89,7 +90,7 @@ def _learn(parameters: list[nn.Parameter], whether: bool) -> None:
 
 
 def train_vaegan(
-    config: GeneratorConfig,
+    config: VaeGanConfig,
     data: Patches,
     run: str | Path,
     shape: tuple[int, int],
@@ -113,7 +114,10 @@ def train_vaegan(
     look like is learned once. A model has no discriminator: a new one learns alone for `discriminator_warmup_images`.
     `encoder` is the search's, needed where the configuration has an `embedding_critic` (`EmbeddingCritic`).
     """
-    with process_group(device) as processes, RunFolder(run, config, shape, seed, data, processes, provenance) as folder:
+    with (
+        process_group(device) as processes,
+        GeneratorRun(run, config, shape, seed, data, processes, provenance) as folder,
+    ):
         if processes.size > 1 and config.batch % (2 * processes.size):
             raise TrainingError(f"half a batch of {config.batch} has no equal shares for {processes.size} devices")
         if config.frozen_discriminator_layers and (start is None or is_model(start)):
@@ -163,7 +167,7 @@ class _Autoencoder:
     """Generator, inference network and discriminator of a run with their optimisers, and the parts of a step."""
 
     def __init__(
-        self, config: GeneratorConfig, data: Patches, shape: tuple[int, int], folder: RunFolder,
+        self, config: VaeGanConfig, data: Patches, shape: tuple[int, int], folder: GeneratorRun,
         processes: ProcessGroup, seed: int, encoder: nn.Module | None, real: np.ndarray | None,
     ) -> None:  # fmt: skip
         self.config, self.data, self.shape, self.seed = config, data, shape, seed
@@ -215,7 +219,7 @@ class _Autoencoder:
         steps = self.planned if until_images is None else min(self.planned, math.ceil(until_images / batch))
         decay = 0.5 ** (batch / max(config.ema_halflife_images, 1)) if config.ema_halflife_images else 0.0
         diversity = Diversity(self.data, self.seed)
-        monitor = TrainingMonitor(folder, step, steps, self.rows.per_epoch, diversity, **monitored)
+        monitor = GeneratorMonitor(folder, step, steps, self.rows.per_epoch, diversity, **monitored)
         networks, level = {"generator": self.average, "inference": self.inference}, None
         while monitor.goes_on:
             step = monitor.step
@@ -228,7 +232,7 @@ class _Autoencoder:
                 folder.update(self.average, self.generator, min(decay, (step + 1) / (step + 10)))
             monitor.after(values)
             if monitor.line_due:
-                monitor.line(self.average, level, side=now.shown.shape[-2])
+                monitor.network_line(self.average, level, side=now.shown.shape[-2])
             if finest:
                 folder.keep(monitor.step, **networks)
             if monitor.save_due:
@@ -281,25 +285,26 @@ class _Autoencoder:
 
     def _step(self, now: _Batch, stage: _Stage, step: int) -> dict[str, float]:
         """Discriminator and critic, then generator and inference network; the terms of their losses."""
-        values = dict.fromkeys(("nats", "kl", "loss_d", "loss_g", "texture", "amounts"), 0.0)
+        values = dict.fromkeys(("nats", "kl", "loss_d", "loss_g", "texture", "statistics_matching"), 0.0)
         with self.autocast, torch.set_grad_enabled(not stage.alone):
             loss, made = self._reconstruct(now, stage, values)
         if made.judged is not None:
-            loss = loss + stage.adversarial * self._judge(now, made, stage, step, values)
+            loss = loss + stage.adversarial * self._adversarial(now, made, stage, step, values)
         critic = self.embedding_critic
         if critic is not None and stage.adversarial:
             with torch.no_grad():
                 wanted = critic(now.shown)
             found = critic(made.all)
-            values["seeker"] = critic.learn(wanted, found, self.optimise_s, self.processes)
-            unlike, astray = critic.missed(wanted, found, len(made.rebuilt))
-            loss = loss + self.config.embedding_critic * stage.adversarial * (unlike + astray)
-            values |= {"unlike": float(unlike.detach()), "astray": float(astray.detach())}
+            values["embedding_critic"] = critic.learn(wanted, found, self.optimise_s, self.processes)
+            adversarial, distance = critic.losses(wanted, found, len(made.rebuilt))
+            loss = loss + self.config.embedding_critic * stage.adversarial * (adversarial + distance)
+            values["embedding_adversarial"] = float(adversarial.detach())
+            values["embedding_distance"] = float(distance.detach())
         if self.statistics is not None and stage.adversarial:
             shown = now.shown[: len(made.rebuilt)]
             missed = self.statistics.match(made.rebuilt, shown) + self.statistics.belong(made.drawn, self.processes)
             loss = loss + self.config.statistics_matching * missed
-            values["amounts"] = float(missed.detach())
+            values["statistics_matching"] = float(missed.detach())
         if not stage.alone:
             self.optimise_g.zero_grad(set_to_none=True)
             loss.backward()
@@ -331,15 +336,17 @@ class _Autoencoder:
                 read = read_latents(inference, F.avg_pool2d(drawn, drawn.shape[-1] // inference.shape[-1]))
                 loss = loss + adversarial * (read[:, :free] - prior[:, :free]).square().mean()
         if self.window is not None:
-            told = footprint_error(self.window.sizes(z[:kept]), seen_sizes(now.full[:kept, 0]), self.shape)
-            loss = loss + FOOTPRINT_WEIGHT * told
-            values["window"] = float(told.detach())
+            missed = footprint_error(self.window.sizes(z[:kept]), seen_sizes(now.full[:kept, 0]), self.shape)
+            loss = loss + FOOTPRINT_WEIGHT * missed
+            values["footprint"] = float(missed.detach())
         judged = compress(made) if adversarial else None
         if judged is not None and now.views is not None:
             judged = apply_views(judged, now.views)
         return loss, _Made(made, rebuilt, drawn, judged)
 
-    def _judge(self, now: _Batch, made: _Made, stage: _Stage, step: int, values: dict[str, float]) -> torch.Tensor:
+    def _adversarial(
+        self, now: _Batch, made: _Made, stage: _Stage, step: int, values: dict[str, float]
+    ) -> torch.Tensor:
         """One step of the discriminator; then how far what was made is from real to it, and in texture."""
         discriminator, judged, kept = self.discriminator, made.judged, len(made.rebuilt)
         assert judged is not None
@@ -352,8 +359,8 @@ class _Autoencoder:
         if self.config.r1 and step % R1_EVERY == 0:
             x = versus.detach().requires_grad_(True)
             local, whole = discriminator(x)
-            (slope,) = torch.autograd.grad(local.mean((1, 2, 3)).sum() + whole.sum(), x, create_graph=True)
-            total = total + 0.5 * self.config.r1 * R1_EVERY * slope.square().sum((1, 2, 3)).mean()
+            (gradient,) = torch.autograd.grad(local.mean((1, 2, 3)).sum() + whole.sum(), x, create_graph=True)
+            total = total + 0.5 * self.config.r1 * R1_EVERY * gradient.square().sum((1, 2, 3)).mean()
         self.optimise_d.zero_grad(set_to_none=True)
         total.backward()
         self.processes.average_gradients(self.learned)
@@ -362,10 +369,10 @@ class _Autoencoder:
         with self.autocast, torch.set_grad_enabled(not stage.alone):
             with torch.no_grad():
                 real_features = discriminator.features(versus)
-                on_real = discriminator.judge(real_features)
+                on_real = discriminator.score(real_features)
             features = discriminator.features(judged)
-            loss_g = pairwise(discriminator.judge(features), on_real)
-        texture = unlikeness(features[:kept], real_features[:kept], self.cells, self.processes)
+            loss_g = pairwise(discriminator.score(features), on_real)
+        texture = texture_distance(features[:kept], real_features[:kept], self.cells, self.processes)
         values |= {"loss_d": float(loss_d.detach()), "loss_g": float(loss_g.detach())}
         values["texture"] = float(texture.detach())
         return loss_g + texture

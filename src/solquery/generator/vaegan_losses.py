@@ -11,7 +11,7 @@ from .inference import InferenceNetwork
 from .levels import levels_of, seed_shape
 from .pyramid import compress, expand, haar_split
 
-__all__ = ["PatchDiscriminator", "divergence", "pairwise", "read_latents", "reconstruction", "unlikeness"]
+__all__ = ["PatchDiscriminator", "divergence", "pairwise", "read_latents", "reconstruction", "texture_distance"]
 
 #: block means at which reconstructions are compared, by blocks a side of each cell of the coarsest feature map (8 to 32
 #: blocks a side of a square), and the standard deviation (preset units) allowed there
@@ -43,13 +43,13 @@ class PatchDiscriminator(nn.Module):
         self.whole = nn.Sequential(*coarse, nn.Flatten(), nn.Linear(w[2] * rows * columns, 1))
 
     def forward(self, u: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        return self.judge(self.features(u))
+        return self.score(self.features(u))
 
     def features(self, u: torch.Tensor) -> torch.Tensor:
         """(N, C, H / 8, W / 8): what is seen of the field, with its strong part compressed and as it is."""
         return self.fine(torch.cat([haar_split(4.0 * u), haar_split(4.0 * expand(u))], dim=1))
 
-    def judge(self, features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def score(self, features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Logits of features."""
         return self.local(features).float(), self.whole(features).float()
 
@@ -84,7 +84,9 @@ def reconstruction(made: torch.Tensor, real: torch.Tensor, cells: tuple[int, int
     return total
 
 
-def unlikeness(made: torch.Tensor, real: torch.Tensor, cells: tuple[int, int], processes: ProcessGroup) -> torch.Tensor:
+def texture_distance(
+    made: torch.Tensor, real: torch.Tensor, cells: tuple[int, int], processes: ProcessGroup
+) -> torch.Tensor:
     """Squared difference of features averaged over the cells of the coarsest map, in units of the real ones' square."""
     a, b = (F.adaptive_avg_pool2d(x.float(), cells) for x in (made, real))
     return (a - b).square().mean() / processes.mean(b.square().mean()).clamp_min(1e-8)

@@ -19,7 +19,7 @@ __all__ = ["dilated"]
 
 @cache
 def _larger() -> Callable[[Tensor, Tensor], Tensor]:
-    """`torch.maximum`, with slopes in a fifth of the time: without masks, which torch fills one by one."""
+    """`torch.maximum`, with gradients in a fifth of the time: without masks, which torch fills one by one."""
 
     class Larger(torch.autograd.Function):
         @staticmethod
@@ -28,10 +28,10 @@ def _larger() -> Callable[[Tensor, Tensor], Tensor]:
             return torch.maximum(a, b)
 
         @staticmethod
-        def backward(ctx: Any, *slopes: Tensor) -> tuple[Tensor, Tensor]:
+        def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor]:
             a, b = ctx.saved_tensors
-            # the larger takes the slope, equal ones share it
-            half = 0.5 * slopes[0]
+            # the larger takes the gradient, equal ones share it
+            half = 0.5 * gradients[0]
             rest = (a - b).sign_().mul_(half)
             return half + rest, half - rest
 

@@ -163,7 +163,7 @@ def _pooled(x: np.ndarray, pool: int) -> np.ndarray:
 
 @numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"reassoc", "contract"})
 def _sums(a, b, view, flip, aspect, sums):
-    """Sums over what both cover: a a, b b, a b; slopes of a times a (4) and times b (4); slopes times slopes (10)."""
+    """Sums over what both cover: a a, b b, a b; gradients of a times a (4), times b (4) and times each other (10)."""
     height, width = a.shape
     middle_y, middle_x = (height - 1) / 2, (width - 1) / 2
     angle, zoom = math.radians(view[3]), view[2]

@@ -7,17 +7,14 @@ in unary. Other kinds of compressed images are left to a library.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 
-from ..aliases import Array
+from ..aliases import Array, Document, Keywords
 
 __all__ = ["scaled_image"]
 
 
-def scaled_image(content: bytes, start: int, cards: Mapping[str, Any]) -> Array | None:
+def scaled_image(content: bytes, start: int, cards: Keywords) -> Array | None:
     """(ny, nx) float64 of a compressed image, scaled, NaN where it is BLANK.
 
     Parameters
@@ -53,16 +50,16 @@ def scaled_image(content: bytes, start: int, cards: Mapping[str, Any]) -> Array 
     return out if whole else None
 
 
-def _named(cards: Mapping[str, Any]) -> dict[str, Any]:
+def _named(cards: Keywords) -> Document:
     """Settings of the compression by their names."""
     return {cards[f"ZNAME{k}"]: cards.get(f"ZVAL{k}") for k in range(1, 10) if f"ZNAME{k}" in cards}
 
 
-def _block(cards: Mapping[str, Any]) -> int:
+def _block(cards: Keywords) -> int:
     return int(_named(cards).get("BLOCKSIZE", 32))
 
 
-def _as_jsoc(cards: Mapping[str, Any]) -> bool:
+def _as_jsoc(cards: Keywords) -> bool:
     """Whether a table holds one column of rows of an image, of four-byte whole numbers in Rice code."""
     expected = {
         "ZCMPTYPE": "RICE_1", "ZBITPIX": 32, "ZNAXIS": 2, "TFIELDS": 1, "TTYPE1": "COMPRESSED_DATA", "NAXIS1": 8,

@@ -1,6 +1,6 @@
 """Slopes of the parameters in latent space: through the generator by automatic differentiation.
 
-Thresholds and masks have no slope, and leaving them out misses what happens at their edge: a pixel that passes 150 G
+Thresholds and masks have no gradient, and leaving them out misses what happens at their edge: a pixel that passes 150 G
 enters with all of its flux. Here such edges are ramps (`physics.smooth`), a few tens of gauss wide. These values only
 say which way to go; what is accepted is always measured by the definitions in `physics`.
 """
@@ -117,7 +117,7 @@ def _differentiated(generator: Generator, preset: Preset, z: Tensor, names: Sequ
 def _by_trial(
     generator: Generator, preset: Preset, z: Tensor, names: Sequence[str], x: Tensor, basis: Tensor | None
 ) -> Tensor:
-    """(N, M, D) slopes within the span of `basis`, from a trial step along each of its columns."""
+    """(N, M, D) gradients within the span of `basis`, from a trial step along each of its columns."""
     n, dim = z.shape
     columns = torch.eye(dim, device=z.device) if basis is None else basis.to(z)
     with torch.no_grad(), evaluating(generator):

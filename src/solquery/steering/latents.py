@@ -134,7 +134,7 @@ def _device(generator: Callable[[Tensor], Tensor]) -> torch.device:
 
 
 def in_use(model: _M) -> _M:
-    """The model with its generator made ready for many patches and slopes, where there is such a form of it."""
+    """The model with its generator made ready for many patches and gradients, where there is such a form of it."""
     from ..generator.optimized import optimize_for_inference  # which loads torch
 
     out: Any = copy.copy(model)

@@ -40,7 +40,7 @@ _SHARE = 2.0 / 3.0
 _NEAR, _PRIOR = 1.0 / 6.0, 1.0
 #: least slope of a curve: it is followed backwards as well
 _STEEP = 0.05
-#: least half-width of a band, bent or as a share of the range
+#: least half-width of a band, transformed or as a share of the range
 _NARROWEST = 0.005
 #: patches measured at a time
 _AT_A_TIME = 256
@@ -66,7 +66,7 @@ class Pairs:
 
 @dataclass(frozen=True)
 class _Fit:
-    """Knots, bent: grid, native, and the half-widths of the band."""
+    """Knots, transformed: grid, native, and the half-widths of the band."""
 
     x: np.ndarray
     y: np.ndarray
@@ -137,7 +137,7 @@ def _bend_of(name: str, *values: np.ndarray) -> Document:
 
 
 def _bent(name: str, bend: Entries, grid: np.ndarray, native: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Known pairs, bent, and which they are; angles on the side of the grid's."""
+    """Known pairs, transformed, and which they are; angles on the side of the grid's."""
     known = np.isfinite(grid) & np.isfinite(native)
     if bend["kind"] == "log":
         known &= (grid > 0) & (native > 0)

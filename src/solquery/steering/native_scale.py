@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DOMAINS", "NATIVE_KEY", "NativeEstimate", "NativeScale", "measure_both", "measure_native",
-    "measure_native_latents", "native_estimates", "native_quantities", "native_scale_of",
+    "measure_native_latents", "native_quantities", "native_scale_of",
 ]  # fmt: skip
 
 #: where a model's metadata holds the curves
@@ -58,7 +58,7 @@ class NativeEstimate:
 
 
 class _Curve:
-    """One parameter: knots on the grid and at native scale, bent so that offsets are alike everywhere.
+    """One parameter: knots on the grid and at native scale, transformed so that offsets are alike everywhere.
 
     By kind: ``log`` of sizes, ``asinh`` of what has a sign and spans orders of magnitude, ``linear`` of the rest.
     """
@@ -73,24 +73,25 @@ class _Curve:
             ratios = {key: np.asarray(record[key], np.float64) for key in ("middle", "low", "high")}
             native = np.maximum.accumulate(grid * ratios["middle"]) * (1.0 + 1e-6 * np.arange(len(grid)))
             low, high = grid * ratios["low"], grid * ratios["high"]
-        self.x, self.y = self.bent(grid), self.bent(native)
+        self.x, self.y = self.transform(grid), self.transform(native)
         # offsets of the band keep it about the value beyond the knots as well
-        self.down, self.up = self.y - self.bent(low), self.bent(high) - self.y
+        self.down, self.up = self.y - self.transform(low), self.transform(high) - self.y
         self.range = (float(record["range"][0]), float(record["range"][1]))
         self.zero_high = float(record.get("zero_high", 0.0))
         self.coverage = {kind: float(found["share"]) for kind, found in record.get("coverage", {}).items()}
         self.domain = DOMAINS.get(name)
 
-    def bent(self, values: np.ndarray) -> np.ndarray:
+    def transform(self, values: np.ndarray) -> np.ndarray:
+        """Values on the scale on which offsets are alike everywhere."""
         if self.log:
             return np.log(np.where(values > 0, values, 1.0))
         return np.arcsinh(values / self.soft) if self.kind == "asinh" else values
 
-    def straight(self, bent: np.ndarray) -> np.ndarray:
-        """The inverse of `bent`."""
+    def inverse(self, transformed: np.ndarray) -> np.ndarray:
+        """The inverse of `transform`."""
         if self.log:
-            return np.exp(bent)
-        return self.soft * np.sinh(bent) if self.kind == "asinh" else bent
+            return np.exp(transformed)
+        return self.soft * np.sinh(transformed) if self.kind == "asinh" else transformed
 
     def _within(self, values: np.ndarray) -> np.ndarray:
         return values if self.domain is None else np.clip(values, *self.domain)
@@ -103,13 +104,13 @@ class _Curve:
     def apply(self, values: np.ndarray, back: bool = False) -> np.ndarray:
         """Native values of grid values, or the way back; zero stays zero where ratios are taken."""
         start, end = (self.y, self.x) if back else (self.x, self.y)
-        out = self._within(self.straight(self._read(self.bent(values), start, end)))
+        out = self._within(self.inverse(self._read(self.transform(values), start, end)))
         return np.where(values > 0, out, values) if self.log else out
 
     def slope(self, native: np.ndarray) -> np.ndarray:
         """Derivative of the native value by the grid's, where the native value is given."""
         grid = self.apply(native, back=True)
-        at = self.bent(grid)
+        at = self.transform(grid)
         k = np.clip(np.searchsorted(self.x, at) - 1, 0, len(self.x) - 2)
         steep = np.diff(self.y)[k] / np.diff(self.x)[k]
         steep = np.where((at < self.x[0]) | (at > self.x[-1]), 1.0, steep)
@@ -121,10 +122,10 @@ class _Curve:
 
     def band(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Ends of the bands of values on the grid, (N,) each."""
-        at = self.bent(values)
+        at = self.transform(values)
         middle = self._read(at, self.x, self.y)
         ends = middle - np.interp(at, self.x, self.down), middle + np.interp(at, self.x, self.up)
-        low, high = (self._within(self.straight(end)) for end in ends)
+        low, high = (self._within(self.inverse(end)) for end in ends)
         if not self.log:
             return low, high
         return np.where(values > 0, low, 0.0), np.where(values > 0, high, self.zero_high)
@@ -233,38 +234,6 @@ def measure_native_latents(model: Model, z: ArrayLike, names: Iterable[str]) -> 
 def _native(model: Model, found: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     scale = native_scale_of(model)
     return found if scale is None else {name: scale.to_native(name, values) for name, values in found.items()}
-
-
-def native_estimates(record: Entries | None, values: Mapping[str, float]) -> dict[str, dict[str, float]]:
-    """What values on the grid are worth at native scale.
-
-    Parameters
-    ----------
-    record
-        Of `fit_native`; None or empty gives nothing.
-    values
-        Parameter to number on the grid, in Mx, Mm and what follows from them.
-
-    Returns
-    -------
-    Parameter to ``value``, ``low`` and ``high`` (two thirds of the patches lie between), same unit; and
-    ``coverage_real``, the share of observed patches that were found in the band, where it was measured.
-
-    Warns
-    -----
-    SteeringWarning
-        For a value outside the range that the curve was measured on by more than a tenth; the end's ratio is used.
-    """
-    scale = NativeScale(record or {})
-    scale.warn_beyond(values)
-    out = {}
-    for name in scale.names:
-        found = scale.estimate(name, values.get(name, np.nan))
-        if found is not None:
-            out[name] = {"value": found.value, "low": found.low, "high": found.high}
-            if "real" in found.coverage:
-                out[name]["coverage_real"] = found.coverage["real"]
-    return out
 
 
 def native_quantities(model: Model, on_grid: Mapping[str, float]) -> dict[str, Document]:

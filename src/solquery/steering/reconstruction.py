@@ -6,7 +6,7 @@
    the local noise of its layers, which says where the flux of this observation lies.
 3. The *physics* joins in: soft versions of TUF, area, R and the separation vector, which holds PSEP, tilt and polarity.
 4. Steps of sequential quadratic programming: what is measured by the definitions is made right to first order by the
-   soft versions' slopes, with the change that costs the picture least by the curvature learned so far, until every
+   soft versions' gradients, with the change that costs the picture least by the curvature learned so far, until every
    parameter is that observed within half of its tolerance.
 
 `invert` is the plain form: one latent vector closest in squared error, as in the paper.

@@ -164,8 +164,8 @@ class ReconstructionLoss:
         """
         errors = self.soft_errors(made, rows)
         errors = errors if self.gap is None else errors + self.gap[rows]
-        bent = 2.0 * _BEND**2 * ((1.0 + (errors / _BEND).square()).sqrt() - 1.0)
-        return (bent * bent.new_tensor(_WEIGHTS)).sum(1)
+        softened = 2.0 * _BEND**2 * ((1.0 + (errors / _BEND).square()).sqrt() - 1.0)
+        return (softened * softened.new_tensor(_WEIGHTS)).sum(1)
 
     def __call__(self, made: Tensor, rows: Tensor) -> Tensor:
         """(K,) of the picture, and of the physics as its weight says."""

@@ -20,13 +20,14 @@ import numpy as np
 from safetensors.torch import load_file
 
 from ..aliases import Document
-from ..config import preset_of_run
+from ..config import PaperGanConfig, preset_of_run
 from ..encoder import embed_archive
 from ..errors import SolqueryError
 from ..generator.registry import build_generator
 from ..generator.training import read_settings
 from ..model import Model
 from ..training.run_folder import write_then_rename
+from ..training.statistics import read_statistics
 from .quality import read_held_out, run_quality
 from .retrieval import PARAMETERS, run_retrieval
 
@@ -68,11 +69,6 @@ def _kept(run: Path) -> dict[int, Path]:
     """Images shown to the generator's weights at that point."""
     files = sorted((run / "checkpoints" / "kept").glob("*-generator.safetensors"))
     return {int(file.name.split("-")[0]): file for file in files}
-
-
-def _lines(run: Path) -> list[Document]:
-    path = run / "stats.jsonl"
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
 def choose_checkpoint(
@@ -119,7 +115,8 @@ def choose_checkpoint(
         raise ChoiceError(f"checkpoints are chosen by {', '.join(RULES[:-1])} or {RULES[-1]}, not by {by!r}")
     config, shape, resolved = read_settings(run)
     if by in ("paper", "paper-held-out"):
-        document = _by_paper(run, config.choose_within_epochs, by)
+        within = config.choose_within_epochs if isinstance(config, PaperGanConfig) else 0
+        document = _by_paper(run, within, by)
     else:
         if archive is None or encoder is None:
             raise ChoiceError(f"choosing by {by} needs an archive of held-out regions and a model with an encoder")
@@ -205,7 +202,7 @@ def _by_paper(run: Path, within: int, by: str) -> Document:
     keys = ("discriminator_accuracy", "held_out_discriminator_accuracy")
     table = [
         {"images": line["images"], "epoch": round(line["epoch"]), **{key: line[key] for key in keys if key in line}}
-        for line in _lines(run)
+        for line in read_statistics(run)
         if line.get(keys[0]) is not None
     ]
     held_out = by == "paper-held-out"

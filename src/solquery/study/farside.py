@@ -54,9 +54,9 @@ class FarsideStudy:
     scores, prior_scores
         Name to (N,): continuous ranked probability score of the ensemble, and of the prior; in logarithm to base 10,
         of a tilt in degrees.
-    likeness
+    visual_similarity
         (N,): correlation of |B| at 8 Mm between truth and members, their mean; of draws without a map in
-        `prior_likeness`, of the map itself in `map_likeness`.
+        `prior_similarity`, of the map itself in `map_similarity`.
     temperatures, chi2
         (N,) of the ensembles.
     settings
@@ -70,9 +70,9 @@ class FarsideStudy:
     ranks: dict[str, np.ndarray]
     scores: dict[str, np.ndarray]
     prior_scores: dict[str, np.ndarray]
-    likeness: np.ndarray
-    prior_likeness: np.ndarray
-    map_likeness: np.ndarray
+    visual_similarity: np.ndarray
+    prior_similarity: np.ndarray
+    map_similarity: np.ndarray
     temperatures: np.ndarray
     chi2: np.ndarray
     settings: dict[str, float]
@@ -96,9 +96,9 @@ class FarsideStudy:
             }  # fmt: skip
         return {
             "patches": len(self.ids), "regions": len(set(self.regions)), **self.settings, "parameters": told,
-            "likeness": {
-                "members": float(np.mean(self.likeness)), "draws": float(np.mean(self.prior_likeness)),
-                "map": float(np.mean(self.map_likeness)),
+            "visual_similarity": {
+                "members": float(np.mean(self.visual_similarity)), "draws": float(np.mean(self.prior_similarity)),
+                "map": float(np.mean(self.map_similarity)),
             },
             "temperature": float(np.median(self.temperatures)), "chi2": float(np.median(self.chi2)),
         }  # fmt: skip
@@ -181,7 +181,7 @@ def _judged(
     preset = prior.model.preset
     fine = coarse(np.asarray(preset.to_gauss(x)), preset, _LIKE_MM)
     drawn = _images(prior, len(made))
-    like = [_likeness(one, fine[k : k + 1]) for k, one in enumerate(made)]
+    like = [_similarity(one, fine[k : k + 1]) for k, one in enumerate(made)]
     return FarsideStudy(
         tuple(ids), tuple(regions), ranks, scores, prior_scores, np.array(like),
         np.array([_correlation(a, b) for a, b in zip(drawn, fine, strict=True)]),
@@ -201,7 +201,7 @@ def _images(prior: Prior, n: int) -> np.ndarray:
     return coarse(np.asarray(preset.to_gauss(x)), preset, _LIKE_MM)
 
 
-def _likeness(one: Ensemble, truth: np.ndarray) -> float:
+def _similarity(one: Ensemble, truth: np.ndarray) -> float:
     """Mean correlation of the members, each at its place in the map, with the truth (1, h, w)."""
     from ..farside.refine import moved
 

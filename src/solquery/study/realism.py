@@ -81,7 +81,7 @@ def usable_frames(patches: Iterable[Patch], min_mu: float = 0.4) -> tuple[list[P
 
 
 def _on_grid(patches: Iterable[Patch], preset: Preset) -> Iterable[np.ndarray]:
-    """Fields (H, W) in gauss as the networks see them: resampled, and strong field bent as generated field is."""
+    """Fields (H, W) in gauss as networks see them: resampled, and strong field soft-clipped as in generated ones."""
     for patch in patches:
         yield preset.to_gauss(prepare(patch, preset))
 

@@ -16,6 +16,7 @@ import numpy as np
 
 from ..aliases import Document
 from ..steering.editing import directions_of
+from ..training.statistics import read_statistics
 from .figures import figure_zoo
 from .paper_experiments import changes_between, epoch_choices
 from .reproduce_figures import figure_curves, write_figure
@@ -48,7 +49,7 @@ def training(study: Study, folder: Path, before: Folders) -> Document:
     """Training curves of the given runs with the chosen checkpoint; what the model tells of its training."""
     runs = []
     for k, run in enumerate(study.runs):
-        lines = [json.loads(line) for line in (run / "stats.jsonl").read_text().splitlines() if line.strip()]
+        lines = read_statistics(run)
         curves = {
             name: [(float(e["images"]), float(e[name])) for e in lines if _known(e.get(name)) and _known(e["images"])]
             for name in _CURVES

@@ -351,7 +351,7 @@ _CURVES = {
     "held_out_discriminator_accuracy": "the same, held-out regions",
     "nats": "generator, reconstruction (nats a patch)",
     "kl": "inference, distance to the prior (nats)",
-    "texture": "generator, unlikeness of texture",
+    "texture": "generator, difference in texture",
     "loss": "loss",
     "effective_rank": "embedding, effective dimensions",
     "embedding_std": "embedding, spread per dimension",

@@ -72,7 +72,7 @@ def _generator(generator: Entries, origin: Entries) -> str:
     shown = origin.get("last", {}).get("images")
     if not shown:
         trained = ""
-    elif origin.get("provenance", {}).get("settled"):
+    elif {"finetuned", "settled"} & set(origin.get("provenance", {})):  # the latter in models from before
         trained = (
             f" It was finetuned on {int(shown):,} images more: flux, area and texture of its draws are distributed as "
             "in the archive."

@@ -1,20 +1,16 @@
-"""What happens between the steps of a training: statistics, checkpoints, pictures, and when to stop."""
+"""What happens between the steps of every training: statistics, checkpoints, pictures, and when to stop."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
 
-from torch import nn
-
 from ..aliases import Document
-from .diversity import Diversity
 from .run_folder import RunFolder, TrainingError
 
 __all__ = ["TrainingMonitor"]
 
 LINE_STEPS = 100
-DIVERSITY_STEPS = 500
 
 
 class TrainingMonitor:
@@ -26,14 +22,16 @@ class TrainingMonitor:
         The run.
     step, steps
         Where it goes on, and where this call ends at the latest.
+    line_steps
+        Between lines of statistics; None: 100.
     per_epoch
-        Steps of an epoch.
+        Steps of an epoch, at whose end there is a line too; None: epochs do not matter.
     minutes
         After which this call ends.
     checkpoint_seconds
         At most about so much is lost when the process is killed.
     picture_steps
-        Between pictures of the same 36 latents.
+        Between sample pictures.
     progress
         Called with every line of statistics.
     """
@@ -43,16 +41,16 @@ class TrainingMonitor:
         folder: RunFolder,
         step: int,
         steps: int,
-        per_epoch: int,
-        variety: Diversity,
         *,
+        line_steps: int | None = None,
+        per_epoch: int | None = None,
         minutes: float | None = None,
         checkpoint_seconds: float = 120.0,
         picture_steps: int = 500,
         progress: Callable[[Document], None] | None = None,
     ) -> None:
         self.folder, self.step, self.steps, self.per_epoch = folder, step, steps, per_epoch
-        self.variety, self.minutes, self.progress = variety, minutes, progress
+        self.line_steps, self.minutes, self.progress = line_steps or LINE_STEPS, minutes, progress
         self.checkpoint_seconds, self.picture_steps = checkpoint_seconds, max(picture_steps, 1)
         self._began = self._saved = time.monotonic()
         self._first = step
@@ -74,12 +72,13 @@ class TrainingMonitor:
             When a loss is not finite, or the process that started this one is gone.
         """
         processes = self.folder.processes
-        spent = time.monotonic() - self._began
         # the clock of one process decides for all, or they would wait for each other for ever
-        late = processes.leads and self.minutes is not None and spent > 60 * self.minutes
+        late = processes.leads and self.minutes is not None and self.spent > 60 * self.minutes
         *means, late_share, deserted = processes.average([*values.values(), float(late), float(processes.deserted())])
         if deserted:
-            raise TrainingError(f"the process that started this one is gone; {self.folder.path} can be gone on with")
+            raise TrainingError(
+                f"the process that started this one is gone; the same command resumes {self.folder.path}"
+            )
         self._late = late_share > 0
         self.step += 1
         averaged = dict(zip(values, means, strict=True))
@@ -89,12 +88,21 @@ class TrainingMonitor:
         self._summed += 1
 
     @property
+    def spent(self) -> float:
+        """Seconds since this call began."""
+        return time.monotonic() - self._began
+
+    @property
     def epoch_ended(self) -> bool:
-        return self.step % self.per_epoch == 0
+        return self.per_epoch is not None and self.step % self.per_epoch == 0
 
     @property
     def line_due(self) -> bool:
-        return self.step % LINE_STEPS == 0 or self.epoch_ended or self.step == self.steps
+        return self.step % self.line_steps == 0 or self.epoch_ended or self.step == self.steps
+
+    @property
+    def picture_due(self) -> bool:
+        return self.step % self.picture_steps == 0
 
     @property
     def save_due(self) -> bool:
@@ -104,20 +112,14 @@ class TrainingMonitor:
             self._saved = time.monotonic()
         return due
 
-    def line(self, network: nn.Module, level: int | None, **more: object) -> None:
-        """One line of statistics: means since the last one, images a second, time left, now and then the diversity."""
-        folder, batch = self.folder, self.folder.config.batch
-        spent = max(time.monotonic() - self._began, 1e-9)
-        rate = (self.step - self._first) * batch / spent
+    def line(self, **more: object) -> Document:
+        """One line of statistics: means since the last one, `more`, images a second, time left; the line."""
+        batch = self.folder.batch
+        rate = (self.step - self._first) * batch / max(self.spent, 1e-9)
         means = {name: total / max(self._summed, 1) for name, total in self._sums.items()}
         self._sums, self._summed = {}, 0
-        if folder.processes.leads and (self.step % DIVERSITY_STEPS == 0 or self.step == self.steps):
-            more["diversity"] = round(self.variety.look(network, self.step, level, folder.processes.device), 4)
-        more |= {"epoch": self.step / self.per_epoch, "images_per_s": round(rate, 2), "of_images": self.steps * batch}
+        if self.per_epoch is not None:
+            more["epoch"] = self.step / self.per_epoch
+        more |= {"images_per_s": round(rate, 2), "of_images": self.steps * batch}
         more["seconds_left"] = round((self.steps - self.step) * batch / max(rate, 1e-9))
-        folder.line(means, self.step, report=self.progress, **more)
-
-    def pictures(self, network: nn.Module, level: int | None) -> None:
-        """The sheet of samples, where it is due."""
-        if self.step % self.picture_steps == 0:
-            self.folder.picture(network, self.step, level, self.folder.processes.device)
+        return self.folder.line(means, self.step, report=self.progress, **more)

@@ -1,6 +1,7 @@
 // The form of the filters: from the state into the fields and back.
 
 import { byId, make, parse, short, unit } from "./format.js";
+import { DEFAULTS } from "./state.js";
 
 const NUMBERS = { "f-lat0": ["lat", 0], "f-lat1": ["lat", 1], "f-lon0": ["lon", 0], "f-lon1": ["lon", 1] };
 
@@ -22,12 +23,12 @@ export class FilterForm {
     for (const key of ["since", "until"]) byId(`f-${key}`).addEventListener("change", (e) => this.set((s) => { s.filters[key] = e.target.value; }));
     for (const [id, [key, k]] of Object.entries(NUMBERS)) byId(id).addEventListener("change", (e) => this.number(e.target, (s, v) => { s.filters[key][k] = v; }));
     byId("f-mu").addEventListener("change", (e) => this.number(e.target, (s, v) => { s.filters.mu = v; }));
-    byId("f-k").addEventListener("change", (e) => this.number(e.target, (s, v) => { s.k = v === "" ? 12 : Math.trunc(v); }));
+    byId("f-k").addEventListener("change", (e) => this.number(e.target, (s, v) => { s.k = v === "" ? DEFAULTS.k : Math.trunc(v); }));
     byId("f-add").addEventListener("click", () => this.limit());
     for (const id of ["f-low", "f-high"]) byId(id).addEventListener("keydown", (e) => { if (e.key === "Enter") { e.preventDefault(); this.limit(); } });
     byId("f-clear").addEventListener("click", () => this.set((s) => {
       Object.assign(s.filters, { source: "any", since: "", until: "", lat: ["", ""], lon: ["", ""], mu: "", region: "", noaa: "", quantity: "any", lasso: null, parameters: {}, grid: {} });
-      s.k = 12;
+      s.k = DEFAULTS.k;
     }));
     byId("filter-form").addEventListener("submit", (e) => e.preventDefault());
   }

@@ -1,5 +1,8 @@
 // What is on the screen, as one plain object; its way into the link and back; undo and redo.
 
+/** A search as the library and the command line do it where nothing is said. */
+export const DEFAULTS = { k: 10, by: "embedding" };
+
 export const fresh = () => ({
   // what is asked about: {kind: "z", z, from?, sketch?} | {kind: "patch", id, z?} | {kind: "upload", id, name, z?}
   query: null,
@@ -8,7 +11,7 @@ export const fresh = () => ({
   // examples of what matches should be like and not, by id; and lists of patches that are kept, by name
   more: [], less: [], kept: {}, list: "kept",
   filters: { source: "any", since: "", until: "", lat: ["", ""], lon: ["", ""], mu: "", region: "", noaa: "", quantity: "any", lasso: null, parameters: {}, grid: {} },
-  perRegion: true, notOwn: true, k: 12, by: "hybrid",
+  perRegion: true, notOwn: true, k: DEFAULTS.k, by: DEFAULTS.by,
   look: { palette: "grey", limit: 0, stretch: "asinh", numbers: "native", cards: "list", size: 100, sort: "distance", pil: false, cen: false, close: false, view: "grid", log: false, cloud: ["tuf", "psep"], map: "tuf" },
   pair: null,
 });
@@ -45,8 +48,8 @@ export function toHash(s, modelHash) {
   put("grid", Object.entries(f.grid).map(([name, [low, high]]) => `${name}:${low ?? ""}~${high ?? ""}`).join(","));
   if (!s.perRegion) put("frames", 1);
   if (!s.notOwn) put("own", 1);
-  if (s.k !== 12) put("k", s.k);
-  if (s.by !== "hybrid") put("by", s.by);
+  if (s.k !== DEFAULTS.k) put("k", s.k);
+  put("by", s.by);
   const l = s.look, d = fresh().look;
   if (l.palette !== d.palette) put("colour", l.palette);
   if (l.limit) put("limit", l.limit);
@@ -109,9 +112,10 @@ export function fromHash(hash) {
   for (const part of (p.get("kept") || "").split("|")) { const [name, ...rest] = ids(part); if (name && rest.length) s.kept[name.slice(0, 40)] = rest.slice(0, 200); }
   s.list = (p.get("list") || "kept").slice(0, 40);
   s.perRegion = p.get("frames") !== "1"; s.notOwn = p.get("own") !== "1";
-  // a link of before says ssl
-  s.by = p.get("by") === "ssl" ? "embedding" : choose("by", ["embedding", "physics", "structure"], "hybrid");
-  s.k = Math.min(100, Math.max(1, Math.trunc(Number(p.get("k") ?? 12)) || 12));
+  // links from before say ssl, or nothing where the search was by both and for twelve
+  const old = [...p].length && !p.has("by") ? { k: 12, by: "hybrid" } : DEFAULTS;
+  s.by = p.get("by") === "ssl" ? "embedding" : choose("by", ["embedding", "hybrid", "physics", "structure"], old.by);
+  s.k = Math.min(100, Math.max(1, Math.trunc(Number(p.get("k") ?? old.k)) || old.k));
   const l = s.look, drawn = (p.get("draw") || "").split(",");
   l.palette = choose("colour", ["grey", "hmi"], l.palette);
   l.limit = Number(p.get("limit")) > 0 ? Number(p.get("limit")) : 0;
