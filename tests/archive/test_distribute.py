@@ -8,6 +8,7 @@ import shutil
 import signal
 import time
 import warnings
+from contextlib import closing
 from datetime import timedelta
 from types import SimpleNamespace
 
@@ -21,7 +22,9 @@ from typer.testing import CliRunner
 
 from solquery.archive.distribute import by_region, ingest_files, rows_of_files
 from solquery.archive.store import Archive
+from solquery.archive.tables import ArchiveError
 from solquery.archive.verify import verify
+from solquery.archive.worker_commits import begin
 from solquery.cli.root import app
 from solquery.config import get_preset
 from solquery.encoder import build_encoder, embed_archive
@@ -153,7 +156,17 @@ def test_a_worker_lost_during_a_fetch_costs_only_its_task(jsoc, client, tmp_path
     assert verify(Archive.open(tmp_path / "a")) == []
 
 
-def test_a_lost_worker_costs_only_its_task(files, serial, client, tmp_path):
+@pytest.mark.parametrize("place", ["this machine", "anywhere"])
+def test_a_lost_worker_costs_only_its_task(files, serial, client, tmp_path, place):
+    """Workers of this machine commit themselves; of a scheduler at an address nothing is known of its workers."""
+    with closing(distributed.Client(client.scheduler.address)) as other:
+        at = client if place == "this machine" else other
+        assert (begin(at, str(tmp_path / "a"), "run") is not None) == (at is client)
+        _lose_one(files, serial, at, tmp_path / "a")
+
+
+def _lose_one(files, serial, client, place):
+    client.wait_for_workers(2)  # of which the test before has ended one
     lost = []
 
     def kill_one(done, total):
@@ -163,9 +176,31 @@ def test_a_lost_worker_costs_only_its_task(files, serial, client, tmp_path):
             os.kill(next(iter(lost[0].values())), signal.SIGKILL)
             time.sleep(0.1)
 
-    report = ingest_files(files, str(tmp_path / "a"), client, progress=kill_one)
+    report = ingest_files(files, str(place), client, progress=kill_one)
     assert lost and (report.added, report.duplicates) == (30, 1)
-    assert Archive.open(tmp_path / "a").content_hash() == serial.content_hash()
+    assert Archive.open(place).content_hash() == serial.content_hash() and verify(Archive.open(place)) == []
+
+
+def test_workers_of_this_machine_make_the_archive_of_one(files, serial, client, tmp_path, monkeypatch):
+    def refuse(store, pairs):
+        raise AssertionError("this process has nothing to commit")
+
+    monkeypatch.setattr(Archive, "add_rows", refuse)
+    seen, place = [], str(tmp_path / "a")
+    report = ingest_files(files, place, client, progress=lambda done, total: seen.append((done, total)))
+    assert (report.added, report.duplicates) == (30, 1) and seen[-1] == (32, 32)
+    assert [entry["file"] for entry in report.refused] == [str(path) for path in files if not path.stat().st_size]
+    archive = Archive.open(place)
+    assert_alike(rows(archive), rows(serial))
+    assert archive.content_hash() == serial.content_hash() and verify(archive) == []
+    again = ingest_files(files, place, client)
+    assert (again.added, again.duplicates, again.refused) == (0, 31, report.refused)
+
+
+def test_what_the_archive_does_not_take_is_said_as_by_one_process(files, client, tmp_path):
+    (tmp_path / "a").write_text("a file")
+    with pytest.raises(ArchiveError, match="is a file; an archive is a directory"):
+        ingest_files(files, str(tmp_path / "a"), client)
 
 
 def test_workers_embed_as_one_process_does(serial, client, tmp_path):

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from astropy.io import fits
 from astropy.wcs import WCS
 from typer.testing import CliRunner
 
 from solquery.archive import locks
+from solquery.archive.export import export
 from solquery.archive.store import AddReport, Archive, ArchiveError
 from solquery.archive.verify import verify
 from solquery.cli.root import app
@@ -76,6 +78,30 @@ def test_many_patches_are_read_in_helpings_and_while_rows_move(tmp_path):
             archive.optimize()
         got.append(found.id)
     assert got == wanted
+
+
+def test_ids_that_are_asked_for_again_are_read_again(tmp_path):
+    archive = Archive.create(tmp_path / "a")
+    archive.add([patch(k) for k in range(70)])
+    asked = [f"p{k}" for k in (*range(69, -1, -1), 3, 69, 3)]
+    read = list(archive.patches(ids=asked))
+    assert [one.id for one in read] == asked
+    for one in read[-3:]:
+        np.testing.assert_allclose(one.field, patch(int(one.id[1:])).field, rtol=1e-3)
+
+
+def test_small_patches_share_a_group_of_rows_in_parquet(tmp_path, monkeypatch):
+    """What describes a group stays in memory until the end."""
+    archive = Archive.create(tmp_path / "a")
+    archive.add([patch(k) for k in range(200)])
+    groups = []
+    for least in (2**20, 100_000):
+        monkeypatch.setattr("solquery.archive.export._BYTES_IN_GROUP", least)
+        export(archive, tmp_path / "out.parquet", "parquet")
+        file = pq.ParquetFile(tmp_path / "out.parquet")
+        groups.append([file.metadata.row_group(k).num_rows for k in range(file.num_row_groups)])
+        assert file.read()["id"].to_pylist() == archive.ids()
+    assert groups == [[200], [128, 72]]
 
 
 def test_a_changed_byte_is_noticed_where_the_header_has_a_sum(tmp_path):

@@ -1,22 +1,24 @@
 """Reading and measuring on many processes or machines with Dask, a region at a time; one process commits.
 
-A task turns the files of one region into finished rows and fields, and touches nothing else. Dask gives a task whose
-worker was lost to another one. The process that asked commits regions as they arrive, small ones together; so an
-archive made by many workers has the same rows and checksums as one made by a single process, and an end at any moment
-costs only what had not arrived, and some dozen rows that had. Of a frame that two files hold, the one that arrives
+A task turns the files of one region into finished rows and fields. Dask gives a task whose worker was lost to another
+one. Workers that `cluster` has started on this machine commit what they have made, one after another, where the archive
+has a lock that keeps others out (`worker_commits`); elsewhere the process that asked commits regions as they arrive,
+small ones together. So an archive made by many workers has the same rows and checksums as one made by a single process,
+and an end at any moment costs only what had not been committed. Of a frame that two files hold, the one that comes
 first is kept.
 """
 
 from __future__ import annotations
 
 import os
+import uuid
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from ..aliases import Document, Entries, Row
 from ..errors import SolqueryError
@@ -26,6 +28,8 @@ from ..sharp.header import from_name
 from . import records
 from .guard import refuse_inside_workers, told_of_workers
 from .store import Archive
+from .tables import ArchiveError
+from .worker_commits import Committed, Run, begin, commit_rows, packed, tell
 from .writing import add_each
 
 if TYPE_CHECKING:
@@ -160,7 +164,7 @@ def each(
             made = future.result()
         except Exception as error:  # whatever a worker raised, or that workers died of it
             raise SolqueryError(
-                f"{group[0]} and {len(group) - 1} others of its region could not be done by any worker "
+                f"{group[0]} and {len(group) - 1} others with it could not be done by any worker "
                 f"({(str(error).splitlines() or [type(error).__name__])[0]}); what came before is in the archive"
             ) from error
         yield group, made
@@ -183,7 +187,7 @@ def ingest_files(
     paths
         Files that every worker can read under the same names.
     archive
-        Directory or URI; only this process writes to it.
+        Directory or URI; the workers write to it where they were started on this machine, else this process does.
     client
         See `cluster`.
     strict_quality
@@ -196,7 +200,7 @@ def ingest_files(
     Raises
     ------
     SolqueryError
-        When a task fails again and again, naming one of its files.
+        When a task fails again and again, naming one of its files, or the archive cannot be written.
     """
     groups = by_region(paths)
     store = Archive.open(archive) if Archive.exists(archive) else None
@@ -204,6 +208,9 @@ def ingest_files(
     held: list[tuple[Document, bytes]] = []
     refused: list[dict[str, str]] = []
     told = (list(parameters()), strict_quality, os.getcwd(), dict(stated or {}))
+    run = begin(client, archive, uuid.uuid4().hex)
+    if run is not None:
+        return _by_workers(packed(groups, len(client.nthreads()), _FILES_IN_TASK), run, client, told, progress)
     for group, (kept, bad) in each(client, rows_of_files, groups, *told):
         held += kept
         refused += bad
@@ -214,4 +221,27 @@ def ingest_files(
             refused += [{"file": str(row["file"]), "reason": str(reason)} for (row, _), reason in kept_out]
             added, duplicates, held = added + report.added, duplicates + report.duplicates, []
         progress(done, len(paths))
+    return DistributedReport(added, duplicates, sorted(refused, key=lambda entry: entry["file"]))
+
+
+def _files_to_archive(paths: Sequence[Path], run: Run, *told: Any) -> Committed:
+    """One task of a worker that commits itself; see `rows_of_files` for `told`."""
+    kept, refused = rows_of_files(paths, *told)
+    return commit_rows(kept, refused, run)
+
+
+def _by_workers(
+    groups: list[list[Path]], run: Run, client: Client, told: tuple[object, ...], progress: Callable[[int, int], None]
+) -> DistributedReport:
+    """`ingest_files` by workers that commit."""
+    added = duplicates = done = 0
+    refused: list[dict[str, str]] = []
+    total = sum(map(len, groups))
+    for group, made in each(client, _files_to_archive, groups, run, *told):
+        tell(made.warned)
+        if made.failed is not None:
+            raise ArchiveError(made.failed)
+        added, duplicates, done = added + made.added, duplicates + made.duplicates, done + len(group)
+        refused += made.refused
+        progress(done, total)
     return DistributedReport(added, duplicates, sorted(refused, key=lambda entry: entry["file"]))

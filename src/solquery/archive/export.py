@@ -21,7 +21,7 @@ from ..aliases import Document
 from ..errors import SolqueryError
 from ..io import replacing
 from ..sharp.fits_writing import write_fits
-from .reading import Rows
+from .reading import Rows, read_patches
 from .sink import Sink
 from .tables import vector_length
 
@@ -33,6 +33,8 @@ __all__ = ["FORMATS", "export"]
 
 FORMATS = ("parquet", "hdf5", "fits")
 _ROWS_IN_GROUP = 64
+#: of a group of rows in Parquet, at least: what describes a group, 0.1 MB, is held in memory until the end
+_BYTES_IN_GROUP = 4 * 2**20
 #: ids that are texts of Python at a time
 _AT_A_TIME = 4096
 
@@ -173,7 +175,8 @@ class _Rows:
         return _stems(self.ids)
 
     def __iter__(self) -> Iterator[tuple[Document, Patch]]:
-        patches = self._archive.patches(ids=self.ids)
+        # not `Archive.patches`, which would look all ids up once more
+        patches = read_patches(self._archive._patches, self._archive._fields, self.ids, self._archive.uri)
         rows = Rows(self._archive._patches, self.schema.names, self.ids)
         for start in range(0, len(self), _ROWS_IN_GROUP):
             held = rows.helping(start, _ROWS_IN_GROUP)
@@ -184,12 +187,17 @@ class _Rows:
 def _to_parquet(rows: _Rows, path: Path, progress: Progress) -> None:
     schema = rows.schema.append(pa.field("field", pa.list_(pa.float32())))
     source, done = iter(rows), 0
+    held: list[pa.Table] = []
     with pq.ParquetWriter(path, schema, compression="zstd") as writer:
         while group := list(islice(source, _ROWS_IN_GROUP)):
             part = pa.Table.from_pylist([row for row, _ in group], schema=rows.schema)
             fields = pa.array([patch.field.ravel() for _, patch in group], schema.field("field").type)
-            writer.write_table(part.append_column("field", fields).cast(schema))
+            held.append(part.append_column("field", fields).cast(schema))
             done += len(group)
+            if sum(some.nbytes for some in held) >= _BYTES_IN_GROUP or done == len(rows):
+                whole = pa.concat_tables(held)
+                held.clear()
+                writer.write_table(whole, row_group_size=len(whole))
             progress(done, len(rows))
 
 

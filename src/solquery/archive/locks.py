@@ -6,13 +6,14 @@ whose locks hold on one of several machines alone is not taken for one whose loc
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 
-__all__ = ["held"]
+__all__ = ["held", "reliable"]
 
 #: of one kernel, so that no other machine can write past a lock
 _OF_ONE_KERNEL = frozenset({"bcachefs", "btrfs", "ext2", "ext3", "ext4", "f2fs", "overlay", "tmpfs", "xfs", "zfs"})
@@ -51,6 +52,11 @@ def held(folder: Path | None, shared: bool = False) -> Iterator[bool]:
     finally:
         # said aloud, since a process that was forked meanwhile has the handle as well
         _free(handle)
+
+
+def reliable(folder: Path) -> bool:
+    """Whether the lock of a folder, which need not be there yet, keeps all other processes out while it is held."""
+    return importlib.util.find_spec("fcntl") is not None and _of_one_kernel(folder)
 
 
 def _free(handle: int) -> None:

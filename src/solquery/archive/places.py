@@ -11,6 +11,8 @@ from .tables import ArchiveError
 __all__ = ["marks", "places", "whole"]
 
 _AT_A_TIME = 4096
+#: values whose sorting takes memory that is worth giving back
+_MANY = 10_000
 
 
 def marks(ids: pa.Array | pa.ChunkedArray) -> np.ndarray:
@@ -27,6 +29,9 @@ def marks(ids: pa.Array | pa.ChunkedArray) -> np.ndarray:
 
 def whole(column: pa.ChunkedArray) -> pa.Array:
     """A column in one piece."""
+    if len(column) > _MANY:
+        # what its sorting took would stay with Arrow
+        pa.default_memory_pool().release_unused()
     if column.num_chunks == 1:
         return column.chunk(0)
     return pa.concat_arrays(column.chunks or [pa.array([], column.type)])

@@ -24,7 +24,7 @@ READ_AHEAD = 64
 #: and how many rows of metadata, some kilobytes each
 ROWS_AHEAD = 1024
 #: ids of a table that pass by together
-_IDS_AHEAD = 65536
+_IDS_AHEAD = 16384
 
 
 def read_patches(patches: Table, fields: Table, ids: pa.Array, uri: str) -> Iterator[Patch]:
@@ -93,14 +93,21 @@ class Rows:
 
 def _row_numbers(table: Table, ids: pa.Array) -> np.ndarray:
     """Lance's number of the row of every id, -1 where there is none; finding rows by number needs no scan."""
-    known, place = np.unique(marks(ids), return_inverse=True)
+    here = marks(ids)
+    order = np.argsort(here).astype(np.uint32 if len(here) < 2**32 else np.int64)
+    known = here[order]
+    del here
     numbers = np.full(len(known), -1)
     for batch in table.search().select(["id"]).with_row_id(True).to_batches(batch_size=_IDS_AHEAD):
-        here = marks(batch["id"])
-        at = np.minimum(np.searchsorted(known, here), len(known) - 1)
-        same = known[at] == here
+        there = marks(batch["id"])
+        at = np.minimum(np.searchsorted(known, there), len(known) - 1)
+        same = known[at] == there
         numbers[at[same]] = batch["_rowid"].to_numpy()[same]
-    return numbers[place]
+    # an id that is asked for again has the number of its first
+    again = np.flatnonzero(known[1:] == known[:-1]) + 1
+    numbers[again] = numbers[np.searchsorted(known, known[again])]
+    known[order] = numbers  # in the room of the marks, which are not needed any more
+    return known
 
 
 def _patch(row: Row | None, field: Document | None, patch_id: str, uri: str) -> Patch:

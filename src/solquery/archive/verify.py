@@ -43,9 +43,9 @@ _RANGES = {
     "ny": (2, 1e5),
     "nx": (2, 1e5),
 }
-_FIELDS_AT_A_TIME, _ROWS_AT_A_TIME, _IDS_AT_A_TIME = 64, 2000, 65536
-#: what is held of all rows: a mark of the id, what the field is checked with, of the sum eight bytes
-_HELD = np.dtype([("mark", "<i8"), ("ny", "<i4"), ("nx", "<i4"), ("sum", "<u8"), ("missing", "<f8")])
+_FIELDS_AT_A_TIME, _ROWS_AT_A_TIME, _IDS_AT_A_TIME = 64, 500, 16384
+#: what is held of all rows beside marks of their ids: what the field is checked with, of the sum eight bytes
+_HELD = np.dtype([("ny", "<i4"), ("nx", "<i4"), ("sum", "<u8"), ("missing", "<f8")])
 
 
 class Problem(NamedTuple):
@@ -72,26 +72,38 @@ def verify(archive: Archive, progress: Progress = lambda done, total: None) -> l
     present = set(archive.columns)
     columns = [name for name in records.METADATA if name in present and name not in ("keywords", "truth")]
     found: list[Problem] = []
-    kept = [np.empty(0, _HELD)]
+    # room for all is taken at once: to join parts would need it twice
+    about, known = np.empty(len(archive), _HELD), np.empty(len(archive), np.int64)
+    at = 0
     # rows come a few at a time
     for part in archive._patches.search().select(columns).to_batches(batch_size=_ROWS_AT_A_TIME):
         rows = part.to_pylist()
         for row in rows:
             found += [Problem(row["id"], what) for what in _faults_of(row)]
-        about = [
-            (row["ny"] or 0, row["nx"] or 0, _begin(row["checksum"]), _known(row["missing_fraction"])) for row in rows
-        ]
-        kept.append(np.array([(0, *one) for one in about], _HELD))
-        kept[-1]["mark"] = marks(part["id"])
-    held = np.concatenate(kept)
-    del kept
-    held = held[np.argsort(held["mark"], kind="stable")]
-    found += [Problem(i, f"is there {count} times") for i, count in _repeated(archive._patches, held["mark"])]
-    found += _field_problems(archive, held, progress)
+        about, known = _with_room(about, at + len(rows)), _with_room(known, at + len(rows))
+        about[at : at + len(rows)] = [_held(row) for row in rows]
+        known[at : at + len(rows)] = marks(part["id"])
+        at += len(rows)
+    order = np.argsort(known[:at]).astype(np.uint32 if at < 2**32 else np.int64)
+    known = known[order]
+    found += [Problem(i, f"is there {count} times") for i, count in _repeated(archive._patches, known)]
+    found += _field_problems(archive, known, order, about, progress)
     if archive.path is not None:
         found += _orphan_files(archive.path)
-        found += _manifest_problems(archive.path / "fetch", held["mark"])
+        found += _manifest_problems(archive.path / "fetch", known)
     return sorted(set(found))
+
+
+def _with_room(array: np.ndarray, size: int) -> np.ndarray:
+    """An array of `size` at least: others may add rows meanwhile."""
+    return (
+        array if len(array) >= size else np.concatenate([array, np.empty(size - len(array) + size // 8, array.dtype)])
+    )
+
+
+def _held(row: Row) -> tuple[int, int, int, float]:
+    missing = row["missing_fraction"]
+    return row["ny"] or 0, row["nx"] or 0, _begin(row["checksum"]), math.nan if missing is None else missing
 
 
 def _begin(checksum: str | None) -> int:
@@ -102,8 +114,26 @@ def _begin(checksum: str | None) -> int:
         return 0
 
 
-def _known(value: float | None) -> float:
-    return math.nan if value is None else value
+def _stored(table: Table) -> np.ndarray:
+    """Marks of all ids of a table, ascending."""
+    out, at = np.empty(table.count_rows(), np.int64), 0
+    for batch in table.search().select(["id"]).to_batches(batch_size=_IDS_AT_A_TIME):
+        out = _with_room(out, at + len(batch))
+        out[at : at + len(batch)] = marks(batch["id"])
+        at += len(batch)
+    out = out[:at]
+    out.sort()
+    return out
+
+
+def _lacking(wanted: np.ndarray, ordered: np.ndarray) -> np.ndarray:
+    """Those of some marks that are not among others, which are in order."""
+    out = [np.empty(0, np.int64)]
+    for start in range(0, len(wanted), _IDS_AT_A_TIME):
+        some = wanted[start : start + _IDS_AT_A_TIME]
+        at = np.searchsorted(ordered, some)
+        out.append(some[(at == len(ordered)) | (ordered.take(at, mode="clip") != some)] if len(ordered) else some)
+    return np.concatenate(out)
 
 
 def _named(table: Table, wanted: np.ndarray) -> list[str]:
@@ -140,23 +170,23 @@ def _faults_of(row: Row) -> Iterator[str]:
         yield f"t_utc {row['t_utc']} is not {row['t_rec']}"
 
 
-def _field_problems(archive: Archive, rows: np.ndarray, progress: Progress) -> list[Problem]:
-    # of one piece, or each search would copy it
-    fields, known = archive._fields, np.ascontiguousarray(rows["mark"])
-    batches = fields.search().select(["id"]).to_batches(batch_size=_IDS_AT_A_TIME)
-    stored = np.sort(np.concatenate([np.empty(0, np.int64), *(marks(batch["id"]) for batch in batches)]))
+def _field_problems(
+    archive: Archive, known: np.ndarray, order: np.ndarray, rows: np.ndarray, progress: Progress
+) -> list[Problem]:
+    """Of marks of ids in order, and which of `rows` each has."""
+    fields = archive._fields
+    stored = _stored(fields)
     found = [Problem(i, f"has {count} fields") for i, count in _repeated(fields, stored)]
-    bare = known[~np.isin(known, stored)]
-    found += [Problem(i, "has a row and no field") for i in _named(archive._patches, bare)]
+    found += [Problem(i, "has a row and no field") for i in _named(archive._patches, _lacking(known, stored))]
     total, done = len(stored), 0
     del stored
     for batch in fields.search().select(["id", "field"]).to_batches(batch_size=_FIELDS_AT_A_TIME):
         here = marks(batch["id"])
         places = np.searchsorted(known, here)
         for patch_id, data, mark, at in zip(batch["id"].to_pylist(), batch["field"], here, places, strict=True):
-            if at == len(rows) or known[at] != mark:
+            if at == len(known) or known[at] != mark:
                 found.append(Problem(patch_id, "has a field and no row; `solquery archive compact` removes it"))
-            elif what := _bad(data.as_py(), *rows[at].tolist()[1:]):
+            elif what := _bad(data.as_py(), *rows[order[at]].tolist()):
                 found.append(Problem(patch_id, what))
         done += len(here)
         progress(min(done, total), total)

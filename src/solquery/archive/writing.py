@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -32,6 +33,8 @@ __all__ = ["AddReport", "Writer", "add_each"]
 _Item = TypeVar("_Item")
 #: ids of a table that pass by together
 _IDS_AHEAD = 65536
+#: bytes of a field that cost more to copy than to be a piece of a column by itself
+_LARGE = 32768
 
 
 class AddReport(NamedTuple):
@@ -74,10 +77,13 @@ class Writer:
         for row, data in pairs:
             first.setdefault(row["id"], (row, data))
         real = [row for row, _ in pairs if row["source"] == "real"]
-        same = self._checksums(self._there(row["id"] for row in real))
-        for row in real:
-            _refuse_other_pixels(row["id"], row["checksum"], same.get(row["id"]) or first[row["id"]][0]["checksum"])
-        new = self.commit(list(first.values()))
+        # under the lock, or another process might write other pixels between the comparison and the commit
+        with tables.writing(self._uri), tables.committing(self._uri) as alone:
+            there = self._there(_around(first))
+            same = self._checksums(row["id"] for row in real if row["id"] in there)
+            for row in real:
+                _refuse_other_pixels(row["id"], row["checksum"], same.get(row["id"]) or first[row["id"]][0]["checksum"])
+            new = self._commit(first.values(), there, alone)
         return AddReport(new, len(pairs) - new)
 
     def parameter_columns(self) -> list[str]:
@@ -111,15 +117,15 @@ class Writer:
             For a near-real-time frame whose definitive one is there.
         """
         with tables.writing(self._uri), tables.committing(self._uri) as alone:
-            return self._commit(pairs, alone)
+            # what another process has added meanwhile keeps its own field
+            return self._commit(pairs, self._there(_around(row["id"] for row, _ in pairs)), alone)
 
-    def _commit(self, pairs: Sequence[tuple[Row, bytes]], alone: bool) -> int:
-        # what another process has added meanwhile keeps its own field
-        there = self._there(row["id"] for row, _ in pairs)
+    def _commit(self, pairs: Iterable[tuple[Row, bytes]], there: set[str], alone: bool) -> int:
+        """Add rows of which none is `there`, among the ids `_around` theirs that have a row; how many were new."""
         fresh = {row["id"]: (row, data) for row, data in pairs if row["id"] not in there}
         if not fresh:
             return 0
-        self._refuse_superseded(fresh)
+        _refuse_superseded(fresh, there)
         displaced = self._write_fields({patch_id: data for patch_id, (_, data) in fresh.items()}, alone)
         rows = [row for row, _ in fresh.values()]
         present = self._patches.schema
@@ -129,22 +135,13 @@ class Writer:
         inserted = _insert(self._patches, table, alone)
         if inserted < len(rows) and displaced:
             self._give_back(displaced)
-        self._replace_near_real_time(fresh)
+        quick = {old for patch_id in fresh if (old := near_real_time_of(patch_id))}
+        self._replace_near_real_time(quick & there if alone else self._there(quick))
         return inserted
 
-    def _refuse_superseded(self, ids: Iterable[str]) -> None:
-        """Refuse near-real-time frames whose definitive one is there or comes in the same commit."""
-        ids = list(ids)
-        better = {definitive: patch_id for patch_id in ids if (definitive := definitive_of(patch_id))}
-        there = self._there(better) | (set(better) & set(ids))
-        for definitive in better:
-            if definitive in there:
-                raise ValueError(f"patch {better[definitive]}: the definitive frame {definitive} is there already")
-
-    def _replace_near_real_time(self, ids: Iterable[str]) -> None:
+    def _replace_near_real_time(self, quick: Iterable[str]) -> None:
         """Remove the near-real-time frames of definitive ones that have just been written, and say so."""
-        quick = {old for patch_id in ids if (old := near_real_time_of(patch_id))}
-        replaced = sorted(self._there(quick))
+        replaced = sorted(quick)
         if not replaced:
             return
         for table in (self._patches, self._fields):
@@ -283,8 +280,33 @@ def _refuse_other_pixels(patch_id: str, new: str, old: str) -> None:
         )
 
 
+def _around(ids: Iterable[str]) -> Iterator[str]:
+    """Ids, and those of the definitive or near-real-time frames that would stand in their way."""
+    for patch_id in ids:
+        yield patch_id
+        yield from filter(None, (definitive_of(patch_id), near_real_time_of(patch_id)))
+
+
+def _refuse_superseded(ids: Iterable[str], there: set[str]) -> None:
+    """Refuse near-real-time frames whose definitive one is there or comes in the same commit."""
+    arriving = set(ids)
+    better = {definitive: patch_id for patch_id in arriving if (definitive := definitive_of(patch_id))}
+    for definitive in better:
+        if definitive in there or definitive in arriving:
+            raise ValueError(f"patch {better[definitive]}: the definitive frame {definitive} is there already")
+
+
 def _fields(data: Mapping[str, bytes]) -> pa.Table:
-    return pa.table({"id": list(data), "field": list(data.values())}, schema=tables.FIELDS_SCHEMA)
+    """Rows of the table of fields; large fields are not copied, each is a piece of the column by itself."""
+    values: list[bytes] | pa.ChunkedArray = list(data.values())
+    if sum(map(len, values)) > _LARGE * len(values):
+        values = pa.chunked_array([_piece(value) for value in values], pa.large_binary())
+    return pa.table({"id": list(data), "field": values}, schema=tables.FIELDS_SCHEMA)
+
+
+def _piece(value: bytes) -> pa.Array:
+    ends = pa.py_buffer(np.array([0, len(value)], np.int64))
+    return pa.Array.from_buffers(pa.large_binary(), 1, [None, ends, pa.py_buffer(value)])
 
 
 def _helpings(patches: Iterable[Patch], size: int) -> Iterator[list[Patch]]:
