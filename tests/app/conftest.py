@@ -75,14 +75,20 @@ def model():
 
 
 @pytest.fixture(scope="session")
-def service(model, tmp_path_factory):
-    return Service(model, small_archive(tmp_path_factory.mktemp("app") / "archive"))
+def new_archive(tmp_path_factory):
+    """Makes archives that no other service has."""
+    return lambda name: small_archive(tmp_path_factory.mktemp(name) / "archive")
 
 
 @pytest.fixture(scope="session")
-def shipped_room(tmp_path_factory):
+def service(model, new_archive):
+    return Service(model, new_archive("app"))
+
+
+@pytest.fixture(scope="session")
+def shipped_room(new_archive):
     torch.set_num_threads(1)
-    return Service(Model.load(), small_archive(tmp_path_factory.mktemp("shipped") / "archive"))
+    return Service(Model.load(), new_archive("shipped"))
 
 
 @pytest.fixture(scope="module")

@@ -161,14 +161,15 @@ class Wide(nn.Module):
 
 
 @pytest.fixture(scope="module")
-def wide_address(shipped_room):
+def wide_address(new_archive):
     preset = dataclasses.replace(
         get_preset("physical"), shape=(24, 48), scale_mm=(7.29, 7.29), encoder=EncoderConfig(width=4, embedding_dim=16)
     )
     names = ("tuf", "psep", "r", "tilt", "polarity")
     directions = fit_directions(sample_latents(Wide(), preset, 1000, seed=1, names=names))
     model = Model("wide", preset, Wide(), build_encoder(preset.encoder), directions)
-    service = Service(model, shipped_room.catalogue.archive)
+    # an archive of its own: a service embeds it with its model's encoder, and those of other models find nothing in it
+    service = Service(model, new_archive("wide"))
     with serving(service) as place:
         yield place
 
