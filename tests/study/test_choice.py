@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from solquery.config import get_preset
 from solquery.encoder import build_encoder
 from solquery.generator import register_generator, run_folder, train_generator
-from solquery.model import Model
+from solquery.model import Model, _writes
 from solquery.study.choice import MEASURES, ChoiceError, choose_checkpoint, mean_ranks
 
 TINY = get_preset("tiny")
@@ -79,6 +79,7 @@ def test_the_checkpoint_most_like_held_out_patches_is_chosen(tmp_path, monkeypat
 def test_the_checkpoint_whose_patches_find_their_like_is_chosen(tmp_path, monkeypatch, archive, judge):
     # the archive as it is finds itself; a tenth of its field is another region, if any
     run = _run(tmp_path, monkeypatch, archive, (0.1, 0.0, 1.0))
+    monkeypatch.setattr(judge, "_encoder_hash", ("0" * 64, _writes(judge.encoder)))
     told = choose_checkpoint(run, archive, judge, "search", count=120)
     assert told["by"] == "search" and told["chosen"]["images"] == 96 and told["queries"] == 120
     faint, nothing, itself = told["table"]
@@ -87,6 +88,8 @@ def test_the_checkpoint_whose_patches_find_their_like_is_chosen(tmp_path, monkey
     # all queries are one, and so is the match
     assert nothing["mean_correlation"] == 0.0 and nothing["matches"] == 1
     assert float(load_file(run / "checkpoints" / "generator.safetensors")["gain"]) == 1.0
+    # the archive is embedded for the encoder's own model, by the hash that it has of its encoder
+    assert set(archive.table(["embedding_model"])["embedding_model"].to_pylist()) == {"0" * 64}
     # of some of the archive's patches alone
     part = choose_checkpoint(run, archive, judge, "search", count=120, where="id LIKE '%1%'")
     assert part["table"][2]["matches"] < itself["matches"]

@@ -133,7 +133,10 @@ def choose_checkpoint(
                     progress(f"checkpoint {k + 1} of {len(files)}", k / len(files))
                 network = build_generator(config, shape)
                 network.load_state_dict(load_file(file))
-                yield images, Model("candidate", full, network, encoder.encoder)
+                candidate = Model("candidate", full, network, encoder.encoder)
+                # embeddings are the encoder's, by the hash that its own model has for it
+                candidate._encoder_hash = encoder._encoder_hash
+                yield images, candidate
 
         rule = _by_quality if by == "quality" else _by_search
         best, why, table, more = rule(archive, candidates(), count, seed, where)
