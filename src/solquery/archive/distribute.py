@@ -1,4 +1,4 @@
-"""Reading and measuring on many processes or machines with Dask, a region at a time; one process commits.
+"""Reading and measuring on many processes or machines with Dask, a region or more at a time.
 
 A task turns the files of one region into finished rows and fields. Dask gives a task whose worker was lost to another
 one. Workers that `cluster` has started on this machine commit what they have made, one after another, where the archive

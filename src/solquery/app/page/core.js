@@ -305,7 +305,7 @@ function kinds({ query, matches }) {
 /** Errors that pass, after which the newest search is asked for again: an older one may have reached the server after it. */
 const PASSING = new Set(["superseded", "busy", "too slow"]), TRIES = 3, PAUSE_MS = 500;
 
-async function found_(mine) {
+async function matchesOf(mine) {
   for (let tried = 1; ; tried++) {
     try { return await postJson("/api/search", queryBody()); } catch (error) {
       if (mine !== app.sought || tried === TRIES || !PASSING.has(error.kind)) throw error;
@@ -321,7 +321,7 @@ export async function search() {
   byId("found").setAttribute("aria-busy", "true");
   const doubt = (text, kind = "error") => { const box = byId("found-said"); box.textContent = text; box.hidden = !text; box.classList.toggle("hint", kind === "hint"); };
   try {
-    const found = await found_(mine);
+    const found = await matchesOf(mine);
     if (mine !== app.sought) return;
     doubt(found.close === false ? FAR : "", "hint");
     kinds(found);
