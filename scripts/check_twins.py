@@ -7,8 +7,8 @@ Every frame of --radial is put among the simulated patches of --archive. Twins: 
 radial frame of the same region and instant is the query; its rank counts radial patches, one by one. Hours: each of
 the frames of --hourly is looked for among all the others and the simulated patches; right is a frame of its region at
 most three hours away. The share is given by the embedding alone and as a search does it, which looks again at the
-nearest pixel by pixel; for twins also by structure, and how often the first answer is a frame of the right region,
-which is what a search grouped by region answers with.
+nearest pixel by pixel; for twins also by structure, with its blocks alone and as a search does it, and how often the
+first answer is a frame of the right region, which is what a search grouped by region answers with.
 """
 
 from __future__ import annotations
@@ -53,7 +53,12 @@ def main() -> None:
 
 
 def _shares(found: dict) -> str:
-    ways = {"embedding": "by the embedding alone", "search": "as a search does it", "structure": "by structure"}
+    ways = {
+        "embedding": "by the embedding alone",
+        "search": "as a search does it",
+        "signature": "by blocks of structure",
+        "structure": "by structure",
+    }
     told = []
     for name, words in ways.items():
         if name in found:

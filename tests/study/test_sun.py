@@ -61,8 +61,12 @@ def test_twins_and_neighbours_in_time_are_those_of_the_same_region(simulated, mo
     assert found["of"] == len(across) and found["among"] == len(radial) + len(load_index(simulated, models, SIMULATED))
     assert found["search"]["share"] >= 0.8 and found["structure"]["share"] >= 0.8
     assert found["region"]["structure"]["share"] >= found["structure"]["share"]
-    ranks = [frame["rank_structure"] for frame in found["frames"]]
-    assert np.mean([rank == 1 for rank in ranks]) == found["structure"]["share"]
+    ranks = [frame["rank_signature"] for frame in found["frames"]]
+    assert np.mean([rank == 1 for rank in ranks]) == found["signature"]["share"]
+    names = {(patch.region, patch.t_rec): patch.id for patch in radial}
+    right = [names[patch.region, patch.t_rec] for patch in across]
+    first = [frame["found"] == name for frame, name in zip(found["frames"], right, strict=True)]
+    assert np.mean(first) == found["structure"]["share"]
     # with the twins of other regions there is nothing that could be right
     moved = [replace(patch, region=f"{patch.region} other") for patch in across]
     with pytest.raises(SolqueryError, match="T_REC"):

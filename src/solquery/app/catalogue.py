@@ -20,8 +20,8 @@ from ..archive.tables import quoted
 from ..encoder import embed_archive
 from ..errors import SolqueryError
 from ..physics import get_parameter, parameters
-from ..search import EMBEDDING, Match, SearchError, SearchSession, combine, reranked
-from ..search.session import shares
+from ..search import EMBEDDING, Match, SearchError, SearchSession, combine
+from ..search.hybrid import shares
 from ..search.structure import STRUCTURE
 from .closeness import Closeness, closeness_of
 from .examples import by_examples
@@ -297,11 +297,9 @@ class Catalogue:
         def find(k: int, group: str) -> list[Match]:
             return patches.ranked(apart, k, group, exclude)
 
-        if not rerank or by != "embedding" or more or less:
+        if not rerank or by not in ("embedding", STRUCTURE) or more or less:
             return find(k, group), int(inside.sum())
-        pictures = self.session.pictures
-        found = reranked(self.archive, self.model, asked.x, find, k, group, rerank, asked.aligner, pictures)
-        return found, int(inside.sum())
+        return self.session.reranked(asked, find, k, group, by, rerank, where), int(inside.sum())
 
     def _from(self, rows: np.ndarray, by: str) -> np.ndarray:
         """(Q, N) distances of patches of the index, by their rows, from all of them; infinite without field."""

@@ -24,7 +24,7 @@ from ..model import Model
 from ..patch import Patch
 from ..physics import get_parameter
 from ..search import RERANK_DEPTH
-from ..search.structure import STRUCTURE
+from ..search.structure import STRUCTURE, STRUCTURE_DEPTH
 from ..sharp.fits_writing import write_fits
 from ..steering import (
     Answer,
@@ -368,13 +368,14 @@ class Service(Observations):
         on_grid = self._measured(self._gauss(x))
         told = self._estimated(on_grid) if record is None else self._observed(record)
         excluded = region if asked.exclude_own else None
-        # what was drawn is no observation, and cannot be in the archive
-        rerank = RERANK_DEPTH if asked.z is None and asked.by == "embedding" else 0
         for example in (*asked.more, *asked.less):
             if example not in catalogue:
                 raise Missing(f"no patch {example!r} in the archive; take the example away")
         # a line-of-sight patch is compared with radial ones as an estimate of its radial field, which needs all of it
         sought = x if asked.by != STRUCTURE or record is None else GridInput(x, "patch", self.patch(name))
+        # what was drawn is no observation, and cannot be in the archive
+        depths = {"embedding": RERANK_DEPTH if asked.z is None else 0, STRUCTURE: STRUCTURE_DEPTH}
+        rerank = depths.get(asked.by, 0)
         found, candidates = catalogue.search(
             sought, asked.k, where, asked.group, excluded, asked.by, rerank, asked.more, asked.less, lasso
         )

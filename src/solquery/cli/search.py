@@ -90,7 +90,7 @@ def search(
             "--verify",
             min=0,
             help="Compare the first matches again, pixel by pixel; those that align with the query come first. "
-            "20 for an observation and --by embedding, else 0.",
+            "20 for an observation and --by embedding, 50 for --by structure, else 0.",
         ),
     ] = None,
     exclude_own: Annotated[bool, typer.Option("--exclude-own", help="Leave out the query's own region.")] = False,

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "COMPARED", "EMBEDDING", "WEIGHTS", "NormalScores", "ScoredParameters", "combine", "mixed_distances",
-    "parameter_distances", "parse_weights", "scored_parameters",
+    "parameter_distances", "parse_weights", "scored_parameters", "shares",
 ]  # fmt: skip
 
 #: the parameters that are compared where no weights are given
@@ -43,6 +43,11 @@ EMBEDDING = "embedding"
 WEIGHTS = {EMBEDDING: 2.0, **dict.fromkeys(COMPARED, 1.0), "r": 1.5, "polarity": 1.0}
 #: difference, in scores, between a value and none
 _ABSENT = 2.0
+
+
+def shares(by: str) -> dict[str, float]:
+    """Weights of a search by ``"hybrid"``, embedding and parameters, or by ``"physics"``, parameters alone."""
+    return {name: weight for name, weight in WEIGHTS.items() if by == "hybrid" or name != EMBEDDING}
 
 
 class NormalScores:

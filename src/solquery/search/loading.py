@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,17 +13,18 @@ import pyarrow.compute as pc
 from ..aliases import Row
 from ..archive.grid_names import GRID_COLUMNS, grid_names
 from ..archive.places import whole
-from ..archive.rows import rows_with_places, table_with_places
+from ..archive.rows import in_lance, rows_at, rows_with_places, table_with_places
 from ..archive.tables import quoted
 from .index import EmbeddingIndex, other_length
-from .patch_list import PatchList, SearchError
+from .patch_list import Match, PatchList, SearchError
 from .provenance import embed_with, other_encoder, other_preset
 
 if TYPE_CHECKING:
     from ..archive.store import Archive
+    from ..config import Preset
     from ..protocols import Model
 
-__all__ = ["Embedded", "load_index", "row_columns", "rows_of"]
+__all__ = ["Embedded", "load_index", "pictures_of", "row_columns", "rows_of"]
 
 
 def rows_of(archive: Archive, ids: Collection[str]) -> dict[str, Row]:
@@ -33,6 +34,19 @@ def rows_of(archive: Archive, ids: Collection[str]) -> dict[str, Row]:
         return {}
     table = archive.table(columns=row_columns(archive), where=f"id IN ({quoted(wanted)})")
     return {row["id"]: row for row in table.to_pylist()}
+
+
+def pictures_of(archive: Archive, preset: Preset, matches: Sequence[Match]) -> np.ndarray:
+    """(N, H, W) float32 in preset units, the patches of matches."""
+    ids = [match.id for match in matches]
+    places = [match.place for match in matches if match.place is not None]
+    if len(places) == len(ids) and in_lance(archive):
+        sums = {row["id"]: row["checksum"] for row in rows_at(archive, places, ["id", "checksum"])}
+        if all(name in sums for name in ids):
+            return archive.prepared_few(preset, pa.table({"id": ids, "checksum": [sums[name] for name in ids]}))
+    names, x = archive.prepared(preset, ids=ids)
+    place = {name: k for k, name in enumerate(names)}
+    return np.stack([np.asarray(x[place[name]], np.float32) for name in ids])
 
 
 def row_columns(archive: Archive) -> list[str]:

@@ -100,6 +100,7 @@ def reranked(
     first: int = RERANK_DEPTH,
     aligner: Aligner | None = None,
     pictures: Callable[[list[Match]], np.ndarray] | None = None,
+    compare: Callable[[list[str], np.ndarray], np.ndarray] | None = None,
 ) -> list[Match]:
     """The answers of a search, those first over which the query can be laid.
 
@@ -119,6 +120,9 @@ def reranked(
         Of the query, where there is one.
     pictures
         Gives the prepared patches (N, H, W) of matches; None: from the archive, by their ids.
+    compare
+        Gives correlations (N,) of patches, by ids and grids; all of them come first then, by it. None: the query is
+        laid over each (`best_correlation`).
 
     Returns
     -------
@@ -134,11 +138,16 @@ def reranked(
         names, x = archive.prepared(model.preset, ids=[match.id for match in near])
     else:
         names, x = [match.id for match in near], pictures(near)
-    values, fine = staged_correlations(query, np.asarray(x, np.float32), model.preset.encoder.augment, aligner)
+    x = np.asarray(x, np.float32)
+    if compare is None:
+        values, fine = staged_correlations(query, x, model.preset.encoder.augment, aligner)
+    else:
+        values, fine = compare(names, x), np.ones(len(names), bool)
+    least = ALIKE if compare is None else -np.inf
     measured = {name for name, told in zip(names, fine, strict=True) if told}
     found = {name: float(value) for name, value in zip(names, values, strict=True)}
     # a stable sort: the search decides between equals
-    alike = sorted((m for m in near if found[m.id] >= ALIKE), key=lambda m: -found[m.id])
+    alike = sorted((m for m in near if found[m.id] >= least), key=lambda m: -found[m.id])
     chosen, seen = [], set()
     for match in [*alike, *answers]:
         key = match.region if group == "region" else match.id

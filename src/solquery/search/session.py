@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,25 +19,25 @@ import pyarrow.compute as pc
 
 from ..aliases import Document
 from ..archive.places import whole
-from ..archive.rows import RowReader, in_lance, rows_at, table_with_places, version_of
+from ..archive.rows import RowReader, in_lance, table_with_places, version_of
 from ..physics import measure_patch
 from ..steering.inputs import grid_input
 from .explanation import Explanation, explained
-from .hybrid import EMBEDDING, WEIGHTS, NormalScores, ScoredParameters, mixed_distances, scored_parameters
+from .hybrid import EMBEDDING, NormalScores, ScoredParameters, mixed_distances, scored_parameters, shares
 from .index import EmbeddingIndex, Match, checked_query, checked_vectors
-from .loading import Embedded, row_columns, rows_of
+from .loading import Embedded, pictures_of, row_columns, rows_of
 from .matches import Matches
 from .patch_list import PatchList
 from .query import Query
 from .rerank import RERANK_DEPTH, reranked
-from .structure import STRUCTURE, StructureIndex
+from .structure import STRUCTURE, STRUCTURE_DEPTH, StructureIndex
 
 if TYPE_CHECKING:
     from ..archive.store import Archive
     from ..protocols import Model
     from .approximate import ApproximateIndex
 
-__all__ = ["BY", "SearchSession", "compared", "shares"]
+__all__ = ["BY", "SearchSession", "compared"]
 
 #: what a search can compare: embeddings; embedding and parameters; parameters; coarse structure; the paper's distances
 #: of (TUF, R, PSEP)
@@ -224,10 +225,22 @@ class SearchSession:
         if not rerank:
             return find(k, group)
         checked_vectors(np.zeros((1, 1)), k, group, 1)
-        return reranked(self.archive, self.model, asked.x, find, k, group, rerank, asked.aligner, self.pictures)
+        return self.reranked(asked, find, k, group, by, rerank, where)
+
+    def reranked(
+        self, asked: Query, find: Callable[[int, str], list[Match]], k: int, group: str, by: str, first: int,
+        where: str | None = None,
+    ) -> list[Match]:  # fmt: skip
+        """The answers of a search, the `first` of them compared with the query again, pixel by pixel."""
+        cfg, structural = self.model.preset.encoder.augment, by == STRUCTURE
+        compare = partial(self.structure(where).correlations, asked, cfg) if structural else None
+        aligner = None if structural else asked.aligner
+        return reranked(self.archive, self.model, asked.x, find, k, group, first, aligner, self.pictures, compare)
 
     def rerank_depth(self, query: object, by: str = "embedding") -> int:
         """How many patches `search` compares again, pixel by pixel, where nothing is said."""
+        if compared(by) == STRUCTURE:
+            return STRUCTURE_DEPTH
         return RERANK_DEPTH if compared(by) == EMBEDDING and not self.query(query).drawn else 0
 
     def _nearest(
@@ -344,16 +357,7 @@ class SearchSession:
 
     def pictures(self, matches: Sequence[Match]) -> np.ndarray:
         """(N, H, W) float32 in preset units, the patches of matches."""
-        ids = [match.id for match in matches]
-        places = [match.place for match in matches if match.place is not None]
-        if len(places) == len(ids) and in_lance(self.archive):
-            sums = {row["id"]: row["checksum"] for row in rows_at(self.archive, places, ["id", "checksum"])}
-            if all(name in sums for name in ids):
-                keys = pa.table({"id": ids, "checksum": [sums[name] for name in ids]})
-                return self.archive.prepared_few(self.model.preset, keys)
-        names, x = self.archive.prepared(self.model.preset, ids=ids)
-        place = {name: k for k, name in enumerate(names)}
-        return np.stack([np.asarray(x[place[name]], np.float32) for name in ids])
+        return pictures_of(self.archive, self.model.preset, matches)
 
     def _with_rows(self, matches: list[Match]) -> list[Match]:
         """Matches with the rows of their patches."""
@@ -397,8 +401,3 @@ def compared(by: str) -> str:
     if by not in (*BY, _SSL):
         raise ValueError(f"by must be one of {', '.join(BY)}, got {by!r}")
     return EMBEDDING if by == _SSL else by
-
-
-def shares(by: str) -> dict[str, float]:
-    """Weights of a search by ``"hybrid"``, embedding and parameters, or by ``"physics"``, parameters alone."""
-    return {name: weight for name, weight in WEIGHTS.items() if by == "hybrid" or name != EMBEDDING}

@@ -8,31 +8,42 @@ The signature of a patch is its field, each pixel the signed square root of its 
 and scaled to unit length. The square root keeps the few strongest pixels from ruling the average; averages of signed
 values let the noise cancel. The distance of two signatures is that of two points on the unit sphere, 0 for the same
 layout, 1.41 for unrelated ones and 2 for the negative.
+
+Blocks of 14.6 Mm say which region it is, and not which of its frames. The nearest are therefore compared once more, on
+every pixel: the normalised cross-correlation of the signed square roots, the largest over shifts within what the model
+calls the same place. A grid is centred on the flux of its patch, and the noise of the radial field moves that centre
+by some pixels from that of the line-of-sight field.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from scipy import fft
 
 from ..archive.batches import batches
 from ..archive.places import whole
 from ..archive.rows import table_with_places
 from .index import EmbeddingIndex, SearchError
+from .patch_list import texts
 
 if TYPE_CHECKING:
     from ..archive.store import Archive
+    from ..config import AugmentConfig
     from ..protocols import Model
     from .query import Query
 
-__all__ = ["STRUCTURE", "StructureIndex", "signatures"]
+__all__ = ["STRUCTURE", "STRUCTURE_DEPTH", "StructureIndex", "shifted_correlations", "signatures"]
 
 #: the name of this search
 STRUCTURE = "structure"
+#: nearest patches that are compared once more, on every pixel
+STRUCTURE_DEPTH = 50
 #: pixels of a block along each side: 14.6 Mm on the grid of preset `physical`
 _BLOCK = 8
 #: patches whose signatures are computed at a time
@@ -53,12 +64,48 @@ def signatures(x: np.ndarray) -> np.ndarray:
     >>> signatures(field).round(2).tolist()
     [[0.8899999856948853, 0.0, 0.0, -0.44999998807907104]]
     """
+    root = _signed_root(x)
+    rows, columns = (np.arange(0, size, _BLOCK) for size in root.shape[1:])
+    return _unit(np.add.reduceat(np.add.reduceat(root, rows, axis=1), columns, axis=2).reshape(len(root), -1))
+
+
+def shifted_correlations(query: np.ndarray, candidates: np.ndarray, cfg: AugmentConfig) -> np.ndarray:
+    """How well the layout of a patch, shifted, agrees with that of others.
+
+    Parameters
+    ----------
+    query, candidates
+        (H, W) and (N, H, W) in preset units; NaN counts as 0.
+    cfg
+        Whose `shift_px` bounds the shifts, in whole pixels.
+
+    Returns
+    -------
+    (N,) float32: the largest sum of products of the signed square roots over their root mean squares, within [-1, 1]; 0
+    for a patch without field.
+    """
+    height, width = query.shape
+    reach = round(cfg.shift_px / cfg.pixel_aspect), round(cfg.shift_px)
+    # what is shifted beyond an edge must not come back at the other one
+    size = [fft.next_fast_len(n + r, real=True) for n, r in zip((height, width), reach, strict=True)]
+    asked = fft.rfft2(_unit(_signed_root(query).reshape(1, -1)).reshape(height, width), size)
+    rows, columns = (np.arange(-r, r + 1) for r in reach)
+    out = np.empty(len(candidates), np.float32)
+    for k, other in enumerate(_unit(_signed_root(candidates).reshape(len(candidates), -1))):
+        sums = fft.irfft2(fft.rfft2(other.reshape(height, width), size) * asked.conj(), size)
+        out[k] = sums[np.ix_(rows, columns)].max()
+    return out
+
+
+def _signed_root(x: np.ndarray) -> np.ndarray:
     x = np.nan_to_num(np.asarray(x, np.float32))
-    root = np.sign(x) * np.sqrt(np.abs(x))
-    rows, columns = (np.arange(0, size, _BLOCK) for size in x.shape[1:])
-    sums = np.add.reduceat(np.add.reduceat(root, rows, axis=1), columns, axis=2).reshape(len(x), -1)
-    length = np.linalg.norm(sums, axis=1, keepdims=True)
-    return np.divide(sums, length, out=np.zeros_like(sums), where=length > 0)
+    return np.sign(x) * np.sqrt(np.abs(x))
+
+
+def _unit(rows: np.ndarray) -> np.ndarray:
+    """(N, D) scaled to unit length; zero where there is nothing."""
+    length = np.linalg.norm(rows, axis=1, keepdims=True)
+    return np.divide(rows, length, out=np.zeros_like(rows), where=length > 0)
 
 
 @dataclass(frozen=True)
@@ -124,6 +171,17 @@ class StructureIndex:
         if self.radial.any() and asked.as_radial is not None:
             apart = np.where(self.radial, self._from(asked.as_radial), apart)
         return apart
+
+    def correlations(self, asked: Query, cfg: AugmentConfig, ids: Sequence[str], x: np.ndarray) -> np.ndarray:
+        """`shifted_correlations` (K,) of a query with some of the patches, by their ids and grids (K, H, W).
+
+        A line-of-sight query is compared as `distances` compares it.
+        """
+        out = shifted_correlations(asked.x, x, cfg)
+        radial = self.radial[np.asarray(pc.index_in(texts(ids), value_set=self.patches.id_array))]
+        if radial.any() and asked.as_radial is not None:
+            out[radial] = shifted_correlations(asked.as_radial, x[radial], cfg)
+        return out
 
     def _from(self, x: np.ndarray) -> np.ndarray:
         signature = signatures(x[None])

@@ -57,7 +57,8 @@ def search(
     rerank
         How many of the nearest patches are compared again, pixel by pixel (`solquery.search.reranked`): one over
         which the query can be laid comes first. None: `RERANK_DEPTH` of a search by embedding, but 0 where the query
-        was drawn by a generator and so is in no archive, and 0 of any other search.
+        was drawn by a generator and so is in no archive; 50 of one by structure, which are then ordered by how well
+        their layout agrees with the shifted query's; and 0 of any other search.
     by
         What is compared: ``"embedding"`` (``"ssl"`` is the same); ``"physics"``, parameters; ``"hybrid"``, both;
         ``"structure"``, where on the grid which polarity lies, for a query of another kind of field than the archive's;

@@ -18,7 +18,7 @@ from ..encoder import embed
 from ..errors import SolqueryError
 from ..search import RERANK_DEPTH, EmbeddingIndex, load_index
 from ..search.query import Query
-from ..search.structure import StructureIndex, signatures
+from ..search.structure import STRUCTURE_DEPTH, StructureIndex, signatures
 from ..sharp.fits import UnreadableFits, read_sharp
 from .recall import changed_copies, looked_again, rank_of
 from .shares import share_of
@@ -144,8 +144,13 @@ class _Among:
         out[~stored] = self.x[rows[~stored] - first]
         return out
 
-    def structure(self, queries: Sequence[Patch], x: np.ndarray, where: str | None) -> np.ndarray:
-        """Distances (Q, N) by structure of queries, whose grid is `x`, from all patches, in the order of `vectors`."""
+    def structure(
+        self, queries: Sequence[Patch], x: np.ndarray, where: str | None
+    ) -> tuple[np.ndarray, list[np.ndarray]]:
+        """Of queries, whose grid is `x`, by structure: distances (Q, N) from all patches, in the order of `vectors`.
+
+        And the columns of the nearest to each, in the order in which they come when they are compared again.
+        """
         stored = StructureIndex.read(self.archive, self.model, where)
         # both sorted by id; a patch without field has no signature and is infinitely far
         rows, at = stored.patches.rows(self.index.ids), self.index.rows(stored.patches.ids)
@@ -154,12 +159,18 @@ class _Among:
             EmbeddingIndex(ids, ids, signatures(self.x)),
             np.array([patch.quantity == "radial" for patch in self.patches]),
         )
-        out = np.full((len(queries), len(self.vectors)), np.inf)
+        out, again = np.full((len(queries), len(self.vectors)), np.inf), []
+        cfg, names = self.model.preset.encoder.augment, np.concatenate([self.index.ids, ids])
         for line, query, image in zip(out, queries, x, strict=True):
             asked = Query(image, self.model, patch=query)
             line[at] = stored.distances(asked)[rows]
             line[len(self.index) :] = own.distances(asked)
-        return out
+            near = np.argsort(line, kind="stable")[:STRUCTURE_DEPTH]
+            pictures, values = self.pictures(near), np.empty(len(near), np.float32)
+            for index, these in ((stored, near < len(self.index)), (own, near >= len(self.index))):
+                values[these] = index.correlations(asked, cfg, names[near[these]].tolist(), pictures[these])
+            again.append(near[np.argsort(-values, kind="stable")])
+        return out, again
 
     def first(self, queries: np.ndarray, gaps: np.ndarray) -> np.ndarray:
         """Rows (Q,) that a search answers with: the nearest, looked at again pixel by pixel."""
@@ -192,10 +203,10 @@ def twins(
 
     Returns
     -------
-    ``embedding``, ``search`` (looked at again) and ``structure`` (`solquery.search.structure`): share of queries whose
-    twin comes first, with interval over regions; ``region`` holds the same three for any frame of the twin's region,
-    which is what a search grouped by region answers with; ``frames``: id, region and rank by the embedding and by
-    structure of each.
+    ``embedding``, ``search`` (looked at again), ``signature`` (of structure) and ``structure`` (the nearest compared
+    again; `solquery.search.structure`): share of queries whose twin comes first, with interval over regions; ``region``
+    holds the same four for any frame of the twin's region, which is what a search grouped by region answers with;
+    ``frames``: id, region, rank by the embedding and by signature of each, and id of the first answer by structure.
 
     Raises
     ------
@@ -209,15 +220,25 @@ def twins(
     among = _Among(archive, model, patches, where)
     x = _on_grid([one for one, _ in asked], model)
     gaps = _gaps(embed(model.encoder, x), among.vectors)
-    apart = among.structure([one for one, _ in asked], x, where)
+    apart, again = among.structure([one for one, _ in asked], x, where)
     columns = among.columns[[k for _, k in asked]]
-    ranks, by_structure = rank_of(gaps, columns), rank_of(apart, columns)
+    ranks, by_signature = rank_of(gaps, columns), rank_of(apart, columns)
     regions = [one.region for one, _ in asked]
-    first = {"embedding": gaps.argmin(1), "search": among.first(x, gaps), "structure": apart.argmin(1)}
+    first = {
+        "embedding": gaps.argmin(1), "search": among.first(x, gaps),
+        "signature": apart.argmin(1), "structure": np.array([best[0] for best in again]),
+    }  # fmt: skip
+    ids = [*among.index.ids, *(patch.id for patch in patches)]
     names = np.array([*([""] * len(among.index)), *(patch.region for patch in patches)])
     frames = [
-        {"id": one.id, "region": one.region, "rank": int(rank), "rank_structure": int(other)}
-        for (one, _), rank, other in zip(asked, ranks, by_structure, strict=True)
+        {
+            "id": one.id,
+            "region": one.region,
+            "rank": int(rank),
+            "rank_signature": int(other),
+            "found": str(ids[best[0]]),
+        }
+        for (one, _), rank, other, best in zip(asked, ranks, by_signature, again, strict=True)
     ]
     return {
         "of": len(asked), "among": len(among.vectors),
