@@ -14,6 +14,7 @@ from empty_fits import empty_file
 from solquery.app.closeness import closeness_of
 from solquery.app.links import fetch_line, links_of, record_set
 from solquery.app.records import sigmas_apart, spread_of
+from solquery.app.schemas import SearchIn
 from solquery.app.uploads import read_upload
 
 pytestmark = pytest.mark.filterwarnings("ignore::solquery.steering.SteeringWarning")
@@ -171,6 +172,23 @@ def test_fluxes_differ_in_sigmas_of_the_logarithm(shipped_room):
     assert not tilt["logarithm"] and tilt["sigmas"] == pytest.approx(2.0)
     assert np.isfinite(sigmas_apart(spread["r"], 0.0, 1e21)["sigmas"]), "no flux at all is finitely far away"
     assert sigmas_apart(spread["psep"], float("nan"), 30.0)["sigmas"] is None
+
+
+def test_a_match_within_the_band_of_the_query_is_said_to_be(shipped_room):
+    """R of a generated patch is known to a factor: a match within it is not so many sigmas away, it may be the same."""
+    asked = SearchIn.model_validate({"z": latent(3, shipped_room.model.generator.latent_dim), "k": 8})
+    found = shipped_room.search(asked)
+    mine, said = found["query"]["parameters"], []
+    for match in found["matches"]:
+        for name, apart in match["difference"].items():
+            own = mine[name]
+            if own.get("low") is None or apart["value"] is None:
+                assert apart["within"] is None
+                continue
+            value = own["value"] + apart["value"]
+            assert apart["within"] is (own["low"] <= value <= own["high"]), name
+            said.append(apart["within"])
+    assert any(said) and not all(said)
 
 
 def test_a_file_without_a_field_is_told_and_not_inverted(client):

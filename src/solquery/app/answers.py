@@ -62,6 +62,9 @@ class Difference(Quantity):
 
     sigmas: float | None
     logarithm: bool = Field(description="Whether the sigmas are those of the logarithm, as of fluxes.")
+    within: bool | None = Field(
+        description="Whether the match's value lies in the query's band, `low` to `high`; null where it has none."
+    )
 
 
 class FieldOut(BaseModel):

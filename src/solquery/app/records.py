@@ -83,6 +83,14 @@ def sigmas_apart(spread: Spread, mine: float, theirs: float | None) -> Document:
     return told | {"sigmas": (theirs - mine) / spread.sigma}
 
 
+def _within(mine: Document, theirs: float | None) -> bool | None:
+    """Whether a value lies in the band of the query's; None where there is no band, or no value."""
+    low, high = mine.get("low"), mine.get("high")
+    if low is None or high is None or theirs is None or not math.isfinite(theirs):
+        return None
+    return bool(low <= theirs <= high)
+
+
 def _told(match: Match, catalogue: Catalogue, physical: bool) -> Document:
     """What is known of a patch whatever was asked; a hand that moves finds the same ones again and again."""
     known = catalogue.told.get(match.id)
@@ -105,7 +113,7 @@ def _told(match: Match, catalogue: Catalogue, physical: bool) -> Document:
 
 def match_record(
     match: Match,
-    mine: Mapping[str, float],
+    mine: Mapping[str, Document],
     catalogue: Catalogue,
     spreads: Mapping[str, Spread],
     physical: bool,
@@ -118,7 +126,7 @@ def match_record(
     match
         With the row of the archive.
     mine
-        Parameters of the query, at the scale of the model (`Catalogue.column`).
+        Parameters of the query (`Estimate`), at the scale of the model (`Catalogue.column`).
     spreads
         Of the parameters that are compared.
     physical
@@ -129,7 +137,8 @@ def match_record(
     apart = {}
     for name, spread in spreads.items():
         theirs = match.row.get(catalogue.column(name))
-        apart[name] = quantity(None if theirs is None else theirs - mine[name], spread.unit)
-        apart[name] |= sigmas_apart(spread, mine[name], theirs)
+        own = math.nan if mine[name]["value"] is None else mine[name]["value"]
+        apart[name] = quantity(None if theirs is None else theirs - own, spread.unit)
+        apart[name] |= {**sigmas_apart(spread, own, theirs), "within": _within(mine[name], theirs)}
     judged = {"distance": match.distance, "nearer": closeness.share(match.distance), "rank": match.rank}
     return _told(match, catalogue, physical) | plain({**judged, "difference": apart})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import tempfile
 import threading
 import time
@@ -382,10 +381,9 @@ class Service(Observations):
         if asked.by == STRUCTURE and about.get("quantity") == "line-of-sight":
             about["as_radial"] = catalogue.session.query(sought).as_radial is not None
         closeness, physical = catalogue.closeness(asked.by), self.model.preset.physical
-        mine = {name: math.nan if value["value"] is None else value["value"] for name, value in told.items()}
         return {
             "query": {**about, "parameters": told, "grid": self._on_grid(on_grid)},
-            "matches": [match_record(match, mine, catalogue, self._spreads, physical, closeness) for match in found],
+            "matches": [match_record(match, told, catalogue, self._spreads, physical, closeness) for match in found],
             "close": closeness.close(min(match.distance for match in found)) if found else None,
             "candidates": candidates,
             "where": where,

@@ -176,21 +176,21 @@ export class Matches {
     } catch { /* the small one has to do */ }
   }
 
-  /** One parameter: its value, and how far it lies from the query's, in sigmas of generated patches. */
+  /** One parameter: its value, and how far it lies from the query's, in sigmas of generated patches; no number of those where the query's own band holds it. */
   value(match, name, numbers) {
     const about = this.handlers.about(name), own = compared(about, match, name);
     const apart = match.difference[name], sigmas = apart.sigmas;
     const known = Number.isFinite(sigmas);
-    const text = known ? `${signed(sigmas, Math.abs(sigmas).toFixed(Math.abs(sigmas) < 9.95 ? 1 : 0))} σ` : "";
+    const far = known ? `${signed(sigmas, Math.abs(sigmas).toFixed(Math.abs(sigmas) < 9.95 ? 1 : 0))} σ` : "", text = apart.within ? "in band" : far;
     const bar = make("i", { class: "apart" });
-    if (known) {
+    if (known && !apart.within) {
       const size = Math.min(1, Math.abs(sigmas) / 3) * 50, fill = make("b");
       fill.style.width = `${size}%`;
       fill.style.left = sigmas < 0 ? `${50 - size}%` : "50%";
       bar.append(fill);
     }
     const shown = numbers === "grid" ? quantity(match.grid[name]) : numbers === "difference" ? (known ? withUnit(signed(apart.value, number(Math.abs(apart.value))), unit(apart.unit)) : "–") : quantity(own);
-    const told = `${this.handlers.symbol(name)} ${quantity(own)}, ${withUnit(signed(apart.value, number(Math.abs(apart.value))), unit(apart.unit))} from the query's${known ? `, ${text}${apart.logarithm ? " of the logarithm" : ""}` : ""}${about.native ? `; on the grid of the model ${quantity(match.grid[name])}` : ""}`;
+    const told = `${this.handlers.symbol(name)} ${quantity(own)}, ${withUnit(signed(apart.value, number(Math.abs(apart.value))), unit(apart.unit))} from the query's${known ? `, ${far}${apart.logarithm ? " of the logarithm" : ""} (σ: half the central 68 % of generated patches)` : ""}${apart.within ? ", within the query's band" : ""}${about.native ? `; on the grid of the model ${quantity(match.grid[name])}` : ""}`;
     return [make("dt", { title: told }, this.handlers.symbol(name)), make("dd", { title: told }, make("span", {}, shown), bar, make("small", {}, text))];
   }
 
