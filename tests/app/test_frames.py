@@ -171,6 +171,9 @@ def test_fluxes_differ_in_sigmas_of_the_logarithm(shipped_room):
     tilt = sigmas_apart(spread["tilt"], q("tilt", 16), q("tilt", 84))
     assert not tilt["logarithm"] and tilt["sigmas"] == pytest.approx(2.0)
     assert np.isfinite(sigmas_apart(spread["r"], 0.0, 1e21)["sigmas"]), "no flux at all is finitely far away"
+    # many patches have no R: one of five times the 84th percentile is far away, and not by dozens of sigmas
+    r = sigmas_apart(spread["r"], q("r", 84), 5.0 * q("r", 84))
+    assert q("r", 16) == 0.0 and r["logarithm"] and 0.5 < r["sigmas"] < 3.0
     assert sigmas_apart(spread["psep"], float("nan"), 30.0)["sigmas"] is None
 
 

@@ -42,6 +42,10 @@ def native_values(patch: Patch) -> dict[str, float | None]:
     return {name: plain(value) for name, value in measure_patch(patch).items()}
 
 
+#: share of the 84th percentile below which values of a long tail are not told apart
+_LITTLE = 0.02
+
+
 class Spread(NamedTuple):
     """What differences of a parameter are told in: sigmas of generated patches, or of their logarithm.
 
@@ -64,10 +68,10 @@ def spread_of(directions: Directions, name: str) -> Spread:
     """The spread of a parameter.
 
     Of what has a long tail and is never negative, as fluxes are, the logarithm is compared; what is less than one
-    patch in a hundred has, counts as that.
+    patch in a hundred has, or than a fiftieth of the 84th percentile, counts as that: R is 0 on many patches.
     """
     least, floor, low, middle, high = (directions.quantile(name, q) for q in (0, 1, 16, 50, 84))
-    unit = directions.unit(name)
+    unit, floor = directions.unit(name), max(floor, _LITTLE * high)
     if least >= 0 and floor > 0 and high - middle > 1.5 * (middle - low):
         return Spread(unit, 0.5 * math.log(max(high, floor) / max(low, floor)), floor)
     return Spread(unit, 0.5 * (high - low), None)
