@@ -418,8 +418,22 @@ BREAKAGES = [
     Breakage(
         "structure-root",
         "search/structure.py",
-        "root = np.sign(x) * np.sqrt(np.abs(x))",
-        "root = np.sqrt(np.abs(x))",
+        "return np.sign(x) * np.sqrt(np.abs(x))",
+        "return np.sqrt(np.abs(x))",
+        "search/test_structure.py",
+    ),
+    Breakage(
+        "structure-shifted",
+        "search/structure.py",
+        "out[k] = sums[np.ix_(rows, columns)].max()",
+        "out[k] = sums[0, 0]",
+        "search/test_structure.py",
+    ),
+    Breakage(
+        "structure-compared-as-radial",
+        "search/structure.py",
+        "out[radial] = shifted_correlations(asked.as_radial, x[radial], cfg)",
+        "out[radial] = shifted_correlations(-asked.as_radial, x[radial], cfg)",
         "search/test_structure.py",
     ),
     Breakage(

@@ -93,6 +93,12 @@ class TestOnThePage:
         assert "estimate of its own radial field" in page.inner_text("#by-said") and page.is_hidden("#by-structure")
         assert twins[0].region in page.inner_text(".match >> nth=0")
         assert "by=structure" in page.evaluate("location.hash")
+        # compared again, the order is that of the correlations, and the page keeps it
+        ranks = page.eval_on_selector_all(".match .rank", "nodes => nodes.map((n) => Number(n.textContent))")
+        assert ranks == list(range(1, len(ranks) + 1))
+        near = page.eval_on_selector_all(".match .near", "nodes => nodes.map((n) => n.textContent)")
+        found = [float(text.rpartition("correlation ")[2]) for text in near]
+        assert found == sorted(found, reverse=True) and found[0] > 0.5
 
     def test_structure_is_in_the_link_and_leaves_no_word_behind(self, opened):
         page = opened()

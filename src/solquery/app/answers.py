@@ -295,6 +295,9 @@ class MatchOut(KnownOut):
     nearer: float | None = Field(
         description="Share of pairs of patches of different regions of the archive that lie farther apart."
     )
+    correlation: float | None = Field(
+        description="With the query laid over it, where both were compared pixel by pixel, which may rank it first."
+    )
     difference: dict[str, Difference]
     native_shape: list[int] = Field(description="Rows and columns as observed.")
     native_scale_mm: list[float] | None = Field(description="Mm per pixel (y, x) as observed.")

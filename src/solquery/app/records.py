@@ -145,4 +145,5 @@ def match_record(
         apart[name] = quantity(None if theirs is None else theirs - own, spread.unit)
         apart[name] |= {**sigmas_apart(spread, own, theirs), "within": _within(mine[name], theirs)}
     judged = {"distance": match.distance, "nearer": closeness.share(match.distance), "rank": match.rank}
+    judged |= {"correlation": match.correlation}
     return _told(match, catalogue, physical) | plain({**judged, "difference": apart})

@@ -137,6 +137,7 @@ def search(
     )  # fmt: skip
     _tell_few(store, matches, k, where, group)
     _tell_limits(found.about, matches, by)
+    _tell_order(matches, by)
     told = session.explain(found.given, matches, by=by.value, where=where, weights=shares, observed=found.native)
     physical = models.preset.physical
     document: Document = {
@@ -187,6 +188,13 @@ def _tell_limits(about: Document, matches: list[Match], by: By) -> None:
             f"parameters are not comparable; --where \"quantity = '{mine}'\" leaves them out"
             + ("" if by is By.structure else ", --by structure compares the two kinds")
         )
+
+
+def _tell_order(matches: list[Match], by: By) -> None:
+    """By structure the nearest are compared again: in which order they then come, which is not that of distance."""
+    values = [f"{match.correlation:.2f}" for match in matches if match.correlation is not None]
+    if by is By.structure and values:
+        note(f"in the order of the correlation with the query's layout, shifted: {', '.join(values)}")
 
 
 def _tell_few(store: Archive, matches: list[Match], k: int, where: str | None, group: Group) -> None:

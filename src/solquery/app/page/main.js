@@ -275,7 +275,7 @@ function build() {
   for (const id of ["cloud-x", "cloud-y", "map-p"]) byId(id).append(...Object.entries(about).map(([name, p]) => make("option", { value: name }, p.title)));
   byId("phrases").append(...Object.entries(health.vocabulary).map(([phrase, meaning]) => make("option", { value: phrase }, meaning)));
   byId("limit").append(make("option", { value: 0 }, "Auto"), ...ranges().map((v) => make("option", { value: v }, `±${v} G`)));
-  byId("sort").append(...[["distance", "by distance"], ["time", "by time"], ["mu", "by μ"]].map(([value, text]) => make("option", { value }, text)), ...Object.entries(about).map(([name, p]) => make("option", { value: name }, `by ${p.title.toLowerCase()}`)));
+  byId("sort").append(...[["distance", "best first"], ["time", "by time"], ["mu", "by μ"]].map(([value, text]) => make("option", { value }, text)), ...Object.entries(about).map(([name, p]) => make("option", { value: name }, `by ${p.title.toLowerCase()}`)));
   byId("placed").hidden = !(health.model.estimates && health.archive);
   byId("about").textContent = summary(health);
 }

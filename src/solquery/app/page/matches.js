@@ -36,8 +36,8 @@ const percent = (share) => (share > 0.9995 ? "99.9" : (100 * share).toFixed(shar
 /** A size with the sign of a value; nothing has none. */
 const signed = (value, size) => (Number(size) === 0 ? size : `${value < 0 ? "−" : "+"}${size}`);
 
-/** What matches can be sorted by, beside the parameters: from the largest, but distance and time from the least. */
-const ORDER = { distance: ["distance", (m) => m.distance], time: ["time", (m) => (m.t_utc ? Date.parse(m.t_utc) : null)], mu: ["μ", (m) => (m.mu === null ? null : -m.mu)] };
+/** What matches can be sorted by, beside the parameters: from the largest, but rank and time from the least. A match that was compared again pixel by pixel may rank before nearer ones. */
+const ORDER = { distance: ["rank", (m) => m.rank], time: ["time", (m) => (m.t_utc ? Date.parse(m.t_utc) : null)], mu: ["μ", (m) => (m.mu === null ? null : -m.mu)] };
 
 export class Matches {
   /** handlers: use(id), compare(id), frames(region) → Promise of matches; inTime(region); judges(id) → its buttons; look() → how to draw; numbers() → which;
@@ -134,7 +134,8 @@ export class Matches {
     const more = match.frames > 1 && this.handlers.grouped()
       ? make("button", { type: "button", "aria-expanded": "false", onclick: (event) => this.frames(card, box, event.currentTarget) }, `${match.frames} frames`) : null;
     const share = match.nearer === null ? "" : `nearer than ${percent(match.nearer)} %`;
-    const judged = `Of pairs of patches of different regions in this archive, ${percent(match.nearer ?? 0)} % lie farther apart. Distance ${number(match.distance)}`;
+    const laid = match.correlation === null ? "" : `· correlation ${match.correlation.toFixed(2)}`;
+    const judged = `Of pairs of patches of different regions in this archive, ${percent(match.nearer ?? 0)} % lie farther apart. Distance ${number(match.distance)}${laid ? "; compared again pixel by pixel, its correlation with the query" : ""}`;
     const time = match.source === "real" && match.frames > 1 ? make("button", { type: "button", onclick: () => this.handlers.inTime(match) }, "In time") : null;
     card.node = make("li", { class: "match", "data-id": match.id },
       make("button", {
@@ -145,7 +146,7 @@ export class Matches {
         make("p", { class: "name" }, make("span", { class: "rank" }, String(match.rank)), ` ${match.region} `, make("span", { class: `badge ${match.source}` }, match.source)),
         make("p", { class: "small muted" }, when(match)),
         make("p", { class: "small muted" }, where),
-        make("p", { class: "small muted near", title: judged }, share ? make("span", {}, share) : null, make("span", { class: "far" }, `${share ? " · " : ""}distance ${number(match.distance)}`)),
+        make("p", { class: "small muted near", title: judged }, share ? make("span", {}, share) : null, make("span", { class: "far" }, `${share ? " · " : ""}distance ${number(match.distance)}`), laid ? " " : null, laid ? make("span", { class: "far" }, laid) : null),
         card.marks),
       card.values,
       make("div", { class: "row acts" },
