@@ -57,6 +57,11 @@ def test_a_shifted_correlation_is_that_of_a_plain_loop(ny, nx, seed, shift, aspe
         assert found == pytest.approx(max(sums) / norm if norm else 0.0, abs=1e-5)
 
 
+def test_of_no_candidates_there_are_no_correlations():
+    query = np.random.default_rng(0).normal(size=(8, 12))
+    assert shifted_correlations(query, np.empty((0, 8, 12)), AugmentConfig()).shape == (0,)
+
+
 def test_missing_pixels_count_as_no_field():
     x = np.random.default_rng(0).normal(size=(1, 16, 16))
     gap = x.copy()

@@ -91,7 +91,7 @@ def shifted_correlations(query: np.ndarray, candidates: np.ndarray, cfg: Augment
     asked = fft.rfft2(_unit(_signed_root(query).reshape(1, -1)).reshape(height, width), size)
     rows, columns = (np.arange(-r, r + 1) for r in reach)
     out = np.empty(len(candidates), np.float32)
-    for k, other in enumerate(_unit(_signed_root(candidates).reshape(len(candidates), -1))):
+    for k, other in enumerate(_unit(_signed_root(candidates).reshape(len(candidates), height * width))):
         sums = fft.irfft2(fft.rfft2(other.reshape(height, width), size) * asked.conj(), size)
         out[k] = sums[np.ix_(rows, columns)].max()
     return out

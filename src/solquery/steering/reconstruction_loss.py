@@ -26,7 +26,7 @@ __all__ = ["BLOCKS", "MATCHED", "TOLERANCES", "ReconstructionLoss", "explained_b
 BLOCKS = (1, 2, 4, 8)
 #: weight of the unexplained share of the power by block, and of that of the compressed field: with less on the coarse
 #: ones the steps that mend the parameters are paid with the structure of the region
-_FIELD = {1: 0.5, 4: 0.4, 8: 0.4}
+_FIELD = {1: 0.4, 4: 0.4, 8: 0.4}
 _COMPRESSED = {1: 0.2, 4: 0.3}
 
 #: parameters that a reconstruction is led to, and how far off they may end: relative, degrees for the tilt
