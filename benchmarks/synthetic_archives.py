@@ -17,7 +17,8 @@ import pyarrow as pa
 from pyarrow import feather
 
 from solquery import Archive, Model, prepare, sample_patches
-from solquery.archive.cache import content_key, preset_key
+from solquery.archive.cache import content_key
+from solquery.archive.prepare import preset_key
 from solquery.archive.records import checksum, encode_field, row_of
 from solquery.archive.tables import FIELDS_SCHEMA
 from solquery.encoder import embed

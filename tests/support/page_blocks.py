@@ -154,7 +154,7 @@ def _checked(words: list[str], where: str) -> None:
         for word in rest:
             for extras in re.findall(r"^(?:solquery|\.)\[([\w,-]+)\]$", word):
                 assert set(extras.split(",")) <= known, f"{where}: no extra {extras}"
-    elif head in ("python", "python3", "pytest") or head.endswith(("/python", "/pytest")):
+    elif head in ("python", "python3", "pytest", "sh") or head.endswith(("/python", "/pytest")):
         _script(rest, where)
     else:
         assert head in _SHOWN, f"{where}: do not know how to test {shlex.join(words)!r}"

@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import json
 import os
 import re
 import tempfile
 import uuid
 from collections.abc import Callable, Iterable
-from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
 
@@ -26,7 +24,7 @@ from pyarrow import feather
 from ..config import Preset
 from ..patch import Patch
 from .places import whole
-from .prepare import prepare
+from .prepare import prepare, preset_key
 
 __all__ = ["Make", "content_key", "is_prepared_file", "prepare_rows", "prepared", "prepared_few", "preset_key"]
 
@@ -35,8 +33,6 @@ Make = Callable[[list[str]], Iterable[np.ndarray]]
 #: ids that are asked for together, and prepared patches that are copied together
 _AT_A_TIME, _COPIED = 4096, 64
 _READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
-#: to be raised when `prepare` gives other numbers than before: for grids of a fixed scale, and for stretched patches
-METHOD, METHOD_STRETCHED = 1, 2
 
 
 def content_key(keys: pa.Table) -> str:
@@ -46,14 +42,6 @@ def content_key(keys: pa.Table) -> str:
         pairs = zip(part["id"].to_pylist(), part["checksum"].to_pylist(), strict=True)
         digest.update("".join(f"{patch_id}\0{checksum}\n" for patch_id, checksum in pairs).encode())
     return digest.hexdigest()
-
-
-def preset_key(preset: Preset) -> str:
-    """Name of a preset with a hash of all that bears on preparing; networks and their training do not."""
-    relevant = {k: v for k, v in asdict(preset).items() if k not in ("generator", "encoder")}
-    method = METHOD if preset.physical else METHOD_STRETCHED
-    text = json.dumps([method, relevant], sort_keys=True, default=str)
-    return f"{preset.name}-{hashlib.sha256(text.encode()).hexdigest()[:10]}"
 
 
 def is_prepared_file(path: Path) -> bool:

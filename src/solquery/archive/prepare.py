@@ -11,7 +11,10 @@ its own square megametres, and zero where the patch ends. Flux in view is kept, 
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterable
+from dataclasses import asdict
 from functools import lru_cache
 
 import numpy as np
@@ -21,7 +24,10 @@ from ..config import Preset
 from ..errors import SolqueryError
 from ..patch import Patch
 
-__all__ = ["NoScale", "axis_weights", "field_centre", "place_on_grid", "prepare", "prepare_many", "resize", "to_grid"]
+__all__ = [
+    "NoScale", "axis_weights", "field_centre", "place_on_grid", "prepare", "prepare_many", "preset_key", "resize",
+    "to_grid",
+]  # fmt: skip
 
 
 class NoScale(SolqueryError, ValueError):
@@ -30,6 +36,8 @@ class NoScale(SolqueryError, ValueError):
 
 #: pixels weaker than this (G) do not say where a region is
 CENTRE_GAUSS = 100.0
+#: to be raised when `prepare` gives other numbers than before: for grids of a fixed scale, and for stretched patches
+METHOD, METHOD_STRETCHED = 1, 2
 
 
 @lru_cache(maxsize=1024)
@@ -227,3 +235,11 @@ def prepare_many(patches: Iterable[Patch | np.ndarray], preset: Preset) -> np.nd
     """`prepare` for patches, or fields in gauss, of any sizes: (N, H, W) float32."""
     rows = [prepare(patch, preset) for patch in patches]
     return np.stack(rows) if rows else np.zeros((0, *preset.shape), np.float32)
+
+
+def preset_key(preset: Preset) -> str:
+    """Name of a preset with a hash of all that bears on preparing; networks and their training do not."""
+    relevant = {k: v for k, v in asdict(preset).items() if k not in ("generator", "encoder")}
+    method = METHOD if preset.physical else METHOD_STRETCHED
+    text = json.dumps([method, relevant], sort_keys=True, default=str)
+    return f"{preset.name}-{hashlib.sha256(text.encode()).hexdigest()[:10]}"

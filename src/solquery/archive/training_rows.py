@@ -7,16 +7,21 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 
+from ..aliases import Document
 from ..config import Preset
 from ..errors import SolqueryError
+from ..lazy import deferred
 from ..protocols import Patches
-from .places import places
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
     from .store import Archive
+else:
+    # prepared patches are trained on where there is no Arrow
+    pa, pc = deferred("pyarrow"), deferred("pyarrow.compute")
 
 __all__ = ["Selection", "TrainingRows", "training_rows"]
 
@@ -60,6 +65,15 @@ class TrainingRows:
     observed: tuple[int, ...] = ()
     left_out_harps: tuple[int, ...] = ()
 
+    def provenance(self) -> Document:
+        """What a run's config.json tells of the real observations it has seen, and of those kept from it."""
+        told: Document = {}
+        if self.real.any():
+            told["real"] = {"patches": int(self.real.sum()), "harps": list(self.observed)}
+        if self.left_out_harps:
+            told["left_out_harps"] = list(self.left_out_harps)
+        return told
+
 
 def training_rows(
     archive: Archive, preset: Preset, where: str | None = None, leave_out_harps: Sequence[int] = ()
@@ -83,6 +97,8 @@ def training_rows(
     SolqueryError
         When a HARP that is to be left out is not there, or nothing is left.
     """
+    from .places import places
+
     about = archive.table(["id", "source", "quantity", "harpnum"], where)
     source, quantity = (np.asarray(about[name].to_pylist(), object) for name in ("source", "quantity"))
     harp = np.asarray(pc.fill_null(about["harpnum"], 0))

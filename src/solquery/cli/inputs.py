@@ -299,12 +299,9 @@ def begun_with(start: Path | None, loss: str, warmup: int | None = None) -> Docu
     """What a generator that begins with weights leaves out: the coarse levels, and trust in a new discriminator."""
     if start is None or loss != "vae-gan":
         return {} if warmup is None else {"discriminator_warmup_images": warmup}
-    from ..generator.vaegan import WARMUP_IMAGES
-    from ..model_files import is_model
+    from ..generator.warm_start import begun_settings
 
-    if warmup is None:
-        warmup = WARMUP_IMAGES if is_model(start) else 0
-    return {"grow_images": (), "fade_images": 1, "discriminator_warmup_images": warmup}
+    return begun_settings(start, warmup)
 
 
 def seen_by(source: str | None, preset: Preset, provenance: Document) -> nn.Module | None:

@@ -20,7 +20,7 @@ from . import training_options as opt
 from .inputs import begun_with, fitting_precision, seen_by, started_from, with_draws_of
 from .options import Json
 from .output import Reporter, emit, note
-from .training_data import as_numbers, held_out_patches, provenance_of, ready
+from .training_data import as_numbers, held_out_patches, ready
 
 if TYPE_CHECKING:
     from ..config import EncoderConfig, GeneratorConfig, Preset
@@ -98,10 +98,10 @@ def train_generator(
             from ..training.process_group import launch
 
             raise typer.Exit(launch(devices, sys.argv[1:]))
-        from ..archive.cache import preset_key
+        from ..archive.prepare import preset_key
         from ..generator.training import train_generator as train
 
-        told = {"preset": chosen.name, "prepared": preset_key(chosen), **provenance_of(rows)}
+        told = {"preset": chosen.name, "prepared": preset_key(chosen), **rows.provenance()}
         seen = seen_by(encoder, chosen, told)
         others = held_out_patches(chosen, archive, held_out, held_out_where)
         began = time.monotonic()
@@ -217,7 +217,7 @@ def train_encoder(
 
     from ..encoder.training import train_encoder as train
 
-    provenance: Document = {"preset": chosen.name, **provenance_of(rows)}
+    provenance: Document = {"preset": chosen.name, **rows.provenance()}
     patches, real = rows.data, rows.real
     if generator is not None:
         patches = with_draws_of(patches, generator, drawn, folder, seed)

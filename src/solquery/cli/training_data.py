@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from ..aliases import Document
 from ..errors import SolqueryError
 from ..protocols import Patches
 from .inputs import read_npy
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
     from ..archive.training_rows import TrainingRows
     from ..config import Preset
 
-__all__ = ["as_numbers", "held_out_patches", "provenance_of", "ready"]
+__all__ = ["as_numbers", "held_out_patches", "ready"]
 
 #: regions below which training is refused, and below which it is doubtful
 FEWEST_REGIONS, ENOUGH_REGIONS = 2, 50
@@ -32,16 +31,6 @@ def as_numbers(given: list[str] | None) -> tuple[int, ...]:
         return tuple(int(part) for part in parts)
     except ValueError:
         raise typer.BadParameter(f"--leave-out-harps takes HARP numbers, as 377,1449; got {', '.join(parts)}") from None
-
-
-def provenance_of(rows: TrainingRows) -> Document:
-    """What a run's config.json tells of the real observations it has seen, and of those kept from it."""
-    told: Document = {}
-    if rows.real.any():
-        told["real"] = {"patches": int(rows.real.sum()), "harps": list(rows.observed)}
-    if rows.left_out_harps:
-        told["left_out_harps"] = list(rows.left_out_harps)
-    return told
 
 
 def ready(
@@ -99,7 +88,8 @@ def held_out_patches(preset: Preset, archive: str | None, held_out: str | None, 
 
 def _prepared_file(data: Path, preset: Preset) -> Patches:
     """A file of prepared patches, checked against the preset."""
-    from ..archive.cache import is_prepared_file, preset_key
+    from ..archive.cache import is_prepared_file
+    from ..archive.prepare import preset_key
 
     array = read_npy(data, mmap=True)
     if array.ndim != 3 or tuple(array.shape[1:]) != tuple(preset.shape):

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ..aliases import Document
 from ..config import AugmentConfig, EncoderConfig, with_current_names
+from ..model_files import fill, is_model, read_files, read_manifest
 from ..protocols import Patches
 from ..training.run_folder import RunFolder, TrainingError, fingerprint
 from .networks import Encoder, build_encoder
@@ -75,7 +76,11 @@ def read_checkpoint(run: Path) -> Document | None:
 
 def read_encoder_settings(run: str | Path) -> EncoderConfig:
     """Settings of a run folder, those from before a setting existed or was renamed included."""
-    values = with_current_names(read_config(Path(run))["encoder"])
+    return _as_settings(read_config(Path(run))["encoder"])
+
+
+def _as_settings(stored: Document) -> EncoderConfig:
+    values = with_current_names(stored)
     views = dict(values.pop("augment"))
     return EncoderConfig(**values, augment=AugmentConfig(**(views | {"zoom": tuple(views["zoom"])})))
 
@@ -97,7 +102,24 @@ def export_encoder(run: str | Path) -> dict[str, Tensor]:
 
 
 def load_encoder(run: str | Path) -> Encoder:
-    """The encoder of `run` as of its last checkpoint, in evaluation mode."""
+    """The encoder of a run folder as of its last checkpoint, or of a model's folder, in evaluation mode.
+
+    A model whose encoder is a plug-in's, or another model's, is for `solquery.Model.load`.
+    """
+    run = Path(run)
+    if is_model(run):
+        return _of_model(run)
     encoder = build_encoder(read_encoder_settings(run))
     encoder.load_state_dict(export_encoder(run))
+    return encoder.eval()
+
+
+def _of_model(folder: Path) -> Encoder:
+    document = read_manifest(folder)
+    record = document.get("encoder") or {}
+    if "config" not in record or "from" in record or "registered" in record:
+        raise EncoderRunError(f"{folder} holds no encoder of its own; name another model, or a run of `train encoder`")
+    encoder = build_encoder(_as_settings(record["config"]))
+    path = folder / "encoder.safetensors"
+    fill(encoder, read_files(folder, document).get(path.name), path)
     return encoder.eval()

@@ -218,7 +218,7 @@ class _Trainer:
 
     def begin(self, start: str | Path | None) -> None:
         """Go on from the last checkpoint, or begin with the weights of `start`."""
-        noted = self.folder.resume(self.held, None, self.device)
+        noted = self.folder.resume(self.held, None)
         self.step, self.seconds = int(noted["step"]), float(noted.get("seconds", 0.0))
         if self.step == 0 and start is not None:
             _begin_with(Path(start), self.encoder, self.predictor)

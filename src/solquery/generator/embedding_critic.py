@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..protocols import Patches
+from ..training.mixing import images_of
 from ..training.process_group import ProcessGroup
 
 __all__ = ["EmbeddingCritic"]
@@ -34,7 +35,8 @@ class EmbeddingCritic(nn.Module):
     Parameters
     ----------
     encoder
-        Module (N, 1, H, W) in preset units to (N, D); its weights are neither trained nor saved here.
+        Module (N, 1, H, W) in preset units to (N, D), on the device where the archive is to be embedded; its weights
+        are neither trained nor saved here.
     data
         Array-like (N, H, W) in preset units.
     seed
@@ -49,9 +51,11 @@ class EmbeddingCritic(nn.Module):
         self._encoder = (encoder,)  # in a tuple, so that it is no part of the state
         rng = np.random.default_rng([seed, 61])
         rows = np.sort(rng.choice(len(data), min(len(data), _MEASURED), replace=False))
+        first = next(encoder.parameters(), None)
+        place = torch.device("cpu") if first is None else first.device
         with torch.no_grad():
             parts = np.array_split(rows, max(len(rows) // batch, 1))
-            seen = torch.cat([encoder(torch.as_tensor(np.asarray(data[part], np.float32))[:, None]) for part in parts])
+            seen = torch.cat([encoder(images_of(data, part, place)) for part in parts])
         self.register_buffer("centre", seen.mean(0))
         self.register_buffer("spread", seen.std(0).clamp_min(1e-6))
         with torch.random.fork_rng(devices=[]):
@@ -71,7 +75,7 @@ class EmbeddingCritic(nn.Module):
         """(N, D) standardised embeddings of images (N, 1, H, W) in preset units."""
         return (self._encoder[0](x.float()) - self.centre) / self.spread
 
-    def learn(self, real: Tensor, made: Tensor, optimiser: torch.optim.Optimizer, processes: ProcessGroup) -> float:
+    def learn(self, real: Tensor, made: Tensor, optimiser: torch.optim.Optimizer, processes: ProcessGroup) -> Tensor:
         """One step of the critic on embeddings (N, D): relativistic pairs, and R1 on the real ones; its loss."""
         real = real.detach().requires_grad_(True)
         on_real = self.critic(real)
@@ -81,7 +85,7 @@ class EmbeddingCritic(nn.Module):
         (loss + 0.5 * _PENALTY * gradient.square().sum(1).mean()).backward()
         processes.average_gradients(self.critic.parameters())
         optimiser.step()
-        return float(loss.detach())
+        return loss.detach()
 
     def losses(self, real: Tensor, made: Tensor, rebuilt: int) -> tuple[Tensor, Tensor]:
         """Losses of the generator on embeddings `made` (N, D): adversarial, and reconstructions against originals.

@@ -25,6 +25,7 @@ from ..aliases import Document
 from ..config import GeneratorConfig, PaperGanConfig, VaeGanConfig, for_its_method, of_its_method
 from ..protocols import Patches
 from ..training.diversity import CollapseWarning, Diversity
+from ..training.mixing import images_of
 from ..training.process_group import ProcessGroup, process_group
 from ..training.run_folder import TrainingError, batch_order
 from .epoch_choice import EpochChoice, discriminator_accuracy
@@ -223,7 +224,7 @@ class _Adversaries:
         average = folder.averaged(self.generator) if config.ema_halflife_images else None
         held = self.held | ({"average": average} if average is not None else {})
         shipped = average if average is not None else self.generator
-        noted = folder.resume(held, self.random, place)
+        noted = folder.resume(held, self.random)
         choice = EpochChoice(config, data, held_out, seed, folder.path / "checkpoints", noted)
 
         count, batch = len(data), config.batch
@@ -245,7 +246,7 @@ class _Adversaries:
                 order_epoch, order = epoch, batch_order(seed, epoch, count)
             level, fade = self.schedule.at(step * batch)
             rows = processes.share(np.sort(order[within * batch : (within + 1) * batch]))
-            real = torch.as_tensor(np.asarray(data[rows], np.float32))[:, None].to(place)
+            real = images_of(data, rows, place)
             if level is not None and self.schedule.levels is not None:
                 real = _shrink(real, self.schedule.levels - level)
             penalty = config.r1 * R1_EVERY if config.r1 and step % R1_EVERY == 0 else 0.0
@@ -291,11 +292,11 @@ class _Adversaries:
 
     def _step_discriminator(
         self, real: torch.Tensor, z: torch.Tensor, level: int | None, fade: float, penalty: float
-    ) -> tuple[float, list[torch.Tensor]]:
+    ) -> tuple[torch.Tensor, list[torch.Tensor]]:
         """Loss, and what was generated, in parts; with its graph where the other step is to use it."""
         more = {} if level is None else {"fade": fade}
         self.optimise_d.zero_grad(set_to_none=True)
-        total, fakes = 0.0, []
+        total, fakes = torch.zeros((), dtype=torch.float64, device=real.device), []
         for x, part in zip(real.split(self.micro), z.split(self.micro), strict=True):
             with self.autocast:
                 with torch.set_grad_enabled(self.config.shared_batch):
@@ -308,7 +309,7 @@ class _Adversaries:
                     on_fake = _call(self.discriminator, fake, level, **more).float()
                 loss = _losses(self.config, on_real, on_fake) * (len(x) / len(real))
             loss.backward()
-            total += float(loss.detach())
+            total += loss.detach()
         if penalty:
             (0.5 * penalty * _gradient_penalty(self.discriminator, real, level, fade)).backward()
         self.processes.average_gradients(self.discriminator.parameters())
@@ -317,13 +318,13 @@ class _Adversaries:
 
     def _step_generator(
         self, real: torch.Tensor, fakes: list[torch.Tensor], z: torch.Tensor | None, level: int | None, fade: float
-    ) -> float:
+    ) -> torch.Tensor:
         """Loss; of what the other step has generated, or of fresh latents `z`."""
         more = {} if level is None else {"fade": fade}
         self.optimise_g.zero_grad(set_to_none=True)
         # the parameters of D are not updated when G is trained (paper, section 3)
         self.discriminator.requires_grad_(False)
-        total = 0.0
+        total = torch.zeros((), dtype=torch.float64, device=real.device)
         for k, x in enumerate(real.split(self.micro)):
             with self.autocast:
                 fake = fakes[k] if z is None else _call(self.generator, z.split(self.micro)[k], level)
@@ -336,7 +337,7 @@ class _Adversaries:
                     loss = F.softplus(on_real - on_fake).mean()
                 loss = loss * (len(x) / len(real))
             loss.backward()
-            total += float(loss.detach())
+            total += loss.detach()
         self.discriminator.requires_grad_(True)
         self.processes.average_gradients(self.generator.parameters())
         self.optimise_g.step()

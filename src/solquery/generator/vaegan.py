@@ -28,7 +28,7 @@ from ..config import VaeGanConfig
 from ..model_files import is_model
 from ..protocols import Patches
 from ..training.diversity import Diversity
-from ..training.mixing import BatchRows
+from ..training.mixing import BatchRows, images_of
 from ..training.process_group import ProcessGroup, process_group
 from ..training.run_folder import TrainingError, begun_from, export_weights, write_then_rename
 from .anchors import anchor_scores
@@ -45,17 +45,17 @@ from .statistics_matching import StatisticsMatching
 from .vaegan_losses import PatchDiscriminator, divergence, pairwise, read_latents, reconstruction, texture_distance
 from .warm_start import begin_with
 
-__all__ = ["ADAPTING", "WARMUP_IMAGES", "PatchDiscriminator", "train_vaegan"]
+__all__ = ["ADAPTING", "PatchDiscriminator", "train_vaegan"]
 
 R1_EVERY = 16
-#: images that a new discriminator learns from alone where the generator is a model's
-WARMUP_IMAGES = 9_600
 #: what a run that adapts to few real patches has of its own
 ADAPTING = {"real_weight": 0.5, "discriminator_augment": 0.6, "frozen_discriminator_layers": 2, "learning_rate": 1e-4}
 #: noise on an anchored coordinate, so that the generator stays smooth along it
 ANCHOR_BLUR = 0.1
 #: weight of the squared error of the logarithm of the sides of a reconstruction's footprint
 FOOTPRINT_WEIGHT = 10.0
+#: terms of the losses of a step by name; on a GPU they stay there until all are read together
+_Values = dict[str, "torch.Tensor | float"]
 
 
 def _parts(config: VaeGanConfig, shape: tuple[int, int], seed: int, device: torch.device) -> dict[str, nn.Module]:
@@ -179,6 +179,8 @@ class _Autoencoder:
         self.window = getattr(self.generator, "window", None)
         self.both = [*self.generator.parameters(), *self.inference.parameters()]
         rate, adam = config.learning_rate, {"betas": tuple(config.betas), "eps": config.epsilon}
+        # on a GPU one kernel in place of a dozen; on a CPU runs of before go on to the same bits
+        adam["fused"] = place.type == "cuda"
         self.optimise_g = torch.optim.Adam(self.both, lr=rate, **adam)
         self.learned = _learned(self.discriminator, config.frozen_discriminator_layers)
         self.optimise_d = torch.optim.Adam(self.learned, lr=rate / 2, **adam)
@@ -187,10 +189,12 @@ class _Autoencoder:
         self.held |= {"optimise_g": self.optimise_g, "optimise_d": self.optimise_d}
         self.statistics = self.embedding_critic = None
         if config.statistics_matching:
-            statistics = StatisticsMatching(data, config.unit_gauss, seed, real=real, weight=config.real_weight)
+            statistics = StatisticsMatching(
+                data, config.unit_gauss, seed, real=real, weight=config.real_weight, device=place
+            )
             self.statistics = self.held["amounts"] = statistics.to(place)  # names of checkpoints stay
         if encoder is not None:
-            self.embedding_critic = self.held["seeker"] = EmbeddingCritic(encoder, data, seed).to(place)
+            self.embedding_critic = self.held["seeker"] = EmbeddingCritic(encoder.to(place), data, seed).to(place)
             self.optimise_s = torch.optim.Adam(self.embedding_critic.critic.parameters(), lr=rate / 2, **adam)
             self.held["optimise_s"] = self.optimise_s
         self.anchors: torch.Tensor | None = None
@@ -203,7 +207,7 @@ class _Autoencoder:
 
     def begin(self, start: str | Path | None) -> int:
         """Go on from the last checkpoint, or begin with the weights of `start`; the step to take next."""
-        step = int(self.folder.resume(self.held, self.random, self.place)["step"])
+        step = int(self.folder.resume(self.held, self.random)["step"])
         if step == 0 and start is not None:
             changed = begin_with(start, {**self.parts, "average": self.average}, self.shape, self.data, self.seed)
             if self.processes.leads:
@@ -271,7 +275,7 @@ class _Autoencoder:
         """This process's share of the batch of a step."""
         config, processes, place = self.config, self.processes, self.place
         rows = processes.share(self.rows(step))
-        full = torch.as_tensor(np.asarray(self.data[rows], np.float32))[:, None].to(place)
+        full = images_of(self.data, rows, place)
         coarser = 2 ** (self.generator.levels - level)
         noise, prior = (
             processes.share(torch.randn(count, config.latent_dim, generator=self.random)).to(place)
@@ -283,9 +287,9 @@ class _Autoencoder:
             views = processes.share(draw_views(config.batch, size, config.discriminator_augment, self.random))
         return _Batch(rows, full, F.avg_pool2d(full, coarser) if coarser > 1 else full, noise, prior, views)
 
-    def _step(self, now: _Batch, stage: _Stage, step: int) -> dict[str, float]:
+    def _step(self, now: _Batch, stage: _Stage, step: int) -> _Values:
         """Discriminator and critic, then generator and inference network; the terms of their losses."""
-        values = dict.fromkeys(("nats", "kl", "loss_d", "loss_g", "texture", "statistics_matching"), 0.0)
+        values: _Values = dict.fromkeys(("nats", "kl", "loss_d", "loss_g", "texture", "statistics_matching"), 0.0)
         with self.autocast, torch.set_grad_enabled(not stage.alone):
             loss, made = self._reconstruct(now, stage, values)
         if made.judged is not None:
@@ -298,13 +302,12 @@ class _Autoencoder:
             values["embedding_critic"] = critic.learn(wanted, found, self.optimise_s, self.processes)
             adversarial, distance = critic.losses(wanted, found, len(made.rebuilt))
             loss = loss + self.config.embedding_critic * stage.adversarial * (adversarial + distance)
-            values["embedding_adversarial"] = float(adversarial.detach())
-            values["embedding_distance"] = float(distance.detach())
+            values |= {"embedding_adversarial": adversarial.detach(), "embedding_distance": distance.detach()}
         if self.statistics is not None and stage.adversarial:
             shown = now.shown[: len(made.rebuilt)]
             missed = self.statistics.match(made.rebuilt, shown) + self.statistics.belong(made.drawn, self.processes)
             loss = loss + self.config.statistics_matching * missed
-            values["statistics_matching"] = float(missed.detach())
+            values["statistics_matching"] = missed.detach()
         if not stage.alone:
             self.optimise_g.zero_grad(set_to_none=True)
             loss.backward()
@@ -314,7 +317,7 @@ class _Autoencoder:
         _learn(self.learned, True)
         return values
 
-    def _reconstruct(self, now: _Batch, stage: _Stage, values: dict[str, float]) -> tuple[torch.Tensor, _Made]:
+    def _reconstruct(self, now: _Batch, stage: _Stage, values: _Values) -> tuple[torch.Tensor, _Made]:
         """Loss of the autoencoder, and its images: with a discriminator, half of them are draws from the prior."""
         inference, free, prior, adversarial = self.inference, self.free, now.prior, stage.adversarial
         mean, log_variance = inference(F.avg_pool2d(now.full, now.full.shape[-1] // inference.shape[-1]))
@@ -327,7 +330,7 @@ class _Autoencoder:
         rebuilt, drawn = made[:kept], made[kept:]
         nats = reconstruction(rebuilt, now.shown[:kept], self.cells)
         kl = divergence(mean[:, free:], log_variance[:, free:])
-        values |= {"nats": float(nats.detach()), "kl": float(kl.detach())}
+        values |= {"nats": nats.detach(), "kl": kl.detach()}
         loss = (nats + kl) / 100.0
         if anchors is not None:
             # the encoder learns to read the anchors off real patches, and holds the generator to them
@@ -338,15 +341,13 @@ class _Autoencoder:
         if self.window is not None:
             missed = footprint_error(self.window.sizes(z[:kept]), seen_sizes(now.full[:kept, 0]), self.shape)
             loss = loss + FOOTPRINT_WEIGHT * missed
-            values["footprint"] = float(missed.detach())
+            values["footprint"] = missed.detach()
         judged = compress(made) if adversarial else None
         if judged is not None and now.views is not None:
             judged = apply_views(judged, now.views)
         return loss, _Made(made, rebuilt, drawn, judged)
 
-    def _adversarial(
-        self, now: _Batch, made: _Made, stage: _Stage, step: int, values: dict[str, float]
-    ) -> torch.Tensor:
+    def _adversarial(self, now: _Batch, made: _Made, stage: _Stage, step: int, values: _Values) -> torch.Tensor:
         """One step of the discriminator; then how far what was made is from real to it, and in texture."""
         discriminator, judged, kept = self.discriminator, made.judged, len(made.rebuilt)
         assert judged is not None
@@ -373,6 +374,5 @@ class _Autoencoder:
             features = discriminator.features(judged)
             loss_g = pairwise(discriminator.score(features), on_real)
         texture = texture_distance(features[:kept], real_features[:kept], self.cells, self.processes)
-        values |= {"loss_d": float(loss_d.detach()), "loss_g": float(loss_g.detach())}
-        values["texture"] = float(texture.detach())
+        values |= {"loss_d": loss_d.detach(), "loss_g": loss_g.detach(), "texture": texture.detach()}
         return loss_g + texture

@@ -18,18 +18,37 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from ..aliases import Document
 from ..model_files import is_model, read_manifest
 from ..protocols import Patches
 from ..training.run_folder import TrainingError
 from .footprint import fit_footprint, load_weights
 from .levels import resample_map, seed_shape
 
-__all__ = ["begin_with", "carry_weights"]
+__all__ = ["WARMUP_IMAGES", "begin_with", "begun_settings", "carry_weights"]
+
+#: images that a new discriminator learns from alone where the generator is a model's
+WARMUP_IMAGES = 9_600
 
 #: frozen random maps, which are drawn for each grid
 _FROZEN = ".noise"
 #: where the footprint network says how large a share of each side is seen
 _FOOTPRINT_BIAS = "window.net.2.bias"
+
+
+def begun_settings(start: str | Path, warmup: int | None = None) -> Document:
+    """Settings of a `VaeGanConfig` that begins with weights: no coarse levels, and no trust in a new discriminator.
+
+    Parameters
+    ----------
+    start
+        Folder of a model, which has no discriminator, or of a run.
+    warmup
+        Images from which the discriminator alone learns; None: `WARMUP_IMAGES` where it is new.
+    """
+    if warmup is None:
+        warmup = WARMUP_IMAGES if is_model(start) else 0
+    return {"grow_images": (), "fade_images": 1, "discriminator_warmup_images": warmup}
 
 
 def begin_with(

@@ -110,7 +110,7 @@ def trained_model(
     """
     import torch
 
-    from ..archive.cache import preset_key
+    from ..archive.prepare import preset_key
     from ..encoder.training import train_encoder
     from ..generator.training import train_generator
     from ..model_build import build_model

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+
+import torch
 
 from ..aliases import Document
 from .run_folder import RunFolder, TrainingError
@@ -11,6 +13,13 @@ from .run_folder import RunFolder, TrainingError
 __all__ = ["TrainingMonitor"]
 
 LINE_STEPS = 100
+
+
+def _numbers(values: Mapping[str, torch.Tensor | float]) -> list[float]:
+    """Scalars as numbers, those on an accelerator in one transfer: the processor waits for it once in a step."""
+    there = {name: value.detach().double() for name, value in values.items() if isinstance(value, torch.Tensor)}
+    told = dict(zip(there, torch.stack(list(there.values())).tolist(), strict=True)) if there else {}
+    return [told[name] if name in told else float(value) for name, value in values.items()]
 
 
 class TrainingMonitor:
@@ -27,7 +36,8 @@ class TrainingMonitor:
     per_epoch
         Steps of an epoch, at whose end there is a line too; None: epochs do not matter.
     minutes
-        After which this call ends.
+        After which this call ends, counted from the opening of the folder: what is measured before the first step is
+        part of them. One step is taken at least.
     checkpoint_seconds
         At most about so much is lost when the process is killed.
     picture_steps
@@ -63,8 +73,8 @@ class TrainingMonitor:
         """Whether another step is to be taken; the same answer in all processes."""
         return self.step < self.steps and not self._late
 
-    def after(self, values: dict[str, float]) -> None:
-        """Count a step whose losses were `values`, of this process's share.
+    def after(self, values: Mapping[str, torch.Tensor | float]) -> None:
+        """Count a step whose losses were `values`, of this process's share; scalars, tensors of any device among them.
 
         Raises
         ------
@@ -73,8 +83,9 @@ class TrainingMonitor:
         """
         processes = self.folder.processes
         # the clock of one process decides for all, or they would wait for each other for ever
-        late = processes.leads and self.minutes is not None and self.spent > 60 * self.minutes
-        *means, late_share, deserted = processes.average([*values.values(), float(late), float(processes.deserted())])
+        late = self.minutes is not None and time.monotonic() - self.folder.opened > 60 * self.minutes
+        told = [*_numbers(values), float(late and processes.leads), float(processes.deserted())]
+        *means, late_share, deserted = processes.average(told)
         if deserted:
             raise TrainingError(
                 f"the process that started this one is gone; the same command resumes {self.folder.path}"

@@ -10,6 +10,7 @@ import json
 import math
 import pickle
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Self
@@ -155,6 +156,8 @@ class RunFolder:
         self.learning_rate = learning_rate
         self.checkpoint = self.path / "checkpoints" / "last.pt"
         self.stats = self.path / "stats.jsonl"
+        #: on the clock of `time.monotonic`
+        self.opened = time.monotonic()
         self._lock: IO[str] | None = None
         self._events: Events | None = None
         self._settings = json.loads(json.dumps(settings))
@@ -218,12 +221,13 @@ class RunFolder:
         except OSError:  # a file system without locks
             return
 
-    def resume(self, held: Document, random: torch.Generator | None, device: torch.device) -> Document:
+    def resume(self, held: Document, random: torch.Generator | None) -> Document:
         """Load the last checkpoint, if any, into everything in `held`; `step` and what else was saved by name."""
         noted: Document = {"step": 0}
         if self.checkpoint.exists():
             try:
-                packed = torch.load(self.checkpoint, weights_only=True, map_location=device)
+                # each part takes it to its own device; steps of Adam that came back on a GPU would be read one by one
+                packed = torch.load(self.checkpoint, weights_only=True, map_location="cpu")
                 for name, part in held.items():
                     part.load_state_dict(packed.pop(name))
                 if random is not None:
