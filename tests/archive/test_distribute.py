@@ -181,6 +181,20 @@ def _lose_one(files, serial, client, place):
     assert Archive.open(place).content_hash() == serial.content_hash() and verify(Archive.open(place)) == []
 
 
+def test_what_one_client_computes_is_not_waited_for_by_another(files, serial, jsoc, client, tmp_path, monkeypatch):
+    """Of several clients in a process Dask takes the current one, whose loop is not that of the other's futures."""
+    with closing(distributed.Client(client.scheduler.address)) as other:
+
+        def asked(c=None):
+            assert (c or distributed.Client.current(allow_global=False)) is other, "another client was asked"
+            return other
+
+        monkeypatch.setattr(distributed.client, "default_client", asked)
+        report = ingest_files(files, str(tmp_path / "a"), other)
+        assert Archive.open(tmp_path / "a").content_hash() == serial.content_hash() and report.added == 30
+        assert fetched(jsoc, tmp_path / "b", options=FetchOptions(export_batch=13), client=other).fetched == 28
+
+
 def test_workers_of_this_machine_make_the_archive_of_one(files, serial, client, tmp_path, monkeypatch):
     def refuse(store, pairs):
         raise AssertionError("this process has nothing to commit")

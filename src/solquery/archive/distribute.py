@@ -157,7 +157,8 @@ def each(
         return out
 
     threads = max(sum(client.nthreads().values()), 1)
-    pending = as_completed(submit(_AHEAD * threads))
+    # without its loop, futures that are computed again are waited for in that of another client of this process
+    pending = as_completed(submit(_AHEAD * threads), loop=client.loop)
     for future in pending:
         group = asked.pop(str(future.key))
         try:

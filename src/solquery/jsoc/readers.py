@@ -137,5 +137,6 @@ class Crew:
                     ) from error
             if len(self._pending) <= may_wait:
                 break
-            wait(self._pending, return_when="FIRST_COMPLETED")
+            with self._client.as_current():  # another client of this process would wait in its own loop
+                wait(self._pending, return_when="FIRST_COMPLETED")
         return out
