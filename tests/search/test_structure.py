@@ -93,6 +93,8 @@ def test_a_line_of_sight_frame_finds_its_radial_twin(radial, model, pairs):
     across = [patch for patch in pairs if patch.quantity == "line-of-sight"]
     session = SearchSession(radial, model)
     structure = [session.search(patch, 1, by="structure")[0].region == patch.region for patch in across]
+    blocks = [session.search(patch, 1, by="structure", rerank=0)[0].region == patch.region for patch in across]
+    assert np.mean(blocks) >= 0.9, "by the signatures alone"
     assert session.rerank_depth(across[0], "structure") == STRUCTURE_DEPTH
     embedding = [session.search(patch, 1)[0].region == patch.region for patch in across]
     assert np.mean(structure) >= 0.9
