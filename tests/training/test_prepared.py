@@ -166,12 +166,18 @@ def test_a_run_ends_at_the_deadline_and_goes_on_by_the_same_command(tmp_path, sc
     monkeypatch.setitem(sys.modules, "tensorboard", None)  # whose import takes as long as the training
     run = _tiny(scripts, seed=3, settings={"images": 10**8}, leave_out_harps=(2,))
     before = torch.get_num_threads()
-    images = []
-    for _ in range(2):
+    images, seconds = [0], 3
+    while len(images) < 3:
         began = time.time()
-        scripts.train_prepared.train_one(run, data, data, tmp_path, "cpu", began + 3)
-        assert 3 <= time.time() - began < 60
-        images.append(read_statistics(tmp_path / "run")[-1]["images"])
+        scripts.train_prepared.train_one(run, data, data, tmp_path, "cpu", began + seconds)
+        assert time.time() - began >= seconds
+        lines = read_statistics(tmp_path / "run")
+        if lines and lines[-1]["images"] > images[-1]:
+            images.append(lines[-1]["images"])
+        else:  # what is compiled before the first step takes longer on some machines
+            seconds *= 2
+            assert seconds < 400
+    images = images[1:]
     torch.set_num_threads(before)
     torch.backends.cudnn.benchmark = False
     assert 0 < images[0] < images[1] < 10**8
