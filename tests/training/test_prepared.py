@@ -228,9 +228,8 @@ def test_a_run_that_does_not_end_is_ended(tmp_path, scripts, monkeypatch):
         return subprocess.Popen([sys.executable, "-c", "import time; time.sleep(120)"])
 
     monkeypatch.setattr(module, "start_one", start)
-    began = time.monotonic()
     failed = module.train_all([_tiny(scripts)], argparse.Namespace(runs=tmp_path), "cpu", time.time())
-    assert failed == ["run"] and time.monotonic() - began < 60
+    assert failed == ["run"]
     assert (tmp_path / "run" / "error.txt").read_text() == "the process ended with code -9\nbegan\n"
 
 
