@@ -435,18 +435,3 @@ def test_a_new_run_begins_with_the_encoder_of_a_model(tmp_path, data):
     assert all(torch.allclose(shipped[k].float(), after[k], atol=1e-5) for k in weights)
     with pytest.raises(EncoderRunError, match="model of the same preset"):
         train_encoder(CFG, data, tmp_path / "other", device="cpu", start=SHIPPED / "physical")
-
-
-def test_the_encoder_of_a_model_is_loaded_without_the_model(tmp_path):
-    from solquery.model import SHIPPED, Model
-    from solquery.model_files import state_hash
-
-    for name in ("paper", "physical"):  # weights in eight bits, and in float16
-        encoder, known = load_encoder(SHIPPED / name), Model.load(name).encoder
-        assert not encoder.training and state_hash(encoder) == state_hash(known)
-        assert all(
-            torch.equal(a, b) for a, b in zip(encoder.state_dict().values(), known.state_dict().values(), strict=True)
-        )
-    Model.load("physical").save(tmp_path / "alike", encoder_from="physical")
-    with pytest.raises(EncoderRunError, match="no encoder of its own"):
-        load_encoder(tmp_path / "alike")
