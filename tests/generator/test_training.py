@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import sys
 
 import numpy as np
@@ -13,7 +14,7 @@ from safetensors.torch import load_file
 
 from solquery.config import GeneratorConfig, PaperGanConfig, VaeGanConfig, config_class, get_preset
 from solquery.generator.inference import load_inference
-from solquery.generator.pyramid import compress, expand, haar_split
+from solquery.generator.pyramid import KNEE, compress, expand, haar_split
 from solquery.generator.registry import build_discriminator, build_generator, register_generator
 from solquery.generator.training import TrainingError, discriminator_accuracy, load_run, train_generator
 from solquery.model import Model
@@ -61,6 +62,21 @@ def test_compressed_field_comes_back(value):
     x = torch.tensor([value], dtype=torch.float64)
     assert torch.allclose(expand(compress(x)), x, atol=1e-12)
     assert compress(x).abs() <= 1 and torch.sign(compress(x)) == torch.sign(x)
+
+
+def test_compressed_field_is_a_scaled_asinh_and_so_are_its_slopes():
+    sizes = torch.logspace(-9, 1, 41, dtype=torch.float64)
+    x = torch.cat([-sizes, torch.zeros(1, dtype=torch.float64), sizes]).requires_grad_(True)
+    plain = torch.asinh(x / KNEE) / math.asinh(1 / KNEE)
+    assert torch.allclose(compress(x), plain, rtol=1e-12, atol=0)
+    (slope,), (expected,) = (torch.autograd.grad(y.sum(), x) for y in (compress(x), plain))
+    assert torch.allclose(slope, expected, rtol=1e-12, atol=0)
+    # a gradient penalty needs the second derivative too
+    assert torch.autograd.gradgradcheck(
+        compress, torch.tensor([-0.3, 0.01, 0.2], dtype=torch.float64, requires_grad=True)
+    )
+    single = compress(x.detach().float()).double()
+    assert torch.allclose(single, plain.detach(), rtol=5e-7, atol=0)
 
 
 def test_pyramid_has_an_image_of_every_side_and_grain_of_its_own_for_every_latent():

@@ -11,6 +11,7 @@ images cost almost nothing, and goes on at the finest.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import nn
@@ -31,9 +32,33 @@ NOISE_MAPS = 8
 _GROUPS = 8
 
 
+class _Compress(torch.autograd.Function):
+    """asinh(x / KNEE) / asinh(1 / KNEE) by log1p and square roots, which a CPU takes of many numbers at a time.
+
+    `torch.asinh` takes them one by one there, three times as slowly, and a training step calls it nine times.
+    """
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(x: torch.Tensor) -> torch.Tensor:
+        size = x.abs() / KNEE
+        square = size.square()
+        return (size + square / (1.0 + (1.0 + square).sqrt())).log1p().copysign(x) / _SPAN
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[torch.Tensor], output: torch.Tensor) -> None:
+        ctx.save_for_backward(*inputs)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:
+        (x,) = ctx.saved_tensors
+        return gradient * (x.square() + KNEE**2).rsqrt() / _SPAN
+
+
 def compress(x: torch.Tensor) -> torch.Tensor:
     """Field in preset units to its smooth signed logarithm; -1, 0 and 1 stay where they are."""
-    return torch.asinh(x / KNEE) / _SPAN
+    return _Compress.apply(x)
 
 
 def expand(u: torch.Tensor) -> torch.Tensor:
