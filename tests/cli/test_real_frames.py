@@ -73,6 +73,16 @@ def test_the_options_reach_the_configuration(tmp_path):
     call("train", "generator", "--preset", "tiny", "--real-weight", 0.3, "--dry-run", code=2)
 
 
+def test_any_setting_can_be_set_in_the_type_that_it_has():
+    command = ("train", "generator", "--preset", "physical", "--dry-run")
+    given = ("r1=0.1", "pooled_head=true", "images=640", "betas=[0.0, 0.9]", "precision=fp32", "epsilon=1")
+    about = document(*command, *(part for text in given for part in ("--set", text)))["generator"]
+    assert (about["r1"], about["pooled_head"], about["images"], about["epsilon"]) == (0.1, True, 640, 1.0)
+    assert (about["betas"], about["precision"]) == ([0.0, 0.9], "fp32")
+    for wrong in ("r1", "no_such=1", "r1=much", "pooled_head=1", "batch=3.5", "batch=1", "precision=1"):
+        call(*command, "--set", wrong, code=2)
+
+
 def test_adapting_begins_with_a_run_and_takes_its_settings(tmp_path):
     command = ("train", "generator", "--preset", "physical", "--device", "cpu", "--adapt", "--dry-run")
     call(*command, code=2)

@@ -58,6 +58,7 @@ def train_generator(
     epsilon: opt.Epsilon = None,
     shared_batch: opt.Shared = None,
     discriminator_linear_layers: opt.LinearLayers = None,
+    settings: opt.Settings = None,
     start: opt.Start = None,
     warmup: opt.WarmupImages = None,
     decay_images: opt.DecayImages = None,
@@ -81,6 +82,7 @@ def train_generator(
     given |= {"real_weight": real_weight, "discriminator_linear_layers": discriminator_linear_layers}
     changes |= {name: value for name, value in given.items() if value is not None}
     chosen = get_preset(preset)
+    changes |= opt.as_settings(settings, chosen.generator)
     changes["decay_images"] = decay_images
     if chosen.generator.loss == "vae-gan":  # the training of another loss says that it takes no encoder
         changes["embedding_critic"] = None if encoder is None else 1.0

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import enum
+import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+
+from ..aliases import Document
 
 
 class Invariance(enum.StrEnum):
@@ -94,6 +97,10 @@ LinearLayers = Annotated[
         min=1, max=2, help="Linear layers of the paper's discriminator: 2 as in its code, or 1 as in its text."
     ),
 ]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="NAME=VALUE", help="Any setting that --dry-run prints, as r1=0.1; may be repeated."),
+]
 HeldOut = Annotated[
     str | None,
     typer.Option(help="Archive of other regions: the discriminator is asked about these too after each epoch (bce)."),
@@ -103,3 +110,28 @@ HeldOutWhere = Annotated[
 ]
 PictureEvery = Annotated[int, typer.Option(min=1, help="Steps between pictures of the same 36 latents.")]
 Dry = Annotated[bool, typer.Option("--dry-run", help="Print the resolved configuration and stop.")]
+
+
+def as_settings(given: list[str] | None, config: object) -> Document:
+    """Settings given as NAME=VALUE, each of the type that `config` has there.
+
+    Numbers, ``true``, ``false`` and lists are written as in JSON; what is none of them is text.
+    """
+    out: Document = {}
+    for text in given or []:
+        name, sign, written = (part.strip() for part in text.partition("="))
+        if not sign or not hasattr(config, name):
+            raise typer.BadParameter(f"--set {text}: give NAME=VALUE with a NAME that --dry-run prints")
+        value: Any
+        try:
+            value = json.loads(written)
+        except ValueError:
+            value = written
+        now = getattr(config, name)
+        if isinstance(value, list):
+            value = tuple(value)
+        kinds = (int, float) if isinstance(now, float) else (type(now), int) if now is None else (type(now),)
+        if type(value) not in kinds:
+            raise typer.BadParameter(f"--set {name}: {written!r} is no {kinds[0].__name__}, as {now!r} is")
+        out[name] = float(value) if isinstance(now, float) else value
+    return out

@@ -118,6 +118,12 @@ class VaeGanConfig(GeneratorConfig):
     discriminator_augment: float = 0.0
     #: first convolutions of the discriminator that stay as the training begins with them
     frozen_discriminator_layers: int = 0
+    #: the discriminator also judges mean and spread of its features over the patch (`PatchDiscriminator`)
+    pooled_head: bool = False
+    #: learning rate of the discriminator, in units of `learning_rate`
+    discriminator_rate: float = 0.5
+    #: weight of the squared error of reconstructions beside everything else
+    reconstruction_weight: float = 1.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -128,6 +134,8 @@ class VaeGanConfig(GeneratorConfig):
         _require(0 <= augment <= 1, f"discriminator_augment is a probability, got {augment}")
         frozen = self.frozen_discriminator_layers
         _require(0 <= frozen <= 3, f"frozen_discriminator_layers must lie within 0 and 3, got {frozen}")
+        for name in ("discriminator_rate", "reconstruction_weight"):
+            _require(getattr(self, name) > 0, f"{name} must be positive, got {getattr(self, name)}")
 
 
 _METHODS: dict[str, type[GeneratorConfig]] = {

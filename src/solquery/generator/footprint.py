@@ -98,9 +98,11 @@ def footprint_error(sizes: Tensor, seen: Tensor, shape: tuple[int, int]) -> Tens
 def load_weights(network: nn.Module, stored: dict[str, Tensor]) -> bool:
     """Load weights, which may be of a time before the network had these parts; whether a footprint is to be fitted.
 
-    Weights know the footprint mask as ``window`` and the pixel noise as ``fine_grain``.
+    Weights know the footprint mask as ``window``, the pixel noise as ``fine_grain`` and the discriminator's head of
+    pooled features as ``pooled``.
     """
-    young = tuple(f"{name}." for name in ("window", "fine_grain") if getattr(network, name, None) is not None)
+    parts = ("window", "fine_grain", "pooled")
+    young = tuple(f"{name}." for name in parts if getattr(network, name, None) is not None)
     new = {name: value for name, value in network.state_dict().items() if young and name.startswith(young)}
     network.load_state_dict({**new, **stored})
     return any(name.startswith("window.") and name not in stored for name in new)

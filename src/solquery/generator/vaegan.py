@@ -67,7 +67,7 @@ def _parts(config: VaeGanConfig, shape: tuple[int, int], seed: int, device: torc
     parts = {
         "generator": generator,
         "inference": build_inference(config, shape),
-        "discriminator": PatchDiscriminator(shape, config.width),
+        "discriminator": PatchDiscriminator(shape, config.width, config.pooled_head),
     }
     return {name: part.to(device, memory_format=layout) for name, part in parts.items()}
 
@@ -183,7 +183,7 @@ class _Autoencoder:
         adam["fused"] = place.type == "cuda"
         self.optimise_g = torch.optim.Adam(self.both, lr=rate, **adam)
         self.learned = _learned(self.discriminator, config.frozen_discriminator_layers)
-        self.optimise_d = torch.optim.Adam(self.learned, lr=rate / 2, **adam)
+        self.optimise_d = torch.optim.Adam(self.learned, lr=config.discriminator_rate * rate, **adam)
         self.random = torch.Generator().manual_seed(seed + 1)
         self.held = {**self.parts, "average": self.average}
         self.held |= {"optimise_g": self.optimise_g, "optimise_d": self.optimise_d}
@@ -268,7 +268,7 @@ class _Autoencoder:
         planned, batch, config = self.planned, self.config.batch, self.config
         if config.decay_images:
             share = min(1.0, (planned - step) * batch / config.decay_images)
-            for optimiser, rate in ((self.optimise_g, 1.0), (self.optimise_d, 0.5)):
+            for optimiser, rate in ((self.optimise_g, 1.0), (self.optimise_d, config.discriminator_rate)):
                 optimiser.param_groups[0]["lr"] = rate * config.learning_rate * max(0.1, share)
 
     def _draw(self, step: int, level: int) -> _Batch:
@@ -331,7 +331,7 @@ class _Autoencoder:
         nats = reconstruction(rebuilt, now.shown[:kept], self.cells)
         kl = divergence(mean[:, free:], log_variance[:, free:])
         values |= {"nats": nats.detach(), "kl": kl.detach()}
-        loss = (nats + kl) / 100.0
+        loss = (self.config.reconstruction_weight * nats + kl) / 100.0
         if anchors is not None:
             # the encoder learns to read the anchors off real patches, and holds the generator to them
             loss = loss + (mean[:, :free] - anchors).square().mean()
@@ -359,8 +359,8 @@ class _Autoencoder:
         total = loss_d
         if self.config.r1 and step % R1_EVERY == 0:
             x = versus.detach().requires_grad_(True)
-            local, whole = discriminator(x)
-            (gradient,) = torch.autograd.grad(local.mean((1, 2, 3)).sum() + whole.sum(), x, create_graph=True)
+            logits = sum(part.flatten(1).mean(1).sum() for part in discriminator(x))
+            (gradient,) = torch.autograd.grad(logits, x, create_graph=True)
             total = total + 0.5 * self.config.r1 * R1_EVERY * gradient.square().sum((1, 2, 3)).mean()
         self.optimise_d.zero_grad(set_to_none=True)
         total.backward()

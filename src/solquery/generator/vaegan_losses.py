@@ -25,9 +25,17 @@ class PatchDiscriminator(nn.Module):
 
     It is given the compressed field, so that the gradient penalty bears on relative changes: in gauss it would forbid
     the discriminator to look at the faint parts at all.
+
+    Parameters
+    ----------
+    shape, width
+        (H, W); half the channels of the last map.
+    pooled
+        A third logit, of mean and standard deviation of each feature over the image. That edges are a tenth too soft or
+        patches a quarter too small shows in no one place, and in the sum over all of them beyond doubt.
     """
 
-    def __init__(self, shape: tuple[int, int], width: int = 64) -> None:
+    def __init__(self, shape: tuple[int, int], width: int = 64, pooled: bool = False) -> None:
         super().__init__()
         rows, columns = seed_shape(shape)
         w = [3 * width // 4, 3 * width // 2, 2 * width]
@@ -41,17 +49,25 @@ class PatchDiscriminator(nn.Module):
         for _ in range(levels_of(shape) - 2):
             coarse += [nn.Conv2d(w[2], w[2], 4, stride=2, padding=1), nn.LeakyReLU(0.2)]
         self.whole = nn.Sequential(*coarse, nn.Flatten(), nn.Linear(w[2] * rows * columns, 1))
+        self.pooled: nn.Module | None = None
+        if pooled:
+            self.pooled = nn.Sequential(nn.Linear(2 * w[2], w[2]), nn.LeakyReLU(0.2), nn.Linear(w[2], 1))
 
-    def forward(self, u: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def forward(self, u: torch.Tensor) -> tuple[torch.Tensor, ...]:
         return self.score(self.features(u))
 
     def features(self, u: torch.Tensor) -> torch.Tensor:
         """(N, C, H / 8, W / 8): what is seen of the field, with its strong part compressed and as it is."""
         return self.fine(torch.cat([haar_split(4.0 * u), haar_split(4.0 * expand(u))], dim=1))
 
-    def score(self, features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Logits of features."""
-        return self.local(features).float(), self.whole(features).float()
+    def score(self, features: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Logits of features: (N, 1, H / 8, W / 8), (N, 1), and (N, 1) of what is pooled."""
+        logits = self.local(features).float(), self.whole(features).float()
+        if self.pooled is None:
+            return logits
+        values = features.float()
+        spread = (values.var((2, 3), correction=0) + 1e-4).sqrt()
+        return *logits, self.pooled(torch.cat([values.mean((2, 3)), spread], 1)).float()
 
 
 def _block_errors(made: torch.Tensor, real: torch.Tensor, cell: int, blocks: int) -> torch.Tensor | None:

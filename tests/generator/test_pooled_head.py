@@ -1,0 +1,78 @@
+"""The discriminator's head of pooled features, and the weights of what a training with a discriminator asks for."""
+
+import dataclasses
+
+import pytest
+import torch
+from trainings import blobs, configurations
+
+from solquery.generator import train_generator
+from solquery.generator.vaegan import PatchDiscriminator
+
+SHAPE = (32, 32)
+CONFIG = dataclasses.replace(
+    configurations()["vae-gan"], images=64, grow_images=(), fade_images=1, statistics_matching=0.0
+)
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    torch.set_num_threads(1)
+    torch.manual_seed(3)
+
+
+def test_its_logit_depends_on_mean_and_spread_of_each_feature_and_not_on_their_places():
+    network = PatchDiscriminator(SHAPE, 8, pooled=True)
+    features = torch.randn(3, 16, 4, 4)
+    order = torch.randperm(16)
+    moved = features.flatten(2)[:, :, order].view_as(features)
+    (_, whole, pooled), (_, other_whole, other_pooled) = network.score(features), network.score(moved)
+    torch.testing.assert_close(pooled, other_pooled, atol=1e-5, rtol=0)
+    assert (whole - other_whole).abs().min() > 1e-4
+    middle = features.mean((2, 3), keepdim=True)
+    for changed in (features + 0.5, middle + 2.0 * (features - middle)):
+        assert (network.score(changed)[2] - pooled).abs().min() > 1e-4
+
+
+def test_a_discriminator_without_it_gives_two_logits_and_its_weights_are_those_of_before():
+    torch.manual_seed(3)
+    plain = PatchDiscriminator(SHAPE, 8)
+    torch.manual_seed(3)
+    pooled = PatchDiscriminator(SHAPE, 8, pooled=True)
+    x = torch.randn(2, 1, *SHAPE)
+    assert len(plain(x)) == 2 and len(pooled(x)) == 3
+    assert all(torch.equal(value, pooled.state_dict()[name]) for name, value in plain.state_dict().items())
+
+
+def trained(tmp_path, name, start=None, images=48, **settings):
+    config = dataclasses.replace(CONFIG, **settings)
+    train_generator(config, blobs(48), tmp_path / name, SHAPE, start=start, until_images=images)
+    return torch.load(tmp_path / name / "checkpoints" / "last.pt", weights_only=True)
+
+
+def test_a_training_begins_with_a_run_that_had_no_such_head_and_learns_it(tmp_path):
+    old = trained(tmp_path, "old")["discriminator"]
+    assert not any(name.startswith("pooled.") for name in old)
+    start = tmp_path / "old"
+    still = trained(tmp_path, "still", start, pooled_head=True, learning_rate=1e-30)["discriminator"]
+    assert all(torch.equal(value, still[name]) for name, value in old.items())
+    learned = trained(tmp_path, "learned", start, pooled_head=True)["discriminator"]
+    assert not torch.equal(learned["pooled.0.weight"], still["pooled.0.weight"])
+
+
+def test_the_rate_of_the_discriminator_bounds_its_steps_alone(tmp_path):
+    still = trained(tmp_path, "still", discriminator_rate=1e-30)
+    other = trained(tmp_path, "other", discriminator_rate=1.0)
+    torch.manual_seed(0)
+    first = trained(tmp_path, "first", images=16, discriminator_rate=1e-30)
+    assert all(torch.equal(value, first["discriminator"][name]) for name, value in still["discriminator"].items())
+    assert not torch.equal(still["discriminator"]["local.weight"], other["discriminator"]["local.weight"])
+    assert not torch.equal(still["generator"]["linear.weight"], first["generator"]["linear.weight"])
+
+
+def test_reconstructions_weigh_as_much_as_they_are_told_to(tmp_path):
+    lines = [trained(tmp_path, f"{weight:g}", reconstruction_weight=weight) for weight in (1.0, 4.0)]
+    assert not torch.equal(*(line["generator"]["linear.weight"] for line in lines))
+    for wrong in (0.0, -1.0):
+        with pytest.raises(ValueError, match="reconstruction_weight must be positive"):
+            dataclasses.replace(CONFIG, reconstruction_weight=wrong)
