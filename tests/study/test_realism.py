@@ -74,9 +74,27 @@ def test_a_generator_that_shows_the_same_sun_is_hardly_told_apart_and_a_blurred_
     assert all(len(entry["real_regions"]) == 12 for entry in got["statistics"].values() if entry["group"] == "box")
     json.dumps(got, allow_nan=False)
     assert png(figure_realism(study)).startswith(b"\x89PNG")
+    assert 0.2 < got["generated_from_held_out"]["structure"]["auc"] < 0.8
     blurred = run_realism(Model("blur", PRESET, _Replay(0.7)), REAL, None, 60)
     assert blurred.document["auc"]["generated"]["structure"]["auc"] > 0.95 and blurred.held_out is None
+    assert "generated_from_held_out" not in blurred.document
     assert png(figure_realism(blurred)).startswith(b"\x89PNG")
+
+
+def test_what_a_generator_lost_of_its_archive_shows_in_the_archive_itself(tmp_path, monkeypatch):
+    real_too = realism.distinguish
+    # the comparison with observed frames, which other tests make, would take most of the time
+    monkeypatch.setattr(
+        realism,
+        "distinguish",
+        lambda one, other, names, seed, *folds: (
+            real_too(one, other, names, seed, *folds) if folds else {"auc": 0.5, "low": 0.5, "high": 0.5}
+        ),
+    )
+    archive = Archive.create(tmp_path / "archive")
+    archive.add([patch(seed, source="simulated", quantity="radial") for seed in range(2000, 2030)])
+    found = run_realism(Model("blur", PRESET, _Replay(0.7)), REAL, archive, 60).document["generated_from_held_out"]
+    assert found["structure"]["auc"] > 0.95 and found["structure"]["low"] > 0.9
 
 
 def test_only_frames_that_can_be_compared_are_kept_and_the_others_named():

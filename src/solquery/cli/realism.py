@@ -73,6 +73,9 @@ def tell_realism(document: Document) -> None:
             )
         )
     table(["a classifier tells from real (0.5: cannot)", *(words[kind] for kind in kinds)], lines)
+    if "generated_from_held_out" in document:
+        parts = (f"{group} {found['auc']:.2f}" for group, found in document["generated_from_held_out"].items())
+        note(f"AUC of a classifier that tells generated from held-out simulated patches: {', '.join(parts)}")
     table(
         ["", "drawn", "compared", "regions", "flux over 100 G (Mx) 5 %", "50 %", "95 %"],
         [

@@ -81,12 +81,14 @@ def measure_patches(
     return MeasuredPatches(values, np.array(kept, dtype=str), np.array(flux, float))
 
 
-def distinguish(real: MeasuredPatches, other: MeasuredPatches, names: Sequence[str], seed: int = 0) -> dict[str, float]:
+def distinguish(
+    real: MeasuredPatches, other: MeasuredPatches, names: Sequence[str], seed: int = 0, folds: int | None = None
+) -> dict[str, float]:
     """How well a logistic regression tells real patches from others by some statistics.
 
-    One real region is left out at a time, and with it a share of the other regions, so that none is judged by a
-    classifier that has seen it. Each region weighs the same, and so do both kinds. Statistics are brought to a normal
-    distribution; what a patch lacks is the median.
+    One real region, or one of `folds` parts of them, is left out at a time, and with it a share of the other regions,
+    so that none is judged by a classifier that has seen it. Each region weighs the same, and so do both kinds.
+    Statistics are brought to a normal distribution; what a patch lacks is the median.
 
     Parameters
     ----------
@@ -96,6 +98,8 @@ def distinguish(real: MeasuredPatches, other: MeasuredPatches, names: Sequence[s
         Statistics that both have.
     seed
         Of the folds and of the interval.
+    folds
+        Parts that the real regions are left out in, where there are hundreds of them; None: one by one.
 
     Returns
     -------
@@ -112,10 +116,12 @@ def distinguish(real: MeasuredPatches, other: MeasuredPatches, names: Sequence[s
     tables = [np.stack([patches.values[name] for name in names], 1) for patches in (real, other)]
     own, numbers = np.unique(real.regions, return_inverse=True)
     rest, ids = np.unique(other.regions, return_inverse=True)
-    fold = (rng.permutation(len(rest)) % len(own))[ids]
+    count = len(own) if folds is None else min(folds, len(own))
+    left_out = (np.arange(len(own)) if count == len(own) else rng.permutation(len(own)) % count)[numbers]
+    fold = (rng.permutation(len(rest)) % count)[ids]
     scores = [np.full(len(real), np.nan), np.full(len(other), np.nan)]
-    for left in range(len(own)):
-        test = [numbers == left, fold == left]
+    for left in range(count):
+        test = [left_out == left, fold == left]
         x = np.concatenate([table[~out] for table, out in zip(tables, test, strict=True)])
         weights = [_weights(n[~out]) for n, out in zip((numbers, ids), test, strict=True)]
         y = np.repeat([1, 0], [len(part) for part in weights])
