@@ -23,15 +23,16 @@ def one_thread():
 
 def test_its_logit_depends_on_mean_and_spread_of_each_feature_and_not_on_their_places():
     network = PatchDiscriminator(SHAPE, 8, pooled=True)
-    features = torch.randn(3, 16, 4, 4)
-    order = torch.randperm(16)
-    moved = features.flatten(2)[:, :, order].view_as(features)
-    (_, whole, pooled), (_, other_whole, other_pooled) = network.score(features), network.score(moved)
+    maps = network.features(torch.randn(3, 1, *SHAPE))
+    assert [tuple(part.shape) for part in maps] == [(3, 6, 16, 16), (3, 12, 8, 8), (3, 16, 4, 4)]
+    moved = [part.flatten(2)[:, :, torch.randperm(part[0, 0].numel())].view_as(part) for part in maps]
+    (_, whole, pooled), (_, other_whole, other_pooled) = network.score(maps), network.score(moved)
     torch.testing.assert_close(pooled, other_pooled, atol=1e-5, rtol=0)
-    assert (whole - other_whole).abs().min() > 1e-4
-    middle = features.mean((2, 3), keepdim=True)
-    for changed in (features + 0.5, middle + 2.0 * (features - middle)):
-        assert (network.score(changed)[2] - pooled).abs().min() > 1e-4
+    assert (whole - other_whole).abs().min() > 1e-5
+    for k, part in enumerate(maps):
+        middle = part.mean((2, 3), keepdim=True)
+        for changed in (part + 0.5, middle + 3.0 * (part - middle)):
+            assert (network.score([*maps[:k], changed, *maps[k + 1 :]])[2] - pooled).abs().min() > 1e-5
 
 
 def test_a_discriminator_without_it_gives_two_logits_and_its_weights_are_those_of_before():

@@ -373,6 +373,6 @@ class _Autoencoder:
                 on_real = discriminator.score(real_features)
             features = discriminator.features(judged)
             loss_g = pairwise(discriminator.score(features), on_real)
-        texture = texture_distance(features[:kept], real_features[:kept], self.cells, self.processes)
+        texture = texture_distance(features[-1][:kept], real_features[-1][:kept], self.cells, self.processes)
         values |= {"loss_d": loss_d.detach(), "loss_g": loss_g.detach(), "texture": texture.detach()}
         return loss_g + texture

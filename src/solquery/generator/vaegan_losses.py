@@ -31,8 +31,8 @@ class PatchDiscriminator(nn.Module):
     shape, width
         (H, W); half the channels of the last map.
     pooled
-        A third logit, of mean and standard deviation of each feature over the image. That edges are a tenth too soft or
-        patches a quarter too small shows in no one place, and in the sum over all of them beyond doubt.
+        A third logit, of mean and standard deviation over the image of each feature of each map. That edges are a tenth
+        too soft or patches a quarter too small shows in no one place, and in the sum over all of them beyond doubt.
     """
 
     def __init__(self, shape: tuple[int, int], width: int = 64, pooled: bool = False) -> None:
@@ -51,23 +51,33 @@ class PatchDiscriminator(nn.Module):
         self.whole = nn.Sequential(*coarse, nn.Flatten(), nn.Linear(w[2] * rows * columns, 1))
         self.pooled: nn.Module | None = None
         if pooled:
-            self.pooled = nn.Sequential(nn.Linear(2 * w[2], w[2]), nn.LeakyReLU(0.2), nn.Linear(w[2], 1))
+            self.pooled = nn.Sequential(nn.Linear(2 * sum(w), w[2]), nn.LeakyReLU(0.2), nn.Linear(w[2], 1))
 
     def forward(self, u: torch.Tensor) -> tuple[torch.Tensor, ...]:
         return self.score(self.features(u))
 
-    def features(self, u: torch.Tensor) -> torch.Tensor:
-        """(N, C, H / 8, W / 8): what is seen of the field, with its strong part compressed and as it is."""
-        return self.fine(torch.cat([haar_split(4.0 * u), haar_split(4.0 * expand(u))], dim=1))
+    def features(self, u: torch.Tensor) -> list[torch.Tensor]:
+        """What is seen of the field, with its strong part compressed and as it is: a map after each convolution.
 
-    def score(self, features: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        (N, C, H / 2, W / 2), (N, C, H / 4, W / 4) and (N, C, H / 8, W / 8).
+        """
+        x = torch.cat([haar_split(4.0 * u), haar_split(4.0 * expand(u))], dim=1)
+        maps = []
+        for convolution, activation in zip(self.fine[::2], self.fine[1::2], strict=True):
+            x = activation(convolution(x))
+            maps.append(x)
+        return maps
+
+    def score(self, features: list[torch.Tensor]) -> tuple[torch.Tensor, ...]:
         """Logits of features: (N, 1, H / 8, W / 8), (N, 1), and (N, 1) of what is pooled."""
-        logits = self.local(features).float(), self.whole(features).float()
+        logits = self.local(features[-1]).float(), self.whole(features[-1]).float()
         if self.pooled is None:
             return logits
-        values = features.float()
-        spread = (values.var((2, 3), correction=0) + 1e-4).sqrt()
-        return *logits, self.pooled(torch.cat([values.mean((2, 3)), spread], 1)).float()
+        pooled = []
+        for values in features:
+            variance, mean = torch.var_mean(values.float(), (2, 3), correction=0)
+            pooled += [mean, (variance + 1e-4).sqrt()]
+        return *logits, self.pooled(torch.cat(pooled, 1)).float()
 
 
 def _block_errors(made: torch.Tensor, real: torch.Tensor, cell: int, blocks: int) -> torch.Tensor | None:
