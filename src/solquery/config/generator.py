@@ -118,7 +118,7 @@ class VaeGanConfig(GeneratorConfig):
     discriminator_augment: float = 0.0
     #: first convolutions of the discriminator that stay as the training begins with them
     frozen_discriminator_layers: int = 0
-    #: the discriminator also judges mean and spread of its features over the patch (`PatchDiscriminator`)
+    #: the discriminator also judges mean and root mean square of its features over the patch (`PatchDiscriminator`)
     pooled_head: bool = False
     #: learning rate of the discriminator, in units of `learning_rate`
     discriminator_rate: float = 0.5
