@@ -29,7 +29,7 @@ __all__ = [
 ]  # fmt: skip
 
 KIND_COLOURS = {"real": "#0a7d78", "simulated": "#b8640b", "generated": "#6b46c1"}
-METHOD_LABELS = {"ssl": "Self-supervised", "hybrid": "Hybrid", "euclidean": "Euclidean", "mahalanobis": "Mahalanobis"}
+METHOD_LABELS = {"ssl": "Embedding", "hybrid": "Hybrid", "euclidean": "Euclidean", "mahalanobis": "Mahalanobis"}
 _METHOD_STYLE = {
     "ssl": ("#1f5fa8", "o"),
     "hybrid": ("#0a7d78", "D"),
