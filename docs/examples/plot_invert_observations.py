@@ -52,7 +52,7 @@ plt.show()
 # that is best explained is now given more separation while its flux is held, with the measured values above.
 
 best = int(np.argmin(unexplained[:6]))
-film = solquery.exact_traversal(model, found[best].z, "psep", ("tuf",), spreads=(-0.6, 0.0, 0.6))
+film = solquery.exact_traversal(model, found[best].z, "psep", ("tuf",), spreads=(-0.4, 0.0, 0.4))
 pictures = [("observed", grids[best])] + [
     (f"PSEP {separation:.0f} Mm\nTUF {flux:.2g} Mx", x[0])
     for separation, flux, x in zip(film.values["psep"], film.values["tuf"], film.x, strict=True)
