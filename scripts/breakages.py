@@ -492,4 +492,32 @@ BREAKAGES = [
         "if patch_id in old)",
         "archive/test_worker_commits.py",
     ),
+    Breakage(
+        "pooled-slope",
+        "generator/vaegan_losses.py",
+        "for part in (to_mean, 2.0 * to_square)",
+        "for part in (to_mean, to_square)",
+        "generator/test_pooled_head.py",
+    ),
+    Breakage(
+        "compressed-slope",
+        "generator/pyramid.py",
+        "(x.square() + KNEE**2).rsqrt() / _SPAN",
+        "(x.square() + KNEE).rsqrt() / _SPAN",
+        "generator/test_training.py",
+    ),
+    Breakage(
+        "discriminator-rate",
+        "generator/vaegan.py",
+        "lr=config.discriminator_rate * rate",
+        "lr=rate / 2",
+        "generator/test_pooled_head.py",
+    ),
+    Breakage(
+        "reconstruction-weight",
+        "generator/vaegan.py",
+        "self.config.reconstruction_weight * nats",
+        "nats",
+        "generator/test_pooled_head.py",
+    ),
 ]
