@@ -217,9 +217,7 @@ class OptimizedPyramid(nn.Module):
         for k, step in enumerate(self.steps):
             x = step(x, *styles[k].chunk(2, 1), shares[:, k], local[k])
         bands = _conv(x, made_of.heads[-1].weight, made_of.heads[-1].bias)
-        if made_of.fine_grain is not None:
-            bands = bands + made_of.fine_grain(x, last)
-        return made_of.finish(bands, first)
+        return made_of.finish(bands, x, first, last)
 
     def _local(self, noise: torch.Tensor) -> list[torch.Tensor | None]:
         """What each layer is told of local noise (N, L): the first of each block its part, the others nothing."""
