@@ -514,6 +514,20 @@ BREAKAGES = [
         "generator/test_textures.py",
     ),
     Breakage(
+        "limb-between-regions",
+        "study/limb.py",
+        "rank_correlation(angle_deg[rows], values[rows])",
+        "rank_correlation(angle_deg, values)",
+        "study/test_limb_study.py",
+    ),
+    Breakage(
+        "limb-still-regions",
+        "study/limb.py",
+        "        if len(rows) >= _FEWEST_FRAMES and np.ptp(angle_deg[rows]) >= _LEAST_SPAN:\n            rows = rows[",
+        "        if len(rows) >= _FEWEST_FRAMES:\n            rows = rows[",
+        "study/test_limb_study.py",
+    ),
+    Breakage(
         "compressed-slope",
         "generator/pyramid.py",
         "(x.square() + KNEE**2).rsqrt() / _SPAN",

@@ -7,19 +7,19 @@ import pytest
 import torch
 
 from solquery import Archive, Patch, SolqueryError
-from solquery.study.limb import figure_limb, run_limb
+from solquery.study.limb import crossing_rows, figure_limb, run_limb, within_regions
 
 
-def archive_of(folder, model, noise, mu):
-    """Generated patches, two a region, with `noise` (gauss) at each cosine of the heliocentric angle."""
+def archive_of(folder, model, noise, mu, frames=2):
+    """Generated patches, `frames` a region, with `noise` (gauss) at each cosine of the heliocentric angle."""
     rng = np.random.default_rng(3)
     z = torch.from_numpy(rng.standard_normal((len(mu), 16)).astype(np.float32))
     fields = model.preset.to_gauss(model.generator(z)[:, 0].detach()).numpy()
     archive = Archive.create(str(folder))
     archive.add(
         Patch(
-            field + rng.normal(0, 1, field.shape).astype(np.float32) * gauss, (1.0, 1.0), f"made-{k}", f"MADE {k // 2}",
-            "simulated", mu=None if cosine is None else float(cosine),
+            field + rng.normal(0, 1, field.shape).astype(np.float32) * gauss, (1.0, 1.0), f"made-{k}",
+            f"MADE {k // frames}", "simulated", mu=None if cosine is None else float(cosine),
         )
         for k, (field, gauss, cosine) in enumerate(zip(fields, noise, mu, strict=True))
     )  # fmt: skip
@@ -67,3 +67,44 @@ def test_patches_of_unknown_angle_are_left_out_and_too_few_are_refused(model, mu
     archive = archive_of(tmp_path / "a", model, [0.0] * 12, some)
     with pytest.raises(SolqueryError, match=r"7 patches of .* have a known heliocentric angle, 8 are needed"):
         run_limb(archive, model)
+
+
+def test_the_trend_within_regions_is_told_apart_from_that_between_them():
+    rng = np.random.default_rng(0)
+    regions = np.repeat([f"R {k}" for k in range(12)], 8)
+    angle = np.tile(np.linspace(5, 70, 8), 12) + rng.uniform(-1, 1, 96)
+    strength = np.repeat(10.0 ** rng.uniform(0, 4, 12), 8)
+    found = within_regions(angle, strength * (1 + angle / 100), regions)
+    assert found["spearman"] == pytest.approx(1.0) and found["regions"] == 12 and found["p"] < 0.001
+    assert found["low"] == found["high"] == pytest.approx(1.0)
+    assert within_regions(angle, -strength * angle, regions)["spearman"] == pytest.approx(-1.0)
+    # what differs from one region to the next alone is no trend
+    noise = within_regions(angle, strength * rng.uniform(1, 1.01, 96), regions)
+    assert abs(noise["spearman"]) < 0.4 and noise["low"] < noise["spearman"] < noise["high"]
+    # a region that stays where it is, or was seen four times, says nothing
+    still = np.where(regions == "R 0", 30 + 0.1 * angle, angle)
+    few = np.delete(np.arange(96), [8, 9, 10, 11])
+    assert within_regions(still[few], (strength * angle)[few], regions[few])["regions"] == 10
+    assert within_regions(angle[:8], angle[:8], regions[:8])["spearman"] is None
+
+
+def test_regions_that_cross_the_disk_are_chosen_whole():
+    regions = np.repeat(["A", "B", "C"], 10)
+    angle = np.concatenate([np.linspace(0, 60, 10), np.linspace(40, 45, 10), np.linspace(70, 10, 10)])
+    rows = crossing_rows(angle, regions, 5, 6)
+    assert sorted(set(regions[rows])) == ["A", "C"] and len(rows) == 12
+    assert {0, 9, 20, 29} <= set(rows)  # both ends of the way
+    assert len(set(regions[crossing_rows(angle, regions, 1, 6)])) == 1
+    assert len(crossing_rows(angle[:3], regions[:3], 5, 6)) == 0
+
+
+def test_whole_regions_are_followed_and_too_few_are_refused(model, tmp_path):
+    mu = np.cos(np.radians(np.tile(np.linspace(5, 75, 6), 4)))
+    archive = archive_of(tmp_path / "a", model, 200 * (1 - mu), mu, 6)
+    study = run_limb(archive, model, 12, steps=60, whole_regions=True)
+    assert len(study.ids) == 12 and len(set(study.regions)) == 2
+    found = study.summary()["mse_within_regions"]
+    assert found["spearman"] > 0.8 and found["regions"] == 2 and found["p"] is None
+    still = archive_of(tmp_path / "b", model, np.full(24, 10.0), np.full(24, 0.9), 6)
+    with pytest.raises(SolqueryError, match="20 degrees or more apart; 8 are needed"):
+        run_limb(still, model, whole_regions=True)

@@ -26,6 +26,9 @@ def limb(
     n: Annotated[int, typer.Option("-n", min=8, help="Patches, at most.")] = 200,
     starts: Annotated[int, typer.Option(min=1, max=256, help="Starts per patch.")] = 3,
     steps: Annotated[int, typer.Option(min=1, help="Steps of the optimiser.")] = 100,
+    whole_regions: Annotated[
+        bool, typer.Option("--whole-regions", help="All frames of each region, for how its error changes on its way.")
+    ] = False,
     seed: Seed = 0,
     out: Annotated[Path, typer.Option(help="Folder for limb.json and limb.png.")] = Path("limb"),
     json: Json = False,
@@ -39,7 +42,7 @@ def limb(
     began = time.monotonic()
     models, store = Model.load(model), Archive.open(archive)
     with Reporter("inverting") as report:
-        study = run_limb(store, models, n, seed, where, starts, steps, report.count)
+        study = run_limb(store, models, n, seed, where, starts, steps, whole_regions, report.count)
     summary = study.summary()
     rows = [
         {"id": i, "region": r, "source": s, "angle_deg": float(a), "mse": float(m), "unexplained": float(u)}
@@ -67,3 +70,10 @@ def limb(
             f"rank correlation of {title} with angle: {shown[0]} over {by_patch['n']} patches, {shown[1]} over the "
             f"means of {by_region['n']} regions"
         )
+        within = summary[f"{key}_within_regions"]
+        if within["spearman"] is not None:
+            chance = "" if within["p"] is None else f", p = {within['p']:.1g}"
+            typer.echo(
+                f"  within a region, as it comes nearer to the limb: {within['spearman']:.2f} "
+                f"[{within['low']:.2f}, {within['high']:.2f}], mean of {within['regions']}{chance}"
+            )

@@ -39,7 +39,9 @@ Progress = Callable[[str, float], None]
 #: files of this package that decide what a stage gives; a report is rendered anew every time
 _STUDY = ("magnetogram", "figures", "report", "retrieval", "retrieval_report", "reproduce", "reproduce_figures",
           "reproduce_experiments", "reproduce_retrieval", "describe_experiments", "paper_experiments",
-          "reproduce_table", "shares", "steering_figures")  # fmt: skip
+          "reproduce_table", "shares", "steering_figures", "limb")  # fmt: skip
+#: what Figure 6 depends on, of a plan
+_INVERTED = ("inversions", "crossings", "starts", "steps", "resamples")
 #: the paper's experiments, in its order
 PAPER_STAGES = ("training", "figure2", "figure3", "directions", "figure4", "figure5", "conditional", "figure6",
                 "copies", "queries", "figure7", "figure8", "figure9", "table")  # fmt: skip
@@ -60,6 +62,8 @@ class Plan:
     plane: int = 1_000
     #: patches of the archive that are inverted for Figure 6, with how many starts and steps
     inversions: int = 160
+    #: regions that are inverted on their way across the disk as well, at most eight frames of each
+    crossings: int = 40
     starts: int = 2
     steps: int = 60
     #: draws of the bootstrap
@@ -80,8 +84,9 @@ class Plan:
 
 FULL = Plan()
 QUICK = Plan(
-    queries=200, plane=400, inversions=32, starts=1, steps=30, resamples=300, effects=32, lookup=2_000, judged=24
-)
+    queries=200, plane=400, inversions=32, crossings=8, starts=1, steps=30, resamples=300, effects=32, lookup=2_000,
+    judged=24,
+)  # fmt: skip
 DEMO = Plan(
     zoo=36, resamples=300, effects=32,
     stages=("sample", "figure2", "described", "directions", "figure5", "observed", "queries", "figure7", "figure8",
@@ -180,7 +185,7 @@ def _stages(study: Study) -> Sequence[tuple[str, Entries, Callable[..., Document
         ("conditional", {**models, "effects": plan.effects, "lookup": plan.lookup}, paper.conditional),
         (
             "figure6",
-            {**data, **{name: getattr(plan, name) for name in ("inversions", "starts", "steps", "resamples")}},
+            {**data, **{name: getattr(plan, name) for name in _INVERTED}},
             retrieval.figure6,
         ),
         ("copies", data, paper.changed_copies),

@@ -11,9 +11,10 @@ import numpy as np
 from ..aliases import Document
 from ..physics import measure
 from ..serialise import finite
-from ..steering import invert
+from ..steering import Inversion, invert
 from .describe_experiments import embedded
 from .figures import figure_correlations
+from .limb import crossing_rows, within_regions
 from .paper_experiments import sigma_of_mean_zero, similarity_differences
 from .reproduce_figures import figure_inversions, write_figure
 from .reproduce_stages import Folders
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 _ROWS = 5
 #: pairs shown in Figure 6
 _PAIRS = 5
+#: frames of each region that is followed across the disk
+_FRAMES = 8
 
 
 def _sample(study: Study) -> list[Document]:
@@ -38,17 +41,38 @@ def _sample(study: Study) -> list[Document]:
     return sorted((rows[k] for k in order[: study.plan.inversions]), key=lambda row: (-row["mu"], row["id"]))
 
 
+def _prior(study: Study) -> float:
+    return 0.0 if study.model.preset.papers_method else 0.5
+
+
+def _inverted(study: Study, ids: list[str], begin: float, end: float) -> tuple[np.ndarray, list[Inversion]]:
+    """Patches of the archive (N, H, W) in preset units, and the closest that the generator makes."""
+    x = np.nan_to_num(study.archive.prepared(study.model.preset, ids=ids)[1])
+    found: list[Inversion] = []
+    for k in range(0, len(x), 16):
+        study.progress(f"inverting {len(x)} patches of the archive", begin + (end - begin) * k / len(x))
+        part = x[k : k + 16]
+        found += invert(study.model, part, study.plan.starts, study.plan.steps, study.plan.seed, prior=_prior(study))
+    return x, found
+
+
+def _crossings(study: Study) -> Document:
+    """How the error changes within a region as it comes nearer to the limb (`within_regions`)."""
+    rows = study.archive.table(["id", "region", "mu"], "mu IS NOT NULL AND mu > 0").to_pylist()
+    angle = np.degrees(np.arccos(np.clip([row["mu"] for row in rows], 0.0, 1.0)))
+    regions = np.array([row["region"] for row in rows])
+    chosen = crossing_rows(angle, regions, study.plan.crossings, _FRAMES, study.plan.seed)
+    found = _inverted(study, [rows[k]["id"] for k in chosen], 1.0 / 3.0, 1.0)[1] if len(chosen) else []
+    error = np.array([answer.mse for answer in found])
+    return within_regions(angle[chosen], error, regions[chosen], study.plan.seed)
+
+
 def figure6(study: Study, folder: Path, before: Folders) -> Document:
     """Error of the generator's best approximation against heliocentric angle."""
     rows = _sample(study)
     if len(rows) < 3:
         return {"file": None, "patches": len(rows), "why": "fewer than three patches of the archive have an angle"}
-    x = np.nan_to_num(study.archive.prepared(study.model.preset, ids=[row["id"] for row in rows])[1])
-    found, prior = [], 0.0 if study.model.preset.papers_method else 0.5
-    for k in range(0, len(x), 16):
-        study.progress(f"inverting {len(x)} patches of the archive", k / len(x))
-        part = x[k : k + 16]
-        found += invert(study.model, part, study.plan.starts, study.plan.steps, study.plan.seed, prior=prior)
+    x, found = _inverted(study, [row["id"] for row in rows], 0.0, 1.0 / 3.0)
     mu = np.array([row["mu"] for row in rows])
     error = np.array([answer.mse for answer in found])
     power = np.maximum((x**2).mean((1, 2)), 1e-12)
@@ -73,8 +97,9 @@ def figure6(study: Study, folder: Path, before: Folders) -> Document:
         "patches": len(rows),
         "regions": len(set(regions)),
         "beyond_60_degrees": float((angle > 60).mean()),
-        "prior": prior,
+        "prior": _prior(study),
         **tests,
+        "within_regions": _crossings(study),
         "mu": mu.tolist(),
         "error_values": error.tolist(),
     }

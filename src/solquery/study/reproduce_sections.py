@@ -172,8 +172,21 @@ def inversions(results: Entries, folders: Folders) -> str:
         f"a generator does not make. Here, with growing angle from disk centre, the error "
         f"{says(result['error'])}; as a share of the patch's own power it {says(result['share'])}, median "
         f"{share(result['share']['median'])}. "
-        f"{share(result['beyond_60_degrees'])} of the sample lie beyond 60° (paper: under 25 % of its data).</p>",
+        f"{share(result['beyond_60_degrees'])} of the sample lie beyond 60° (paper: under 25 % of its data).</p>"
+        f"{_on_its_way(result.get('within_regions'))}",
         plate(folder, result["file"], "patches, their approximations, and error against angle"),
+    )
+
+
+def _on_its_way(within: Entries | None) -> str:
+    """A paragraph on how the error of one region changes across the disk."""
+    if not within or within["spearman"] is None:
+        return ""
+    chance = "" if within["p"] is None else f", p = {within['p']:.1g}"
+    return (
+        "<p>Between regions the error differs by flux and size more than by place. Within a region, as it comes nearer "
+        f"to the limb, the rank correlation of error and angle is {text(within['spearman'])} in the mean of "
+        f"{within['regions']} regions (95 % interval {text(within['low'])} to {text(within['high'])}{chance}).</p>"
     )
 
 
