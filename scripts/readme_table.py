@@ -115,8 +115,8 @@ def comparison_lines(columns: Sequence[tuple[str, Entries | None]]) -> list[str]
         )
     for name in ("tuf", "r", "psep"):
         line(f"boundary of {name.upper()}, accuracy", _PAPER_SAYS["accuracy"], lambda r, n=name: _accuracy(r, n))
-    line("error toward the limb, Spearman, all regions", _PAPER_SAYS["limb"], _limb)
-    line("the same within a region on its way", _PAPER_SAYS["limb"], _limb_within)
+    line("error and angle from disk centre, Spearman: over patches", _PAPER_SAYS["limb"], _limb)
+    line("the same within a region as it crosses the disk", _PAPER_SAYS["limb"], _limb_within)
     line("changed copies found first", _PAPER_SAYS["copies"], _copies)
     told = [f"{head}: {results['stages']['table']['data']}" for head, _, results in given]
     heads = "Pearson / Spearman of query and best match, 95 % intervals over regions in brackets."
