@@ -17,13 +17,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
 from ..aliases import Document
 from ..config import EncoderConfig
-from ..model_files import is_model
+from ..model_files import ModelError, fill, is_model
 from ..protocols import Patches
 from ..training.mixing import real_share
 from ..training.monitor import TrainingMonitor
@@ -306,12 +304,14 @@ class _Trainer:
 def _begin_with(run: Path, encoder: Encoder, predictor: torch.nn.Module) -> None:
     """Weights of a model's encoder, or of another run's encoder and predictor."""
     if is_model(run):
+        weights, training = run / "encoder.safetensors", encoder.training
         try:
-            encoder.load_state_dict(load_file(run / "encoder.safetensors"))
-        except (OSError, RuntimeError, SafetensorError):
+            fill(encoder, weights.read_bytes() if weights.is_file() else None, weights)
+        except ModelError:
             raise EncoderRunError(
                 f"{run} holds no encoder of these settings; start from a model of the same preset"
             ) from None
+        encoder.train(training)
         return
     checkpoint = read_checkpoint(run)
     if checkpoint is None:
