@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 
 import numpy as np
@@ -264,3 +265,17 @@ def test_a_model_takes_along_what_its_networks_began_with(room, tmp_path):
     assert told["provenance"]["generator"]["start"] == {"from": "before", "images": 640}
     own = told["provenance"]["generator"]["last"]["images"]
     assert begun_from(tmp_path / "model") == {"from": "b", "images": 640 + own}
+
+
+def test_processes_of_one_training_say_once_what_it_sees(room, capsys, monkeypatch):
+    from solquery.cli.training_data import ready
+    from solquery.config import get_preset
+    from solquery.training.process_group import LAUNCHER
+
+    asked = (get_preset("tiny"), str(room / "archive"), None, None, room / "never")
+    with pytest.warns(UserWarning, match="8 regions"):
+        _, rows = ready(*asked)
+    assert "preparing the patches" in capsys.readouterr().err
+    monkeypatch.setenv(LAUNCHER, str(os.getppid()))
+    _, again = ready(*asked)
+    assert capsys.readouterr().err == "" and len(again.data) == len(rows.data) > 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -45,6 +46,7 @@ def ready(
     import numpy as np
 
     from ..archive.training_rows import TrainingRows, training_rows
+    from ..training.process_group import LAUNCHER
 
     if run is None:
         raise typer.BadParameter("give a run folder with --run DIR")
@@ -59,11 +61,13 @@ def ready(
 
     assert archive is not None  # one of the two was given
     store = Archive.open(archive)
-    _check_regions(store, where)
-    note(f"preparing the patches of {store.uri}")
+    launched = LAUNCHER in os.environ  # by a process that has said all this
+    if not launched:
+        _check_regions(store, where)
+        note(f"preparing the patches of {store.uri}")
     rows = training_rows(store, preset, where, leave_out_harps)
     for reason, count in rows.left_out.items():
-        if reason != "without a scale":  # of which the archive has warned
+        if reason != "without a scale" and not launched:  # of which the archive has warned
             note(f"left out: {count:,} patch{'es' * (count != 1)}, {reason}")
     return run, rows
 
