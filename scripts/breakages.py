@@ -500,20 +500,6 @@ BREAKAGES = [
         "generator/test_pooled_head.py",
     ),
     Breakage(
-        "pixel-layers-begin",
-        "generator/pyramid.py",
-        "nn.init.zeros_(self.last.weight)",
-        "nn.init.normal_(self.last.weight)",
-        "generator/test_textures.py",
-    ),
-    Breakage(
-        "pixel-layers-image",
-        "generator/pyramid.py",
-        "x = torch.cat([x, u.to(x.dtype)], 1)",
-        "x = torch.cat([x, 0 * u.to(x.dtype)], 1)",
-        "generator/test_textures.py",
-    ),
-    Breakage(
         "limb-between-regions",
         "study/limb.py",
         "rank_correlation(angle_deg[rows], values[rows])",

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import pytest
 import torch
 
@@ -16,13 +14,11 @@ from solquery.steering.latents import frozen
 @pytest.fixture(scope="module", params=[(16, 16), (32, 64)], ids=str)
 def pair(request):
     torch.manual_seed(request.param[0])
-    config = dataclasses.replace(get_preset("physical").generator, pixel_layers=True)
-    made_of = build_generator(config, request.param)
+    made_of = build_generator(get_preset("physical").generator, request.param)
     with torch.no_grad():
         for head in made_of.heads:  # as strong as a trained one's, so that differences would show
             head.weight.normal_(std=0.03)
         made_of.fine_grain.spread.weight.normal_(std=0.02)
-        made_of.pixel_layers.last.weight.normal_(std=0.02)
     return made_of.eval(), optimize_for_inference(made_of)
 
 

@@ -146,41 +146,8 @@ def test_the_learning_rate_falls_at_the_end(tmp_path, cool):
     assert rates == pytest.approx([1e-3, 5e-4] if not cool else [0.25e-3, 0.125e-3])
 
 
-@pytest.mark.parametrize("part", ["pixel_noise", "pixel_layers"])
-def test_only_the_pyramid_draws_pixels_by_themselves(part):
-    with pytest.raises(ValueError, match=f"has no {part}"):
-        GeneratorConfig(**{part: True})
-
-
-def test_pixel_layers_start_as_nothing_and_take_weights_from_before_them():
-    torch.manual_seed(0)
-    plain = build_generator(dataclasses.replace(CONFIG, pixel_noise=True), (32, 32)).eval()
-    plain.fine_grain.spread.weight.data.normal_(std=0.05)
-    layered = build_generator(dataclasses.replace(CONFIG, pixel_noise=True, pixel_layers=True), (32, 32)).eval()
-    assert load_weights(layered, plain.state_dict()) is False
-    z = torch.randn(4, 8, generator=torch.Generator().manual_seed(1))
-    with torch.no_grad():
-        assert torch.equal(plain(z), layered(z))
-        # images of coarser levels, of which training begins, know nothing of them
-        layered.pixel_layers.last.bias.fill_(0.1)
-        assert torch.equal(plain(z, 1), layered(z, 1))
-        added = compress(layered(z)) - compress(plain(z))
-    # less where the field comes near to its bound
-    assert float(added.min()) > 0 and float(added.max()) < 0.1001 and float(added.median()) > 0.095
-
-
-def test_pixel_layers_can_tell_the_four_pixels_of_a_feature_apart():
-    """One head makes four pixels of a feature, the same ones wherever features are alike; these see the image, too."""
-    torch.manual_seed(0)
-    network = build_generator(dataclasses.replace(CONFIG, pixel_layers=True), (32, 32)).eval().pixel_layers
-    torch.nn.init.normal_(network.last.weight)
-    features = torch.ones(1, network.widen.in_channels, 16, 16)
-    pixel = torch.zeros(1, 1, 32, 32)
-    pixel[0, 0, 15, 16] = 0.5
-    with torch.no_grad():
-        changed = (network(features, pixel) - network(features, torch.zeros_like(pixel)))[0, 0].abs() > 1e-6
-    rows, columns = changed.nonzero().T
-    # two convolutions of 3 x 3 about the pixel, and nothing beyond
-    assert (rows.min(), rows.max(), columns.min(), columns.max()) == (13, 17, 14, 18)
+def test_only_the_pyramid_has_fine_grain():
+    with pytest.raises(ValueError, match="has no pixel_noise"):
+        GeneratorConfig(pixel_noise=True)
     with pytest.raises(ValueError, match="decay_images"):
         dataclasses.replace(CONFIG, decay_images=-1)

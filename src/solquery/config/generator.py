@@ -56,8 +56,6 @@ class GeneratorConfig:
     footprint_mask: bool = False
     #: every pixel of the finest image has noise of its own (architecture `pyramid` only)
     pixel_noise: bool = False
-    #: two more convolutions at the sides of the finest image (architecture `pyramid` only; `PixelLayers`)
-    pixel_layers: bool = False
     #: network units below which generated values shrink toward 0 (architecture `pyramid` only): models from before
     #: `footprint_mask` have it; 0 switches it off
     shrinkage: float = 0.0
@@ -69,7 +67,7 @@ class GeneratorConfig:
         _require(self.learning_rate > 0, f"learning_rate must be positive, got {self.learning_rate}")
         _require(all(0 <= beta < 1 for beta in self.betas), f"betas must lie within 0 and 1, got {self.betas}")
         _require(self.epsilon > 0, f"epsilon must be positive, got {self.epsilon}")
-        for name in ("footprint_mask", "pixel_noise", "pixel_layers"):
+        for name in ("footprint_mask", "pixel_noise"):
             fits = not getattr(self, name) or self.arch == "pyramid"
             _require(fits, f"architecture {self.arch!r} has no {name}, only 'pyramid'")
         layers = self.discriminator_linear_layers

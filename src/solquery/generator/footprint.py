@@ -98,10 +98,10 @@ def footprint_error(sizes: Tensor, seen: Tensor, shape: tuple[int, int]) -> Tens
 def load_weights(network: nn.Module, stored: dict[str, Tensor]) -> bool:
     """Load weights, which may be of a time before the network had these parts; whether a footprint is to be fitted.
 
-    Weights know the footprint mask as ``window``, the pixel noise as ``fine_grain``, the layers at the sides of the
-    image as ``pixel_layers`` and the discriminator's head of pooled features as ``pooled``.
+    Weights know the footprint mask as ``window``, the pixel noise as ``fine_grain`` and the discriminator's head of
+    pooled features as ``pooled``.
     """
-    parts = ("window", "fine_grain", "pixel_layers", "pooled")
+    parts = ("window", "fine_grain", "pooled")
     young = tuple(f"{name}." for name in parts if getattr(network, name, None) is not None)
     new = {name: value for name, value in network.state_dict().items() if young and name.startswith(young)}
     network.load_state_dict({**new, **stored})

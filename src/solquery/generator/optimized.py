@@ -217,7 +217,9 @@ class OptimizedPyramid(nn.Module):
         for k, step in enumerate(self.steps):
             x = step(x, *styles[k].chunk(2, 1), shares[:, k], local[k])
         bands = _conv(x, made_of.heads[-1].weight, made_of.heads[-1].bias)
-        return made_of.finish(bands, x, first, last)
+        if made_of.fine_grain is not None:
+            bands = bands + made_of.fine_grain(x, last)
+        return made_of.finish(bands, first)
 
     def _local(self, noise: torch.Tensor) -> list[torch.Tensor | None]:
         """What each layer is told of local noise (N, L): the first of each block its part, the others nothing."""

@@ -140,29 +140,6 @@ class PixelNoise(nn.Module):
         return self.spread(self.strength(features) * noise.contiguous(memory_format=torch.channels_last))
 
 
-class PixelLayers(nn.Module):
-    """What is added to the finest image, compressed: two convolutions at its own sides.
-
-    A head makes four pixels of each feature at once, and none of them knows what the others became: edges of strong
-    field come out a pixel wider than those of observations. Here each pixel is drawn again from the features there and
-    the image so far. Starts as nothing: weights from before it draw what they drew.
-    """
-
-    def __init__(self, width: int, channels: int = 12) -> None:
-        super().__init__()
-        self.widen = nn.Conv2d(width, 4 * channels, 3, padding=1)
-        self.fine = nn.Conv2d(channels + 1, channels, 3, padding=1)
-        self.last = nn.Conv2d(channels, 1, 3, padding=1)
-        nn.init.zeros_(self.last.weight)
-        nn.init.zeros_(self.last.bias)
-
-    def forward(self, features: torch.Tensor, u: torch.Tensor) -> torch.Tensor:
-        """Features (N, C, H/2, W/2) and compressed image (N, 1, H, W) to what is added to it."""
-        x = F.leaky_relu(F.pixel_shuffle(self.widen(features), 2), 0.2)
-        x = torch.cat([x, u.to(x.dtype)], 1).contiguous(memory_format=torch.channels_last)
-        return self.last(F.leaky_relu(self.fine(x), 0.2))
-
-
 class _Block(nn.Module):
     """Double the sides, to `shape`, then `depth` layers."""
 
@@ -215,7 +192,6 @@ class PyramidGenerator(nn.Module):
         self.fine_grain = (
             PixelNoise(widths[-1], self._map(self.levels), config.latent_dim) if config.pixel_noise else None
         )
-        self.pixel_layers = PixelLayers(widths[-1]) if config.pixel_layers else None
         self.window = FootprintMask(config.latent_dim, self.shape) if config.footprint_mask else None
         self._noise_sizes = [rows * columns for rows, columns in map(self._map, range(1, self.levels + 1))]
 
@@ -237,31 +213,13 @@ class PyramidGenerator(nn.Module):
         for block, own, more in zip(self.blocks[:level], each[1:], local, strict=False):
             x = block(x, own, more)
         bands = self.heads[level - 1](x)
-        if level < self.levels:
-            return self._within_footprint(F.pixel_shuffle(bands, 2), each[0])
-        return self.finish(bands, x, each[0], each[level])
+        if self.fine_grain is not None and level == self.levels:
+            bands = bands + self.fine_grain(x, each[level])
+        return self.finish(bands, each[0])
 
-    def finish(
-        self, bands: torch.Tensor, features: torch.Tensor, first: torch.Tensor, last: torch.Tensor
-    ) -> torch.Tensor:
-        """The finest image (N, 1, H, W) in preset units, of the last features and of what the head made of them.
-
-        Parameters
-        ----------
-        bands, features
-            (N, 4, H/2, W/2) and (N, C, H/2, W/2).
-        first, last
-            Latents (N, D) of the footprint and of the pixels.
-        """
-        if self.fine_grain is not None:
-            bands = bands + self.fine_grain(features, last)
+    def finish(self, bands: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
+        """(N, 1, H, W) preset units of what a head made, (N, 4, H/2, W/2), within the footprint of z (N, D)."""
         u = F.pixel_shuffle(bands, 2)
-        if self.pixel_layers is not None:
-            u = u + self.pixel_layers(features, u)
-        return self._within_footprint(u, first)
-
-    def _within_footprint(self, u: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
-        """(N, 1, H, W) preset units of a compressed image, bounded, cut to the footprint of z (N, D)."""
         x = expand(self.bound * torch.tanh(u.float() / self.bound))
         if self.shrinkage:
             # a network cannot draw nothing: half a gauss everywhere would add up to the flux of a small region
