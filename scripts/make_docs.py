@@ -53,7 +53,8 @@ def results(summary: dict) -> str:
         cells = [retrieval["correlations"][method][name] for method in METHODS] + [paper]
         cells = [f"{c['pearson']:.2f} / {c['spearman']:.2f}" for c in cells]
         lines.append(f"| {name.upper()} | " + " | ".join(cells) + " |")
-    similarity = ", ".join(f"{name} {value:.2f}" for name, value in retrieval["visual_similarity"].items())
+    similar = retrieval["visual_similarity"]
+    similarity = ", ".join(f"{METHOD_LABELS.get(name, name)} {value:.2f}" for name, value in similar.items())
     lines += [
         "",
         "Visual similarity of query and match (largest normalised cross-correlation over shift, zoom, rotation and "
