@@ -11,14 +11,29 @@ from command_line import are_quantities, call, document, failure
 
 from solquery.archive import Archive
 from solquery.physics import parameters
+from solquery.simulator import simulate_region
 
 
-def test_simulate_adds_every_frame_once(room, tmp_path):
-    archive = tmp_path / "archive"
-    command = ("simulate", "--regions", 2, "--frames", 3, "--seed", 5, "--archive", archive, "--workers", 1)
-    first, again = document(*command), document(*command)
+def test_simulate_adds_every_frame_once_and_makes_again_what_is_missing_alone(room, tmp_path, monkeypatch):
+    from solquery.simulator import workers
+
+    archive, made = tmp_path / "archive", []
+
+    def counted(*job):
+        made.append(job[1])
+        return simulate_region(*job)
+
+    monkeypatch.setattr(workers, "simulate_region", counted)
+    command = ("simulate", "--frames", 3, "--seed", 5, "--archive", archive, "--workers", 1)
+    first, again = document(*command, "--regions", 2), document(*command, "--regions", 2)
     assert (first["added"], first["duplicates"], first["patches"]) == (6, 0, 6)
     assert (again["added"], again["duplicates"], again["patches"]) == (0, 6, 6)
+    assert made == [0, 1]
+    # more regions, and the rest of one that was interrupted
+    Archive.open(archive).remove(["sim-5-00001-002"])
+    more = document(*command, "--regions", 3)
+    assert made == [0, 1, 1, 2]
+    assert (more["added"], more["duplicates"], more["patches"]) == (4, 5, 9)
 
 
 def test_ingest_names_the_refused_and_keeps_the_others(observed, broken, tmp_path):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from solquery.physics import measure
-from solquery.simulator import PIXEL_MM, PIXEL_MX, simulate, simulate_region
+from solquery.simulator import PIXEL_MM, PIXEL_MX, region_ids, simulate, simulate_region
 from solquery.simulator.population import draw_region
 
 
@@ -32,6 +32,21 @@ def test_is_a_function_of_seed_and_index():
     first, second = simulate_region(3, 5, 2), simulate_region(3, 5, 2)
     assert all(np.array_equal(a.field, b.field) and a.truth == b.truth for a, b in zip(first, second, strict=True))
     assert first[0].truth != simulate_region(4, 5, 2)[0].truth
+
+
+@pytest.mark.parametrize("keep", [None, 2])
+@pytest.mark.parametrize("quantity", ["radial", ("line-of-sight", "noise-free", "noise-free-observed")])
+def test_the_ids_of_a_region_are_known_before_it_is_made(keep, quantity):
+    made = [patch.id for patch in simulate_region(3, 5, 4, keep, quantity)]
+    assert region_ids(3, 5, 4, keep, quantity) == made and len(set(made)) == len(made)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_regions_that_are_there_are_not_made_again(workers):
+    there = {*region_ids(2, 0, 2), *region_ids(2, 1, 2)[:1]}
+    made = [patch.id for patch in simulate(3, 2, seed=2, workers=workers, without=there)]
+    assert made == [*region_ids(2, 1, 2), *region_ids(2, 2, 2)]
+    assert list(simulate(1, 2, seed=2, workers=workers, without=there)) == []
 
 
 def test_workers_do_not_change_the_result():

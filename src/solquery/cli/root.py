@@ -154,9 +154,9 @@ def simulate(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Add simulated active regions, as sequences of frames, to an archive."""
+    """Add simulated active regions, as sequences of frames, to an archive; those that are there are not made again."""
     from ..archive.store import Archive
-    from ..simulator import QUANTITIES
+    from ..simulator import QUANTITIES, region_ids
     from ..simulator import simulate as simulated
 
     began = time.monotonic()
@@ -167,10 +167,14 @@ def simulate(
         if name not in QUANTITIES:
             raise typer.BadParameter(f"--quantity {name}: choose from {', '.join(QUANTITIES)}")
     store = Archive.open_or_create(archive)
-    total = regions * (keep or frames) * len(wanted)
+    there = frozenset(store.ids())
+    made = [region_ids(seed, index, frames, keep, wanted) for index in range(regions)]
+    skipped = sum(len(ids) for ids in made if there.issuperset(ids))
+    total = regions * (keep or frames) * len(wanted) - skipped
     with Reporter("simulating") as report:
-        added, duplicates = store.add(_counted(simulated(regions, frames, seed, workers, keep, wanted), total, report))
-    _added(store, {"added": added, "duplicates": duplicates, "seconds": time.monotonic() - began}, json)
+        patches = simulated(regions, frames, seed, workers, keep, wanted, there)
+        added, duplicates = store.add(_counted(patches, total, report))
+    _added(store, {"added": added, "duplicates": duplicates + skipped, "seconds": time.monotonic() - began}, json)
 
 
 def _counted(patches: Iterator[Patch], total: int, report: Reporter) -> Iterator[Patch]:

@@ -8,11 +8,12 @@ from .constants import PIXEL_MM, PIXEL_MX, RATES, Rates
 from .evolution import Evolution
 from .observation import INSTRUMENT, Instrument, observe
 from .population import RegionPlan, draw_region
-from .region import QUANTITIES, noise_free, simulate_region
+from .region import QUANTITIES, noise_free, region_ids, simulate_region
 from .state import Snapshot
 from .workers import simulate
 
 __all__ = [
     "INSTRUMENT", "PIXEL_MM", "PIXEL_MX", "QUANTITIES", "RATES", "Evolution", "Instrument", "Rates", "RegionPlan",
-    "Snapshot", "draw_region", "noise_free", "observe", "simulate", "simulate_region",
+    "Snapshot", "draw_region", "noise_free", "observe", "region_ids", "simulate",
+    "simulate_region",
 ]  # fmt: skip

@@ -133,11 +133,32 @@ def simulate_region(
         raise ValueError(f"of {frames} frames 1 to {frames} can be kept, got {keep}")
     plan, evolution, snapshots, ages = _live(seed, index, frames, rates)
     box = bounding_box(snapshots, evolution.size_mm, evolution.middle, np.random.default_rng([seed, index, 2]))
-    chosen = np.random.default_rng([seed, index, 5]).permutation(frames)[: frames if keep is None else keep]
     patches: list[Patch] = []
-    for k in sorted(int(k) for k in chosen):
+    for k in _kept(seed, index, frames, keep):
         patches += _frame(seed, index, k, plan, snapshots[k], ages, box, wanted, rates, instrument)
     return patches
+
+
+def _kept(seed: int, index: int, frames: int, keep: int | None) -> list[int]:
+    """Which of the frames of a region are made."""
+    chosen = np.random.default_rng([seed, index, 5]).permutation(frames)[: frames if keep is None else keep]
+    return sorted(int(k) for k in chosen)
+
+
+def _id(seed: int, index: int, k: int, quantity: str) -> str:
+    return f"sim-{seed}-{index:05d}-{k:03d}{_SUFFIX[quantity]}"
+
+
+def region_ids(
+    seed: int, index: int, frames: int, keep: int | None = None, quantity: str | Sequence[str] = "radial"
+) -> list[str]:
+    """Ids of the patches that `simulate_region` makes of the same arguments, without making them.
+
+    >>> region_ids(seed=1, index=0, frames=2, quantity=("radial", "noise-free"))
+    ['sim-1-00000-000', 'sim-1-00000-000-clean', 'sim-1-00000-001', 'sim-1-00000-001-clean']
+    """
+    wanted = (quantity,) if isinstance(quantity, str) else tuple(quantity)
+    return [_id(seed, index, k, name) for k in _kept(seed, index, frames, keep) for name in wanted]
 
 
 def _frame(
@@ -176,7 +197,7 @@ def _frame(
         Patch(
             field=fields[name],
             scale_mm=(PIXEL_MM, PIXEL_MM),
-            id=f"sim-{seed}-{index:05d}-{k:03d}{_SUFFIX[name]}",
+            id=_id(seed, index, k, name),
             region=f"SIM {seed}-{index}",
             source="simulated",
             quantity="line-of-sight" if name == "line-of-sight" else "radial",
