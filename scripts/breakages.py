@@ -418,8 +418,8 @@ BREAKAGES = [
     Breakage(
         "kept-frames",
         "simulator/region.py",
-        "for k in sorted(int(k) for k in chosen):",
-        "for k in range(len(chosen)):",
+        "return sorted(int(k) for k in chosen)",
+        "return list(range(len(chosen)))",
         "simulator/test_region.py",
     ),
     Breakage(
@@ -505,6 +505,13 @@ BREAKAGES = [
         "if not all(one in without",
         "if not any(one in without",
         "simulator/test_region.py",
+    ),
+    Breakage(
+        "unknown-setting",
+        "generator/training.py",
+        "unknown = sorted(set(values) - known)",
+        "unknown = list[str]()",
+        "training/test_renamed_settings.py",
     ),
     Breakage(
         "limb-between-regions",

@@ -22,6 +22,7 @@ from solquery.encoder import load_encoder, train_encoder
 from solquery.encoder.run_folder import read_encoder_settings
 from solquery.generator import load_run, train_generator
 from solquery.generator.training import read_settings
+from solquery.training.run_folder import TrainingError
 
 TINY = get_preset("tiny")
 RECORDED = sorted((Path(__file__).parents[2] / "docs" / "runs").glob("*/config*.json"))
@@ -88,6 +89,21 @@ def test_settings_of_every_recorded_run_are_read(path, tmp_path):
         repeated = [name for name, weight in config.physics.items() for _ in range(weight)]
         assert repeated == list(stored["encoder"].get("physics", []))
     assert config.learning_rate == stored["generator" if "generator" in stored else "encoder"]["learning_rate"]
+
+
+def test_what_is_wrong_with_the_settings_of_a_run_is_named(tmp_path):
+    def refused(**changes):
+        document = {"generator": {**dataclasses.asdict(VaeGanConfig()), **changes}, "shape": [16, 16]}
+        (tmp_path / "config.json").write_text(json.dumps(document))
+        with pytest.raises(TrainingError) as caught:
+            read_settings(tmp_path)
+        return str(caught.value)
+
+    assert "does not know: gone, lost" in refused(lost=1, gone=True)
+    assert "batch must be at least 2, got 0" in refused(batch=0)
+    (tmp_path / "config.json").write_text("{")
+    with pytest.raises(TrainingError, match="cannot be read"):
+        read_settings(tmp_path)
 
 
 def test_a_weight_is_what_a_name_repeated_was():

@@ -12,6 +12,7 @@ import json
 import math
 from collections.abc import Callable
 from contextlib import nullcontext
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -353,11 +354,22 @@ def read_settings(run: str | Path) -> tuple[GeneratorConfig, tuple[int, int], Do
         values |= {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
         if kind is PaperGanConfig:  # before there was a choice, one batch served both steps
             values.setdefault("shared_batch", True)
-        return kind(**values), tuple(resolved["shape"]), resolved
+        shape = tuple(resolved["shape"])
     except (OSError, ValueError, KeyError, TypeError):
         raise TrainingError(
             f"{run} is no run folder of a generator: its config.json cannot be read; name the --run of a training"
         ) from None
+    known = {one.name for one in fields(kind)}
+    unknown = sorted(set(values) - known)
+    if unknown:
+        raise TrainingError(
+            f"{path} has settings that this version does not know: {', '.join(unknown)}; use the version that trained "
+            "it, or take them out where they change nothing"
+        )
+    try:
+        return kind(**values), shape, resolved
+    except (TypeError, ValueError) as error:
+        raise TrainingError(f"{path}: {error}; mend the setting, or name another run") from None
 
 
 def load_run(run: str | Path) -> tuple[GeneratorConfig, tuple[int, int], nn.Module]:
