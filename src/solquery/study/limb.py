@@ -36,8 +36,9 @@ def _degrees(mu: np.ndarray) -> np.ndarray:
 def within_regions(angle_deg: np.ndarray, values: np.ndarray, regions: np.ndarray, seed: int = 0) -> Document:
     """How values change as a region comes nearer to the limb: the rank correlation within each region, averaged.
 
-    Between regions an error differs by flux and size far more than by place; within one these hardly change, and what
-    the distance from disk centre does is left.
+    Between regions an error differs by flux and size far more than by place; within one these change less, and what
+    the distance from disk centre does shows. A squared error may grow because the patch has more power there, noise
+    included: the share that it is of that power says which.
 
     Parameters
     ----------
