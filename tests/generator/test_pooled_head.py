@@ -8,7 +8,7 @@ from trainings import blobs, configurations
 
 from solquery.generator import train_generator
 from solquery.generator.vaegan import PatchDiscriminator
-from solquery.generator.vaegan_losses import _Moments
+from solquery.generator.vaegan_losses import _Moments, _spread
 
 SHAPE = (32, 32)
 CONFIG = dataclasses.replace(
@@ -64,6 +64,37 @@ def test_a_discriminator_without_it_gives_two_logits_and_its_weights_are_those_o
     assert all(torch.equal(value, pooled.state_dict()[name]) for name, value in plain.state_dict().items())
 
 
+def test_the_spread_is_that_of_eight_patches_of_a_kind_whatever_the_batch():
+    values = torch.randn(32, 5)
+    found = _spread(values)
+    for first in range(0, 32, 8):
+        plain = values[first : first + 8].std(0, unbiased=False)
+        torch.testing.assert_close(found[first : first + 8], plain.expand(8, 5), atol=1e-4, rtol=1e-4)
+    # a small share of a batch: both halves, reconstructions and draws, stay apart
+    for count, size in ((16, 8), (8, 4), (4, 2), (6, 1), (2, 1)):
+        parts = _spread(values[:count])
+        assert parts.shape == (count, 5)
+        torch.testing.assert_close(
+            parts[:size], (values[:size].var(0, unbiased=False) + 1e-6).sqrt().expand(size, 5), atol=1e-4, rtol=1e-4
+        )
+
+
+def test_a_logit_of_spread_depends_on_the_other_patches_of_its_group_alone():
+    network = PatchDiscriminator(SHAPE, 8, pooled=True, spread=True)
+    x = torch.randn(16, 1, *SHAPE)
+    changed = x.clone()
+    changed[3] *= 3.0
+    one, other = network(x), network(changed)
+    assert len(one) == 4 and one[3].shape == (16, 1)
+    moved = (one[3] - other[3]).abs()[:, 0] > 1e-6
+    assert moved[:8].all() and not moved[8:].any()
+    for k in range(3):  # the other logits are of one patch each
+        moved = (one[k] - other[k]).flatten(1).abs().amax(1) > 1e-6
+        assert moved[3] and moved.sum() == 1
+    with pytest.raises(ValueError, match="batch_spread is of the pooled head"):
+        dataclasses.replace(CONFIG, batch_spread=True)
+
+
 def trained(tmp_path, name, start=None, images=48, **settings):
     config = dataclasses.replace(CONFIG, **settings)
     train_generator(config, blobs(48), tmp_path / name, SHAPE, start=start, until_images=images)
@@ -78,6 +109,9 @@ def test_a_training_begins_with_a_run_that_had_no_such_head_and_learns_it(tmp_pa
     assert all(torch.equal(value, still[name]) for name, value in old.items())
     learned = trained(tmp_path, "learned", start, pooled_head=True)["discriminator"]
     assert not torch.equal(learned["pooled.0.weight"], still["pooled.0.weight"])
+    spread = trained(tmp_path, "spread", tmp_path / "learned", pooled_head=True, batch_spread=True, learning_rate=1e-30)
+    assert all(torch.equal(value, spread["discriminator"][name]) for name, value in learned.items())
+    assert any(name.startswith("spread.") for name in spread["discriminator"])
 
 
 def test_the_rate_of_the_discriminator_bounds_its_steps_alone(tmp_path):

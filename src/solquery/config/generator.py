@@ -120,6 +120,8 @@ class VaeGanConfig(GeneratorConfig):
     frozen_discriminator_layers: int = 0
     #: the discriminator also judges mean and root mean square of its features over the patch (`PatchDiscriminator`)
     pooled_head: bool = False
+    #: and, with it, how much these differ from patch to patch, among eight of a kind
+    batch_spread: bool = False
     #: learning rate of the discriminator, in units of `learning_rate`
     discriminator_rate: float = 0.5
     #: weight of the squared error of reconstructions beside everything else
@@ -134,6 +136,9 @@ class VaeGanConfig(GeneratorConfig):
         _require(0 <= augment <= 1, f"discriminator_augment is a probability, got {augment}")
         frozen = self.frozen_discriminator_layers
         _require(0 <= frozen <= 3, f"frozen_discriminator_layers must lie within 0 and 3, got {frozen}")
+        _require(
+            self.pooled_head or not self.batch_spread, "batch_spread is of the pooled head: set pooled_head as well"
+        )
         for name in ("discriminator_rate", "reconstruction_weight"):
             _require(getattr(self, name) > 0, f"{name} must be positive, got {getattr(self, name)}")
 

@@ -99,9 +99,9 @@ def load_weights(network: nn.Module, stored: dict[str, Tensor]) -> bool:
     """Load weights, which may be of a time before the network had these parts; whether a footprint is to be fitted.
 
     Weights know the footprint mask as ``window``, the pixel noise as ``fine_grain`` and the discriminator's head of
-    pooled features as ``pooled``.
+    pooled features and of their spread as ``pooled`` and ``spread``.
     """
-    parts = ("window", "fine_grain", "pooled")
+    parts = ("window", "fine_grain", "pooled", "spread")
     young = tuple(f"{name}." for name in parts if getattr(network, name, None) is not None)
     new = {name: value for name, value in network.state_dict().items() if young and name.startswith(young)}
     network.load_state_dict({**new, **stored})

@@ -67,7 +67,7 @@ def _parts(config: VaeGanConfig, shape: tuple[int, int], seed: int, device: torc
     parts = {
         "generator": generator,
         "inference": build_inference(config, shape),
-        "discriminator": PatchDiscriminator(shape, config.width, config.pooled_head),
+        "discriminator": PatchDiscriminator(shape, config.width, config.pooled_head, config.batch_spread),
     }
     return {name: part.to(device, memory_format=layout) for name, part in parts.items()}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -20,6 +21,8 @@ __all__ = ["PatchDiscriminator", "divergence", "pairwise", "read_latents", "reco
 TOLERANCE = {2: 0.03, 4: 0.05, 8: 0.2}
 #: the same for block means of the compressed field, where the network counts as much as the spots
 TOLERANCE_COMPRESSED = {4: 0.16, 8: 0.5}
+#: patches whose variety the discriminator judges together
+GROUP = 8
 
 
 class PatchDiscriminator(nn.Module):
@@ -35,9 +38,13 @@ class PatchDiscriminator(nn.Module):
     pooled
         A third logit, of mean and root mean square over the image of each feature of each map. That edges are a tenth
         too soft or patches a quarter too small shows in no one place, and in the sum over all of them beyond doubt.
+    spread
+        A fourth logit, of these numbers and of their standard deviation within a group of eight patches of the batch
+        (minibatch standard deviation, Karras et al. 2018, arXiv:1710.10196). That all of them are equally round, or
+        equally noisy, shows in no single patch.
     """
 
-    def __init__(self, shape: tuple[int, int], width: int = 64, pooled: bool = False) -> None:
+    def __init__(self, shape: tuple[int, int], width: int = 64, pooled: bool = False, spread: bool = False) -> None:
         super().__init__()
         rows, columns = seed_shape(shape)
         w = [3 * width // 4, 3 * width // 2, 2 * width]
@@ -52,8 +59,11 @@ class PatchDiscriminator(nn.Module):
             coarse += [nn.Conv2d(w[2], w[2], 4, stride=2, padding=1), nn.LeakyReLU(0.2)]
         self.whole = nn.Sequential(*coarse, nn.Flatten(), nn.Linear(w[2] * rows * columns, 1))
         self.pooled: nn.Module | None = None
+        self.spread: nn.Module | None = None
         if pooled:
             self.pooled = nn.Sequential(nn.Linear(2 * sum(w), w[2]), nn.LeakyReLU(0.2), nn.Linear(w[2], 1))
+        if spread:
+            self.spread = nn.Sequential(nn.Linear(4 * sum(w), w[2]), nn.LeakyReLU(0.2), nn.Linear(w[2], 1))
 
     def forward(self, u: torch.Tensor) -> tuple[torch.Tensor, ...]:
         return self.score(self.features(u))
@@ -71,7 +81,7 @@ class PatchDiscriminator(nn.Module):
         return maps
 
     def score(self, features: list[torch.Tensor]) -> tuple[torch.Tensor, ...]:
-        """Logits of features: (N, 1, H / 8, W / 8), (N, 1), and (N, 1) of what is pooled."""
+        """Logits of features: (N, 1, H / 8, W / 8), (N, 1), and (N, 1) of what is pooled and of how it varies."""
         logits = self.local(features[-1]).float(), self.whole(features[-1]).float()
         if self.pooled is None:
             return logits
@@ -79,7 +89,22 @@ class PatchDiscriminator(nn.Module):
         for values in features:
             mean, square = _Moments.apply(values)
             pooled += [mean, (square + 1e-4).sqrt()]
-        return *logits, self.pooled(torch.cat(pooled, 1)).float()
+        values = torch.cat(pooled, 1)
+        alone = self.pooled(values).float()
+        if self.spread is None:
+            return *logits, alone
+        return *logits, alone, self.spread(torch.cat([values, _spread(values)], 1)).float()
+
+
+def _spread(values: torch.Tensor) -> torch.Tensor:
+    """Standard deviation (N, K) of values (N, K) in the group of patches that each belongs to.
+
+    A group lies within one half of the batch, since the halves of what is generated are of two kinds, reconstructions
+    and draws.
+    """
+    size = math.gcd(len(values), 2 * GROUP) // 2 or 1
+    groups = values.view(-1, size, values.shape[1])
+    return (groups.var(1, unbiased=False, keepdim=True) + 1e-6).sqrt().expand_as(groups).reshape(values.shape)
 
 
 class _Moments(torch.autograd.Function):
