@@ -15,8 +15,9 @@ from solquery.encoder.networks import build_encoder
 from solquery.errors import SolqueryError
 from solquery.generator.registry import build_generator
 from solquery.model import Model, ModelError
+from solquery.model_files import ModelWarning
 from solquery.physics import measure, parameters
-from solquery.steering import Directions, LatentTable
+from solquery.steering import Directions, LatentTable, draw_patches
 
 
 def make_directions(dim, names=("tuf", "polarity"), seed=0):
@@ -55,8 +56,7 @@ def folder(made, tmp_path):
 @pytest.fixture
 def shipped(monkeypatch, tmp_path):
     place = tmp_path / "shipped"
-    for module in (model_module, model_parts):
-        monkeypatch.setattr(module, "SHIPPED", place)
+    monkeypatch.setattr(model_parts, "SHIPPED", place)
     return place
 
 
@@ -386,3 +386,61 @@ def test_a_model_measures_patches_in_its_own_units():
     np.testing.assert_array_equal(got["tuf"], expected["tuf"].numpy())
     np.testing.assert_array_equal(model.measure(x[0].numpy(), "tuf")["tuf"], got["tuf"][:1])
     assert set(model.measure(x[0])) == set(parameters())
+
+
+def with_sampler(model, levels=0.0):
+    """A sampler of the model's own encoder, which accepts about half of the draws."""
+    from solquery.steering.rejection import RejectionSampler
+
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        embeddings = model.encoder(torch.randn(64, 1, *model.preset.shape))
+        sampler = RejectionSampler(embeddings.shape[1], model.encoder).eval()
+    sampler.record = {"encoder": model.encoder_hash, "accepted": 0.5, "patches": 3}
+    with torch.no_grad():
+        sampler.bound.fill_(2.0)
+        sampler.middle.copy_(sampler.logit(embeddings).median())
+    model.sampler = sampler
+    return model
+
+
+def test_a_sampler_is_saved_with_the_model_and_draws_the_same_again(made, tmp_path):
+    plain = made.save(tmp_path / "plain")
+    before = Model.load(plain)
+    assert before.sampler is None and "sampler" not in json.loads((plain / "model.json").read_text())
+    folder = with_sampler(made).save(tmp_path / "mine")
+    loaded = Model.load(folder)
+    assert (folder / "sampler.safetensors").exists() and loaded.hash not in (before.hash, None)
+    assert loaded.sampler.record == made.sampler.record and "sampler" not in loaded.metadata
+    again = Model.load(loaded.save(tmp_path / "again"))
+    assert again.hash == loaded.hash
+    one, other = (draw_patches(model, 12, 3) for model in (loaded, again))
+    for a, b in zip(one, other, strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert not np.array_equal(one[0], draw_patches(before, 12, 3)[0])
+
+
+def test_with_another_encoder_a_model_draws_as_before_and_is_saved_without_its_sampler(made, tmp_path):
+    own = with_sampler(made)
+    other = own.with_encoder(_another_encoder(own.preset))
+    np.testing.assert_array_equal(draw_patches(other, 5, 1)[0], draw_patches(own, 5, 1)[0])
+    with pytest.warns(ModelWarning, match="saved without its sampler"):
+        folder = other.save(tmp_path / "other")
+    assert Model.load(folder).sampler is None and not (folder / "sampler.safetensors").exists()
+
+
+def test_a_sampler_whose_file_or_size_is_gone_is_told(made, tmp_path):
+    folder = with_sampler(made).save(tmp_path / "mine")
+    rewrite(folder, lambda document: document["sampler"].update(features=7))
+    with pytest.raises(ModelError, match="the network needs"):
+        Model.load(folder)
+    rewrite(folder, lambda document: document["sampler"].pop("features"))
+    with pytest.raises(ModelError, match="how many features its sampler reads"):
+        Model.load(folder)
+
+
+def _another_encoder(preset):
+    encoder = build_encoder(preset.encoder)
+    with torch.no_grad():
+        next(encoder.parameters()).mul_(-0.5)
+    return encoder

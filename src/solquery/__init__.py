@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from .measuring import measure, qtable, quantities, uncertainty
     from .model import Model, ModelError
     from .model_build import build_model
+    from .model_files import ModelWarning
     from .patch import Patch
     from .physics.registry import Parameter, UnknownParameter, get_parameter, parameter, parameters, unit_of
     from .plugins import PluginError, load_plugin
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from .simulator import simulate, simulate_region
     from .steering.direct import steer
     from .steering.directions import Directions, fit_directions
+    from .steering.drawing import draw_patches
     from .steering.editing import Traversal, latent_traversal, shift
     from .steering.entanglement import EntanglementTable, entanglement_table
     from .steering.exact_traversal import exact_traversal
@@ -69,6 +71,7 @@ __all__ = [
     "Matches",
     "Model",
     "ModelError",
+    "ModelWarning",
     "OutOfReach",
     "Parameter",
     "Patch",
@@ -87,6 +90,7 @@ __all__ = [
     "as_patch",
     "build_model",
     "decode_latent",
+    "draw_patches",
     "embed",
     "embed_archive",
     "encode_latent",
@@ -146,6 +150,7 @@ _HOME = {
     "archive.store": "Archive ArchiveError",
     "measuring": "measure qtable quantities uncertainty",
     "model": "Model ModelError",
+    "model_files": "ModelWarning",
     "model_build": "build_model",
     "config": "AugmentConfig EncoderConfig GeneratorConfig Preset get_preset",
     "errors": "SolqueryError",
@@ -165,6 +170,7 @@ _HOME = {
     "encoder.training": "load_encoder train_encoder",
     "steering.direct": "steer",
     "steering.directions": "Directions fit_directions",
+    "steering.drawing": "draw_patches",
     "steering.editing": "Traversal shift latent_traversal",
     "steering.exact_traversal": "exact_traversal",
     "steering.inversion": "Inversion invert",

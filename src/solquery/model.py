@@ -35,7 +35,19 @@ from .model_files import (
     stored_state,
     write_folder,
 )
-from .model_parts import NAME, SHIPPED, built, in_use, load_directions, load_encoder, name_to_store, plugged, sibling
+from .model_parts import (
+    NAME,
+    built,
+    encoder_record,
+    find_model,
+    in_use,
+    load_directions,
+    load_encoder,
+    load_sampler,
+    plugged,
+    shipped_models,
+    store_sampler,
+)
 from .physics import measure_on_grid
 
 if TYPE_CHECKING:
@@ -44,6 +56,7 @@ if TYPE_CHECKING:
 
     from .steering.directions import Directions
     from .steering.native_scale import NativeScale
+    from .steering.rejection import RejectionSampler
 else:
     torch = deferred("torch")
 
@@ -52,7 +65,19 @@ __all__ = ["DEFAULT", "Model", "ModelError", "state_hash"]
 #: the model that is used where none is named
 DEFAULT = "physical"
 
-_OWN_KEYS = ("format", "version", "name", "preset", "generator", "inference", "encoder", "directions", "files", "hash")
+_OWN_KEYS = (
+    "format",
+    "version",
+    "name",
+    "preset",
+    "generator",
+    "inference",
+    "encoder",
+    "directions",
+    "sampler",
+    "files",
+    "hash",
+)
 
 
 class Model:
@@ -77,6 +102,8 @@ class Model:
     inference
         Network with `guess`: (N, H, W) patches to (N, D) latents to start an inversion from; None where the generator
         was trained without one.
+    sampler
+        `solquery.steering.RejectionSampler`, which random draws go through; None: every draw of the prior is taken.
     metadata
         `provenance`, `metrics`, and whatever else was recorded; JSON.
     hash
@@ -103,6 +130,7 @@ class Model:
         self._directions = None if directions is None else directions.on_grid or directions
         self._scaled: tuple[Document | None, NativeScale | None, Directions | None] | None = None
         self.inference = inference.eval() if inference is not None else None
+        self.sampler: RejectionSampler | None = None
         self.metadata = {"provenance": {}, "metrics": {}, **(metadata or {})}
         taken = sorted(set(self.metadata) & set(_OWN_KEYS))
         if taken:
@@ -248,7 +276,7 @@ class Model:
     @staticmethod
     def list() -> builtins.list[str]:
         """Names of the models that ship with the package."""
-        return sorted(folder.parent.name for folder in SHIPPED.glob(f"*/{MANIFEST}"))
+        return shipped_models()
 
     def save(self, folder: str | Path, *, encoder_from: str | None = None) -> Path:
         """Write the model to `folder`, which appears, or is replaced, all at once.
@@ -278,7 +306,7 @@ class Model:
         if folder.exists() and not (folder.is_dir() and (is_model(folder) or not any(folder.iterdir()))):
             raise ModelError(f"{folder} is no model and not empty; nothing was written, choose another folder")
         contents = {"generator.safetensors": pack(packed(stored_state(self.generator)))}
-        encoder = self._encoder_record(folder, encoder_from)
+        encoder = encoder_record(self, folder, encoder_from)
         if encoder is not None and not {"from", "registered"} & set(encoder):
             contents["encoder.safetensors"] = pack(packed(stored_state(self.encoder)))
         if self.inference is not None:
@@ -296,6 +324,7 @@ class Model:
             "inference": None if self.inference is None else {"weights": state_hash(self.inference)},
             "encoder": encoder,
             "directions": directions,
+            **store_sampler(self, self.sampler, contents),
             **self.metadata,
             "files": {
                 name: {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
@@ -311,23 +340,6 @@ class Model:
         write_folder(folder, {**contents, MANIFEST: (json.dumps(document, indent=1) + "\n").encode()})
         self.hash = document["hash"]
         return folder
-
-    def _encoder_record(self, folder: Path, encoder_from: str | None) -> Document | None:
-        """What the document of a model in `folder` says of the encoder, and where it is, if in no file of its own."""
-        if self.encoder is None:
-            if encoder_from is not None:
-                raise ModelError(f"model {self.name!r} has no encoder that could come from {encoder_from!r}")
-            return None
-        record = {"config": dataclasses.asdict(self.preset.encoder), "weights": self.encoder_hash}
-        if plugged(self.encoder):
-            return {**record, "registered": name_to_store(self.name, self.encoder, encoder_from)}
-        if encoder_from is None:
-            return record
-        other = sibling(folder, encoder_from)
-        theirs = read_manifest(other).get("encoder") or {}
-        if theirs.get("weights") != self.encoder_hash or {"from", "registered"} & set(theirs):
-            raise ModelError(f"{other} does not hold the encoder of {self.name!r}; save without encoder_from")
-        return {**record, "from": encoder_from}
 
     @classmethod
     def load(cls, where: str | Path | None = None, *, preset: str | Preset | None = None) -> Model:
@@ -345,7 +357,7 @@ class Model:
         ModelError
             When it is not there, damaged, foreign, or of another preset; one line says which.
         """
-        folder = _find(where)
+        folder = find_model(where, DEFAULT)
         document = read_manifest(folder)
         files = read_files(folder, document)
         try:
@@ -381,7 +393,7 @@ class Model:
             model = cls(name, full, generator, encoder, directions, metadata, inference)
         except ModelError as error:
             raise ModelError(f"{manifest_of(folder)}: {error}") from None
-        model.hash = document["hash"]
+        model.hash, model.sampler = document["hash"], load_sampler(folder, document.get("sampler"), files, encoder)
         if encoder_weights is not None and model.encoder is not None and not plugged(model.encoder):
             model._encoder_hash = encoder_weights, _writes(model.encoder)
         return model
@@ -390,14 +402,3 @@ class Model:
 def _writes(network: nn.Module) -> builtins.list[tuple[int, int]]:
     """Where each tensor lies and how often it has been written to."""
     return [(tensor.data_ptr(), tensor._version) for tensor in network.state_dict().values()]
-
-
-def _find(where: str | Path | None) -> Path:
-    if where is None or (isinstance(where, str) and where in Model.list()):
-        folder = SHIPPED / (DEFAULT if where is None else where)
-    else:
-        folder = Path(where)
-    if folder.is_dir():
-        return folder
-    shipped = ", ".join(Model.list()) or "none in this installation"
-    raise ModelError(f"no model at {folder}; name a folder, or one that ships with the package: {shipped}")

@@ -25,8 +25,9 @@ else:
     torch = deferred("torch")
 
 __all__ = [
-    "FORMAT", "MANIFEST", "VERSION", "ModelError", "document_hash", "fill", "is_model", "manifest_of", "preset_record",
-    "read_files", "read_manifest", "recorded_preset", "same_preset", "state_hash", "stored_state", "write_folder",
+    "FORMAT", "MANIFEST", "VERSION", "ModelError", "ModelWarning", "document_hash", "fill", "is_model", "manifest_of",
+    "preset_record", "read_files", "read_manifest", "recorded_preset", "same_preset", "state_hash", "stored_state",
+    "write_folder",
 ]  # fmt: skip
 
 FORMAT = "solquery-bundle"
@@ -38,6 +39,10 @@ _OLD_MANIFEST = "bundle.json"
 
 class ModelError(SolqueryError, ValueError):
     """A model that is missing, damaged, foreign or made for something else."""
+
+
+class ModelWarning(UserWarning):
+    """What a model that is saved leaves out."""
 
 
 def stored_state(module: nn.Module) -> dict[str, Tensor]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,23 +15,53 @@ from .aliases import Document
 from .config import Preset
 from .io import first_line
 from .lazy import deferred
-from .model_files import ModelError, fill, is_model, read_files, read_manifest
+from .model_files import (
+    MANIFEST,
+    ModelError,
+    ModelWarning,
+    fill,
+    is_model,
+    read_files,
+    read_manifest,
+    state_hash,
+    stored_state,
+)
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
 
+    from .protocols import Model
     from .steering.directions import Directions
+    from .steering.rejection import RejectionSampler
 else:
     torch = deferred("torch")
 
 __all__ = [
-    "NAME", "SHIPPED", "built", "in_use", "load_directions", "load_encoder", "name_to_store", "plugged", "sibling",
+    "NAME", "SHIPPED", "built", "encoder_record", "find_model", "in_use", "load_directions", "load_encoder",
+    "load_sampler", "plugged", "shipped_models", "store_sampler",
 ]  # fmt: skip
 
 SHIPPED = Path(__file__).parent / "models"
 #: what the name of a model is made of
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+
+
+def shipped_models() -> list[str]:
+    """Names of the models that ship with the package."""
+    return sorted(folder.parent.name for folder in SHIPPED.glob(f"*/{MANIFEST}"))
+
+
+def find_model(where: str | Path | None, default: str) -> Path:
+    """Folder of a model, by its path or the name of one that ships; None for that named `default`."""
+    if where is None or (isinstance(where, str) and where in shipped_models()):
+        folder = SHIPPED / (default if where is None else where)
+    else:
+        folder = Path(where)
+    if folder.is_dir():
+        return folder
+    shipped = ", ".join(shipped_models()) or "none in this installation"
+    raise ModelError(f"no model at {folder}; name a folder, or one that ships with the package: {shipped}")
 
 
 def plugged(encoder: object) -> bool:
@@ -45,7 +77,7 @@ def in_use(encoder: nn.Module) -> nn.Module:
     return encoder if plugged(encoder) else encoder.to(memory_format=torch.channels_last)
 
 
-def name_to_store(model: str, encoder: nn.Module, encoder_from: str | None) -> str:
+def _name_to_store(model: str, encoder: nn.Module, encoder_from: str | None) -> str:
     """Name by which a loaded model finds its encoder in a plug-in again."""
     if not encoder.registered:
         raise ModelError(
@@ -75,7 +107,7 @@ def _load_registered(folder: Path, record: Document, preset: Preset) -> nn.Modul
     return encoder
 
 
-def sibling(folder: Path, name: str) -> Path:
+def _sibling(folder: Path, name: str) -> Path:
     """Folder of the model `name` that lies beside `folder`, or that ships with the package."""
     if isinstance(name, str) and NAME.fullmatch(name):
         for place in (folder.parent / name, SHIPPED / name):
@@ -93,6 +125,24 @@ def built(build: Callable[..., nn.Module], *arguments: object, where: Path) -> n
         raise ModelError(f"{where}: its network cannot be built: {first_line(error)}") from None
 
 
+def encoder_record(model: Model, folder: Path, encoder_from: str | None) -> Document | None:
+    """What the document of a model in `folder` says of the encoder, and where it is, if in no file of its own."""
+    if model.encoder is None:
+        if encoder_from is not None:
+            raise ModelError(f"model {model.name!r} has no encoder that could come from {encoder_from!r}")
+        return None
+    record = {"config": dataclasses.asdict(model.preset.encoder), "weights": model.encoder_hash}
+    if plugged(model.encoder):
+        return {**record, "registered": _name_to_store(model.name, model.encoder, encoder_from)}
+    if encoder_from is None:
+        return record
+    other = _sibling(folder, encoder_from)
+    theirs = read_manifest(other).get("encoder") or {}
+    if theirs.get("weights") != model.encoder_hash or {"from", "registered"} & set(theirs):
+        raise ModelError(f"{other} does not hold the encoder of {model.name!r}; save without encoder_from")
+    return {**record, "from": encoder_from}
+
+
 def load_encoder(folder: Path, record: Document | None, preset: Preset, files: dict[str, bytes]) -> nn.Module | None:
     if not record:
         return None
@@ -100,7 +150,7 @@ def load_encoder(folder: Path, record: Document | None, preset: Preset, files: d
         return _load_registered(folder, record, preset)
     data, source = files.get("encoder.safetensors"), folder
     if "from" in record:
-        source = sibling(folder, record["from"])
+        source = _sibling(folder, record["from"])
         theirs = read_manifest(source)
         if (theirs.get("encoder") or {}).get("weights") != record.get("weights"):
             raise ModelError(f"{folder} needs another encoder than the one {source} holds; restore or train both again")
@@ -134,3 +184,40 @@ def load_directions(
             f"{path} has {directions.latent_dim} latent numbers, the generator {latent_dim}; fit them again"
         )
     return directions
+
+
+def store_sampler(model: Model, sampler: RejectionSampler | None, contents: dict[str, bytes]) -> Document:
+    """What a model's document says of its sampler, whose weights join the files `contents`; nothing without one.
+
+    A sampler reads embeddings of the encoder that it was fitted with: a model with another one leaves it out.
+    """
+    from safetensors.torch import save as pack
+
+    if sampler is None:
+        return {}
+    if model.encoder is None or sampler.record.get("encoder") != model.encoder_hash:
+        warnings.warn(
+            f"model {model.name!r} is saved without its sampler, which reads embeddings of another encoder; the saved "
+            "model takes every draw until `solquery model sampler` fits it one",
+            ModelWarning,
+            stacklevel=3,
+        )
+        return {}
+    contents["sampler.safetensors"] = pack(stored_state(sampler))
+    return {"sampler": {**sampler.record, "features": len(sampler.centre), "weights": state_hash(sampler)}}
+
+
+def load_sampler(
+    folder: Path, record: Document | None, files: dict[str, bytes], encoder: nn.Module | None
+) -> RejectionSampler | None:
+    if not record:
+        return None
+    from .steering.rejection import RejectionSampler
+
+    features = record.get("features")
+    if not isinstance(features, int) or features < 1:
+        raise ModelError(f"{folder} does not say how many features its sampler reads; fit it again")
+    sampler = built(RejectionSampler, features, encoder, where=folder)
+    fill(sampler, files.get("sampler.safetensors"), folder / "sampler.safetensors")
+    sampler.record = {key: value for key, value in record.items() if key not in ("features", "weights")}
+    return sampler

@@ -14,6 +14,7 @@ from scipy.ndimage import gaussian_filter
 
 from solquery.archive import Archive
 from solquery.cli.realism import tell_realism
+from solquery.model import Model
 from solquery.patch import Patch
 from solquery.training.run_folder import begun_from
 
@@ -279,3 +280,26 @@ def test_processes_of_one_training_say_once_what_it_sees(room, capsys, monkeypat
     monkeypatch.setenv(LAUNCHER, str(os.getppid()))
     _, again = ready(*asked)
     assert capsys.readouterr().err == "" and len(again.data) == len(rows.data) > 0
+
+
+def test_a_sampler_is_fitted_to_an_archive_and_what_it_accepts_is_what_is_drawn_and_judged(room, tmp_path):
+    archive, out = tmp_path / "more", tmp_path / "sampled"
+    document("simulate", "--regions", 10, "--frames", 10, "--seed", 6, "--workers", 1, "--archive", archive)
+    told = document("model", "sampler", room / "model", "--archive", room / "archive", "-n", 400, "--out", out)
+    assert (told["patches"], told["regions"], told["draws"], told["model"]) == (32, 8, 400, str(out))
+    assert 0 < told["accepted"] <= 1 and 0 <= told["told_apart"] <= 1
+    before, after = Model.load(room / "model"), Model.load(out)
+    assert before.sampler is None and after.sampler.record["encoder"] == before.encoder_hash
+    assert after.hash == told["hash"] != before.hash
+    assert after.directions.names == before.directions.names
+    command = ("quality", out, "--archive", archive, "-n", 100, "--critic-steps", 0)
+    judged, every = document(*command), document(*command, "--every-draw")
+    assert judged["sampler"]["accepted"] == told["accepted"] and judged["asked_for"]
+    assert every["sampler"] is None and not every["asked_for"]
+    plain = document("quality", room / "model", *command[2:])
+    assert every["parameters"] == plain["parameters"] != judged["parameters"]
+    # the model's only file of its own is the sampler; written in place, it is another one
+    assert "are accepted" in call("model", "sampler", out, "--archive", room / "archive", "-n", 200, "--seed", 1)[0]
+    assert Model.load(out).sampler.record["draws"] == 200
+    none = ("--where", "region = 'none'")
+    assert "at least 5 regions" in failure("model", "sampler", out, "--archive", room / "archive", "-n", 200, *none)

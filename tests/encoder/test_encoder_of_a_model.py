@@ -5,8 +5,9 @@ import torch
 
 from solquery.encoder.run_folder import EncoderRunError
 from solquery.encoder.training import load_encoder
-from solquery.model import SHIPPED, Model
+from solquery.model import Model
 from solquery.model_files import state_hash
+from solquery.model_parts import SHIPPED
 
 
 def test_the_encoder_of_a_model_is_loaded_without_the_model(tmp_path):

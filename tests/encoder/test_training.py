@@ -425,7 +425,7 @@ def test_a_new_run_begins_with_the_weights_of_another(tmp_path, data):
 def test_a_new_run_begins_with_the_encoder_of_a_model(tmp_path, data, name):
     from solquery import Model
     from solquery.config import get_preset
-    from solquery.model import SHIPPED
+    from solquery.model_parts import SHIPPED
 
     shipped = Model.load(name).encoder.state_dict()
     preset = get_preset(name)

@@ -28,6 +28,7 @@ from ..sharp.fits_writing import write_fits
 from ..steering import (
     Answer,
     SteeringError,
+    draw_patches,
     encode_latent,
     generate,
     invert_sketch_in_steps,
@@ -243,9 +244,7 @@ class Service(Observations):
         if targets:
             answers = generate(self.model, targets, asked.n, seed=asked.seed, nearest=asked.nearest)
         else:
-            drawn = torch.Generator().manual_seed(asked.seed)
-            z = torch.randn(asked.n, self.directions.latent_dim, generator=drawn).numpy()
-            answers = [steer(self.model, row) for row in z]
+            answers = [steer(self.model, row) for row in draw_patches(self.model, asked.n, asked.seed)[0]]
         return [self._answer(answer) for answer in answers], np.stack([self._gauss(a.x) for a in answers])
 
     def generated_patch(self, z_text: str, field: np.ndarray) -> Patch:

@@ -88,7 +88,8 @@ def fit(
 def _fitted(model: str | None, asked: list[str] | None, n: int, seed: int, out: Path | None, json: bool) -> None:
     from ..model import Model
     from ..steering.direction_study import STUDY_KEY, study_directions
-    from ..steering.directions import fit_directions, sample_latents
+    from ..steering.directions import fit_directions
+    from ..steering.drawing import measured_draws
 
     models = Model.load(model)
     names = None
@@ -99,7 +100,7 @@ def _fitted(model: str | None, asked: list[str] | None, n: int, seed: int, out: 
     began = time.monotonic()
     with Reporter("fitting directions") as report:
         report(f"{n:,} patches of model {models.name!r}")
-        sampled = sample_latents(models.generator, models.preset, n, seed, names)
+        sampled = measured_draws(models, n, seed, names)
         fitted = fit_directions(sampled, names, seed=seed)
         study = study_directions(sampled, fitted, seed=seed)
     models.directions = fitted

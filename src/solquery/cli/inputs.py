@@ -286,7 +286,8 @@ def started_from(start: Path | None) -> Path | None:
     """The folder that `--start` names; a shipped model may be named."""
     if start is None or start.exists():
         return start
-    from ..model import SHIPPED, Model
+    from ..model import Model
+    from ..model_parts import SHIPPED
 
     if str(start) in Model.list():
         return SHIPPED / start

@@ -1,4 +1,4 @@
-"""The group `model`: `model build` puts trained networks together, `model native` compares with the observations."""
+"""The group `model`: `build` puts trained networks together, `native` and `sampler` compare with an archive."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..aliases import Document
-from . import native_scale
+from . import native_scale, sampler
 from .options import Json, Seed
 from .output import Reporter, emit, table
 from .training_options import PresetName
@@ -25,6 +25,7 @@ def register(app: typer.Typer) -> None:
     """Add the verbs of this file."""
     model_app.command("build")(build)
     native_scale.register(model_app)
+    sampler.register(model_app)
     app.add_typer(model_app, name="model", no_args_is_help=True)
     app.add_typer(model_app, name="bundle", hidden=True, no_args_is_help=True)
 

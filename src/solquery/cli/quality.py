@@ -53,6 +53,9 @@ def quality(
             min=0.0, help="Mx over 100 G in view that patches need for --real; that of the weakest frame without it."
         ),
     ] = None,
+    every_draw: Annotated[
+        bool, typer.Option("--every-draw", help="Judge every draw, also those that the model's sampler would reject.")
+    ] = False,
     out: Annotated[
         Path | None, typer.Option(help="Folder for quality.json, quality.png and, with --real, realism.png.")
     ] = None,
@@ -70,6 +73,8 @@ def quality(
         raise typer.BadParameter("--min-flux goes with --real")
     began = time.monotonic()
     models, store = Model.load(model), Archive.open(archive)
+    if every_draw:
+        models.sampler = None
     if encoder is not None:
         models.encoder = Model.load(encoder).encoder
         if models.encoder is None:
@@ -130,6 +135,11 @@ def _notes(document: Document) -> None:
         f"generated TUF {spans} the archive's 1st to 99th percentile; {tuf['weak']:.0%} of it lies in the archive's "
         f"weakest tenth, {tuf['strong']:.0%} in the strongest"
     )
+    if document["sampler"] is not None:
+        typer.echo(
+            f"of the draws {document['sampler']['accepted']:.0%} are accepted by the model's sampler, and only those "
+            "are judged (--every-draw judges all)"
+        )
     if document["frames_a_region"] > 1.2:
         note(
             f"{document['held_out']:,} held-out patches are of {document['regions']:,} regions only: frames of a "
@@ -138,8 +148,9 @@ def _notes(document: Document) -> None:
         )
     if document["asked_for"]:
         note(
-            "the generator was shown to this encoder in training, which asked for what precision, recall, density, "
-            "coverage, Fréchet and kernel distance measure; --encoder names another model, in whose space to measure"
+            "draws were held to this encoder, in training or by the model's sampler, which asks for what precision, "
+            "recall, density, coverage, Fréchet and kernel distance measure; --encoder names another model, in whose "
+            "space to measure"
         )
     if document["memorisation"] is not None:
         memory = document["memorisation"]

@@ -221,12 +221,10 @@ def _both(entry: Document, grid: bool) -> str:
 def _start(
     models: Model, start: Path | None, describe: str | None, settings: list[str], seed: int, detail: bool
 ) -> tuple[Model, np.ndarray]:
-    """Latent (D,) of the patch to edit: of a file, of what is asked for, or drawn from the prior.
+    """Latent (D,) of the patch to edit: of a file, of what is asked for, or of a random draw.
 
     And the model to edit it with: with `detail`, one that carries the detail of the file's patch.
     """
-    import torch
-
     dim = int(models.generator.latent_dim)
     if start is not None and (describe or settings):
         raise typer.BadParameter("--from excludes --describe and --set")
@@ -237,7 +235,9 @@ def _start(
 
         return models, generated(models, asked_of(describe, settings, models), 1, (), seed)[0].z
     if start is None:
-        return models, torch.randn(dim, generator=torch.Generator().manual_seed(seed)).numpy()
+        from ..steering.drawing import draw_patches
+
+        return models, draw_patches(models, 1, seed)[0][0]
     if start.suffix == ".npy":
         array = read_npy(start)
         if array.ndim == 1:

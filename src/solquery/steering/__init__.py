@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .conditional import NothingLeft, conditional_normal, orthogonal_complement
     from .direct import HOLD_SLACK, steer
     from .directions import Directions, NoDirection, fit_directions
+    from .drawing import draw_patches
     from .editing import Traversal, latent_traversal, shift
     from .entanglement import EntanglementTable, entanglement_table, local_changes
     from .exact_traversal import exact_traversal, exact_traversals
@@ -34,19 +35,21 @@ if TYPE_CHECKING:
     from .projection import Projection, best_axes, project
     from .reconstruction import Reconstruction, first_guess, reconstruct, reconstruct_in_steps
     from .regression import Regression, compare_with_svm, fit_regression
+    from .rejection import RejectionSampler, sampler_for
     from .sketch import Blob, invert_sketch, invert_sketch_in_steps, read_sketch, sketch_patch
     from .targeting import Answer, OutOfReach, generate, reach
     from .vocabulary import Target, UnknownWord, parse_description, vocabulary
 
 __all__ = [
     "HOLD_SLACK", "Answer", "Blob", "Directions", "EntanglementTable", "Inversion", "LatentTable", "NoDirection",
-    "NothingLeft", "OutOfReach", "Projection", "Reconstruction", "Regression", "SteeringError", "SteeringWarning",
-    "Target", "Traversal", "UnknownWord", "best_axes", "compare_with_svm", "conditional_normal", "decode_latent",
-    "edit_inversion", "encode_latent", "entanglement_table", "exact_traversal", "exact_traversals", "first_guess",
-    "fit_directions", "fit_regression", "generate", "invert", "invert_sketch", "invert_sketch_in_steps",
-    "latent_traversal", "local_changes", "measure_latents", "observed_holds", "open_latent", "orthogonal_complement",
-    "parse_description", "prior_norm_range", "project", "reach", "read_sketch", "reconstruct", "reconstruct_in_steps",
-    "refine_layerwise", "render", "sample_latents", "shift", "sketch_patch", "steer", "vocabulary", "with_layerwise",
+    "NothingLeft", "OutOfReach", "Projection", "Reconstruction", "Regression", "RejectionSampler", "SteeringError",
+    "SteeringWarning", "Target", "Traversal", "UnknownWord", "best_axes", "compare_with_svm", "conditional_normal",
+    "decode_latent", "draw_patches", "edit_inversion", "encode_latent", "entanglement_table", "exact_traversal",
+    "exact_traversals", "first_guess", "fit_directions", "fit_regression", "generate", "invert", "invert_sketch",
+    "invert_sketch_in_steps", "latent_traversal", "local_changes", "measure_latents", "observed_holds", "open_latent",
+    "orthogonal_complement", "parse_description", "prior_norm_range", "project", "reach", "read_sketch", "reconstruct",
+    "reconstruct_in_steps", "refine_layerwise", "render", "sample_latents", "sampler_for", "shift", "sketch_patch",
+    "steer", "vocabulary", "with_layerwise",
 ]  # fmt: skip
 
 __getattr__, __dir__ = lazily(
@@ -57,6 +60,7 @@ __getattr__, __dir__ = lazily(
         "layerwise": "refine_layerwise",
         "direct": "HOLD_SLACK steer",
         "directions": "Directions NoDirection fit_directions",
+        "drawing": "draw_patches",
         "editing": "Traversal latent_traversal shift",
         "exact_traversal": "exact_traversal exact_traversals",
         "inversion": "Inversion invert",
@@ -67,6 +71,7 @@ __getattr__, __dir__ = lazily(
         "projection": "Projection best_axes project",
         "reconstruction": "Reconstruction first_guess reconstruct reconstruct_in_steps",
         "regression": "Regression compare_with_svm fit_regression",
+        "rejection": "RejectionSampler sampler_for",
         "sketch": "Blob invert_sketch invert_sketch_in_steps read_sketch sketch_patch",
         "targeting": "Answer OutOfReach generate reach",
         "vocabulary": "Target UnknownWord parse_description vocabulary",

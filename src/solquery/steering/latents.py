@@ -34,7 +34,7 @@ else:
 _M = TypeVar("_M", bound="Model")
 
 __all__ = [
-    "LatentTable", "SteeringError", "SteeringWarning", "as_latents", "clamp_norm", "draw_patches", "evaluating",
+    "LatentTable", "SteeringError", "SteeringWarning", "as_latents", "clamp_norm", "evaluating",
     "frozen", "in_use", "measure_latents", "prior_latents", "prior_norm_range", "render", "sample_latents",
 ]  # fmt: skip
 
@@ -172,12 +172,6 @@ def frozen(generator: Callable[[Tensor], Tensor]) -> Iterator[torch.device]:
 def prior_latents(n: int, latent_dim: int, seed: int) -> Tensor:
     """Latents (n, D) float32 of the prior, a standard normal distribution; the same on every machine."""
     return torch.randn(n, int(latent_dim), generator=torch.Generator().manual_seed(seed))
-
-
-def draw_patches(model: Model, n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Latents (n, D) of the prior and the patches (n, H, W) in preset units that the generator makes of them."""
-    z = prior_latents(n, model.generator.latent_dim, seed)
-    return z.numpy(), render(model.generator, z, model.preset.shape)[:, 0].numpy()
 
 
 def render(generator: Callable[[Tensor], Tensor], z: ArrayLike, shape: tuple[int, int], batch: int = _BATCH) -> Tensor:

@@ -23,7 +23,7 @@ from ..generator.quality import (
 )
 from ..physics import get_parameter, measure_on_grid, unit_of
 from ..protocols import Patches
-from ..steering.latents import draw_patches
+from ..steering.drawing import draw_patches
 from .figures import KIND_COLOURS, prefixed
 from .retrieval import PARAMETERS
 from .shares import one_of_each_first
@@ -41,6 +41,8 @@ Progress = Callable[[str, float], None]
 #: generated patches whose nearest training patch is looked for
 _MEMORY = 1_000
 _FEWEST = 100
+#: what is told of the sampler that the draws went through
+_SAMPLER = ("accepted", "told_apart", "patches", "regions", "draws")
 
 
 class QualityError(SolqueryError):
@@ -129,10 +131,11 @@ def read_held_out(
     return HeldOut(x, regions, _measured(model, x), embed(model.encoder, x), both)
 
 
-def _shown_to(model: Model) -> str | None:
-    """Hash of the encoder that the generator was shown to in training (`generator.embedding_critic`), if any."""
+def _asked_for(model: Model) -> bool:
+    """Whether draws were held to this encoder: in training (`generator.embedding_critic`), or by the sampler."""
     story = model.metadata.get("provenance", {}).get("generator", {})
-    return story.get("provenance", {}).get("encoder")
+    shown = {story.get("provenance", {}).get("encoder"), model.sampler and model.sampler.record.get("encoder")}
+    return model.encoder_hash in shown
 
 
 def run_quality(
@@ -197,10 +200,11 @@ def run_quality(
         "hash": model.hash,
         "physical": model.preset.physical,
         "encoder": model.encoder_hash,
-        "asked_for": model.encoder_hash == _shown_to(model),
+        "asked_for": _asked_for(model),
         "archive": archive.uri,
         "where": where,
         "generated": len(made_x),
+        "sampler": None if model.sampler is None else {key: model.sampler.record[key] for key in _SAMPLER},
         "held_out": len(held.x),
         "regions": len(np.unique(held.regions)),
         "frames_a_region": len(held.x) / len(np.unique(held.regions)),

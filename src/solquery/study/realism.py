@@ -15,7 +15,7 @@ import numpy as np
 from ..aliases import Document
 from ..archive.prepare import prepare
 from ..archive.view import MARKED_SHARE, flux_outside_view
-from ..steering.latents import draw_patches
+from ..steering.drawing import draw_patches
 from .grid_statistics import GROUPS, group_of
 from .quality import QualityError
 from .region_classifier import MeasuredPatches, distinguish, measure_patches

@@ -113,7 +113,7 @@ class Study:
 
     def drawn(self, count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
         """Latents (N, D) of the prior, and their patches (N, H, W) in network units."""
-        from ..steering.latents import draw_patches
+        from ..steering.drawing import draw_patches
 
         return draw_patches(self.model, count, seed)
 

@@ -28,7 +28,7 @@ from ..search import (
     visual_similarity,
 )
 from ..search.hybrid import EMBEDDING, WEIGHTS
-from ..steering.latents import draw_patches
+from ..steering.drawing import draw_patches
 
 if TYPE_CHECKING:
     from ..archive.store import Archive

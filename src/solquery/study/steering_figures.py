@@ -11,8 +11,9 @@ from ..aliases import Document
 from ..physics import measure
 from ..serialise import finite
 from ..steering import latent_traversal, measure_latents
+from ..steering.drawing import draw_patches
 from ..steering.editing import directions_of
-from ..steering.latents import draw_patches, prior_latents
+from ..steering.latents import prior_latents
 from ..steering.projection import plane_axes, project
 from .reproduce_figures import figure_parameters, figure_plane, figure_strips
 
