@@ -13,10 +13,13 @@ solquery=${SOLQUERY:-solquery} latents=${LATENTS:-10000} harps=${HARPS:-377,750,
 mkdir -p "$out"
 
 [ -e "$out/build.json" ] || { $solquery model build --preset physical --name physical --generator "$generator" \
-    --encoder "$encoder" -n "$latents" --out "$out/grid" --json > "$out/build.part"; mv "$out/build.part" "$out/build.json"; }
+    --encoder "$encoder" --no-directions --out "$out/grid" --json > "$out/build.part"; mv "$out/build.part" "$out/build.json"; }
 # the same generator with the encoder that was taught nothing: the headline numbers beside the paper, and the judge
 [ -e "$out/blind.json" ] || { $solquery model build --preset physical --name physical-ssl --generator "$generator" \
     --encoder "$blind" --no-directions --out "$out/blind" --json > "$out/blind.part"; mv "$out/blind.part" "$out/blind.json"; }
+# draws are accepted as often as the archive of the training holds patches like them, and directions are fitted to those
+[ -e "$out/sampler.json" ] || { $solquery model sampler "$out/grid" --archive "$train" --where "source = 'simulated'" \
+    -n "${DRAWS:-20000}" --json > "$out/sampler.part"; mv "$out/sampler.part" "$out/sampler.json"; }
 # regression beside the machines, areas under the curves
 [ -e "$out/directions.json" ] || { $solquery directions fit "$out/grid" -n "$latents" --out "$out/fitted" --json \
     > "$out/directions.part"; mv "$out/directions.part" "$out/directions.json"; }

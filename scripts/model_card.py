@@ -78,6 +78,20 @@ def training(kind: str, document: dict[str, Any]) -> list[str]:
     return table((kind, ""), rows)
 
 
+def sampling(document: dict[str, Any]) -> list[str]:
+    """What random draws of the model go through."""
+    record = document.get("sampler")
+    if not record:
+        return []
+    rows = [
+        ("draws that are accepted", f"{record['accepted']:.0%}"),
+        ("told from patches of regions left out", f"{record['told_apart']:.0%} of pairs"),
+        ("fitted to", f"{number(record['draws'])} draws, {number(record['patches'])} patches of "
+                      f"{number(record['regions'])} regions of the training"),
+    ]  # fmt: skip
+    return table(("sampler", ""), rows)
+
+
 def card(document: dict[str, Any], notes: str) -> str:
     """The card of one model."""
     preset = document["preset"]
@@ -113,6 +127,7 @@ def card(document: dict[str, Any], notes: str) -> str:
         "",
         *training("generator", document),
         *training("encoder", document),
+        *sampling(document),
         "## What was measured",
         "",
     ]

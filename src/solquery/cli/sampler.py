@@ -37,7 +37,7 @@ def sampler(
     with Reporter("sampler") as report:
         models.sampler = sampler_for(models, store, draws=n, seed=seed, where=where, progress=report)
     home = model if out is None else out
-    models.save(home, encoder_from=encoder_home(model))
+    models.save(home, encoder_from=encoder_home(home))
     record = models.sampler.record
     if json:
         emit({"model": str(home), "hash": models.hash, **record})

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..lazy import deferred
 from ..physics import measure, parameters
-from .latents import LatentTable, SteeringError, prior_latents, render, sample_latents
+from .latents import LatentTable, SteeringError, in_use, prior_latents, render, sample_latents
 
 if TYPE_CHECKING:
     import torch
@@ -94,12 +94,13 @@ def _drawn(model: Model, n: int, seed: int) -> Iterator[tuple[np.ndarray, np.nda
         prior = prior_latents(n, model.generator.latent_dim, seed)
         yield prior.numpy(), render(model.generator, prior, model.preset.shape)[:, 0].numpy()
         return
+    generator = in_use(model).generator  # twice as fast, the same to rounding
     random = torch.Generator().manual_seed(seed)
     tried = found = 0
     while found < n:
         z = torch.randn(_BLOCK, int(model.generator.latent_dim), generator=random)
         chance = torch.rand(_BLOCK, generator=random).numpy()
-        x = render(model.generator, z, model.preset.shape)[:, 0].numpy()
+        x = render(generator, z, model.preset.shape)[:, 0].numpy()
         rows = np.flatnonzero(chance < sampler.acceptance(x))[: n - found]
         tried, found = tried + _BLOCK, found + len(rows)
         if len(rows):

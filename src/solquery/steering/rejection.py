@@ -20,7 +20,7 @@ from torch.nn import functional as F
 
 from ..aliases import Array, Document
 from ..encoder.embedding import embed
-from .latents import SteeringError, prior_latents, render
+from .latents import SteeringError, in_use, prior_latents, render
 
 if TYPE_CHECKING:
     from ..archive.store import Archive
@@ -127,10 +127,10 @@ def sampler_for(
         progress("embedding the archive", 0.5 * first / len(ids))
         x = archive.prepared(model.preset, ids=ids[first : first + _CHUNK].tolist())[1]
         held.append(embed(model.encoder, np.asarray(x, np.float32)))
-    z = prior_latents(draws, int(model.generator.latent_dim), seed)
+    z, generator = prior_latents(draws, int(model.generator.latent_dim), seed), in_use(model).generator
     for first in range(0, draws, _CHUNK):
         progress("embedding draws", 0.5 + 0.5 * first / draws)
-        x = render(model.generator, z[first : first + _CHUNK], model.preset.shape)[:, 0].numpy()
+        x = render(generator, z[first : first + _CHUNK], model.preset.shape)[:, 0].numpy()
         drawn.append(embed(model.encoder, x))
     none = np.empty((0, drawn[0].shape[1]), np.float32)
     sampler = fit_sampler(model.encoder, np.concatenate([none, *held]), regions, np.concatenate(drawn), seed=seed)

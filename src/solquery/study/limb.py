@@ -213,7 +213,7 @@ def run_limb(
 
 
 def figure_limb(study: LimbStudy) -> Figure:
-    """Error and unexplained power against heliocentric angle, with running medians (paper, Fig. 6)."""
+    """Error and unexplained power against heliocentric angle, with medians and the way of each region (Fig. 6)."""
     summary = study.summary()
     figure = Figure(figsize=(7.6, 3.4), layout="constrained")
     panels = (("mse", study.mse, "mean squared error"), ("unexplained", study.unexplained, "unexplained power"))
@@ -222,6 +222,11 @@ def figure_limb(study: LimbStudy) -> Figure:
             rows = np.array([source == kind for source in study.sources])
             if rows.any():
                 axes.plot(study.angle_deg[rows], values[rows], ".", color=colour, alpha=0.5, markersize=5, label=kind)
+        for name in sorted(set(study.regions)):
+            rows = np.flatnonzero(np.array(study.regions) == name)
+            if len(rows) >= _FEWEST_FRAMES and np.ptp(study.angle_deg[rows]) >= _LEAST_SPAN:
+                rows = rows[np.argsort(study.angle_deg[rows], kind="stable")]
+                axes.plot(study.angle_deg[rows], values[rows], "-", color="0.45", linewidth=0.6, alpha=0.4)
         middle = [0.5 * (row["from_deg"] + row["to_deg"]) for row in summary["bins"]]
         axes.plot(middle, [row[key] for row in summary["bins"]], "k-o", markersize=4, linewidth=1.2, label="median")
         axes.set_yscale("log")
@@ -229,8 +234,8 @@ def figure_limb(study: LimbStudy) -> Figure:
         axes.set_xlabel("heliocentric angle (deg)", size=9)
         axes.set_ylabel(label, size=9)
         axes.tick_params(labelsize=8)
-        found, regions = summary[key]["spearman"], summary[f"{key}_by_region"]["spearman"]
-        shown = ["–" if value is None else f"{value:.2f}".replace("-", "−") for value in (found, regions)]
-        axes.set_title(f"rank correlation {shown[0]}, by region {shown[1]}", size=9)
+        found = [summary[key + more]["spearman"] for more in ("", "_by_region", "_within_regions")]
+        shown = ["–" if value is None else f"{value:.2f}".replace("-", "−") for value in found]
+        axes.set_title(f"rank correlation {shown[0]}, between regions {shown[1]}, within {shown[2]}", size=8)
     figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=8)
     return figure

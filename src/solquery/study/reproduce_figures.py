@@ -22,6 +22,7 @@ from .magnetogram import bare, grey_bar, show_field
 from .report import parameter_text
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.image import AxesImage
 
     from ..steering import Traversal
@@ -250,7 +251,12 @@ def _symbol(name: str) -> str:
 
 
 def figure_inversions(
-    real_gauss: np.ndarray, made_gauss: np.ndarray, shown_mu: np.ndarray, mu: np.ndarray, error: np.ndarray
+    real_gauss: np.ndarray,
+    made_gauss: np.ndarray,
+    shown_mu: np.ndarray,
+    mu: np.ndarray,
+    error: np.ndarray,
+    followed: Sequence[tuple[np.ndarray, np.ndarray]] = (),
 ) -> Figure:
     """Patches of the archive, what the generator makes of them, and the error against the angle (paper, Fig. 6).
 
@@ -262,10 +268,12 @@ def figure_inversions(
         (K,) cosine of the heliocentric angle of the pairs.
     mu, error
         (N,) of the whole sample; error in (1000 G)².
+    followed
+        Heliocentric angle in degrees and error of each region that is followed across the disk.
     """
-    k = len(real_gauss)
-    figure = Figure(figsize=(10.0, 3.2), layout="constrained")
-    grid = figure.add_gridspec(2, k + 2, width_ratios=(*[1] * k, 0.1, 2.4))
+    k, more = len(real_gauss), [2.0] if followed else []
+    figure = Figure(figsize=(12.4 if followed else 10.0, 3.2), layout="constrained")
+    grid = figure.add_gridspec(2, k + 2 + len(more), width_ratios=(*[1] * k, 0.1, 2.4, *more))
     small = []
     for column in range(k):
         for row, field in enumerate((real_gauss[column], made_gauss[column])):
@@ -278,7 +286,7 @@ def figure_inversions(
             if column == 0:
                 axes.set_ylabel(("archive", "generator")[row], **_SMALL)
     grey_bar(figure, image, small, width=0.5)
-    main = figure.add_subplot(grid[:, k + 1 :])
+    main = figure.add_subplot(grid[:, k + 1])
     angle = np.degrees(np.arccos(np.clip(mu, 0.0, 1.0)))
     positive = np.maximum(error, 1e-9)
     low, high = np.percentile(positive, (0.5, 99.5)) if len(error) > 1 else (1e-3, 1.0)
@@ -303,7 +311,31 @@ def figure_inversions(
     main.tick_params(labelsize=7, which="both")
     if middle:
         main.legend(frameon=False, fontsize=7.5)
+    if followed:
+        _on_their_way(figure.add_subplot(grid[:, k + 2]), followed)
     return figure
+
+
+def _on_their_way(axes: Axes, followed: Sequence[tuple[np.ndarray, np.ndarray]]) -> None:
+    """The error of each region in units of its own median, and the median of all by angle."""
+    angle = np.concatenate([one for one, _ in followed])
+    relative = np.concatenate([error / max(float(np.median(error)), 1e-12) for _, error in followed])
+    first = 0
+    for one, _ in followed:
+        rows = first + np.argsort(one, kind="stable")
+        axes.plot(angle[rows], relative[rows], "-", color="#0a7d78", linewidth=0.6, alpha=0.35)
+        first += len(one)
+    places = [(low, (angle >= low) & (angle < low + 10.0)) for low in np.arange(0.0, 90.0, 10.0)]
+    known = [(low + 5.0, float(np.median(relative[rows]))) for low, rows in places if rows.sum() >= 3]
+    if known:
+        axes.plot(*zip(*known, strict=True), "o-", color="#d62728", linewidth=1.4, markersize=4, label="median")
+        axes.legend(frameon=False, fontsize=7.5)
+    axes.set_yscale("log")
+    axes.set_xlim(0, 90)
+    axes.set_title(f"{len(followed)} regions, each on its way", **_SMALL)
+    axes.set_xlabel("heliocentric angle (degrees)", **_SMALL)
+    axes.set_ylabel("error over the region's median", **_SMALL)
+    axes.tick_params(labelsize=7, which="both")
 
 
 def figure_rows(

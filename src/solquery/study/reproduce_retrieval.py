@@ -56,15 +56,18 @@ def _inverted(study: Study, ids: list[str], begin: float, end: float) -> tuple[n
     return x, found
 
 
-def _crossings(study: Study) -> Document:
-    """How the error changes within a region as it comes nearer to the limb (`within_regions`)."""
+def _crossings(study: Study) -> tuple[Document, list[tuple[np.ndarray, np.ndarray]]]:
+    """How the error changes within a region as it comes nearer to the limb (`within_regions`), and that of each."""
     rows = study.archive.table(["id", "region", "mu"], "mu IS NOT NULL AND mu > 0").to_pylist()
     angle = np.degrees(np.arccos(np.clip([row["mu"] for row in rows], 0.0, 1.0)))
     regions = np.array([row["region"] for row in rows])
     chosen = crossing_rows(angle, regions, study.plan.crossings, _FRAMES, study.plan.seed)
     found = _inverted(study, [rows[k]["id"] for k in chosen], 1.0 / 3.0, 1.0)[1] if len(chosen) else []
     error = np.array([answer.mse for answer in found])
-    return within_regions(angle[chosen], error, regions[chosen], study.plan.seed)
+    followed = [
+        (angle[chosen][rows], error[rows]) for rows in (regions[chosen] == one for one in np.unique(regions[chosen]))
+    ]
+    return within_regions(angle[chosen], error, regions[chosen], study.plan.seed), followed
 
 
 def figure6(study: Study, folder: Path, before: Folders) -> Document:
@@ -91,7 +94,8 @@ def figure6(study: Study, folder: Path, before: Folders) -> Document:
         }
     shown = np.unique(np.linspace(0, len(rows) - 1, min(_PAIRS, len(rows))).round().astype(int))
     made = np.stack([found[k].x.reshape(x.shape[1:]) for k in shown])
-    drawn = figure_inversions(study.gauss(x[shown]), study.gauss(made), mu[shown], mu, error)
+    within, followed = _crossings(study)
+    drawn = figure_inversions(study.gauss(x[shown]), study.gauss(made), mu[shown], mu, error, followed)
     return {
         "file": write_figure(drawn, folder / "inversions.png", 120, 96),
         "patches": len(rows),
@@ -99,7 +103,7 @@ def figure6(study: Study, folder: Path, before: Folders) -> Document:
         "beyond_60_degrees": float((angle > 60).mean()),
         "prior": _prior(study),
         **tests,
-        "within_regions": _crossings(study),
+        "within_regions": within,
         "mu": mu.tolist(),
         "error_values": error.tolist(),
     }
