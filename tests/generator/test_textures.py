@@ -12,6 +12,7 @@ import torch
 from solquery.config import GeneratorConfig, VaeGanConfig
 from solquery.generator import build_generator
 from solquery.generator.footprint import load_weights
+from solquery.generator.optimized import optimize_for_inference
 from solquery.generator.pyramid import KNEE, compress, expand
 from solquery.generator.statistics_matching import STATISTICS, StatisticsMatching
 from solquery.generator.textures import TEXTURES, measure_textures
@@ -151,3 +152,29 @@ def test_only_the_pyramid_has_fine_grain():
         GeneratorConfig(pixel_noise=True)
     with pytest.raises(ValueError, match="decay_images"):
         dataclasses.replace(CONFIG, decay_images=-1)
+
+
+def test_the_latent_vector_scales_each_pattern_of_the_pixel_noise_and_starts_with_leaving_it_as_it_is():
+    plain, gained = (
+        build_generator(dataclasses.replace(CONFIG, pixel_noise=True, noise_gain=gain), (64, 64)).eval()
+        for gain in (False, True)
+    )
+    with torch.no_grad():
+        plain.fine_grain.spread.weight.normal_(std=0.1)
+    load_weights(gained, plain.state_dict())
+    z = torch.randn(3, CONFIG.latent_dim, generator=torch.Generator().manual_seed(2))
+    with torch.no_grad():
+        torch.testing.assert_close(gained(z), plain(z))
+        # one pattern alone, and its strength along one number of the latent vector
+        noise, features = gained.fine_grain, torch.randn(3, gained.fine_grain.strength.in_channels, 32, 32)
+        noise.gain.bias.zero_()
+        noise.gain.weight[5, 0] = 2.0
+        made = noise(features, z)
+        for k in range(3):
+            shares = torch.nn.functional.normalize(z[k : k + 1] @ noise.mixing, dim=1)
+            pattern = (shares @ noise.noise).view(1, 8, 32, 32) * (torch.arange(8) == 5)[:, None, None]
+            expected = noise.spread(noise.strength(features[k : k + 1]) * pattern)
+            torch.testing.assert_close(made[k : k + 1], 2.0 * z[k, 0] * expected, atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(optimize_for_inference(gained)(z), gained(z), atol=2e-5, rtol=1e-4)
+    with pytest.raises(ValueError, match="noise_gain is of the pixel noise"):
+        dataclasses.replace(CONFIG, pixel_noise=False, noise_gain=True)

@@ -56,6 +56,8 @@ class GeneratorConfig:
     footprint_mask: bool = False
     #: every pixel of the finest image has noise of its own (architecture `pyramid` only)
     pixel_noise: bool = False
+    #: the latent vector says how much of each pattern of that noise there is
+    noise_gain: bool = False
     #: network units below which generated values shrink toward 0 (architecture `pyramid` only): models from before
     #: `footprint_mask` have it; 0 switches it off
     shrinkage: float = 0.0
@@ -67,7 +69,8 @@ class GeneratorConfig:
         _require(self.learning_rate > 0, f"learning_rate must be positive, got {self.learning_rate}")
         _require(all(0 <= beta < 1 for beta in self.betas), f"betas must lie within 0 and 1, got {self.betas}")
         _require(self.epsilon > 0, f"epsilon must be positive, got {self.epsilon}")
-        for name in ("footprint_mask", "pixel_noise"):
+        _require(self.pixel_noise or not self.noise_gain, "noise_gain is of the pixel noise: set pixel_noise too")
+        for name in ("footprint_mask", "pixel_noise", "noise_gain"):
             fits = not getattr(self, name) or self.arch == "pyramid"
             _require(fits, f"architecture {self.arch!r} has no {name}, only 'pyramid'")
         layers = self.discriminator_linear_layers

@@ -119,9 +119,14 @@ class PixelNoise(nn.Module):
     makes of it comes in stripes and blotches of two pixels; the photospheric noise of an observation is fresh in every
     one. How strong it is at a place is read off the features there. Starts as nothing: weights from before it draw
     what they drew.
+
+    With `gained` the latent vector also says how much of each channel there is: each has a pattern of its own, and near
+    the limb noise is stronger and longer along the rows than at disk centre.
     """
 
-    def __init__(self, width: int, shape: tuple[int, int], latent_dim: int, channels: int = 8) -> None:
+    def __init__(
+        self, width: int, shape: tuple[int, int], latent_dim: int, channels: int = 8, gained: bool = False
+    ) -> None:
         super().__init__()
         frozen = torch.Generator().manual_seed(999)
         self.register_buffer("noise", torch.randn(NOISE_MAPS, channels * shape[0] * shape[1], generator=frozen))
@@ -132,11 +137,18 @@ class PixelNoise(nn.Module):
         nn.init.zeros_(self.strength.weight)
         nn.init.ones_(self.strength.bias)
         nn.init.zeros_(self.spread.weight)
+        self.gain: nn.Linear | None = None
+        if gained:
+            self.gain = nn.Linear(latent_dim, channels)
+            nn.init.zeros_(self.gain.weight)
+            nn.init.ones_(self.gain.bias)
 
     def forward(self, features: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
         """Features (N, C, H/2, W/2) and latents (N, D) to bands (N, 4, H/2, W/2)."""
         shares = F.normalize(z @ self.mixing, dim=1)
         noise = (shares @ self.noise).view(-1, self.channels, *self.shape)
+        if self.gain is not None:
+            noise = noise * self.gain(z)[:, :, None, None]
         return self.spread(self.strength(features) * noise.contiguous(memory_format=torch.channels_last))
 
 
@@ -190,7 +202,9 @@ class PyramidGenerator(nn.Module):
             nn.init.normal_(head.weight, std=0.01)  # early images are faint, as the Sun is
             nn.init.zeros_(head.bias)
         self.fine_grain = (
-            PixelNoise(widths[-1], self._map(self.levels), config.latent_dim) if config.pixel_noise else None
+            PixelNoise(widths[-1], self._map(self.levels), config.latent_dim, gained=config.noise_gain)
+            if config.pixel_noise
+            else None
         )
         self.window = FootprintMask(config.latent_dim, self.shape) if config.footprint_mask else None
         self._noise_sizes = [rows * columns for rows, columns in map(self._map, range(1, self.levels + 1))]
