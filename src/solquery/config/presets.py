@@ -67,6 +67,11 @@ _PHYSICAL = Preset(
         pixel_noise=True,
         anchors=("tuf", "r", "psep", "sigma", "tilt", "net_flux"),
         statistics_matching=0.3,
+        noise_gain=True,
+        pooled_head=True,
+        batch_spread=True,
+        discriminator_rate=1.5,
+        reconstruction_weight=0.7,
     ),
     encoder=_PHYSICAL_ENCODER,
 )

@@ -39,7 +39,7 @@ Progress = Callable[[str, float], None]
 #: files of this package that decide what a stage gives; a report is rendered anew every time
 _STUDY = ("magnetogram", "figures", "report", "retrieval", "retrieval_report", "reproduce", "reproduce_figures",
           "reproduce_experiments", "reproduce_retrieval", "describe_experiments", "paper_experiments",
-          "reproduce_table", "shares", "steering_figures", "limb")  # fmt: skip
+          "reproduce_table", "shares", "steering_figures", "limb", "inversion_error")  # fmt: skip
 #: what Figure 6 depends on, of a plan
 _INVERTED = ("inversions", "crossings", "starts", "steps", "resamples")
 #: the paper's experiments, in its order

@@ -14,9 +14,10 @@ from ..serialise import finite
 from ..steering import Inversion, invert
 from .describe_experiments import embedded
 from .figures import figure_correlations
+from .inversion_error import figure_inversions
 from .limb import crossing_rows, within_regions
 from .paper_experiments import sigma_of_mean_zero, similarity_differences
-from .reproduce_figures import figure_inversions, write_figure
+from .reproduce_figures import write_figure
 from .reproduce_stages import Folders
 from .reproduce_table import bootstrap, comparison
 from .retrieval import METHODS, PAPER, RetrievalStudy, correlate, run_retrieval
