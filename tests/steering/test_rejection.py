@@ -5,16 +5,17 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 from scipy.stats import kstest, norm
 from torch import nn
 
 from solquery.config import get_preset
-from solquery.steering import SteeringError, draw_patches, render, sample_latents
+from solquery.steering import SteeringError, draw_patches, rejection, render, sample_latents
 from solquery.steering.drawing import measured_draws
 from solquery.steering.latents import prior_latents
-from solquery.steering.rejection import BOUND, RejectionSampler, fit_sampler
+from solquery.steering.rejection import BOUND, RejectionSampler, fit_sampler, sampler_for
 
 PRESET = get_preset("tiny")
 
@@ -135,3 +136,32 @@ def test_too_little_to_fit_to_and_a_sampler_that_accepts_nothing_are_told():
     sampler.middle.fill_(1e3)
     with pytest.raises(SteeringError, match=r"of 2,500 draws 0 were accepted.*solquery model sampler"):
         draw_patches(model(sampler), 1, 0)
+
+
+def test_patches_that_the_grid_cannot_take_are_left_out_with_their_regions(monkeypatch):
+    seen = {}
+    ids = [f"p{k:03d}" for k in range(60)]
+
+    class Some:
+        uri = "somewhere"
+
+        def table(self, columns, where):
+            return pa.table({"id": ids, "region": [f"r{k % 6}" for k in range(60)]})
+
+        def prepared(self, preset, ids):
+            there = [one for one in reversed(ids) if not one.endswith("7")]
+            levels = [0.001 * int(one[1:]) for one in there]
+            return there, np.array(levels, np.float32)[:, None, None] * np.ones((1, *PRESET.shape), np.float32)
+
+    def kept(encoder, held, regions, drawn, seed):
+        seen.update(held=held, regions=regions)
+        return fit_sampler(encoder, held, regions, drawn, seed=seed)
+
+    monkeypatch.setattr(rejection, "fit_sampler", kept)
+    flat = model(None)
+    flat.encoder, flat.encoder_hash = Level(), "level"
+    sampler = sampler_for(flat, Some(), draws=150)
+    numbers = np.rint(100 * seen["held"][:, 0]).astype(int)  # ten for each tenth of a preset unit
+    assert len(numbers) == 54 and not (numbers % 10 == 7).any()
+    assert seen["regions"].tolist() == [f"r{k % 6}" for k in numbers]
+    assert sampler.record["patches"] == 54 and sampler.record["encoder"] == "level"

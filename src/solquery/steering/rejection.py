@@ -121,12 +121,17 @@ def sampler_for(
             f"model {model.name!r} has no encoder, by which draws and patches could be compared; give it one"
         )
     table = archive.table(["id", "region"], where)
-    ids, regions = (np.asarray(table[key].to_pylist(), dtype=str) for key in ("id", "region"))
-    held, drawn = [], []
+    region_of = dict(zip(table["id"].to_pylist(), table["region"].to_pylist(), strict=True))
+    ids = list(region_of)
+    known, held, drawn = [], [], []
     for first in range(0, len(ids), _CHUNK):
         progress("embedding the archive", 0.5 * first / len(ids))
-        x = archive.prepared(model.preset, ids=ids[first : first + _CHUNK].tolist())[1]
-        held.append(embed(model.encoder, np.asarray(x, np.float32)))
+        # those without a scale are left out where the preset needs one
+        there, x = archive.prepared(model.preset, ids=ids[first : first + _CHUNK])
+        if there:
+            known += there
+            held.append(embed(model.encoder, np.asarray(x, np.float32)))
+    regions = np.array([region_of[one] for one in known], dtype=str)
     z, generator = prior_latents(draws, int(model.generator.latent_dim), seed), in_use(model).generator
     for first in range(0, draws, _CHUNK):
         progress("embedding draws", 0.5 + 0.5 * first / draws)
