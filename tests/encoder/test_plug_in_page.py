@@ -15,6 +15,7 @@ from solquery import plugins, sample_patches
 from solquery.archive import Archive
 from solquery.encoder import registry
 from solquery.model import Model, ModelError
+from solquery.model_files import ModelWarning
 
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "plug-in-encoder.md"
 MARK = "<!-- test: parse only: tests/encoder/test_plug_in_page.py runs this page -->\n"
@@ -45,7 +46,8 @@ def test_the_page_runs_from_the_module_to_the_saved_model(folder, monkeypatch):
         call(*words)
     hashes = set(Archive.open("sharps").table(["embedding_model"])["embedding_model"].to_pylist())
     space = {}
-    exec(compile(blocks[2][1], str(PAGE), "exec"), space)  # the page is the program
+    with pytest.warns(ModelWarning, match="saved without its sampler"):
+        exec(compile(blocks[2][1], str(PAGE), "exec"), space)  # the page is the program
     # the command line and Python mean the same encoder, and nothing was embedded twice
     assert hashes == {space["model"].encoder_hash}
     assert Model.load("models/with-power").encoder_hash == space["model"].encoder_hash

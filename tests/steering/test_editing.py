@@ -65,9 +65,9 @@ def test_a_model_without_directions_says_so(model):
 
 @pytest.mark.parametrize(("name", "held"), [("tuf", ()), ("r", ("tuf",)), ("psep", ()), ("tilt", ())])
 def test_edits_of_the_shipped_generator_do_not_jump(name, held):
-    """Frames 0.05 apart differ by 22 % of what is on them at most, and half the step makes half the difference.
+    """Frames 0.05 apart differ by 25 % of what is on them at most, and half the step makes half the difference.
 
-    A jump would stay as large however small the step. Then neighbouring frames correlate to 1 - 0.22 ** 2 / 2, 0.976,
+    A jump would stay as large however small the step. Then neighbouring frames correlate to 1 - 0.25 ** 2 / 2, 0.969,
     and a film of them reads as one region that changes.
     """
     physical = Model.load("physical")
@@ -80,6 +80,6 @@ def test_edits_of_the_shipped_generator_do_not_jump(name, held):
         for x in (drawn[::2], drawn):
             size = np.sqrt((x**2).mean((1, 2)))
             changes.append(np.sqrt(((x[1:] - x[:-1]) ** 2).mean((1, 2))) / np.minimum(size[1:], size[:-1]))
-        assert changes[1].max() < 0.22
+        assert changes[1].max() < 0.255
         # the edge of the window moves by shares of a pixel, which does not halve exactly; a jump would give 1
         assert changes[1].max() < 0.75 * changes[0].max()

@@ -7,9 +7,17 @@ import numpy as np
 import pytest
 
 from solquery.errors import SolqueryError
+from solquery.model import Model
+from solquery.steering.direct import steer
 from solquery.steering.latents import SteeringWarning
 from solquery.steering.native_fit import Pairs, band_coverage, fit_native, fit_pairs
-from solquery.steering.native_scale import NATIVE_KEY, NativeScale, native_quantities
+from solquery.steering.native_scale import (
+    NATIVE_KEY,
+    NativeScale,
+    measure_native,
+    measure_native_latents,
+    native_quantities,
+)
 
 
 def pairs(n=4000, seed=0, extra=0.0):
@@ -240,3 +248,29 @@ def test_the_calibration_is_kept_with_the_model_and_its_directions_stay_those_of
     again = Model.load(calibrated.save(tmp_path / "model"))
     assert again.directions.quantile("tuf", 50) == pytest.approx(before, rel=1e-6)
     assert again.directions.on_grid.quantile("tuf", 50) == pytest.approx(before / 1.25, rel=1e-6)
+
+
+def test_a_ratio_of_fluxes_is_that_of_the_fluxes_however_it_is_asked_for():
+    """Imbalance has a direction and is made of two fluxes: alone, among all, edited and held it is one number."""
+    model = Model.load("physical")
+    scale, directions = model.native_scale, model.directions
+    assert scale.made_of_others(directions.names) == ("imbalance",)
+    z = np.random.default_rng(5).standard_normal(directions.latent_dim)
+    here = steer(model, z)
+    wanted = abs(here.measured["net_flux"]) / here.measured["tuf"]
+    assert abs(wanted / here.grid["imbalance"] - 1) > 0.05  # the curves of both fluxes differ
+    latents = measure_native_latents(model, z[None], ["imbalance"])
+    alone, among = measure_native(model, here.x, "imbalance"), measure_native(model, here.x)
+    assert set(latents) == set(alone) == {"imbalance"}
+    for found in (latents, alone, among):
+        np.testing.assert_allclose(found["imbalance"], wanted, rtol=1e-4)
+    np.testing.assert_allclose(here.measured["imbalance"], wanted)
+    held = steer(model, z, {"psep": 1.1 * here.measured["psep"]}, ["imbalance"], exact=False)
+    np.testing.assert_allclose(held.held["imbalance"], wanted, rtol=1e-4)
+    # what is said of the population is of the same numbers
+    table = directions.table.values
+    known = np.abs(table["net_flux"]) / table["tuf"]
+    known[np.isnan(table["psep"])] = np.nan
+    np.testing.assert_allclose(table["imbalance"], known)
+    for percent in (40, 60, 90):
+        assert directions.quantile("imbalance", percent) == pytest.approx(np.nanpercentile(known, percent), rel=0.1)

@@ -200,11 +200,20 @@ class Directions:
         return unit_of(name, self.physical)
 
     def at_native_scale(self, scale: NativeScale) -> Directions:
-        """The same directions with every value at native scale: the curves rise, so that order and ranks stay."""
-        values = {name: scale.to_native(name, column) for name, column in self.table.values.items()}
+        """The same directions with every value at native scale: the curves rise, so that order and ranks stay.
+
+        A quantity made of others has no curve; its values go to those of the same rank in the table.
+        """
+        values, made = scale.of_all(self.table.values), scale.made_of_others(self.names)
+
+        def at_native(name: str, row: np.ndarray) -> np.ndarray:
+            if name not in made:
+                return scale.to_native(name, row)
+            grid, native = (np.sort(v[np.isfinite(v)]) for v in (self.table.values[name], values[name]))
+            return np.interp(row, grid, native) if len(grid) == len(native) > 0 else row
 
         def rows(numbers: np.ndarray) -> np.ndarray:
-            return np.stack([scale.to_native(name, row) for name, row in zip(self.names, numbers, strict=True)])
+            return np.stack([at_native(name, row) for name, row in zip(self.names, numbers, strict=True)])
 
         return replace(
             self,

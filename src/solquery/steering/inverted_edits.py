@@ -49,7 +49,7 @@ def observed_holds(model: Model, observed: Mapping[str, float], asked: Sequence[
 def _in_numbers_of(model: Model, on_grid: Mapping[str, float]) -> dict[str, float]:
     """Values on the grid as the model speaks of them: at native scale, where it is calibrated."""
     scale = native_scale_of(model)
-    return {name: float(v if scale is None else scale.to_native(name, v)) for name, v in on_grid.items()}
+    return dict(on_grid) if scale is None else {name: float(v) for name, v in scale.of_all(on_grid).items()}
 
 
 def edit_inversion(

@@ -164,6 +164,19 @@ class NativeScale:
         values = np.asarray(values, np.float64)
         return self._curves[name].apply(values) if name in self._curves else values
 
+    def of_all(self, on_grid: Mapping[str, ArrayLike]) -> dict[str, np.ndarray]:
+        """Native estimates of parameters on the grid: name to (N,).
+
+        A quantity made of others is made of the native estimates of its parts, where all of them are given.
+        """
+        native = {name: self.to_native(name, values) for name, values in on_grid.items()}
+        made = [name for name in self.made_of_others(on_grid) if set(DERIVED[name].needs) <= set(native)]
+        return {**native, **with_derived(native, made)}
+
+    def made_of_others(self, names: Iterable[str]) -> tuple[str, ...]:
+        """Of some names, those that have no curve because they are made of other parameters (`DERIVED`)."""
+        return tuple(name for name in names if name in DERIVED and name not in self)
+
     def to_grid(self, name: str, values: ArrayLike) -> np.ndarray:
         """Values on the grid whose native estimates are given: the inverse of `to_native`."""
         values = np.asarray(values, np.float64)
@@ -222,18 +235,30 @@ def measure_both(
     model: Model, x: Array, names: Iterable[str] | str | None = None
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """Parameters of patches on a model's grid, and as `measure_native` gives them."""
-    found = {name: values.numpy() for name, values in measure_on_grid(x, model.preset, names).items()}
-    return found, _native(model, found)
+    needed = None if names is None else _needed(model, [names] if isinstance(names, str) else list(names))
+    found = {name: values.numpy() for name, values in measure_on_grid(x, model.preset, needed).items()}
+    native = _native(model, found)
+    wanted = list(found) if names is None else [names] if isinstance(names, str) else list(names)
+    return {name: found[name] for name in wanted}, {name: native[name] for name in wanted}
 
 
 def measure_native_latents(model: Model, z: ArrayLike, names: Iterable[str]) -> dict[str, np.ndarray]:
     """Parameters of the patches of latents (N, D), as `measure_native` gives them."""
-    return _native(model, measure_latents(model.generator, model.preset, z, list(names)))
+    wanted = list(names)
+    native = _native(model, measure_latents(model.generator, model.preset, z, _needed(model, wanted)))
+    return {name: native[name] for name in wanted}
 
 
-def _native(model: Model, found: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+def _needed(model: Model, names: list[str]) -> list[str]:
+    """Names, and what those of them are made of that have no curve of their own."""
     scale = native_scale_of(model)
-    return found if scale is None else {name: scale.to_native(name, values) for name, values in found.items()}
+    made = () if scale is None else scale.made_of_others(names)
+    return list(dict.fromkeys([*names, *(need for name in made for need in DERIVED[name].needs)]))
+
+
+def _native(model: Model, found: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    scale = native_scale_of(model)
+    return dict(found) if scale is None else scale.of_all(found)
 
 
 def native_quantities(model: Model, on_grid: Mapping[str, float]) -> dict[str, Document]:
@@ -254,9 +279,7 @@ def native_quantities(model: Model, on_grid: Mapping[str, float]) -> dict[str, D
             more = {"coverage": dict(found.coverage)} if found.coverage else {}
             out[name] = quantity(found.value, grid["unit"], low=found.low, high=found.high, **more, grid=grid)
         elif scale is not None and name in DERIVED and set(DERIVED[name].needs) <= set(on_grid):
-            # a quantity made of others has no curve of its own
-            native = {need: scale.to_native(need, on_grid[need]) for need in DERIVED[name].needs}
-            out[name] = quantity(with_derived(native, [name])[name], grid["unit"], grid=grid)
+            out[name] = quantity(scale.of_all(on_grid)[name], grid["unit"], grid=grid)
         else:
             out[name] = grid
     return out
