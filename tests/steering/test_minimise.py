@@ -5,7 +5,7 @@ import itertools
 import pytest
 import torch
 
-from solquery.steering.minimise import BatchedLBFGS
+from solquery.steering.minimise import _MEMORY, BatchedLBFGS, _Curvature
 
 
 def bowls(number, dim=12, seed=0):
@@ -83,3 +83,39 @@ def test_a_loss_that_is_no_number_is_never_taken():
     for _ in range(20):
         search.step()
     assert float(search.v[0, 0]) == pytest.approx(0.5, abs=0.1) and torch.isfinite(search.loss).all()
+
+
+def two_loops(pairs, q, scale):
+    """The recursion as it is told (Nocedal & Wright 2006, algorithm 7.4), in double precision."""
+    q, shares = q.double().clone(), []
+    for step, change in reversed(pairs):
+        shares.append(step @ q / (step @ change))
+        q -= shares[-1] * change
+    q *= scale
+    for (step, change), share in zip(pairs, reversed(shares), strict=True):
+        q += (share - change @ q / (step @ change)) * step
+    return q
+
+
+@pytest.mark.parametrize("learned", [0, 1, 7, _MEMORY, _MEMORY + 5])
+def test_the_curvature_is_that_of_the_two_loops(learned):
+    source = torch.Generator().manual_seed(learned)
+    dim, rows = 60, torch.tensor([0, 2])
+    curvature, known = _Curvature(torch.zeros(3, dim)), {0: [], 1: [], 2: []}
+    stretch = torch.linspace(0.5, 3.0, dim)
+    for turn in range(learned):
+        told = [k for k in range(3) if (turn + k) % 3]  # each turn another problem takes no step
+        step = torch.randn(len(told), dim, generator=source)
+        change = stretch * step + 0.1 * torch.randn(len(told), dim, generator=source)
+        curvature.learn(torch.tensor(told), step, change)
+        for n in range(3):
+            known[n].append((step[told.index(n)].double(), change[told.index(n)].double()) if n in told else None)
+    q, first = torch.randn(2, dim, generator=source), torch.tensor([0.3, 0.7])
+    got = curvature.product(q, rows, first)
+    for n, one, of, start in zip(rows.tolist(), got, q, first, strict=True):
+        pairs = [pair for pair in known[n][-_MEMORY:] if pair is not None]
+        scale = pairs[-1][0] @ pairs[-1][1] / pairs[-1][1].square().sum() if pairs else start.double()
+        torch.testing.assert_close(one.double(), two_loops(pairs, of, scale), rtol=1e-4, atol=1e-4)
+    curvature.forget(torch.tensor([2]))
+    torch.testing.assert_close(curvature.product(q, rows, first)[1], 0.7 * q[1])
+    torch.testing.assert_close(curvature.product(q, rows, first)[0], got[0])

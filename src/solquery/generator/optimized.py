@@ -177,6 +177,42 @@ class _Step(nn.Module):
         return F.leaky_relu_(z, 0.2).view(n, rows, columns, outer).permute(0, 3, 1, 2)
 
 
+class _Head(nn.Module):
+    """Features of the finest map to bands, with the pixel noise where there is some: its strength is read off the same
+    features, so that one convolution makes both.
+    """
+
+    def __init__(self, generator: PyramidGenerator) -> None:
+        super().__init__()
+        head, grain = generator.heads[-1], generator.fine_grain
+        self.grained = grain is not None
+        self.gain = None if grain is None else grain.gain
+        weights, biases = [head.weight.detach()], [head.bias.detach()]
+        if grain is not None:
+            weights.append(F.pad(grain.strength.weight.detach(), (1, 1, 1, 1)))
+            biases.append(grain.strength.bias.detach())
+            maps = grain.noise.view(NOISE_MAPS, grain.channels, *grain.shape).permute(0, 2, 3, 1)
+            self.shape = (*grain.shape, grain.channels)
+            self.register_buffer("noise", maps.flatten(1).contiguous())
+            self.register_buffer("mixing", grain.mixing)
+            spread = grain.spread.weight.detach().contiguous(memory_format=torch.channels_last)
+            self.register_buffer("spread", spread)
+        self.bands = len(head.bias)
+        self.register_buffer("weight", torch.cat(weights).contiguous(memory_format=torch.channels_last))
+        self.register_buffer("bias", torch.cat(biases))
+
+    def forward(self, x: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
+        """x (N, C, h, w), channels last, and latents (N, D) to (N, 4, h, w)."""
+        made = _conv(x, self.weight, self.bias)
+        if not self.grained:
+            return made
+        noise = (F.normalize(z @ self.mixing, dim=1) @ self.noise).view(-1, *self.shape)
+        if self.gain is not None:
+            noise = noise * self.gain(z)[:, None, None]
+        strength = made[:, self.bands :] * noise.permute(0, 3, 1, 2)
+        return made[:, : self.bands] + _conv(strength, self.spread)
+
+
 class OptimizedPyramid(nn.Module):
     """A trained `PyramidGenerator` for use: called as it is, for images of the finest level.
 
@@ -194,6 +230,7 @@ class OptimizedPyramid(nn.Module):
         layers = [(layer, k == 0) for block in generator.blocks for k, layer in enumerate(block.layers)]
         with torch.no_grad():
             self.steps = nn.ModuleList(_Step(layer, doubles) for layer, doubles in layers)
+            self.head = _Head(generator)
             self.register_buffer("styles", torch.cat([layer.style.weight for layer, _ in layers]))
             self.register_buffer("style_bias", torch.cat([layer.style.bias for layer, _ in layers]))
             self.register_buffer("mixing", torch.cat([layer.mixing for layer, _ in layers], 1))
@@ -216,10 +253,7 @@ class OptimizedPyramid(nn.Module):
         x = x.contiguous(memory_format=torch.channels_last)
         for k, step in enumerate(self.steps):
             x = step(x, *styles[k].chunk(2, 1), shares[:, k], local[k])
-        bands = _conv(x, made_of.heads[-1].weight, made_of.heads[-1].bias)
-        if made_of.fine_grain is not None:
-            bands = bands + made_of.fine_grain(x, last)
-        return made_of.finish(bands, first)
+        return made_of.finish(self.head(x, last), first)
 
     def _local(self, noise: torch.Tensor) -> list[torch.Tensor | None]:
         """What each layer is told of local noise (N, L): the first of each block its part, the others nothing."""

@@ -34,7 +34,7 @@ _NOISE_SCALE = 10.0
 #: that the picture sees of it, so that the picture alone does not lead a small window to a large observation
 _FOOTPRINT = 2.0
 #: evaluations in which mostly the picture counts, and those in which the physics does too; most corrections after
-_PICTURE, _PHYSICS, _CORRECTIONS = 60, 30, 8
+_PICTURE, _PHYSICS, _CORRECTIONS = 44, 22, 8
 EVALUATIONS = _PICTURE + _PHYSICS
 #: weight of the physics beside the picture in the two stages
 _EARLY, _WEIGHT = 0.0, 1.0
@@ -227,9 +227,10 @@ def refine(refinement: Refinement, z: Tensor, evaluations: int, match: bool) -> 
     if not match:
         yield "picture", search.v, search.x
         return
-    yield from _stricter(distance, search, round(_HELD * evaluations))
     with torch.no_grad():
         allowed = distance.picture(picture[1], everything) + _PAID
+    yield from _stricter(refinement, search, round(_HELD * evaluations), allowed)
+    with torch.no_grad():
         dear = distance.picture(search.x, everything) > allowed
     # where the parameters cost the picture, it comes first
     search.v[dear], search.x[dear] = picture[0][dear], picture[1][dear]
@@ -237,17 +238,37 @@ def refine(refinement: Refinement, z: Tensor, evaluations: int, match: bool) -> 
 
 
 def _stricter(
-    distance: ReconstructionLoss, search: BatchedLBFGS, evaluations: int
+    refinement: Refinement, search: BatchedLBFGS, evaluations: int, allowed: Tensor
 ) -> Iterator[tuple[str, Tensor, Tensor]]:
-    """Go on with more and more weight on the physics, its soft versions set right by what is measured before each."""
+    """Go on with more and more weight on the physics, its soft versions set right by what is measured before each.
+
+    A patch leaves when its parameters are those observed, or when no step of a weight lowered its loss; it ends where
+    its parameters were closest while the picture cost no more than `allowed`.
+    """
+    distance, everything = refinement.distance, torch.arange(len(search.v), device=search.v.device)
+    worst = _off(refinement, search.x, everything)[1]
+    best = search.v.clone(), search.x.clone(), worst.clone()
     for weight in _STRICTER:
+        search.keep(search.active[worst[search.active] > _WELL])
+        if len(search.active) == 0:
+            break
         distance.set_gap(search.x)
         distance.weight = weight
         search.refresh()
+        before = search.v.clone()
         for _ in range(evaluations):
             search.step()
             if search.evaluations % REPORT_EVERY == 0:
                 yield "physics", search.v, search.x
+        worst = _off(refinement, search.x, everything)[1]
+        with torch.no_grad():
+            closer = (worst < best[2]) & (distance.picture(search.x, everything) <= allowed)
+        for kept, now in zip(best, (search.v, search.x, worst), strict=True):
+            kept[closer] = now[closer]
+        moved = (search.v != before).any(1)
+        search.keep(search.active[moved[search.active]])
+    search.keep(everything)
+    search.v, search.x = best[0], best[1]
 
 
 def _second_start(
@@ -335,9 +356,10 @@ def lead(refinement: Refinement, v: Tensor, evaluations: int) -> Tensor:
     search = BatchedLBFGS(refinement.objective, v)
     for _ in range(evaluations):
         search.step()
-    for _ in _stricter(distance, search, evaluations):
+    allowed = torch.full_like(search.loss, math.inf)
+    for _ in _stricter(refinement, search, evaluations, allowed):
         pass
-    for _ in _corrections(refinement, search, torch.full_like(search.loss, math.inf)):
+    for _ in _corrections(refinement, search, allowed):
         pass
     return search.v
 
