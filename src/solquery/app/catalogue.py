@@ -324,6 +324,13 @@ class Catalogue:
                 self._close[by] = closeness_of(self.index.codes, lambda rows: self._from(rows, by))
             return self._close[by]
 
+    def close(self, x: np.ndarray) -> bool | None:
+        """Whether a patch of the archive looks like x (H, W) in preset units; None where nothing can be compared."""
+        if self.model.encoder is None or not len(self.index):
+            return None
+        found = self.session.nearest(x, 1, None, "none", rerank=0)
+        return self.closeness(EMBEDDING).close(found[0].distance) if found else None
+
     # --------------------------------------------------------------- figures
 
     def histogram(self, name: str, edges: np.ndarray) -> dict[str, list[float]]:

@@ -30,7 +30,6 @@ from ..steering import (
     SteeringError,
     draw_patches,
     encode_latent,
-    generate,
     invert_sketch_in_steps,
     observed_holds,
     open_latent,
@@ -44,6 +43,7 @@ from ..steering.direct import Visited
 from ..steering.inputs import GridInput
 from .asking import understand
 from .catalogue import Catalogue, why_no_search
+from .described import described
 from .filters import where_of
 from .frames import frames_of
 from .inversions import InversionJob, InversionJobs, inversion_record
@@ -242,7 +242,7 @@ class Service(Observations):
         if asked.describe and asked.describe.strip():
             targets = {**parse_description(asked.describe, self.directions), **targets}
         if targets:
-            answers = generate(self.model, targets, asked.n, seed=asked.seed, nearest=asked.nearest)
+            answers = described(self.model, self.catalogue, targets, asked.n, asked.seed, asked.nearest)
         else:
             answers = [steer(self.model, row) for row in draw_patches(self.model, asked.n, asked.seed)[0]]
         return [self._answer(answer) for answer in answers], np.stack([self._gauss(a.x) for a in answers])

@@ -1,0 +1,52 @@
+"""Patches for a description that a search can start from: of those that meet it, one that the archive knows the like of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from ..steering import Answer, generate
+
+if TYPE_CHECKING:
+    from ..model import Model
+    from ..steering import Target
+    from .catalogue import Catalogue
+
+__all__ = ["described"]
+
+#: more patches that are made where nothing is close to those that were asked for
+_SPARE = 3
+
+
+def described(
+    model: Model, catalogue: Catalogue | None, targets: Mapping[str, float | Target], n: int, seed: int, nearest: bool
+) -> list[Answer]:
+    """Patches with the properties asked for, as `generate` makes them.
+
+    Where the archive holds nothing close to one of them, three more are made, and those that it holds something close
+    to come first: a few patches in a hundred that have all that was asked look like no observation.
+
+    Parameters
+    ----------
+    model
+        With generator and directions.
+    catalogue
+        Of the archive that is searched; None takes the patches as they come.
+    targets, n, seed, nearest
+        As for `generate`.
+
+    Returns
+    -------
+    At most n answers, those that meet what was asked before those that do not.
+    """
+    answers = list(generate(model, targets, n, seed=seed, nearest=nearest))
+    if catalogue is None or all(catalogue.close(answer.x) is not False for answer in answers):
+        return answers
+    more = list(generate(model, targets, n + _SPARE, seed=seed, nearest=nearest))
+    met = any(answer.verdict == "met" for answer in answers)
+    if met:
+        more = [answer for answer in more if answer.verdict == "met"] or answers
+    known = [answer for answer in more if catalogue.close(answer.x) is not False]
+    if not known:
+        return answers
+    return [*known, *(answer for answer in more if not any(answer is other for other in known))][:n]
