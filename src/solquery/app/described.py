@@ -1,4 +1,4 @@
-"""Patches for a description that a search can start from: of those that meet it, one that the archive knows the like of."""
+"""Patches for a description that a search can start from: one that meets it and that the archive has the like of."""
 
 from __future__ import annotations
 
