@@ -7,6 +7,8 @@ import os
 os.environ["MPLBACKEND"] = "Agg"
 # of torch, of numpy, and of the programs that tests start; read when they are imported
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# the programs that tests start have the buffered streams that users' have, whatever a container asks for
+os.environ.pop("PYTHONUNBUFFERED", None)
 
 from hypothesis import settings
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import gzip
 import io
 import resource
+import subprocess
 
 import numpy as np
 import pytest
 from astropy.io import fits
 
+from solquery.app import uploads as module
 from solquery.app.uploads import Uploads, check_declared, read_upload
 from solquery.sharp import UnreadableFits, read_sharp
 
@@ -29,7 +31,13 @@ def header(**cards):
 FIELD = np.outer(np.hanning(24), np.linspace(-900, 900, 40)).astype(np.float32)
 
 
-def test_a_file_is_read_as_read_sharp_reads_it(sample_file, tmp_path):
+@pytest.mark.parametrize("unbuffered", [False, True])
+def test_a_file_is_read_as_read_sharp_reads_it(sample_file, tmp_path, monkeypatch, unbuffered):
+    # unbuffered streams, as containers often ask for, are other objects to the process that decodes
+    if unbuffered:
+        monkeypatch.setenv("PYTHONUNBUFFERED", "1")
+    else:
+        monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)
     (tmp_path / "s.fits").write_bytes(sample_file)
     there, here = read_sharp(tmp_path / "s.fits", strict_quality=False), read_upload(sample_file, "s.fits")
     np.testing.assert_array_equal(here.field, there.field)
@@ -101,6 +109,22 @@ def test_a_tile_that_unpacks_to_gigabytes_ends_in_the_child():
     with pytest.raises(UnreadableFits, match=r"bomb\.fits: (cannot be|takes too long to) decode"):
         read_upload(larger, "bomb.fits")
     assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss < 2.5 * 2**20, "kilobytes"
+
+
+@pytest.mark.parametrize(
+    ("code", "said", "reason"),
+    [
+        (-9, "", "within the memory and time allowed"),
+        (1, "Traceback\nMemoryError: Unable to allocate 4 GiB", "within the memory and time allowed"),
+        (1, "Traceback\nOSError: obtaining file position failed\n", r"\(OSError: obtaining file position failed\)"),
+        (3, "", r"\(exit code 3\)"),
+    ],
+)
+def test_a_decoder_that_fails_is_blamed_for_what_it_said(monkeypatch, code, said, reason):
+    ended = subprocess.CompletedProcess([], code, b"", said.encode())
+    monkeypatch.setattr(module.subprocess, "run", lambda *_, **__: ended)
+    with pytest.raises(UnreadableFits, match=rf"^a\.fits: cannot be decoded .*{reason}"):
+        read_upload(plain(FIELD, BUNIT="G"), "a.fits")
 
 
 def test_only_the_newest_uploads_are_remembered():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 
@@ -30,8 +31,11 @@ def main(path: str) -> None:
     except UnreadableFits as error:
         out.write(json.dumps({"error": " ".join(str(error).split())}).encode() + b"\n")
         return
+    # written from memory: numpy asks a file where it stands, which a buffered pipe cannot tell
+    field = io.BytesIO()
+    np.save(field, np.asarray(patch.field, dtype=np.float32), allow_pickle=False)
     out.write(json.dumps(document_of(patch), allow_nan=False).encode() + b"\n")
-    np.save(out, np.asarray(patch.field, dtype=np.float32), allow_pickle=False)
+    out.write(field.getbuffer())
 
 
 if __name__ == "__main__":

@@ -161,7 +161,7 @@ def _decoded(data: bytes, shown: str) -> Patch:
         except subprocess.TimeoutExpired:
             raise UnreadableFits("takes too long to decode; download it again") from None
     if done.returncode != 0:
-        raise UnreadableFits("cannot be decoded within the memory allowed; download it again")
+        raise UnreadableFits(_failed(done.returncode, done.stderr.decode(errors="replace")))
     head, _, body = done.stdout.partition(b"\n")
     document = json.loads(head)
     if "error" in document:
@@ -174,6 +174,14 @@ def _decoded(data: bytes, shown: str) -> Patch:
     values["noaa"] = tuple(values["noaa"])
     field = np.load(io.BytesIO(body), allow_pickle=False)
     return replace(Patch(field, **{k: v for k, v in values.items() if k != "field"}), file=shown)
+
+
+def _failed(code: int, said: str) -> str:
+    """Why the process that decodes has ended without an answer: its limits, or a fault that is not the file's."""
+    last = (said.strip().splitlines() or [""])[-1][:200]
+    if code < 0 or "MemoryError" in last or "allocate" in last:
+        return "cannot be decoded within the memory and time allowed; download it again"
+    return f"cannot be decoded ({last or f'exit code {code}'}); read it with `solquery params` to see whether it is the file"
 
 
 class Uploads:
