@@ -181,7 +181,8 @@ def _failed(code: int, said: str) -> str:
     last = (said.strip().splitlines() or [""])[-1][:200]
     if code < 0 or "MemoryError" in last or "allocate" in last:
         return "cannot be decoded within the memory and time allowed; download it again"
-    return f"cannot be decoded ({last or f'exit code {code}'}); read it with `solquery params` to see whether it is the file"
+    why = last or f"exit code {code}"
+    return f"cannot be decoded ({why}); read it with `solquery params` to see whether it is the file"
 
 
 class Uploads:
