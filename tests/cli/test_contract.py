@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 from solquery.cli.output import plain
 from solquery.cli.root import app
 from solquery.measuring import measure
+from solquery.steering.refinement import EVALUATIONS
 
 
 def test_demo_prints_the_summary(monkeypatch, tmp_path):
@@ -106,3 +107,9 @@ def test_plain_numbers():
         1: (True, None),
     }
     assert plain(value) == {"a": 1.5, "b": None, "c": [0, 1], "d": "2011-02-15T00:00:00+00:00", "1": [True, None]}
+
+
+@pytest.mark.parametrize(("verb", "told"), [(("invert",), "else {}]"), (("study", "inversion"), "[100 and {}]")])
+def test_help_says_how_many_steps_an_inversion_takes(verb, told):
+    shown = " ".join(call(*verb, "--help")[0].replace("│", " ").split())
+    assert told.format(EVALUATIONS) in shown
