@@ -57,9 +57,19 @@ def test_where_nothing_is_close_the_first_answer_stands(model):
 def test_what_is_close_and_was_not_met_does_not_go_before_what_was_met(model, monkeypatch):
     made = list(generate(model, TARGETS, 4, seed=2))
     made[1:] = [dataclasses.replace(one, verdict="nearest") for one in made[1:]]
-    monkeypatch.setattr(module, "generate", lambda model, targets, n, **_: made[:n])
     archive = Archive(lambda x: not np.array_equal(x, made[0].x))
-    assert same(described(model, archive, TARGETS, 1, 2, False), [made[0].x])
+    # among more that hold it, and where none of those that are made afterwards was met
+    for more in (made, made[1:]):
+        monkeypatch.setattr(module, "generate", lambda model, targets, n, more=more, **_: made[:1] if n == 1 else more)
+        assert same(described(model, archive, TARGETS, 1, 2, False), [made[0].x])
+
+
+def test_as_many_are_given_as_were_asked_for_when_few_of_them_are_met(model, monkeypatch):
+    made = list(generate(model, TARGETS, 4, seed=2))
+    made[1:] = [dataclasses.replace(one, verdict="nearest") for one in made[1:]]
+    monkeypatch.setattr(module, "generate", lambda model, targets, n, **_: made[:n])
+    archive = Archive(lambda x: any(np.array_equal(x, one.x) for one in (made[0], made[3])))
+    assert same(described(model, archive, TARGETS, 2, 2, False), [made[0].x, made[3].x])
 
 
 def test_a_catalogue_says_what_is_close(service):

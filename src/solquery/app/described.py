@@ -37,16 +37,14 @@ def described(
 
     Returns
     -------
-    At most n answers, those that meet what was asked before those that do not.
+    At most n answers; those that meet what was asked come before those that do not.
     """
     answers = list(generate(model, targets, n, seed=seed, nearest=nearest))
     if catalogue is None or all(catalogue.close(answer.x) is not False for answer in answers):
         return answers
-    more = list(generate(model, targets, n + _SPARE, seed=seed, nearest=nearest))
-    met = any(answer.verdict == "met" for answer in answers)
-    if met:
-        more = [answer for answer in more if answer.verdict == "met"] or answers
-    known = [answer for answer in more if catalogue.close(answer.x) is not False]
-    if not known:
+    more = generate(model, targets, n + _SPARE, seed=seed, nearest=nearest)
+    ranked = sorted((answer.verdict != "met", catalogue.close(answer.x) is False, k) for k, answer in enumerate(more))
+    missed, far, _ = ranked[0]
+    if far or (missed and answers[0].verdict == "met"):
         return answers
-    return [*known, *(answer for answer in more if not any(answer is other for other in known))][:n]
+    return [more[k] for *_, k in ranked[:n]]

@@ -161,7 +161,8 @@ def _decoded(data: bytes, shown: str) -> Patch:
         except subprocess.TimeoutExpired:
             raise UnreadableFits("takes too long to decode; download it again") from None
     if done.returncode != 0:
-        raise UnreadableFits(_failed(done.returncode, done.stderr.decode(errors="replace")))
+        said = done.stderr.decode(errors="replace").replace(str(place), shown)
+        raise UnreadableFits(_failed(done.returncode, said))
     head, _, body = done.stdout.partition(b"\n")
     document = json.loads(head)
     if "error" in document:
