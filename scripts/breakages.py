@@ -613,10 +613,24 @@ BREAKAGES = [
     ),
     Breakage(
         "described-first",
-        "app/described.py",
-        "catalogue.close(answer.x) is False, k)",
+        "search/described.py",
+        "session.close(answer.x) is False, k)",
         "False, k)",
-        "app/test_described.py",
+        "search/test_described.py",
+    ),
+    Breakage(
+        "close-own-region",
+        "search/closeness.py",
+        "apart[np.isfinite(apart) & (regions != regions[row])]",
+        "apart[np.isfinite(apart) & (apart > 0)]",
+        "search/test_closeness.py",
+    ),
+    Breakage(
+        "close-any-weights",
+        "search/session.py",
+        "usual = weights is None or dict(weights) == shares(compared(by))",
+        "usual = True",
+        "search/test_closeness.py",
     ),
     Breakage(
         "upload-buffered",

@@ -11,7 +11,6 @@ import pytest
 from answers import latent, ok, refused
 from empty_fits import empty_file
 
-from solquery.app.closeness import closeness_of
 from solquery.app.links import fetch_line, links_of, record_set
 from solquery.app.records import sigmas_apart, spread_of
 from solquery.app.schemas import SearchIn
@@ -117,18 +116,6 @@ def test_a_text_is_read_for_the_page(client):
     refused(client.post("/api/understand", json={"text": "x" * 500}), 422)
 
 
-def test_nearness_is_judged_by_other_regions():
-    regions = np.array(["a", "a", "b", "b", "c", "c"])
-    at = np.array([0.0, 0.1, 1.0, 1.1, 5.0, 5.1])
-    near = closeness_of(regions, lambda rows: np.abs(at[rows][:, None] - at[None, :]))
-    assert near.pairs.min() == pytest.approx(0.9) and len(near.pairs) == 24
-    assert near.share(0.5) == 1.0 and near.share(10.0) == 0.0 and near.share(2.0) == pytest.approx(16 / 24)
-    assert near.threshold == pytest.approx(3.9, abs=0.1)
-    assert near.close(0.9) is True and near.close(4.0) is False
-    alone = closeness_of(np.array(["a", "a"]), lambda rows: np.zeros((len(rows), 2)))
-    assert alone.share(0.1) is None and alone.close(0.1) is None
-
-
 @pytest.mark.parametrize("by", ["embedding", "hybrid", "physics"])
 def test_distances_of_the_archive_are_those_of_its_searches(service, by):
     """What a match is judged by must be measured as the match is."""
@@ -136,7 +123,7 @@ def test_distances_of_the_archive_are_those_of_its_searches(service, by):
     query = 4
     x = catalogue.picture(str(catalogue.index.ids[query]))
     found, _ = catalogue.search(x, 21, None, "none", str(catalogue.index.regions[query]), by)
-    pairs = catalogue.closeness(by).pairs
+    pairs = catalogue.session.closeness(by).pairs
     for match in found:
         assert np.abs(pairs - match.distance).min() < 0.02 * match.distance
 

@@ -175,3 +175,30 @@ def test_the_retrieval_study_writes_a_document_and_pictures(room, tmp_path):
     assert "PSEP" in text and "another frame of the region" in text and "observed" not in text
     (tmp_path / "page.fits").write_text("<html></html>")
     assert "page.fits" in failure(*arguments, "--real", tmp_path / "page.fits")
+
+
+def test_a_search_says_when_nothing_close_was_found(room, tmp_path):
+    from solquery import Model
+
+    store, models = Archive.open(room / "archive"), Model.load(str(room / "model"))
+    command = ("--archive", room / "archive", "--model", room / "model", "-k", 2)
+    assert document("search", store.ids()[5], *command)["close"] is True
+    noise = models.preset.to_gauss(np.random.default_rng(0).choice([-1.0, 1.0], models.preset.shape))
+    np.save(tmp_path / "noise.npy", noise.astype(np.float32))
+    out, err = call("search", tmp_path / "noise.npy", *command, "--json")
+    assert json.loads(out)["close"] is False
+    assert "caution: nothing close was found: even the nearest match is farther away than 95 of 100" in err
+    assert document("search", tmp_path / "noise.npy", *command, "--by", "mahalanobis")["close"] is None
+
+
+def test_a_description_starts_from_a_patch_that_the_archive_has_something_like(room, model, monkeypatch):
+    from solquery.search import SearchSession
+
+    asked = f"tuf={model.directions.quantile('tuf', 50)}"
+    command = ("search", "--set", asked, "--archive", room / "archive", "--model", room / "model", "-k", 1)
+    first = document(*command)["query"]
+    seen = []
+    monkeypatch.setattr(SearchSession, "close", lambda self, x: seen.append(x) or len(seen) == 3)
+    other = document(*command)["query"]
+    assert len(seen) == 5 and first["z_norm"] != other["z_norm"]
+    assert other["parameters"]["tuf"]["value"] == pytest.approx(first["parameters"]["tuf"]["value"], rel=0.25)

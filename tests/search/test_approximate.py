@@ -20,14 +20,17 @@ from solquery.config import get_preset
 from solquery.search import (
     IndexingError,
     SearchError,
+    SearchSession,
     approximate,
     approximate_build,
     approximate_files,
     build_index,
+    closeness,
     load_index,
     open_index,
     search,
 )
+from solquery.search.closeness import closeness_of, quick_closeness
 
 pytest.importorskip("faiss")
 
@@ -342,3 +345,26 @@ def test_what_an_index_says_of_itself_is_plain(made):
     about, folder = approximate_files.indexes(made.folder)[0]
     assert about == made.about
     assert json.loads((folder / "about.json").read_text())["encoder"] == f"{HASH}_tiny"
+
+
+def test_an_index_says_what_is_close_as_all_distances_do(made, archive, model):
+    session = SearchSession(archive, model)
+    assert session._approximate() is not None
+    found, index = session.closeness(), session.index()
+    exact = closeness_of(index.codes, lambda rows: index.distances(index.vectors[rows]))
+    # each from its own sample of 64
+    assert found.threshold == pytest.approx(exact.threshold, rel=0.2)
+    middle = np.quantile(exact.pairs, [0.1, 0.5, 0.9])
+    np.testing.assert_allclose(np.quantile(found.pairs, [0.1, 0.5, 0.9]), middle, rtol=0.1)
+    assert quick_closeness(session._approximate()).threshold == found.threshold
+
+
+def test_the_nearest_other_region_of_an_index_is_that_of_a_loop(made, archive, model, monkeypatch):
+    monkeypatch.setattr(closeness, "_SAMPLED", 5)
+    quick = SearchSession(archive, model)._approximate()
+    rows = np.sort(np.random.default_rng(0).permutation(len(quick))[:5])
+    near = []
+    for row in rows:
+        apart = np.sqrt(((quick.vectors - quick.vectors[row]) ** 2).sum(1))
+        near.append(apart[quick.codes != quick.codes[row]].min())
+    assert quick_closeness(quick).threshold == pytest.approx(np.quantile(near, 0.95), rel=1e-4)

@@ -20,10 +20,9 @@ from ..archive.tables import quoted
 from ..encoder import embed_archive
 from ..errors import SolqueryError
 from ..physics import get_parameter, parameters
-from ..search import EMBEDDING, Match, SearchError, SearchSession, combine
-from ..search.hybrid import shares
+from ..search import Match, SearchError, SearchSession
+from ..search.closeness import distances_between
 from ..search.structure import STRUCTURE
-from .closeness import Closeness, closeness_of
 from .examples import by_examples
 from .observations import Newest
 from .space import Layout, stored_layout, within
@@ -117,7 +116,6 @@ class Catalogue:
             #: what is told of a patch whatever is asked, and its row
             self.told: Newest[str, Document] = Newest(_REMEMBERED)
             self._read: Newest[str, Document] = Newest(_REMEMBERED)
-            self._close: dict[str, Closeness] = {}
             self._layout: Layout | None = None
             self._lasso: tuple[str, np.ndarray] | None = None
             counts = pc.value_counts(self.regions)
@@ -289,7 +287,9 @@ class Catalogue:
         # what has no embedding is in no scatter plot, and cannot be compared with examples
         inside = rows >= 0 if lasso is None else self._enclosed(lasso)[rows] & (rows >= 0)
         if more or less:
-            wanted, unwanted = (self._from(self.index.rows(list(ids)), by)[:, rows] for ids in (more, less))
+            wanted, unwanted = (
+                distances_between(self.session, by, self.index.rows(list(ids)))[:, rows] for ids in (more, less)
+            )
             apart = by_examples(apart, wanted, unwanted)
             apart[patches.rows(list(less))] = np.inf
         apart = np.where(inside, apart, np.inf)
@@ -300,36 +300,6 @@ class Catalogue:
         if not rerank or by not in ("embedding", STRUCTURE) or more or less:
             return find(k, group), int(inside.sum())
         return self.session.reranked(asked, find, k, group, by, rerank, where), int(inside.sum())
-
-    def _from(self, rows: np.ndarray, by: str) -> np.ndarray:
-        """(Q, N) distances of patches of the index, by their rows, from all of them; infinite without field."""
-        if by == STRUCTURE:
-            every = self.session.structure().patches
-            place = pc.fill_null(pc.index_in(self.index.id_array, value_set=every.id_array), -1).to_numpy()
-            apart = every.distances(every.vectors[place[rows]])[:, place]
-            return np.where((place < 0) | (place[rows] < 0)[:, None], np.inf, apart)
-        look = self.index.distances(self.index.vectors[rows])
-        if by == "embedding" or not len(rows):
-            return look
-        physical = {name: weight for name, weight in shares(by).items() if name != EMBEDDING}
-        asked = {name: self.grid(name)[self._rows[rows]] for name in physical}
-        scored, at = self.session.scored(tuple(physical), self.index)
-        share = shares(by).get(EMBEDDING, 0.0) / sum(shares(by).values())
-        return combine(look, scored.distances(asked, physical, at), self.index.appearance_scale, share)
-
-    def closeness(self, by: str) -> Closeness:
-        """Distances between the patches of the archive, to judge one by; made once for a content and a distance."""
-        with self._lock:
-            if by not in self._close:
-                self._close[by] = closeness_of(self.index.codes, lambda rows: self._from(rows, by))
-            return self._close[by]
-
-    def close(self, x: np.ndarray) -> bool | None:
-        """Whether a patch of the archive looks like x (H, W) in preset units; None where nothing can be compared."""
-        if self.model.encoder is None or not len(self.index):
-            return None
-        found = self.session.nearest(x, 1, None, "none", rerank=0)
-        return self.closeness(EMBEDDING).close(found[0].distance) if found else None
 
     # --------------------------------------------------------------- figures
 

@@ -16,9 +16,9 @@ from .links import fetch_line, links_of, record_set
 if TYPE_CHECKING:
     from ..patch import Patch
     from ..search import Match
+    from ..search.closeness import Closeness
     from ..steering import Directions
     from .catalogue import Catalogue
-    from .closeness import Closeness
 
 __all__ = ["Spread", "known_of", "match_record", "native_values", "sigmas_apart", "spread_of"]
 
@@ -121,7 +121,7 @@ def match_record(
     catalogue: Catalogue,
     spreads: Mapping[str, Spread],
     physical: bool,
-    closeness: Closeness,
+    closeness: Closeness | None,
 ) -> Document:
     """One match: what is known of it, and how its parameters differ from the query's.
 
@@ -136,7 +136,7 @@ def match_record(
     physical
         Whether the grid has a scale.
     closeness
-        Of the archive, by the distance that was searched with.
+        Of the archive, by the distance that was searched with; None where it is not known.
     """
     apart = {}
     for name, spread in spreads.items():
@@ -144,6 +144,6 @@ def match_record(
         own = math.nan if mine[name]["value"] is None else mine[name]["value"]
         apart[name] = quantity(None if theirs is None else theirs - own, spread.unit)
         apart[name] |= {**sigmas_apart(spread, own, theirs), "within": _within(mine[name], theirs)}
-    judged = {"distance": match.distance, "nearer": closeness.share(match.distance), "rank": match.rank}
+    judged = {"distance": match.distance, "nearer": closeness and closeness.share(match.distance), "rank": match.rank}
     judged |= {"correlation": match.correlation}
     return _told(match, catalogue, physical) | plain({**judged, "difference": apart})

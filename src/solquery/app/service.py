@@ -23,6 +23,7 @@ from ..model import Model
 from ..patch import Patch
 from ..physics import get_parameter
 from ..search import RERANK_DEPTH
+from ..search.described import described
 from ..search.structure import STRUCTURE, STRUCTURE_DEPTH
 from ..sharp.fits_writing import write_fits
 from ..steering import (
@@ -43,7 +44,6 @@ from ..steering.direct import Visited
 from ..steering.inputs import GridInput
 from .asking import understand
 from .catalogue import Catalogue, why_no_search
-from .described import described
 from .filters import where_of
 from .frames import frames_of
 from .inversions import InversionJob, InversionJobs, inversion_record
@@ -242,7 +242,8 @@ class Service(Observations):
         if asked.describe and asked.describe.strip():
             targets = {**parse_description(asked.describe, self.directions), **targets}
         if targets:
-            answers = described(self.model, self.catalogue, targets, asked.n, asked.seed, asked.nearest)
+            session = None if self.catalogue is None or self.model.encoder is None else self.catalogue.session
+            answers = described(self.model, session, targets, asked.n, asked.seed, nearest=asked.nearest)
         else:
             answers = [steer(self.model, row) for row in draw_patches(self.model, asked.n, asked.seed)[0]]
         return [self._answer(answer) for answer in answers], np.stack([self._gauss(a.x) for a in answers])
@@ -379,11 +380,11 @@ class Service(Observations):
         )
         if asked.by == STRUCTURE and about.get("quantity") == "line-of-sight":
             about["as_radial"] = catalogue.session.query(sought).as_radial is not None
-        closeness, physical = catalogue.closeness(asked.by), self.model.preset.physical
+        closeness, physical = catalogue.session.closeness(asked.by), self.model.preset.physical
         return {
             "query": {**about, "parameters": told, "grid": self._on_grid(on_grid)},
             "matches": [match_record(match, told, catalogue, self._spreads, physical, closeness) for match in found],
-            "close": closeness.close(min(match.distance for match in found)) if found else None,
+            "close": closeness.close(min(match.distance for match in found)) if found and closeness else None,
             "candidates": candidates,
             "where": where,
             "recipe": recipe(

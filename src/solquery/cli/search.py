@@ -51,12 +51,12 @@ def register(app: typer.Typer) -> None:
     app.command()(search)
 
 
-def _asked_query(models: Model, describe: str | None, settings: list[str], seed: int) -> Query:
+def _asked_query(models: Model, session: SearchSession, asked: Document, seed: int) -> Query:
+    from ..search.described import described
     from ..steering.inputs import grid_input
-    from ..steering.targeting import generate as generated
 
     with Reporter("generating"):
-        answer = generated(models, asked_of(describe, settings, models), 1, (), seed)[0]
+        answer = described(models, session, asked, 1, seed)[0]
     return Query(grid_input(answer, models), {"kind": "generated", **answer_record(answer, models)})
 
 
@@ -120,16 +120,20 @@ def search(
         what = f"no patch of {archive} meets {where!r}" if where else f"the archive at {archive} is empty"
         raise SolqueryError(f"{what}; {'widen the condition' if where else 'add patches with `solquery ingest`'}")
     shares = _shares(by, weights or [])
-    if query is None:
-        found = _asked_query(models, describe, settings or [], seed)
-    else:
-        found = read_query(query, store, models, any_quality, scale)
     from ..search import SearchSession
     from ..search.query import NOISE_GAUSS
 
     session = SearchSession(store, models)
+    if query is None:
+        asked = asked_of(describe, settings or [], models)
+        # which patch meets it and is like one of the archive
+        embed_missing(session, workers, dask)
+        found = _asked_query(models, session, asked, seed)
+    else:
+        found = read_query(query, store, models, any_quality, scale)
+        session.query(found.given)
+        embed_missing(session, workers, dask)
     measured = session.query(found.given).values
-    embed_missing(session, workers, dask)
     began = time.monotonic()
     excluded = found.region if exclude_own else None
     matches = session.search(
@@ -138,11 +142,14 @@ def search(
     _tell_few(store, matches, k, where, group)
     _tell_limits(found.about, matches, by)
     _tell_order(matches, by)
+    if matches.doubt:
+        note(f"caution: {matches.doubt}")
     told = session.explain(found.given, matches, by=by.value, where=where, weights=shares, observed=found.native)
     physical = models.preset.physical
     document: Document = {
         "query": {**found.about, **_parameters(found, measured, models)},
         "matches": [answer_of(match, one, physical) for match, one in zip(matches, told, strict=True)],
+        "close": matches.close,
         "by": by.value,
         "group": group.value,
         "rerank": session.rerank_depth(found.given, by.value) if rerank is None else rerank,

@@ -8,11 +8,13 @@ weight says is then what it does.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import torch
 from numpy.typing import ArrayLike
 from scipy.special import ndtri
@@ -23,26 +25,40 @@ from ..archive.rows import table_with_places
 from ..encoder.embedding import embed
 from ..physics import measure
 from .index import EmbeddingIndex, SearchError, appearance_scale
+from .patch_list import PatchList
+from .structure import STRUCTURE
 
 if TYPE_CHECKING:
     from ..archive.store import Archive
     from ..protocols import Model
 
 __all__ = [
-    "COMPARED", "EMBEDDING", "WEIGHTS", "NormalScores", "ScoredParameters", "combine", "mixed_distances",
-    "parameter_distances", "parse_weights", "scored_parameters", "shares",
+    "BY", "COMPARED", "EMBEDDING", "WEIGHTS", "ArchiveScores", "NormalScores", "ScoredParameters", "combine",
+    "compared", "mixed_distances", "parameter_distances", "parse_weights", "scored_parameters", "shares",
 ]  # fmt: skip
 
 #: the parameters that are compared where no weights are given
 COMPARED = ("tuf", "r", "psep", "tpf", "tnf", "sigma", "alpha", "grad")
 #: name of the embedding's weight
 EMBEDDING = "embedding"
+#: what a search can compare: embeddings; embedding and parameters; parameters; coarse structure; the paper's distances
+#: of (TUF, R, PSEP)
+BY = (EMBEDDING, "hybrid", "physics", STRUCTURE, "euclidean", "mahalanobis")
+#: what the first of them was called before
+_SSL = "ssl"
 #: where none are given: the embedding counts as much as two parameters, and R, which varies most between patches that
 #: look alike, for one and a half. Which polarity leads is one of them: the eight say nothing of it, and where they
 #: weigh the embedding is outvoted (`solquery study retrieval`; docs/searching.md)
 WEIGHTS = {EMBEDDING: 2.0, **dict.fromkeys(COMPARED, 1.0), "r": 1.5, "polarity": 1.0}
 #: difference, in scores, between a value and none
 _ABSENT = 2.0
+
+
+def compared(by: str) -> str:
+    """One of `BY`, under its name of today; ValueError for anything else."""
+    if by not in (*BY, _SSL):
+        raise ValueError(f"by must be one of {', '.join(BY)}, got {by!r}")
+    return EMBEDDING if by == _SSL else by
 
 
 def shares(by: str) -> dict[str, float]:
@@ -101,10 +117,17 @@ class ScoredParameters:
 
     def distances(self, queries: Entries, weights: Mapping[str, float], rows: np.ndarray | None = None) -> np.ndarray:
         """(Q, n) to all patches or to some rows of them, as `parameter_distances` gives them."""
+        return self._apart({name: np.atleast_1d(self._scores[name](queries[name])) for name in weights}, weights, rows)
+
+    def between(self, some: np.ndarray, weights: Mapping[str, float], rows: np.ndarray) -> np.ndarray:
+        """(Q, n) distances of some rows (Q,) of the archive from others (n,)."""
+        return self._apart({name: self._archive[name][some] for name in weights}, weights, rows)
+
+    def _apart(self, queries: Entries, weights: Mapping[str, float], rows: np.ndarray | None) -> np.ndarray:
         total: np.ndarray | None = None
         sum_weights: np.ndarray | None = None
         for name, weight in weights.items():
-            a, b, absent = np.atleast_1d(self._scores[name](queries[name])), self._archive[name], self._absent[name]
+            a, b, absent = np.asarray(queries[name]), self._archive[name], self._absent[name]
             if rows is not None:
                 b, absent = b[rows], absent[rows]
             part = a[:, None] - b[None, :]
@@ -208,6 +231,37 @@ def scored_parameters(archive: Archive, names: Sequence[str]) -> tuple[pa.Array,
     table = table_with_places(archive, ["id", *columns])[1]
     values = {name: table[column].to_numpy() for name, column in zip(names, columns, strict=True)}
     return whole(table["id"]), ScoredParameters(values)
+
+
+class ArchiveScores:
+    """Normal scores of the parameters of an archive, each read once; may be used from several threads."""
+
+    def __init__(self, archive: Archive) -> None:
+        self._archive, self._lock = archive, threading.Lock()
+        self._scored: dict[tuple[str, ...], tuple[pa.Array, ScoredParameters]] = {}
+        #: of the patches that were asked about last, their rows among the scores
+        self._places: dict[tuple[str, ...], tuple[PatchList, np.ndarray]] = {}
+        self._scores: dict[str, NormalScores] = {}
+
+    def scored(self, names: tuple[str, ...], patches: PatchList) -> tuple[ScoredParameters, np.ndarray]:
+        """Scores of some parameters on the grid, and the rows (N,) in them of some patches."""
+        with self._lock:
+            if names not in self._scored:
+                self._scored[names] = scored_parameters(self._archive, names)
+            ids, scored = self._scored[names]
+            known = self._places.get(names)
+            if known is None or known[0] is not patches:
+                known = self._places[names] = patches, np.asarray(pc.index_in(patches.id_array, value_set=ids))
+            return scored, known[1]
+
+    def scores(self, columns: Sequence[str]) -> dict[str, NormalScores]:
+        """Normal scores of columns, ``tuf`` or ``grid_tuf``."""
+        with self._lock:
+            absent = [name for name in columns if name not in self._scores]
+            if absent:
+                table = table_with_places(self._archive, absent)[1]
+                self._scores |= {name: NormalScores(table[name].to_numpy()) for name in absent}
+            return {name: self._scores[name] for name in columns}
 
 
 def mixed_distances(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from ..archive.store import Archive
     from ..config import Preset
     from ..patch import Patch
+    from .closeness import Closeness
 
 __all__ = ["Matches", "title_of"]
 
@@ -49,6 +51,8 @@ class Matches(list[Match]):
         (H, W) in the units of `preset`, what was searched with.
     preset
         Of the model that searched.
+    closeness
+        What says whether their distances are small ones; None: nothing is known.
 
     Examples
     --------
@@ -56,9 +60,36 @@ class Matches(list[Match]):
     ``matches.plot()`` draws the query and the matches, ``matches.qtable()`` has their parameters with units.
     """
 
-    def __init__(self, matches: Iterable[Match], archive: Archive, query: np.ndarray, preset: Preset) -> None:
+    def __init__(
+        self,
+        matches: Iterable[Match],
+        archive: Archive,
+        query: np.ndarray,
+        preset: Preset,
+        closeness: Callable[[], Closeness | None] | None = None,
+    ) -> None:
         super().__init__(matches)
-        self.archive, self.query, self.preset = archive, query, preset
+        self.archive, self.query, self.preset, self._closeness = archive, query, preset, closeness
+
+    @cached_property
+    def close(self) -> bool | None:
+        """Whether the nearest of them is close: as near as 95 of 100 patches of the archive have another region.
+
+        None where that is not known: without matches, with weights of one's own, and where finding out would cost far
+        more than the search (`SearchSession.closeness`).
+        """
+        known = self._closeness() if self._closeness is not None and self else None
+        return None if known is None else known.close(min(match.distance for match in self))
+
+    @property
+    def doubt(self) -> str:
+        """What is to be said where none of them is close; else empty."""
+        if self.close is not False:
+            return ""
+        return (
+            "nothing close was found: even the nearest match is farther away than 95 of 100 patches of the archive are "
+            "from their nearest other region"
+        )
 
     def patches(self) -> list[Patch]:
         """The patches themselves, at their native scale, in the order of the matches."""
@@ -115,4 +146,5 @@ class Matches(list[Match]):
             about = (match.id, match.region, patch.source, f"{match.distance:.4g}")
             limits = "; ".join(caveat.text for caveat in caveats_of_row(match.row))
             rows.append((match.rank, picture, *about, *values, limits))
-        return notebook.table(heads, rows, f"{len(self)} matches of {self.archive.uri} · {notebook.GREY}")
+        told = f"{len(self)} matches of {self.archive.uri} · {notebook.GREY}"
+        return notebook.table(heads, rows, f"{told} · caution: {self.doubt}" if self.doubt else told)

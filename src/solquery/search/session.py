@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from ..aliases import Document
 from ..archive.places import whole
 from ..archive.rows import RowReader, in_lance, table_with_places, version_of
 from ..physics import measure_patch
 from ..steering.inputs import grid_input
+from .closeness import Closeness, closeness
 from .explanation import Explanation, explained
-from .hybrid import EMBEDDING, NormalScores, ScoredParameters, mixed_distances, scored_parameters, shares
+from .hybrid import EMBEDDING, ArchiveScores, NormalScores, ScoredParameters, compared, mixed_distances, shares
 from .index import EmbeddingIndex, Match, checked_query, checked_vectors
 from .loading import Embedded, pictures_of, row_columns, rows_of
 from .matches import Matches
@@ -37,13 +37,8 @@ if TYPE_CHECKING:
     from ..protocols import Model
     from .approximate import ApproximateIndex
 
-__all__ = ["BY", "SearchSession", "compared"]
+__all__ = ["SearchSession"]
 
-#: what a search can compare: embeddings; embedding and parameters; parameters; coarse structure; the paper's distances
-#: of (TUF, R, PSEP)
-BY = ("embedding", "hybrid", "physics", STRUCTURE, "euclidean", "mahalanobis")
-#: what the first of them was called before
-_SSL = "ssl"
 #: queries and conditions that are remembered
 _QUERIES, _CONDITIONS = 4, 8
 #: of so many patches and more the embeddings are not kept in memory for a first query: it needs its distances only
@@ -78,10 +73,8 @@ class SearchSession:
         self._among: dict[str, Embedded] = {}
         self._indexes: OrderedDict[str | None, EmbeddingIndex] = OrderedDict()
         self._structures: dict[str | None, StructureIndex] = {}
-        self._scored: dict[tuple[str, ...], tuple[pa.Array, ScoredParameters]] = {}
-        #: of the patches that were asked about last, their rows among the scores
-        self._places: dict[tuple[str, ...], tuple[PatchList, np.ndarray]] = {}
-        self._scores: dict[str, NormalScores] = {}
+        self._parameters = ArchiveScores(self.archive)
+        self._close: dict[str, Closeness | None] = {}
         self._quick: list[ApproximateIndex | None] = []
         self._rows: RowReader | None = None
         #: distances of the newest query, and to which condition and query they belong
@@ -196,7 +189,9 @@ class SearchSession:
         """The patches of the archive that are most like the query: `solquery.search` says it all."""
         given = grid_input(query, self.model, self.archive)
         found = self.nearest(given, k, where, group, exclude_region, by=by, weights=weights, rerank=rerank)
-        return Matches(self._with_rows(found), self.archive, self.query(given).x, self.model.preset)
+        usual = weights is None or dict(weights) == shares(compared(by))
+        known = partial(self.closeness, by) if usual else None
+        return Matches(self._with_rows(found), self.archive, self.query(given).x, self.model.preset, known)
 
     def nearest(
         self,
@@ -333,27 +328,11 @@ class SearchSession:
 
     def scored(self, names: tuple[str, ...], patches: PatchList) -> tuple[ScoredParameters, np.ndarray]:
         """Scores of some parameters of the whole archive, and the rows (N,) in them of some patches."""
-        ids, scored = self._parameters(names)
-        with self._lock:
-            known = self._places.get(names)
-            if known is None or known[0] is not patches:
-                known = self._places[names] = patches, np.asarray(pc.index_in(patches.id_array, value_set=ids))
-            return scored, known[1]
-
-    def _parameters(self, names: tuple[str, ...]) -> tuple[pa.Array, ScoredParameters]:
-        with self._lock:
-            if names not in self._scored:
-                self._scored[names] = scored_parameters(self.archive, names)
-            return self._scored[names]
+        return self._parameters.scored(names, patches)
 
     def scores(self, columns: Sequence[str]) -> dict[str, NormalScores]:
         """Normal scores of columns, ``tuf`` or ``grid_tuf``, among the whole archive."""
-        with self._lock:
-            absent = [name for name in columns if name not in self._scores]
-            if absent:
-                table = table_with_places(self.archive, absent)[1]
-                self._scores |= {name: NormalScores(table[name].to_numpy()) for name in absent}
-            return {name: self._scores[name] for name in columns}
+        return self._parameters.scores(columns)
 
     def pictures(self, matches: Sequence[Match]) -> np.ndarray:
         """(N, H, W) float32 in preset units, the patches of matches."""
@@ -370,6 +349,34 @@ class SearchSession:
         absent = [match.id for match in matches if match.id not in found]
         found |= rows_of(self.archive, absent)
         return [replace(match, row=found.get(match.id, {})) for match in matches]
+
+    # ----------------------------------------------------------------- closeness
+
+    def closeness(self, by: str = "embedding") -> Closeness | None:
+        """Distances between patches of the whole archive, which say whether that of a match is a small one.
+
+        Returns
+        -------
+        Closeness, made once for a state of the archive; None where it would cost far more than a search: of the
+        paper's distances, and in an archive of 200,000 patches or more without an approximate index.
+
+        Examples
+        --------
+        ``session.closeness().close(matches[0].distance)``
+        """
+        by = compared(by)
+        with self._lock:
+            self._refresh()
+            if by not in self._close:
+                loaded = None in self._indexes or self._there().rows < _READ_THROUGH
+                self._close[by] = closeness(self, by, self._approximate() if by == EMBEDDING else None, loaded)
+            return self._close[by]
+
+    def close(self, query: object) -> bool | None:
+        """Whether some patch of the archive looks like a query; None where that cannot be judged."""
+        known = self.closeness()
+        found = [] if known is None else self.nearest(query, 1, group="none", rerank=0)
+        return known.close(found[0].distance) if known is not None and found else None
 
     # ------------------------------------------------------------------- explain
 
@@ -394,10 +401,3 @@ class SearchSession:
         if observed is None and given.patch is not None and given.patch.scale_mm is not None:
             observed = measure_patch(given.patch)
         return explained(self, self.query(given), matches, compared(by), where, weights, observed)
-
-
-def compared(by: str) -> str:
-    """One of `BY`, under its name of today; ValueError for anything else."""
-    if by not in (*BY, _SSL):
-        raise ValueError(f"by must be one of {', '.join(BY)}, got {by!r}")
-    return EMBEDDING if by == _SSL else by

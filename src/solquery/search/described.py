@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from ..steering import Answer, generate
 
 if TYPE_CHECKING:
-    from ..model import Model
+    from ..protocols import Model
     from ..steering import Target
-    from .catalogue import Catalogue
+    from .session import SearchSession
 
 __all__ = ["described"]
 
@@ -19,9 +19,15 @@ _SPARE = 3
 
 
 def described(
-    model: Model, catalogue: Catalogue | None, targets: Mapping[str, float | Target], n: int, seed: int, nearest: bool
+    model: Model,
+    session: SearchSession | None,
+    targets: Mapping[str, float | Target],
+    n: int = 1,
+    seed: int = 0,
+    *,
+    nearest: bool = False,
 ) -> list[Answer]:
-    """Patches with the properties asked for, as `generate` makes them.
+    """Patches with the properties asked for, as `solquery.generate` makes them.
 
     Where the archive holds nothing close to one of them, three more are made, and those that it holds something close
     to come first: a few patches in a hundred that have all that was asked look like no observation.
@@ -30,20 +36,20 @@ def described(
     ----------
     model
         With generator and directions.
-    catalogue
+    session
         Of the archive that is searched; None takes the patches as they come.
     targets, n, seed, nearest
-        As for `generate`.
+        As for `solquery.generate`.
 
     Returns
     -------
     At most n answers; those that meet what was asked come before those that do not.
     """
     answers = list(generate(model, targets, n, seed=seed, nearest=nearest))
-    if catalogue is None or all(catalogue.close(answer.x) is not False for answer in answers):
+    if session is None or all(session.close(answer.x) is not False for answer in answers):
         return answers
     more = generate(model, targets, n + _SPARE, seed=seed, nearest=nearest)
-    ranked = sorted((answer.verdict != "met", catalogue.close(answer.x) is False, k) for k, answer in enumerate(more))
+    ranked = sorted((answer.verdict != "met", session.close(answer.x) is False, k) for k, answer in enumerate(more))
     missed, far, _ = ranked[0]
     if far or (missed and answers[0].verdict == "met"):
         return answers
