@@ -204,7 +204,14 @@ def store_sampler(model: Model, sampler: RejectionSampler | None, contents: dict
         )
         return {}
     contents["sampler.safetensors"] = pack(stored_state(sampler))
-    return {"sampler": {**sampler.record, "features": len(sampler.centre), "weights": state_hash(sampler)}}
+    return {
+        "sampler": {
+            **sampler.record,
+            "features": len(sampler.centre),
+            "hidden": len(sampler.network[0].weight),
+            "weights": state_hash(sampler),
+        }
+    }
 
 
 def load_sampler(
@@ -212,12 +219,12 @@ def load_sampler(
 ) -> RejectionSampler | None:
     if not record:
         return None
-    from .steering.rejection import RejectionSampler
+    from .steering.rejection import HIDDEN, RejectionSampler
 
-    features = record.get("features")
-    if not isinstance(features, int) or features < 1:
+    features, hidden = record.get("features"), record.get("hidden", HIDDEN)
+    if not (isinstance(features, int) and isinstance(hidden, int) and features > 0 and hidden > 0):
         raise ModelError(f"{folder} does not say how many features its sampler reads; fit it again")
-    sampler = built(RejectionSampler, features, encoder, where=folder)
+    sampler = built(RejectionSampler, features, encoder, hidden, where=folder)
     fill(sampler, files.get("sampler.safetensors"), folder / "sampler.safetensors")
-    sampler.record = {key: value for key, value in record.items() if key not in ("features", "weights")}
+    sampler.record = {key: value for key, value in record.items() if key not in ("features", "hidden", "weights")}
     return sampler

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from types import SimpleNamespace
 
 import numpy as np
@@ -41,8 +42,10 @@ def embedded(levels: np.ndarray) -> np.ndarray:
     return Level()(torch.from_numpy(0.1 * levels.astype(np.float32))[:, None, None, None]).numpy()
 
 
-def fitted(wanted, draws=8_000, seed=0):
-    """A sampler for an archive of 6,000 patches in 60 regions whose levels are distributed as `wanted`."""
+@cache
+def fitted(mean, spread, draws=8_000, seed=0):
+    """A sampler for an archive of 6,000 patches in 60 regions whose levels are normally distributed."""
+    wanted = norm(mean, spread)
     rng = np.random.default_rng(5)
     levels, regions = wanted.rvs(6_000, random_state=rng), np.repeat(np.arange(60), 100).astype(str)
     return fit_sampler(Level(), embedded(levels), regions, embedded(rng.normal(size=draws)), seed=seed)
@@ -54,7 +57,7 @@ def model(sampler):
 
 @pytest.mark.parametrize("wanted", [norm(0.8, 0.7), norm(0.0, 0.5), norm(-0.4, 1.0)])
 def test_accepted_draws_are_distributed_as_the_archive_and_draws_of_the_prior_are_not(wanted):
-    sampler = fitted(wanted)
+    sampler = fitted(*wanted.args)
     z, x = draw_patches(model(sampler), 1_500, seed=4)
     prior = draw_patches(model(None), 1_500, seed=4)[0]
     np.testing.assert_allclose(x.mean((1, 2)), 0.1 * z[:, 0], atol=1e-6)
@@ -65,14 +68,14 @@ def test_accepted_draws_are_distributed_as_the_archive_and_draws_of_the_prior_ar
 
 
 def test_where_nothing_is_to_be_corrected_nearly_all_are_accepted():
-    sampler = fitted(norm(0.0, 1.0))
+    sampler = fitted(0.0, 1.0)
     assert abs(sampler.record["told_apart"] - 0.5) < 0.05
     assert sampler.record["accepted"] > 0.6
     assert kstest(draw_patches(model(sampler), 1_000, seed=1)[0][:, 0], "norm").statistic < 0.06
 
 
 def test_the_record_tells_what_was_compared_and_how_far_it_differs():
-    sampler = fitted(norm(0.8, 0.7))
+    sampler = fitted(0.8, 0.7)
     about = sampler.record
     assert (about["patches"], about["regions"], about["draws"], about["seed"]) == (6_000, 60, 8_000, 0)
     # of two normal numbers the larger one is of the distribution of the larger mean with this probability
@@ -85,7 +88,7 @@ def test_the_record_tells_what_was_compared_and_how_far_it_differs():
 
 def test_the_learned_ratio_is_that_of_the_densities():
     wanted = norm(0.8, 0.7)
-    sampler = fitted(wanted)
+    sampler = fitted(*wanted.args)
     levels = np.linspace(-1.0, 1.8, 15)
     with torch.no_grad():
         found = sampler.logit(torch.from_numpy(embedded(levels))).numpy()
@@ -94,19 +97,33 @@ def test_the_learned_ratio_is_that_of_the_densities():
     np.testing.assert_allclose(found - found.mean(), truth - truth.mean(), atol=0.35)
 
 
+def test_the_logit_is_the_mean_of_the_members(monkeypatch):
+    members = []
+    plain = rejection._member
+    monkeypatch.setattr(rejection, "_member", lambda *given: members.append(plain(*given)) or members[-1])
+    sampler = fitted(0.8, 0.7, draws=400)  # others do not ask for so few
+    assert len(members) == rejection.MEMBERS == 5
+    x = torch.from_numpy(embedded(np.linspace(-2.0, 2.0, 9)))
+    with torch.no_grad():
+        each = torch.stack([network((x - sampler.centre) / sampler.spread)[:, 0] for network, *_ in members])
+        torch.testing.assert_close(sampler.logit(x), each.mean(0))
+    assert (each.std(0) > 0).all(), "each learned from other regions"
+    assert sampler.record["told_apart"] == pytest.approx(np.mean([area for *_, area in members]))
+
+
 def test_the_same_seed_draws_the_same_and_fewer_are_the_first_of_more():
-    sampler = fitted(norm(0.8, 0.7))
+    sampler = fitted(0.8, 0.7)
     (z, x), (fewer, _), (other, _) = (draw_patches(model(sampler), n, seed) for n, seed in ((60, 4), (7, 4), (60, 5)))
     assert z.shape == (60, 3) and x.shape == (60, *PRESET.shape)
     assert np.array_equal(z[:7], fewer) and not np.array_equal(z, other)
     np.testing.assert_array_equal(render(Flat(), z, PRESET.shape)[:, 0].numpy(), x)
     state = torch.get_rng_state()
-    draw_patches(model(sampler), 3, 0), fitted(norm(0.0, 0.5), draws=200)
+    draw_patches(model(sampler), 3, 0), fitted(0.0, 0.5, draws=200)
     assert torch.equal(torch.get_rng_state(), state), "the global random numbers stay as they are"
 
 
 def test_a_table_of_measured_draws_is_of_those_that_are_accepted():
-    sampler = fitted(norm(0.8, 0.7))
+    sampler = fitted(0.8, 0.7)
     table = measured_draws(model(sampler), 400, 4, ["tuf"])
     z, x = draw_patches(model(sampler), 400, 4)
     np.testing.assert_array_equal(table.z, z)

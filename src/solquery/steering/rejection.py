@@ -1,11 +1,11 @@
 """Rejection sampling: draws of a generator, accepted as often as the archive holds patches like them.
 
 A generator draws some kinds of patch too often and others too seldom, and some of its draws look like nothing in the
-archive. A small network learns from embeddings whether a patch is of the archive or drawn. Its logit is the logarithm
-of the ratio of the two densities, and a draw that is accepted with a probability in proportion to that ratio comes from
-the archive's density, as far as the network tells them apart (discriminator rejection sampling, Azadi et al. 2019,
-arXiv:1810.06758). Nothing about the generator or its latent space changes: what is rejected can still be steered to,
-inverted to, and asked for.
+archive. Small networks learn from embeddings whether a patch is of the archive or drawn. Their mean logit estimates the
+logarithm of the ratio of the two densities, and a draw that is accepted with a probability in proportion to that ratio
+comes from the archive's density, as far as they tell the two apart (discriminator rejection sampling, Azadi et al.
+2019, arXiv:1810.06758). Nothing about the generator or its latent space changes: what is rejected can still be steered
+to, inverted to, and asked for.
 """
 
 from __future__ import annotations
@@ -33,12 +33,17 @@ __all__ = ["RejectionSampler", "fit_sampler", "sampler_for"]
 #: a draw with this many times the ratio of the middle one, or more, is always accepted; fewer times where hardly any
 #: draw has so much
 BOUND, _RARE = 8.0, 0.99
-HIDDEN = 64
+#: networks that learn the ratio, each from other regions, and the hidden units of each; their mean errs less than each
+MEMBERS, HIDDEN = 5, 64
 #: share of features left out at a time in training, the share of regions and draws that says when to stop
 _DROPOUT, _HELD_BACK = 0.3, 0.1
 _EPOCHS, _PATIENCE, _BATCH = 60, 8, 256
 #: patches read, or drawn, and embedded at a time
 _CHUNK = 500
+
+
+def _network(features: int, hidden: int) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(features, hidden), nn.ReLU(), nn.Dropout(_DROPOUT), nn.Linear(hidden, 1))
 
 
 class RejectionSampler(nn.Module):
@@ -50,6 +55,8 @@ class RejectionSampler(nn.Module):
         E.
     encoder
         (N, 1, H, W) in preset units to (N, E): what the network was fitted with. It is no part of the state.
+    hidden
+        Units of the hidden layer, those of all members.
 
     Attributes
     ----------
@@ -57,7 +64,7 @@ class RejectionSampler(nn.Module):
         How it was fitted: what a model's ``model.json`` keeps of it.
     """
 
-    def __init__(self, features: int, encoder: nn.Module | None = None) -> None:
+    def __init__(self, features: int, encoder: nn.Module | None = None, hidden: int = MEMBERS * HIDDEN) -> None:
         super().__init__()
         self.record: Document = {}
         self._encoder = (encoder,)  # in a tuple, so that it is no part of the state
@@ -67,9 +74,7 @@ class RejectionSampler(nn.Module):
         self.register_buffer("middle", torch.zeros(()))
         #: ratio, in units of that of the middle draw, from which on all are accepted
         self.register_buffer("bound", torch.tensor(BOUND))
-        self.network = nn.Sequential(
-            nn.Linear(features, HIDDEN), nn.ReLU(), nn.Dropout(_DROPOUT), nn.Linear(HIDDEN, 1)
-        )  # fmt: skip
+        self.network = _network(features, hidden)
 
     def logit(self, embeddings: Tensor) -> Tensor:
         """(N,) logarithm of the density of the archive over that of the draws, but for a constant."""
@@ -162,7 +167,7 @@ def fit_sampler(
     Returns
     -------
     The sampler. Its record holds the counts, `told_apart`, the area under the curve of draws against patches of regions
-    that it did not learn from, and `accepted`, the share of draws that it accepts.
+    that a network did not learn from, in the mean of the networks, and `accepted`, the share of draws that it accepts.
 
     Raises
     ------
@@ -175,9 +180,6 @@ def fit_sampler(
             f"a sampler is fitted to at least 5 regions and 100 draws, got {len(names)} and {len(drawn)}; "
             "name a larger archive"
         )
-    rng = np.random.default_rng([seed, 83])
-    back = np.isin(regions, rng.permutation(names)[: max(1, int(_HELD_BACK * len(names)))])
-    first = max(1, int(_HELD_BACK * len(drawn)))
     a, b = (torch.from_numpy(np.asarray(x, np.float32)) for x in (held, drawn))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -185,46 +187,73 @@ def fit_sampler(
         everything = torch.cat([a, b])
         sampler.centre.copy_(everything.mean(0))
         sampler.spread.copy_(everything.std(0).clamp_min(1e-6))
-        learn, ask = (a[~back], b[first:]), (a[back], b[:first])
-        loss = _learn(sampler, learn, ask)
+        real, made = ((x - sampler.centre) / sampler.spread for x in (a, b))
+        found = [_member(real, regions, made, np.random.default_rng([seed, 83, k])) for k in range(MEMBERS)]
+        _join(sampler.network, [network for network, *_ in found])
     with torch.no_grad():
-        logits = sampler.logit(b)
+        logits = sampler.eval().logit(b)
         sampler.middle.copy_(logits.median())
         sampler.bound.copy_((logits - sampler.middle).exp().quantile(_RARE).clamp(1.0, BOUND))
         sampler.record = {
-            "patches": len(a), "regions": len(names), "draws": len(b), "seed": seed, "loss": loss,
-            "told_apart": _area(*(sampler.logit(part).numpy() for part in ask)),
+            "patches": len(a), "regions": len(names), "draws": len(b), "seed": seed,
+            "loss": float(np.mean([loss for _, loss, _ in found])),
+            "told_apart": float(np.mean([area for *_, area in found])),
             "accepted": float(sampler(b).mean()),
         }  # fmt: skip
     return sampler
 
 
-def _learn(sampler: RejectionSampler, learn: tuple[Tensor, Tensor], ask: tuple[Tensor, Tensor]) -> float:
+def _member(
+    real: Tensor, regions: np.ndarray, made: Tensor, rng: np.random.Generator
+) -> tuple[nn.Sequential, float, float]:
+    """A network that tells patches from draws; its loss and area, on regions and draws that it did not learn from."""
+    names = np.unique(regions)
+    back = np.isin(regions, rng.permutation(names)[: max(1, int(_HELD_BACK * len(names)))])
+    order = torch.from_numpy(rng.permutation(len(made)))
+    first = max(1, int(_HELD_BACK * len(made)))
+    network, ask = _network(real.shape[1], HIDDEN), (real[back], made[order[:first]])
+    loss = _learn(network, (real[~back], made[order[first:]]), ask)
+    with torch.no_grad():
+        return network, loss, _area(*(network(part)[:, 0].numpy() for part in ask))
+
+
+def _join(whole: nn.Sequential, members: list[nn.Sequential]) -> None:
+    """Fill one network with others, so that its logit is the mean of theirs."""
+    count = len(members)
+    with torch.no_grad():
+        for name in ("0.weight", "0.bias"):
+            whole.state_dict()[name].copy_(torch.cat([one.state_dict()[name] for one in members]))
+        last = [one.state_dict() for one in members]
+        whole.state_dict()["3.weight"].copy_(torch.cat([one["3.weight"] for one in last], 1) / count)
+        whole.state_dict()["3.bias"].copy_(torch.stack([one["3.bias"] for one in last]).mean(0))
+
+
+def _learn(network: nn.Sequential, learn: tuple[Tensor, Tensor], ask: tuple[Tensor, Tensor]) -> float:
     """Train until patches that are left out are told no better; the weights of the best pass, and its loss."""
     x = torch.cat(learn)
     y = torch.cat([torch.ones(len(learn[0])), torch.zeros(len(learn[1]))])
     share = y.mean()
     weights = torch.where(y > 0, 0.5 / share, 0.5 / (1.0 - share))
-    optimiser = torch.optim.AdamW(sampler.network.parameters(), 1e-3, weight_decay=1e-2)
-    best, state, since = float("inf"), sampler.network.state_dict(), 0
+    optimiser = torch.optim.AdamW(network.parameters(), 1e-3, weight_decay=1e-2)
+    best, state, since = float("inf"), network.state_dict(), 0
     for _ in range(_EPOCHS):
-        sampler.train()
+        network.train()
         for rows in torch.randperm(len(y)).split(_BATCH):
-            loss = F.binary_cross_entropy_with_logits(sampler.logit(x[rows]), y[rows], weights[rows])
+            loss = F.binary_cross_entropy_with_logits(network(x[rows])[:, 0], y[rows], weights[rows])
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
             optimiser.step()
-        sampler.eval()
+        network.eval()
         with torch.no_grad():
-            real, made = (sampler.logit(part) for part in ask)
+            real, made = (network(part) for part in ask)
             found = float(F.softplus(-real).mean() + F.softplus(made).mean()) / 2
         since += 1
         if found < best:
             best, since = found, 0
-            state = {name: value.clone() for name, value in sampler.network.state_dict().items()}
+            state = {name: value.clone() for name, value in network.state_dict().items()}
         elif since >= _PATIENCE:
             break
-    sampler.network.load_state_dict(state)
+    network.load_state_dict(state)
     return best
 
 
