@@ -12,7 +12,7 @@ def test_every_kind_of_request_is_made_and_counted(model, service):
     warm(fresh, lambda done, total: seen.append((done, total)))
     total = seen[-1][1]
     assert seen == [(k, total) for k in range(1, total + 1)] and total == 9
-    assert set(fresh.catalogue._close) == {"embedding", "hybrid", "physics"}, "what searches need once is there"
+    assert set(fresh.catalogue.session._close) == {"embedding", "hybrid", "physics"}, "what searches need once is there"
     assert fresh._pictures and fresh._drags
 
 
