@@ -96,10 +96,16 @@ def test_what_is_not_known_is_not_said(stored, model, noise, monkeypatch):
     assert session.search(noise, by="hybrid", weights={"embedding": 1.0, "tuf": 3.0}).close is None
     assert session.search(noise, by="physics", weights=None).close is False
     assert session.search(noise, where="tuf > 0", exclude_region=sorted(set(session.index().regions))).close is None
+    # the structure of all patches is not read for a search among some
+    some = SearchSession(stored, model)
+    assert some.search(stored.ids()[2], where="tuf > 0", by="structure").close is None
+    assert some.search(stored.ids()[2], by="structure").close is True
     monkeypatch.setattr(sessions, "_READ_THROUGH", 1)
     large = SearchSession(stored, model)
     found = large.search(noise, 2)
     assert found.close is None and found.doubt == "" and large.close(noise) is None
+    # a second query is answered from memory, and can be judged
+    assert large.search(stored.ids()[2], 2).close is True
 
 
 def test_what_is_close_is_judged_anew_when_patches_are_added(tmp_path, model):

@@ -358,7 +358,7 @@ class SearchSession:
         Returns
         -------
         Closeness, made once for a state of the archive; None where it would cost far more than a search: of the
-        paper's distances, and in an archive of 200,000 patches or more without an approximate index.
+        paper's distances, of structure before all is read, in 200,000 patches or more without an approximate index.
 
         Examples
         --------
@@ -367,10 +367,11 @@ class SearchSession:
         by = compared(by)
         with self._lock:
             self._refresh()
-            if by not in self._close:
-                loaded = None in self._indexes or self._there().rows < _READ_THROUGH
-                self._close[by] = closeness(self, by, self._approximate() if by == EMBEDDING else None, loaded)
-            return self._close[by]
+            loaded = None in (self._structures if by == STRUCTURE else self._indexes)
+            loaded |= by != STRUCTURE and self._there().rows < _READ_THROUGH
+            quick = self._approximate() if by == EMBEDDING else None
+            known = self._close[by] = self._close.get(by) or closeness(self, by, quick, loaded)
+            return known
 
     def close(self, query: object) -> bool | None:
         """Whether some patch of the archive looks like a query; None where that cannot be judged."""
