@@ -404,6 +404,20 @@ def with_sampler(model, levels=0.0):
     return model
 
 
+def test_an_encoder_of_other_settings_than_the_preset_s_is_not_saved_to_embed_otherwise(made, tmp_path):
+    settings = dataclasses.replace(made.preset.encoder, downsample=2)
+    made.encoder = build_encoder(settings)
+    with pytest.raises(ModelError, match=r"was built with downsample=2, its preset says 1.*dataclasses.replace"):
+        made.save(tmp_path / "mine")
+    assert not (tmp_path / "mine").exists()
+    preset = dataclasses.replace(made.preset, encoder=settings)
+    other = Model("mine", preset, made.generator, made.encoder, made.directions, made.metadata)
+    x = torch.randn(2, 1, *preset.shape, generator=torch.Generator().manual_seed(1))
+    again = Model.load(other.save(tmp_path / "mine")).encoder
+    with torch.no_grad():
+        torch.testing.assert_close(again.eval()(x), made.encoder.eval()(x), rtol=0.01, atol=0.01)
+
+
 def test_a_sampler_is_saved_with_the_model_and_draws_the_same_again(made, tmp_path):
     plain = made.save(tmp_path / "plain")
     before = Model.load(plain)

@@ -134,6 +134,7 @@ def encoder_record(model: Model, folder: Path, encoder_from: str | None) -> Docu
     record = {"config": dataclasses.asdict(model.preset.encoder), "weights": model.encoder_hash}
     if plugged(model.encoder):
         return {**record, "registered": _name_to_store(model.name, model.encoder, encoder_from)}
+    _check_settings(model)
     if encoder_from is None:
         return record
     other = _sibling(folder, encoder_from)
@@ -141,6 +142,19 @@ def encoder_record(model: Model, folder: Path, encoder_from: str | None) -> Docu
     if theirs.get("weights") != model.encoder_hash or {"from", "registered"} & set(theirs):
         raise ModelError(f"{other} does not hold the encoder of {model.name!r}; save without encoder_from")
     return {**record, "from": encoder_from}
+
+
+def _check_settings(model: Model) -> None:
+    """Refuse an encoder that would be built otherwise when it is loaded: its weights do not show these settings."""
+    settings = model.preset.encoder
+    for name in ("downsample", "bands"):
+        own = getattr(model.encoder, name, None)
+        if own is not None and own != getattr(settings, name):
+            raise ModelError(
+                f"the encoder of model {model.name!r} was built with {name}={own}, its preset says "
+                f"{getattr(settings, name)}, and it would be loaded with that: make the model with a preset that has "
+                "the encoder's settings, dataclasses.replace(preset, encoder=settings)"
+            )
 
 
 def load_encoder(folder: Path, record: Document | None, preset: Preset, files: dict[str, bytes]) -> nn.Module | None:
