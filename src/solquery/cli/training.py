@@ -23,7 +23,7 @@ from .output import Reporter, emit, note
 from .training_data import as_numbers, held_out_patches, ready
 
 if TYPE_CHECKING:
-    from ..config import EncoderConfig, GeneratorConfig, Preset
+    from ..config import AugmentConfig, EncoderConfig, GeneratorConfig, Preset
 
 __all__ = ["register", "trained"]
 
@@ -184,6 +184,7 @@ def train_encoder(
         typer.Option(min=1, help="Train on means over blocks of this many pixels a side: a faster first part."),
     ] = None,
     without: opt.Without = None,
+    settings: opt.Settings = None,
     self_supervised: Annotated[
         bool, typer.Option("--self-supervised", help="Teach it no parameter, where the preset would.")
     ] = False,
@@ -206,9 +207,11 @@ def train_encoder(
     changes |= {"prediction_rate": prediction_rate, "downsample": downsample}
     changes["physics"] = {} if self_supervised else None
     chosen = get_preset(preset)
+    views, others = opt.apart(settings, "augment.")
+    changes |= opt.as_settings(others, chosen.encoder)
+    changes["augment"] = _views(chosen.encoder.augment, views, [kind.value for kind in without or []])
     config = _planned(chosen.encoder, images, epochs, changes)
     place = _device(device)
-    config = dataclasses.replace(config, augment=config.augment.without(*(kind.value for kind in without or [])))
     if precision is None:
         config = fitting_precision(config, "encoder", place, run)
     if dry_run:
@@ -235,6 +238,14 @@ def train_encoder(
         )  # fmt: skip
     more = {"images": done.images, "planned": done.planned, "finished": done.finished}
     trained(folder, more, time.monotonic() - began, json)
+
+
+def _views(augment: AugmentConfig, settings: list[str], without: list[str]) -> AugmentConfig:
+    """Augmentations of a preset with what the command line changes."""
+    try:
+        return dataclasses.replace(augment, **opt.as_settings(settings, augment)).without(*without)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
 
 
 def _planned(config: _Config, images: int | None, epochs: int | None, changes: Document) -> _Config:

@@ -99,7 +99,11 @@ LinearLayers = Annotated[
 ]
 Settings = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="NAME=VALUE", help="Any setting that --dry-run prints, as r1=0.1; may be repeated."),
+    typer.Option(
+        "--set",
+        metavar="NAME=VALUE",
+        help="Any setting that --dry-run prints, as r1=0.1 or augment.plain_share=0.5; may be repeated.",
+    ),
 ]
 HeldOut = Annotated[
     str | None,
@@ -110,6 +114,12 @@ HeldOutWhere = Annotated[
 ]
 PictureEvery = Annotated[int, typer.Option(min=1, help="Steps between pictures of the same 36 latents.")]
 Dry = Annotated[bool, typer.Option("--dry-run", help="Print the resolved configuration and stop.")]
+
+
+def apart(given: list[str] | None, prefix: str) -> tuple[list[str], list[str]]:
+    """Settings whose name begins with `prefix`, without it, and the others."""
+    within = [text.strip().removeprefix(prefix) for text in given or [] if text.strip().startswith(prefix)]
+    return within, [text for text in given or [] if not text.strip().startswith(prefix)]
 
 
 def as_settings(given: list[str] | None, config: object) -> Document:
