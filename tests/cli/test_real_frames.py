@@ -83,6 +83,19 @@ def test_any_setting_can_be_set_in_the_type_that_it_has():
         call(*command, "--set", wrong, code=2)
 
 
+def test_any_setting_of_the_encoder_and_of_its_views_can_be_set():
+    command = ("train", "encoder", "--preset", "paper", "--device", "cpu", "--dry-run")
+    given = ("augment.plain_share=0.5", "augment.zoom=[0.9, 1.1]", "momentum=0.8")
+    settings = [part for text in given for part in ("--set", text)]
+    about = document(*command, "--without", "flip", "--downsample", 1.6, *settings)["encoder"]
+    assert (about["augment"]["plain_share"], about["augment"]["zoom"]) == (0.5, [0.9, 1.1])
+    assert not about["augment"]["vertical_flip"] and (about["momentum"], about["downsample"]) == (0.8, 1.6)
+    assert document(*command, "--downsample", 2)["encoder"]["downsample"] == 2
+    for wrong in ("augment.plain_share=2", "augment.no_such=1", "no_such=1", "augment.zoom=1", "augment"):
+        call(*command, "--set", wrong, code=2)
+    call(*command, "--downsample", 0.5, code=2)
+
+
 def test_adapting_begins_with_a_run_and_takes_its_settings(tmp_path):
     command = ("train", "generator", "--preset", "physical", "--device", "cpu", "--adapt", "--dry-run")
     call(*command, code=2)

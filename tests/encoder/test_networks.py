@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from solquery.config import EncoderConfig, get_preset
-from solquery.encoder.networks import ResNet18, build_encoder, build_predictor
+from solquery.encoder.networks import ResNet18, area_means, build_encoder, build_predictor
 
 
 def count(module):
@@ -76,3 +76,29 @@ def test_narrow_shortcuts_halve_like_the_convolution_they_stand_for():
     for y in (ours, theirs):
         y.square().sum().backward()
     assert torch.allclose(narrow.weight.grad, plain.weight.grad, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(("side", "ratio", "finer", "block"), [(128, 1.6, 5, 8), (128, 4 / 3, 3, 4), (96, 1.5, 2, 3)])
+def test_blocks_may_end_within_a_pixel(side, ratio, finer, block):
+    """As block means of the image whose pixels are repeated so often that blocks end between them."""
+    x = torch.randn(2, 3, side, side // 2, generator=torch.Generator().manual_seed(3))
+    repeated = x.repeat_interleave(finer, 2).repeat_interleave(finer, 3)
+    wanted = torch.nn.functional.avg_pool2d(repeated, block)
+    torch.testing.assert_close(area_means(x, ratio), wanted, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("ratio", [1, 2, 1.6, 3.7])
+def test_block_means_keep_the_mean_of_an_image(ratio):
+    x = torch.randn(2, 1, 60, 40, generator=torch.Generator().manual_seed(3))
+    if 60 % ratio == 0:
+        assert torch.equal(area_means(x, ratio), x if ratio == 1 else torch.nn.functional.avg_pool2d(x, ratio))
+    torch.testing.assert_close(area_means(x, ratio).mean((2, 3)), x.mean((2, 3)), atol=1e-6, rtol=1e-5)
+
+
+def test_an_encoder_of_broken_blocks_sees_them():
+    cfg = dataclasses.replace(get_preset("tiny").encoder, downsample=1.6)
+    encoder = build_encoder(cfg).eval()
+    whole = build_encoder(dataclasses.replace(cfg, downsample=1)).eval()
+    x = torch.randn(3, 1, 32, 40, generator=torch.Generator().manual_seed(4))
+    torch.testing.assert_close(encoder(x), whole(area_means(x, 1.6)))
+    assert encoder.shown(x).shape[-2:] == (20, 25)

@@ -12,8 +12,9 @@ from solquery.generator.vaegan_losses import _Moments, _spread
 
 SHAPE = (32, 32)
 CONFIG = dataclasses.replace(
-    configurations()["vae-gan"], images=64, grow_images=(), fade_images=1, statistics_matching=0.0
-)
+    configurations()["vae-gan"], images=64, grow_images=(), fade_images=1, statistics_matching=0.0,
+    statistics_critic=0.0,
+)  # fmt: skip
 
 
 @pytest.fixture(autouse=True)

@@ -78,7 +78,7 @@ def test_draws_that_keep_to_the_middle_are_sent_to_both_ends():
         made = torch.randn(32, 1, 1, 1, generator=random)
         grain = _noise(32, 0.05, side=32, seed=100 + step)[:, None]
         optimise.zero_grad()
-        matching.belong(grain * torch.exp(spread * made), ProcessGroup()).backward()
+        matching.belong(matching(grain * torch.exp(spread * made)), ProcessGroup()).backward()
         optimise.step()
         there.append(float(spread.detach()))
     # it swings about where it belongs: what it is told of is a memory of earlier draws
@@ -92,18 +92,19 @@ def test_what_already_has_the_archives_statistics_is_left_alone():
 
     def left_over(strength):
         for part in (strength * other[:1024]).split(64):  # the memory is now of draws
-            matching.belong(part, ProcessGroup())
-        return float(matching.belong(strength * other[1024:], ProcessGroup()))
+            matching.belong(matching(part), ProcessGroup())
+        return float(matching.belong(matching(strength * other[1024:]), ProcessGroup()))
 
     assert left_over(1.0) < 0.1 * left_over(3.0)
-    assert float(matching.match(other, other)) == 0.0 < float(matching.match(other * 1.5, other))
+    values = matching(other)
+    assert float(matching.match(values, values)) == 0.0 < float(matching.match(matching(other * 1.5), values))
 
 
 def test_the_memory_is_a_ring_and_part_of_the_state():
     matching = StatisticsMatching(_archive(), 1000.0, seed=0)
     made = torch.as_tensor(_archive(count=600, seed=7))[:, None]
     for _ in range(2):
-        matching.belong(made, ProcessGroup())
+        matching.belong(matching(made), ProcessGroup())
     assert int(matching.oldest) == 1200
     assert torch.equal(matching.drawn[:176], matching(made)[424:])  # the second time around
     copy = StatisticsMatching(_archive(seed=9), 1000.0, seed=0)

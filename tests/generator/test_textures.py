@@ -90,7 +90,7 @@ def test_two_amounts_that_are_right_alone_and_wrong_together_are_found_out():
         """Of the amounts, and of their mixtures."""
         made = torch.as_tensor(_pairs(1200, 5, together))[:, None]
         for part in made[:1024].split(64):  # the memory is now of draws
-            amounts.belong(part, ProcessGroup())
+            amounts.belong(amounts(part), ProcessGroup())
         values = amounts(made[1024:])
         quantiles = torch.linspace(0.1, 0.9, 9)
         gap = torch.quantile(values, quantiles, dim=0) - torch.quantile(amounts.table, quantiles, dim=0)
@@ -99,7 +99,7 @@ def test_two_amounts_that_are_right_alone_and_wrong_together_are_found_out():
         return (
             float(gap[names].mean()),
             float(gap[len(STATISTICS) :].mean()),
-            float(amounts.belong(made[1024:], ProcessGroup())),
+            float(amounts.belong(values, ProcessGroup())),
         )
 
     (alone, mixed, all_of_it), (wrong_alone, wrong_mixed, wrong_all) = missed(True), missed(False)
@@ -178,3 +178,46 @@ def test_the_latent_vector_scales_each_pattern_of_the_pixel_noise_and_starts_wit
         torch.testing.assert_close(optimize_for_inference(gained)(z), gained(z), atol=2e-5, rtol=1e-4)
     with pytest.raises(ValueError, match="noise_gain is of the pixel noise"):
         dataclasses.replace(CONFIG, pixel_noise=False, noise_gain=True)
+
+
+def _mapped(seed=0, **settings):
+    torch.manual_seed(seed)
+    plain = build_generator(dataclasses.replace(CONFIG, footprint_mask=True, **settings), (64, 64)).eval()
+    mapped = build_generator(
+        dataclasses.replace(CONFIG, footprint_mask=True, latent_mapping=True, **settings), (64, 64)
+    ).eval()
+    assert load_weights(mapped, plain.state_dict()) is False
+    return plain, mapped
+
+
+def test_the_mapping_of_latents_starts_as_nothing():
+    plain, mapped = _mapped(pixel_noise=True)
+    z = torch.randn(4, CONFIG.latent_dim, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        assert torch.equal(plain(z), mapped(z))
+    with pytest.raises(ValueError, match="has no latent_mapping"):
+        GeneratorConfig(latent_mapping=True)
+
+
+def test_layers_are_told_the_mapped_latent_and_the_footprint_the_latent_itself():
+    """A mapping that adds the same to every latent draws what the plain network draws of the sum, in z's footprint."""
+    plain, mapped = _mapped(pixel_noise=True, noise_gain=True)
+    moved = torch.randn(CONFIG.latent_dim, generator=torch.Generator().manual_seed(4))
+    random = torch.Generator().manual_seed(2)
+    z = torch.randn(3, CONFIG.latent_dim, generator=random)
+    apart = torch.randn(3, plain.parts, CONFIG.latent_dim, generator=random)
+    with torch.no_grad():
+        for network in (plain, mapped):
+            network.fine_grain.spread.weight.normal_(std=0.1, generator=torch.Generator().manual_seed(3))
+            network.window.net[-1].weight.normal_(std=0.5, generator=torch.Generator().manual_seed(5))
+        mapped.mapping.last.bias.copy_(moved)
+        for latents in (z, apart):
+            first = latents[:, 0] if latents.ndim == 3 else latents
+            ours, theirs = (plain.window(one, (64, 64)) for one in (first, first + moved))
+            assert (ours - theirs).abs().max() > 0.5  # that it is z's footprint can be seen
+            torch.testing.assert_close(mapped(latents) * theirs, plain(latents + moved) * ours, atol=1e-5, rtol=1e-4)
+            # as it is used: where the mapping is no mere shift
+            mapped.mapping.last.weight.normal_(std=0.1, generator=torch.Generator().manual_seed(6))
+            assert (mapped(latents) - plain(latents)).abs().max() > 1e-3
+            torch.testing.assert_close(optimize_for_inference(mapped)(latents), mapped(latents), atol=2e-5, rtol=1e-4)
+            mapped.mapping.last.weight.zero_()

@@ -293,8 +293,9 @@ def test_a_new_run_begins_with_the_weights_of_another(tmp_path):
 
     trainings.train("vae-gan", str(tmp_path / "first"), until_images=160)
     config = dataclasses.replace(
-        trainings.configurations()["vae-gan"], learning_rate=1e-9, grow_images=(), statistics_matching=0.0
-    )
+        trainings.configurations()["vae-gan"], learning_rate=1e-9, grow_images=(), statistics_matching=0.0,
+        statistics_critic=0.0,
+    )  # fmt: skip
     train_generator(
         config, trainings.blobs(), tmp_path / "second", trainings.SHAPE, until_images=16, start=tmp_path / "first"
     )

@@ -16,10 +16,11 @@ def configurations() -> dict:
 
     common = {"latent_dim": 8, "width": 8, "batch": 16, "images": 480}
     grown = {**common, "arch": "pyramid", "ema_halflife_images": 100, "grow_images": (320,), "fade_images": 64}
+    statistics = {"statistics_matching": 0.5, "statistics_critic": 0.5, "latent_covariance": 0.1}
     return {
         "bce": PaperGanConfig(arch="tiny", **common),
         "relativistic": PaperGanConfig(loss="relativistic", r1=1.0, **grown),
-        "vae-gan": VaeGanConfig(r1=1.0, anchors=("tuf", "psep"), statistics_matching=0.5, **grown),
+        "vae-gan": VaeGanConfig(r1=1.0, anchors=("tuf", "psep"), latent_mapping=True, **statistics, **grown),
     }
 
 

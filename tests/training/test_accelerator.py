@@ -72,7 +72,8 @@ def test_both_steps_of_the_papers_training_stay_on_the_device(shapes_alone, monk
 def test_a_step_with_all_terms_stays_on_the_device(shapes_alone):
     config = VaeGanConfig(
         arch="pyramid", latent_dim=8, width=8, batch=16, images=480, anchors=("tuf", "psep"), r1=1.0, fade_images=1,
-        embedding_critic=1.0, footprint_mask=True, pixel_noise=True, real_weight=0.25, discriminator_augment=0.5,
+        embedding_critic=1.0, footprint_mask=True, pixel_noise=True, latent_mapping=True, real_weight=0.25,
+        discriminator_augment=0.5,
     )  # fmt: skip
     data, real = trainings.blobs(), np.arange(96) < 20
     trainer = _Autoencoder(config, data, (32, 32), Folder(), PROCESSES, 0, Eye(), real)

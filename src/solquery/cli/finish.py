@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,8 +13,12 @@ from .inputs import started_from
 from .options import Json, Seed, Where
 from .output import Reporter, emit, table
 from .training import trained
-from .training_data import ready
-from .training_options import Data
+from .training_data import as_numbers, ready
+from .training_options import Data, LeaveOutHarps
+
+if TYPE_CHECKING:
+    from ..aliases import Document
+    from ..config import GeneratorConfig, Preset
 
 __all__ = ["register"]
 
@@ -23,6 +27,7 @@ def register(group: typer.Typer) -> None:
     """Add the verbs of this file."""
     group.command("choose")(choose)
     group.command("finetune")(finetune)
+    group.command("whiten")(whiten)
     group.command("settle", hidden=True)(finetune)  # its name before
 
 
@@ -99,36 +104,75 @@ def finetune(
 
     Fluxes, R, separation, texture of many draws come to be distributed as the archive's.
     """
-    from ..config import preset_of_run
     from ..generator.finetune import FinetuneConfig
     from ..generator.finetune import finetune as finetuned
-    from ..generator.training import read_settings
-    from ..model_files import is_model
 
     began = time.monotonic()
     source = started_from(source) or source
-    if is_model(source):
-        from ..model import Model
-
-        whole = Model.load(str(source))
-        chosen, story = whole.preset, whole.metadata.get("provenance", {}).get("generator", {})
-        config, shape = chosen.generator, chosen.shape
-    else:
-        config, shape, story = read_settings(source)
-        named = preset or story.get("provenance", {}).get("preset")
-        if named is None:
-            raise typer.BadParameter(f"{source} does not say which preset it was trained with; name it with --preset")
-        chosen = preset_of_run(named, shape)
+    chosen, config, shape, story = _finished(source, preset)
     refit = footprint_mask and config.footprint_mask
     if footprint_mask:
         config = replace(config, footprint_mask=True)
     folder, rows = ready(chosen, archive, where, data, run)
-    # which encoder the training showed its draws to stays true
-    kept = {k: v for k, v in story.get("provenance", {}).items() if k in ("encoder", "real", "left_out_harps")}
     settings = FinetuneConfig(images, learning_rate, near, refit_footprint=refit)
     with Reporter("finetuning") as report:
         weights = finetuned(
             source, folder, config, rows.data, shape, settings, seed,
-            progress=report.training, provenance={"preset": chosen.name, **kept},
+            progress=report.training, provenance={"preset": chosen.name, **_kept(story)},
         )  # fmt: skip
     trained(folder, {"weights": str(weights)}, time.monotonic() - began, json)
+
+
+def whiten(
+    source: Annotated[Path, typer.Argument(metavar="RUN", help="Finished run of `train generator`, or a model.")],
+    run: Annotated[Path, typer.Option("--run", help="New run folder; RUN is not changed.")],
+    archive: Annotated[str | None, typer.Option("--archive", help="Archive of the training.")] = None,
+    where: Where = None,
+    data: Data = None,
+    leave_out_harps: LeaveOutHarps = None,
+    preset: Annotated[str | None, typer.Option(help="Of the run, where its folder does not say.")] = None,
+    seed: Seed = 0,
+    json: Json = False,
+) -> None:
+    """Make the latents of the archive standard normal, as draws are: no draw lies where no patch ever was.
+
+    A linear change of coordinates, folded into the weights of generator and inference network (loss vae-gan).
+    """
+    from ..config import config_class
+    from ..generator.whitening import whiten_run
+
+    began = time.monotonic()
+    source = started_from(source) or source
+    chosen, config, shape, story = _finished(source, preset)
+    if config_class(config.loss).__name__ != "VaeGanConfig":
+        raise typer.BadParameter(f"{source} was trained with loss {config.loss!r}; only vae-gan infers latents")
+    folder, rows = ready(chosen, archive, where, data, run, as_numbers(leave_out_harps))
+    anchors = tuple(getattr(config, "anchors", ()))
+    told = whiten_run(
+        source, folder, config, rows.data, shape, anchors, seed, provenance={"preset": chosen.name, **_kept(story)}
+    )
+    trained(folder, told, time.monotonic() - began, json)
+
+
+def _finished(source: Path, preset: str | None) -> tuple[Preset, GeneratorConfig, tuple[int, int], Document]:
+    """Preset, settings, sides of the images and what is told of a run, or of the generator of a model."""
+    from ..config import preset_of_run
+    from ..generator.training import read_settings
+    from ..model_files import is_model
+
+    if is_model(source):
+        from ..model import Model
+
+        whole = Model.load(str(source))
+        return whole.preset, whole.preset.generator, whole.preset.shape, whole.metadata["provenance"]["generator"]
+    config, shape, story = read_settings(source)
+    named = preset or story.get("provenance", {}).get("preset")
+    if named is None:
+        raise typer.BadParameter(f"{source} does not say which preset it was trained with; name it with --preset")
+    return preset_of_run(named, shape), config, shape, story
+
+
+def _kept(story: Document) -> Document:
+    """What stays true of weights that are changed after a training: which encoder and which real patches it saw."""
+    kept = ("encoder", "real", "left_out_harps")
+    return {name: value for name, value in story.get("provenance", {}).items() if name in kept}

@@ -180,8 +180,8 @@ def train_encoder(
         float | None, typer.Option(help="Learning rate of the prediction head, in units of the encoder's.")
     ] = None,
     downsample: Annotated[
-        int | None,
-        typer.Option(min=1, help="Train on means over blocks of this many pixels a side: a faster first part."),
+        float | None,
+        typer.Option(min=1.0, help="Look at means over blocks of this many pixels a side, as 2 or 1.6: faster."),
     ] = None,
     without: opt.Without = None,
     settings: opt.Settings = None,
@@ -204,6 +204,8 @@ def train_encoder(
     start = started_from(start)
     changes: Document = {"loss": loss, "batch": batch, "learning_rate": learning_rate}
     changes |= {"precision": precision, "real_weight": real_weight}
+    if downsample is not None and downsample.is_integer():
+        downsample = int(downsample)  # as presets write it
     changes |= {"prediction_rate": prediction_rate, "downsample": downsample}
     changes["physics"] = {} if self_supervised else None
     chosen = get_preset(preset)

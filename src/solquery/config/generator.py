@@ -58,6 +58,8 @@ class GeneratorConfig:
     pixel_noise: bool = False
     #: the latent vector says how much of each pattern of that noise there is
     noise_gain: bool = False
+    #: the layers are told the latent vector with a correction by a small network (architecture `pyramid` only)
+    latent_mapping: bool = False
     #: network units below which generated values shrink toward 0 (architecture `pyramid` only): models from before
     #: `footprint_mask` have it; 0 switches it off
     shrinkage: float = 0.0
@@ -70,7 +72,7 @@ class GeneratorConfig:
         _require(all(0 <= beta < 1 for beta in self.betas), f"betas must lie within 0 and 1, got {self.betas}")
         _require(self.epsilon > 0, f"epsilon must be positive, got {self.epsilon}")
         _require(self.pixel_noise or not self.noise_gain, "noise_gain is of the pixel noise: set pixel_noise too")
-        for name in ("footprint_mask", "pixel_noise", "noise_gain"):
+        for name in ("footprint_mask", "pixel_noise", "noise_gain", "latent_mapping"):
             fits = not getattr(self, name) or self.arch == "pyramid"
             _require(fits, f"architecture {self.arch!r} has no {name}, only 'pyramid'")
         layers = self.discriminator_linear_layers
@@ -105,9 +107,14 @@ class VaeGanConfig(GeneratorConfig):
     anchors: tuple[str, ...] = ()
     #: weight of statistics matching (see generator/statistics_matching.py); 0 switches it off
     statistics_matching: float = 0.0
+    #: weight of a critic of the same statistics together (see generator/statistics_critic.py); 0 switches it off
+    statistics_critic: float = 0.0
     #: weight of how differently the encoder of the search sees generated and real images (see
     #: generator/embedding_critic.py); that encoder is given to the training. 0 switches it off
     embedding_critic: float = 0.0
+    #: weight of how far the latents of patches, anchors among them, are from uncorrelated and of unit variance (see
+    #: generator/whitening.py); 0 switches it off
+    latent_covariance: float = 0.0
     #: first images, from which the discriminator alone learns: beside a trained generator, a new discriminator would
     #: give wrong gradients
     discriminator_warmup_images: int = 0
@@ -132,7 +139,8 @@ class VaeGanConfig(GeneratorConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("discriminator_warmup_images", "decay_images", "statistics_matching", "embedding_critic"):
+        weights = "statistics_matching", "statistics_critic", "embedding_critic", "latent_covariance"
+        for name in ("discriminator_warmup_images", "decay_images", *weights):
             _require(getattr(self, name) >= 0, f"{name} must not be negative, got {getattr(self, name)}")
         _require(0 <= self.real_weight < 1, f"real_weight must be at least 0 and below 1, got {self.real_weight}")
         augment = self.discriminator_augment
@@ -141,6 +149,10 @@ class VaeGanConfig(GeneratorConfig):
         _require(0 <= frozen <= 3, f"frozen_discriminator_layers must lie within 0 and 3, got {frozen}")
         _require(
             self.pooled_head or not self.batch_spread, "batch_spread is of the pooled head: set pooled_head as well"
+        )
+        _require(
+            bool(self.statistics_matching) or not self.statistics_critic,
+            "statistics_critic is given the statistics of statistics_matching: set that too",
         )
         for name in ("discriminator_rate", "reconstruction_weight"):
             _require(getattr(self, name) > 0, f"{name} must be positive, got {getattr(self, name)}")

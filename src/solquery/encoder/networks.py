@@ -5,6 +5,8 @@ He et al. 2016 (ResNet-18, arXiv:1512.03385); Chen & He 2020 (SimSiam, arXiv:201
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -81,6 +83,30 @@ class ResNet18(nn.Module):
         return self.blocks(self.stem(x)).mean(dim=(2, 3))
 
 
+@lru_cache(maxsize=8)
+def _shares(side: int, ratio: float) -> Tensor:
+    """(n, side): what share of each of n equal blocks, about `ratio` pixels long, each pixel has."""
+    count = max(1, round(side / ratio))
+    edges = torch.arange(count + 1, dtype=torch.float64) * (side / count)
+    pixels = torch.arange(side, dtype=torch.float64)
+    covered = torch.minimum(edges[1:, None], pixels + 1) - torch.maximum(edges[:-1, None], pixels)
+    return (covered.clamp_min(0.0) * (count / side)).to(torch.float32)
+
+
+def area_means(x: Tensor, ratio: float) -> Tensor:
+    """Means of images (N, C, H, W) over blocks of `ratio` pixels a side, which may end within a pixel.
+
+    >>> area_means(torch.arange(6.0).view(1, 1, 1, 6).expand(1, 1, 6, 6), 1.5)[0, 0, 0]
+    tensor([0.3333, 1.6667, 3.3333, 4.6667])
+    """
+    if ratio == 1:
+        return x
+    if ratio == int(ratio):
+        return F.avg_pool2d(x, int(ratio))
+    rows, columns = (_shares(int(side), float(ratio)).to(x.device, x.dtype) for side in x.shape[-2:])
+    return (rows @ x @ columns.T).contiguous(memory_format=torch.channels_last)
+
+
 class Encoder(nn.Module):
     """(N, 1, H, W) patches in preset units -> (N, embedding_dim) embeddings, compared by Euclidean distance.
 
@@ -112,7 +138,7 @@ class Encoder(nn.Module):
             amount = torch.stack(detail).square().sum(0).add(1e-6).sqrt()
             x = torch.cat([F.avg_pool2d(4.0 * x, 2), mean, amount], dim=1)
             x = x.contiguous(memory_format=torch.channels_last)
-        return F.avg_pool2d(x, self.downsample) if self.downsample > 1 else x
+        return area_means(x, self.downsample)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.projection(self.backbone(self.shown(x)))

@@ -145,7 +145,7 @@ def finetune(
                 x = teacher(torch.randn(batch, config.latent_dim, generator=random))
                 if not torch.isfinite(x).all():
                     raise TrainingError(f"what {weights} draws is not finite: choose another checkpoint of the run")
-                statistics.belong(x, ProcessGroup())
+                statistics.belong(statistics(x), ProcessGroup())
         average = folder.averaged(student)
         folder.picture(average, 0, None, torch.device("cpu"))
         optimise = torch.optim.Adam(student.parameters(), lr=settings.learning_rate, betas=(0.9, 0.99))
@@ -156,7 +156,8 @@ def finetune(
             with torch.no_grad():
                 before = teacher(z)
             drawn = student(z)
-            missed, moved = statistics.belong(drawn, ProcessGroup()), (compress(drawn) - compress(before)).abs().mean()
+            missed = statistics.belong(statistics(drawn), ProcessGroup())
+            moved = (compress(drawn) - compress(before)).abs().mean()
             optimise.zero_grad(set_to_none=True)
             (missed + settings.near * moved).backward()
             nn.utils.clip_grad_norm_(student.parameters(), 5.0)

@@ -98,10 +98,11 @@ def footprint_error(sizes: Tensor, seen: Tensor, shape: tuple[int, int]) -> Tens
 def load_weights(network: nn.Module, stored: dict[str, Tensor]) -> bool:
     """Load weights, which may be of a time before the network had these parts; whether a footprint is to be fitted.
 
-    Weights know the footprint mask as ``window``, the pixel noise as ``fine_grain`` and the discriminator's head of
-    pooled features and of their spread as ``pooled`` and ``spread``.
+    Weights know the footprint mask as ``window``, the pixel noise as ``fine_grain``, the correction of the latent
+    vector as ``mapping``, and the discriminator's head of pooled features and of their spread as ``pooled`` and
+    ``spread``.
     """
-    parts = ("window", "fine_grain", "pooled", "spread")
+    parts = ("window", "fine_grain", "mapping", "pooled", "spread")
     young = tuple(f"{name}." for name in parts if getattr(network, name, None) is not None)
     new = {name: value for name, value in network.state_dict().items() if young and name.startswith(young)}
     network.load_state_dict({**new, **stored})

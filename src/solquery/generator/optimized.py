@@ -246,6 +246,7 @@ class OptimizedPyramid(nn.Module):
         learns = torch.is_grad_enabled() and (_compiled() is None or any(p.requires_grad for p in self.parameters()))
         if learns or level not in (None, made_of.levels):
             return made_of(z, level, noise)
+        alone, z = z[:, 0] if z.ndim == 3 else z, made_of.mapped(z)
         first, last = (z[:, 0], z[:, -1]) if z.ndim == 3 else (z, z)
         styles, shares = self._styles(z)
         local = [None] * len(self.steps) if noise is None else self._local(noise)
@@ -253,7 +254,7 @@ class OptimizedPyramid(nn.Module):
         x = x.contiguous(memory_format=torch.channels_last)
         for k, step in enumerate(self.steps):
             x = step(x, *styles[k].chunk(2, 1), shares[:, k], local[k])
-        return made_of.finish(self.head(x, last), first)
+        return made_of.finish(self.head(x, last), alone)
 
     def _local(self, noise: torch.Tensor) -> list[torch.Tensor | None]:
         """What each layer is told of local noise (N, L): the first of each block its part, the others nothing."""

@@ -22,7 +22,7 @@ from .footprint import FootprintMask
 from .levels import levels_of, seed_shape
 from .registry import register_own
 
-__all__ = ["PyramidDiscriminator", "PyramidGenerator", "compress", "expand", "haar_split"]
+__all__ = ["LatentMapping", "PyramidDiscriminator", "PyramidGenerator", "compress", "expand", "haar_split"]
 
 #: field (preset units) below which `compress` is linear, above which it is logarithmic
 KNEE = 0.05
@@ -152,6 +152,25 @@ class PixelNoise(nn.Module):
         return self.spread(self.strength(features) * noise.contiguous(memory_format=torch.channels_last))
 
 
+class LatentMapping(nn.Module):
+    """Latents (..., D) to latents (..., D) that every layer is told: z and a correction by a network of two layers.
+
+    Scale and shift of a layer are linear in what it is told, so that linear in z the strength of a texture is a normal
+    number, and two of them go together in one way throughout. On the Sun noise grows many times over toward the limb,
+    and only there. StyleGAN (arXiv:1812.04948) replaces z by a network of eight layers; here z goes through as well,
+    and the correction starts as nothing: weights from before it draw what they drew, and directions in z stay.
+    """
+
+    def __init__(self, latent_dim: int, hidden: int = 256) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(latent_dim, hidden), nn.Linear(hidden, latent_dim)
+        nn.init.zeros_(self.last.weight)
+        nn.init.zeros_(self.last.bias)
+
+    def forward(self, z: torch.Tensor) -> torch.Tensor:
+        return z + self.last(F.leaky_relu(self.first(z), 0.2))
+
+
 class _Block(nn.Module):
     """Double the sides, to `shape`, then `depth` layers."""
 
@@ -206,6 +225,7 @@ class PyramidGenerator(nn.Module):
             if config.pixel_noise
             else None
         )
+        self.mapping = LatentMapping(config.latent_dim) if config.latent_mapping else None
         self.window = FootprintMask(config.latent_dim, self.shape) if config.footprint_mask else None
         self._noise_sizes = [rows * columns for rows, columns in map(self._map, range(1, self.levels + 1))]
 
@@ -221,7 +241,8 @@ class PyramidGenerator(nn.Module):
     def forward(self, z: torch.Tensor, level: int | None = None, noise: torch.Tensor | None = None) -> torch.Tensor:
         level = self.levels if level is None else level
         local = [None] * self.levels if noise is None else noise.split(self._noise_sizes, 1)
-        each = z.unbind(1) if z.ndim == 3 else (z,) * self.parts
+        told = self.mapped(z)
+        each = told.unbind(1) if z.ndim == 3 else (told,) * self.parts
         x = F.leaky_relu(self.linear(each[0]), 0.2).view(-1, self.first, *self.seed)
         x = x.contiguous(memory_format=torch.channels_last)
         for block, own, more in zip(self.blocks[:level], each[1:], local, strict=False):
@@ -229,7 +250,11 @@ class PyramidGenerator(nn.Module):
         bands = self.heads[level - 1](x)
         if self.fine_grain is not None and level == self.levels:
             bands = bands + self.fine_grain(x, each[level])
-        return self.finish(bands, each[0])
+        return self.finish(bands, z[:, 0] if z.ndim == 3 else z)
+
+    def mapped(self, z: torch.Tensor) -> torch.Tensor:
+        """What the layers are told of latents (..., D)."""
+        return z if self.mapping is None else self.mapping(z)
 
     def finish(self, bands: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
         """(N, 1, H, W) preset units of what a head made, (N, 4, H/2, W/2), within the footprint of z (N, D)."""

@@ -138,10 +138,13 @@ class StatisticsMatching(nn.Module):
         places = (torch.arange(remembered, dtype=torch.float64) + 0.5) / remembered
         scores = ((values - centre) / spread).clamp(-FARTHEST, FARTHEST)
         mixtures = _mixtures(scores, seed)
-        table = torch.quantile(torch.cat([scores, scores @ mixtures], 1), places, dim=0).float()
+        together = torch.cat([scores, scores @ mixtures], 1)
+        table = torch.quantile(together, places, dim=0).float()
         weights = torch.ones(table.shape[1])
         weights[len(STATISTICS) - len(TEXTURES) : len(STATISTICS)] = TEXTURE_WEIGHT
         weights[len(STATISTICS) :] = MIXTURE_WEIGHT
+        #: statistics and mixtures (M, A + M) of the patches that were measured; measured again by a run that goes on
+        self.register_buffer("archive", together.float(), persistent=False)
         self.register_buffer("centre", centre.float())
         self.register_buffer("spread", spread.float())
         self.register_buffer("mixtures", mixtures.float())
@@ -164,14 +167,11 @@ class StatisticsMatching(nn.Module):
         return (F.smooth_l1_loss(values, wanted, reduction="none") * self.weights).sum(1).mean()
 
     def match(self, made: Tensor, real: Tensor) -> Tensor:
-        """What reconstructions (N, 1, H, W) miss of the statistics and mixtures of their originals, summed."""
-        with torch.no_grad():
-            wanted = self(real)
-        return self._gap(self(made), wanted)
+        """What reconstructions miss of the statistics and mixtures of their originals, summed; (N, A + M) of both."""
+        return self._gap(made, real.detach())
 
-    def belong(self, made: Tensor, processes: ProcessGroup) -> Tensor:
-        """How far draws (N, 1, H, W) are from where they belong, summed over all; they are remembered."""
-        values = self(made)
+    def belong(self, values: Tensor, processes: ProcessGroup) -> Tensor:
+        """How far the statistics (N, A + M) of draws are from where they belong, summed; they are remembered."""
         with torch.no_grad():
             below = (self.drawn[None] < values[:, None]).float().mean(1)
             # between the quantiles: those of the table stand at (k + 1/2) / R

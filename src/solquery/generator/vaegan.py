@@ -41,9 +41,19 @@ from .monitor import GeneratorMonitor
 from .pyramid import compress
 from .registry import build_generator
 from .run_folder import GeneratorRun
+from .statistics_critic import StatisticsCritic
 from .statistics_matching import StatisticsMatching
-from .vaegan_losses import PatchDiscriminator, divergence, pairwise, read_latents, reconstruction, texture_distance
+from .vaegan_losses import (
+    PatchDiscriminator,
+    divergence,
+    pairwise,
+    read_latents,
+    reconstruction,
+    texture_distance,
+    trained_parameters,
+)
 from .warm_start import begin_with
+from .whitening import LatentCovariance
 
 __all__ = ["ADAPTING", "PatchDiscriminator", "train_vaegan"]
 
@@ -70,18 +80,6 @@ def _parts(config: VaeGanConfig, shape: tuple[int, int], seed: int, device: torc
         "discriminator": PatchDiscriminator(shape, config.width, config.pooled_head, config.batch_spread),
     }
     return {name: part.to(device, memory_format=layout) for name, part in parts.items()}
-
-
-def _learned(discriminator: nn.Module, frozen: int) -> list[nn.Parameter]:
-    """Parameters that are trained: all but those of the first `frozen` convolutions, which stay as they began.
-
-    Features of a discriminator that has seen much are kept where there is little to see (Mo et al. 2020,
-    arXiv:2002.10964).
-    """
-    convolutions = [layer for layer in discriminator.fine if isinstance(layer, nn.Conv2d)]
-    for layer in convolutions[:frozen]:
-        layer.requires_grad_(False)
-    return [parameter for parameter in discriminator.parameters() if parameter.requires_grad]
 
 
 def _learn(parameters: list[nn.Parameter], whether: bool) -> None:
@@ -182,17 +180,25 @@ class _Autoencoder:
         # on a GPU one kernel in place of a dozen; on a CPU runs of before go on to the same bits
         adam["fused"] = place.type == "cuda"
         self.optimise_g = torch.optim.Adam(self.both, lr=rate, **adam)
-        self.learned = _learned(self.discriminator, config.frozen_discriminator_layers)
+        self.learned = trained_parameters(self.discriminator, config.frozen_discriminator_layers)
         self.optimise_d = torch.optim.Adam(self.learned, lr=config.discriminator_rate * rate, **adam)
         self.random = torch.Generator().manual_seed(seed + 1)
         self.held = {**self.parts, "average": self.average}
         self.held |= {"optimise_g": self.optimise_g, "optimise_d": self.optimise_d}
-        self.statistics = self.embedding_critic = None
+        self.statistics = self.statistics_critic = self.embedding_critic = None
         if config.statistics_matching:
             statistics = StatisticsMatching(
                 data, config.unit_gauss, seed, real=real, weight=config.real_weight, device=place
             )
             self.statistics = self.held["amounts"] = statistics.to(place)  # names of checkpoints stay
+            if config.statistics_critic:
+                critic = StatisticsCritic(self.statistics.archive, seed).to(place)
+                self.optimise_c = torch.optim.Adam(critic.critic.parameters(), lr=rate, **adam)
+                self.statistics_critic = self.held["statistics_critic"] = critic
+                self.held["optimise_c"] = self.optimise_c
+        self.covariance: LatentCovariance | None = None
+        if config.latent_covariance:
+            self.covariance = self.held["latent_covariance"] = LatentCovariance(config.latent_dim).to(place)
         if encoder is not None:
             self.embedding_critic = self.held["seeker"] = EmbeddingCritic(encoder.to(place), data, seed).to(place)
             self.optimise_s = torch.optim.Adam(self.embedding_critic.critic.parameters(), lr=rate / 2, **adam)
@@ -304,10 +310,7 @@ class _Autoencoder:
             loss = loss + self.config.embedding_critic * stage.adversarial * (adversarial + distance)
             values |= {"embedding_adversarial": adversarial.detach(), "embedding_distance": distance.detach()}
         if self.statistics is not None and stage.adversarial:
-            shown = now.shown[: len(made.rebuilt)]
-            missed = self.statistics.match(made.rebuilt, shown) + self.statistics.belong(made.drawn, self.processes)
-            loss = loss + self.config.statistics_matching * missed
-            values["statistics_matching"] = missed.detach()
+            loss = loss + self._of_statistics(now, made, values)
         if not stage.alone:
             self.optimise_g.zero_grad(set_to_none=True)
             loss.backward()
@@ -316,6 +319,20 @@ class _Autoencoder:
             self.optimise_g.step()
         _learn(self.learned, True)
         return values
+
+    def _of_statistics(self, now: _Batch, made: _Made, values: _Values) -> torch.Tensor:
+        """How far the statistics of what was made are from where they belong, and from what goes together."""
+        statistics, critic, kept = self.statistics, self.statistics_critic, len(made.rebuilt)
+        assert statistics is not None
+        found = statistics(made.all)
+        with torch.no_grad():
+            wanted = statistics(now.shown[:kept])
+        missed = statistics.match(found[:kept], wanted) + statistics.belong(found[kept:], self.processes)
+        values["statistics_matching"] = missed.detach()
+        if critic is None:
+            return self.config.statistics_matching * missed
+        values["statistics_critic"] = critic.learn(found, self.optimise_c, self.processes)
+        return self.config.statistics_matching * missed + self.config.statistics_critic * critic.loss(found)
 
     def _reconstruct(self, now: _Batch, stage: _Stage, values: _Values) -> tuple[torch.Tensor, _Made]:
         """Loss of the autoencoder, and its images: with a discriminator, half of them are draws from the prior."""
@@ -338,6 +355,9 @@ class _Autoencoder:
             if adversarial:
                 read = read_latents(inference, F.avg_pool2d(drawn, drawn.shape[-1] // inference.shape[-1]))
                 loss = loss + adversarial * (read[:, :free] - prior[:, :free]).square().mean()
+        if self.covariance is not None:
+            loss = loss + self.config.latent_covariance * self.covariance.penalty(z, self.processes)
+            values["latent_covariance"] = self.covariance.departure
         if self.window is not None:
             missed = footprint_error(self.window.sizes(z[:kept]), seen_sizes(now.full[:kept, 0]), self.shape)
             loss = loss + FOOTPRINT_WEIGHT * missed

@@ -14,7 +14,15 @@ from .inference import InferenceNetwork
 from .levels import levels_of, seed_shape
 from .pyramid import compress, expand, haar_split
 
-__all__ = ["PatchDiscriminator", "divergence", "pairwise", "read_latents", "reconstruction", "texture_distance"]
+__all__ = [
+    "PatchDiscriminator",
+    "divergence",
+    "pairwise",
+    "read_latents",
+    "reconstruction",
+    "texture_distance",
+    "trained_parameters",
+]
 
 #: block means at which reconstructions are compared, by blocks a side of each cell of the coarsest feature map (8 to 32
 #: blocks a side of a square), and the standard deviation (preset units) allowed there
@@ -94,6 +102,18 @@ class PatchDiscriminator(nn.Module):
         if self.spread is None:
             return *logits, alone
         return *logits, alone, self.spread(torch.cat([values, _spread(values)], 1)).float()
+
+
+def trained_parameters(discriminator: nn.Module, frozen: int) -> list[nn.Parameter]:
+    """Parameters that are trained: all but those of the first `frozen` convolutions, which stay as they began.
+
+    Features of a discriminator that has seen much are kept where there is little to see (Mo et al. 2020,
+    arXiv:2002.10964).
+    """
+    convolutions = [layer for layer in discriminator.fine if isinstance(layer, nn.Conv2d)]
+    for layer in convolutions[:frozen]:
+        layer.requires_grad_(False)
+    return [parameter for parameter in discriminator.parameters() if parameter.requires_grad]
 
 
 def _spread(values: torch.Tensor) -> torch.Tensor:
