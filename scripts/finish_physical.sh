@@ -12,6 +12,10 @@ generator=$1 encoder=$2 blind=$3 train=$4 held_out=$5 single=$6 frames=$7 out=$8
 solquery=${SOLQUERY:-solquery} latents=${LATENTS:-10000} harps=${HARPS:-377,750,2491} quick=${QUICK:-}
 mkdir -p "$out"
 
+# latents of the archive become standard normal, as draws are
+[ -e "$out/white.json" ] || { rm -rf "$out/white"; $solquery train whiten "$generator" --run "$out/white" --archive "$train" \
+    --leave-out-harps "$harps" --json > "$out/white.part"; mv "$out/white.part" "$out/white.json"; }
+generator=$out/white
 [ -e "$out/build.json" ] || { $solquery model build --preset physical --name physical --generator "$generator" \
     --encoder "$encoder" --no-directions --out "$out/grid" --json > "$out/build.part"; mv "$out/build.part" "$out/build.json"; }
 # the same generator with the encoder that was taught nothing: the headline numbers beside the paper, and the judge

@@ -1,4 +1,4 @@
-"""Latents made standard normal: the same images under other coordinates, and a penalty that asks for it in training."""
+"""Latents made standard normal: the same images under other coordinates, in training and after it."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ import pytest
 import torch
 import trainings
 from command_line import call, document, failure
+from safetensors.torch import load_file
 
 from solquery.config import VaeGanConfig
 from solquery.generator import build_generator, train_generator, whitening
 from solquery.generator.inference import build_inference
 from solquery.generator.registry import build_generator as registered
-from solquery.generator.whitening import LatentCovariance, Posterior, aggregated_posterior, whiten, whiten_run
+from solquery.generator.whitening import LatentMoments, Posterior, aggregated_posterior, whiten, whiten_run
 from solquery.training.process_group import ProcessGroup
 from solquery.training.run_folder import TrainingError
 
@@ -151,6 +152,18 @@ def test_anchors_stay_what_they_are(run):
     assert (posterior.factor[:2, 2:] == 0).all() and posterior.mean[:2].abs().max() < 0.02
 
 
+def test_an_anchor_that_no_patch_has_is_no_obstacle(run):
+    """Fields of one polarity have no separation: its anchor is 0 throughout, and stays near it in draws."""
+    from solquery.generator.inference import load_inference
+
+    folder, config = run
+    one_polarity = np.abs(_fields()) + np.float16(0.01)
+    inference = load_inference(folder, config, trainings.SHAPE)
+    posterior = aggregated_posterior(inference, one_polarity, config.anchors, config.unit_gauss)
+    assert torch.isfinite(posterior.factor).all() and float(posterior.factor[1, 1]) == pytest.approx(0.01, rel=0.1)
+    assert posterior.departure < 1e6
+
+
 def test_what_cannot_be_whitened_is_refused(run, tmp_path):
     folder, config = run
     few = _fields(40)
@@ -166,34 +179,64 @@ def test_what_cannot_be_whitened_is_refused(run, tmp_path):
         whiten(other, build_inference(CONFIG, trainings.SHAPE), _posterior())
 
 
-def test_the_penalty_makes_latents_uncorrelated(monkeypatch):
-    """Latents that a matrix mixes: descending on the penalty alone turns it into a rotation, and its mean to zero."""
-    monkeypatch.setattr(whitening, "REMEMBERED", 2000)
-    covariance = LatentCovariance(3)
-    mixing = torch.tensor([[2.0, 0.0, 0.0], [1.0, 0.3, 0.0], [0.5, 0.5, 1.0]], requires_grad=True)
-    offset = torch.tensor([0.5, -0.5, 0.0], requires_grad=True)
-    descend = torch.optim.Adam([mixing, offset], lr=2e-3)
-    for step in range(3000):
-        z = _random(64, 3, seed=step) @ mixing.T + offset
-        descend.zero_grad()
-        covariance.penalty(z, ProcessGroup()).backward()
-        descend.step()
-    made = (mixing @ mixing.T).detach()
-    assert (made - torch.eye(3)).abs().max() < 0.15 and offset.detach().abs().max() < 0.1
-    assert float(covariance.departure) < 0.15
+def test_moments_follow_latents_and_draws_have_them(monkeypatch):
+    monkeypatch.setattr(whitening, "REMEMBERED", 3000)
+    posterior, moments = _posterior(), LatentMoments(DIM)
+    normal = torch.randn(3, 5000, DIM, generator=torch.Generator().manual_seed(1))
+    assert torch.allclose(moments.draw(normal[0]), normal[0], atol=1e-3)  # of nothing yet: the prior
+    z = (normal[0].double() @ posterior.factor.T + posterior.mean).float()
+    for part in z.repeat(3, 1).split(50):  # five times as many as are remembered
+        moments.update(part, torch.full_like(part, 0.3), ProcessGroup())
+    drawn = moments.draw(normal[1]).double()
+    wanted = posterior.factor @ posterior.factor.T
+    assert (torch.cov(drawn.T) - wanted).abs().max() < 0.12 * wanted.abs().max()
+    torch.testing.assert_close(drawn.mean(0), posterior.mean, atol=0.15, rtol=0)
+    assert float(moments.variance[0]) == pytest.approx(0.3, abs=0.02)
+    again = LatentMoments(DIM)
+    again.begin(posterior)
+    exact = (normal[2].double() @ posterior.factor.T + posterior.mean).float()
+    torch.testing.assert_close(again.draw(normal[2]), exact, atol=2e-3, rtol=1e-3)
 
 
-def test_the_gradient_of_the_penalty_is_that_of_half_the_summed_squares():
-    covariance = LatentCovariance(4)
-    z = (_random(400, 4, seed=1) @ _random(4, 4, seed=2)).requires_grad_(True)
-    with torch.no_grad():  # as after many batches of these latents
-        covariance.mean.copy_(z.mean(0))
-        covariance.square.copy_(z.T @ z / len(z))
-    covariance.penalty(z, ProcessGroup()).backward()
-    wanted = z.detach().clone().requires_grad_(True)
-    wrong = wanted.T @ wanted / len(wanted) - torch.eye(4)
-    (0.5 * wrong.square().sum() + wanted.mean(0).square().sum()).backward()
-    torch.testing.assert_close(z.grad, wanted.grad, atol=1e-6, rtol=1e-4)
+def test_a_training_with_moments_leaves_whitened_weights(tmp_path, monkeypatch):
+    monkeypatch.setattr(whitening, "REMEMBERED", 320)
+    config = dataclasses.replace(CONFIG, images=1600, learning_rate=2e-3, latent_moments=True)
+    data, folder = _fields(), tmp_path / "run"
+    train_generator(config, data, folder, trainings.SHAPE, seed=2)
+    kept = torch.load(folder / "checkpoints" / "last.pt", weights_only=True)
+    moments = LatentMoments(DIM)
+    moments.load_state_dict(kept["latent_moments"])
+    assert moments.posterior.departure > 0.5
+    made = {
+        "generator": build_generator(config, trainings.SHAPE),
+        "inference": build_inference(config, trainings.SHAPE),
+    }
+    made["generator"].load_state_dict(kept["average"])
+    made["inference"].load_state_dict(kept["inference"])
+    raw = aggregated_posterior(made["inference"], data, config.anchors, 1000.0).departure
+    whiten(made["generator"], made["inference"], moments.posterior)
+    for name, network in made.items():
+        stored = load_file(folder / "checkpoints" / f"{name}.safetensors")
+        assert all(torch.equal(value, stored[key]) for key, value in network.state_dict().items())
+        (last,) = (folder / "checkpoints" / "kept").glob(f"*001600-{name}.safetensors")
+        assert all(map(torch.equal, load_file(last).values(), stored.values()))
+    assert aggregated_posterior(made["inference"], data, config.anchors, 1000.0).departure < 0.6 * raw
+
+
+def test_a_training_that_begins_with_another_draws_from_its_latents(run, tmp_path):
+    folder, config = run
+    config = dataclasses.replace(config, latent_moments=True, images=1616, learning_rate=1e-9)
+    train_generator(config, _fields(), tmp_path / "on", trainings.SHAPE, until_images=16, start=folder)
+    kept = torch.load(tmp_path / "on" / "checkpoints" / "last.pt", weights_only=True)["latent_moments"]
+    inference = build_inference(config, trainings.SHAPE)
+    inference.load_state_dict(torch.load(folder / "checkpoints" / "last.pt", weights_only=True)["inference"])
+    there = aggregated_posterior(inference, _fields(), config.anchors, config.unit_gauss)
+    torch.testing.assert_close(kept["mean"].double(), there.mean, atol=0.02, rtol=0.05)
+    with pytest.raises(ValueError, match="only 'pyramid' can"):
+        dataclasses.replace(
+            config, arch="tiny", latent_moments=True, footprint_mask=False, pixel_noise=False, noise_gain=False,
+            latent_mapping=False,
+        )  # fmt: skip
 
 
 def test_the_verb_whitens_a_run_and_names_what_it_needs(run, tmp_path):

@@ -16,7 +16,7 @@ def configurations() -> dict:
 
     common = {"latent_dim": 8, "width": 8, "batch": 16, "images": 480}
     grown = {**common, "arch": "pyramid", "ema_halflife_images": 100, "grow_images": (320,), "fade_images": 64}
-    statistics = {"statistics_matching": 0.5, "statistics_critic": 0.5, "latent_covariance": 0.1}
+    statistics = {"statistics_matching": 0.5, "statistics_critic": 0.5, "latent_moments": True}
     return {
         "bce": PaperGanConfig(arch="tiny", **common),
         "relativistic": PaperGanConfig(loss="relativistic", r1=1.0, **grown),

@@ -151,7 +151,11 @@ def whiten(
     told = whiten_run(
         source, folder, config, rows.data, shape, anchors, seed, provenance={"preset": chosen.name, **_kept(story)}
     )
-    trained(folder, told, time.monotonic() - began, json)
+    if json:
+        emit({"run": str(folder), **told, "seconds": time.monotonic() - began})
+        return
+    nats = told["departure"]
+    typer.echo(f"{folder}: the latents are {nats['after']:.1f} nats from the prior, {nats['before']:.1f} before")
 
 
 def _finished(source: Path, preset: str | None) -> tuple[Preset, GeneratorConfig, tuple[int, int], Document]:

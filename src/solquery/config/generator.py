@@ -112,9 +112,9 @@ class VaeGanConfig(GeneratorConfig):
     #: weight of how differently the encoder of the search sees generated and real images (see
     #: generator/embedding_critic.py); that encoder is given to the training. 0 switches it off
     embedding_critic: float = 0.0
-    #: weight of how far the latents of patches, anchors among them, are from uncorrelated and of unit variance (see
-    #: generator/whitening.py); 0 switches it off
-    latent_covariance: float = 0.0
+    #: draws of the training are distributed as the latents of patches are, and its weights whitened (see
+    #: generator/whitening.py); without, draws are standard normal
+    latent_moments: bool = False
     #: first images, from which the discriminator alone learns: beside a trained generator, a new discriminator would
     #: give wrong gradients
     discriminator_warmup_images: int = 0
@@ -139,10 +139,12 @@ class VaeGanConfig(GeneratorConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        weights = "statistics_matching", "statistics_critic", "embedding_critic", "latent_covariance"
+        weights = "statistics_matching", "statistics_critic", "embedding_critic"
         for name in ("discriminator_warmup_images", "decay_images", *weights):
             _require(getattr(self, name) >= 0, f"{name} must not be negative, got {getattr(self, name)}")
         _require(0 <= self.real_weight < 1, f"real_weight must be at least 0 and below 1, got {self.real_weight}")
+        fits = not self.latent_moments or self.arch == "pyramid"
+        _require(fits, f"architecture {self.arch!r} cannot be whitened, as latent_moments has it; only 'pyramid' can")
         augment = self.discriminator_augment
         _require(0 <= augment <= 1, f"discriminator_augment is a probability, got {augment}")
         frozen = self.frozen_discriminator_layers

@@ -10,13 +10,13 @@ of its original is asked of the discriminator's features, averaged over blocks, 
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -40,9 +40,10 @@ from .levels import image_shape, seed_shape
 from .monitor import GeneratorMonitor
 from .pyramid import compress
 from .registry import build_generator
-from .run_folder import GeneratorRun
+from .run_folder import KEEP_STEPS, GeneratorRun
 from .statistics_critic import StatisticsCritic
 from .statistics_matching import StatisticsMatching
+from .vaegan_batch import Batch, Made, Stage
 from .vaegan_losses import (
     PatchDiscriminator,
     divergence,
@@ -53,7 +54,7 @@ from .vaegan_losses import (
     trained_parameters,
 )
 from .warm_start import begin_with
-from .whitening import LatentCovariance
+from .whitening import LatentMoments, aggregated_posterior, whiten
 
 __all__ = ["ADAPTING", "PatchDiscriminator", "train_vaegan"]
 
@@ -132,35 +133,6 @@ def train_vaegan(
         )  # fmt: skip
 
 
-@dataclass(frozen=True)
-class _Stage:
-    """Where a run stands: the level that is drawn, the say of the discriminator, and whether it learns alone."""
-
-    level: int
-    adversarial: float
-    alone: bool
-
-
-class _Batch(NamedTuple):
-    """What one step is made of: rows of the data, their patches in full and at the level, random numbers."""
-
-    rows: np.ndarray
-    full: torch.Tensor
-    shown: torch.Tensor
-    noise: torch.Tensor
-    prior: torch.Tensor
-    views: torch.Tensor | None
-
-
-class _Made(NamedTuple):
-    """What the generator made: reconstructions and, behind them, draws from the prior; as the discriminator sees it."""
-
-    all: torch.Tensor
-    rebuilt: torch.Tensor
-    drawn: torch.Tensor
-    judged: torch.Tensor | None
-
-
 class _Autoencoder:
     """Generator, inference network and discriminator of a run with their optimisers, and the parts of a step."""
 
@@ -196,9 +168,9 @@ class _Autoencoder:
                 self.optimise_c = torch.optim.Adam(critic.critic.parameters(), lr=rate, **adam)
                 self.statistics_critic = self.held["statistics_critic"] = critic
                 self.held["optimise_c"] = self.optimise_c
-        self.covariance: LatentCovariance | None = None
-        if config.latent_covariance:
-            self.covariance = self.held["latent_covariance"] = LatentCovariance(config.latent_dim).to(place)
+        self.moments: LatentMoments | None = None
+        if config.latent_moments:
+            self.moments = self.held["latent_moments"] = LatentMoments(config.latent_dim).to(place)
         if encoder is not None:
             self.embedding_critic = self.held["seeker"] = EmbeddingCritic(encoder.to(place), data, seed).to(place)
             self.optimise_s = torch.optim.Adam(self.embedding_critic.critic.parameters(), lr=rate / 2, **adam)
@@ -216,6 +188,9 @@ class _Autoencoder:
         step = int(self.folder.resume(self.held, self.random)["step"])
         if step == 0 and start is not None:
             changed = begin_with(start, {**self.parts, "average": self.average}, self.shape, self.data, self.seed)
+            if self.moments is not None:
+                names, unit = self.config.anchors, self.config.unit_gauss
+                self.moments.begin(aggregated_posterior(self.inference, self.data, names, unit, self.seed))
             if self.processes.leads:
                 begun = begun_from(start) | ({"of_another_grid": changed} if changed else {})
                 write_then_rename(self.folder.path / "start.json", json.dumps(begun).encode())
@@ -230,7 +205,7 @@ class _Autoencoder:
         decay = 0.5 ** (batch / max(config.ema_halflife_images, 1)) if config.ema_halflife_images else 0.0
         diversity = Diversity(self.data, self.seed)
         monitor = GeneratorMonitor(folder, step, steps, self.rows.per_epoch, diversity, **monitored)
-        networks, level = {"generator": self.average, "inference": self.inference}, None
+        level = None
         while monitor.goes_on:
             step = monitor.step
             stage = self._stage(step)
@@ -241,33 +216,45 @@ class _Autoencoder:
             if not stage.alone:
                 folder.update(self.average, self.generator, min(decay, (step + 1) / (step + 10)))
             monitor.after(values)
-            if monitor.line_due:
-                monitor.network_line(self.average, level, side=now.shown.shape[-2])
-            if finest:
-                folder.keep(monitor.step, **networks)
+            keeps = finest and monitor.step % KEEP_STEPS == 0
+            if keeps or monitor.line_due or monitor.picture_due:
+                used = self._for_use()
+                if monitor.line_due:
+                    monitor.network_line(used["generator"], level, side=now.shown.shape[-2])
+                if keeps:
+                    folder.keep(monitor.step, **used)
+                monitor.pictures(used["generator"], level)
             if monitor.save_due:
                 folder.save(self.held, self.random, monitor.step)
-            monitor.pictures(self.average, level)
         folder.save(self.held, self.random, monitor.step)
+        used = self._for_use()
         if level == self.generator.levels:
-            folder.keep(monitor.step, last=True, **networks)
-        folder.picture(self.average, monitor.step, None, self.place)
+            folder.keep(monitor.step, last=True, **used)
+        folder.picture(used["generator"], monitor.step, None, self.place)
         if self.processes.leads:
-            export_weights(self.inference, folder.path / "checkpoints" / "inference.safetensors")
-        return folder.export(self.average)
+            export_weights(used["inference"], folder.path / "checkpoints" / "inference.safetensors")
+        return folder.export(used["generator"])
 
-    def _stage(self, step: int) -> _Stage:
+    def _for_use(self) -> dict[str, nn.Module]:
+        """The averaged generator and the inference network, whitened where draws of the training are not normal."""
+        networks = {"generator": self.average, "inference": self.inference}
+        if self.moments is not None:
+            networks = copy.deepcopy(networks)
+            whiten(networks["generator"], networks["inference"], self.moments.posterior)
+        return networks
+
+    def _stage(self, step: int) -> Stage:
         """Where the run stands before a step."""
         config, finest = self.config, self.generator.levels
         images, level = step * config.batch, finest - len(config.grow_images)
         for spent in config.grow_images:
             if images < spent:
-                return _Stage(level, 0.0, False)
+                return Stage(level, 0.0, False)
             images -= spent
             level += 1
         # while the discriminator learns alone it has a part to play, if no say
         adversarial = min(1.0, max(images, config.discriminator_warmup_images) / max(config.fade_images, 1))
-        return _Stage(level, adversarial, images < config.discriminator_warmup_images)
+        return Stage(level, adversarial, images < config.discriminator_warmup_images)
 
     def _decay(self, step: int) -> None:
         """Let the learning rates fall over the last images."""
@@ -277,7 +264,7 @@ class _Autoencoder:
             for optimiser, rate in ((self.optimise_g, 1.0), (self.optimise_d, config.discriminator_rate)):
                 optimiser.param_groups[0]["lr"] = rate * config.learning_rate * max(0.1, share)
 
-    def _draw(self, step: int, level: int) -> _Batch:
+    def _draw(self, step: int, level: int) -> Batch:
         """This process's share of the batch of a step."""
         config, processes, place = self.config, self.processes, self.place
         rows = processes.share(self.rows(step))
@@ -291,9 +278,9 @@ class _Autoencoder:
         if config.discriminator_augment:
             size = image_shape(self.shape, level)
             views = processes.share(draw_views(config.batch, size, config.discriminator_augment, self.random))
-        return _Batch(rows, full, F.avg_pool2d(full, coarser) if coarser > 1 else full, noise, prior, views)
+        return Batch(rows, full, F.avg_pool2d(full, coarser) if coarser > 1 else full, noise, prior, views)
 
-    def _step(self, now: _Batch, stage: _Stage, step: int) -> _Values:
+    def _step(self, now: Batch, stage: Stage, step: int) -> _Values:
         """Discriminator and critic, then generator and inference network; the terms of their losses."""
         values: _Values = dict.fromkeys(("nats", "kl", "loss_d", "loss_g", "texture", "statistics_matching"), 0.0)
         with self.autocast, torch.set_grad_enabled(not stage.alone):
@@ -320,7 +307,7 @@ class _Autoencoder:
         _learn(self.learned, True)
         return values
 
-    def _of_statistics(self, now: _Batch, made: _Made, values: _Values) -> torch.Tensor:
+    def _of_statistics(self, now: Batch, made: Made, values: _Values) -> torch.Tensor:
         """How far the statistics of what was made are from where they belong, and from what goes together."""
         statistics, critic, kept = self.statistics, self.statistics_critic, len(made.rebuilt)
         assert statistics is not None
@@ -334,7 +321,7 @@ class _Autoencoder:
         values["statistics_critic"] = critic.learn(found, self.optimise_c, self.processes)
         return self.config.statistics_matching * missed + self.config.statistics_critic * critic.loss(found)
 
-    def _reconstruct(self, now: _Batch, stage: _Stage, values: _Values) -> tuple[torch.Tensor, _Made]:
+    def _reconstruct(self, now: Batch, stage: Stage, values: _Values) -> tuple[torch.Tensor, Made]:
         """Loss of the autoencoder, and its images: with a discriminator, half of them are draws from the prior."""
         inference, free, prior, adversarial = self.inference, self.free, now.prior, stage.adversarial
         mean, log_variance = inference(F.avg_pool2d(now.full, now.full.shape[-1] // inference.shape[-1]))
@@ -342,6 +329,9 @@ class _Autoencoder:
         anchors = None if self.anchors is None else self.anchors[torch.as_tensor(now.rows)].to(self.place)
         if anchors is not None:
             z = torch.cat([anchors + ANCHOR_BLUR * now.noise[:, :free], z[:, free:]], dim=1)
+        if self.moments is not None:
+            self.moments.update(z, log_variance.exp(), self.processes)
+            prior = self.moments.draw(prior)
         kept = len(now.shown) - len(prior) if adversarial else len(now.shown)
         made = self.generator(torch.cat([z[:kept], prior]) if adversarial else z, level=stage.level)
         rebuilt, drawn = made[:kept], made[kept:]
@@ -355,9 +345,6 @@ class _Autoencoder:
             if adversarial:
                 read = read_latents(inference, F.avg_pool2d(drawn, drawn.shape[-1] // inference.shape[-1]))
                 loss = loss + adversarial * (read[:, :free] - prior[:, :free]).square().mean()
-        if self.covariance is not None:
-            loss = loss + self.config.latent_covariance * self.covariance.penalty(z, self.processes)
-            values["latent_covariance"] = self.covariance.departure
         if self.window is not None:
             missed = footprint_error(self.window.sizes(z[:kept]), seen_sizes(now.full[:kept, 0]), self.shape)
             loss = loss + FOOTPRINT_WEIGHT * missed
@@ -365,9 +352,9 @@ class _Autoencoder:
         judged = compress(made) if adversarial else None
         if judged is not None and now.views is not None:
             judged = apply_views(judged, now.views)
-        return loss, _Made(made, rebuilt, drawn, judged)
+        return loss, Made(made, rebuilt, drawn, judged)
 
-    def _adversarial(self, now: _Batch, made: _Made, stage: _Stage, step: int, values: _Values) -> torch.Tensor:
+    def _adversarial(self, now: Batch, made: Made, stage: Stage, step: int, values: _Values) -> torch.Tensor:
         """One step of the discriminator; then how far what was made is from real to it, and in texture."""
         discriminator, judged, kept = self.discriminator, made.judged, len(made.rebuilt)
         assert judged is not None

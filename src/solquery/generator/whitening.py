@@ -9,7 +9,7 @@ et al. 2020, arXiv:1903.12436). Theirs is very nearly normal, so that a mean and
 linear change of coordinates can be folded into the weights: u with z = mean + L u is standard normal, and a network
 that is given u draws what it drew for z. L is lower triangular with anchors first, which therefore stay anchors.
 
-`LatentCovariance` asks for the same during training (Kumar et al. 2018, arXiv:1711.00848).
+`LatentMoments` does the same during training: what the discriminator is shown as draws are then the draws of later.
 """
 
 from __future__ import annotations
@@ -39,12 +39,14 @@ from .run_folder import GeneratorRun
 if TYPE_CHECKING:
     from ..config import GeneratorConfig
 
-__all__ = ["LatentCovariance", "Posterior", "aggregated_posterior", "whiten", "whiten_run"]
+__all__ = ["LatentMoments", "Posterior", "aggregated_posterior", "whiten", "whiten_run"]
 
 #: patches of the archive whose latents are taken
 MEASURED = 8192
 #: images over which moments of latents are averaged in training
 REMEMBERED = 20_000
+#: added to each variance
+LEAST_VARIANCE = 1e-4
 
 
 class Posterior(NamedTuple):
@@ -112,7 +114,13 @@ def aggregated_posterior(
         z[:, :free] = torch.from_numpy(anchor_scores(data, anchors, unit_gauss)[rows]).double()
         variance[:free] = 0.0
     covariance = torch.cov(z.T) + torch.diag(variance)
-    return Posterior(z.mean(0), torch.linalg.cholesky(covariance), unknown)
+    return Posterior(z.mean(0), _factor(covariance), unknown)
+
+
+def _factor(covariance: Tensor) -> Tensor:
+    """Cholesky factor of a covariance, in which a number that never varies (an anchor of no patch) varies a little."""
+    little = LEAST_VARIANCE * torch.eye(len(covariance), dtype=covariance.dtype, device=covariance.device)
+    return torch.linalg.cholesky_ex(covariance + little)[0]  # which does not wait for a GPU
 
 
 @torch.no_grad()
@@ -153,7 +161,9 @@ def whiten(generator: PyramidGenerator, inference: InferenceNetwork, posterior: 
     told, dim = inference.layers[-1], inference.latent_dim
     told.weight[:dim] = _solved(factor, told.weight[:dim])
     told.bias[:dim] = _solved(factor, (told.bias[:dim] - mean)[:, None])[:, 0]
-    inverse = torch.linalg.solve_triangular(factor, torch.eye(dim, dtype=factor.dtype), upper=False)
+    inverse = torch.linalg.solve_triangular(
+        factor, torch.eye(dim, dtype=factor.dtype, device=factor.device), upper=False
+    )
     told.bias[dim:] += ((inverse.square() @ variance) / variance).log().to(told.bias.dtype)
 
 
@@ -227,31 +237,42 @@ def whiten_run(
         return {"weights": str(folder.export(generator)), **told}
 
 
-class LatentCovariance(nn.Module):
-    """What latents of the last images have for moments, and a penalty for what the prior has not."""
+class LatentMoments(nn.Module):
+    """Mean and second moments of the latents of the last images: where draws of a training come from."""
 
     def __init__(self, latent_dim: int) -> None:
         super().__init__()
         self.register_buffer("mean", torch.zeros(latent_dim))
         self.register_buffer("square", torch.eye(latent_dim))
+        self.register_buffer("variance", torch.ones(latent_dim))
 
-    def penalty(self, z: Tensor, processes: ProcessGroup) -> Tensor:
-        """For latents (N, D) of a batch: its gradient is that of half the summed squares of what is wrong.
+    def begin(self, posterior: Posterior) -> None:
+        """Take the moments of an archive: networks that a training begins with have some already."""
+        mean, factor, variance = (part.to(self.mean) for part in posterior)
+        self.mean.copy_(mean)
+        self.square.copy_(factor @ factor.T + mean[:, None] * mean)
+        self.variance.copy_(variance)
 
-        A batch is far too small for a covariance. Means over some thousands of images say what is wrong, and the batch
-        which way its own latents have to go.
-        """
+    @torch.no_grad()
+    def update(self, z: Tensor, variance: Tensor, processes: ProcessGroup) -> None:
+        """Latents (N, D) of the patches of a batch, and the variances (N, D) that the inference network tells."""
         with torch.autocast(z.device.type, enabled=False):
             z = z.float()
-            mean, square = z.mean(0), z.T @ z / len(z)
-        with torch.no_grad():
-            keep = max(0.0, 1.0 - len(z) * processes.size / REMEMBERED)
-            self.mean.lerp_(processes.mean(mean), 1.0 - keep)
-            self.square.lerp_(processes.mean(square), 1.0 - keep)
-        wrong = self.square - torch.eye(z.shape[1], device=z.device)
-        return (wrong * square).sum() + 2.0 * (self.mean * mean).sum()
+            now = z.mean(0), z.T @ z / len(z), variance.float().mean(0)
+        share = min(1.0, len(z) * processes.size / REMEMBERED)
+        for kept, value in zip((self.mean, self.square, self.variance), now, strict=True):
+            # what is not finite ends the training with its next line, which says so
+            value = processes.mean(value)
+            kept.lerp_(torch.where(torch.isfinite(value), value, kept), share)
 
     @property
-    def departure(self) -> Tensor:
-        """Root mean square of what is wrong in the second moments: 0 for standard normal latents."""
-        return (self.square - torch.eye(len(self.mean), device=self.mean.device)).square().mean().sqrt()
+    def posterior(self) -> Posterior:
+        """The normal distribution with these moments."""
+        mean, square = self.mean.double(), self.square.double()
+        return Posterior(mean, _factor(square - mean[:, None] * mean), self.variance.double())
+
+    @torch.no_grad()
+    def draw(self, noise: Tensor) -> Tensor:
+        """Latents (N, D) distributed as those of patches, of normal numbers (N, D)."""
+        mean, factor, _ = self.posterior
+        return (mean + noise.double() @ factor.T).to(noise.dtype)
