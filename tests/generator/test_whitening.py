@@ -17,6 +17,7 @@ from solquery.generator import build_generator, train_generator, whitening
 from solquery.generator.inference import build_inference
 from solquery.generator.registry import build_generator as registered
 from solquery.generator.whitening import LatentMoments, Posterior, aggregated_posterior, whiten, whiten_run
+from solquery.model_build import run_story
 from solquery.training.process_group import ProcessGroup
 from solquery.training.run_folder import TrainingError
 
@@ -139,6 +140,8 @@ def test_latents_of_a_whitened_run_are_standard_normal(run, tmp_path):
     written = json.loads((tmp_path / "white" / "config.json").read_text())
     assert written["provenance"]["whitened"]["departure"] == departure
     assert (tmp_path / "white" / "checkpoints" / "generator.safetensors").exists()
+    # what is told of the training is told of its weights under other coordinates
+    assert run_story(tmp_path / "white")["last"] == run_story(folder)["last"]
 
 
 def test_anchors_stay_what_they_are(run):

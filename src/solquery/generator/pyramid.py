@@ -256,6 +256,17 @@ class PyramidGenerator(nn.Module):
         """What the layers are told of latents (..., D)."""
         return z if self.mapping is None else self.mapping(z)
 
+    @torch.no_grad()
+    def sensitivity(self) -> torch.Tensor:
+        """(D, D) how much the layers are told of a step in each direction of the latent vector: 1 in the mean.
+
+        The mean over layers of the products of the weights by which they are told it. Directions in which patches of
+        the archive differ most count most.
+        """
+        weights = [layer.style.weight.double() for block in self.blocks for layer in block.layers]
+        told = torch.stack([weight.T @ weight / len(weight) for weight in weights]).mean(0)
+        return told / told.diagonal().mean()
+
     def finish(self, bands: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
         """(N, 1, H, W) preset units of what a head made, (N, 4, H/2, W/2), within the footprint of z (N, D)."""
         u = F.pixel_shuffle(bands, 2)

@@ -14,6 +14,7 @@ that is given u draws what it drew for z. L is lower triangular with anchors fir
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -232,6 +233,9 @@ def whiten_run(
     }
     story = {**(provenance or {}), "whitened": {"from": Path(run).name, **told}}
     with GeneratorRun(out, config, shape, seed, data, provenance=story) as folder:
+        for told_of in ("stats.jsonl", "start.json"):  # of the training, which is still that of these weights
+            if (Path(run) / told_of).is_file():
+                shutil.copyfile(Path(run) / told_of, folder.path / told_of)
         folder.picture(generator, 0, None, torch.device("cpu"))
         export_weights(inference, folder.path / "checkpoints" / "inference.safetensors")
         return {"weights": str(folder.export(generator)), **told}

@@ -30,11 +30,13 @@ __all__ = [
 #: one step of the optimiser in local noise: what moves the whole picture when it is of the latent vector moves a pixel
 #: or two of a coarse map when it is of the noise
 _NOISE_SCALE = 10.0
+#: added to the sensitivity of a generator to each direction, 1 in the mean, before steps are made alike in it
+_DAMPING = 0.2
 #: weight of the squared logarithm of how much larger or smaller the window is than what was observed: its edge is all
 #: that the picture sees of it, so that the picture alone does not lead a small window to a large observation
 _FOOTPRINT = 2.0
 #: evaluations in which mostly the picture counts, and those in which the physics does too; most corrections after
-_PICTURE, _PHYSICS, _CORRECTIONS = 44, 22, 8
+_PICTURE, _PHYSICS, _CORRECTIONS = 52, 26, 8
 EVALUATIONS = _PICTURE + _PHYSICS
 #: weight of the physics beside the picture in the two stages
 _EARLY, _WEIGHT = 0.0, 1.0
@@ -71,6 +73,8 @@ class Refinement:
         self.distance = ReconstructionLoss(model.preset, target)
         self.window: nn.Module = getattr(model.generator, "window", None)
         self.sizes = seen_sizes(target)
+        self.metric = _metric(model.generator, self.dim, target.device)
+        self.inverse = torch.linalg.inv(self.metric)
         self.jacobian = torch.zeros(0)
         self._observed: dict[str, Tensor] = {}
 
@@ -84,8 +88,8 @@ class Refinement:
         """(K, D) latents, what each part is told beside them (K, parts, D), and local noise (K, local_noise)."""
         z, offsets, noise = v.split([self.dim, self.parts * self.dim, self.noise], 1)
         return (
-            z,
-            offsets.view(len(v), self.parts, self.dim) if self.parts else None,
+            z @ self.metric,
+            offsets.view(len(v), self.parts, self.dim) @ self.metric if self.parts else None,
             _NOISE_SCALE * noise if self.noise else None,
         )
 
@@ -135,13 +139,33 @@ class Refinement:
         ]
         return torch.stack(each)
 
-    def variables(self, z: Tensor, offsets: Tensor, noise: Tensor) -> Tensor:
+    def variables(self, z: Tensor, offsets: Tensor | None, noise: Tensor | None) -> Tensor:
         """(N, variables) of what `latents` gives."""
-        return torch.cat([z, offsets.flatten(1), noise / _NOISE_SCALE], 1)
+        told = [z @ self.inverse]
+        if offsets is not None:
+            told.append((offsets @ self.inverse).flatten(1))
+        if noise is not None:
+            told.append(noise / _NOISE_SCALE)
+        return torch.cat(told, 1)
 
     def start(self, z: Tensor) -> Tensor:
         """(N, variables) of latents (N, D), without detail."""
-        return torch.cat([z, torch.zeros(len(z), self.parts * self.dim + self.noise, device=z.device)], 1)
+        detail = torch.zeros(len(z), self.parts * self.dim + self.noise, device=z.device)
+        return torch.cat([z @ self.inverse, detail], 1)
+
+
+def _metric(generator: nn.Module, dim: int, device: torch.device) -> Tensor:
+    """(D, D) latents of variables: a step in each variable tells the generator as much as one in any other.
+
+    The identity for a generator that does not tell its `sensitivity`. Where latents are whitened, directions differ by
+    hundreds of times, and a minimiser that knows nothing of that spends its first evaluations on the largest.
+    """
+    sensitivity = getattr(generator, "sensitivity", None)
+    if sensitivity is None:
+        return torch.eye(dim, device=device)
+    values, axes = torch.linalg.eigh(sensitivity() + _DAMPING * torch.eye(dim, dtype=torch.float64))
+    metric = (axes * values.rsqrt()) @ axes.T
+    return (metric / metric.square().sum().div(dim).sqrt()).to(device, torch.float32)
 
 
 def candidates(model: Model, target: Tensor, starts: int, seed: int, guesses: Tensor | None) -> Tensor:
@@ -367,12 +391,8 @@ def lead(refinement: Refinement, v: Tensor, evaluations: int) -> Tensor:
 def rounded(refinement: Refinement, v: Tensor) -> tuple[Tensor, Tensor]:
     """Variables with the detail rounded as it travels in a link, and the patches that they make then."""
     z, offsets, noise = refinement.latents(v)
-    told = [z]
-    if offsets is not None:
-        told.append(offsets.flatten(1).half().float())
-    if noise is not None:
-        told.append(round_noise(noise) / _NOISE_SCALE)
-    v = torch.cat(told, 1)
+    offsets = None if offsets is None else offsets.half().float()
+    v = refinement.variables(z, offsets, None if noise is None else round_noise(noise))
     return v, refinement.made(v)
 
 
