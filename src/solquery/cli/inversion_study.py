@@ -44,7 +44,7 @@ def inversion(
         ),
     ] = False,
     starts: Annotated[int | None, typer.Option(min=1, max=256, help="Starts per patch [3 and 4].")] = None,
-    steps: Annotated[int | None, typer.Option(min=1, help="Steps of the optimiser [100 and 66].")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Steps of the optimiser [100 and 78].")] = None,
     detail: Annotated[
         bool | None,
         typer.Option("--detail/--no-detail", help="A latent for each part of the generator [on with --physics]."),

@@ -62,7 +62,7 @@ def invert(
         int | None, typer.Option(min=1, max=256, help="Starts per patch [8 with --closest, else 4].")
     ] = None,
     steps: Annotated[
-        int | None, typer.Option(min=1, help="Steps of the optimiser [200 with --closest, else 66].")
+        int | None, typer.Option(min=1, help="Steps of the optimiser [200 with --closest, else 78].")
     ] = None,
     prior: Annotated[
         float | None,

@@ -90,7 +90,7 @@ class EncoderConfig:
     #: of the contrastive loss
     temperature: float = 0.1
     #: the network looks at means over blocks of this many pixels a side, which need not be whole; 1: at every pixel
-    downsample: float = 1
+    downsample: int | float = 1
     #: the network looks at block means of the field and of its logarithm, and at how much texture lies within a block
     bands: bool = False
     #: supervised parameters and their weights, as ``{"tuf": 1, "r": 6}``: numbers of the embedding are trained to
