@@ -72,8 +72,9 @@ def training(kind: str, document: dict[str, Any]) -> list[str]:
             own = shown == document.get("encoder", {}).get("weights")
             rows += [("shown in training to", "the encoder of this model" if own else f"encoder `{shown[:16]}`")]
         if "start" in story:
-            seen = number(story["start"].get("images", "unknown"))
-            rows += [("began with the weights of", f"{story['start']['from']}, which had seen {seen} images")]
+            seen = story["start"].get("images")
+            told = "" if seen is None else f", which had seen {number(seen)} images"
+            rows += [("began with the weights of", story["start"]["from"] + told)]
         rows += [(f"at the end: {key}", value) for key, value in flat(story.get("last", {}))]
     return table((kind, ""), rows)
 
