@@ -19,18 +19,21 @@ from sklearn.model_selection import cross_val_predict
 
 from solquery import Archive, Model
 from solquery.generator.anchors import anchor_scores
+from solquery.generator.inference import InferenceNetwork
 from solquery.generator.whitening import aggregated_posterior
 
 
-def latents_of(model: Model, x: np.ndarray, anchors: tuple[str, ...], seed: int) -> np.ndarray:
+def latents_of(
+    inference: InferenceNetwork, x: np.ndarray, anchors: tuple[str, ...], unit_gauss: float, seed: int
+) -> np.ndarray:
     """(N, D) latents of patches (N, H, W), one sample of each."""
     fields = torch.from_numpy(x)[:, None]
-    small = torch.nn.functional.avg_pool2d(fields, x.shape[-1] // model.inference.shape[-1])
+    small = torch.nn.functional.avg_pool2d(fields, x.shape[-1] // inference.shape[-1])
     with torch.no_grad():
-        parts = [model.inference(part) for part in small.split(128)]
+        parts = [inference(part) for part in small.split(128)]
     mean, log_variance = (torch.cat(one).numpy() for one in zip(*parts, strict=True))
     z = mean + np.random.default_rng(seed).standard_normal(mean.shape) * np.exp(0.5 * log_variance)
-    z[:, : len(anchors)] = anchor_scores(x, anchors, model.preset.unit_gauss)
+    z[:, : len(anchors)] = anchor_scores(x, anchors, unit_gauss)
     return z
 
 
@@ -53,9 +56,12 @@ def main() -> None:
     ids = archive.table(["id"])["id"].to_pylist()
     rows = np.sort(np.random.default_rng(given.seed).choice(len(ids), min(given.n, len(ids)), replace=False))
     x = np.asarray(archive.prepared(model.preset, ids=[ids[row] for row in rows])[1], np.float32)
-    anchors = tuple(model.preset.generator.anchors)
-    posterior = aggregated_posterior(model.inference, x, anchors, model.preset.unit_gauss, given.seed)
-    z = latents_of(model, x, anchors, given.seed)
+    inference, unit = model.inference, model.preset.unit_gauss
+    if not isinstance(inference, InferenceNetwork):
+        raise SystemExit(f"model {given.model} has no inference network: it has no latents of patches")
+    anchors = tuple(getattr(model.preset.generator, "anchors", ()))
+    posterior = aggregated_posterior(inference, x, anchors, unit, given.seed)
+    z = latents_of(inference, x, anchors, unit, given.seed)
     variances = np.linalg.eigvalsh(np.cov(z.T))
     print(f"{len(x)} patches, {posterior.departure:.1f} nats from the prior")
     print(f"variances along the axes: {variances[0]:.2f} to {variances[-1]:.2f}")
